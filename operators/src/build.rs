@@ -1,0 +1,5 @@
+//! (in work)
+/// (in work)
+pub struct Build<'s> {
+    _p: std::marker::PhantomData<&'s ()>,
+}

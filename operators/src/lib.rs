@@ -1,0 +1,17 @@
+//! What happens to records: the operators of Headway on timely dataflow, and the traits to write more.
+//!
+//! This crate is pure dataflow. It opens no file and no socket, reads no clock and no environment, and knows
+//! nothing of the subject: what a turnstile or a song is lives in `headway-pipelines`.
+
+pub mod ack;
+pub mod build;
+pub mod error;
+pub mod generate;
+pub mod pipeline;
+pub mod port;
+pub mod progress;
+pub mod record;
+pub mod row;
+pub mod state;
+pub mod stream;
+pub mod time;

@@ -1,0 +1,119 @@
+//! The ports of a dataflow: what the engine gives it at both ends.
+//!
+//! `operators` does no I/O. A source's bytes come in through a [`Feed`], rows and state leave through a [`Stage`],
+//! and the engine implements both. Everything here is one worker's: nothing is shared between threads.
+
+use crate::ack::{InputIx, StagedFile, StateFile};
+use crate::pipeline::{InputSpec, OutputSpec};
+use crate::progress::SharedProgress;
+use crate::record::{Offset, Partition, Raw};
+use crate::row::Rows;
+use crate::state::{Saved, StateChange};
+use crate::time::{Epoch, EventTime};
+use std::time::Duration;
+use timely::scheduling::SyncActivator;
+
+/// What the engine supplies while a dataflow is built on one worker.
+pub trait Ports {
+    /// The messages of `input` that this worker reads.
+    fn feed(
+        &mut self,
+        index: InputIx,
+        input: &InputSpec,
+        progress: SharedProgress,
+        wake: SyncActivator,
+    ) -> Box<dyn Feed>;
+
+    /// Where the rows of `output` go. `wake` is called when staged work is done.
+    fn rows(&mut self, output: &OutputSpec, wake: SyncActivator)
+    -> Box<dyn Stage<Box<dyn Rows>, StagedFile>>;
+
+    /// Where changes of state go.
+    fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
+
+    /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first.
+    fn saved(&mut self, operator: &str) -> Vec<Saved>;
+
+    /// Stops the job, naming what is broken. Called from operators where going on would give a wrong answer.
+    fn broken(&mut self, why: crate::error::StateError);
+}
+
+/// Work that is done off the engine's thread, an epoch at a time.
+pub trait Stage<Work, Done> {
+    /// Starts writing everything that `epoch` gave. Never blocks for long; may be called for rising epochs only.
+    /// `since` is the first epoch whose records may be in it.
+    fn put(&mut self, epoch: Epoch, since: Epoch, work: Work);
+
+    /// The oldest finished epoch, with what was written and synced. Failures stop the job by themselves.
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)>;
+}
+
+/// The messages of one input on one worker, and when its epochs end.
+pub trait Feed {
+    /// Does a bounded amount of work: hands messages to `intake`, or says what else there is to do.
+    fn turn(&mut self, intake: &mut dyn Intake) -> Turn;
+}
+
+/// What a source should do after a turn of its feed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
+    /// There is more to read: call again soon.
+    More,
+    /// Nothing to do now: call again when woken, or after this time.
+    Wait(Duration),
+    /// The current epoch ends here. Give its marks, go on at epoch `next`.
+    Cut(Cut, Epoch),
+    /// The current epoch ends here, and nothing comes after it.
+    Finish(Cut),
+}
+
+/// The end of an epoch on one worker, as its feed sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cut {
+    /// Wall-clock time, milliseconds since the Unix epoch.
+    pub wall_ms: i64,
+    /// One for each partition this worker reads.
+    pub partitions: Vec<Position>,
+}
+
+/// Where a partition stands at the end of an epoch, as its feed sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Position {
+    /// The partition.
+    pub partition: Partition,
+    /// The next offset to read.
+    pub next: Offset,
+    /// Read to its end and quiet for `idle_after`; how long quiet, in milliseconds.
+    pub idle_ms: Option<u64>,
+    /// First seen, or woken: counts from the next epoch on.
+    pub joining: bool,
+    /// Read to its end for good.
+    pub ended: bool,
+    /// There is more to read right now.
+    pub backlog: bool,
+}
+
+/// Where a feed puts what it reads: decoding and stamping happen behind it, on the borrowed bytes.
+pub trait Intake {
+    /// A partition that this worker reads from now on.
+    fn open(&mut self, start: Start);
+
+    /// Raises the floor of a partition: none of its later records is stamped below it.
+    fn floor(&mut self, partition: Partition, floor: EventTime);
+
+    /// One message of an open partition, in rising offsets.
+    fn message(&mut self, raw: &Raw<'_>);
+}
+
+/// Where a partition starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that will be read.
+    pub next: Offset,
+    /// Own watermark so far; [`EventTime::MIN`] at first.
+    pub own: EventTime,
+    /// Floor so far; [`EventTime::MIN`] at first.
+    pub floor: EventTime,
+}

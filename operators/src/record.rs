@@ -1,0 +1,106 @@
+//! What travels: a message as it was read, a record stamped with its partition's watermark, a refused record.
+
+use crate::error::Reason;
+use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
+
+/// The number of a partition within its input.
+pub type Partition = u32;
+
+/// The position of a message within its partition. Offsets rise; they need not be dense.
+pub type Offset = i64;
+
+/// One message as a source read it; the payload is borrowed and never copied on the good path.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    /// The partition it came from.
+    pub partition: Partition,
+    /// Its position there.
+    pub offset: Offset,
+    /// The broker's time stamp in milliseconds; `None` where absent or negative.
+    pub timestamp_ms: Option<i64>,
+    /// The bytes of its value.
+    pub payload: Payload<'a>,
+}
+
+/// The value of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// A tombstone: the message has no value.
+    Null,
+    /// The whole value.
+    Bytes(&'a [u8]),
+    /// The value was longer than the source's limit: its first bytes, its length and its xxh3-128.
+    TooLong {
+        /// The first [`TOO_LONG_HEAD`] bytes.
+        head: &'a [u8],
+        /// Length of the whole value in bytes.
+        bytes: u64,
+        /// xxh3-128 of the whole value.
+        hash: u128,
+    },
+}
+
+/// The longest value that is decoded, in bytes (1 MiB). Longer ones are dead letters, `too-long`.
+pub const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// How much of a value that is too long a dead letter keeps, in bytes.
+pub const TOO_LONG_HEAD: usize = 4096;
+
+/// A decoded record with what decides its fate: event time, and its partition's watermark just before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped<R> {
+    /// When it happened.
+    pub time: EventTime,
+    /// The effective watermark of its own partition just before it. Lateness is decided against this only.
+    pub stamp: EventTime,
+    /// The partition it came from; its fate is counted there.
+    pub partition: Partition,
+    /// The record.
+    pub data: R,
+}
+
+/// A record that was refused or came late, in the envelope that the side outputs keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Name of the input: the topic, or what stands for it.
+    pub topic: String,
+    /// The partition it came from.
+    pub partition: Partition,
+    /// Its position there.
+    pub offset: Offset,
+    /// The broker's time stamp in milliseconds.
+    pub timestamp_ms: Option<i64>,
+    /// Why it was refused; `None` for a late record.
+    pub reason: Option<Reason>,
+    /// Event time, of a late record.
+    pub event_time: Option<EventTime>,
+    /// The watermark that made a record late.
+    pub stamp: Option<EventTime>,
+    /// Its bytes (whole, or the head of a value that was too long); `None` for a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Length and xxh3-128 of the whole value, where `payload` is only its head.
+    pub too_long: Option<(u64, u128)>,
+}
+
+impl Refused {
+    /// The envelope of `raw` as read from `topic`, without a verdict yet.
+    pub fn of(topic: &str, raw: &Raw<'_>) -> Refused {
+        let (payload, too_long) = match raw.payload {
+            Payload::Null => (None, None),
+            Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
+            Payload::TooLong { head, bytes, hash } => (Some(head.to_vec()), Some((bytes, hash))),
+        };
+        Refused {
+            topic: topic.to_string(),
+            partition: raw.partition,
+            offset: raw.offset,
+            timestamp_ms: raw.timestamp_ms,
+            reason: None,
+            event_time: None,
+            stamp: None,
+            payload,
+            too_long,
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Turns the value of a message into a record, or says why it cannot.
+//!
+//! # Input
+//! The borrowed value of one message. A message is one record; each is parsed by itself.
+//! # Output
+//! The event time and the record; or a [`Reason`], and the message becomes a dead letter with its bytes.
+//! # State
+//! A decoder may cache (interned keys, zone offsets), but its answers must not depend on what came before.
+//! # Progress
+//! Not an operator of its own: it runs inside the source, on borrowed bytes ([`crate::stream::ingest`]).
+//! # Late and bad data
+//! Never panics on any bytes; every refusal has a reason.
+//! # Restart
+//! Nothing to restore.
+//! # Cost
+//! No allocation on the good path.
+
+use crate::error::Reason;
+use crate::state::KeyHash;
+use crate::time::{Epoch, EventTime};
+use timely::ExchangeData;
+
+/// A key sent by value: the records of the epoch carry only its hash.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Definition<K> {
+    /// The hash that the records carry.
+    pub hash: KeyHash,
+    /// The key.
+    pub key: K,
+}
+
+/// Turns the value of a message into a record.
+pub trait Decoder: 'static {
+    /// The record: small and `Copy` on hot edges, with a [`KeyHash`] in place of its key columns.
+    type Out: ExchangeData + Copy;
+    /// The key columns of a record, sent once an epoch; `()` where records carry all they need.
+    type Key: ExchangeData;
+
+    /// Called when an epoch begins. Every key that `decode` meets in it must be defined in it (again).
+    fn begin(&mut self, epoch: Epoch);
+
+    /// Decodes `value`. A key met for the first time in this epoch is pushed to `definitions`.
+    ///
+    /// # Errors
+    /// The reason why the message is a dead letter.
+    fn decode(
+        &mut self,
+        value: &[u8],
+        definitions: &mut Vec<Definition<Self::Key>>,
+    ) -> Result<(EventTime, Self::Out), Reason>;
+}

@@ -1,0 +1,3 @@
+//! Operators on append-only streams of records.
+
+pub mod decode;

@@ -1,0 +1,1 @@
+//! Which operators, in which order, for one subject.

@@ -1,0 +1,78 @@
+//! Connectors: where messages come from. An engine reads any of them through [`Connector`] and [`Source`].
+
+use headway_operators::record::{Offset, Partition, Raw};
+
+/// A partition of an input as its connector sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionInfo {
+    /// Its number within the input.
+    pub partition: Partition,
+    /// What it is: topic id, relative path or generator settings. Another identity under the same number is refused.
+    pub identity: String,
+    /// The first offset that can be read.
+    pub first: Offset,
+    /// One past the last offset there is now; `None` where only reading will tell.
+    pub end: Option<Offset>,
+}
+
+/// What a source reports while it is polled.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A message, in rising offsets within its partition, and how many bytes were read for it.
+    Message(Raw<'a>, usize),
+    /// The partition was read to its end as of now; the offset is the next to read (gaps included).
+    CaughtUp(Partition, Offset),
+    /// There is more, but it may not be read yet: an open transaction holds the partition's end.
+    Stalled(Partition),
+}
+
+/// A system that messages are read from; one a process and input.
+pub trait Connector: Send + Sync {
+    /// The kind, as in manifests: `kafka`, `files`, `generate`.
+    fn kind(&self) -> &'static str;
+
+    /// All partitions there are now, by number.
+    ///
+    /// # Errors
+    /// If the system cannot be reached, or what it holds cannot be an input.
+    fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
+
+    /// A reader of `assigned`: (partition, next offset).
+    ///
+    /// # Errors
+    /// If the system cannot be reached, or no longer holds the offsets asked for.
+    fn open(
+        &self,
+        assigned: &[(Partition, Offset)],
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Result<Box<dyn Source>, error::Error>;
+}
+
+/// One worker's reader of one input.
+pub trait Source {
+    /// Gives what is there now, at most about `bytes_max` bytes of messages, without waiting.
+    ///
+    /// # Errors
+    /// If going on would skip or repeat a message.
+    fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, error::Error>;
+
+    /// Reads `partition` too, from `next` on.
+    ///
+    /// # Errors
+    /// As [`Connector::open`].
+    fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), error::Error>;
+
+    /// Stops or resumes reading a partition; nothing is lost meanwhile.
+    fn pause(&mut self, partition: Partition, paused: bool);
+}
+
+/// What a poll found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polled {
+    /// There may be more at once.
+    More,
+    /// Nothing more until woken, or until looked at again.
+    Nothing,
+}
+
+pub mod error;

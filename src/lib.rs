@@ -1,0 +1,4 @@
+//! Runs pipelines: sources, epochs, commits, the lake and the command line.
+
+pub mod connect;
+pub mod store;
