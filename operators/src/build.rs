@@ -1,5 +1,177 @@
-//! (in work)
-/// (in work)
+//! Builds a pipeline's dataflow on one worker: inputs, keyed operators and outputs, wired to the engine's ports.
+//!
+//! A pipeline says what is its own: decoder, windows, keyed operators, row shapes. What every pipeline needs is
+//! added here: watermarks, the side outputs for dead and late records, state, acks.
+
+use crate::ack::{Ack, InputIx};
+use crate::keyed::{self, Keyed, Resume};
+use crate::pipeline::{Format, InputSpec, OutputSpec};
+use crate::port::Ports;
+use crate::progress::{Progress, Rules, SharedProgress, Tick};
+use crate::record::{Partition, Stamped};
+use crate::row::{Row, Rows};
+use crate::state::StateChange;
+use crate::stream::decode::{Decoder, Definition};
+use crate::stream::ingest::{self, ingest};
+use crate::stream::roll::{self, Roll};
+use crate::stream::stage::stage;
+use crate::stream::watermark::watermark;
+use crate::stream::window::{Grid, Lateness};
+use crate::time::{Epoch, EventTime, Watermark};
+use std::cell::RefCell;
+use std::rc::Rc;
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::vec::Filter;
+use timely::dataflow::{Scope, StreamVec};
+
+/// A dataflow under construction on one worker.
 pub struct Build<'s> {
-    _p: std::marker::PhantomData<&'s ()>,
+    scope: Scope<'s, Epoch>,
+    ports: Box<dyn Ports>,
+    pipeline: &'static str,
+    inputs: Vec<InputSpec>,
+    acks: Vec<StreamVec<'s, Epoch, Ack>>,
+    states: Vec<StreamVec<'s, Epoch, StateChange>>,
+}
+
+/// Where an input stands when a run starts.
+#[derive(Clone, Debug)]
+pub struct InputStart {
+    /// The topic, or what stands for it, in refused rows.
+    pub topic: String,
+    /// `wm` of the last committed epoch.
+    pub watermark: Watermark,
+    /// The partition set: number, own watermark, floor.
+    pub partitions: Vec<(Partition, Watermark, Watermark)>,
+    /// How far event time may be ahead of a message's time stamp, in milliseconds.
+    pub max_ahead_ms: i64,
+    /// The newest event time of messages without a time stamp; `None` is no limit.
+    pub not_after: Option<EventTime>,
+    /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
+    pub idle_flush_ms: Option<u64>,
+}
+
+/// An input within a pipeline's dataflow.
+pub struct Input<'s, R: Clone + 'static, K: Clone + 'static> {
+    index: InputIx,
+    watermark: Watermark,
+    /// Records with their stamps, on the worker that read them.
+    pub records: StreamVec<'s, Epoch, Stamped<R>>,
+    /// The keys of the records, by value.
+    pub definitions: StreamVec<'s, Epoch, Definition<K>>,
+    /// The input's watermark, on every worker.
+    pub ticks: StreamVec<'s, Epoch, Tick>,
+}
+
+impl<'s> Build<'s> {
+    /// Starts the dataflow of the pipeline called `pipeline`, with `inputs`, in `scope`.
+    pub fn new(
+        scope: Scope<'s, Epoch>,
+        ports: Box<dyn Ports>,
+        pipeline: &'static str,
+        inputs: Vec<InputSpec>,
+    ) -> Build<'s> {
+        Build { scope, ports, pipeline, inputs, acks: Vec::new(), states: Vec::new() }
+    }
+
+    /// Reads input number `index`. What is dead or late leaves by the side outputs.
+    ///
+    /// # Panics
+    /// If the pipeline has no such input.
+    pub fn input<D: Decoder, L: Lateness>(
+        &mut self,
+        index: InputIx,
+        decoder: D,
+        lateness: L,
+    ) -> Input<'s, D::Out, D::Key> {
+        let spec = self.inputs[usize::from(index)].clone();
+        let start = self.ports.start(index);
+        let rules = Rules {
+            grid: Grid::sliding(spec.window_ms, spec.slide_ms),
+            lateness_ms: spec.lateness_ms,
+            idle_flush_ms: start.idle_flush_ms,
+        };
+        let progress: SharedProgress =
+            Rc::new(RefCell::new(Progress::new(rules, start.watermark, start.partitions.clone())));
+        let options = ingest::Options {
+            input: index,
+            topic: start.topic.clone(),
+            lateness_ms: spec.lateness_ms,
+            max_ahead_ms: start.max_ahead_ms,
+            not_after: start.not_after,
+        };
+        let (ports, shared) = (&mut self.ports, Rc::clone(&progress));
+        let ingested =
+            ingest(self.scope, options, (decoder, lateness), |wake| ports.feed(index, &spec, shared, wake));
+        let (ticks, acks) = watermark(index, ingested.marks, progress);
+        self.acks.extend([ingested.acks, acks]);
+        let dead = ingested.refused.clone().filter(|refused| refused.reason.is_some());
+        let late = ingested.refused.filter(|refused| refused.reason.is_none());
+        for (side, rows) in [("dead", dead), ("late", late)] {
+            let roll = Roll::new(&format!("Roll-{side}-{}", spec.name));
+            let definitions = empty(self.scope);
+            let inputs = keyed::Inputs { records: rows, definitions, ticks: ticks.clone() };
+            let rolled = self.drive(roll, None, inputs, start.watermark);
+            self.output(side_output(self.pipeline, &spec, side), rolled);
+        }
+        let (records, definitions) = (ingested.records, ingested.definitions);
+        Input { index, watermark: start.watermark, records, definitions, ticks }
+    }
+
+    /// Runs a keyed operator on the records of `input`, and counts their fates there.
+    pub fn keyed<R, K>(&mut self, operator: K, input: Input<'s, R, K::Key>) -> StreamVec<'s, Epoch, K::Out>
+    where
+        R: Clone + 'static,
+        K: Keyed<In = Stamped<R>>,
+    {
+        let Input { index, watermark, records, definitions, ticks } = input;
+        self.drive(operator, Some(index), keyed::Inputs { records, definitions, ticks }, watermark)
+    }
+
+    fn drive<K: Keyed>(
+        &mut self,
+        operator: K,
+        input: Option<InputIx>,
+        inputs: keyed::Inputs<'s, K::In, K::Key>,
+        watermark: Watermark,
+    ) -> StreamVec<'s, Epoch, K::Out> {
+        let resume = Resume { saved: self.ports.saved(operator.name()), watermark };
+        let driven = keyed::drive(operator, input, inputs, resume);
+        self.states.push(driven.state);
+        self.acks.push(driven.acks);
+        driven.out
+    }
+
+    /// Writes `rows` to the lake, in the epoch they leave.
+    pub fn output<R: Row>(&mut self, spec: OutputSpec, rows: StreamVec<'s, Epoch, R>) {
+        let name = format!("Output-{}", spec.name);
+        let ports = &mut self.ports;
+        let pack = |epoch: Epoch, rows: Vec<R>| {
+            let since = rows.iter().map(|row| row.since(epoch)).min().unwrap_or(epoch);
+            (since, Box::new(rows) as Box<dyn Rows>)
+        };
+        let acks = stage(&name, rows, |wake| ports.rows(&spec, wake), pack, Ack::Lake);
+        self.acks.push(acks);
+    }
+
+    /// Ends the construction: all acks of the dataflow, on the worker that gave them.
+    pub fn finish(self) -> StreamVec<'s, Epoch, Ack> {
+        let Build { scope, mut ports, mut acks, states, .. } = self;
+        let states = scope.concatenate(states);
+        let pack = |epoch, changes: Vec<StateChange>| (epoch, changes);
+        acks.push(stage("State", states, |wake| ports.state(wake), pack, Ack::State));
+        scope.concatenate(acks)
+    }
+}
+
+/// The output of an input's refused records.
+fn side_output(pipeline: &str, input: &InputSpec, side: &'static str) -> OutputSpec {
+    OutputSpec {
+        name: format!("{side}-{}", input.name),
+        prefix: format!("_{side}/{pipeline}"),
+        stem: side,
+        format: Format::NdjsonGz,
+        columns: roll::columns(side == "late"),
+    }
 }

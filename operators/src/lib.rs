@@ -7,6 +7,7 @@ pub mod ack;
 pub mod build;
 pub mod error;
 pub mod generate;
+pub mod keyed;
 pub mod pipeline;
 pub mod port;
 pub mod progress;

@@ -4,6 +4,7 @@
 //! and the engine implements both. Everything here is one worker's: nothing is shared between threads.
 
 use crate::ack::{InputIx, StagedFile, StateFile};
+use crate::build::InputStart;
 use crate::pipeline::{InputSpec, OutputSpec};
 use crate::progress::SharedProgress;
 use crate::record::{Offset, Partition, Raw};
@@ -15,6 +16,9 @@ use timely::scheduling::SyncActivator;
 
 /// What the engine supplies while a dataflow is built on one worker.
 pub trait Ports {
+    /// Where input `index` stands.
+    fn start(&mut self, index: InputIx) -> InputStart;
+
     /// The messages of `input` that this worker reads.
     fn feed(
         &mut self,
@@ -33,9 +37,6 @@ pub trait Ports {
 
     /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first.
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
-
-    /// Stops the job, naming what is broken. Called from operators where going on would give a wrong answer.
-    fn broken(&mut self, why: crate::error::StateError);
 }
 
 /// Work that is done off the engine's thread, an epoch at a time.
@@ -50,6 +51,9 @@ pub trait Stage<Work, Done> {
 
 /// The messages of one input on one worker, and when its epochs end.
 pub trait Feed {
+    /// The epoch that this worker's first records belong to.
+    fn first_epoch(&self) -> Epoch;
+
     /// Does a bounded amount of work: hands messages to `intake`, or says what else there is to do.
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn;
 }

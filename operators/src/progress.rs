@@ -1,11 +1,243 @@
-//! How far an input has got, kept on each worker from the marks of all: `wm(e)`, floors, cuts, skew.
+//! How far an input has got: from the marks of all its partitions to `wm(e)`, floors, cuts and skew.
+//!
+//! Every worker keeps one [`Progress`] an input and feeds it the same marks, so all come to the same answers.
+//!
+//! 1. At the end of epoch `e` a source broadcasts a [`Mark`] for each of its partitions. Sources may skip epoch
+//!    numbers, so marks are carried forward, never counted.
+//! 2. When the marks' frontier has passed `e`, [`Progress::close`] applies the marks of epochs up to `e`, and none
+//!    of a later one, and answers `wm(e)`.
+//! 3. Feeds look at what is *seen* (the newest mark, closed or not) only for what has no meaning: when to cut, whom
+//!    to pause.
+//!
+//! Invariant: `wm(e)` never exceeds the effective watermark of a partition that may still send records.
 
+use crate::record::{Offset, Partition};
+use crate::stream::window::Grid;
+use crate::time::{Epoch, EventTime, Watermark};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Shared between the watermark operator, which writes it, and the feed of the same worker, which reads it.
 pub type SharedProgress = Rc<RefCell<Progress>>;
 
-/// Placeholder filled by the watermark rules.
-#[derive(Debug, Default)]
-pub struct Progress {}
+/// What a source says of one of its partitions at the end of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The partition.
+    pub partition: Partition,
+    /// Newest event time accepted so far, in offset order, less lateness; [`EventTime::MIN`] if none.
+    pub own: Watermark,
+    /// The next offset to read.
+    pub next: Offset,
+    /// For how long it has been idle, in milliseconds; `None` if it is not.
+    pub idle_ms: Option<u64>,
+    /// First seen, or woken: sends no record in this epoch and counts from the next one on.
+    pub joining: bool,
+    /// Read to its end for good.
+    pub ended: bool,
+    /// The source stops after this epoch, drained or ended.
+    pub last: bool,
+    /// There is more to read right now.
+    pub backlog: bool,
+    /// Wall-clock time of the cut, milliseconds since the Unix epoch.
+    pub wall_ms: i64,
+}
+
+/// What an epoch's close says of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// `wm(e)`.
+    pub watermark: Watermark,
+    /// The newest wall-clock time of the epoch's marks, milliseconds since the Unix epoch.
+    pub wall_ms: i64,
+    /// Every partition has ended: all windows close.
+    pub ended: bool,
+    /// No source sends anything after this epoch, ended or drained.
+    pub finishing: bool,
+    /// The floor that every partition takes, where the input was flushed or ended in this epoch.
+    pub flushed: Option<EventTime>,
+}
+
+/// Fixed facts of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The grid of its windows: says where a flush ends.
+    pub grid: Grid,
+    /// How much disorder is waited for, in milliseconds.
+    pub lateness_ms: i64,
+    /// After how long idleness of all partitions flushes the windows, in milliseconds; `None` is never.
+    pub idle_flush_ms: Option<u64>,
+}
+
+/// How far an input has got, on one worker.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    rules: Rules,
+    partitions: BTreeMap<Partition, State>,
+    pending: BTreeMap<Epoch, Vec<Mark>>,
+    watermark: Watermark,
+    seen: Option<Epoch>,
+    first_own: Option<Watermark>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// The newest mark of a closed epoch; `None` counts as minus infinity.
+    mark: Option<Mark>,
+    /// None of its later records is stamped below this.
+    floor: Watermark,
+    /// The closed epoch whose joining mark set the floor.
+    joined: Option<Epoch>,
+    /// The newest mark of any epoch: for skew only.
+    newest: Option<Mark>,
+}
+
+impl State {
+    /// The effective watermark as of the closed epochs.
+    fn effective(&self) -> Watermark {
+        self.mark.map_or(EventTime::MIN, |mark| mark.own).max(self.floor)
+    }
+}
+
+impl Progress {
+    /// An input at `watermark`, whose partition set is `partitions`: (number, own watermark, floor).
+    pub fn new(
+        rules: Rules,
+        watermark: Watermark,
+        partitions: impl IntoIterator<Item = (Partition, Watermark, Watermark)>,
+    ) -> Progress {
+        let state = |own: Watermark, floor| State {
+            // A restored partition is never idle, joining or ended: that takes evidence of this run.
+            mark: (own > EventTime::MIN).then_some(Mark {
+                partition: 0,
+                own,
+                next: 0,
+                idle_ms: None,
+                joining: false,
+                ended: false,
+                last: false,
+                backlog: true,
+                wall_ms: 0,
+            }),
+            floor,
+            joined: None,
+            newest: None,
+        };
+        let partitions = partitions.into_iter().map(|(p, own, floor)| (p, state(own, floor))).collect();
+        Progress { rules, partitions, pending: BTreeMap::new(), watermark, seen: None, first_own: None }
+    }
+
+    /// Notes a mark of `epoch` as soon as it arrives.
+    pub fn see(&mut self, epoch: Epoch, mark: Mark) {
+        self.seen = self.seen.max(Some(epoch));
+        if mark.own > EventTime::MIN {
+            self.first_own = Some(self.first_own.map_or(mark.own, |own| own.min(mark.own)));
+        }
+        // A partition that is first heard of enters the set when its epoch closes, not before.
+        if let Some(state) = self.partitions.get_mut(&mark.partition) {
+            state.newest = Some(mark);
+        }
+        self.pending.entry(epoch).or_default().push(mark);
+    }
+
+    /// Closes `epoch`: applies the marks of epochs up to it. Epochs close in rising order.
+    pub fn close(&mut self, epoch: Epoch) -> Tick {
+        let mut wall_ms = 0;
+        let mut joined = Vec::new();
+        while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() <= epoch) {
+            for mark in entry.remove() {
+                wall_ms = wall_ms.max(mark.wall_ms);
+                let new = State { mark: None, floor: EventTime::MIN, joined: None, newest: Some(mark) };
+                let state = self.partitions.entry(mark.partition).or_insert(new);
+                state.mark = Some(mark);
+                if mark.joining {
+                    joined.push(mark.partition);
+                }
+            }
+        }
+        let flushed = self.advance();
+        for partition in joined {
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.floor = state.floor.max(self.watermark);
+                state.joined = Some(epoch);
+                state.mark = state.mark.map(|mark| Mark { joining: false, ..mark });
+            }
+        }
+        let all = |test: fn(&Mark) -> bool| {
+            !self.partitions.is_empty() && self.partitions.values().all(|s| s.mark.is_some_and(|m| test(&m)))
+        };
+        let (ended, finishing) = (all(|m| m.ended), all(|m| m.last));
+        Tick { watermark: self.watermark, wall_ms, ended, finishing, flushed }
+    }
+
+    /// Moves `wm` as far as the applied marks allow; answers the floor if that closed all windows.
+    fn advance(&mut self) -> Option<EventTime> {
+        let counts = |state: &&State| {
+            state.mark.is_none_or(|mark| mark.idle_ms.is_none() && !mark.ended && !mark.joining)
+        };
+        let least = self.partitions.values().filter(counts).map(State::effective).min();
+        if let Some(least) = least {
+            self.watermark = self.watermark.max(least);
+            return None;
+        }
+        let flushes = |state: &State| {
+            let Some(mark) = state.mark else { return false };
+            let long = |ms| self.rules.idle_flush_ms.is_some_and(|flush| ms >= flush);
+            mark.ended || mark.idle_ms.is_some_and(long)
+        };
+        if self.partitions.is_empty() || !self.partitions.values().all(flushes) {
+            return None;
+        }
+        let newest = self.partitions.values().filter_map(|s| s.mark).map(|mark| mark.own).max()?;
+        if newest == EventTime::MIN {
+            return None;
+        }
+        let closing = self.rules.grid.last_end(newest.plus_ms(self.rules.lateness_ms)).max(self.watermark);
+        let moved = closing > self.watermark || self.partitions.values().any(|s| s.floor < closing);
+        self.watermark = closing;
+        for state in self.partitions.values_mut() {
+            state.floor = state.floor.max(closing);
+        }
+        moved.then_some(closing)
+    }
+
+    /// `wm` of the newest closed epoch.
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    /// The newest epoch that some source has ended, closed or not.
+    pub fn seen(&self) -> Option<Epoch> {
+        self.seen
+    }
+
+    /// The floor of a partition, as of the closed epochs.
+    pub fn floor(&self, partition: Partition) -> Watermark {
+        self.partitions.get(&partition).map_or(EventTime::MIN, |state| state.floor)
+    }
+
+    /// The closed epoch in which `partition` last joined.
+    pub fn joined(&self, partition: Partition) -> Option<Epoch> {
+        self.partitions.get(&partition).and_then(|state| state.joined)
+    }
+
+    /// Own watermark of the slowest partition that still has a backlog, as far as marks tell.
+    ///
+    /// One that has accepted nothing yet counts as the oldest event time any partition started with.
+    pub fn slowest(&self) -> Option<Watermark> {
+        let own = |state: &State| match state.newest {
+            Some(mark) if !mark.backlog || mark.ended => None,
+            Some(mark) if mark.own > EventTime::MIN => Some(mark.own),
+            _ => self.first_own,
+        };
+        self.partitions.values().filter_map(own).min()
+    }
+
+    /// Own watermark of `partition`, as far as marks tell.
+    pub fn own(&self, partition: Partition) -> Watermark {
+        let newest = self.partitions.get(&partition).and_then(|state| state.newest);
+        newest.map_or(EventTime::MIN, |mark| mark.own)
+    }
+}

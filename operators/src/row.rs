@@ -1,6 +1,6 @@
 //! What leaves a pipeline: rows of named columns, without saying in which file format.
 
-use crate::time::EventTime;
+use crate::time::{Epoch, EventTime};
 use std::borrow::Cow;
 
 /// The type of a column.
@@ -64,6 +64,11 @@ pub trait Row: Clone + Send + 'static {
 
     /// The event time the row stands for (of a window: its end).
     fn time(&self) -> EventTime;
+
+    /// The first epoch whose records may be in the row, which leaves in `epoch`.
+    fn since(&self, epoch: Epoch) -> Epoch {
+        epoch
+    }
 }
 
 /// The rows of one epoch, type erased, on their way to a sink's thread.

@@ -34,7 +34,7 @@ pub trait Decoder: 'static {
     /// The record: small and `Copy` on hot edges, with a [`KeyHash`] in place of its key columns.
     type Out: ExchangeData + Copy;
     /// The key columns of a record, sent once an epoch; `()` where records carry all they need.
-    type Key: ExchangeData;
+    type Key: ExchangeData + Clone;
 
     /// Called when an epoch begins. Every key that `decode` meets in it must be defined in it (again).
     fn begin(&mut self, epoch: Epoch);

@@ -1,3 +1,10 @@
 //! Operators on append-only streams of records.
 
+pub mod aggregate;
 pub mod decode;
+pub mod dedup;
+pub mod ingest;
+pub mod roll;
+pub mod stage;
+pub mod watermark;
+pub mod window;

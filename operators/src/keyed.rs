@@ -1,0 +1,286 @@
+//! The driver of keyed operators: exchange by shard, stash per epoch, close, snapshot.
+//!
+//! An operator behind [`Keyed`] sees a simple life: records of one epoch after the other, a close with the epoch's
+//! watermark, a snapshot. The driver makes it so, on any number of workers:
+//!
+//! ```text
+//! records ──exchange by shard──┐
+//! definitions ──same exchange──┼─► stash per epoch ─► apply (lowest open epoch) ─► close ─► rows, state, acks
+//! ticks ───────────────────────┘                                                  all at the epoch's own time
+//! ```
+//!
+//! 1. Records of the lowest open epoch are applied as they come; those of later epochs wait in the stash, so no
+//!    channel ever blocks and no record of e+1 is in the state of e.
+//! 2. When the frontier of all three inputs has passed `e`, the operator closes it at `wm(e)`, and its changed
+//!    entries leave as [`StateChange`]s at time `e`. Nothing of e+1 has been applied then.
+//! 3. Dropping the capability of `e` tells everyone downstream that this worker has said all about `e`.
+//!
+//! Invariant: epochs close in order, each once. Invariant: what leaves depends on the records of an epoch, never on
+//! how they were batched or interleaved.
+
+use crate::ack::{Ack, InputIx};
+use crate::error::StateError;
+use crate::progress::Tick;
+use crate::record::Partition;
+use crate::state::{Saved, Shard, StateChange};
+use crate::stream::decode::Definition;
+use crate::time::{Epoch, EventTime, Watermark};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+use timely::ExchangeData;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::InputCapability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+/// After how many change files a worker writes a base again.
+const CHANGES_MAX: u32 = 63;
+
+/// The least number of change files before their size can call for a new base.
+const CHANGES_MIN: u32 = 8;
+
+/// An operator whose state belongs to shards of a key.
+pub trait Keyed: 'static {
+    /// What it takes in.
+    type In: ExchangeData + Clone;
+    /// The keys that records carry as hashes; `()` if none.
+    type Key: ExchangeData + Clone;
+    /// What it gives out.
+    type Out: Clone + 'static;
+
+    /// The version of its state's encoding.
+    const VERSION: u32;
+
+    /// Its name in manifests, logs and metrics, unique in the pipeline and stable across releases.
+    fn name(&self) -> &str;
+
+    /// The shard that a record belongs to.
+    fn shard(record: &Self::In) -> Shard;
+
+    /// A key that records of the epoch may carry as a hash. May come before or after them.
+    fn define(&mut self, definition: Definition<Self::Key>);
+
+    /// Takes records of the lowest open epoch, in any order and any batching. Leaves `batch` empty.
+    fn apply(&mut self, epoch: Epoch, batch: &mut Vec<Self::In>, fates: &mut Fates);
+
+    /// The epoch is complete: gives what it makes true, in an order that depends on the content only.
+    fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>);
+
+    /// Gives the encoded state, shard by shard: all of it (`base`), or the entries changed since the last call.
+    fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>));
+
+    /// Takes back what `snapshot` gave. Pieces come oldest first; a later one wins, entry by entry.
+    ///
+    /// # Errors
+    /// If the bytes are not what some version of this operator writes.
+    fn restore(&mut self, saved: &Saved) -> Result<(), StateError>;
+
+    /// Called once, after all pieces: `watermark` is that of the restored epoch; what it had closed is gone.
+    fn restored(&mut self, watermark: Watermark);
+
+    /// Entries in open state.
+    fn held(&self) -> u64;
+}
+
+/// What became of the records of each partition, counted by a keyed operator.
+#[derive(Debug, Default)]
+pub struct Fates {
+    counts: FxHashMap<Partition, [u64; 3]>,
+}
+
+impl Fates {
+    /// Counts records of one partition.
+    pub fn add(&mut self, partition: Partition, accepted: u64, duplicate: u64, filtered: u64) {
+        let counts = self.counts.entry(partition).or_default();
+        *counts = [counts[0] + accepted, counts[1] + duplicate, counts[2] + filtered];
+    }
+}
+
+/// What comes out of a keyed operator on one worker.
+pub struct Driven<'s, Out: Clone + 'static> {
+    /// Its rows.
+    pub out: StreamVec<'s, Epoch, Out>,
+    /// Its changes of state.
+    pub state: StreamVec<'s, Epoch, StateChange>,
+    /// What the committer must know.
+    pub acks: StreamVec<'s, Epoch, Ack>,
+}
+
+/// The streams that a keyed operator takes in.
+pub struct Inputs<'s, In: Clone + 'static, Key: Clone + 'static> {
+    /// Records, on any worker.
+    pub records: StreamVec<'s, Epoch, In>,
+    /// Keys by value, on any worker.
+    pub definitions: StreamVec<'s, Epoch, Definition<Key>>,
+    /// The ticks of the input, on every worker.
+    pub ticks: StreamVec<'s, Epoch, Tick>,
+}
+
+/// What has come for an epoch that is not closed yet.
+struct Open<K: Keyed> {
+    caps: [Capability<Epoch>; 3],
+    records: Vec<Vec<K::In>>,
+    definitions: Vec<Definition<K::Key>>,
+    tick: Option<Tick>,
+    fates: Fates,
+}
+
+impl<K: Keyed> Open<K> {
+    fn new(cap: &InputCapability<Epoch>) -> Self {
+        let caps = [cap.retain(0), cap.retain(1), cap.retain(2)];
+        Open { caps, records: Vec::new(), definitions: Vec::new(), tick: None, fates: Fates::default() }
+    }
+}
+
+/// Runs `operator` on every worker. `input` is where its fates are counted, if they are.
+pub fn drive<'s, K: Keyed>(
+    mut operator: K,
+    input: Option<InputIx>,
+    inputs: Inputs<'s, K::In, K::Key>,
+    resume: Resume,
+) -> Driven<'s, K::Out> {
+    let mut builder = OperatorBuilder::new(operator.name().into(), inputs.records.scope());
+    let by_shard = Exchange::new(|record: &K::In| u64::from(K::shard(record).0));
+    let mut records = builder.new_input(inputs.records, by_shard);
+    let by_shard = Exchange::new(|definition: &Definition<K::Key>| u64::from(definition.hash.shard().0));
+    let mut definitions = builder.new_input(inputs.definitions, by_shard);
+    let mut ticks = builder.new_input(inputs.ticks, Pipeline);
+    let (out, out_stream) = builder.new_output();
+    let mut out = OutputBuilder::<_, CapacityContainerBuilder<Vec<K::Out>>>::from(out);
+    let (state, state_stream) = builder.new_output();
+    let mut state = OutputBuilder::<_, CapacityContainerBuilder<Vec<StateChange>>>::from(state);
+    let (acks, ack_stream) = builder.new_output();
+    let mut acks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Ack>>>::from(acks);
+
+    resume.into_operator(&mut operator);
+    let mut bases = Bases::default();
+    builder.build(move |initial| {
+        drop(initial);
+        let mut open: BTreeMap<Epoch, Open<K>> = BTreeMap::new();
+        let mut rows = Vec::new();
+        move |frontiers| {
+            let low = frontiers.iter().filter_map(|f| f.frontier().iter().min().copied()).min();
+            // 1. Accept input. Only the lowest open epoch is applied; the others wait.
+            records.for_each(|cap, batch: &mut Vec<K::In>| {
+                let epoch = *cap.time();
+                let entry = open.entry(epoch).or_insert_with(|| Open::new(&cap));
+                if low.is_some_and(|low| epoch <= low) && entry.records.is_empty() {
+                    operator.apply(epoch, batch, &mut entry.fates);
+                } else {
+                    entry.records.push(std::mem::take(batch));
+                }
+            });
+            definitions.for_each(|cap, batch: &mut Vec<Definition<K::Key>>| {
+                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).definitions.append(batch);
+            });
+            ticks.for_each(|cap, batch: &mut Vec<Tick>| {
+                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).tick = batch.pop();
+            });
+            // 2. Close every epoch that all frontiers have passed, in order.
+            let (mut out, mut state, mut acks) = (out.activate(), state.activate(), acks.activate());
+            while let Some(entry) = open.first_entry().filter(|e| low.is_none_or(|low| *e.key() < low)) {
+                let (epoch, mut done) = entry.remove_entry();
+                for definition in done.definitions.drain(..) {
+                    operator.define(definition);
+                }
+                for mut batch in done.records.drain(..) {
+                    operator.apply(epoch, &mut batch, &mut done.fates);
+                }
+                if let Some(tick) = done.tick {
+                    operator.close(epoch, &tick, &mut rows);
+                }
+                out.session(&done.caps[0]).give_container(&mut rows);
+                rows.clear();
+                state.session(&done.caps[1]).give_iterator(bases.changes(&mut operator).into_iter());
+                acks.session(&done.caps[2]).give_iterator(report::<K>(input, &operator, done.fates));
+            }
+        }
+    });
+    Driven { out: out_stream, state: state_stream, acks: ack_stream }
+}
+
+/// The acks of one epoch.
+fn report<K: Keyed>(
+    input: Option<InputIx>,
+    operator: &K,
+    fates: Fates,
+) -> impl Iterator<Item = Ack> + use<K> {
+    let held = Ack::Held { operator: operator.name().to_string(), entries: operator.held() };
+    let fates = input.into_iter().flat_map(move |input| {
+        let mut counts: Vec<_> =
+            fates.counts.iter().map(|(partition, counts)| (*partition, *counts)).collect();
+        counts.sort_unstable();
+        counts.into_iter().map(move |(partition, [accepted, duplicate, filtered])| Ack::Fates {
+            input,
+            partition,
+            accepted,
+            duplicate,
+            filtered,
+        })
+    });
+    fates.chain(std::iter::once(held))
+}
+
+/// What a keyed operator starts from.
+#[derive(Debug)]
+pub struct Resume {
+    /// Its saved pieces in the shards of this worker, oldest first.
+    pub saved: Vec<Saved>,
+    /// `wm` at the epoch they were saved.
+    pub watermark: Watermark,
+}
+
+impl Resume {
+    /// Nothing saved.
+    pub fn fresh() -> Resume {
+        Resume { saved: Vec::new(), watermark: EventTime::MIN }
+    }
+
+    /// # Panics
+    /// If a piece does not decode: checksums were verified before, so going on would give a wrong answer.
+    fn into_operator<K: Keyed>(self, operator: &mut K) {
+        for saved in &self.saved {
+            if let Err(error) = operator.restore(saved) {
+                panic!("{error}");
+            }
+        }
+        operator.restored(self.watermark);
+    }
+}
+
+/// Decides when a worker's state is written whole again: restart time is bounded by live state, not by history.
+#[derive(Debug, Default)]
+struct Bases {
+    written: bool,
+    base_bytes: usize,
+    changes: u32,
+    change_bytes: usize,
+}
+
+impl Bases {
+    fn changes<K: Keyed>(&mut self, operator: &mut K) -> Vec<StateChange> {
+        let outgrown = self.changes >= CHANGES_MIN && self.change_bytes > self.base_bytes;
+        let base = !self.written || self.changes >= CHANGES_MAX || outgrown;
+        let mut changes = Vec::new();
+        let mut bytes = 0;
+        let name = operator.name().to_string();
+        operator.snapshot(base, &mut |shard, encoded| {
+            bytes += encoded.len();
+            let (operator, version) = (name.clone(), K::VERSION);
+            changes.push(StateChange { operator, shard, version, base, bytes: encoded });
+        });
+        if changes.is_empty() {
+            return changes;
+        }
+        if base {
+            *self = Bases { written: true, base_bytes: bytes, changes: 0, change_bytes: 0 };
+        } else {
+            self.changes += 1;
+            self.change_bytes += bytes;
+        }
+        changes
+    }
+}

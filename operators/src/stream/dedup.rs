@@ -1,0 +1,140 @@
+//! Drops repeats of a record while a window that could count it again is open.
+//!
+//! # Input
+//! A record's identity (a 128-bit hash of all that makes two records equal), event time, and its open windows.
+//! # Output
+//! Which of those windows have not counted the record yet.
+//! # State
+//! For each pane (all times with the same last window), each identity with the end of the earliest window that has
+//! counted it. Two copies of a record may find different windows open, since each is judged by its own partition's
+//! watermark; the open windows are always the last ones, so the earliest end tells all. A pane goes whole when its
+//! last window closes.
+//! # Progress
+//! Not an operator of its own: it lives beside the sums it protects, in the same shard ([`crate::stream::aggregate`]).
+//! # Late and bad data
+//! Late records do not get here. A record without identity is never a repeat and is not asked for.
+//! # Restart
+//! Identities are upserts: of two entries for one identity the earlier end wins, so pieces apply in any order.
+//! # Cost
+//! One hash probe a record; 24 bytes and a slot's overhead an identity.
+
+use crate::state::KeyHash;
+use crate::stream::window::Grid;
+use crate::time::{EventTime, Watermark};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use rustc_hash::FxBuildHasher;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Which of its open windows a record still counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// All of them.
+    All,
+    /// Those with an end before this one; an earlier copy has counted in the others.
+    Before(EventTime),
+    /// None: it repeats a record that counted in all of them.
+    None,
+}
+
+/// One identity, as state keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The identity; its shard is the key's.
+    pub identity: KeyHash,
+    /// The pane it belongs to.
+    pub pane: EventTime,
+    /// The earliest window end that has counted it.
+    pub earliest: EventTime,
+}
+
+type Pane = HashMap<KeyHash, EventTime, FxBuildHasher>;
+
+/// The identities of all open panes.
+#[derive(Debug)]
+pub struct Dedup {
+    grid: Grid,
+    panes: BTreeMap<EventTime, Pane>,
+    /// Changed since the last [`Dedup::take_changes`].
+    changes: Vec<Seen>,
+    /// Emptied panes, kept for their memory.
+    spare: Vec<Pane>,
+    held: u64,
+}
+
+impl Dedup {
+    /// No identities, for windows of `grid`.
+    pub fn new(grid: Grid) -> Dedup {
+        Dedup { grid, panes: BTreeMap::new(), changes: Vec::new(), spare: Vec::new(), held: 0 }
+    }
+
+    /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
+    pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
+        let pane = self.grid.pane(time);
+        let spare = &mut self.spare;
+        let seen = self.panes.entry(pane).or_insert_with(|| spare.pop().unwrap_or_default());
+        let admitted = match seen.entry(identity) {
+            Entry::Vacant(entry) => {
+                entry.insert(first_open);
+                self.held += 1;
+                Admitted::All
+            }
+            Entry::Occupied(entry) if *entry.get() <= first_open => return Admitted::None,
+            Entry::Occupied(mut entry) => Admitted::Before(entry.insert(first_open)),
+        };
+        self.changes.push(Seen { identity, pane, earliest: first_open });
+        admitted
+    }
+
+    /// Lets go of every pane whose last window has closed.
+    pub fn close(&mut self, watermark: Watermark) {
+        while let Some(entry) = self.panes.first_entry() {
+            if entry.key().plus_ms(self.grid.size_ms()) > watermark {
+                break;
+            }
+            let mut pane = entry.remove();
+            self.held -= pane.len() as u64;
+            if self.spare.len() < 2 {
+                pane.clear();
+                self.spare.push(pane);
+            }
+        }
+    }
+
+    /// What changed since the last call and is still open.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = Seen> + use<> {
+        let oldest = self.panes.keys().next().copied().unwrap_or(EventTime::MAX);
+        std::mem::take(&mut self.changes).into_iter().filter(move |seen| seen.pane >= oldest)
+    }
+
+    /// Everything that is open, in the order of panes.
+    pub fn all(&self) -> impl Iterator<Item = Seen> + '_ {
+        self.panes.iter().flat_map(|(pane, seen)| {
+            seen.iter().map(|(identity, earliest)| Seen {
+                identity: *identity,
+                pane: *pane,
+                earliest: *earliest,
+            })
+        })
+    }
+
+    /// Takes back one entry.
+    pub fn restore(&mut self, seen: Seen) {
+        match self.panes.entry(seen.pane).or_default().entry(seen.identity) {
+            Entry::Vacant(entry) => {
+                entry.insert(seen.earliest);
+                self.held += 1;
+            }
+            Entry::Occupied(mut entry) => {
+                let earliest = seen.earliest.min(*entry.get());
+                entry.insert(earliest);
+            }
+        }
+    }
+
+    /// Identities in open panes.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+}

@@ -1,0 +1,104 @@
+//! Assigns records to windows of event time.
+//!
+//! # Input
+//! A record's event time, and its stamp: the effective watermark of its own partition just before it.
+//! # Output
+//! The ends of the windows that hold the record and are open to it.
+//! # State
+//! None: a pure function of the grid.
+//! # Progress
+//! Not an operator of its own; the keyed operators ask it.
+//! # Late and bad data
+//! Lateness is a method of the window kind. Here: a record is added to exactly its windows with end > stamp, and is
+//! late if none is left.
+//! # Restart
+//! Nothing to restore.
+//! # Cost
+//! O(1) to decide, O(windows per record) to list.
+
+use crate::time::{EventTime, Span, Watermark};
+
+/// Decides, per record, whether it is late.
+pub trait Lateness: 'static {
+    /// True if a record at `time` has no window left that is open to it. `stamp` is the effective watermark of its
+    /// own partition just before it; no other watermark decides.
+    fn is_late(&self, time: EventTime, stamp: Watermark) -> bool;
+}
+
+/// Never late: for streams without windows.
+#[derive(Clone, Copy, Debug)]
+pub struct Never;
+
+impl Lateness for Never {
+    fn is_late(&self, _time: EventTime, _stamp: Watermark) -> bool {
+        false
+    }
+}
+
+/// Tumbling and sliding windows: `[k * slide, k * slide + size)` for every whole `k`, from the Unix epoch in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    size_ms: i64,
+    slide_ms: i64,
+}
+
+impl Grid {
+    /// Windows of `size_ms` that start every `slide_ms`.
+    ///
+    /// # Panics
+    /// Unless `0 < slide_ms <= size_ms`.
+    pub fn sliding(size_ms: i64, slide_ms: i64) -> Grid {
+        assert!(0 < slide_ms && slide_ms <= size_ms, "slide {slide_ms} ms is not in 1..={size_ms} ms");
+        Grid { size_ms, slide_ms }
+    }
+
+    /// Windows of `size_ms`, each starting where the last one ends.
+    ///
+    /// # Panics
+    /// Unless `size_ms` is positive.
+    pub fn tumbling(size_ms: i64) -> Grid {
+        Grid::sliding(size_ms, size_ms)
+    }
+
+    /// Length of a window in milliseconds.
+    pub fn size_ms(&self) -> i64 {
+        self.size_ms
+    }
+
+    /// Distance between two starts in milliseconds.
+    pub fn slide_ms(&self) -> i64 {
+        self.slide_ms
+    }
+
+    /// The start of the last window that holds `time`; the same for all times of a pane.
+    pub fn pane(&self, time: EventTime) -> EventTime {
+        EventTime(time.0.div_euclid(self.slide_ms).saturating_mul(self.slide_ms))
+    }
+
+    /// The end of the last window that holds `time`.
+    pub fn last_end(&self, time: EventTime) -> EventTime {
+        self.pane(time).plus_ms(self.size_ms)
+    }
+
+    /// The end of the first window that holds `time` and ends after `stamp`; `None` if there is no such window.
+    pub fn first_open_end(&self, time: EventTime, stamp: Watermark) -> Option<EventTime> {
+        let last = self.last_end(time);
+        if last <= stamp {
+            return None;
+        }
+        // Ends lie one slide apart below `last`; the least must be after both `time` and `stamp`.
+        let bound = time.max(stamp);
+        Some(last.minus_ms((last.0 - bound.0 - 1) / self.slide_ms * self.slide_ms))
+    }
+
+    /// The window that ends at `end`.
+    pub fn span(&self, end: EventTime) -> Span {
+        Span { start: end.minus_ms(self.size_ms), end }
+    }
+}
+
+impl Lateness for Grid {
+    fn is_late(&self, time: EventTime, stamp: Watermark) -> bool {
+        self.last_end(time) <= stamp
+    }
+}
