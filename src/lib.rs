@@ -1,4 +1,5 @@
 //! Runs pipelines: sources, epochs, commits, the lake and the command line.
 
 pub mod connect;
+pub mod engine;
 pub mod store;

@@ -1,6 +1,11 @@
 //! Connectors: where messages come from. An engine reads any of them through [`Connector`] and [`Source`].
 
+use headway_operators::ack::{StagedFile, StateFile};
+use headway_operators::pipeline::OutputSpec;
+use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Raw};
+use headway_operators::row::Rows;
+use headway_operators::state::{Saved, StateChange};
 
 /// A partition of an input as its connector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +46,7 @@ pub trait Connector: Send + Sync {
     ///
     /// # Errors
     /// If the system cannot be reached, or no longer holds the offsets asked for.
-    fn open(
-        &self,
-        assigned: &[(Partition, Offset)],
-        wake: Box<dyn Fn() + Send + Sync>,
-    ) -> Result<Box<dyn Source>, error::Error>;
+    fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error>;
 }
 
 /// One worker's reader of one input.
@@ -75,4 +76,26 @@ pub enum Polled {
     Nothing,
 }
 
+/// Where rows and state go; one a process.
+pub trait Sink: Send + Sync {
+    /// The sink of worker `index` of `workers`; called once on that worker's thread.
+    fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink>;
+}
+
+/// Called from a thread of a sink or source when a worker has something to look at.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// Where one worker's rows and state go.
+pub trait WorkerSink {
+    /// Where the rows of `output` go.
+    fn rows(&mut self, output: &OutputSpec, wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>>;
+
+    /// Where changes of state go.
+    fn state(&mut self, wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
+
+    /// The saved state of `operator` in the shards of this worker, oldest first.
+    fn saved(&mut self, operator: &str) -> Vec<Saved>;
+}
+
 pub mod error;
+pub mod memory;

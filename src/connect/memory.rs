@@ -1,0 +1,227 @@
+//! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
+
+use crate::connect::{Connector, Event, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error};
+use headway_operators::ack::{StagedFile, StateFile};
+use headway_operators::pipeline::OutputSpec;
+use headway_operators::port::Stage;
+use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::row::{Cell, Rows};
+use headway_operators::state::{Saved, StateChange};
+use headway_operators::time::Epoch;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+/// One message of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Its time stamp in milliseconds.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Partitions that are lists: offset = position.
+#[derive(Clone, Debug, Default)]
+pub struct Lists(Arc<Vec<Vec<Message>>>);
+
+impl Lists {
+    /// One partition for each of `lists`.
+    pub fn new(lists: Vec<Vec<Message>>) -> Lists {
+        Lists(Arc::new(lists))
+    }
+}
+
+impl Connector for Lists {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
+        let info = |(number, list): (usize, &Vec<Message>)| PartitionInfo {
+            partition: number as Partition,
+            identity: format!("memory:{number}"),
+            first: 0,
+            end: Some(list.len() as Offset),
+        };
+        Ok(self.0.iter().enumerate().map(info).collect())
+    }
+
+    fn open(&self, assigned: &[(Partition, Offset)], _wake: Wake) -> Result<Box<dyn Source>, error::Error> {
+        let cursors = assigned.iter().map(|(partition, next)| Cursor::new(*partition, *next)).collect();
+        Ok(Box::new(ListSource { lists: Arc::clone(&self.0), cursors, turn: 0 }))
+    }
+}
+
+struct Cursor {
+    partition: Partition,
+    next: usize,
+    paused: bool,
+    told: bool,
+}
+
+impl Cursor {
+    fn new(partition: Partition, next: Offset) -> Cursor {
+        Cursor { partition, next: usize::try_from(next).unwrap_or(0), paused: false, told: false }
+    }
+}
+
+struct ListSource {
+    lists: Arc<Vec<Vec<Message>>>,
+    cursors: Vec<Cursor>,
+    /// Whose turn it is: partitions are read in slices, one after the other.
+    turn: usize,
+}
+
+impl Source for ListSource {
+    fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, error::Error> {
+        for _ in 0..self.cursors.len() {
+            self.turn = (self.turn + 1) % self.cursors.len();
+            let cursor = &mut self.cursors[self.turn];
+            let list = &self.lists[cursor.partition as usize];
+            if cursor.paused || (cursor.told && cursor.next >= list.len()) {
+                continue;
+            }
+            let mut bytes = 0;
+            while let Some(message) = list.get(cursor.next).filter(|_| bytes < bytes_max) {
+                let payload = message.value.as_deref().map_or(Payload::Null, Payload::Bytes);
+                let (partition, offset) = (cursor.partition, cursor.next as Offset);
+                let read = message.value.as_ref().map_or(0, Vec::len);
+                let raw = Raw { partition, offset, timestamp_ms: message.timestamp_ms, payload };
+                each(Event::Message(raw, read));
+                bytes += read + 1;
+                cursor.next += 1;
+            }
+            if cursor.next >= list.len() {
+                cursor.told = true;
+                each(Event::CaughtUp(cursor.partition, cursor.next as Offset));
+            }
+            return Ok(Polled::More);
+        }
+        Ok(Polled::Nothing)
+    }
+
+    fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), error::Error> {
+        self.cursors.push(Cursor::new(partition, next));
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: Partition, paused: bool) {
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.partition == partition) {
+            cursor.paused = paused;
+        }
+    }
+}
+
+/// A row as text, with the output it came from and the epoch it left in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TextRow {
+    /// The output's name.
+    pub output: String,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its cells as text; an empty string where there is none.
+    pub cells: Vec<String>,
+}
+
+/// Rows and state in memory. Clones share what they hold.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    rows: Vec<TextRow>,
+    /// State by epoch, in the order it came.
+    state: Vec<(Epoch, StateChange)>,
+    /// What a run starts from.
+    saved: BTreeMap<String, Vec<Saved>>,
+}
+
+impl Kept {
+    /// All rows so far.
+    pub fn rows(&self) -> Vec<TextRow> {
+        self.lock().rows.clone()
+    }
+
+    /// Forgets rows and state of epochs after `epoch`, and makes the state up to it what the next run starts from.
+    pub fn crash(&self, epoch: Option<Epoch>) {
+        let mut inner = self.lock();
+        let lives = |e: Epoch| epoch.is_some_and(|epoch| e <= epoch);
+        inner.rows.retain(|row| lives(row.epoch));
+        inner.state.retain(|(e, _)| lives(*e));
+        let mut saved: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
+        for (_, change) in &inner.state {
+            let StateChange { operator, shard, version, bytes, .. } = change.clone();
+            saved.entry(operator).or_default().push(Saved { shard, version, bytes });
+        }
+        inner.saved = saved;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Sink for Kept {
+    fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
+        Box::new(KeptWorker { kept: self.clone(), index, workers })
+    }
+}
+
+struct KeptWorker {
+    kept: Kept,
+    index: usize,
+    workers: usize,
+}
+
+impl WorkerSink for KeptWorker {
+    fn rows(&mut self, output: &OutputSpec, _wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+        let (kept, output) = (self.kept.clone(), output.name.clone());
+        Box::new(At(VecDeque::new(), move |epoch, rows: Box<dyn Rows>| {
+            let mut inner = kept.lock();
+            for row in 0..rows.len() {
+                let mut cells = Vec::new();
+                rows.cells(row, &mut |cell| cells.push(text(cell)));
+                inner.rows.push(TextRow { output: output.clone(), epoch, cells });
+            }
+        }))
+    }
+
+    fn state(&mut self, _wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
+        let kept = self.kept.clone();
+        Box::new(At(VecDeque::new(), move |epoch, changes: Vec<StateChange>| {
+            kept.lock().state.extend(changes.into_iter().map(|change| (epoch, change)));
+        }))
+    }
+
+    fn saved(&mut self, operator: &str) -> Vec<Saved> {
+        let mut saved = self.kept.lock().saved.get(operator).cloned().unwrap_or_default();
+        saved.retain(|saved| saved.shard.owner(self.workers) == self.index);
+        saved
+    }
+}
+
+/// A stage that does its work at once.
+struct At<F>(VecDeque<Epoch>, F);
+
+impl<Work, Done, F: FnMut(Epoch, Work)> Stage<Work, Done> for At<F> {
+    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
+        (self.1)(epoch, work);
+        self.0.push_back(epoch);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
+        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
+    }
+}
+
+fn text(cell: Cell<'_>) -> String {
+    match cell {
+        Cell::Text(text) => text.to_string(),
+        Cell::Int(value) => value.to_string(),
+        Cell::Wide(value) => value.to_string(),
+        Cell::Float(value) => value.to_string(),
+        Cell::Bool(value) => value.to_string(),
+        Cell::Time(time) => time.to_string(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a running job stops, with the code that names it and the exit code that a supervisor acts on.
+
+use crate::connect;
+
+/// Why a job stopped. Every variant has a stable code and an exit code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A source cannot go on without skipping or repeating records.
+    #[error(transparent)]
+    Source(#[from] connect::error::Error),
+    /// An engine thread panicked: a broken invariant. Ours to mend; a restart resumes from the last commit.
+    #[error("thread \"{thread}\" panicked: {reason}")]
+    Panicked {
+        /// The thread's name.
+        thread: String,
+        /// What the panic said.
+        reason: String,
+    },
+    /// The dataflow could not be started.
+    #[error("could not start {workers} workers: {reason}")]
+    Start {
+        /// How many were asked for.
+        workers: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Writing or committing failed. The commit protocol gives the code.
+    #[error("{message}")]
+    Commit {
+        /// The stable code: `fenced`, `conservation-failed`, `disk-sync-failed`, …
+        code: &'static str,
+        /// What a person is told.
+        message: String,
+        /// More, and the way out.
+        detail: Option<String>,
+        /// The way out.
+        hint: Option<String>,
+        /// See [`Error::exit_code`].
+        exit: u8,
+    },
+}
+
+impl Error {
+    /// The stable code of the error.
+    pub fn code(&self) -> &'static str {
+        use connect::error::Error as Source;
+        match self {
+            Error::Source(Source::RecordsGone { .. }) => "records-gone",
+            Error::Source(Source::OtherIdentity { .. }) => "other-identity",
+            Error::Source(Source::Unusable { .. }) => "input-unusable",
+            Error::Source(_) => "source-failed",
+            Error::Panicked { .. } => "panicked",
+            Error::Start { .. } => "start-failed",
+            Error::Commit { code, .. } => code,
+        }
+    }
+
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        use connect::error::Error as Source;
+        match self {
+            Error::Source(Source::RecordsGone { .. } | Source::OtherIdentity { .. }) => 4,
+            Error::Source(Source::Unusable { .. }) => 5,
+            Error::Source(_) | Error::Start { .. } => 3,
+            Error::Panicked { .. } => 101,
+            Error::Commit { exit, .. } => *exit,
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The feed of one input on one worker: reads its partitions and decides where epochs end.
+//!
+//! ```text
+//! connect::Source ──events──► Feed ──messages──► ingest        cut when: the epoch is old, or full, or another
+//!                              ▲  │                            source has ended it; and something has changed
+//!      probe: which epochs are │  └─cuts, marks───► all workers
+//!      resolved; progress: wm, │
+//!      floors, cuts of others ─┘
+//! ```
+//!
+//! Numbered rules, from the design:
+//! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved. Cutting is always allowed.
+//! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet, is idle.
+//! 3. *Joining*: a partition that wakes or is first seen sends a joining mark and no record in epoch `e`; its floor is
+//!    `wm(e)`; what it had ready waits until `e` is resolved.
+//! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused. Pausing has no meaning for results.
+//! 5. *Ends*: a partition has ended when it was read to the end that was there at the start. A drain ends nothing.
+
+use crate::connect::{self, Event, Polled};
+use crate::engine::clock::Clock;
+use crate::engine::control::Control;
+use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
+use headway_operators::progress::SharedProgress;
+use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::time::Epoch;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use timely::dataflow::ProbeHandle;
+
+/// How many epochs may be read beyond the last resolved one.
+pub const EPOCHS_AHEAD: u64 = 3;
+
+/// About how many bytes one turn reads: work per activation is bounded by it.
+const SLICE_BYTES: usize = 64 << 10;
+
+/// How long to wait where nothing will wake the feed.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long to wait where the source wakes the feed.
+const IDLE_PATIENCE: Duration = Duration::from_millis(10);
+
+/// When a run of the job is over by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Forever,
+    /// When everything that was there at the start is read; windows stay open.
+    CaughtUp,
+    /// The same, and every window closes.
+    End,
+}
+
+/// How a feed behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Length of an epoch.
+    pub epoch: Duration,
+    /// How many bytes of messages fill an epoch, on one worker.
+    pub epoch_bytes: usize,
+    /// After how long quiet a partition that was read to its end is idle; `None` is never.
+    pub idle_after: Option<Duration>,
+    /// After how long idleness of all partitions windows are flushed; `None` is never.
+    pub idle_flush: Option<Duration>,
+    /// How far ahead of the slowest partition one may read, in milliseconds of event time.
+    pub max_skew_ms: i64,
+    /// When the run is over.
+    pub until: Until,
+}
+
+/// A partition that this worker reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Where it starts.
+    pub start: Start,
+    /// One past the last offset there was when the run started, where that is known.
+    pub end: Option<Offset>,
+}
+
+/// What a feed needs of its surroundings.
+pub struct Surroundings {
+    /// Marks of all workers.
+    pub progress: SharedProgress,
+    /// Passes an epoch when it is resolved.
+    pub resolved: ProbeHandle<Epoch>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Whether to drain, and where to report a failure.
+    pub control: Control,
+    /// Partitions that were found since the start and belong to this worker, with their first offset.
+    pub found: Box<dyn FnMut() -> Vec<(Partition, Offset)>>,
+}
+
+/// Whether a partition counts in the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It counts.
+    Counting,
+    /// It was announced as idle.
+    Idle,
+    /// It has something to send, and the next cut will say that it joins.
+    Waking,
+    /// Its joining mark was sent in this epoch.
+    Joining(Epoch),
+}
+
+struct Part {
+    partition: Partition,
+    next: Offset,
+    /// The end that was there at the start.
+    end: Option<Offset>,
+    phase: Phase,
+    /// Not read from the source before it has joined.
+    unassigned: bool,
+    /// Since when it is quiet and read to its end.
+    quiet_since: Option<Duration>,
+    /// Its idleness was long enough for a flush in the last mark.
+    flushable: bool,
+    /// Read to the end that was there at the start.
+    complete: bool,
+    /// Backlog in the last mark.
+    backlog: bool,
+    paused: bool,
+    /// Messages that came before it joined.
+    held: VecDeque<Held>,
+}
+
+/// A message that waits for its partition to join.
+struct Held {
+    offset: Offset,
+    timestamp_ms: Option<i64>,
+    payload: Option<Vec<u8>>,
+    too_long: Option<(u64, u128)>,
+}
+
+impl Held {
+    fn of(raw: &Raw<'_>) -> Held {
+        let (payload, too_long) = match raw.payload {
+            Payload::Null => (None, None),
+            Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
+            Payload::TooLong { head, bytes, hash } => (Some(head.to_vec()), Some((bytes, hash))),
+        };
+        Held { offset: raw.offset, timestamp_ms: raw.timestamp_ms, payload, too_long }
+    }
+
+    fn raw(&self, partition: Partition) -> Raw<'_> {
+        let payload = match (&self.payload, self.too_long) {
+            (None, _) => Payload::Null,
+            (Some(bytes), None) => Payload::Bytes(bytes),
+            (Some(head), Some((bytes, hash))) => Payload::TooLong { head, bytes, hash },
+        };
+        Raw { partition, offset: self.offset, timestamp_ms: self.timestamp_ms, payload }
+    }
+}
+
+/// Reads the partitions of one input that belong to one worker.
+pub struct SourceFeed {
+    options: Options,
+    around: Surroundings,
+    source: Option<Box<dyn connect::Source>>,
+    parts: Vec<Part>,
+    /// Partitions that `intake` has not been told of.
+    unopened: Vec<Start>,
+    first_epoch: Epoch,
+    epoch: Epoch,
+    epoch_began: Duration,
+    epoch_bytes: usize,
+    /// Something happened since the last mark that others must know.
+    changed: bool,
+}
+
+impl SourceFeed {
+    /// A feed that starts in `epoch`, reading `assigned` from `source`.
+    pub fn new(
+        options: Options,
+        around: Surroundings,
+        source: Option<Box<dyn connect::Source>>,
+        assigned: &[Assigned],
+        epoch: Epoch,
+    ) -> SourceFeed {
+        let part = |a: &Assigned| Part::new(a.start.partition, a.start.next, a.end, Phase::Counting);
+        SourceFeed {
+            parts: assigned.iter().map(part).collect(),
+            unopened: assigned.iter().map(|a| a.start).collect(),
+            source,
+            first_epoch: epoch,
+            epoch,
+            epoch_began: around.clock.elapsed(),
+            epoch_bytes: 0,
+            changed: false,
+            options,
+            around,
+        }
+    }
+
+    fn is_resolved(&self, epoch: Epoch) -> bool {
+        !self.around.resolved.less_equal(&epoch)
+    }
+
+    /// Rule 1.
+    fn may_send(&self) -> bool {
+        self.epoch < self.first_epoch + EPOCHS_AHEAD || self.is_resolved(self.epoch - EPOCHS_AHEAD)
+    }
+
+    /// Rules 2 and 5, from what is known at `now`: notes what the next mark must say.
+    fn look(&mut self, now: Duration) {
+        for part in &mut self.parts {
+            let quiet = part.quiet_since.map(|since| now.saturating_sub(since));
+            let long =
+                |limit: Option<Duration>| quiet.zip(limit).is_some_and(|(quiet, limit)| quiet >= limit);
+            if part.phase == Phase::Counting && !part.complete && long(self.options.idle_after) {
+                part.phase = Phase::Idle;
+                self.changed = true;
+            }
+            if part.phase == Phase::Idle && !part.flushable && long(self.options.idle_flush) {
+                part.flushable = true;
+                self.changed = true;
+            }
+            if part.backlog != part.has_backlog() {
+                self.changed = true;
+            }
+        }
+    }
+
+    /// The end of the current epoch, as marks will tell it.
+    fn cut(&mut self) -> Cut {
+        let now = self.around.clock.elapsed();
+        let ends = self.options.until == Until::End;
+        let mut partitions = Vec::with_capacity(self.parts.len());
+        for part in &mut self.parts {
+            let joining = part.phase == Phase::Waking;
+            if joining {
+                part.phase = Phase::Joining(self.epoch);
+            }
+            let idle = part.phase == Phase::Idle;
+            let quiet = || now.saturating_sub(part.quiet_since.unwrap_or(now));
+            part.backlog = part.has_backlog();
+            partitions.push(Position {
+                partition: part.partition,
+                next: part.next,
+                idle_ms: idle.then(|| u64::try_from(quiet().as_millis()).unwrap_or(u64::MAX)),
+                joining,
+                ended: part.complete && ends,
+                backlog: part.backlog,
+            });
+        }
+        Cut { wall_ms: self.around.clock.wall_ms(), partitions }
+    }
+
+    /// Ends the epoch and goes on with the next one that nobody has ended yet.
+    fn cut_and_go_on(&mut self) -> Turn {
+        let cut = self.cut();
+        let seen = self.around.progress.borrow().seen();
+        self.epoch = seen.map_or(self.epoch, |seen| seen.max(self.epoch)) + 1;
+        self.epoch_began = self.around.clock.elapsed();
+        self.epoch_bytes = 0;
+        self.changed = false;
+        self.pause_those_ahead();
+        Turn::Cut(cut, self.epoch)
+    }
+
+    /// Rule 4.
+    fn pause_those_ahead(&mut self) {
+        let progress = self.around.progress.borrow();
+        let Some(slowest) = progress.slowest() else { return };
+        let limit = slowest.plus_ms(self.options.max_skew_ms);
+        for part in &mut self.parts {
+            let ahead = progress.own(part.partition) > limit;
+            let paused = part.complete || (ahead && part.phase == Phase::Counting);
+            if paused != part.paused {
+                part.paused = paused;
+                if let Some(source) = &mut self.source {
+                    source.pause(part.partition, paused);
+                }
+            }
+        }
+    }
+
+    /// Rule 3: takes in partitions that were found, and lets those send whose joining epoch is resolved.
+    fn join(&mut self, intake: &mut dyn Intake) -> Result<(), connect::error::Error> {
+        for (partition, first) in (self.around.found)() {
+            let (own, floor) =
+                (headway_operators::time::EventTime::MIN, headway_operators::time::EventTime::MIN);
+            intake.open(Start { partition, next: first, own, floor });
+            let mut part = Part::new(partition, first, None, Phase::Waking);
+            part.unassigned = true;
+            self.parts.push(part);
+            self.changed = true;
+        }
+        for at in 0..self.parts.len() {
+            let Phase::Joining(epoch) = self.parts[at].phase else { continue };
+            let partition = self.parts[at].partition;
+            let joined = self.around.progress.borrow().joined(partition);
+            if joined.is_none_or(|joined| joined < epoch) || !self.is_resolved(epoch) {
+                continue;
+            }
+            let floor = self.around.progress.borrow().floor(partition);
+            intake.floor(partition, floor);
+            let part = &mut self.parts[at];
+            part.phase = Phase::Counting;
+            part.flushable = false;
+            for held in std::mem::take(&mut part.held) {
+                part.next = held.offset + 1;
+                self.epoch_bytes += held.payload.as_ref().map_or(0, Vec::len);
+                intake.message(&held.raw(partition));
+                self.changed = true;
+            }
+            let Some(source) = &mut self.source else { continue };
+            if std::mem::take(&mut part.unassigned) {
+                source.assign(partition, part.next)?;
+            } else {
+                source.pause(partition, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a slice and hands it to `intake`.
+    fn read(&mut self, intake: &mut dyn Intake) -> Result<Polled, connect::error::Error> {
+        let Some(source) = &mut self.source else { return Ok(Polled::Nothing) };
+        let room = self.options.epoch_bytes.saturating_sub(self.epoch_bytes).clamp(1, SLICE_BYTES);
+        let now = self.around.clock.elapsed();
+        let ends = self.options.until != Until::Forever;
+        let (parts, bytes, changed) = (&mut self.parts, &mut self.epoch_bytes, &mut self.changed);
+        let (mut last, mut woken) = (0, Vec::new());
+        let polled = source.poll(room, &mut |event| {
+            let partition = match &event {
+                Event::Message(raw, _) => raw.partition,
+                Event::CaughtUp(partition, _) | Event::Stalled(partition) => *partition,
+            };
+            if parts.get(last).is_none_or(|part| part.partition != partition) {
+                let found = parts.iter().position(|part| part.partition == partition);
+                last = found.expect("a source gives only what was assigned");
+            }
+            let part = &mut parts[last];
+            match event {
+                Event::Message(raw, read) => {
+                    // What came after the end that was there at the start is for the next run.
+                    if part.complete || (ends && part.end.is_some_and(|end| raw.offset >= end)) {
+                        part.complete = true;
+                        return;
+                    }
+                    part.quiet_since = None;
+                    match part.phase {
+                        Phase::Counting => {
+                            part.next = raw.offset + 1;
+                            *bytes += read;
+                            intake.message(&raw);
+                        }
+                        Phase::Idle | Phase::Waking | Phase::Joining(_) => {
+                            if part.phase == Phase::Idle {
+                                part.phase = Phase::Waking;
+                                woken.push(partition);
+                            }
+                            part.held.push_back(Held::of(&raw));
+                        }
+                    }
+                    *changed = true;
+                    part.complete = ends && part.end.is_some_and(|end| part.next >= end);
+                }
+                Event::CaughtUp(_, next) => {
+                    if part.held.is_empty() {
+                        part.next = part.next.max(next);
+                    }
+                    part.quiet_since.get_or_insert(now);
+                    let all_taken = part.held.is_empty() && part.end.is_none_or(|end| part.next >= end);
+                    part.complete |= ends && all_taken;
+                }
+                Event::Stalled(_) => part.quiet_since = None,
+            }
+        })?;
+        for partition in woken {
+            source.pause(partition, true);
+        }
+        for part in self.parts.iter_mut().filter(|part| part.complete && !part.paused) {
+            part.paused = true;
+            source.pause(part.partition, true);
+        }
+        Ok(polled)
+    }
+
+    /// True when there is nothing left to read in this run.
+    fn is_complete(&self) -> bool {
+        self.options.until != Until::Forever && self.parts.iter().all(|part| part.complete)
+    }
+
+    fn try_turn(&mut self, intake: &mut dyn Intake) -> Result<Turn, connect::error::Error> {
+        for start in self.unopened.drain(..) {
+            intake.open(start);
+        }
+        let now = self.around.clock.elapsed();
+        self.look(now);
+        // 1. Is the run over, or the epoch?
+        if self.around.control.is_draining() || self.is_complete() {
+            return Ok(Turn::Finish(self.cut()));
+        }
+        let ended_by_others = self.around.progress.borrow().seen().is_some_and(|seen| seen >= self.epoch);
+        let old = self.changed && now.saturating_sub(self.epoch_began) >= self.options.epoch;
+        if ended_by_others || old || self.epoch_bytes >= self.options.epoch_bytes {
+            return Ok(self.cut_and_go_on());
+        }
+        // 2. Read, if the gate is open.
+        if !self.may_send() {
+            return Ok(Turn::Wait(PATIENCE));
+        }
+        self.join(intake)?;
+        self.pause_those_ahead();
+        let polled = self.read(intake)?;
+        Ok(if polled == Polled::More { Turn::More } else { Turn::Wait(self.patience()) })
+    }
+
+    /// How long nothing will happen by itself.
+    fn patience(&self) -> Duration {
+        if self.changed || self.parts.iter().any(|part| part.paused) { PATIENCE } else { IDLE_PATIENCE }
+    }
+}
+
+impl Part {
+    fn new(partition: Partition, next: Offset, end: Option<Offset>, phase: Phase) -> Part {
+        Part {
+            partition,
+            next,
+            end,
+            phase,
+            unassigned: false,
+            quiet_since: None,
+            flushable: false,
+            complete: end.is_some_and(|end| next >= end),
+            backlog: true,
+            paused: false,
+            held: VecDeque::new(),
+        }
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.quiet_since.is_none() && !self.complete
+    }
+}
+
+impl Feed for SourceFeed {
+    fn first_epoch(&self) -> Epoch {
+        self.first_epoch
+    }
+
+    fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
+        if self.around.control.is_stopped() {
+            return Turn::Wait(IDLE_PATIENCE);
+        }
+        match self.try_turn(intake) {
+            Ok(turn) => turn,
+            Err(error) => {
+                self.around.control.fail(error.into());
+                Turn::Wait(IDLE_PATIENCE)
+            }
+        }
+    }
+}
