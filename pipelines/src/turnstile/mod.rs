@@ -1,0 +1,110 @@
+//! The turnstile job: people in and out of each turnstile, summed in windows of event time.
+//!
+//! ```text
+//! mta-turnstile ── decode, stamp, refuse ──┬── sum per window and turnstile, each message once ── batch rows ── turnstile/
+//!                                          └── dead and late messages ── _dead/turnstile/, _late/turnstile/
+//! ```
+
+pub mod batch;
+pub mod generate;
+pub mod record;
+mod settings;
+mod sheet;
+
+use batch::{Row, Shape};
+use headway_operators::build::Build;
+use headway_operators::generate::{Generate, Options};
+use headway_operators::pipeline::{Entry, Format, InputSpec, OutputSpec, Pipeline, SettingError, Settings};
+use headway_operators::stream::aggregate::Aggregate;
+use headway_operators::stream::window::Grid;
+use record::{Decoder, Key, Reading};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use timely::dataflow::operators::vec::Map;
+
+/// Raised when the meaning of the output or of the state changes.
+const VERSION: u32 = 1;
+
+/// Its line in the catalogue.
+pub const ENTRY: Entry = Entry {
+    name: "turnstile",
+    about: "People through the turnstiles of the New York subway, summed per window",
+    make: |settings| Ok(Box::new(Turnstile::new(settings)?)),
+    generate: generate::options,
+};
+
+/// The turnstile pipeline.
+#[derive(Clone, Debug)]
+pub struct Turnstile {
+    grid: Grid,
+    lateness_ms: i64,
+    shape: Arc<Shape>,
+}
+
+impl Turnstile {
+    /// The job that `settings` asks for: windows of 5 minutes, lateness as long as a window, UTC, unless they say else.
+    ///
+    /// # Errors
+    /// The first setting that makes no job.
+    pub fn new(settings: &Settings) -> Result<Turnstile, SettingError> {
+        let (grid, lateness_ms) = settings::windows(settings)?;
+        let shape = Shape { zone: settings::zone(settings)?, window_end_utc: settings.csv_window_end_utc };
+        Ok(Turnstile { grid, lateness_ms, shape: Arc::new(shape) })
+    }
+}
+
+impl Pipeline for Turnstile {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
+
+    fn inputs(&self) -> Vec<InputSpec> {
+        vec![InputSpec {
+            name: "turnstile",
+            topic: "mta-turnstile",
+            lateness_ms: self.lateness_ms,
+            window_ms: self.grid.size_ms(),
+            slide_ms: self.grid.slide_ms(),
+        }]
+    }
+
+    fn fingerprint(&self) -> BTreeMap<String, String> {
+        let settings = [
+            ("version", VERSION.to_string()),
+            ("window_ms", self.grid.size_ms().to_string()),
+            ("slide_ms", self.grid.slide_ms().to_string()),
+            ("lateness_ms", self.lateness_ms.to_string()),
+            ("zone", self.shape.zone.name().to_string()),
+        ];
+        settings.map(|(name, value)| (name.to_string(), value)).into()
+    }
+
+    fn build(&self, build: &mut Build<'_>) {
+        let readings = build.input(0, Decoder::new(self.shape.zone.clone()), self.grid);
+        let totals = build.keyed(Aggregate::<Reading, Key, 2>::new("Aggregate", self.grid), readings);
+        let shape = Arc::clone(&self.shape);
+        let rows = totals.map(move |total| Row::new(&shape, total));
+        build.output(self.batch(), rows);
+    }
+
+    fn generator(&self, options: &Options) -> Box<dyn Generate> {
+        Box::new(generate::Generator::new(options))
+    }
+}
+
+impl Turnstile {
+    /// The batches of committed rows.
+    fn batch(&self) -> OutputSpec {
+        OutputSpec {
+            name: "turnstile".to_string(),
+            prefix: "turnstile".to_string(),
+            stem: "batch",
+            format: Format::CsvGz,
+            columns: self.shape.columns(),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Turns a message of the topic into a reading of a turnstile, or says why it cannot.
+//!
+//! A message is one CSV record, often JSON-quoted by upstream's producer, sometimes with a header line. There are
+//! two ways through this file. A message without quotes, escapes and control characters inside, which is nearly
+//! every one, is cut at its commas where it lies ([`plain`]). Every other message goes through [`super::sheet`],
+//! which knows all of CSV. Both end in [`Readings::reading`], and where both apply they agree.
+
+use super::sheet::Sheet;
+use crate::zone::{Clock, Wall, Zone};
+use hashbrown::HashSet;
+use headway_operators::error::Reason;
+use headway_operators::state::KeyHash;
+use headway_operators::stream::aggregate::Summand;
+use headway_operators::stream::decode::{self, Definition};
+use headway_operators::time::{Epoch, EventTime};
+use rustc_hash::FxBuildHasher;
+use serde::{Deserialize, Serialize};
+
+/// The columns of a message without a header.
+pub(super) const FIELDS: [&str; 13] = [
+    "CA",
+    "UNIT",
+    "SCP",
+    "STATION",
+    "LINENAME",
+    "DIVISION",
+    "DATE",
+    "TIME",
+    "DESC",
+    "ENTRIES",
+    "EXITS",
+    "ID",
+    "TIMESTAMP",
+];
+
+/// The columns that make the key of a sum.
+pub(super) const KEY: [&str; 7] = ["CA", "UNIT", "SCP", "STATION", "LINENAME", "DIVISION", "DESC"];
+
+/// How many of [`KEY`] must not be empty.
+const KEY_NEEDED: usize = 4;
+
+/// What is summed by: a turnstile as its messages describe it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Key {
+    /// Control area.
+    pub ca: String,
+    /// Remote unit.
+    pub unit: String,
+    /// Subunit, channel, position: the turnstile within its control area.
+    pub scp: String,
+    /// Station.
+    pub station: String,
+    /// Lines that stop there.
+    pub linename: String,
+    /// Division.
+    pub division: String,
+    /// Kind of the audit event.
+    pub desc: String,
+}
+
+impl Key {
+    /// The key of seven fields, in the order of the columns.
+    pub fn new(fields: [&str; 7]) -> Key {
+        let [ca, unit, scp, station, linename, division, desc] = fields.map(str::to_string);
+        Key { ca, unit, scp, station, linename, division, desc }
+    }
+}
+
+/// What one message says: so many people in and out since the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Hash of the seven key columns.
+    pub key: KeyHash,
+    /// Hash of the ID and of all else that was decoded, in the key's shard; zero if the ID is empty.
+    identity: KeyHash,
+    /// People in.
+    pub entries: i64,
+    /// People out.
+    pub exits: i64,
+}
+
+impl Summand<2> for Reading {
+    fn key(&self) -> KeyHash {
+        self.key
+    }
+
+    fn identity(&self) -> Option<KeyHash> {
+        (self.identity != KeyHash::default()).then_some(self.identity)
+    }
+
+    fn amounts(&self) -> [i64; 2] {
+        [self.entries, self.exits]
+    }
+}
+
+/// The fields of one record that matter, trimmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fields<'a> {
+    /// In the order of [`KEY`].
+    pub(super) key: [&'a str; 7],
+    /// The first six of the key as they stand in the message, with commas, where trimming changed none of them.
+    pub(super) joined: Option<&'a str>,
+    pub(super) entries: &'a str,
+    pub(super) exits: &'a str,
+    pub(super) id: &'a str,
+    pub(super) when: When<'a>,
+}
+
+/// Which columns tell the event time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When<'a> {
+    /// TIMESTAMP.
+    Timestamp(&'a str),
+    /// DATE and TIME, where the header has no TIMESTAMP.
+    DateTime(&'a str, &'a str),
+}
+
+/// Decodes the messages of the topic.
+pub struct Decoder {
+    readings: Readings,
+    sheet: Sheet,
+}
+
+/// Makes readings of fields.
+struct Readings {
+    clock: Clock,
+    /// Keys defined in this epoch; cleared at its begin, so no larger than an epoch's records.
+    defined: HashSet<KeyHash, FxBuildHasher>,
+    /// What is hashed.
+    content: Vec<u8>,
+}
+
+impl Decoder {
+    /// A decoder of messages whose wall-clock times are of `zone`.
+    pub fn new(zone: Zone) -> Decoder {
+        let content = Vec::with_capacity(256);
+        let readings = Readings { clock: Clock::new(zone), defined: HashSet::default(), content };
+        Decoder { readings, sheet: Sheet::default() }
+    }
+}
+
+impl Readings {
+    /// Checks the fields in the order that decides between two reasons, and hashes what must be hashed.
+    fn reading(
+        &mut self,
+        fields: &Fields<'_>,
+        definitions: &mut Vec<Definition<Key>>,
+    ) -> Result<(EventTime, Reading), Reason> {
+        if fields.key[..KEY_NEEDED].iter().any(|field| field.is_empty()) {
+            return Err(Reason::MissingField);
+        }
+        let entries = count(fields.entries).ok_or(Reason::BadNumber)?;
+        let exits = count(fields.exits).ok_or(Reason::BadNumber)?;
+        let wall = match fields.when {
+            When::Timestamp(text) => timestamp(text.as_bytes()),
+            When::DateTime(date, time) => date_and_time(date.as_bytes(), time.as_bytes()),
+        };
+        let time = wall.and_then(|wall| self.clock.instant(wall)).ok_or(Reason::BadTimestamp)?;
+        let key = self.key(fields);
+        if self.defined.insert(key) {
+            definitions.push(Definition { hash: key, key: Key::new(fields.key) });
+        }
+        let mut reading = Reading { key, identity: KeyHash::default(), entries, exits };
+        if !fields.id.is_empty() {
+            reading.identity = self.identity(&reading, time, fields.id);
+        }
+        Ok((time, reading))
+    }
+
+    /// The hash of the key: its fields with commas between, then their lengths, which make it unambiguous.
+    fn key(&mut self, fields: &Fields<'_>) -> KeyHash {
+        let content = &mut self.content;
+        content.clear();
+        match fields.joined {
+            Some(joined) => content.extend_from_slice(joined.as_bytes()),
+            None => {
+                content.extend_from_slice(fields.key[0].as_bytes());
+                for field in &fields.key[1..6] {
+                    content.push(b',');
+                    content.extend_from_slice(field.as_bytes());
+                }
+            }
+        }
+        content.push(b',');
+        content.extend_from_slice(fields.key[6].as_bytes());
+        let mut lengths = [0; 28];
+        for (length, field) in lengths.chunks_exact_mut(4).zip(fields.key) {
+            // No message is longer than 1 MiB.
+            length.copy_from_slice(&(field.len() as u32).to_le_bytes());
+        }
+        content.extend_from_slice(&lengths);
+        KeyHash::of(content)
+    }
+
+    /// The hash of everything that was decoded, moved to the key's shard: repeats meet where their sum is.
+    fn identity(&mut self, reading: &Reading, time: EventTime, id: &str) -> KeyHash {
+        let content = &mut self.content;
+        content.clear();
+        let KeyHash([high, low]) = reading.key;
+        let numbers = [high, low, time.ms() as u64, reading.entries as u64, reading.exits as u64];
+        let mut head = [0; 40];
+        for (eight, number) in head.chunks_exact_mut(8).zip(numbers) {
+            eight.copy_from_slice(&number.to_le_bytes());
+        }
+        content.extend_from_slice(&head);
+        content.extend_from_slice(id.as_bytes());
+        KeyHash::of(content).beside(reading.key)
+    }
+}
+
+impl decode::Decoder for Decoder {
+    type Out = Reading;
+    type Key = Key;
+
+    fn begin(&mut self, _epoch: Epoch) {
+        self.readings.defined.clear();
+    }
+
+    fn decode(
+        &mut self,
+        value: &[u8],
+        definitions: &mut Vec<Definition<Key>>,
+    ) -> Result<(EventTime, Reading), Reason> {
+        let fields = match plain(value) {
+            Some(fields) => fields,
+            None => self.sheet.read(value)?,
+        };
+        self.readings.reading(&fields, definitions)
+    }
+}
+
+/// The fields of a message that needs no CSV reader; `None` for any message in doubt.
+fn plain(value: &[u8]) -> Option<Fields<'_>> {
+    let text = std::str::from_utf8(value).ok()?;
+    if text.starts_with('\u{feff}') {
+        return None;
+    }
+    let text = text.trim_end_matches(['\r', '\n']);
+    let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    if text.bytes().any(is_special) {
+        return None;
+    }
+    let mut fields = [""; FIELDS.len()];
+    let (mut from, mut joined, mut n) = (0, "", 0);
+    for comma in memchr::memchr_iter(b',', text.as_bytes()).chain([text.len()]) {
+        *fields.get_mut(n)? = text[from..comma].trim_matches(' ');
+        n += 1;
+        if n == 6 {
+            joined = &text[..comma];
+        }
+        from = comma + 1;
+    }
+    if n != FIELDS.len() || is_header(fields[0]) {
+        return None;
+    }
+    let [ca, unit, scp, station, linename, division, _, _, desc, entries, exits, id, timestamp] = fields;
+    let key = [ca, unit, scp, station, linename, division, desc];
+    let is_untrimmed = key[..6].iter().map(|field| field.len()).sum::<usize>() + 5 == joined.len();
+    Some(Fields {
+        key,
+        joined: is_untrimmed.then_some(joined),
+        entries,
+        exits,
+        id,
+        when: When::Timestamp(timestamp),
+    })
+}
+
+/// True for a byte that means something to CSV or JSON beyond itself, the comma apart.
+fn is_special(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
+}
+
+/// True if a first field says that its line is a header.
+pub(super) fn is_header(first: &str) -> bool {
+    ["CA", "C/A", "A/C", "AC"].iter().any(|name| first.eq_ignore_ascii_case(name))
+}
+
+/// A whole number of 1 to 18 digits, so that it and any sum of two fit in an `i64`.
+fn count(text: &str) -> Option<i64> {
+    let digits = text.as_bytes();
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| sum * 10 + i64::from(digit))
+    })
+}
+
+/// `YYYY-MM-DD HH:MM:SS`, with a space or a `T`, in the years 1970 to 2999.
+fn timestamp(text: &[u8]) -> Option<Wall> {
+    let text: &[u8; 19] = text.try_into().ok()?;
+    let (date, clock) = (&text[..10], &text[11..]);
+    let is_shaped = date[4] == b'-' && date[7] == b'-' && (text[10] == b' ' || text[10] == b'T');
+    let year = year(two(&date[0..2])?, two(&date[2..4])?)?;
+    let (month, day) = (two(&date[5..7])?, two(&date[8..10])?);
+    let (hour, minute, second) = hms(clock)?;
+    is_shaped.then_some(Wall { year, month, day, hour, minute, second })
+}
+
+/// `MM-DD-YY` (of the years 2000 to 2099) or `MM/DD/YYYY`, and `HH:MM:SS`.
+fn date_and_time(date: &[u8], time: &[u8]) -> Option<Wall> {
+    let (month, day, year) = match *date {
+        [m1, m2, b'-', d1, d2, b'-', y1, y2] => {
+            (two(&[m1, m2])?, two(&[d1, d2])?, year(20, two(&[y1, y2])?)?)
+        }
+        [m1, m2, b'/', d1, d2, b'/', y1, y2, y3, y4] => {
+            (two(&[m1, m2])?, two(&[d1, d2])?, year(two(&[y1, y2])?, two(&[y3, y4])?)?)
+        }
+        _ => return None,
+    };
+    let (hour, minute, second) = hms(time)?;
+    Some(Wall { year, month, day, hour, minute, second })
+}
+
+/// A year from its first and last two digits, if it is one of 1970 to 2999.
+fn year(century: u8, of_century: u8) -> Option<i16> {
+    let year = i16::from(century) * 100 + i16::from(of_century);
+    (1970..=2999).contains(&year).then_some(year)
+}
+
+/// `HH:MM:SS`, which need not be a time of day.
+fn hms(text: &[u8]) -> Option<(u8, u8, u8)> {
+    let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else { return None };
+    Some((two(&[h1, h2])?, two(&[m1, m2])?, two(&[s1, s2])?))
+}
+
+/// Two digits.
+fn two(text: &[u8]) -> Option<u8> {
+    let &[tens, ones] = text else { return None };
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| tens * 10 + ones)
+}
