@@ -5,7 +5,7 @@
 //! # Output
 //! One [`Tick`] for each epoch that had a mark, at that epoch, the same on every worker; and an ack from worker 0.
 //! # State
-//! The newest mark of each partition ([`Progress`]), shared with the feed of the same worker.
+//! The newest mark of each partition ([`crate::progress::Progress`]), shared with the feed of the same worker.
 //! # Progress
 //! Holds the capability of each epoch with a mark until the marks' frontier has passed it.
 //! # Late and bad data

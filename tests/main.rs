@@ -1,0 +1,4 @@
+//! The integration tests of Headway: one binary, one file a promise.
+
+mod architecture;
+mod rust_text;
