@@ -163,23 +163,8 @@ pub fn drive<'s, K: Keyed>(
         let mut rows = Vec::new();
         move |frontiers| {
             let low = frontiers.iter().filter_map(|f| f.frontier().iter().min().copied()).min();
-            // 1. Accept input. Only the lowest open epoch is applied; the others wait.
-            records.for_each(|cap, batch: &mut Vec<K::In>| {
-                let epoch = *cap.time();
-                let entry = open.entry(epoch).or_insert_with(|| Open::new(&cap));
-                if low.is_some_and(|low| epoch <= low) && entry.records.is_empty() {
-                    operator.apply(epoch, batch, &mut entry.fates);
-                } else {
-                    entry.records.push(std::mem::take(batch));
-                }
-            });
-            definitions.for_each(|cap, batch: &mut Vec<Definition<K::Key>>| {
-                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).definitions.append(batch);
-            });
-            ticks.for_each(|cap, batch: &mut Vec<Tick>| {
-                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).tick = batch.pop();
-            });
-            // 2. Close every epoch that all frontiers have passed, in order.
+            // 1. Close every epoch that all frontiers have passed, in order. All of it was accepted before: a frontier
+            //    does not pass what waits unread. Closing first keeps records of e+1 out of the state of e.
             let (mut out, mut state, mut acks) = (out.activate(), state.activate(), acks.activate());
             while let Some(entry) = open.first_entry().filter(|e| low.is_none_or(|low| *e.key() < low)) {
                 let (epoch, mut done) = entry.remove_entry();
@@ -197,6 +182,22 @@ pub fn drive<'s, K: Keyed>(
                 state.session(&done.caps[1]).give_iterator(bases.changes(&mut operator).into_iter());
                 acks.session(&done.caps[2]).give_iterator(report::<K>(input, &operator, done.fates));
             }
+            // 2. Accept input. Only the lowest open epoch is applied; the others wait.
+            records.for_each(|cap, batch: &mut Vec<K::In>| {
+                let epoch = *cap.time();
+                let entry = open.entry(epoch).or_insert_with(|| Open::new(&cap));
+                if low == Some(epoch) {
+                    operator.apply(epoch, batch, &mut entry.fates);
+                } else {
+                    entry.records.push(std::mem::take(batch));
+                }
+            });
+            definitions.for_each(|cap, batch: &mut Vec<Definition<K::Key>>| {
+                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).definitions.append(batch);
+            });
+            ticks.for_each(|cap, batch: &mut Vec<Tick>| {
+                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).tick = batch.pop();
+            });
         }
     });
     Driven { out: out_stream, state: state_stream, acks: ack_stream }

@@ -138,3 +138,74 @@ impl Dedup {
         self.held
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// The definition, literally: a window counts an identity once.
+    #[derive(Default)]
+    struct Slow(BTreeSet<(i64, u64)>);
+
+    impl Slow {
+        fn admit(&mut self, id: u64, ends: impl Iterator<Item = i64>) -> Vec<i64> {
+            ends.filter(|end| self.0.insert((*end, id))).collect()
+        }
+    }
+
+    fn identity(id: u64) -> KeyHash {
+        KeyHash::of(&id.to_le_bytes())
+    }
+
+    /// A record's identity includes its event time, so one ID has one time.
+    fn time_of(id: u64) -> EventTime {
+        EventTime((id * 37 % 500) as i64)
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_counts_each_identity_once_whatever_the_stamps(
+            size in 1i64..120, slide in 1i64..60,
+            copies in prop::collection::vec((0u64..12, -100i64..600), 0..60),
+            cut in 0usize..60,
+        ) {
+            let grid = Grid::sliding(size.max(slide), slide);
+            let (mut fast, mut slow) = (Dedup::new(grid), Slow::default());
+            for (at, (id, stamp)) in copies.into_iter().enumerate() {
+                if at == cut {
+                    // A restart: everything goes through a snapshot.
+                    let saved: Vec<_> = fast.all().collect();
+                    fast = Dedup::new(grid);
+                    saved.into_iter().for_each(|seen| fast.restore(seen));
+                }
+                let time = time_of(id);
+                let Some(first) = grid.first_open_end(time, EventTime(stamp)) else { continue };
+                let all = |before: EventTime| {
+                    let ends = (0..).map(move |k| first.ms() + k * slide);
+                    ends.take_while(move |end| *end <= grid.last_end(time).ms() && *end < before.ms())
+                };
+                let got: Vec<_> = match fast.admit(identity(id), time, first) {
+                    Admitted::All => all(EventTime::MAX).collect(),
+                    Admitted::Before(end) => all(end).collect(),
+                    Admitted::None => vec![],
+                };
+                prop_assert_eq!(got, slow.admit(id, all(EventTime::MAX)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pane_goes_with_its_last_window_and_not_before() {
+        let grid = Grid::sliding(60, 20);
+        let mut dedup = Dedup::new(grid);
+        dedup.admit(identity(1), EventTime(5), EventTime(20));
+        dedup.close(EventTime(59));
+        assert_eq!(dedup.held(), 1, "the window [0, 60) is open");
+        assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(60)), Admitted::None);
+        dedup.close(EventTime(60));
+        assert_eq!(dedup.held(), 0);
+        assert_eq!(dedup.take_changes().count(), 0, "what is gone is not saved");
+    }
+}

@@ -102,3 +102,56 @@ impl Lateness for Grid {
         self.last_end(time) <= stamp
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Every window end that holds `time`, by trying all.
+    fn slow_ends(size: i64, slide: i64, time: i64) -> Vec<i64> {
+        let from = time.div_euclid(slide) * slide - size - slide;
+        let starts = (0..).map(|k| from + k * slide).take_while(|start| *start <= time);
+        starts.filter(|start| time < start + size).map(|start| start + size).collect()
+    }
+
+    fn grid_and_time() -> impl Strategy<Value = (i64, i64, i64, i64)> {
+        (1i64..400, 1i64..400, -5_000i64..5_000, -6_000i64..6_000)
+            .prop_map(|(a, b, time, stamp)| (a.max(b), a.min(b), time, stamp))
+    }
+
+    proptest! {
+        #[test]
+        fn open_windows_are_those_that_hold_the_time_and_end_after_the_stamp(
+            (size, slide, time, stamp) in grid_and_time()
+        ) {
+            let grid = Grid::sliding(size, slide);
+            let open: Vec<_> = slow_ends(size, slide, time).into_iter().filter(|end| *end > stamp).collect();
+            let (first, last) = (grid.first_open_end(EventTime(time), EventTime(stamp)), grid.last_end(EventTime(time)));
+            prop_assert_eq!(first.map(EventTime::ms), open.first().copied());
+            prop_assert_eq!(Some(last.ms()), slow_ends(size, slide, time).last().copied());
+            prop_assert_eq!(grid.is_late(EventTime(time), EventTime(stamp)), open.is_empty());
+        }
+
+        #[test]
+        fn windows_of_one_pane_end_together((size, slide, time, _) in grid_and_time()) {
+            let grid = Grid::sliding(size, slide);
+            let pane = grid.pane(EventTime(time));
+            prop_assert!(pane.ms() <= time && time < pane.ms() + slide);
+            prop_assert_eq!(grid.last_end(pane), grid.last_end(EventTime(time)));
+        }
+    }
+
+    #[test]
+    fn a_partition_that_has_accepted_nothing_makes_nothing_late() {
+        let grid = Grid::tumbling(300_000);
+        assert!(!grid.is_late(EventTime(0), EventTime::MIN));
+        assert_eq!(grid.first_open_end(EventTime(-1), EventTime::MIN), Some(EventTime(0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "slide 2 ms is not in 1..=1 ms")]
+    fn windows_with_gaps_are_refused() {
+        Grid::sliding(1, 2);
+    }
+}
