@@ -110,7 +110,7 @@ mod tests {
 
     /// Every window end that holds `time`, by trying all.
     fn slow_ends(size: i64, slide: i64, time: i64) -> Vec<i64> {
-        let from = time.div_euclid(slide) * slide - size - slide;
+        let from = (time - size).div_euclid(slide) * slide - slide;
         let starts = (0..).map(|k| from + k * slide).take_while(|start| *start <= time);
         starts.filter(|start| time < start + size).map(|start| start + size).collect()
     }

@@ -94,7 +94,7 @@ struct From {
 /// Runs the case on `workers`; `seed` shuffles how workers take turns.
 pub(crate) fn run(case: &Case, workers: usize, seed: u64) -> Outcome {
     let kept = Shared::default();
-    execute(case, workers, seed, &From::default(), case.epochs.len() + 1, &kept);
+    execute(case, (workers, seed), &From::default(), case.epochs.len() + 1, &kept);
     outcome(&kept.lock().unwrap())
 }
 
@@ -103,9 +103,9 @@ pub(crate) fn run_with_crash(case: &Case, workers: usize, crash_after: usize) ->
     let kept = Shared::default();
     // The crash comes while later epochs are in flight: two more are run, then forgotten.
     let reached = (crash_after + 3).min(case.epochs.len());
-    execute(case, workers, 2, &From::default(), reached, &kept);
+    execute(case, (workers, 2), &From::default(), reached, &kept);
     let from = forget_after(&mut kept.lock().unwrap(), crash_after as Epoch);
-    execute(case, workers % 3 + 1, 3, &from, case.epochs.len() + 1, &kept);
+    execute(case, (workers % 3 + 1, 3), &from, case.epochs.len() + 1, &kept);
     outcome(&kept.lock().unwrap())
 }
 
@@ -186,7 +186,7 @@ fn outcome(kept: &Kept) -> Outcome {
     out
 }
 
-fn execute(case: &Case, workers: usize, seed: u64, from: &From, until: usize, kept: &Shared) {
+fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize, kept: &Shared) {
     let (case, from, kept) = (case.clone(), from.clone(), Arc::clone(kept));
     let communication =
         if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
@@ -413,7 +413,7 @@ impl Script {
     /// True now and then: the worker takes a turn without doing anything.
     fn dawdles(&mut self) -> bool {
         self.seed = self.seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.seed >> 33) % 3 == 0
+        (self.seed >> 33).is_multiple_of(3)
     }
 
     /// Idle and ended partitions stay so until a message of theirs comes, or they join.
