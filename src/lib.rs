@@ -1,5 +1,6 @@
 //! Runs pipelines: sources, epochs, commits, the lake and the command line.
 
+pub mod cli;
 pub mod connect;
 pub mod engine;
 pub mod store;

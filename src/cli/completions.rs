@@ -1,0 +1,20 @@
+//! `headway completions`: a script that lets a shell complete commands and flags.
+
+use super::failure::Failure;
+use clap::Args;
+use clap_complete::Shell;
+use std::io::Write;
+
+/// What `completions` is told.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Flags {
+    /// The shell
+    shell: Shell,
+}
+
+/// Writes the script for `command` to `out`.
+pub(crate) fn run(flags: &Flags, mut command: clap::Command, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(flags.shell, &mut command, "headway", &mut script);
+    Ok(out.write_all(&script)?)
+}

@@ -1,0 +1,15 @@
+//! The command line: one file a subcommand, and what they share.
+//!
+//! [`start`] parses and dispatches. What can be set stands in [`config`], once for flags and file; quantities in
+//! [`units`]; [`plan`] puts flags, file and defaults together. Data goes to standard output, talk to standard
+//! error; every refusal is a [`failure`] with three parts and an exit code.
+
+mod completions;
+mod config;
+mod failure;
+mod plan;
+mod start;
+mod talk;
+mod units;
+
+pub use start::main;

@@ -1,0 +1,329 @@
+//! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
+
+use super::config::{File, Generate, IfRunning, Settings, Until};
+use super::failure::{Exit, Failure};
+use super::units::{Bytes, Count, Limit, Millis, Share, When};
+use clap::Args;
+use headway_operators::generate;
+use headway_operators::pipeline::{self, Entry, Pipeline};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The shortest epoch, in milliseconds: below it, commits would cost more than the work.
+const EPOCH_MS_MIN: i64 = 50;
+
+/// More threads than this are a typing error.
+const WORKERS_MAX: u64 = 256;
+
+/// The flags of a command that looks at or runs a job.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// Read settings from FILE (TOML); flags override it
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A job as it will run.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// Its name in the lake.
+    pub(crate) job: String,
+    /// Its dataflow.
+    pub(crate) pipeline: Arc<dyn Pipeline>,
+    /// Where messages come from.
+    pub(crate) source: Source,
+    /// The topic, or the name that stands for it; absent: the pipeline's.
+    pub(crate) topic: Option<String>,
+    /// The lake's folder.
+    pub(crate) lake: PathBuf,
+    /// Threads.
+    pub(crate) workers: usize,
+    /// Length of an epoch in milliseconds.
+    pub(crate) epoch_ms: u64,
+    /// Bytes after which a worker ends an epoch.
+    pub(crate) epoch_bytes: u64,
+    /// How long a partition is quiet before it is idle, in milliseconds; `None`: never idle.
+    pub(crate) idle_after_ms: Option<i64>,
+    /// How long all are idle before windows are flushed, in milliseconds; `None`: never.
+    pub(crate) idle_flush_ms: Option<i64>,
+    /// How far ahead of its time stamp a record may be, in milliseconds.
+    pub(crate) max_ahead_ms: i64,
+    /// The bound of messages without a time stamp; `None`: the job's first start.
+    pub(crate) not_after: Option<Limit<When>>,
+    /// The share of dead letters that stops the job, 0 to 1.
+    pub(crate) dead_max: f64,
+    /// When it ends by itself.
+    pub(crate) until: Option<Until>,
+    /// Whether CSV rows start with their number.
+    pub(crate) csv_index: bool,
+    /// What to do if the job seems to be running.
+    pub(crate) if_running: IfRunning,
+    /// Operators whose state may be left behind.
+    pub(crate) allow_dropped_state: Vec<String>,
+}
+
+/// Where messages come from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Source {
+    /// A Kafka topic.
+    Kafka {
+        /// The client's `.properties` file.
+        config: Option<PathBuf>,
+        /// The group that is told committed offsets.
+        group: Option<String>,
+    },
+    /// A file or a folder of files.
+    Files {
+        /// The file or folder.
+        path: PathBuf,
+        /// Whether to keep reading as they grow.
+        follow: bool,
+    },
+    /// Seeded messages.
+    Generate(generate::Options),
+}
+
+/// Where settings came from, so that a refusal can name the place.
+struct Origin<'a> {
+    flags: &'a Settings,
+    file: Option<&'a File>,
+}
+
+impl Origin<'_> {
+    /// A refusal of `section.key`, given as `flag` or in the file.
+    fn refuse(&self, (section, key): (&str, &str), flag: &str, what: impl Display) -> Failure {
+        let place = match self.file.and_then(|file| file.place(section, key)) {
+            Some(place) if !self.flags.sets(section, key) => place,
+            _ => flag.to_string(),
+        };
+        Failure::new(Exit::Usage, format!("{place}: {what}"))
+    }
+}
+
+impl Flags {
+    /// Sets the pipeline, the job's source and lake where a command chooses them itself.
+    pub(crate) fn with(settings: Settings) -> Flags {
+        Flags { config: None, settings }
+    }
+
+    /// Puts flags, file and defaults together.
+    ///
+    /// # Errors
+    /// Exit 2 if anything does not fit, with its place; exit 3 if the configuration file cannot be read.
+    pub(crate) fn plan(self, catalogue: &'static [Entry]) -> Result<Plan, Failure> {
+        let file = self.config.as_deref().map(File::read).transpose()?;
+        let under = file.as_ref().map(|file| file.settings.clone()).unwrap_or_default();
+        let set = self.settings.clone().over(under);
+        let origin = Origin { flags: &self.settings, file: file.as_ref() };
+
+        let entry = find(set.job.pipeline.as_deref(), catalogue, &origin)?;
+        let pipeline = make(entry, &set, &origin)?;
+        let source = source(entry, &set, &origin)?;
+        let epoch = set.epoch.length.unwrap_or(Millis(1_000));
+        if epoch.0 < EPOCH_MS_MIN {
+            let what = format!("an epoch of {epoch} is shorter than {EPOCH_MS_MIN}ms");
+            return Err(origin
+                .refuse(("epoch", "length"), "--epoch", what)
+                .hint("Use --epoch 50ms or more."));
+        }
+        let bytes = set.epoch.bytes.unwrap_or(Bytes(16 << 20));
+        if bytes.0 == 0 {
+            return Err(origin
+                .refuse(("epoch", "bytes"), "--epoch-bytes", "an epoch of 0 bytes reads nothing")
+                .hint("Use --epoch-bytes 64KiB or more."));
+        }
+        Ok(Plan {
+            job: job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?,
+            pipeline,
+            until: until(&source, &set, &origin)?,
+            source,
+            topic: set.source.topic,
+            lake: lake(set.lake.uri.as_deref(), &origin)?,
+            workers: workers(set.job.workers, &origin)?,
+            epoch_ms: epoch.0.unsigned_abs(),
+            epoch_bytes: bytes.0,
+            idle_after_ms: set.idle.after.unwrap_or(Limit::At(Millis(60_000))).at().map(|after| after.0),
+            idle_flush_ms: set.idle.flush.unwrap_or(Limit::At(Millis(600_000))).at().map(|flush| flush.0),
+            max_ahead_ms: set.source.max_ahead.unwrap_or(Millis(3_600_000)).0,
+            not_after: set.source.not_after,
+            dead_max: set.dead.max.unwrap_or(Share(0.5)).0,
+            csv_index: set.csv.index.unwrap_or(false),
+            if_running: set.job.if_running.unwrap_or(IfRunning::TakeOver),
+            allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
+        })
+    }
+}
+
+/// The entry of the catalogue called `name`.
+fn find(
+    name: Option<&str>,
+    catalogue: &'static [Entry],
+    origin: &Origin<'_>,
+) -> Result<&'static Entry, Failure> {
+    let known: Vec<&str> = catalogue.iter().map(|entry| entry.name).collect();
+    let Some(name) = name else {
+        return Err(Failure::new(Exit::Usage, "no pipeline was named").hint(format!(
+            "Name it: headway run {}, or set it in the file under [job].",
+            known.first().unwrap_or(&"PIPELINE")
+        )));
+    };
+    catalogue.iter().find(|entry| entry.name == name).ok_or_else(|| {
+        origin
+            .refuse(("job", "pipeline"), "PIPELINE", format!("there is no pipeline \"{name}\""))
+            .hint(super::config::suggest(name, &known, "pipelines"))
+    })
+}
+
+/// The entry of the catalogue called `name`, as given on the command line.
+pub(crate) fn entry(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
+    find(Some(name), catalogue, &Origin { flags: &Settings::default(), file: None })
+}
+
+fn make(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Arc<dyn Pipeline>, Failure> {
+    let settings = pipeline::Settings {
+        window_ms: set.window.size.map(|size| size.0),
+        slide_ms: set.window.slide.map(|slide| slide.0),
+        lateness_ms: set.window.lateness.map(|lateness| lateness.0),
+        zone: set.window.zone.clone(),
+        csv_window_end_utc: set.csv.window_end_utc.unwrap_or(false),
+    };
+    match (entry.make)(&settings) {
+        Ok(pipeline) => Ok(Arc::from(pipeline)),
+        Err(error) => {
+            let key = if error.setting == "window" { "size" } else { error.setting };
+            let flag = format!("--{}", error.setting);
+            Err(origin.refuse(("window", key), &flag, &error).hint(error.hint.clone()))
+        }
+    }
+}
+
+fn source(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Source, Failure> {
+    const WAYS: &str = "Use --source kafka:, --source files:PATH or --source generate.";
+    let key = ("source", "uri");
+    let Some(uri) = set.source.uri.as_deref() else {
+        return Err(Failure::new(Exit::Usage, "no source was named").hint(WAYS));
+    };
+    match uri.split_once(':').unwrap_or((uri, "")) {
+        ("kafka", "") if uri.ends_with(':') => {
+            Ok(Source::Kafka { config: set.source.kafka_config.clone(), group: set.source.group.clone() })
+        }
+        ("kafka", "") => Err(origin.refuse(key, "--source", "\"kafka\" lacks its colon").hint(WAYS)),
+        ("kafka", _) => Err(origin
+            .refuse(key, "--source", format!("\"{uri}\" says more than kafka:"))
+            .hint("Use --source kafka: with --topic TOPIC and --kafka-config FILE.")),
+        ("files", "") => Err(origin.refuse(key, "--source", "files: without a path").hint(WAYS)),
+        ("files", path) => {
+            Ok(Source::Files { path: PathBuf::from(path), follow: set.source.follow.unwrap_or(false) })
+        }
+        ("generate", keys) => {
+            let inline = Generate::parse(keys)?;
+            let set = Settings { generate: inline, ..Settings::default() }.over(set.clone());
+            Ok(Source::Generate(generate_options(entry, &set.generate)?))
+        }
+        _ => Err(origin.refuse(key, "--source", format!("\"{uri}\" is no source")).hint(WAYS)),
+    }
+}
+
+/// The generator's options: what is set, over the pipeline's own.
+///
+/// # Errors
+/// Exit 2 if they cannot be met.
+pub(crate) fn generate_options(entry: &Entry, set: &Generate) -> Result<generate::Options, Failure> {
+    let own = (entry.generate)();
+    let small = |count: Option<Count>, own: u32| match count {
+        None => Ok(own),
+        Some(Count(n)) => u32::try_from(n).map_err(|_| "a count is too large"),
+    };
+    let unfit = |what: &str| Failure::new(Exit::Usage, format!("generator: {what}"));
+    let options = generate::Options {
+        seed: set.seed.map_or(own.seed, |seed| seed.0),
+        messages: set.messages.map_or(own.messages, |messages| messages.at().map(|count| count.0)),
+        partitions: small(set.partitions, own.partitions).map_err(unfit)?,
+        rate: set.rate.unwrap_or(own.rate),
+        disorder_s: set.disorder.map_or(own.disorder_s, |disorder| disorder.0 as f64 / 1000.0),
+        dup: set.dup.map_or(own.dup, |share| share.0),
+        late: set.late.map_or(own.late, |share| share.0),
+        bad: set.bad.map_or(own.bad, |share| share.0),
+        keys: small(set.keys, own.keys).map_err(unfit)?,
+        start_ms: set.start.map_or(own.start_ms, |start| start.0),
+    };
+    if !(options.rate.is_finite() && options.rate > 0.0) {
+        return Err(unfit("the rate must be above 0").hint("Use a number such as 1000."));
+    }
+    if options.partitions == 0 || options.keys == 0 {
+        return Err(unfit("it needs at least 1 partition and 1 key").hint("Leave them out for the defaults."));
+    }
+    if options.dup + options.late + options.bad > 1.0 {
+        return Err(
+            unfit("the shares dup, late and bad are more than 100% together").hint("Lower one of them.")
+        );
+    }
+    Ok(options)
+}
+
+fn until(source: &Source, set: &Settings, origin: &Origin<'_>) -> Result<Option<Until>, Failure> {
+    let refuse = |what: &str| origin.refuse(("job", "until"), "--until", what);
+    let endless = |source: &str| {
+        refuse(&format!("{source} never ends")).hint("Use --until caught-up to stop at what is there now.")
+    };
+    match (source, set.job.until) {
+        (Source::Kafka { .. }, Some(Until::End)) => Err(endless("a Kafka topic")),
+        (Source::Files { follow: true, .. }, Some(Until::End)) => Err(endless("a source with --follow")),
+        (Source::Generate(options), Some(_)) if options.messages.is_none() => {
+            Err(refuse("a generator without a message count never ends")
+                .hint("Give it one: --source generate:messages=1000000."))
+        }
+        (Source::Files { follow: false, .. }, None) => Ok(Some(Until::End)),
+        (Source::Generate(options), None) if options.messages.is_some() => Ok(Some(Until::End)),
+        (_, until) => Ok(until),
+    }
+}
+
+/// The lake's folder from its URI.
+pub(crate) fn lake_path(uri: &str) -> Result<PathBuf, &'static str> {
+    let path = uri.strip_prefix("file://").unwrap_or(uri);
+    match path {
+        "" => Err("it is empty"),
+        _ if path.contains("://") => Err("this version writes to local folders only"),
+        _ => Ok(Path::new(path).to_path_buf()),
+    }
+}
+
+fn lake(uri: Option<&str>, origin: &Origin<'_>) -> Result<PathBuf, Failure> {
+    let Some(uri) = uri else {
+        return Err(
+            Failure::new(Exit::Usage, "no lake was named").hint("Use --lake FOLDER; it is made if absent.")
+        );
+    };
+    lake_path(uri).map_err(|why| {
+        let what = format!("\"{uri}\" is no lake: {why}");
+        origin.refuse(("lake", "uri"), "--lake", what).hint("Use --lake FOLDER; it is made if absent.")
+    })
+}
+
+fn workers(count: Option<Count>, origin: &Origin<'_>) -> Result<usize, Failure> {
+    let Count(count) = count.unwrap_or(Count(1));
+    match usize::try_from(count) {
+        Ok(workers) if (1..=WORKERS_MAX).contains(&count) => Ok(workers),
+        _ => Err(origin
+            .refuse(
+                ("job", "workers"),
+                "--workers",
+                format!("{count} workers are not between 1 and {WORKERS_MAX}"),
+            )
+            .hint("One for each processor core is plenty.")),
+    }
+}
+
+fn job_name(name: &str, origin: &Origin<'_>) -> Result<String, Failure> {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && name.len() <= 100 && name.chars().all(fit) && !name.starts_with(['_', '.', '-']) {
+        return Ok(name.to_string());
+    }
+    Err(origin
+        .refuse(("job", "name"), "--job", format!("\"{name}\" is no name for a job"))
+        .hint("Use up to 100 letters, digits, \"-\", \"_\" and \".\", starting with a letter or digit."))
+}

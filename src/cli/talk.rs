@@ -1,0 +1,55 @@
+//! What is said on standard error while a command runs: how much, and in which form.
+
+use clap::{ArgAction, Args, ValueEnum};
+use std::io::{self, IsTerminal};
+use tracing_subscriber::EnvFilter;
+
+/// How much is said, and in which form.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Flags {
+    /// Say more; twice for a line a record, never in production
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Logs")]
+    verbose: u8,
+    /// Say less; twice for errors only
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Logs")]
+    quiet: u8,
+    /// Form of the log on standard error
+    #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Logs")]
+    log_format: Form,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A line an event, for people
+    Text,
+    /// A JSON object an event
+    Json,
+}
+
+impl Flags {
+    /// Sends the log to standard error from now on. `RUST_LOG` overrides `-v` and `-q`.
+    pub(crate) fn start(&self) {
+        let level = match i16::from(self.verbose) - i16::from(self.quiet) {
+            i16::MIN..=-2 => "error",
+            -1 => "warn",
+            0 => "info",
+            1 => "debug",
+            _ => "trace",
+        };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let colour =
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
+        // A second start happens only where a program calls `main` twice: the first log stays.
+        let _ = match self.log_format {
+            Form::Text => log.with_target(false).try_init(),
+            Form::Json => log.json().flatten_event(true).try_init(),
+        };
+    }
+
+    /// True if progress may be drawn: on a terminal, unless told to be quiet or to log for a machine.
+    pub(crate) fn draws(&self) -> bool {
+        self.quiet == 0 && self.log_format == Form::Text && io::stderr().is_terminal()
+    }
+}
