@@ -4,3 +4,5 @@ pub mod cli;
 pub mod connect;
 pub mod engine;
 pub mod store;
+
+pub use cli::main;

@@ -1,2 +1,7 @@
-//! Headway.
-fn main() {}
+//! The `headway` program: the command line over every pipeline of the catalogue.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    headway::main(headway_pipelines::all())
+}

@@ -7,6 +7,7 @@ use std::io::Write;
 
 /// What `completions` is told.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// The shell
     shell: Shell,

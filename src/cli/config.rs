@@ -41,7 +41,7 @@ section! {
     /// What runs, and when it ends.
     Job {
         /// The pipeline to run
-        #[arg(id = "job.pipeline", value_name = "PIPELINE")]
+        #[arg(id = "job.pipeline", value_name = "PIPELINE", help_heading = "Arguments")]
         pipeline: String,
         /// Name of the job in the lake [default: the pipeline's name]
         #[arg(id = "job.name", long = "job", value_name = "NAME")]
@@ -261,7 +261,7 @@ impl Generate {
         let keys = keys();
         let known: Vec<&str> =
             keys.iter().filter(|key| key.section == "generate").map(|key| key.name.as_str()).collect();
-        let mut flags = Vec::new();
+        let mut set = Generate::default();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&key) {
@@ -271,17 +271,18 @@ impl Generate {
                 )
                 .hint(suggest(key, &known, "keys")));
             }
-            flags.push(format!("--{key}={value}"));
+            let command = Generate::augment_args(clap::Command::new("generate").no_binary_name(true));
+            let found = command.try_get_matches_from([format!("--{key}={value}")]);
+            let one = found.and_then(|found| Generate::from_arg_matches(&found)).map_err(|error| {
+                let why = std::error::Error::source(&error)
+                    .map_or("the value is missing".into(), ToString::to_string);
+                Failure::new(Exit::Usage, format!("unfit value of \"{key}\" in --source generate:"))
+                    .detail(sentence(&why))
+                    .hint("Write --source generate:key=value,key=value.")
+            })?;
+            set = one.over(set);
         }
-        let command = Generate::augment_args(clap::Command::new("generate").no_binary_name(true));
-        let parsed =
-            command.try_get_matches_from(&flags).and_then(|found| Generate::from_arg_matches(&found));
-        parsed.map_err(|error| {
-            let why = std::error::Error::source(&error).map(ToString::to_string);
-            Failure::new(Exit::Usage, format!("unfit value in --source \"generate:{text}\""))
-                .detail(sentence(&why.unwrap_or_else(|| "A key was given twice".to_string())))
-                .hint("Write --source generate:key=value,key=value with each key once.")
-        })
+        Ok(set)
     }
 }
 

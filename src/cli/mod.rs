@@ -4,12 +4,15 @@
 //! [`units`]; [`plan`] puts flags, file and defaults together. Data goes to standard output, talk to standard
 //! error; every refusal is a [`failure`] with three parts and an exit code.
 
+mod check;
 mod completions;
 mod config;
 mod failure;
+mod form;
 mod plan;
 mod start;
 mod talk;
 mod units;
 
+use form::Form;
 pub use start::main;

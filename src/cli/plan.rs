@@ -18,6 +18,7 @@ const WORKERS_MAX: u64 = 256;
 
 /// The flags of a command that looks at or runs a job.
 #[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// Read settings from FILE (TOML); flags override it
     #[arg(short = 'c', long = "config", value_name = "FILE")]
@@ -104,11 +105,6 @@ impl Origin<'_> {
 }
 
 impl Flags {
-    /// Sets the pipeline, the job's source and lake where a command chooses them itself.
-    pub(crate) fn with(settings: Settings) -> Flags {
-        Flags { config: None, settings }
-    }
-
     /// Puts flags, file and defaults together.
     ///
     /// # Errors
@@ -175,11 +171,6 @@ fn find(
             .refuse(("job", "pipeline"), "PIPELINE", format!("there is no pipeline \"{name}\""))
             .hint(super::config::suggest(name, &known, "pipelines"))
     })
-}
-
-/// The entry of the catalogue called `name`, as given on the command line.
-pub(crate) fn entry(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
-    find(Some(name), catalogue, &Origin { flags: &Settings::default(), file: None })
 }
 
 fn make(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Arc<dyn Pipeline>, Failure> {

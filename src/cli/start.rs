@@ -1,7 +1,7 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
 use super::failure::Failure;
-use super::{completions, talk};
+use super::{check, completions, talk};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;
@@ -33,6 +33,8 @@ Exit codes:
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Find what would stop a job before it starts, and say what would run
+    Check(Box<check::Flags>),
     /// Write a script that lets your shell complete commands and flags
     Completions(completions::Flags),
 }
@@ -78,6 +80,7 @@ fn parsed(
 fn dispatch(line: CommandLine, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     line.talk.start();
     match line.command {
+        Command::Check(flags) => check::run(*flags, catalogue, out),
         Command::Completions(flags) => completions::run(&flags, command(catalogue), out),
     }
 }

@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 /// How much is said, and in which form.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub(crate) struct Flags {
     /// Say more; twice for a line a record, never in production
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Logs")]
@@ -46,10 +47,5 @@ impl Flags {
             Form::Text => log.with_target(false).try_init(),
             Form::Json => log.json().flatten_event(true).try_init(),
         };
-    }
-
-    /// True if progress may be drawn: on a terminal, unless told to be quiet or to log for a machine.
-    pub(crate) fn draws(&self) -> bool {
-        self.quiet == 0 && self.log_format == Form::Text && io::stderr().is_terminal()
     }
 }

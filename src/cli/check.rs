@@ -1,0 +1,122 @@
+//! `headway check`: finds before a job starts what would stop it, and says what would run.
+
+use super::failure::Failure;
+use super::plan::{self, Plan, Source};
+use super::units::{Bytes, Limit, Millis, Share};
+use super::{Form, config};
+use clap::Args;
+use headway_operators::pipeline::Entry;
+use serde_json::json;
+use std::io::Write;
+
+/// What `check` is told: the same as `run`.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    plan: plan::Flags,
+    /// Form of the answer on standard output
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+/// Refuses what `run` would refuse, with the same message and exit code; else describes the job on `out`.
+pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
+    let plan = flags.plan.plan(catalogue)?;
+    match flags.output {
+        Form::Text => text(&plan, out)?,
+        Form::Json => serde_json::to_writer(&mut *out, &answer(&plan)).map_err(std::io::Error::from)?,
+    }
+    Ok(writeln!(out)?)
+}
+
+fn text(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
+    let settings = plan.pipeline.fingerprint();
+    let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    writeln!(out, "job       {} on {}", plan.job, workers(plan.workers))?;
+    writeln!(out, "pipeline  {}: {}", plan.pipeline.name(), settings.join(", "))?;
+    writeln!(out, "source    {}", source(plan))?;
+    writeln!(out, "lake      {}", plan.lake.display())?;
+    writeln!(out, "commits   every {}, or {} a worker", epoch(plan), Bytes(plan.epoch_bytes))?;
+    writeln!(out, "idle      {}", idle(plan))?;
+    writeln!(out, "limits    {}", limits(plan))?;
+    writeln!(out, "ends      {}", ends(plan))?;
+    write!(out, "ok        nothing found that would stop it")
+}
+
+fn answer(plan: &Plan) -> serde_json::Value {
+    json!({
+        "schema_version": 1,
+        "job": plan.job,
+        "workers": plan.workers,
+        "pipeline": plan.pipeline.name(),
+        "settings": plan.pipeline.fingerprint(),
+        "source": source(plan),
+        "lake": plan.lake,
+        "epoch_ms": plan.epoch_ms,
+        "epoch_bytes": plan.epoch_bytes,
+        "idle_after_ms": plan.idle_after_ms,
+        "idle_flush_ms": plan.idle_flush_ms,
+        "max_ahead_ms": plan.max_ahead_ms,
+        "dead_max": plan.dead_max,
+        "csv_index": plan.csv_index,
+        "if_running": if plan.if_running == config::IfRunning::Refuse { "refuse" } else { "take-over" },
+        "allow_dropped_state": plan.allow_dropped_state,
+        "ends": ends(plan),
+    })
+}
+
+/// `1 worker`, `3 workers`.
+pub(crate) fn workers(count: usize) -> String {
+    format!("{count} worker{}", if count == 1 { "" } else { "s" })
+}
+
+fn epoch(plan: &Plan) -> Millis {
+    Millis(i64::try_from(plan.epoch_ms).unwrap_or(i64::MAX))
+}
+
+/// The source in one phrase.
+pub(crate) fn source(plan: &Plan) -> String {
+    match &plan.source {
+        Source::Kafka { config, group } => {
+            let inputs = plan.pipeline.inputs();
+            let own = inputs.first().map(|input| input.topic).unwrap_or_default();
+            let config = config.as_ref().map(|path| format!(", client settings in {}", path.display()));
+            let group = group.as_ref().map(|group| format!(", offsets told to group \"{group}\""));
+            let topic = plan.topic.as_deref().unwrap_or(own);
+            format!("Kafka topic \"{topic}\"{}{}", config.unwrap_or_default(), group.unwrap_or_default())
+        }
+        Source::Files { path, follow: true } => format!("files in {}, as they grow", path.display()),
+        Source::Files { path, .. } => format!("files in {}", path.display()),
+        Source::Generate(options) => {
+            let messages = options.messages.map_or(Limit::Off, Limit::At);
+            format!(
+                "generator, seed {}, {messages} messages, {} partitions",
+                options.seed, options.partitions
+            )
+        }
+    }
+}
+
+fn idle(plan: &Plan) -> String {
+    let after = |ms: Option<i64>| ms.map_or("never".to_string(), |ms| format!("after {}", Millis(ms)));
+    format!("a partition {}; windows are flushed {}", after(plan.idle_after_ms), after(plan.idle_flush_ms))
+}
+
+fn limits(plan: &Plan) -> String {
+    let after = match plan.not_after {
+        None => ", or without a timestamp, after the job's first start".to_string(),
+        Some(Limit::Off) => String::new(),
+        Some(Limit::At(when)) => format!(", or without a timestamp, after {when}"),
+    };
+    let (ahead, dead) = (Millis(plan.max_ahead_ms), Share(plan.dead_max));
+    format!("dead: more than {ahead} ahead of its timestamp{after}; stops at more than {dead} dead")
+}
+
+fn ends(plan: &Plan) -> &'static str {
+    match plan.until {
+        None => "on SIGTERM or Ctrl-C",
+        Some(config::Until::CaughtUp) => "when what is there now was read; windows stay open",
+        Some(config::Until::End) => "when the source ends; every window closes",
+    }
+}
