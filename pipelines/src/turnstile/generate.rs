@@ -265,7 +265,7 @@ fn number_to(number: u64, digits: usize, out: &mut Vec<u8>) {
 /// Breaks a good value in one of many ways; false if it becomes a tombstone.
 fn spoil(draw: u64, value: &mut Vec<u8>) -> bool {
     const HEADER: &[u8] = b"CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS,ID,TIMESTAMP";
-    match draw % 16 {
+    match draw % 17 {
         0 => return false,
         1 => value.clear(),
         2 => *value = b"{}".to_vec(),
@@ -283,8 +283,9 @@ fn spoil(draw: u64, value: &mut Vec<u8>) -> bool {
         // Not text: a byte that UTF-8 has not, half of a surrogate pair.
         12 => value[1] = 0xff,
         13 => drop(value.splice(1..1, *br"\ud800")),
-        // A header without a record; a header and two records.
-        14 => drop(value.splice(1..value.len() - 1, HEADER.iter().copied())),
+        // A header that lacks columns, one without a record, one with two.
+        14 => drop(value.splice(1..1, *br"CA,UNIT,SCP\n")),
+        15 => drop(value.splice(1..value.len() - 1, HEADER.iter().copied())),
         _ => {
             let line = value[1..value.len() - 1].to_vec();
             *value = [b"\"", HEADER, br"\n", &line, br"\n", &line, b"\""].concat();

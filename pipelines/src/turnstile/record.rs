@@ -135,7 +135,7 @@ impl Decoder {
     pub fn new(zone: Zone) -> Decoder {
         let content = Vec::with_capacity(256);
         let readings = Readings { clock: Clock::new(zone), defined: HashSet::default(), content };
-        Decoder { readings, sheet: Sheet::default() }
+        Decoder { readings, sheet: Sheet::new() }
     }
 }
 
@@ -331,4 +331,138 @@ fn two(text: &[u8]) -> Option<u8> {
     let &[tens, ones] = text else { return None };
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens < 10 && ones < 10).then(|| tens * 10 + ones)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headway_operators::stream::decode::Decoder as _;
+
+    /// What a message says, as `TIME CA/UNIT/SCP/STATION/LINENAME/DIVISION/DESC ENTRIES EXITS`, or why it is refused.
+    fn says(decoder: &mut Decoder, value: &[u8]) -> String {
+        let mut definitions = Vec::new();
+        decoder.begin(0);
+        match decoder.decode(value, &mut definitions) {
+            Err(reason) => reason.name().to_string(),
+            Ok((time, reading)) => {
+                let Key { ca, unit, scp, station, linename, division, desc } = &definitions[0].key;
+                let seconds = time.ms() / 1000;
+                let key = [ca, unit, scp, station, linename, division, desc].map(String::as_str).join("/");
+                format!("{seconds} {key} {} {}", reading.entries, reading.exits)
+            }
+        }
+    }
+
+    #[test]
+    fn message_says_a_reading_or_is_refused_for_a_reason() {
+        const GOOD: &str = "1706617924 A002/R051/02-00-00/59 ST/NQR456W/BMT/REGULAR 6 7";
+        const NO_DESC: &str = "1706617924 A002/R051/02-00-00/59 ST/// 6 7";
+        const OHARE: &str = "1706617924 A002/R051/02-00-00/O'HARE, NORTH/L/BMT/REGULAR 6 7";
+        let cases: [(&str, &str); 26] = [
+            // A bare line, and as upstream's producer quotes it.
+            (
+                "A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,12:32:04,REGULAR,6,7,x,2024-01-30 12:32:04",
+                GOOD,
+            ),
+            (
+                r#""A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,12:32:04,REGULAR,6,7,x,2024-01-30 12:32:04""#,
+                GOOD,
+            ),
+            // Blanks around fields and lines, zeros before numbers; DATE and TIME do not matter here.
+            (
+                "\u{feff} A002 ,R051,02-00-00,59 ST,NQR456W,BMT,,?,REGULAR,006, 7 ,,2024-01-30T12:32:04 \r\n",
+                GOOD,
+            ),
+            ("\nA002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,6,7,,2024-01-30 12:32:04\n\n", GOOD),
+            // Some columns may be empty.
+            ("A002,R051,02-00-00,59 ST,,,,,,6,7,,2024-01-30 12:32:04", NO_DESC),
+            // A quoted field, in CSV and in JSON.
+            (r#"A002,R051,02-00-00,"O'HARE, NORTH",L,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04"#, OHARE),
+            (r#""A002,R051,02-00-00,\"O'HARE, NORTH\",L,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04""#, OHARE),
+            // A header, as the C# producer sends it; its columns may be in any order, and of two the last counts.
+            (
+                r#""A/C,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS,ID\nA002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,12:32:04,REGULAR,6,7,x""#,
+                GOOD,
+            ),
+            (
+                "ca,exits,unit,scp,station,linename,division,desc,entries,date,time,entries  \nA002,7,R051,02-00-00,59 ST,NQR456W,BMT,REGULAR,1,01/30/2024,12:32:04,6",
+                GOOD,
+            ),
+            ("C/A,UNIT,SCP,STATION\nA002,R051,02-00-00,59 ST", "bad-header"),
+            ("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,DESC,ENTRIES,EXITS\n", "bad-header"),
+            ("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DESC,ENTRIES,EXITS,TIMESTAMP\n", "empty"),
+            // No text, no record, or not one record.
+            ("", "empty"),
+            (" \t\r\n", "empty"),
+            ("\"\"", "empty"),
+            (r#""\ud83d""#, "not-utf8"),
+            ("A002,\"R051", "bad-csv"),
+            ("{}", "wrong-field-count"),
+            ("A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,12:32:04,REGULAR,6,7,x", "wrong-field-count"),
+            ("a\rb", "too-many-records"),
+            // Fields that must be there, or must be numbers or times.
+            ("A002,R051, ,59 ST,NQR456W,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04", "missing-field"),
+            ("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,-6,7,x,2024-01-30 12:32:04", "bad-number"),
+            (
+                "A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,6,1000000000000000000,x,2024-01-30 12:32:04",
+                "bad-number",
+            ),
+            ("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,6,7,x,", "bad-timestamp"),
+            ("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,6,7,x,2024-02-30 12:32:04", "bad-timestamp"),
+            ("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,6,7,x,3000-01-01 00:00:00", "bad-timestamp"),
+        ];
+        let mut decoder = Decoder::new(Zone::utc());
+        for (message, want) in cases {
+            assert_eq!(says(&mut decoder, message.as_bytes()), want, "{message}");
+        }
+        assert_eq!(says(&mut decoder, b"A002,\xff"), "not-utf8");
+    }
+
+    /// Decodes a message with these three fields, the rest as usual.
+    fn reading(decoder: &mut Decoder, station: &str, desc: &str, id: &str) -> Reading {
+        let line = format!("A002,R051,02-00-00,{station},NQ,BMT,,,{desc},6,7,{id},2024-01-30 12:32:04");
+        decoder.decode(line.as_bytes(), &mut Vec::new()).expect("a good message").1
+    }
+
+    #[test]
+    fn repeat_is_the_same_id_and_the_same_record() {
+        let mut decoder = Decoder::new(Zone::utc());
+        let first = reading(&mut decoder, "59 ST", "REGULAR", "x");
+        assert_eq!(first, reading(&mut decoder, "\"59 ST\"", " REGULAR", "x"), "two ways to write the same");
+        assert_eq!(first.identity().map(KeyHash::shard), Some(first.key.shard()));
+        for (station, desc, id) in [("59 ST", "REGULAR", "y"), ("5 ST", "REGULAR", "x"), ("59 ST", "", "x")] {
+            assert_ne!(first.identity(), reading(&mut decoder, station, desc, id).identity());
+        }
+        assert_eq!(reading(&mut decoder, "59 ST", "REGULAR", "").identity(), None);
+    }
+
+    #[test]
+    fn key_is_the_one_that_lakes_were_written_with() {
+        let reading = reading(&mut Decoder::new(Zone::utc()), "59 ST", "REGULAR", "x");
+        let hashes = [reading.key.0, reading.identity.0].map(|[high, low]| format!("{high:016x}{low:016x}"));
+        assert_eq!(hashes, GOLDEN);
+    }
+
+    /// Written down once; a change would orphan the state of every lake.
+    const GOLDEN: [&str; 2] = ["b3f940f0251f3e54acea40c55d4c9ad3", "b3e68d838c94d69d357b5660b94cdbd9"];
+
+    #[test]
+    fn key_is_defined_once_an_epoch() {
+        let mut decoder = Decoder::new(Zone::utc());
+        let mut definitions = Vec::new();
+        let line = b"A002,R051,02-00-00,59 ST,NQ,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04";
+        for (epoch, defined) in [(1, 1), (2, 2)] {
+            decoder.begin(epoch);
+            for _ in 0..3 {
+                decoder.decode(line, &mut definitions).expect("a good message");
+            }
+            assert_eq!(definitions.len(), defined);
+        }
+    }
+
+    #[test]
+    fn stamped_reading_is_small() {
+        // 16 bytes each for key and identity, 8 each for two counts, two times, and the partition with its padding.
+        assert_eq!(size_of::<headway_operators::record::Stamped<Reading>>(), 72);
+    }
 }

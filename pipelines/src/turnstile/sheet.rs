@@ -15,7 +15,6 @@ const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 const FIELD_BLANKS: [char; 5] = [' ', '\t', '\r', '\n', '"'];
 
 /// The records of one message. Its buffers are used again for the next.
-#[derive(Debug, Default)]
 pub(super) struct Sheet {
     /// All fields without their quotes, one after the other.
     text: String,
@@ -27,6 +26,13 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
+    /// A sheet without a message.
+    pub(super) fn new() -> Sheet {
+        // Not `default()`: that reader has no rules and never ends.
+        let reader = csv_core::Reader::new();
+        Sheet { text: String::new(), ends: Vec::new(), rows: Vec::new(), reader }
+    }
+
     /// The fields of the one record in `value`.
     pub(super) fn read(&mut self, value: &[u8]) -> Result<Fields<'_>, Reason> {
         let text = std::str::from_utf8(value).map_err(|_| Reason::NotUtf8)?;
