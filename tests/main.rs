@@ -1,4 +1,5 @@
 //! The integration tests of Headway: one binary, one file a promise.
 
 mod architecture;
+mod cli;
 mod rust_text;

@@ -10,6 +10,8 @@ mod config;
 mod failure;
 mod form;
 mod plan;
+#[cfg(test)]
+mod reference;
 mod start;
 mod talk;
 mod units;

@@ -131,14 +131,16 @@ impl Flags {
                 .refuse(("epoch", "bytes"), "--epoch-bytes", "an epoch of 0 bytes reads nothing")
                 .hint("Use --epoch-bytes 64KiB or more."));
         }
+        let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
+        let workers = workers(set.job.workers, &origin)?;
         Ok(Plan {
-            job: job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?,
+            job,
             pipeline,
             until: until(&source, &set, &origin)?,
             source,
             topic: set.source.topic,
             lake: lake(set.lake.uri.as_deref(), &origin)?,
-            workers: workers(set.job.workers, &origin)?,
+            workers,
             epoch_ms: epoch.0.unsigned_abs(),
             epoch_bytes: bytes.0,
             idle_after_ms: set.idle.after.unwrap_or(Limit::At(Millis(60_000))).at().map(|after| after.0),

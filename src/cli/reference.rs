@@ -1,0 +1,42 @@
+//! The reference of the configuration file in README: made from the flags, and tested to be there.
+
+use super::config::{Key, SECTIONS, keys};
+use std::fmt::Write as _;
+
+const BEGIN: &str = "<!-- reference: made by `REWRITE=1 cargo test readme` -->\n";
+const END: &str = "<!-- end of reference -->";
+
+/// A table for each section: key, flag, meaning.
+fn reference(keys: &[Key]) -> String {
+    let mut text = String::new();
+    for section in SECTIONS {
+        let _ = writeln!(text, "| `[{section}]` | flag | meaning |\n| --- | --- | --- |");
+        for key in keys.iter().filter(|key| key.section == section) {
+            let flag = match (&key.flag, section) {
+                (Some(flag), "generate") => format!("`produce {flag}`"),
+                (Some(flag), _) => format!("`{flag}`"),
+                (None, _) => "by position".to_string(),
+            };
+            let (about, default) = key.about.split_once(" [default: ").unwrap_or((&key.about, "]"));
+            let default = default.trim_end_matches(']');
+            let default = if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
+            let _ = writeln!(text, "| `{}` | {flag} | {about}.{default} |", key.name);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn readme_documents_every_key() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).expect("README.md is there");
+    let (before, rest) = readme.split_once(BEGIN).expect("README.md has a place for the reference");
+    let (found, after) = rest.split_once(END).expect("the reference in README.md has an end");
+    let made = format!("\n{}", reference(&keys()));
+    if std::env::var_os("REWRITE").is_some() {
+        std::fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).expect("README.md can be written");
+        return;
+    }
+    assert!(found == made, "the reference in README.md is old; run REWRITE=1 cargo test readme");
+}
