@@ -51,7 +51,9 @@ pub enum Ack {
     Held {
         /// The operator's name.
         operator: String,
-        /// Entries in open state (identities and sums), on this worker.
+        /// The worker.
+        worker: u32,
+        /// Entries in open state (identities and sums), on this worker. 0 says that nothing of its state is needed.
         entries: u64,
     },
     /// A lake file, written and synced where no reader looks.

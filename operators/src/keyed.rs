@@ -142,7 +142,9 @@ pub fn drive<'s, K: Keyed>(
     inputs: Inputs<'s, K::In, K::Key>,
     resume: Resume,
 ) -> Driven<'s, K::Out> {
-    let mut builder = OperatorBuilder::new(operator.name().into(), inputs.records.scope());
+    let scope = inputs.records.scope();
+    let worker = u32::try_from(scope.index()).expect("workers are few");
+    let mut builder = OperatorBuilder::new(operator.name().into(), scope);
     let by_shard = Exchange::new(|record: &K::In| u64::from(K::shard(record).0));
     let mut records = builder.new_input(inputs.records, by_shard);
     let by_shard = Exchange::new(|definition: &Definition<K::Key>| u64::from(definition.hash.shard().0));
@@ -180,7 +182,8 @@ pub fn drive<'s, K: Keyed>(
                 out.session(&done.caps[0]).give_container(&mut rows);
                 rows.clear();
                 state.session(&done.caps[1]).give_iterator(bases.changes(&mut operator).into_iter());
-                acks.session(&done.caps[2]).give_iterator(report::<K>(input, &operator, done.fates));
+                let told = report::<K>((input, worker), &operator, done.fates);
+                acks.session(&done.caps[2]).give_iterator(told);
             }
             // 2. Accept input. Only the lowest open epoch is applied; the others wait.
             records.for_each(|cap, batch: &mut Vec<K::In>| {
@@ -205,11 +208,11 @@ pub fn drive<'s, K: Keyed>(
 
 /// The acks of one epoch.
 fn report<K: Keyed>(
-    input: Option<InputIx>,
+    (input, worker): (Option<InputIx>, u32),
     operator: &K,
     fates: Fates,
 ) -> impl Iterator<Item = Ack> + use<K> {
-    let held = Ack::Held { operator: operator.name().to_string(), entries: operator.held() };
+    let held = Ack::Held { operator: operator.name().to_string(), worker, entries: operator.held() };
     let fates = input.into_iter().flat_map(move |input| {
         let mut counts: Vec<_> =
             fates.counts.iter().map(|(partition, counts)| (*partition, *counts)).collect();
