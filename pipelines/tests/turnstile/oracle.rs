@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Write as _};
 use std::hash::Hash;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The oracle's answer to one message.
@@ -22,14 +22,29 @@ pub(crate) enum Answer {
     Record { key: [String; 7], id: String, entries: i64, exits: i64, ts: i64 },
 }
 
+/// Where the oracle is: beside the repository.
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/oracle");
+    assert!(folder.is_dir(), "the oracle is expected at {}, beside the repository", folder.display());
+    folder
+}
+
+/// What `program` of the oracle prints.
+pub(crate) fn run(program: &str, args: &[&str]) -> String {
+    let mut python = Command::new("python3");
+    let output =
+        python.arg("-B").arg(folder().join(program)).args(args).output().expect("python3 is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {errors}");
+    String::from_utf8(output.stdout).expect("the oracle prints text")
+}
+
 /// The oracle's answers to `values`, whose wall-clock times are of `zone`.
 pub(crate) fn answers(zone: &str, values: &[Vec<u8>]) -> Vec<Answer> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = here.join("../../shared/oracle");
-    assert!(folder.is_dir(), "the oracle is expected at {}, beside the repository", folder.display());
     let mut python = Command::new("python3")
         .arg(here.join("tests/turnstile/oracle.py"))
-        .arg(folder)
+        .arg(folder())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
