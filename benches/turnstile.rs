@@ -1,0 +1,299 @@
+//! How much of a core does the engine cost? The turnstile job in process, against a loop written by hand.
+//!
+//! ```text
+//! cargo bench --bench turnstile [-- MESSAGES PAIRS]
+//! ```
+//!
+//! Three contestants read the same seeded messages from memory: the hand loop on one thread, the engine on one worker
+//! and on two. They take turns, in rotating order, so that whatever else the machine does meets all of them. Before
+//! any figure is printed their rows were found equal. CPU time is that of the process, user and system, all threads.
+
+#![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
+
+mod csv;
+mod hand_loop;
+
+use headway::connect::memory::{Lists, Message};
+use headway::connect::{Connector, PartitionInfo, Sink, Wake, WorkerSink};
+use headway::engine::clock::System;
+use headway::engine::commit::Commit;
+use headway::engine::discover::Discovered;
+use headway::engine::feed::{self, Assigned, Until};
+use headway::engine::{Control, Error, InputOptions, Options};
+use headway_operators::ack::{Ack, StagedFile, StateFile};
+use headway_operators::build::InputStart;
+use headway_operators::generate;
+use headway_operators::pipeline::{OutputSpec, Pipeline, Settings};
+use headway_operators::port::{Stage, Start};
+use headway_operators::row::{Cell, Rows};
+use headway_operators::state::{Saved, StateChange};
+use headway_operators::time::{Epoch, EventTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const MESSAGES: u64 = 2_000_000;
+const PAIRS: usize = 9;
+const MAX_AHEAD_MS: i64 = 3_600_000;
+
+/// Clock ticks of `/proc/self/stat` a second: fixed for all of Linux's user interfaces.
+const TICKS: f64 = 100.0;
+
+/// Rows as CSV, and how many messages were refused.
+type Output = (Vec<u8>, usize);
+
+/// Who takes part, by name.
+type Contestant<'a> = (&'static str, Box<dyn Fn() -> Output + 'a>);
+
+/// One timed run.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    cpu: f64,
+    wall: f64,
+}
+
+fn main() {
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse::<u64>().ok());
+    let messages = numbers.next().unwrap_or(MESSAGES);
+    let pairs = numbers.next().map_or(PAIRS, |pairs| usize::try_from(pairs).unwrap_or(PAIRS));
+    let pipeline = pipeline();
+    let lists = lists(pipeline.as_ref(), messages);
+    let spec = pipeline.inputs().remove(0);
+    let (window_ms, lateness_ms) = (spec.window_ms, spec.lateness_ms);
+    let shared = Lists::new(lists.clone());
+    let by_hand = hand_loop::Options { window_ms, lateness_ms, max_ahead_ms: MAX_AHEAD_MS };
+    let contestants: [Contestant<'_>; 3] = [
+        ("hand loop", Box::new(|| hand_loop::run(by_hand, &lists))),
+        ("1 worker", Box::new(|| engine(&pipeline, &shared, 1))),
+        ("2 workers", Box::new(|| engine(&pipeline, &shared, 2))),
+    ];
+
+    // 1. Equal rows, or there is nothing to compare. This also warms everything up.
+    let want = sorted(&contestants[0].1());
+    for (name, run) in &contestants[1..] {
+        let got = sorted(&run());
+        assert!(got == want, "{name} gives other rows: {}", difference(&got, &want));
+    }
+    println!("{messages} messages, {} rows and {} refused, equal on all sides", want.0.len(), want.1);
+
+    // 2. Interleaved runs.
+    let mut took: [Vec<Took>; 3] = Default::default();
+    for pair in 0..pairs {
+        for turn in 0..contestants.len() {
+            let which = (pair + turn) % contestants.len();
+            took[which].push(timed(contestants[which].1.as_ref()));
+        }
+    }
+
+    // 3. The table.
+    println!(
+        "{:10} {:>24} {:>24} {:>10}",
+        "", "CPU s median (spread)", "wall s median (spread)", "ns/message"
+    );
+    for ((name, _), took) in contestants.iter().zip(&took) {
+        let cpu = spread(took.iter().map(|t| t.cpu));
+        let wall = spread(took.iter().map(|t| t.wall));
+        let each = median(took.iter().map(|t| t.cpu)) * 1e9 / messages as f64;
+        println!("{name:10} {cpu:>24} {wall:>24} {each:>10.0}");
+    }
+    let ratio = |of: usize, to: usize, figure: fn(&Took) -> f64| {
+        spread(took[of].iter().zip(&took[to]).map(move |(of, to)| figure(of) / figure(to)))
+    };
+    println!("CPU, 1 worker / hand loop   {}", ratio(1, 0, |took| took.cpu));
+    println!("CPU, 2 workers / 1 worker   {}", ratio(2, 1, |took| took.cpu));
+    println!("wall, 2 workers / 1 worker  {}", ratio(2, 1, |took| took.wall));
+}
+
+fn timed(run: &dyn Fn() -> Output) -> Took {
+    let (cpu, wall) = (cpu_seconds(), Instant::now());
+    let output = run();
+    let took = Took { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
+    drop(output);
+    took
+}
+
+/// CPU time of this process so far, threads that ended included.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells a process's CPU time");
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>());
+    ticks.map(|ticks| ticks.expect("a number of ticks")).sum::<f64>() / TICKS
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Median, least and greatest.
+fn spread(figures: impl Iterator<Item = f64>) -> String {
+    let figures: Vec<f64> = figures.collect();
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = figures.iter().copied().fold(0.0, f64::max);
+    format!("{:.2} ({least:.2} to {greatest:.2})", median(figures.into_iter()))
+}
+
+fn sorted((rows, refused): &Output) -> (Vec<String>, usize) {
+    let mut lines: Vec<String> = String::from_utf8_lossy(rows).lines().map(str::to_string).collect();
+    lines.sort_unstable();
+    (lines, *refused)
+}
+
+fn difference(got: &(Vec<String>, usize), want: &(Vec<String>, usize)) -> String {
+    let first = got.0.iter().zip(&want.0).find(|(got, want)| got != want);
+    format!(
+        "{} rows and {} refused, not {} and {}; first {first:?}",
+        got.0.len(),
+        got.1,
+        want.0.len(),
+        want.1
+    )
+}
+
+fn pipeline() -> Arc<dyn Pipeline> {
+    let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
+    (entry.make)(&Settings::default()).expect("the default settings make a job").into()
+}
+
+/// The embedded source's messages, in memory.
+fn lists(pipeline: &dyn Pipeline, messages: u64) -> Vec<Vec<Message>> {
+    let entry = headway_pipelines::find(pipeline.name()).expect("the catalogue has it");
+    let options = generate::Options { messages: Some(messages), ..(entry.generate)() };
+    let generator = pipeline.generator(&options);
+    let mut made = generate::Message::default();
+    let mut one = |partition| {
+        let read = |offset| {
+            generator.message(partition, offset, &mut made);
+            Message { value: made.value.clone(), timestamp_ms: Some(made.timestamp_ms) }
+        };
+        (0..generator.end(partition).unwrap_or(0)).map(read).collect()
+    };
+    (0..generator.partitions()).map(&mut one).collect()
+}
+
+/// Runs the job on `workers` workers, with the settings of a real run: epochs of a second, at most 16 MiB.
+fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output {
+    let spec = pipeline.inputs().remove(0);
+    let partitions = lists.partitions().expect("lists can be read");
+    let (own, floor) = (EventTime::MIN, EventTime::MIN);
+    let assign = |info: &PartitionInfo| Assigned {
+        start: Start { partition: info.partition, next: info.first, own, floor },
+        end: info.end,
+    };
+    let input = InputOptions {
+        start: InputStart {
+            topic: spec.topic.to_string(),
+            watermark: EventTime::MIN,
+            partitions: partitions.iter().map(|info| (info.partition, own, floor)).collect(),
+            max_ahead_ms: MAX_AHEAD_MS,
+            not_after: None,
+            idle_flush_ms: None,
+        },
+        assigned: partitions.iter().map(assign).collect(),
+        connector: Arc::new(lists.clone()),
+        feed: feed::Options {
+            epoch: Duration::from_secs(1),
+            epoch_bytes: 16 << 20,
+            idle_after: None,
+            idle_flush: None,
+            max_skew_ms: 2 * (spec.window_ms + spec.lateness_ms),
+            until: Until::End,
+        },
+        known: BTreeMap::new(),
+        discover_every: None,
+    };
+    let text = Text::default();
+    let options = Options {
+        inputs: vec![input],
+        discovered: vec![Discovered::default()],
+        sink: Arc::new(text.clone()),
+        commit: Box::new(Nothing),
+        first_epoch: 0,
+        workers,
+        clock: Arc::new(System::default()),
+        pipeline: Arc::clone(pipeline),
+    };
+    headway::engine::run(options, &Control::new()).expect("the job ends well");
+    let mut output = text.0.lock().expect("no thread panicked");
+    std::mem::take(&mut *output)
+}
+
+/// Makes epochs true by saying so.
+struct Nothing;
+
+impl Commit for Nothing {
+    fn commit(&mut self, _epoch: Epoch, _acks: Vec<Ack>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn heartbeat(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Rows as CSV in memory; state is encoded by the operators, and dropped.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Output>>);
+
+impl Sink for Text {
+    fn worker(&self, _index: usize, _workers: usize) -> Box<dyn WorkerSink> {
+        Box::new(self.clone())
+    }
+}
+
+impl WorkerSink for Text {
+    fn rows(&mut self, output: &OutputSpec, _wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+        let (text, is_side) = (self.clone(), output.prefix.starts_with('_'));
+        Box::new(AtOnce(VecDeque::new(), move |rows: Box<dyn Rows>| {
+            let mut output = text.0.lock().expect("no thread panicked");
+            if is_side {
+                output.1 += rows.len();
+            } else {
+                (0..rows.len()).for_each(|row| write_row(rows.as_ref(), row, &mut output.0));
+            }
+        }))
+    }
+
+    fn state(&mut self, _wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
+        Box::new(AtOnce(VecDeque::new(), drop::<Vec<StateChange>>))
+    }
+
+    fn saved(&mut self, _operator: &str) -> Vec<Saved> {
+        Vec::new()
+    }
+}
+
+fn write_row(rows: &dyn Rows, row: usize, out: &mut Vec<u8>) {
+    let mut sums = [0; 2];
+    let mut n = 0;
+    rows.cells(row, &mut |cell| match cell {
+        // A comma inside a field would make two rows look alike.
+        Cell::Text(text) if text.contains(',') => csv::parts(out, &[text.replace(',', "\u{1f}").as_bytes()]),
+        Cell::Text(text) => csv::parts(out, &[text.as_bytes()]),
+        Cell::Wide(sum) => {
+            sums[n] = sum;
+            n += 1;
+        }
+        other => panic!("a row of the turnstile job has no cell like {other:?}"),
+    });
+    csv::numbers(out, sums);
+}
+
+/// A stage that does its work at once.
+struct AtOnce<F>(VecDeque<Epoch>, F);
+
+impl<Work, Done, F: FnMut(Work)> Stage<Work, Done> for AtOnce<F> {
+    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
+        (self.1)(work);
+        self.0.push_back(epoch);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
+        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
+    }
+}
