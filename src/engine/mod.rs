@@ -1,12 +1,30 @@
 //! Runs a pipeline: workers, epochs, commits. Knows no connector by name and no pipeline by subject.
 
+pub mod alive;
+pub mod checkpoint;
+pub mod checkpoint_error;
+#[cfg(test)]
+mod checkpoint_tests;
+pub mod claim;
 pub mod clock;
 pub mod commit;
 pub mod control;
+pub mod decide;
 pub mod discover;
 pub mod error;
 pub mod feed;
+pub mod history;
+pub mod job;
+pub mod ledger;
+pub mod manifest;
+pub mod names;
 pub mod ports;
+pub mod publish;
+pub mod recover;
+pub mod segment;
+pub mod site;
+#[cfg(test)]
+pub(crate) mod test_store;
 pub mod worker;
 
 pub use control::Control;

@@ -1,0 +1,136 @@
+//! Output prefixes: which job owns which folder of the lake, and what its files are called.
+
+use crate::engine::checkpoint_error::CheckpointError;
+use crate::engine::job::Job;
+use crate::engine::names;
+use crate::engine::site::Site;
+use crate::store::Error as StoreError;
+use headway_operators::ack::StagedFile;
+use headway_operators::pipeline::{Format, OutputSpec};
+use headway_operators::time::Epoch;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How often a claim whose outcome is not known is tried again.
+const ATTEMPTS: u32 = 8;
+
+/// What a prefix's file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct PrefixClaim {
+    format: u32,
+    prefix: String,
+    job: String,
+}
+
+/// Refuses names that cannot be folders of a lake.
+///
+/// # Errors
+/// [`CheckpointError::BadName`].
+pub fn check_names(job: &Job) -> Result<(), CheckpointError> {
+    if !names::is_plain(&job.name) || job.name == "prefix" {
+        return Err(CheckpointError::BadName { what: "job", name: job.name.clone() });
+    }
+    for spec in &job.outputs {
+        let plain = names::is_safe(&spec.prefix) && spec.prefix.split('/').all(names::is_plain);
+        if !plain || spec.prefix.split('/').next() == Some("_headway") {
+            return Err(CheckpointError::BadName { what: "prefix", name: spec.prefix.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Claims every output prefix of `job`.
+///
+/// # Errors
+/// [`CheckpointError::PrefixTaken`] if another job owns one, or a folder above or below it.
+pub async fn claim_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointError> {
+    let wanted: BTreeSet<&str> = job.outputs.iter().map(|spec| spec.prefix.as_str()).collect();
+    let names = site.list(names::PREFIX_FOLDER).await?;
+    let taken: Vec<String> = names.iter().filter_map(|name| names::claimed_prefix(name)).collect();
+    for prefix in wanted {
+        let touches = |other: &&String| overlaps(prefix, other) && other.as_str() != prefix;
+        for other in taken.iter().filter(touches) {
+            match owner(site, other).await? {
+                Some(owner) if owner != job.name => {
+                    return Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner });
+                }
+                _ => {}
+            }
+        }
+        claim(site, &job.name, prefix).await?;
+    }
+    Ok(())
+}
+
+/// True if one of two prefixes holds the other.
+fn overlaps(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn claim(site: &Site, job: &str, prefix: &str) -> Result<(), CheckpointError> {
+    let claim = PrefixClaim { format: 0, prefix: prefix.to_string(), job: job.to_string() };
+    let bytes = serde_json::to_vec(&claim).expect("plain values encode");
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        match owner(site, prefix).await? {
+            Some(owner) if owner == job => return Ok(()),
+            Some(owner) => return Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner }),
+            None => {}
+        }
+        match site.create(&names::prefix(prefix), &bytes).await {
+            Ok(_) => {}
+            Err(error @ (StoreError::Unknown { .. } | StoreError::Failed { .. })) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match (owner(site, prefix).await?, last) {
+        (Some(owner), _) if owner == job => Ok(()),
+        (Some(owner), _) => Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner }),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => {
+            let what = format!("the claim of prefix \"{prefix}\" goes away again");
+            Err(CheckpointError::Inconsistent { what })
+        }
+    }
+}
+
+async fn owner(site: &Site, prefix: &str) -> Result<Option<String>, CheckpointError> {
+    let name = names::prefix(prefix);
+    let Some(bytes) = site.read(&name, 1 << 16).await? else { return Ok(None) };
+    match serde_json::from_slice::<PrefixClaim>(&bytes) {
+        Ok(claim) if claim.prefix == prefix && claim.format == 0 => Ok(Some(claim.job)),
+        Ok(claim) if claim.format > 0 => {
+            let what = format!("format {}", claim.format);
+            Err(CheckpointError::Newer { file: site.describe(&name), what })
+        }
+        Ok(_) => {
+            let what = "it is about another prefix".to_string();
+            Err(CheckpointError::Invalid { file: site.describe(&name), what })
+        }
+        Err(error) => Err(CheckpointError::Invalid { file: site.describe(&name), what: error.to_string() }),
+    }
+}
+
+/// The final name of a lake file of `epoch`, whose manifest was built at `written_ms`.
+pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, file: &StagedFile) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(written_ms).unwrap_or_default();
+    let time = time.format("%Y%m%d_%H%M%S");
+    let end = match spec.format {
+        Format::CsvGz => "csv.gz",
+        _ => "ndjson.gz",
+    };
+    let OutputSpec { prefix, stem, .. } = spec;
+    format!("{prefix}/{stem}_{epoch}_{time}_{}.{end}", file.part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_that_hold_each_other_overlap() {
+        assert!(overlaps("turnstile", "turnstile/a") && overlaps("a/b", "a") && overlaps("a", "a"));
+        assert!(!overlaps("turnstile", "turnstile2") && !overlaps("_dead/a", "_dead/b"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Where a job keeps its own files in the lake, and what their names say.
+//!
+//! ```text
+//! _headway/prefix/{prefix}.json                      which job owns an output prefix
+//! _headway/{job}/manifest/{seq:010}.json             the newest manifests, one file each
+//! _headway/{job}/segment/{first:010}-{last:010}.json.gz   older ones, folded
+//! _headway/{job}/state/{generation}/{epoch}/…        state files
+//! _headway/{job}/stage/{generation}/{epoch}/…        lake files before they have their final name
+//! _headway/{job}/alive.json                          who runs, advisory
+//! ```
+
+use headway_operators::time::Epoch;
+
+/// The number of a manifest within its job: dense, from 0.
+pub type Seq = u64;
+
+/// The number of a run within its job: each run that starts takes the next.
+pub type Generation = u64;
+
+/// The folder of everything a job keeps for itself.
+pub fn job_folder(job: &str) -> String {
+    format!("_headway/{job}/")
+}
+
+/// The folder of the newest manifests.
+pub fn manifest_folder(job: &str) -> String {
+    format!("_headway/{job}/manifest/")
+}
+
+/// The file of manifest `seq`.
+pub fn manifest(job: &str, seq: Seq) -> String {
+    format!("_headway/{job}/manifest/{seq:010}.json")
+}
+
+/// The number in the name of a manifest's file; `None` if it is no manifest.
+pub fn manifest_seq(file: &str) -> Option<Seq> {
+    file.strip_suffix(".json").filter(|digits| digits.len() >= 10)?.parse().ok()
+}
+
+/// The folder of folded manifests.
+pub fn segment_folder(job: &str) -> String {
+    format!("_headway/{job}/segment/")
+}
+
+/// The file of the manifests `first..=last`.
+pub fn segment(job: &str, (first, last): (Seq, Seq)) -> String {
+    format!("_headway/{job}/segment/{first:010}-{last:010}.json.gz")
+}
+
+/// The first and last number in the name of a segment's file; `None` if it is no segment.
+pub fn segment_range(file: &str) -> Option<(Seq, Seq)> {
+    let (first, last) = file.strip_suffix(".json.gz")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// The folder of all state files.
+pub fn state_folder(job: &str) -> String {
+    format!("_headway/{job}/state/")
+}
+
+/// The folder of all staged files.
+pub fn stage_folder(job: &str) -> String {
+    format!("_headway/{job}/stage/")
+}
+
+/// The file that tells who runs the job.
+pub fn alive(job: &str) -> String {
+    format!("_headway/{job}/alive.json")
+}
+
+/// The folder of prefix claims.
+pub const PREFIX_FOLDER: &str = "_headway/prefix/";
+
+/// The file that says which job owns `prefix`. A prefix has `/` between its parts; its file's name has `~`.
+pub fn prefix(prefix: &str) -> String {
+    format!("{PREFIX_FOLDER}{}.json", prefix.replace('/', "~"))
+}
+
+/// The prefix that a claim's file is about; `None` if it is no claim.
+pub fn claimed_prefix(file: &str) -> Option<String> {
+    Some(file.strip_suffix(".json")?.replace('~', "/"))
+}
+
+/// The folder of `name`, with its final `/`; empty for the root.
+pub fn parent(name: &str) -> &str {
+    name.rfind('/').map_or("", |at| &name[..=at])
+}
+
+/// The generation and epoch in a path below `root`: `{root}{generation}/{epoch}/…`.
+pub fn generation_and_epoch(root: &str, path: &str) -> Option<(Generation, Epoch)> {
+    let mut parts = path.strip_prefix(root)?.split('/');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// True for a name that can be one folder: letters, digits, `_`, `-` and inner dots, at most 100 bytes.
+pub fn is_plain(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.len() <= 100 && !name.starts_with('.') && name.chars().all(plain)
+}
+
+/// True for a relative path that stays below the root: plain parts (`=` allowed inside) between single `/`.
+pub fn is_safe(path: &str) -> bool {
+    let safe = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+    path.len() <= 1024 && path.split('/').all(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_of_a_file_gives_back_its_number() {
+        let name = manifest("turnstile", 7);
+        assert_eq!(name, "_headway/turnstile/manifest/0000000007.json");
+        assert_eq!(manifest_seq("0000000007.json"), Some(7));
+        assert_eq!(manifest_seq("7.json"), None);
+        assert_eq!(segment_range("0000000000-0000000255.json.gz"), Some((0, 255)));
+        assert_eq!(claimed_prefix("_dead~turnstile.json").as_deref(), Some("_dead/turnstile"));
+        assert_eq!(parent("a/b/c.csv.gz"), "a/b/");
+    }
+
+    #[test]
+    fn path_that_leaves_the_lake_is_not_safe() {
+        for path in ["../x", "/x", "a//b", "a/../b", "a/", "", "a\\b"] {
+            assert!(!is_safe(path), "{path}");
+        }
+        assert!(is_safe("listen_events/year=2018/x.parquet"));
+        assert!(!is_plain("a/b") && !is_plain("..") && is_plain("turnstile-2"));
+    }
+}

@@ -1,0 +1,149 @@
+//! Folds old manifests into immutable segments: many lines in one file, so that no folder grows without end.
+//!
+//! A segment holds the manifests' own bytes, one a line, gzipped. Its range follows from the chain alone
+//! ([`decide::fold`]), so two runs that fold at the same time write the same lines.
+
+use crate::engine::checkpoint_error::CheckpointError;
+use crate::engine::decide::{self, Base, Folding};
+use crate::engine::manifest::{BYTES_MAX, Manifest};
+use crate::engine::names::{self, Seq};
+use crate::engine::recover::{self, refuse};
+use crate::engine::site::Site;
+use crate::store::Error;
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use std::io::{Read, Write};
+
+/// The longest segment that is read, in bytes before compression.
+const UNFOLDED_MAX: u64 = 4 << 30;
+
+/// How often a segment is written before it is left for later.
+const ATTEMPTS: u32 = 8;
+
+/// The ranges of all segments, in order.
+///
+/// # Errors
+/// If the folder cannot be read, or the ranges have a gap or overlap.
+pub async fn ranges(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, CheckpointError> {
+    let folder = names::segment_folder(job);
+    let names = site.list(&folder).await?;
+    let mut ranges: Vec<_> = names.iter().filter_map(|name| names::segment_range(name)).collect();
+    ranges.sort_unstable();
+    let mut next = 0;
+    for (first, last) in &ranges {
+        if *first != next || last < first {
+            let what =
+                format!("in \"{}\", manifest {next} is not where it should be", site.describe(&folder));
+            return Err(CheckpointError::Inconsistent { what });
+        }
+        next = last + 1;
+    }
+    Ok(ranges)
+}
+
+/// The manifests of the newest segment, oldest first; none if nothing was folded yet.
+///
+/// # Errors
+/// If it is not what was written.
+pub async fn newest(site: &Site, job: &str) -> Result<Vec<Manifest>, CheckpointError> {
+    match ranges(site, job).await?.last() {
+        None => Ok(Vec::new()),
+        Some(range) => read(site, job, *range).await,
+    }
+}
+
+/// The manifests of one segment.
+///
+/// # Errors
+/// If it is gone or not what was written.
+pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manifest>, CheckpointError> {
+    let name = names::segment(job, range);
+    let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&name), what };
+    let Some(bytes) = site.read(&name, BYTES_MAX * 4).await? else {
+        return Err(invalid("it is gone".into()));
+    };
+    let lines = unfold(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let mut manifests = Vec::new();
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        manifests.push(Manifest::decode(line).map_err(|error| refuse(site.describe(&name), error))?);
+    }
+    let numbers: Vec<Seq> = manifests.iter().map(|manifest| manifest.seq).collect();
+    let follows = |pair: &[Manifest]| pair[1].parent == Some(pair[0].nonce);
+    if numbers != (range.0..=range.1).collect::<Vec<_>>()
+        || !manifests.windows(2).all(follows)
+        || manifests.iter().any(|manifest| manifest.job != job)
+    {
+        return Err(invalid("its manifests do not make a chain".into()));
+    }
+    Ok(manifests)
+}
+
+fn unfold(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    let mut decoder = GzDecoder::new(bytes);
+    decoder.by_ref().take(UNFOLDED_MAX).read_to_end(&mut lines)?;
+    if !decoder.into_inner().is_empty() {
+        return Err(std::io::Error::other("bytes after its end"));
+    }
+    Ok(lines)
+}
+
+/// Folds what there is enough of below `head`; answers the new base. The caller has just seen that it is the head.
+///
+/// # Errors
+/// If a manifest is not what was written, or a segment is there with other lines.
+pub async fn fold(
+    site: &Site,
+    job: &str,
+    (base, head): (Option<Base>, Seq),
+    rule: Folding,
+) -> Result<Option<Base>, CheckpointError> {
+    let Some((first, last)) = decide::fold(base, head, rule) else { return Ok(base) };
+    // 1. Collect the lines, and see that they make a chain.
+    let (mut lines, mut end) = (Vec::new(), base);
+    for seq in first..=last {
+        let Some((manifest, bytes)) = recover::manifest_with_bytes(site, job, seq).await? else {
+            let what = format!("manifest {seq} of job \"{job}\" is missing");
+            return Err(CheckpointError::Inconsistent { what });
+        };
+        if manifest.parent != end.map(|end| end.nonce) {
+            let what = format!("manifest {seq} of job \"{job}\" does not follow the one before it");
+            return Err(CheckpointError::Inconsistent { what });
+        }
+        end = Some(Base { seq, nonce: manifest.nonce });
+        lines.extend_from_slice(&bytes);
+    }
+    // 2. Make the segment durable.
+    write(site, &names::segment(job, (first, last)), &lines).await?;
+    // 3. Only then take the loose ones away.
+    for seq in first..=last {
+        site.delete(&names::manifest(job, seq)).await?;
+    }
+    Ok(end)
+}
+
+async fn write(site: &Site, name: &str, lines: &[u8]) -> Result<(), CheckpointError> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder.write_all(lines).and_then(|()| encoder.try_finish()).expect("memory takes all bytes");
+    let bytes = encoder.finish().expect("memory takes all bytes");
+    for _ in 0..ATTEMPTS {
+        match site.create(name, &bytes).await {
+            Ok(_) | Err(Error::Unknown { .. } | Error::Failed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Whoever wrote it, it must have these lines, and be durable before the loose ones go.
+        match site.read(name, BYTES_MAX * 4).await? {
+            None => {}
+            Some(found) if unfold(&found).is_ok_and(|found| found == lines) => {
+                return Ok(site.sync_folder(names::parent(name)).await?);
+            }
+            Some(_) => {
+                let what = format!("\"{}\" has other manifests than the loose ones", site.describe(name));
+                return Err(CheckpointError::Inconsistent { what });
+            }
+        }
+    }
+    let source = std::io::Error::other("it was tried several times");
+    Err(Error::Failed { verb: "create", name: site.describe(name), source }.into())
+}
