@@ -346,7 +346,7 @@ impl Committer {
         publish::still_head(&self.site, head, head.generation).await?;
         let result = async {
             publish::collect(&self.site, head, dropped).await?;
-            if head.seq % SWEEP_EVERY == 0 {
+            if head.seq.is_multiple_of(SWEEP_EVERY) {
                 publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
             }
             segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await
@@ -414,7 +414,8 @@ impl Commit for Committer {
             let Committed { seq, rows, files, .. } = committed;
             tracing::debug!(epoch, seq, rows, files, "committed");
         }
-        Ok(run(self.alive.give(&self.site)))
+        run(self.alive.give(&self.site));
+        Ok(())
     }
 
     fn heartbeat(&mut self) -> Result<(), EngineError> {

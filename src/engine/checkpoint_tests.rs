@@ -79,7 +79,7 @@ fn start(store: &TestStore, job: Job) -> Result<(Committer, Resume), CheckpointE
 
 fn rows(store: &TestStore) -> Vec<String> {
     let files = store.files();
-    let texts = files.iter().filter(|(name, _)| name.starts_with("turnstile/"));
+    let texts = files.iter().filter(|(name, _)| name.starts_with("gate/"));
     let mut rows: Vec<String> = texts
         .flat_map(|(_, bytes)| String::from_utf8_lossy(bytes).lines().map(str::to_string).collect::<Vec<_>>())
         .collect();
@@ -94,7 +94,7 @@ fn first_start_claims_number_zero_and_begins_at_the_first_offsets() {
     assert!(resume.fresh);
     assert_eq!((resume.first_epoch, committer.generation()), (1, 1));
     assert_eq!(store.below("_headway/job/"), ["_headway/job/manifest/0000000000.json"]);
-    assert_eq!(store.below("_headway/prefix/"), ["_headway/prefix/turnstile.json"]);
+    assert_eq!(store.below("_headway/prefix/"), ["_headway/prefix/gate.json"]);
     assert_eq!(resume.manifest.inputs[0].partitions.len(), 2);
 }
 
@@ -157,7 +157,7 @@ fn crash_between_commit_and_publish_is_made_good_by_the_next_run() {
     acks.push(stage(&store, (1, 1), "a\n"));
     committer.commit(1, &acks).unwrap();
     // As if the process had died right after the create.
-    let published = store.below("turnstile/");
+    let published = store.below("gate/");
     let bytes = store.files().remove(&published[0]).unwrap();
     store.files().insert("_headway/job/stage/1/1/batch-0".into(), bytes);
     drop(committer);
@@ -257,7 +257,7 @@ fn prefix_of_another_job_is_refused_by_its_owner() {
     let error = start(&store, other.clone()).err().unwrap();
     assert_eq!((error.code(), error.exit_code()), ("prefix-taken", 4));
     assert!(error.to_string().contains("\"job\""), "{error}");
-    other.outputs[0].prefix = "turnstile/inside".into();
+    other.outputs[0].prefix = "gate/inside".into();
     assert_eq!(start(&store, other.clone()).err().unwrap().code(), "prefix-taken");
     other.outputs[0].prefix = "elsewhere".into();
     assert!(start(&store, other).is_ok());

@@ -240,7 +240,7 @@ mod tests {
     fn file_that_exists_is_published_only_if_it_is_the_same() {
         let file = LakeFile {
             output: "batch".into(),
-            path: "turnstile/batch_1.csv.gz".into(),
+            path: "gate/batch_1.csv.gz".into(),
             staged: "s".into(),
             rows: 1,
             bytes: 3,

@@ -148,20 +148,20 @@ pub(crate) mod tests {
         };
         Job {
             name: "job".into(),
-            pipeline: "turnstile".into(),
+            pipeline: "gate".into(),
             pipeline_version: 1,
             fingerprint: BTreeMap::from([("window".into(), "300".into())]),
             outputs: vec![OutputSpec {
                 name: "batch".into(),
-                prefix: "turnstile".into(),
+                prefix: "gate".into(),
                 stem: "batch",
                 format: headway_operators::pipeline::Format::CsvGz,
                 columns: Vec::new(),
             }],
             inputs: vec![InputInfo {
-                name: "turnstile".into(),
+                name: "gate".into(),
                 kind: "files".into(),
-                topic: "mta-turnstile".into(),
+                topic: "gates".into(),
                 partitions: (0..partitions).map(partition).collect(),
                 counted: true,
             }],
@@ -177,8 +177,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_by_its_name() {
-        type Change = fn(&mut Job);
-        let cases: [(&str, Change, Option<(&str, &str)>); 11] = [
+        type Case = (&'static str, fn(&mut Job), Option<(&'static str, &'static str)>);
+        let cases: [Case; 11] = [
             ("the same job", |_| (), None),
             ("a new partition joins", |j| j.inputs = job(3).inputs, None),
             (

@@ -347,7 +347,7 @@ pub(crate) mod tests {
         Manifest {
             format: FORMAT,
             job: "job".into(),
-            pipeline: "turnstile".into(),
+            pipeline: "gate".into(),
             pipeline_version: 1,
             fingerprint: BTreeMap::from([("window".into(), "300".into())]),
             program: "0.1.0".into(),
@@ -362,9 +362,9 @@ pub(crate) mod tests {
             not_after_ms: None,
             allowed: Vec::new(),
             inputs: vec![Input {
-                name: "turnstile".into(),
+                name: "gate".into(),
                 kind: "files".into(),
-                topic: "mta-turnstile".into(),
+                topic: "gates".into(),
                 watermark: EventTime::MIN,
                 ended: false,
                 partitions: (0..partitions).map(partition).collect(),

@@ -110,12 +110,12 @@ mod tests {
 
     #[test]
     fn name_of_a_file_gives_back_its_number() {
-        let name = manifest("turnstile", 7);
-        assert_eq!(name, "_headway/turnstile/manifest/0000000007.json");
+        let name = manifest("gate", 7);
+        assert_eq!(name, "_headway/gate/manifest/0000000007.json");
         assert_eq!(manifest_seq("0000000007.json"), Some(7));
         assert_eq!(manifest_seq("7.json"), None);
         assert_eq!(segment_range("0000000000-0000000255.json.gz"), Some((0, 255)));
-        assert_eq!(claimed_prefix("_dead~turnstile.json").as_deref(), Some("_dead/turnstile"));
+        assert_eq!(claimed_prefix("_dead~gate.json").as_deref(), Some("_dead/gate"));
         assert_eq!(parent("a/b/c.csv.gz"), "a/b/");
     }
 
@@ -125,6 +125,6 @@ mod tests {
             assert!(!is_safe(path), "{path}");
         }
         assert!(is_safe("listen_events/year=2018/x.parquet"));
-        assert!(!is_plain("a/b") && !is_plain("..") && is_plain("turnstile-2"));
+        assert!(!is_plain("a/b") && !is_plain("..") && is_plain("gate-2"));
     }
 }
