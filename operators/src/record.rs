@@ -3,6 +3,7 @@
 use crate::error::Reason;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The number of a partition within its input.
 pub type Partition = u32;
@@ -39,6 +40,20 @@ pub enum Payload<'a> {
         /// xxh3-128 of the whole value.
         hash: u128,
     },
+}
+
+impl<'a> Payload<'a> {
+    /// The payload of a message with `value`; `None` is a tombstone.
+    pub fn of(value: Option<&'a [u8]>) -> Payload<'a> {
+        match value {
+            None => Payload::Null,
+            Some(value) if value.len() <= VALUE_BYTES_MAX => Payload::Bytes(value),
+            Some(value) => {
+                let head = &value[..TOO_LONG_HEAD];
+                Payload::TooLong { head, bytes: value.len() as u64, hash: xxh3_128(value) }
+            }
+        }
+    }
 }
 
 /// The longest value that is decoded, in bytes (1 MiB). Longer ones are dead letters, `too-long`.

@@ -36,6 +36,8 @@ impl Connector for Lists {
         "memory"
     }
 
+    fn remember(&self, _known: &[(Partition, String)]) {}
+
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |(number, list): (usize, &Vec<Message>)| PartitionInfo {
             partition: number as Partition,
@@ -83,7 +85,7 @@ impl Source for ListSource {
             }
             let mut bytes = 0;
             while let Some(message) = list.get(cursor.next).filter(|_| bytes < bytes_max) {
-                let payload = message.value.as_deref().map_or(Payload::Null, Payload::Bytes);
+                let payload = Payload::of(message.value.as_deref());
                 let (partition, offset) = (cursor.partition, cursor.next as Offset);
                 let read = message.value.as_ref().map_or(0, Vec::len);
                 let raw = Raw { partition, offset, timestamp_ms: message.timestamp_ms, payload };

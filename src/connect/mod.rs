@@ -42,6 +42,11 @@ pub trait Connector: Send + Sync {
     /// If the system cannot be reached, or what it holds cannot be an input.
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
 
+    /// Tells, before anything else, what an earlier run of the job called its partitions: (number, identity).
+    ///
+    /// For connectors that number partitions themselves, and must not number them anew.
+    fn remember(&self, known: &[(Partition, String)]);
+
     /// A reader of `assigned`: (partition, next offset).
     ///
     /// # Errors
@@ -97,5 +102,14 @@ pub trait WorkerSink {
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
 }
 
+#[cfg(test)]
+mod drain;
+mod envelope;
 pub mod error;
+mod file_reader;
+pub mod files;
+pub mod generator;
+mod lines;
 pub mod memory;
+mod place;
+mod scan;

@@ -1,0 +1,261 @@
+//! Lines of a file, borrowed from a buffer; lines of any length in bounded memory.
+
+use headway_operators::record::{Payload, TOO_LONG_HEAD, VALUE_BYTES_MAX};
+use std::io::{self, ErrorKind, Read};
+use xxhash_rust::xxh3::Xxh3;
+
+/// What is read at once. Each open file holds one buffer of it, more where its lines are longer.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// A line that fits in so many bytes is given whole.
+const WHOLE_BYTES_MAX: usize = VALUE_BYTES_MAX;
+
+/// A line, or a piece of one, without its newline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    /// A whole line.
+    Whole(&'a [u8]),
+    /// The next piece of a line that is longer than a buffer.
+    Piece(&'a [u8]),
+    /// The line that came in pieces ends here.
+    End,
+}
+
+/// What becomes of a last line without a newline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    /// It is a line.
+    Counts,
+    /// It is a line once its newline was written.
+    Waits,
+}
+
+/// Splits what it reads into lines.
+pub(super) struct Lines<R> {
+    read: R,
+    last: Last,
+    buffer: Vec<u8>,
+    /// The bytes that are read and not given yet: `buffer[start..end]`.
+    start: usize,
+    end: usize,
+    /// Invariant: no newline lies in `buffer[start..searched]`.
+    searched: usize,
+    /// Pieces of a line were given, and its end was not.
+    inside: bool,
+}
+
+impl<R: Read> Lines<R> {
+    /// The lines of `read`.
+    pub(super) fn new(read: R, last: Last) -> Lines<R> {
+        Lines { read, last, buffer: Vec::new(), start: 0, end: 0, searched: 0, inside: false }
+    }
+
+    /// The next line, or piece of one; `None` at the end as of now. Reads at most one buffer at a time.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        loop {
+            // 1. A newline ends a line.
+            if let Some(at) = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]) {
+                let newline = self.searched + at;
+                if self.inside && newline > self.start {
+                    return Ok(Some(self.piece(newline)));
+                }
+                let line = self.start..newline;
+                (self.start, self.searched) = (newline + 1, newline + 1);
+                let ended = std::mem::take(&mut self.inside);
+                return Ok(Some(if ended { Line::End } else { Line::Whole(&self.buffer[line]) }));
+            }
+            self.searched = self.end;
+            // 2. A line that is too long goes in pieces.
+            if self.end > self.start && (self.inside || self.end - self.start > WHOLE_BYTES_MAX) {
+                self.inside = true;
+                return Ok(Some(self.piece(self.end)));
+            }
+            // 3. Else read on.
+            if self.fill()? == 0 {
+                return Ok(self.rest());
+            }
+        }
+    }
+
+    fn piece(&mut self, end: usize) -> Line<'_> {
+        let piece = self.start..end;
+        (self.start, self.searched) = (end, end);
+        Line::Piece(&self.buffer[piece])
+    }
+
+    /// What is left when nothing more comes.
+    fn rest(&mut self) -> Option<Line<'_>> {
+        let is_empty = self.start == self.end && !self.inside;
+        if is_empty || self.last == Last::Waits {
+            return None;
+        }
+        if std::mem::take(&mut self.inside) {
+            return Some(Line::End);
+        }
+        let line = self.start..self.end;
+        self.start = self.end;
+        Some(Line::Whole(&self.buffer[line]))
+    }
+
+    /// Reads once, behind what is there; 0 at the end.
+    fn fill(&mut self) -> io::Result<usize> {
+        if self.start == self.end {
+            (self.start, self.end, self.searched) = (0, 0, 0);
+        }
+        if self.end == self.buffer.len() && self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            (self.start, self.searched) = (0, self.end);
+        }
+        if self.end == self.buffer.len() {
+            // A buffer holds more than one whole line at most, since a longer one leaves it in pieces.
+            let longer = (self.buffer.len() * 2).clamp(BUFFER_BYTES, WHOLE_BYTES_MAX + BUFFER_BYTES);
+            self.buffer.resize(longer, 0);
+        }
+        loop {
+            match self.read.read(&mut self.buffer[self.end..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => {
+                    let read = read?;
+                    self.end += read;
+                    return Ok(read);
+                }
+            }
+        }
+    }
+}
+
+/// Collects a value that comes in pieces. Holds at most the longest value that is decoded.
+#[derive(Default)]
+pub(super) struct Value {
+    /// The value; of one that is too long, its head.
+    kept: Vec<u8>,
+    bytes: u64,
+    /// The hash of a value that is too long.
+    hash: Option<Box<Xxh3>>,
+}
+
+impl Value {
+    /// Forgets the value; keeps the buffer.
+    pub(super) fn clear(&mut self) {
+        self.kept.clear();
+        self.bytes = 0;
+        self.hash = None;
+    }
+
+    /// Adds the next piece.
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(piece);
+        } else if self.kept.len() + piece.len() <= VALUE_BYTES_MAX {
+            self.kept.extend_from_slice(piece);
+        } else {
+            let mut hash = Box::new(Xxh3::new());
+            hash.update(&self.kept);
+            hash.update(piece);
+            self.hash = Some(hash);
+            let missing = TOO_LONG_HEAD.saturating_sub(self.kept.len());
+            self.kept.extend_from_slice(&piece[..missing.min(piece.len())]);
+            self.kept.truncate(TOO_LONG_HEAD);
+        }
+    }
+
+    /// The value as a payload.
+    pub(super) fn payload(&self) -> Payload<'_> {
+        match &self.hash {
+            None => Payload::Bytes(&self.kept),
+            Some(hash) => Payload::TooLong { head: &self.kept, bytes: self.bytes, hash: hash.digest128() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Gives its bytes in pieces of the given sizes, over and over.
+    struct Pieces<'a>(&'a [u8], Vec<usize>, usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let size = self.1[self.2 % self.1.len()].min(out.len()).min(self.0.len());
+            self.2 += 1;
+            out[..size].copy_from_slice(&self.0[..size]);
+            self.0 = &self.0[size..];
+            Ok(size)
+        }
+    }
+
+    fn lines(bytes: &[u8], sizes: Vec<usize>, last: Last) -> (Vec<Vec<u8>>, usize) {
+        let mut lines = Lines::new(Pieces(bytes, sizes, 0), last);
+        let (mut found, mut long, mut pieces) = (Vec::new(), Vec::new(), 0);
+        while let Some(line) = lines.next().unwrap() {
+            match line {
+                Line::Whole(line) => found.push(line.to_vec()),
+                Line::Piece(piece) => {
+                    pieces += 1;
+                    long.extend_from_slice(piece);
+                }
+                Line::End => found.push(std::mem::take(&mut long)),
+            }
+        }
+        assert!(lines.buffer.len() <= WHOLE_BYTES_MAX + BUFFER_BYTES, "memory is bounded");
+        (found, pieces)
+    }
+
+    #[test]
+    fn last_line_counts_or_waits_for_its_newline() {
+        assert_eq!(lines(b"a\n\nb", vec![1], Last::Counts).0, [&b"a"[..], b"", b"b"]);
+        assert_eq!(lines(b"a\n\nb", vec![2], Last::Waits).0, [&b"a"[..], b""]);
+        assert_eq!(lines(b"", vec![1], Last::Counts).0, Vec::<Vec<u8>>::new());
+        assert_eq!(lines(b"\r\n", vec![1], Last::Counts).0, [b"\r"]);
+    }
+
+    #[test]
+    fn line_longer_than_a_value_comes_in_pieces() {
+        for bytes in [WHOLE_BYTES_MAX - 1, WHOLE_BYTES_MAX, 5 * WHOLE_BYTES_MAX + 3] {
+            for end in [&b""[..], b"\n", b"\nnext"] {
+                let text = [&vec![b'x'; bytes][..], end].concat();
+                let (found, pieces) = lines(&text, vec![10_000, 70_000], Last::Counts);
+                assert_eq!(found[0].len(), bytes);
+                assert_eq!(found.len(), 1 + usize::from(end == b"\nnext"));
+                assert_eq!(pieces > 0, bytes > WHOLE_BYTES_MAX, "{bytes} bytes in {pieces} pieces");
+            }
+        }
+    }
+
+    #[test]
+    fn value_in_pieces_is_the_payload_of_the_whole() {
+        for bytes in [0, 1, VALUE_BYTES_MAX - 1, VALUE_BYTES_MAX, VALUE_BYTES_MAX + 1, 3 * VALUE_BYTES_MAX] {
+            let whole: Vec<u8> = (0..bytes).map(|n| (n % 251) as u8).collect();
+            for size in [bytes.max(1), 1000, 1 << 19] {
+                let mut value = Value::default();
+                value.add(b"before");
+                value.clear();
+                whole.chunks(size).for_each(|piece| value.add(piece));
+                assert_eq!(value.payload(), Payload::of(Some(&whole)), "{bytes} bytes in pieces of {size}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_what_a_split_gives(
+            words in proptest::collection::vec("[a\r]{0,6}", 0..40),
+            sizes in proptest::collection::vec(1_usize..9, 1..5),
+            newline in any::<bool>(),
+        ) {
+            let mut text = words.join("\n").into_bytes();
+            if newline && !text.is_empty() {
+                text.push(b'\n');
+            }
+            let mut expected: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+            if expected.last() == Some(&&b""[..]) {
+                expected.pop();
+            }
+            prop_assert_eq!(lines(&text, sizes, Last::Counts).0, expected);
+        }
+    }
+}
