@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // 4. What came out.
     let rows = kept.rows();
-    let batch = rows.iter().filter(|row| row.output == "batch");
+    let batch = rows.iter().filter(|row| row.output == "turnstile");
     let busiest = batch.max_by_key(|row| row.cells[9].parse::<i64>().ok());
     let (epochs, took) = (epochs.load(Ordering::SeqCst), clock.elapsed());
     println!("{messages} messages, {epochs} epochs, {} rows in {took:?}", rows.len());
