@@ -102,6 +102,7 @@ pub trait WorkerSink {
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
 }
 
+pub mod csv_gz;
 #[cfg(test)]
 mod drain;
 mod envelope;
@@ -111,5 +112,6 @@ pub mod files;
 pub mod generator;
 mod lines;
 pub mod memory;
+pub mod ndjson_gz;
 mod place;
 mod scan;

@@ -139,3 +139,5 @@ pub enum Error {
         bytes_max: u64,
     },
 }
+
+pub mod local;
