@@ -109,7 +109,7 @@ impl<'s> Build<'s> {
         let dead = ingested.refused.clone().filter(|refused| refused.reason.is_some());
         let late = ingested.refused.filter(|refused| refused.reason.is_none());
         for (side, rows) in [("dead", dead), ("late", late)] {
-            let roll = Roll::new(&format!("Roll-{side}-{}", spec.name));
+            let roll = Roll::new(&roll_name(&spec, side));
             let definitions = empty(self.scope);
             let inputs = keyed::Inputs { records: rows, definitions, ticks: ticks.clone() };
             let rolled = self.drive(roll, None, inputs, start.watermark);
@@ -163,6 +163,20 @@ impl<'s> Build<'s> {
         acks.push(stage("State", states, |wake| ports.state(wake), pack, Ack::State));
         scope.concatenate(acks)
     }
+}
+
+/// The outputs that every input of `pipeline` has beside its rows: dead letters and late records.
+pub fn side_outputs(pipeline: &str, input: &InputSpec) -> [OutputSpec; 2] {
+    ["dead", "late"].map(|side| side_output(pipeline, input, side))
+}
+
+/// The keyed operators that every input has: the open rolls of its side outputs.
+pub fn side_operators(input: &InputSpec) -> [String; 2] {
+    ["dead", "late"].map(|side| roll_name(input, side))
+}
+
+fn roll_name(input: &InputSpec, side: &str) -> String {
+    format!("Roll-{side}-{}", input.name)
 }
 
 /// The output of an input's refused records.

@@ -19,6 +19,12 @@ pub trait Pipeline: Send + Sync {
     /// What its state was made with. A lake whose state was made with something else is refused.
     fn fingerprint(&self) -> BTreeMap<String, String>;
 
+    /// The outputs of its rows, without the side outputs that every input has.
+    fn outputs(&self) -> Vec<OutputSpec>;
+
+    /// The names of its keyed operators, by which saved state is matched.
+    fn operators(&self) -> Vec<String>;
+
     /// Builds the dataflow on one worker. Called once a worker; must build the same on all.
     fn build(&self, build: &mut Build<'_>);
 

@@ -18,10 +18,8 @@
 
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::clock::Clock;
-use crate::engine::commit::Commit;
 use crate::engine::decide::{self, Base, Link, Written};
 use crate::engine::discover::Discovered;
-use crate::engine::error::Error as EngineError;
 use crate::engine::history::History;
 use crate::engine::job::{IfRunning, InputInfo, Job, fits};
 use crate::engine::ledger::{Ledger, Rules};
@@ -396,6 +394,11 @@ impl Committer {
         Ok(())
     }
 
+    /// Gives a sign of life, if one is due. For busy times, which have no heartbeat.
+    pub fn sign(&mut self) {
+        run(self.alive.give(&self.site));
+    }
+
     /// Ends the run: takes the sign of life away.
     pub fn finish(&mut self) {
         run(self.alive.take(&self.site));
@@ -405,25 +408,5 @@ impl Committer {
     pub fn partition(&self, input: InputIx, partition: u32) -> Option<&PartitionEntry> {
         let input = self.head().inputs.get(usize::from(input))?;
         input.partitions.iter().find(|entry| entry.partition == partition)
-    }
-}
-
-impl Commit for Committer {
-    fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), EngineError> {
-        if let Some(committed) = Committer::commit(self, epoch, &acks)? {
-            let Committed { seq, rows, files, .. } = committed;
-            tracing::debug!(epoch, seq, rows, files, "committed");
-        }
-        run(self.alive.give(&self.site));
-        Ok(())
-    }
-
-    fn heartbeat(&mut self) -> Result<(), EngineError> {
-        Ok(Committer::heartbeat(self)?)
-    }
-
-    fn finish(&mut self) -> Result<(), EngineError> {
-        Committer::finish(self);
-        Ok(())
     }
 }

@@ -24,6 +24,11 @@ impl Discovered {
         new.iter().filter(|info| mine(info.partition)).map(|info| (info.partition, info.first)).collect()
     }
 
+    /// Notes a partition that every worker is to hear of.
+    pub fn announce(&self, info: PartitionInfo) {
+        self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(info);
+    }
+
     /// All that was found so far, for the manifest.
     pub fn all(&self) -> Vec<PartitionInfo> {
         self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
@@ -53,7 +58,7 @@ pub fn run(
                 for info in new {
                     tracing::info!(partition = info.partition, first = info.first, "found a new partition");
                     known.insert(info.partition, info.identity.clone());
-                    discovered.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(info);
+                    discovered.announce(info);
                 }
             }
         }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod feed;
 pub mod history;
 pub mod job;
+pub mod launch;
 pub mod ledger;
 pub mod manifest;
 pub mod names;
@@ -22,12 +23,15 @@ pub mod ports;
 pub mod publish;
 pub mod recover;
 pub mod segment;
+pub mod sink;
 pub mod site;
+pub mod state;
 #[cfg(test)]
 pub(crate) mod test_store;
 pub mod worker;
 
 pub use control::Control;
 pub use error::Error;
+pub use launch::{Launch, Summary, launch};
 pub use ports::InputOptions;
 pub use worker::{Options, run};

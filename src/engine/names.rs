@@ -63,6 +63,22 @@ pub fn stage_folder(job: &str) -> String {
     format!("_headway/{job}/stage/")
 }
 
+/// Where the rows of one output, worker and epoch wait for their manifest.
+pub fn staged(job: &str, (generation, epoch): (Generation, Epoch), (output, part): (&str, u32)) -> String {
+    format!("_headway/{job}/stage/{generation}/{epoch}/{output}-{part:04}")
+}
+
+/// The state of one operator and worker at an epoch.
+pub fn state(
+    job: &str,
+    (generation, epoch): (Generation, Epoch),
+    (operator, worker): (&str, u32),
+    base: bool,
+) -> String {
+    let kind = if base { "base" } else { "change" };
+    format!("_headway/{job}/state/{generation}/{epoch}/{operator}-{worker:04}-{kind}.state")
+}
+
 /// The file that tells who runs the job.
 pub fn alive(job: &str) -> String {
     format!("_headway/{job}/alive.json")

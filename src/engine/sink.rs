@@ -8,8 +8,8 @@
 //! be written, synced or verified stops the job, and its epoch is never acked, so it can never be committed.
 
 use crate::connect::{Sink, Wake, WorkerSink, csv_gz, ndjson_gz};
+use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::control::Control;
-use crate::engine::error::Error;
 use crate::engine::names;
 use crate::engine::state;
 use crate::engine::worker::guard;
@@ -59,7 +59,7 @@ impl Sink for Lake {
                     return;
                 }
                 if let Err(error) = job(&lake) {
-                    return lake.control.fail(Error::from(error));
+                    return lake.control.fail(CheckpointError::from(error).into());
                 }
             }
         };
@@ -152,9 +152,7 @@ impl Lake {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let extension = names::extension(output.format);
-        let folder = names::stage_epoch_folder(&self.job, self.generation, epoch);
-        let staged = format!("{folder}/{}-{part:04}.{extension}", output.name);
+        let staged = names::staged(&self.job, (self.generation, epoch), (&output.name, part));
         let (bytes, checksum) = self.write(&staged, |out| match output.format {
             Format::CsvGz => csv_gz::write(rows, output, self.csv, out),
             Format::NdjsonGz => ndjson_gz::write(rows, output, out),
@@ -178,8 +176,8 @@ impl Lake {
         let write = |(operator, changes): (String, Vec<StateChange>)| {
             let (base, version, shards) = (changes[0].base, changes[0].version, changes.len());
             let file = state::encode(&self.job, self.generation, epoch, worker, &changes);
-            let path = names::state_file(&self.job, &operator, (self.generation, epoch), (worker, base));
-            let (bytes, checksum) = self.write(&path, |mut out| out.write_all(&file))?;
+            let path = names::state(&self.job, (self.generation, epoch), (&operator, worker), base);
+            let (bytes, checksum) = self.write(&path, |out| out.write_all(&file))?;
             let shards = u32::try_from(shards).expect("there are not that many shards");
             Ok(StateFile { operator, version, worker, base, path, bytes, checksum, shards })
         };

@@ -113,7 +113,8 @@ pub fn decode(file: &[u8]) -> Result<(Header, Vec<Saved>), FrameError> {
     if xxh3_128(content).to_le_bytes() != checksum {
         return Err(FrameError::Checksum);
     }
-    let number = |at: usize| u32::from_le_bytes([content[at], content[at + 1], content[at + 2], content[at + 3]]);
+    let number =
+        |at: usize| u32::from_le_bytes([content[at], content[at + 1], content[at + 2], content[at + 3]]);
     let (found, length) = (number(8), number(12) as usize);
     if found > FORMAT {
         return Err(FrameError::Newer { found });
@@ -143,7 +144,8 @@ pub fn decode_named(named: &StateFile, file: &[u8]) -> Result<Vec<Saved>, FrameE
         return Err(FrameError::Checksum);
     }
     let (header, saved) = decode(file)?;
-    let same = (&header.operator, header.version, header.base) == (&named.operator, named.version, named.base);
+    let same =
+        (&header.operator, header.version, header.base) == (&named.operator, named.version, named.base);
     if same { Ok(saved) } else { Err(FrameError::Header) }
 }
 
@@ -153,7 +155,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn change(shard: u16, bytes: &[u8]) -> StateChange {
-        StateChange { operator: "Sum".into(), shard: Shard(shard), version: 3, base: true, bytes: bytes.to_vec() }
+        StateChange {
+            operator: "Sum".into(),
+            shard: Shard(shard),
+            version: 3,
+            base: true,
+            bytes: bytes.to_vec(),
+        }
     }
 
     fn file() -> Vec<u8> {

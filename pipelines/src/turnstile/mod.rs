@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::dataflow::operators::vec::Map;
 
+/// The operator that sums, as its state is named.
+const AGGREGATE: &str = "Aggregate";
+
 /// Raised when the meaning of the output or of the state changes.
 const VERSION: u32 = 1;
 
@@ -83,9 +86,17 @@ impl Pipeline for Turnstile {
         settings.map(|(name, value)| (name.to_string(), value)).into()
     }
 
+    fn outputs(&self) -> Vec<OutputSpec> {
+        vec![self.batch()]
+    }
+
+    fn operators(&self) -> Vec<String> {
+        vec![AGGREGATE.to_string()]
+    }
+
     fn build(&self, build: &mut Build<'_>) {
         let readings = build.input(0, Decoder::new(self.shape.zone.clone()), self.grid);
-        let totals = build.keyed(Aggregate::<Reading, Key, 2>::new("Aggregate", self.grid), readings);
+        let totals = build.keyed(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));
         build.output(self.batch(), rows);

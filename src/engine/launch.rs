@@ -1,0 +1,284 @@
+//! Starts or resumes a job on a lake: from what a person asked for to running workers.
+//!
+//! 1. Ask every connector for its partitions.
+//! 2. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
+//! 3. Read the saved state back.
+//! 4. Run the workers, committing through the [`checkpoint::Committer`].
+
+use crate::connect::{Connector, PartitionInfo, csv_gz};
+use crate::engine::checkpoint::{self, Committed, Committer, Resume};
+use crate::engine::checkpoint_error::CheckpointError;
+use crate::engine::clock::Clock;
+use crate::engine::commit::Commit;
+use crate::engine::control::Control;
+use crate::engine::discover::Discovered;
+use crate::engine::error::Error;
+use crate::engine::feed::{self, Assigned, Until};
+use crate::engine::job::{FOLDING, IfRunning, InputInfo, Job};
+use crate::engine::manifest::{Input, Manifest};
+use crate::engine::ports::InputOptions;
+use crate::engine::sink::Lake;
+use crate::engine::state;
+use crate::engine::worker::{Options, run};
+use crate::store::Store;
+use headway_operators::ack::Ack;
+use headway_operators::build::{InputStart, side_operators, side_outputs};
+use headway_operators::pipeline::{InputSpec, Pipeline};
+use headway_operators::port::Start;
+use headway_operators::state::Saved;
+use headway_operators::time::{Epoch, EventTime};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Called after each commit, with what it made true and the manifest that says so.
+pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
+
+/// A source of one input, as a person asked for it.
+#[derive(Clone)]
+pub struct Source {
+    /// Where messages come from.
+    pub connector: Arc<dyn Connector>,
+    /// The topic, or what stands for it.
+    pub topic: String,
+    /// How often to look for new partitions; `None` is never.
+    pub discover_every: Option<Duration>,
+}
+
+/// A job, as a person asked for it.
+pub struct Launch {
+    /// What to run.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// Where messages come from, in the order of the pipeline's inputs.
+    pub sources: Vec<Source>,
+    /// The lake.
+    pub store: Arc<dyn Store>,
+    /// The job's name in the lake.
+    pub job: String,
+    /// How many workers.
+    pub workers: usize,
+    /// How CSV files look.
+    pub csv: csv_gz::Options,
+    /// Length of an epoch.
+    pub epoch: Duration,
+    /// How many bytes of messages fill an epoch, on one worker.
+    pub epoch_bytes: usize,
+    /// After how long quiet a partition that was read to its end is idle; `None` is never.
+    pub idle_after: Option<Duration>,
+    /// After how long idleness of all partitions windows are flushed; `None` is never.
+    pub idle_flush: Option<Duration>,
+    /// When the run is over.
+    pub until: Until,
+    /// How far event time may be ahead of a message's time stamp.
+    pub max_ahead: Duration,
+    /// The newest event time of messages without a time stamp; `None` is no limit. Kept from the job's first start.
+    pub not_after: Option<EventTime>,
+    /// The share of dead letters in an epoch above which the job stops.
+    pub dead_max: f64,
+    /// What to do if another run is at work.
+    pub if_running: IfRunning,
+    /// Operators whose saved state may be lost.
+    pub allow_dropped_state: Vec<String>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Called once, before the first record is read.
+    pub on_start: Box<dyn Fn(&Resume) + Send>,
+    /// Called after each commit.
+    pub on_commit: OnCommit,
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The last manifest.
+    pub head: Manifest,
+    /// Epochs committed by this run.
+    pub epochs: u64,
+    /// Rows committed by this run.
+    pub rows: u64,
+}
+
+/// Runs a job until its input ends, it is drained, or something fails.
+///
+/// # Errors
+/// What refused or stopped it. Nothing after the last commit became visible.
+pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
+    let specs = launch.pipeline.inputs();
+    // 1. What is there to read?
+    let partitions = launch.sources.iter().map(|source| source.connector.partitions());
+    let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
+    // 2. Take the job over.
+    let job = launch.job(&specs, &partitions);
+    let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
+    let (mut committer, resume) = begun;
+    (launch.on_start)(&resume);
+    // 3. Read the state back.
+    let saved = read_state(launch.store.as_ref(), &resume)?;
+    // 4. Run.
+    let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
+    let (inputs, discovered) = launch.inputs(&facts);
+    committer.watch(discovered.clone());
+    let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
+    let commit = Watched { committer, on_commit: launch.on_commit, summary: Arc::clone(&shared) };
+    let lake = Lake {
+        store: launch.store,
+        job: launch.job,
+        generation: resume.manifest.generation,
+        csv: launch.csv,
+        saved: Arc::new(saved),
+        control: control.clone(),
+    };
+    let options = Options {
+        pipeline: launch.pipeline,
+        inputs,
+        discovered,
+        sink: Arc::new(lake),
+        commit: Box::new(commit),
+        first_epoch: resume.first_epoch,
+        workers: launch.workers,
+        clock: launch.clock,
+    };
+    run(options, control)?;
+    let summary = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    Ok(summary)
+}
+
+/// What is known once the job was taken over.
+struct Facts<'a> {
+    specs: &'a [InputSpec],
+    partitions: &'a [Vec<PartitionInfo>],
+    resume: &'a Resume,
+}
+
+impl Launch {
+    /// The job as the commit protocol compares it with the lake.
+    fn job(&self, specs: &[InputSpec], partitions: &[Vec<PartitionInfo>]) -> Job {
+        let name = self.pipeline.name();
+        let sides = specs.iter().flat_map(|spec| side_outputs(name, spec));
+        let info = |((spec, source), partitions): ((&InputSpec, &Source), &Vec<PartitionInfo>)| InputInfo {
+            name: spec.name.to_string(),
+            kind: source.connector.kind().to_string(),
+            topic: source.topic.clone(),
+            partitions: partitions.clone(),
+            counted: true,
+        };
+        Job {
+            name: self.job.clone(),
+            pipeline: name.to_string(),
+            pipeline_version: self.pipeline.version(),
+            fingerprint: self.pipeline.fingerprint(),
+            outputs: self.pipeline.outputs().into_iter().chain(sides).collect(),
+            inputs: specs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
+            operators: self
+                .pipeline
+                .operators()
+                .into_iter()
+                .chain(specs.iter().flat_map(side_operators))
+                .collect(),
+            workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
+            dead_max: self.dead_max,
+            if_running: self.if_running,
+            not_after_ms: self.not_after.map(EventTime::ms),
+            allow_dropped_state: self.allow_dropped_state.clone(),
+            folding: FOLDING,
+        }
+    }
+
+    /// The inputs as the workers run them, and the partitions that are to join.
+    fn inputs(&self, facts: &Facts<'_>) -> (Vec<InputOptions>, Vec<Discovered>) {
+        let not_after = facts.resume.manifest.not_after_ms.map(EventTime);
+        let mut inputs = Vec::new();
+        let mut discovered = Vec::new();
+        for (index, (spec, source)) in facts.specs.iter().zip(&self.sources).enumerate() {
+            let (input, seen) = (&facts.resume.manifest.inputs[index], &facts.partitions[index]);
+            let new = Discovered::default();
+            for info in
+                seen.iter().filter(|info| input.partitions.iter().all(|p| p.partition != info.partition))
+            {
+                new.announce(info.clone());
+            }
+            discovered.push(new);
+            inputs.push(InputOptions {
+                connector: Arc::clone(&source.connector),
+                start: InputStart {
+                    topic: source.topic.clone(),
+                    watermark: input.watermark,
+                    partitions: input.partitions.iter().map(|p| (p.partition, p.own, p.floor)).collect(),
+                    max_ahead_ms: i64::try_from(self.max_ahead.as_millis()).unwrap_or(i64::MAX),
+                    not_after,
+                    idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+                },
+                assigned: assigned(input, seen),
+                feed: self.feed(spec),
+                known: seen.iter().map(|info| (info.partition, info.identity.clone())).collect(),
+                discover_every: source.discover_every.filter(|_| self.until == Until::Forever),
+            });
+        }
+        (inputs, discovered)
+    }
+
+    fn feed(&self, spec: &InputSpec) -> feed::Options {
+        feed::Options {
+            epoch: self.epoch,
+            epoch_bytes: self.epoch_bytes,
+            idle_after: self.idle_after,
+            idle_flush: self.idle_flush,
+            max_skew_ms: 2 * (spec.window_ms.saturating_add(spec.lateness_ms)),
+            until: self.until,
+        }
+    }
+}
+
+/// The partitions of an input where the manifest says they stand, and the ends they have now.
+fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
+    let end = |partition| seen.iter().find(|info| info.partition == partition).and_then(|info| info.end);
+    let assign = |p: &crate::engine::manifest::PartitionEntry| Assigned {
+        start: Start { partition: p.partition, next: p.next, own: p.own, floor: p.floor },
+        end: end(p.partition),
+    };
+    input.partitions.iter().map(assign).collect()
+}
+
+/// Reads the state files that the manifest names, in its order.
+fn read_state(store: &dyn Store, resume: &Resume) -> Result<BTreeMap<String, Vec<Saved>>, Error> {
+    let mut saved: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
+    for entry in &resume.manifest.state {
+        let file = &entry.file;
+        let invalid = |what: String| CheckpointError::Invalid { file: store.describe(&file.path), what };
+        let bytes = store.read(&file.path, state::BYTES_MAX).map_err(CheckpointError::from)?;
+        let bytes = bytes.ok_or_else(|| invalid("it is not there".to_string()))?;
+        let pieces = state::decode_named(file, &bytes).map_err(|error| invalid(error.to_string()))?;
+        saved.entry(file.operator.clone()).or_default().extend(pieces);
+    }
+    Ok(saved)
+}
+
+/// A committer that tells what it did.
+struct Watched {
+    committer: Committer,
+    on_commit: OnCommit,
+    summary: Arc<Mutex<Summary>>,
+}
+
+impl Commit for Watched {
+    fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
+        if let Some(committed) = self.committer.commit(epoch, &acks)? {
+            let head = self.committer.head();
+            (self.on_commit)(&committed, head);
+            let mut summary = self.summary.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let (epochs, rows) = (summary.epochs + 1, summary.rows + committed.rows);
+            *summary = Summary { head: head.clone(), epochs, rows };
+        }
+        self.committer.sign();
+        Ok(())
+    }
+
+    fn heartbeat(&mut self) -> Result<(), Error> {
+        Ok(self.committer.heartbeat()?)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.committer.finish();
+        Ok(())
+    }
+}
