@@ -110,6 +110,9 @@ impl From<connect::error::Error> for Failure {
             Error::Unreadable { .. } => Failure::new(Exit::Unreachable, what)
                 .detail(causes(&error).unwrap_or_default())
                 .hint("Check the path of --source files:PATH, and that this user may read it."),
+            Error::Unwritable { .. } => Failure::new(Exit::Check, what)
+                .detail(causes(&error).unwrap_or_default())
+                .hint("Give a folder that does not hold such files yet, and that this user may write to."),
             Error::Unusable { hint, .. } => Failure::new(Exit::Usage, what).hint(hint),
             Error::Unreachable { detail, .. } => Failure::new(Exit::Unreachable, what)
                 .detail(detail)

@@ -14,6 +14,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A file cannot be written. The user's turn.
+    #[error("could not write \"{path}\"")]
+    Unwritable {
+        /// The file, or what stands for it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// What was found cannot be an input. The user's turn; exit 2 at start, 5 while running.
     #[error("\"{what}\" is not a usable input: {why}")]
     Unusable {

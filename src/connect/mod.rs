@@ -114,4 +114,5 @@ mod lines;
 pub mod memory;
 pub mod ndjson_gz;
 mod place;
+pub mod produce;
 mod scan;
