@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 2] = ["check", "completions"];
+const COMMANDS: [&str; 5] = ["demo", "run", "check", "status", "completions"];
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -117,4 +117,90 @@ fn completions_name_every_command() {
     for command in COMMANDS {
         assert!(run.out.contains(command), "{command} is missing");
     }
+}
+
+/// A job of a few windows that ends by itself: every run of it reads the same messages.
+const SMALL: [&str; 7] =
+    ["turnstile", "--source", "generate:messages=20000,rate=20", "--lateness", "1m", "--lake", "lake"];
+
+fn with<'a>(command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&[command], SMALL.as_slice(), more].concat()
+}
+
+#[test]
+fn a_run_commits_rows_and_status_tells_where_it_stands() {
+    let folder = folder();
+    let checked = headway(folder.path(), &with("check", &[]));
+    assert_eq!((checked.code, checked.err.as_str()), (Some(0), ""), "{checked:?}");
+    assert!(checked.out.contains("4 partitions, 20,000 messages"), "{}", checked.out);
+    assert!(!folder.path().join("lake").exists(), "check leaves nothing behind");
+
+    let run = headway(folder.path(), &with("run", &["-w", "2", "-o", "json"]));
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let summary: serde_json::Value = serde_json::from_str(&run.out).expect("the summary is JSON");
+    assert!(summary["rows"].as_u64() > Some(1_000), "{summary}");
+
+    let status = headway(folder.path(), &["status", "--lake", "lake", "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status.out).expect("the status is JSON");
+    let input = &status["inputs"][0];
+    assert_eq!(input["ended"], true);
+    let sum = |of: &str| -> u64 {
+        let partitions = input["partitions"].as_array().expect("partitions are a list");
+        partitions.iter().map(|part| part[of].as_u64().expect("a count")).sum()
+    };
+    assert_eq!(sum("consumed"), 20_000);
+    assert!(sum("accepted") + sum("duplicate") + sum("late") < 20_000, "some are dead");
+    let text = headway(folder.path(), &["status", "--lake", "lake"]);
+    assert!(text.out.contains("PARTITION") && text.out.contains("ended"), "{}", text.out);
+
+    let again = headway(folder.path(), &with("run", &["-o", "json"]));
+    let again: serde_json::Value = serde_json::from_str(&again.out).expect("the summary is JSON");
+    assert_eq!((again["rows"].as_u64(), again["generation"].as_u64()), (Some(0), Some(2)), "{again}");
+}
+
+#[test]
+fn check_and_run_refuse_alike() {
+    let folder = folder();
+    let first = headway(folder.path(), &with("run", &[]));
+    assert_eq!(first.code, Some(0), "{first:?}");
+    std::fs::write(folder.path().join("file"), "").expect("a file can be written");
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--window", "1m"], 4, "was made with"),
+        (&["--job", "other"], 4, "belongs to job \"turnstile\""),
+        (&["--source", "files:absent"], 3, "could not read \"absent\""),
+        (&["--source", "files:lake/turnstile"], 4, "was made with"),
+        (&["--lake", "file"], 3, "could not create"),
+        (&["--lake", "/proc/lake"], 3, "could not create"),
+    ];
+    for (more, code, words) in cases {
+        // A later flag of the same name would be a second one: it takes the first one's place.
+        let replaced = |command| {
+            let mut args = with(command, &[]);
+            match args.iter().position(|arg| *arg == more[0]) {
+                Some(at) => args[at + 1] = more[1],
+                None => args.extend(more),
+            }
+            headway(folder.path(), &args)
+        };
+        let (checked, run) = (replaced("check"), replaced("run"));
+        assert_eq!((checked.code, run.code), (Some(code), Some(code)), "{more:?}: {checked:?} {run:?}");
+        assert!(checked.err.contains(words), "{more:?}: {}", checked.err);
+        assert_eq!(checked.err, run.err, "{more:?}");
+    }
+}
+
+#[test]
+fn demo_ends_by_itself_with_its_sums_checked() {
+    let folder = folder();
+    for _ in 0..2 {
+        let demo = headway(folder.path(), &["demo", "--messages", "20000"]);
+        assert_eq!(demo.code, Some(0), "{demo:?}");
+        assert!(demo.out.contains("checked: each of 20,000 messages has one fate"), "{}", demo.out);
+        assert!(demo.out.contains("34 ST-PENN STA"), "{}", demo.out);
+    }
+    std::fs::create_dir(folder.path().join("mine")).expect("a folder can be made");
+    std::fs::write(folder.path().join("mine/letter"), "dear").expect("a file can be written");
+    let refused = headway(folder.path(), &["demo", "--folder", "mine"]);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
+    assert!(folder.path().join("mine/letter").exists());
 }

@@ -2,12 +2,18 @@
 
 use super::failure::Failure;
 use super::plan::{self, Plan, Source};
+use super::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
-use super::{Form, config};
+use super::{Form, config, run};
+use crate::connect::PartitionInfo;
+use crate::engine::launch;
+use crate::engine::manifest::Manifest;
 use clap::Args;
 use headway_operators::pipeline::Entry;
 use serde_json::json;
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 /// What `check` is told: the same as `run`.
 #[derive(Args, Clone, Debug)]
@@ -23,20 +29,62 @@ pub(crate) struct Flags {
 /// Refuses what `run` would refuse, with the same message and exit code; else describes the job on `out`.
 pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     let plan = flags.plan.plan(catalogue)?;
+    let found = look(&plan)?;
     match flags.output {
-        Form::Text => text(&plan, out)?,
-        Form::Json => serde_json::to_writer(&mut *out, &answer(&plan)).map_err(std::io::Error::from)?,
+        Form::Text => text(&plan, &found, out)?,
+        Form::Json => {
+            serde_json::to_writer(&mut *out, &answer(&plan, &found)).map_err(std::io::Error::from)?
+        }
     }
     Ok(writeln!(out)?)
 }
 
-fn text(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
+/// Opens source and lake as `run` would. Folders that are made on the way are removed again.
+fn look(plan: &Plan) -> Result<Found, Failure> {
+    // The source first: its errors need no lake.
+    plan.connector()?.partitions()?;
+    let new: Vec<&Path> =
+        plan.lake.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    let inspected = run::open(plan).and_then(|store| Ok(launch::inspect(&run::prepare(plan, store)?)?));
+    // Only empty folders can be removed like this.
+    let _ = fs::remove_dir(plan.lake.join("_headway"));
+    new.iter().for_each(|path| drop(fs::remove_dir(path)));
+    let (partitions, head) = inspected?;
+    let partitions: Vec<PartitionInfo> = partitions.into_iter().flatten().collect();
+    let messages = partitions.iter().map(|part| Some(part.end?.saturating_sub(part.first))).sum();
+    Ok(Found { partitions: partitions.len(), messages, head })
+}
+
+/// What source and lake hold.
+struct Found {
+    partitions: usize,
+    /// Offsets that can be read now; `None` where only reading will tell.
+    messages: Option<i64>,
+    /// The manifest that the job would go on from.
+    head: Option<Manifest>,
+}
+
+impl Found {
+    fn start(&self) -> String {
+        match &self.head {
+            None => "new: the job starts from the beginning".to_string(),
+            Some(head) => format!("the job goes on from manifest {}, epoch {}", head.seq, head.epoch),
+        }
+    }
+
+    fn words(&self) -> String {
+        let messages = self.messages.map(|count| format!(", {} messages", grouped(count)));
+        format!("{}{}", counted(self.partitions as u64, "partition"), messages.unwrap_or_default())
+    }
+}
+
+fn text(plan: &Plan, found: &Found, out: &mut dyn Write) -> std::io::Result<()> {
     let settings = plan.pipeline.fingerprint();
     let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    writeln!(out, "job       {} on {}", plan.job, workers(plan.workers))?;
+    writeln!(out, "job       {} on {}", plan.job, counted(plan.workers as u64, "worker"))?;
     writeln!(out, "pipeline  {}: {}", plan.pipeline.name(), settings.join(", "))?;
-    writeln!(out, "source    {}", source(plan))?;
-    writeln!(out, "lake      {}", plan.lake.display())?;
+    writeln!(out, "source    {}: {}", source(plan), found.words())?;
+    writeln!(out, "lake      {}: {}", plan.lake.display(), found.start())?;
     writeln!(out, "commits   every {}, or {} a worker", epoch(plan), Bytes(plan.epoch_bytes))?;
     writeln!(out, "idle      {}", idle(plan))?;
     writeln!(out, "limits    {}", limits(plan))?;
@@ -44,7 +92,7 @@ fn text(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
     write!(out, "ok        nothing found that would stop it")
 }
 
-fn answer(plan: &Plan) -> serde_json::Value {
+fn answer(plan: &Plan, found: &Found) -> serde_json::Value {
     json!({
         "schema_version": 1,
         "job": plan.job,
@@ -52,7 +100,10 @@ fn answer(plan: &Plan) -> serde_json::Value {
         "pipeline": plan.pipeline.name(),
         "settings": plan.pipeline.fingerprint(),
         "source": source(plan),
+        "partitions": found.partitions,
+        "messages": found.messages,
         "lake": plan.lake,
+        "resumes_from_seq": found.head.as_ref().map(|head| head.seq),
         "epoch_ms": plan.epoch_ms,
         "epoch_bytes": plan.epoch_bytes,
         "idle_after_ms": plan.idle_after_ms,
@@ -64,11 +115,6 @@ fn answer(plan: &Plan) -> serde_json::Value {
         "allow_dropped_state": plan.allow_dropped_state,
         "ends": ends(plan),
     })
-}
-
-/// `1 worker`, `3 workers`.
-pub(crate) fn workers(count: usize) -> String {
-    format!("{count} worker{}", if count == 1 { "" } else { "s" })
 }
 
 fn epoch(plan: &Plan) -> Millis {
@@ -89,11 +135,7 @@ pub(crate) fn source(plan: &Plan) -> String {
         Source::Files { path, follow: true } => format!("files in {}, as they grow", path.display()),
         Source::Files { path, .. } => format!("files in {}", path.display()),
         Source::Generate(options) => {
-            let messages = options.messages.map_or(Limit::Off, Limit::At);
-            format!(
-                "generator, seed {}, {messages} messages, {} partitions",
-                options.seed, options.partitions
-            )
+            format!("generator, seed {}", options.seed)
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a person is told when a command stops: what could not be done, the detail, the way out, an exit code.
 
 use crate::connect;
+use crate::engine;
+use crate::engine::checkpoint_error::CheckpointError;
 use crate::store;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -125,6 +127,39 @@ impl From<connect::error::Error> for Failure {
                     "Point --source at the original input, or start a new job with another --job and --lake.",
                 )
             }
+        }
+    }
+}
+
+impl From<engine::Error> for Failure {
+    /// What stopped a job. Errors with a stable code name it.
+    fn from(error: engine::Error) -> Failure {
+        let code = error.exit_code();
+        let name = error.code();
+        let failure = match error {
+            // While a job runs, the engine's exit code counts.
+            engine::Error::Source(error) => Failure::from(error),
+            engine::Error::Commit { message, detail, hint, .. } => Failure {
+                code,
+                what: format!("{message} ({name})"),
+                detail: detail.as_deref().map(sentence),
+                hint,
+            },
+            error @ engine::Error::Panicked { .. } => Failure::new(Exit::Check, error.to_string())
+                .detail("This is a bug. The last commit is whole, and a restart goes on from there.")
+                .hint("Please report it, with this message and the command."),
+            error => Failure::new(Exit::Unreachable, error.to_string()),
+        };
+        Failure { code, ..failure }
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Failure {
+        match error {
+            CheckpointError::Store(error) => error.into(),
+            CheckpointError::Source(error) => error.into(),
+            error => engine::Error::from(error).into(),
         }
     }
 }

@@ -7,12 +7,20 @@
 mod check;
 mod completions;
 mod config;
+mod demo;
 mod failure;
 mod form;
+mod lake;
 mod plan;
+mod progress;
 #[cfg(test)]
 mod reference;
+mod run;
+mod signals;
 mod start;
+mod stations;
+mod status;
+mod table;
 mod talk;
 mod units;
 

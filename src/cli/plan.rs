@@ -3,6 +3,7 @@
 use super::config::{File, Generate, IfRunning, Settings, Until};
 use super::failure::{Exit, Failure};
 use super::units::{Bytes, Count, Limit, Millis, Share, When};
+use crate::connect::{Connector, files, generator};
 use clap::Args;
 use headway_operators::generate;
 use headway_operators::pipeline::{self, Entry, Pipeline};
@@ -104,7 +105,31 @@ impl Origin<'_> {
     }
 }
 
+impl Plan {
+    /// Where the messages of the pipeline's input come from. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// Exit 2 if this build lacks the source.
+    pub(crate) fn connector(&self) -> Result<Arc<dyn Connector>, Failure> {
+        match &self.source {
+            Source::Kafka { .. } => Err(Failure::new(Exit::Usage, "this build cannot read from Kafka")
+                .hint("Replay a saved file with --source files:PATH.")),
+            Source::Files { path, follow } => {
+                Ok(Arc::new(files::Files::new(files::Options { path: path.clone(), follow: *follow })))
+            }
+            Source::Generate(options) => {
+                Ok(Arc::new(generator::Generator::new(Arc::from(self.pipeline.generator(options)))))
+            }
+        }
+    }
+}
+
 impl Flags {
+    /// The flags of a command that chooses the settings itself.
+    pub(crate) fn with(settings: Settings) -> Flags {
+        Flags { config: None, settings }
+    }
+
     /// Puts flags, file and defaults together.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
 use super::failure::Failure;
-use super::{check, completions, talk};
+use super::{check, completions, demo, run, status, talk};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;
@@ -33,8 +33,14 @@ Exit codes:
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Run the real job on generated messages, here and now; nothing needs to be installed
+    Demo(demo::Flags),
+    /// Run a job: read messages, commit rows to the lake
+    Run(Box<run::Flags>),
     /// Find what would stop a job before it starts, and say what would run
     Check(Box<check::Flags>),
+    /// Show where a job stands, from its lake alone
+    Status(status::Flags),
     /// Write a script that lets your shell complete commands and flags
     Completions(completions::Flags),
 }
@@ -78,9 +84,12 @@ fn parsed(
 }
 
 fn dispatch(line: CommandLine, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
-    line.talk.start();
+    let progress = line.talk.start();
     match line.command {
+        Command::Demo(flags) => demo::run(&flags, catalogue, progress, out),
+        Command::Run(flags) => run::run(*flags, catalogue, progress, out),
         Command::Check(flags) => check::run(*flags, catalogue, out),
+        Command::Status(flags) => status::run(&flags, out),
         Command::Completions(flags) => completions::run(&flags, command(catalogue), out),
     }
 }

@@ -1,5 +1,6 @@
 //! What is said on standard error while a command runs: how much, and in which form.
 
+use super::progress::Progress;
 use clap::{ArgAction, Args, ValueEnum};
 use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
@@ -29,9 +30,14 @@ enum Form {
 }
 
 impl Flags {
-    /// Sends the log to standard error from now on. `RUST_LOG` overrides `-v` and `-q`.
-    pub(crate) fn start(&self) {
-        let level = match i16::from(self.verbose) - i16::from(self.quiet) {
+    /// Sends the log to standard error from now on, and says whether progress may be drawn there: on a terminal,
+    /// unless a flag asks for more, less or another form. `RUST_LOG` overrides `-v` and `-q`.
+    pub(crate) fn start(&self) -> Progress {
+        let plain = self.verbose == 0 && self.quiet == 0 && self.log_format == Form::Text;
+        let progress = if plain && io::stderr().is_terminal() { Progress::Drawn } else { Progress::Logged };
+        // A bar and log lines would write over each other: warnings are worth it.
+        let calm = u8::from(progress == Progress::Drawn);
+        let level = match i16::from(self.verbose) - i16::from(self.quiet + calm) {
             i16::MIN..=-2 => "error",
             -1 => "warn",
             0 => "info",
@@ -47,5 +53,6 @@ impl Flags {
             Form::Text => log.with_target(false).try_init(),
             Form::Json => log.json().flatten_event(true).try_init(),
         };
+        progress
     }
 }

@@ -93,6 +93,30 @@ pub fn look(
     Ok(run(recover::chain(&site, job))?.loose.pop())
 }
 
+/// Refuses what [`begin`] would refuse, and gives the head that it would go on from. Changes nothing.
+///
+/// # Errors
+/// As [`begin`].
+pub fn inspect(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    job: &Job,
+) -> Result<Option<Manifest>, CheckpointError> {
+    let site = Site::new(Arc::clone(store), Arc::clone(clock));
+    run(async {
+        claim::check_names(job)?;
+        if job.if_running == IfRunning::Refuse {
+            alive::refuse_if_running(&site, &job.name).await?;
+        }
+        let mut chain = recover::chain(&site, &job.name).await?;
+        if let Some(head) = chain.head() {
+            fits(job, head)?;
+        }
+        claim::check_prefixes(&site, job).await?;
+        Ok(chain.loose.pop())
+    })
+}
+
 /// Starts or resumes `job`: fences the run before, publishes what it had committed, and claims the next number.
 ///
 /// # Errors

@@ -44,12 +44,22 @@ pub fn check_names(job: &Job) -> Result<(), CheckpointError> {
 /// # Errors
 /// [`CheckpointError::PrefixTaken`] if another job owns one, or a folder above or below it.
 pub async fn claim_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointError> {
-    let wanted: BTreeSet<&str> = job.outputs.iter().map(|spec| spec.prefix.as_str()).collect();
+    check_prefixes(site, job).await?;
+    for prefix in prefixes(job) {
+        claim(site, &job.name, prefix).await?;
+    }
+    Ok(())
+}
+
+/// Refuses what [`claim_prefixes`] would refuse, and claims nothing.
+///
+/// # Errors
+/// As [`claim_prefixes`].
+pub async fn check_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointError> {
     let names = site.list(names::PREFIX_FOLDER).await?;
     let taken: Vec<String> = names.iter().filter_map(|name| names::claimed_prefix(name)).collect();
-    for prefix in wanted {
-        let touches = |other: &&String| overlaps(prefix, other) && other.as_str() != prefix;
-        for other in taken.iter().filter(touches) {
+    for prefix in prefixes(job) {
+        for other in taken.iter().filter(|other| overlaps(prefix, other)) {
             match owner(site, other).await? {
                 Some(owner) if owner != job.name => {
                     return Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner });
@@ -57,9 +67,12 @@ pub async fn claim_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointErro
                 _ => {}
             }
         }
-        claim(site, &job.name, prefix).await?;
     }
     Ok(())
+}
+
+fn prefixes(job: &Job) -> BTreeSet<&str> {
+    job.outputs.iter().map(|spec| spec.prefix.as_str()).collect()
 }
 
 /// True if one of two prefixes holds the other.

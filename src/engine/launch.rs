@@ -143,6 +143,19 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     Ok(summary)
 }
 
+/// Refuses what [`launch`] would refuse before its first record, and gives the partitions of each input and the head
+/// that the job would go on from. Changes nothing.
+///
+/// # Errors
+/// What would refuse it.
+pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
+    let partitions = launch.sources.iter().map(|source| source.connector.partitions());
+    let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
+    let job = launch.job(&launch.pipeline.inputs(), &partitions);
+    let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
+    Ok((partitions, head))
+}
+
 /// What is known once the job was taken over.
 struct Facts<'a> {
     specs: &'a [InputSpec],

@@ -1,0 +1,226 @@
+//! `headway demo`: the real job on generated messages, in a folder of its own; nothing needs to be installed.
+//!
+//! The folder has a marker file. A folder with the marker is the demo's own and starts over; any other folder that
+//! is not empty is refused, so that no one's lake is ever removed.
+
+use super::config::{Generate, Job, Lake, Settings, Source, Window};
+use super::failure::{Exit, Failure, sentence};
+use super::lake;
+use super::plan;
+use super::progress::Progress;
+use super::run;
+use super::signals;
+use super::stations::Stations;
+use super::table::{counted, grouped};
+use super::units::{Count, Limit, Millis};
+use crate::engine::Control;
+use crate::engine::manifest::{Fates, Manifest};
+use clap::Args;
+use headway_operators::pipeline::Entry;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The pipeline that is shown.
+const PIPELINE: &str = "turnstile";
+
+/// The file that says that a folder is the demo's own.
+const MARKER: &str = "made-by-headway-demo.txt";
+
+/// How many stations are shown.
+const STATIONS: usize = 8;
+
+/// What `demo` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// Where everything goes; a folder that an earlier demo made starts over
+    #[arg(long, value_name = "FOLDER", default_value = "headway-demo")]
+    folder: PathBuf,
+    /// Messages to generate
+    #[arg(long, value_name = "N", default_value = "1000000")]
+    messages: Count,
+    /// Chooses everything that is drawn
+    #[arg(long, value_name = "N", default_value = "7")]
+    seed: Count,
+    /// Threads that work on it; the output does not depend on how many
+    #[arg(short, long, value_name = "N", default_value = "2")]
+    workers: Count,
+}
+
+/// Runs the demo and tells its story on `out`.
+pub(crate) fn run(
+    flags: &Flags,
+    catalogue: &'static [Entry],
+    progress: Progress,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let lake = flags.folder.join("lake");
+    let plan = plan::Flags::with(settings(flags, &lake)).plan(catalogue)?;
+    clear(&flags.folder)?;
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(out, "headway {version} demo: everything is under {}", flags.folder.display())?;
+    writeln!(out, "  source    {}", super::check::source(&plan))?;
+    writeln!(
+        out,
+        "  job       {PIPELINE} on {}, windows of 5m, lateness 1m",
+        counted(flags.workers.0, "worker")
+    )?;
+    writeln!(out, "  lake      {}\n", lake.display())?;
+    let begin = Instant::now();
+    let control = Control::new();
+    signals::drain_on_signal(control.clone())?;
+    run::start(&plan, progress, &control)?;
+    let took = begin.elapsed();
+    let job = lake::Job::open(&lake, &plan.job)?;
+    let manifests = job.manifests()?;
+    let (stations, rows) = read_back(&job, &manifests)?;
+    writeln!(out, "busiest stations, added up from the rows in the lake")?;
+    stations.write(out, STATIONS)?;
+    writeln!(out)?;
+    let fates = conserved(&manifests, (!control.is_draining()).then_some(flags.messages.0))?;
+    tell(&fates, rows, &manifests, took, out)?;
+    try_next(&flags.folder, &lake, out)?;
+    Ok(())
+}
+
+/// What the demo sets of the job.
+fn settings(flags: &Flags, lake: &Path) -> Settings {
+    let seconds = |s: i64| Some(Millis(s * 1000));
+    Settings {
+        job: Job { pipeline: Some(PIPELINE.to_string()), workers: Some(flags.workers), ..Job::default() },
+        source: Source { uri: Some("generate".to_string()), ..Source::default() },
+        window: Window { size: seconds(300), lateness: seconds(60), ..Window::default() },
+        lake: Lake { uri: Some(lake.display().to_string()) },
+        generate: Generate {
+            seed: Some(flags.seed),
+            messages: Some(Limit::At(flags.messages)),
+            // A day of all turnstiles passes in seconds.
+            rate: Some(50.0),
+            ..Generate::default()
+        },
+        ..Settings::default()
+    }
+}
+
+/// Makes the demo's folder, or empties it if an earlier demo made it.
+fn clear(folder: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(Exit::Unreachable, format!("could not prepare folder \"{}\"", folder.display()))
+            .detail(sentence(&error.to_string()))
+            .hint("Name another one with --folder.")
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut entries = fs::read_dir(folder).map_err(failed)?.peekable();
+    if folder.join(MARKER).is_file() {
+        match fs::remove_dir_all(folder.join("lake")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => return Ok(()),
+        }
+    }
+    if entries.peek().is_some() {
+        return Err(Failure::new(Exit::Usage, format!("folder \"{}\" is not the demo's", folder.display()))
+            .detail("It is not empty, and no demo made it. Nothing in it was touched.")
+            .hint("Name another one with --folder."));
+    }
+    fs::write(folder.join(MARKER), "The next `headway demo` removes the lake in this folder.\n")
+        .map_err(failed)
+}
+
+/// Reads every committed row, as a stranger to the engine would.
+fn read_back(job: &lake::Job, manifests: &[Manifest]) -> Result<(Stations, u64), Failure> {
+    let mut stations = Stations::default();
+    let mut rows = 0;
+    for file in manifests.iter().flat_map(|manifest| &manifest.lake).filter(|file| file.output == PIPELINE) {
+        let found = stations.add(job.file(&file.path)?).map_err(|error| {
+            Failure::new(Exit::Check, format!("could not read \"{}\"", file.path))
+                .detail(sentence(&error.to_string()))
+        })?;
+        if found != file.rows {
+            return Err(Failure::new(
+                Exit::Check,
+                format!("\"{}\" has {found} rows, not {}", file.path, file.rows),
+            )
+            .hint("This is a bug of Headway's: please report it with the seed."));
+        }
+        rows += found;
+    }
+    Ok((stations, rows))
+}
+
+/// The fates of all records, added up over the manifests. All `messages` were read, unless the run was drained.
+///
+/// # Errors
+/// Exit 1 if a record has no fate, or two, or is missing.
+fn conserved(manifests: &[Manifest], messages: Option<u64>) -> Result<Fates, Failure> {
+    let mut sum = Fates::default();
+    for part in manifests.iter().flat_map(|manifest| &manifest.inputs).flat_map(|input| &input.partitions) {
+        sum.add(&part.fates);
+    }
+    if sum.adds_up() && messages.is_none_or(|messages| sum.consumed == messages) {
+        return Ok(sum);
+    }
+    Err(Failure::new(Exit::Check, "the fates of the messages do not add up")
+        .detail(format!("{messages:?} were made; the manifests say {sum:?}."))
+        .hint("This is a bug of Headway's: please report it with the seed."))
+}
+
+fn tell(
+    fates: &Fates,
+    rows: u64,
+    manifests: &[Manifest],
+    took: Duration,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let files = manifests.iter().map(|manifest| manifest.lake.len()).sum::<usize>() as u64;
+    let per_second = fates.consumed as f64 / took.as_secs_f64();
+    writeln!(
+        out,
+        "checked: each of {} messages has one fate: {} accepted, {} duplicate, {} late, {} dead",
+        grouped(fates.consumed),
+        grouped(fates.accepted),
+        grouped(fates.duplicate),
+        grouped(fates.late),
+        grouped(fates.dead_total())
+    )?;
+    writeln!(
+        out,
+        "done: {} in {}, {} in {:.1} s ({} messages a second)\n",
+        counted(rows, "row"),
+        counted(files, "file"),
+        counted(manifests.len() as u64, "commit"),
+        took.as_secs_f64(),
+        grouped(per_second as u64)
+    )
+}
+
+fn try_next(folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
+    let (lake, messages) = (lake.display(), folder.join("messages"));
+    writeln!(out, "try next")?;
+    writeln!(out, "  headway status --lake {lake}")?;
+    writeln!(out, "  zcat {lake}/{PIPELINE}/*.csv.gz | head")?;
+    writeln!(out, "  headway produce {PIPELINE} --to {}", messages.display())?;
+    writeln!(out, "  headway run {PIPELINE} --source files:{} --lake my-lake", messages.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_that_a_demo_made_is_emptied() {
+        let parent = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = parent.path().join("demo");
+        clear(&folder).expect("a new folder is made");
+        fs::create_dir(folder.join("lake")).expect("the lake can be made");
+        clear(&folder).expect("the demo's own folder is emptied");
+        assert!(!folder.join("lake").exists() && folder.join(MARKER).exists());
+
+        fs::remove_file(folder.join(MARKER)).expect("the marker can be removed");
+        fs::write(folder.join("mine"), "").expect("a file can be written");
+        let refused = clear(&folder).expect_err("it is not the demo's").render();
+        assert!(refused.contains("is not the demo's"), "{refused}");
+        assert!(folder.join("mine").exists());
+    }
+}

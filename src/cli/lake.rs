@@ -1,0 +1,143 @@
+//! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Changes nothing.
+
+use super::config::File;
+use super::failure::{Exit, Failure};
+use super::plan::lake_path;
+use crate::engine::clock::{Clock, System};
+use crate::engine::manifest::Manifest;
+use crate::engine::site::{Site, run};
+use crate::engine::{names, recover, segment};
+use crate::store::Store;
+use crate::store::local::Local;
+use clap::Args;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which job of which lake a command looks at.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct At {
+    /// Take the lake and the job's name from FILE (TOML); flags override it
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The lake: a local folder
+    #[arg(long, value_name = "URI")]
+    lake: Option<String>,
+    /// The job [default: the lake's only one]
+    #[arg(long, value_name = "NAME")]
+    job: Option<String>,
+}
+
+/// A job in a lake, opened for reading.
+pub(crate) struct Job {
+    store: Arc<dyn Store>,
+    name: String,
+}
+
+impl At {
+    /// Opens the lake and finds the job.
+    ///
+    /// # Errors
+    /// Exit 2 if the lake or the job is not named, or there is no such job; exit 3 if the lake cannot be read.
+    pub(crate) fn open(&self) -> Result<Job, Failure> {
+        let file = self.config.as_deref().map(File::read).transpose()?;
+        let set = file.map(|file| file.settings).unwrap_or_default();
+        let Some(uri) = self.lake.clone().or(set.lake.uri) else {
+            return Err(Failure::new(Exit::Usage, "no lake was named").hint("Use --lake FOLDER."));
+        };
+        let path = lake_path(&uri)
+            .map_err(|why| Failure::new(Exit::Usage, format!("--lake: \"{uri}\" is no lake: {why}")))?;
+        let store = open(&path)?;
+        let name = match self.job.clone().or(set.job.name).or(set.job.pipeline) {
+            Some(name) => name,
+            None => only_job(store.as_ref(), &path)?,
+        };
+        Ok(Job { store, name })
+    }
+}
+
+/// The lake at `path`, which must be there.
+fn open(path: &Path) -> Result<Arc<dyn Store>, Failure> {
+    if !path.is_dir() {
+        return Err(Failure::new(Exit::Unreachable, format!("there is no lake \"{}\"", path.display()))
+            .hint("Check the path of --lake: it is the folder that `headway run` was given."));
+    }
+    Ok(Arc::new(Local::existing(path)?))
+}
+
+fn only_job(store: &dyn Store, path: &Path) -> Result<String, Failure> {
+    let names = store.list("_headway/")?;
+    let mut jobs = Vec::new();
+    for name in names.iter().filter_map(|name| name.strip_suffix('/')) {
+        if !store.list(&names::manifest_folder(name))?.is_empty() {
+            jobs.push(name.to_string());
+        }
+    }
+    match jobs.as_slice() {
+        [] => Err(Failure::new(Exit::Usage, format!("no job has started in lake \"{}\"", path.display()))
+            .hint("Start one: headway run turnstile --source generate --lake FOLDER.")),
+        [job] => Ok(job.clone()),
+        jobs => Err(Failure::new(Exit::Usage, format!("lake \"{}\" has several jobs", path.display()))
+            .hint(format!("Name one with --job: {}.", jobs.join(", ")))),
+    }
+}
+
+impl Job {
+    /// Opens job `name` of the lake at `path`.
+    ///
+    /// # Errors
+    /// Exit 3 if there is no such lake.
+    pub(crate) fn open(path: &Path, name: &str) -> Result<Job, Failure> {
+        Ok(Job { store: open(path)?, name: name.to_string() })
+    }
+
+    fn site(&self) -> Site {
+        Site::new(Arc::clone(&self.store), Arc::new(System::default()))
+    }
+
+    /// The last manifest.
+    ///
+    /// # Errors
+    /// Exit 2 if the job never started; exits 3 to 5 if the lake cannot be read or is damaged.
+    pub(crate) fn head(&self) -> Result<Manifest, Failure> {
+        run(recover::chain(&self.site(), &self.name))?.loose.pop().ok_or_else(|| self.never_started())
+    }
+
+    /// All manifests, oldest first.
+    ///
+    /// # Errors
+    /// As [`Job::head`].
+    pub(crate) fn manifests(&self) -> Result<Vec<Manifest>, Failure> {
+        let site = self.site();
+        let chain = run(recover::chain(&site, &self.name))?;
+        let mut all = Vec::new();
+        for range in run(segment::ranges(&site, &self.name))? {
+            all.extend(run(segment::read(&site, &self.name, range))?);
+        }
+        let next = all.last().map_or(0, |last: &Manifest| last.seq + 1);
+        all.extend(chain.loose.into_iter().filter(|manifest| manifest.seq >= next));
+        if all.is_empty() { Err(self.never_started()) } else { Ok(all) }
+    }
+
+    /// A file of the lake, from its start.
+    ///
+    /// # Errors
+    /// Exit 5 if a manifest names it and it is not there; exit 3 if it cannot be read.
+    pub(crate) fn file(&self, name: &str) -> Result<Box<dyn Read + Send>, Failure> {
+        self.store.open(name)?.ok_or_else(|| {
+            Failure::new(Exit::Corrupt, format!("\"{}\" is gone", self.store.describe(name)))
+                .detail("A manifest says that it is there.")
+        })
+    }
+
+    fn never_started(&self) -> Failure {
+        Failure::new(Exit::Usage, format!("job \"{}\" has not started in this lake", self.name))
+            .hint("Check --job and --lake.")
+    }
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> i64 {
+    System::default().wall_ms()
+}

@@ -1,0 +1,76 @@
+//! How far a running job has got, drawn on a terminal; elsewhere a line in the log for each commit, at `debug`.
+
+use super::failure::Failure;
+use super::table::counted;
+use super::units::When;
+use crate::engine::checkpoint::Committed;
+use crate::engine::launch::Launch;
+use crate::engine::manifest::Manifest;
+use headway_operators::time::EventTime;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
+use tracing::debug;
+
+/// Whether progress is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Drawn on the terminal behind standard error.
+    Drawn,
+    /// Only logged.
+    Logged,
+}
+
+/// The progress of one run. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar(Option<ProgressBar>);
+
+impl Progress {
+    /// A bar as long as the source, where its end is known.
+    ///
+    /// # Errors
+    /// If the source cannot be read.
+    pub(crate) fn begin(self, job: &Launch) -> Result<Bar, Failure> {
+        if self == Progress::Logged {
+            return Ok(Bar(None));
+        }
+        let mut length = Some(0u64);
+        for source in &job.sources {
+            for part in source.connector.partitions()? {
+                let there = part.end.map(|end| end.saturating_sub(part.first).max(0).unsigned_abs());
+                length = length.zip(there).map(|(sum, there)| sum + there);
+            }
+        }
+        let (bar, form) = match length {
+            Some(length) => {
+                (ProgressBar::new(length), "{elapsed:>4} {wide_bar} {human_pos} of {human_len}  {msg}")
+            }
+            None => (ProgressBar::new_spinner(), "{elapsed:>4} {spinner} {human_pos} read  {msg}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(form) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Ok(Bar(Some(bar)))
+    }
+}
+
+impl Bar {
+    /// Shows a commit.
+    pub(crate) fn committed(&self, committed: &Committed, manifest: &Manifest) {
+        let Committed { seq, epoch, rows, files } = *committed;
+        debug!(seq, epoch, rows, files, "committed");
+        let Some(bar) = &self.0 else { return };
+        let read = manifest.inputs.iter().flat_map(|input| &input.partitions).map(|part| part.total.consumed);
+        bar.set_position(read.sum());
+        let watermark = manifest.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MIN);
+        let time = if watermark == EventTime::MIN { String::new() } else { When(watermark.ms()).to_string() };
+        bar.set_message(format!("{}  {time}", counted(seq, "commit")));
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

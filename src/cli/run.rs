@@ -1,0 +1,193 @@
+//! `headway run`: one process of a job, until its input ends, it is drained, or something stops it.
+
+use super::config::{IfRunning, Until};
+use super::failure::{Exit, Failure};
+use super::plan::{self, Plan, Source};
+use super::progress::Progress;
+use super::table::counted;
+use super::units::{Limit, Millis, When};
+use super::{Form, signals};
+use crate::connect::csv_gz;
+use crate::engine::Control;
+use crate::engine::checkpoint::Resume;
+use crate::engine::clock::{Clock, System};
+use crate::engine::feed;
+use crate::engine::job;
+use crate::engine::launch::{self, Launch, Summary, launch};
+use crate::store::Store;
+use crate::store::local::Local;
+use clap::Args;
+use headway_operators::build::side_outputs;
+use headway_operators::pipeline::Entry;
+use headway_operators::time::EventTime;
+use serde_json::json;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::info;
+
+/// How often a followed folder is looked at for new files.
+const FILES_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a broker is asked for new partitions.
+const KAFKA_EVERY: Duration = Duration::from_secs(10);
+
+/// What `run` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    plan: plan::Flags,
+    /// Form of the summary on standard output
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+/// Runs the job, then says on `out` what it did.
+pub(crate) fn run(
+    flags: Flags,
+    catalogue: &'static [Entry],
+    progress: Progress,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let plan = flags.plan.plan(catalogue)?;
+    let control = Control::new();
+    signals::drain_on_signal(control.clone())?;
+    let begin = Instant::now();
+    let summary = start(&plan, progress, &control)?;
+    let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let drained = control.is_draining();
+    match flags.output {
+        Form::Text => {
+            let how = if drained { "drained" } else { "done" };
+            let (commits, rows) = (counted(summary.epochs, "commit"), counted(summary.rows, "row"));
+            let head = &summary.head;
+            writeln!(
+                out,
+                "{how}: {commits} with {rows}; the last is manifest {} of epoch {}",
+                head.seq, head.epoch
+            )?;
+        }
+        Form::Json => {
+            let answer = json!({
+                "schema_version": 1,
+                "job": summary.head.job,
+                "drained": drained,
+                "commits": summary.epochs,
+                "rows": summary.rows,
+                "seq": summary.head.seq,
+                "epoch": summary.head.epoch,
+                "generation": summary.head.generation,
+                "took_ms": took_ms,
+            });
+            writeln!(out, "{answer}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the job of `plan`.
+///
+/// # Errors
+/// What refused or stopped it, with the exit code.
+pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Result<Summary, Failure> {
+    let mut job = prepare(plan, open(plan)?)?;
+    let bar = progress.begin(&job)?;
+    let told = bar.clone();
+    job.on_start = Box::new(move |resume| announce(resume));
+    job.on_commit = Box::new(move |committed, manifest| told.committed(committed, manifest));
+    let summary = launch(job, control);
+    bar.end();
+    Ok(summary?)
+}
+
+/// Opens the lake for writing, and checks that it can be one.
+///
+/// # Errors
+/// Exit 3 if it cannot be written, or its parts lie on several file systems.
+pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
+    let lake = Local::new(&plan.lake)?;
+    let name = plan.pipeline.name();
+    let sides = plan.pipeline.inputs().into_iter().flat_map(|input| side_outputs(name, &input));
+    let prefixes: Vec<String> =
+        plan.pipeline.outputs().into_iter().chain(sides).map(|output| output.prefix).collect();
+    lake.probe(&prefixes.iter().map(String::as_str).collect::<Vec<_>>())?;
+    Ok(Arc::new(lake))
+}
+
+/// The job of `plan` on `store`, ready to be launched or inspected.
+///
+/// # Errors
+/// Exit 2 if the pipeline or this build cannot be fed like this.
+pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Failure> {
+    let inputs = plan.pipeline.inputs();
+    let [input] = inputs.as_slice() else {
+        let what = format!("pipeline \"{}\" has {} inputs", plan.pipeline.name(), inputs.len());
+        return Err(Failure::new(Exit::Usage, what).detail("One --source feeds one input."));
+    };
+    let clock = System::default();
+    let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+    let discover_every = match &plan.source {
+        Source::Kafka { .. } => Some(KAFKA_EVERY),
+        Source::Files { follow: true, .. } => Some(FILES_EVERY),
+        _ => None,
+    };
+    Ok(Launch {
+        pipeline: Arc::clone(&plan.pipeline),
+        sources: vec![launch::Source {
+            connector: plan.connector()?,
+            topic: plan.topic.clone().unwrap_or_else(|| input.topic.to_string()),
+            discover_every,
+        }],
+        store,
+        job: plan.job.clone(),
+        workers: plan.workers,
+        csv: csv_gz::Options { index: plan.csv_index },
+        epoch: Duration::from_millis(plan.epoch_ms),
+        epoch_bytes: usize::try_from(plan.epoch_bytes).unwrap_or(usize::MAX),
+        idle_after: plan.idle_after_ms.map(duration),
+        idle_flush: plan.idle_flush_ms.map(duration),
+        until: match plan.until {
+            None => feed::Until::Forever,
+            Some(Until::CaughtUp) => feed::Until::CaughtUp,
+            Some(Until::End) => feed::Until::End,
+        },
+        max_ahead: duration(plan.max_ahead_ms),
+        not_after: match plan.not_after {
+            None => Some(EventTime(clock.wall_ms())),
+            Some(Limit::Off) => None,
+            Some(Limit::At(when)) => Some(EventTime(when.0)),
+        },
+        dead_max: plan.dead_max,
+        if_running: match plan.if_running {
+            IfRunning::TakeOver => job::IfRunning::TakeOver,
+            IfRunning::Refuse => job::IfRunning::Refuse,
+        },
+        allow_dropped_state: plan.allow_dropped_state.clone(),
+        clock: Arc::new(clock),
+        on_start: Box::new(|_| ()),
+        on_commit: Box::new(|_, _| ()),
+    })
+}
+
+/// Says where the job starts, or goes on from.
+fn announce(resume: &Resume) {
+    let manifest = &resume.manifest;
+    if resume.fresh {
+        info!(job = manifest.job, generation = manifest.generation, "starting");
+        return;
+    }
+    let partitions = manifest.inputs.iter().flat_map(|input| &input.partitions);
+    let offsets: Vec<String> = partitions.map(|part| format!("{}:{}", part.partition, part.next)).collect();
+    let age = resume.age_ms.map_or(String::new(), |ms| Millis(ms.max(0) / 1000 * 1000).to_string());
+    let watermark = manifest.inputs.first().map(|input| When(input.watermark.ms()).to_string());
+    info!(
+        job = manifest.job,
+        generation = manifest.generation,
+        epoch = manifest.epoch,
+        offsets = offsets.join(" "),
+        watermark,
+        age,
+        "resuming"
+    );
+}

@@ -1,0 +1,73 @@
+//! Tables for people: columns as wide as they need to be, numbers to the right.
+
+use std::io::{self, Write};
+
+/// Writes `rows` under `head`, indented by two. Columns whose cells all begin with a digit (or are empty) are aligned
+/// to the right.
+pub(crate) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let number = |cell: &String| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
+    let columns: Vec<(usize, bool)> = (0..head.len())
+        .map(|at| {
+            let cells = || rows.iter().filter_map(|row| row.get(at));
+            let wide = cells().map(|cell| cell.chars().count()).chain([head[at].len()]).max();
+            (wide.unwrap_or_default(), rows.len() > 0 && cells().all(number))
+        })
+        .collect();
+    let head: Vec<String> = head.iter().map(ToString::to_string).collect();
+    for row in [&head].into_iter().chain(rows) {
+        let mut line = String::new();
+        for (cell, (wide, right)) in row.iter().zip(&columns) {
+            let wide = *wide;
+            line.push_str("  ");
+            line.push_str(&if *right { format!("{cell:>wide$}") } else { format!("{cell:<wide$}") });
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 file`, `2 files`, `1,000 files`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_numbers_stand_to_the_right() {
+        let rows =
+            [vec!["a".into(), "1,000".into(), "x".into()], vec!["été".into(), "2".into(), String::new()]];
+        let mut out = Vec::new();
+        write(&mut out, &["NAME", "N", "S"], &rows).expect("memory can be written");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "  NAME      N  S\n  a     1,000  x\n  été       2\n"
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        assert_eq!(grouped(0u64), "0");
+        assert_eq!(grouped(999u64), "999");
+        assert_eq!(grouped(1_000u64), "1,000");
+        assert_eq!(grouped(-1_234_567i64), "-1,234,567");
+        assert_eq!(counted(1, "file"), "1 file");
+        assert_eq!(counted(1_000, "file"), "1,000 files");
+    }
+}
