@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 5] = ["demo", "run", "check", "status", "completions"];
+const COMMANDS: [&str; 7] = ["demo", "run", "check", "status", "checkpoint", "dead", "completions"];
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ fn completions_name_every_command() {
 
 /// A job of a few windows that ends by itself: every run of it reads the same messages.
 const SMALL: [&str; 7] =
-    ["turnstile", "--source", "generate:messages=20000,rate=20", "--lateness", "1m", "--lake", "lake"];
+    ["turnstile", "--source", "generate:messages=20000,rate=20,bad=1%", "--lateness", "1m", "--lake", "lake"];
 
 fn with<'a>(command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&[command], SMALL.as_slice(), more].concat()
@@ -152,6 +152,19 @@ fn a_run_commits_rows_and_status_tells_where_it_stands() {
     assert!(sum("accepted") + sum("duplicate") + sum("late") < 20_000, "some are dead");
     let text = headway(folder.path(), &["status", "--lake", "lake"]);
     assert!(text.out.contains("PARTITION") && text.out.contains("ended"), "{}", text.out);
+
+    let listed = headway(folder.path(), &["checkpoint", "ls", "--lake", "lake"]);
+    assert!(listed.out.lines().count() >= 3 && listed.out.contains("start"), "{}", listed.out);
+    let shown = headway(folder.path(), &["checkpoint", "show", "1", "--lake", "lake"]);
+    assert!(shown.out.starts_with("Manifest 1 of job turnstile: run 1 committed epoch"), "{}", shown.out);
+    assert_eq!(headway(folder.path(), &["checkpoint", "show", "9999", "--lake", "lake"]).code, Some(2));
+
+    let dead = headway(folder.path(), &["dead", "ls", "--lake", "lake", "-o", "json"]);
+    let dead: serde_json::Value = serde_json::from_str(&dead.out).expect("the counts are JSON");
+    let bad = headway(folder.path(), &["dead", "show", "--lake", "lake", "--reason", "bad-number"]);
+    assert_eq!(dead["dead"]["bad-number"].as_u64(), Some(bad.out.lines().count() as u64), "{}", bad.out);
+    let late = headway(folder.path(), &["dead", "show", "--lake", "lake", "--late"]);
+    assert_eq!(dead["late"].as_u64(), Some(late.out.lines().count() as u64), "{}", late.out);
 
     let again = headway(folder.path(), &with("run", &["-o", "json"]));
     let again: serde_json::Value = serde_json::from_str(&again.out).expect("the summary is JSON");

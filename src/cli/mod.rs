@@ -5,8 +5,10 @@
 //! error; every refusal is a [`failure`] with three parts and an exit code.
 
 mod check;
+mod checkpoint;
 mod completions;
 mod config;
+mod dead;
 mod demo;
 mod failure;
 mod form;

@@ -94,7 +94,7 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
     let mut job = prepare(plan, open(plan)?)?;
     let bar = progress.begin(&job)?;
     let told = bar.clone();
-    job.on_start = Box::new(move |resume| announce(resume));
+    job.on_start = Box::new(announce);
     job.on_commit = Box::new(move |committed, manifest| told.committed(committed, manifest));
     let summary = launch(job, control);
     bar.end();

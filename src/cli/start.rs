@@ -1,7 +1,7 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
 use super::failure::Failure;
-use super::{check, completions, demo, run, status, talk};
+use super::{check, checkpoint, completions, dead, demo, run, status, talk};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;
@@ -41,6 +41,10 @@ enum Command {
     Check(Box<check::Flags>),
     /// Show where a job stands, from its lake alone
     Status(status::Flags),
+    /// Look at the commits of a job
+    Checkpoint(checkpoint::Flags),
+    /// Look at messages that could not be decoded, or came too late
+    Dead(dead::Flags),
     /// Write a script that lets your shell complete commands and flags
     Completions(completions::Flags),
 }
@@ -90,6 +94,8 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry], out: &mut dyn Write)
         Command::Run(flags) => run::run(*flags, catalogue, progress, out),
         Command::Check(flags) => check::run(*flags, catalogue, out),
         Command::Status(flags) => status::run(&flags, out),
+        Command::Checkpoint(flags) => checkpoint::run(&flags, out),
+        Command::Dead(flags) => dead::run(&flags, out),
         Command::Completions(flags) => completions::run(&flags, command(catalogue), out),
     }
 }

@@ -104,7 +104,7 @@ fn state(part: &PartitionEntry) -> &'static str {
 }
 
 /// Dead letters of all partitions by reason, the most frequent first.
-fn dead_reasons(input: &Input) -> Vec<String> {
+pub(crate) fn dead_reasons(input: &Input) -> Vec<String> {
     let mut counts = std::collections::BTreeMap::<_, u64>::new();
     for (reason, count) in input.partitions.iter().flat_map(|part| &part.total.dead) {
         *counts.entry(*reason).or_default() += count;
@@ -114,7 +114,8 @@ fn dead_reasons(input: &Input) -> Vec<String> {
     counts.into_iter().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect()
 }
 
-fn time(time: EventTime) -> String {
+/// An event time, or that there is none.
+pub(crate) fn time(time: EventTime) -> String {
     if time == EventTime::MIN { "none yet".to_string() } else { When(time.ms()).to_string() }
 }
 
@@ -122,8 +123,8 @@ fn time(time: EventTime) -> String {
 fn age(ms: i64) -> Millis {
     Millis(match ms {
         ..10_000 => ms,
-        ..3_600_000 => ms / 1_000 * 1_000,
-        ..86_400_000 => ms / 60_000 * 60_000,
+        10_000..3_600_000 => ms / 1_000 * 1_000,
+        3_600_000..86_400_000 => ms / 60_000 * 60_000,
         _ => ms / 3_600_000 * 3_600_000,
     })
 }

@@ -10,7 +10,7 @@ pub(crate) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) ->
         .map(|at| {
             let cells = || rows.iter().filter_map(|row| row.get(at));
             let wide = cells().map(|cell| cell.chars().count()).chain([head[at].len()]).max();
-            (wide.unwrap_or_default(), rows.len() > 0 && cells().all(number))
+            (wide.unwrap_or_default(), !rows.is_empty() && cells().all(number))
         })
         .collect();
     let head: Vec<String> = head.iter().map(ToString::to_string).collect();

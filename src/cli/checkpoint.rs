@@ -1,0 +1,193 @@
+//! `headway checkpoint`: the commits of a job, one by one.
+
+use super::Form;
+use super::failure::{Exit, Failure};
+use super::lake::At;
+use super::status::{dead_reasons, time};
+use super::table::{self, counted, grouped};
+use super::units::When;
+use crate::engine::manifest::{Input, Kind, Manifest, PartitionEntry};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// What `checkpoint` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// List commits, the newest last
+    Ls {
+        #[command(flatten)]
+        at: At,
+        /// Only the last N
+        #[arg(short = 'n', long, value_name = "N")]
+        last: Option<usize>,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
+    /// Say what one commit says, in words
+    Show {
+        #[command(flatten)]
+        at: At,
+        /// The number of its manifest [default: the last one]
+        seq: Option<u64>,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
+}
+
+/// Answers on `out`.
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    match &flags.what {
+        What::Ls { at, last, output } => {
+            let manifests = at.open()?.manifests()?;
+            let from = manifests.len().saturating_sub(last.unwrap_or(usize::MAX));
+            list(&manifests[from..], *output, out)
+        }
+        What::Show { at, seq, output } => {
+            let manifests = at.open()?.manifests()?;
+            let found = match seq {
+                None => manifests.last(),
+                Some(seq) => manifests.iter().find(|manifest| manifest.seq == *seq),
+            };
+            let Some(manifest) = found else {
+                let last = manifests.last().map(|manifest| manifest.seq).unwrap_or_default();
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("there is no manifest {}", seq.unwrap_or_default()),
+                )
+                .hint(format!("The last one is {last}: see headway checkpoint ls.")));
+            };
+            match output {
+                Form::Text => Ok(words(manifest, out)?),
+                Form::Json => Ok(writeln!(out, "{}", answer(manifest))?),
+            }
+        }
+    }
+}
+
+fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    if output == Form::Json {
+        for manifest in manifests {
+            writeln!(out, "{}", answer(manifest))?;
+        }
+        return Ok(());
+    }
+    let row = |manifest: &Manifest| {
+        let parts = || manifest.inputs.iter().flat_map(|input| &input.partitions);
+        let read: u64 = parts().map(|part| part.fates.consumed).sum();
+        let kind = if manifest.kind == Kind::Claim { "start" } else { "epoch" };
+        vec![
+            manifest.seq.to_string(),
+            kind.to_string(),
+            manifest.epoch.to_string(),
+            manifest.generation.to_string(),
+            When(manifest.written_ms).to_string(),
+            grouped(read),
+            grouped(manifest.rows()),
+            grouped(manifest.lake.len() as u64),
+            grouped(manifest.lake.iter().map(|file| file.bytes).sum::<u64>()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = manifests.iter().map(row).collect();
+    let head = ["SEQ", "KIND", "EPOCH", "RUN", "WRITTEN", "READ", "ROWS", "FILES", "BYTES"];
+    Ok(table::write(out, &head, &rows)?)
+}
+
+fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
+    let Manifest { seq, epoch, job, pipeline, generation, program, nonce, .. } = manifest;
+    let written = When(manifest.written_ms);
+    match manifest.kind {
+        Kind::Claim => writeln!(out, "Manifest {seq} of job {job}: run {generation} started at {written}.")?,
+        Kind::Epoch => writeln!(
+            out,
+            "Manifest {seq} of job {job}: run {generation} committed epoch {epoch} at {written}."
+        )?,
+    }
+    let parent = manifest.parent.map_or("none".to_string(), |parent| parent.to_string());
+    writeln!(out, "Its nonce is {nonce}, its parent's {parent}.")?;
+    let settings: Vec<String> =
+        manifest.fingerprint.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    writeln!(
+        out,
+        "Pipeline {pipeline} {}, {}; headway {program}, {}.",
+        manifest.pipeline_version,
+        settings.join(", "),
+        counted(manifest.workers.into(), "worker")
+    )?;
+    for input in &manifest.inputs {
+        input_words(input, out)?;
+    }
+    let bytes: u64 = manifest.state.iter().map(|entry| entry.file.bytes).sum();
+    writeln!(out, "\nState: {} bytes in {}.", grouped(bytes), counted(manifest.state.len() as u64, "file"))?;
+    writeln!(
+        out,
+        "It made {} in {} true:",
+        counted(manifest.rows(), "row"),
+        counted(manifest.lake.len() as u64, "file")
+    )?;
+    for file in &manifest.lake {
+        writeln!(out, "  {}: {}, {} bytes", file.path, counted(file.rows, "row"), grouped(file.bytes))?;
+    }
+    Ok(())
+}
+
+fn input_words(input: &Input, out: &mut dyn Write) -> io::Result<()> {
+    let ended = if input.ended { "; it has ended, and every window was closed" } else { "" };
+    writeln!(
+        out,
+        "\nInput {} ({} \"{}\"): watermark {}{ended}.",
+        input.name,
+        input.kind,
+        input.topic,
+        time(input.watermark)
+    )?;
+    for part in &input.partitions {
+        let PartitionEntry { partition, from, next, fates, .. } = part;
+        writeln!(
+            out,
+            "  Partition {partition}: offsets {from} to before {next}; {}: {} accepted, {} duplicate, {} filtered, {} late, {} dead.",
+            counted(fates.consumed, "record"),
+            grouped(fates.accepted),
+            grouped(fates.duplicate),
+            grouped(fates.filtered),
+            grouped(fates.late),
+            grouped(fates.dead_total())
+        )?;
+    }
+    let dead = dead_reasons(input);
+    if dead.is_empty() { Ok(()) } else { writeln!(out, "  Dead since the job's start: {}.", dead.join(", ")) }
+}
+
+fn answer(manifest: &Manifest) -> Value {
+    json!({
+        "schema_version": 1,
+        "seq": manifest.seq,
+        "kind": manifest.kind,
+        "epoch": manifest.epoch,
+        "generation": manifest.generation,
+        "written_ms": manifest.written_ms,
+        "rows": manifest.rows(),
+        "files": manifest.lake.iter().map(|file| json!({
+            "path": file.path,
+            "rows": file.rows,
+            "bytes": file.bytes,
+            "xxh3": file.checksum,
+        })).collect::<Vec<_>>(),
+        "partitions": manifest.inputs.iter().flat_map(|input| input.partitions.iter().map(|part| json!({
+            "input": input.name,
+            "partition": part.partition,
+            "from": part.from,
+            "next": part.next,
+            "fates": part.fates,
+        }))).collect::<Vec<_>>(),
+    })
+}

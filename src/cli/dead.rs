@@ -1,0 +1,137 @@
+//! `headway dead`: messages that could not be decoded, or came too late, as the lake keeps them.
+
+use super::Form;
+use super::failure::{Exit, Failure, sentence};
+use super::lake::{At, Job};
+use super::table::{self, counted, grouped};
+use crate::engine::manifest::{LakeFile, Manifest};
+use clap::{Args, Subcommand};
+use flate2::read::MultiGzDecoder;
+use headway_operators::error::Reason;
+use serde::Deserialize;
+use serde_json::json;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+
+/// What `dead` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// Count them by reason
+    Ls {
+        #[command(flatten)]
+        at: At,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
+    /// Print them, a JSON object a line
+    Show {
+        #[command(flatten)]
+        at: At,
+        /// Late records instead of dead letters
+        #[arg(long)]
+        late: bool,
+        /// Only those of this reason
+        #[arg(long, value_name = "REASON", conflicts_with = "late")]
+        reason: Option<String>,
+        /// At most N
+        #[arg(short = 'n', long, value_name = "N")]
+        limit: Option<u64>,
+    },
+}
+
+/// Answers on `out`.
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    match &flags.what {
+        What::Ls { at, output } => list(&at.open()?.manifests()?, *output, out),
+        What::Show { at, late, reason, limit } => {
+            let job = at.open()?;
+            let folder = if *late { "_late/" } else { "_dead/" };
+            show(&job, (folder, reason.as_deref()), limit.unwrap_or(u64::MAX), out)
+        }
+    }
+}
+
+/// The files of a side output, oldest first.
+fn files<'a>(manifests: &'a [Manifest], folder: &'a str) -> impl Iterator<Item = &'a LakeFile> {
+    manifests.iter().flat_map(|manifest| &manifest.lake).filter(move |file| file.path.starts_with(folder))
+}
+
+fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    let parts =
+        || manifests.last().into_iter().flat_map(|head| &head.inputs).flat_map(|input| &input.partitions);
+    let mut dead = BTreeMap::<Reason, u64>::new();
+    for (reason, count) in parts().flat_map(|part| &part.total.dead) {
+        *dead.entry(*reason).or_default() += count;
+    }
+    let late: u64 = parts().map(|part| part.total.late).sum();
+    let kept = |folder| files(manifests, folder).map(|file| file.rows).sum::<u64>();
+    let sum: u64 = dead.values().sum();
+    if output == Form::Json {
+        let held = (sum - kept("_dead/").min(sum), late - kept("_late/").min(late));
+        let answer = json!({
+            "schema_version": 1, "dead": dead, "late": late, "dead_held": held.0, "late_held": held.1,
+        });
+        return Ok(writeln!(out, "{answer}")?);
+    }
+    let mut counts: Vec<(Reason, u64)> = dead.into_iter().collect();
+    counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+    let rows: Vec<Vec<String>> =
+        counts.iter().map(|(reason, n)| vec![reason.to_string(), grouped(*n)]).collect();
+    if !rows.is_empty() {
+        table::write(out, &["REASON", "COUNT"], &rows)?;
+    }
+    for (name, all, folder) in [("dead letter", sum, "_dead/"), ("late record", late, "_late/")] {
+        let (rows, held) = (kept(folder), all - kept(folder).min(all));
+        let held = if held == 0 { String::new() } else { format!("; {} not in a file yet", grouped(held)) };
+        let files = counted(files(manifests, folder).count() as u64, "file");
+        writeln!(out, "{}: {} in {files}{held}", counted(all, name), grouped(rows))?;
+    }
+    Ok(())
+}
+
+/// What decides whether a line is shown.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+}
+
+fn show(
+    job: &Job,
+    (folder, reason): (&str, Option<&str>),
+    limit: u64,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let manifests = job.manifests()?;
+    let mut shown = 0;
+    for file in files(&manifests, folder) {
+        let damaged = |why: String| {
+            Failure::new(Exit::Corrupt, format!("could not read \"{}\"", file.path)).detail(sentence(&why))
+        };
+        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path)?)).lines() {
+            let line = line.map_err(|error| damaged(error.to_string()))?;
+            if let Some(reason) = reason {
+                let found: Line<'_> =
+                    serde_json::from_str(&line).map_err(|error| damaged(error.to_string()))?;
+                if found.reason != reason {
+                    continue;
+                }
+            }
+            if shown == limit {
+                return Ok(());
+            }
+            writeln!(out, "{line}")?;
+            shown += 1;
+        }
+    }
+    Ok(())
+}
