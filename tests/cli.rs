@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 7] = ["demo", "run", "check", "status", "checkpoint", "dead", "completions"];
+const COMMANDS: [&str; 8] =
+    ["demo", "run", "check", "produce", "status", "checkpoint", "dead", "completions"];
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -216,4 +217,36 @@ fn demo_ends_by_itself_with_its_sums_checked() {
     let refused = headway(folder.path(), &["demo", "--folder", "mine"]);
     assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
     assert!(folder.path().join("mine/letter").exists());
+}
+
+#[test]
+fn what_produce_writes_is_what_generate_reads() {
+    let folder = folder();
+    let rows = |source: &str, lake: &str| -> (u64, Vec<String>) {
+        let args = ["run", "turnstile", "--source", source, "--lake", lake, "--lateness", "1m", "-o", "json"];
+        let run = headway(folder.path(), &args);
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let summary: serde_json::Value = serde_json::from_str(&run.out).expect("the summary is JSON");
+        let status = headway(folder.path(), &["status", "--lake", lake, "-o", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status.out).expect("the status is JSON");
+        let partitions = status["inputs"][0]["partitions"].as_array().expect("partitions are a list");
+        let fates = partitions.iter().map(|part| {
+            ["consumed", "accepted", "duplicate", "late", "dead"].map(|of| part[of].to_string()).join(" ")
+        });
+        (summary["rows"].as_u64().expect("a count"), fates.collect())
+    };
+    let messages = ["--messages", "5000", "--rate", "10", "--seed", "3"];
+    let produced = headway(
+        folder.path(),
+        &[&["produce", "turnstile", "--to", "m", "--envelope"], messages.as_slice()].concat(),
+    );
+    assert_eq!((produced.code, produced.out.as_str()), (Some(0), ""), "{produced:?}");
+    let generated = rows("generate:messages=5000,rate=10,seed=3", "a");
+    assert_eq!(rows("files:m", "b"), generated);
+
+    let lines =
+        headway(folder.path(), &[&["produce", "turnstile", "--to", "-"], messages.as_slice()].concat());
+    assert_eq!((lines.code, lines.out.lines().count()), (Some(0), 5000));
+    let endless = headway(folder.path(), &["produce", "turnstile", "--to", "x", "--messages", "none"]);
+    assert_eq!(endless.code, Some(2), "{endless:?}");
 }

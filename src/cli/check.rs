@@ -2,10 +2,10 @@
 
 use super::failure::Failure;
 use super::plan::{self, Plan, Source};
+use super::run::Found;
 use super::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
 use super::{Form, config, run};
-use crate::connect::PartitionInfo;
 use crate::engine::launch;
 use crate::engine::manifest::Manifest;
 use clap::Args;
@@ -40,31 +40,26 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write
 }
 
 /// Opens source and lake as `run` would. Folders that are made on the way are removed again.
-fn look(plan: &Plan) -> Result<Found, Failure> {
-    // The source first: its errors need no lake.
-    plan.connector()?.partitions()?;
+fn look(plan: &Plan) -> Result<Looked, Failure> {
+    let source = Found::of(&plan.connector()?.partitions()?);
     let new: Vec<&Path> =
         plan.lake.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     let inspected = run::open(plan).and_then(|store| Ok(launch::inspect(&run::prepare(plan, store)?)?));
     // Only empty folders can be removed like this.
     let _ = fs::remove_dir(plan.lake.join("_headway"));
     new.iter().for_each(|path| drop(fs::remove_dir(path)));
-    let (partitions, head) = inspected?;
-    let partitions: Vec<PartitionInfo> = partitions.into_iter().flatten().collect();
-    let messages = partitions.iter().map(|part| Some(part.end?.saturating_sub(part.first))).sum();
-    Ok(Found { partitions: partitions.len(), messages, head })
+    let (_, head) = inspected?;
+    Ok(Looked { source, head })
 }
 
 /// What source and lake hold.
-struct Found {
-    partitions: usize,
-    /// Offsets that can be read now; `None` where only reading will tell.
-    messages: Option<i64>,
+struct Looked {
+    source: Found,
     /// The manifest that the job would go on from.
     head: Option<Manifest>,
 }
 
-impl Found {
+impl Looked {
     fn start(&self) -> String {
         match &self.head {
             None => "new: the job starts from the beginning".to_string(),
@@ -73,12 +68,12 @@ impl Found {
     }
 
     fn words(&self) -> String {
-        let messages = self.messages.map(|count| format!(", {} messages", grouped(count)));
-        format!("{}{}", counted(self.partitions as u64, "partition"), messages.unwrap_or_default())
+        let messages = self.source.messages.map(|count| format!(", {} messages", grouped(count)));
+        format!("{}{}", counted(self.source.partitions as u64, "partition"), messages.unwrap_or_default())
     }
 }
 
-fn text(plan: &Plan, found: &Found, out: &mut dyn Write) -> std::io::Result<()> {
+fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()> {
     let settings = plan.pipeline.fingerprint();
     let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(out, "job       {} on {}", plan.job, counted(plan.workers as u64, "worker"))?;
@@ -92,7 +87,7 @@ fn text(plan: &Plan, found: &Found, out: &mut dyn Write) -> std::io::Result<()> 
     write!(out, "ok        nothing found that would stop it")
 }
 
-fn answer(plan: &Plan, found: &Found) -> serde_json::Value {
+fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
     json!({
         "schema_version": 1,
         "job": plan.job,
@@ -100,8 +95,8 @@ fn answer(plan: &Plan, found: &Found) -> serde_json::Value {
         "pipeline": plan.pipeline.name(),
         "settings": plan.pipeline.fingerprint(),
         "source": source(plan),
-        "partitions": found.partitions,
-        "messages": found.messages,
+        "partitions": found.source.partitions,
+        "messages": found.source.messages,
         "lake": plan.lake,
         "resumes_from_seq": found.head.as_ref().map(|head| head.seq),
         "epoch_ms": plan.epoch_ms,

@@ -14,6 +14,7 @@ mod failure;
 mod form;
 mod lake;
 mod plan;
+mod produce;
 mod progress;
 #[cfg(test)]
 mod reference;

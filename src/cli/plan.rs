@@ -200,6 +200,14 @@ fn find(
     })
 }
 
+/// The entry of the catalogue called `name`, as given on the command line.
+///
+/// # Errors
+/// Exit 2 if there is none.
+pub(crate) fn entry(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
+    find(Some(name), catalogue, &Origin { flags: &Settings::default(), file: None })
+}
+
 fn make(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Arc<dyn Pipeline>, Failure> {
     let settings = pipeline::Settings {
         window_ms: set.window.size.map(|size| size.0),

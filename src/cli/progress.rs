@@ -1,10 +1,8 @@
 //! How far a running job has got, drawn on a terminal; elsewhere a line in the log for each commit, at `debug`.
 
-use super::failure::Failure;
 use super::table::counted;
 use super::units::When;
 use crate::engine::checkpoint::Committed;
-use crate::engine::launch::Launch;
 use crate::engine::manifest::Manifest;
 use headway_operators::time::EventTime;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,32 +23,22 @@ pub(crate) enum Progress {
 pub(crate) struct Bar(Option<ProgressBar>);
 
 impl Progress {
-    /// A bar as long as the source, where its end is known.
-    ///
-    /// # Errors
-    /// If the source cannot be read.
-    pub(crate) fn begin(self, job: &Launch) -> Result<Bar, Failure> {
+    /// A bar of `length` messages; a spinner where their number is not known.
+    pub(crate) fn count(self, length: Option<u64>) -> Bar {
         if self == Progress::Logged {
-            return Ok(Bar(None));
-        }
-        let mut length = Some(0u64);
-        for source in &job.sources {
-            for part in source.connector.partitions()? {
-                let there = part.end.map(|end| end.saturating_sub(part.first).max(0).unsigned_abs());
-                length = length.zip(there).map(|(sum, there)| sum + there);
-            }
+            return Bar(None);
         }
         let (bar, form) = match length {
             Some(length) => {
                 (ProgressBar::new(length), "{elapsed:>4} {wide_bar} {human_pos} of {human_len}  {msg}")
             }
-            None => (ProgressBar::new_spinner(), "{elapsed:>4} {spinner} {human_pos} read  {msg}"),
+            None => (ProgressBar::new_spinner(), "{elapsed:>4} {spinner} {human_pos}  {msg}"),
         };
         if let Ok(style) = ProgressStyle::with_template(form) {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        Ok(Bar(Some(bar)))
+        Bar(Some(bar))
     }
 }
 
@@ -65,6 +53,13 @@ impl Bar {
         let watermark = manifest.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MIN);
         let time = if watermark == EventTime::MIN { String::new() } else { When(watermark.ms()).to_string() };
         bar.set_message(format!("{}  {time}", counted(seq, "commit")));
+    }
+
+    /// Shows how many messages were written.
+    pub(crate) fn produced(&self, messages: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(messages);
+        }
     }
 
     /// Takes the bar away.

@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::table::counted;
 use super::units::{Limit, Millis, When};
 use super::{Form, signals};
-use crate::connect::csv_gz;
+use crate::connect::{PartitionInfo, csv_gz};
 use crate::engine::Control;
 use crate::engine::checkpoint::Resume;
 use crate::engine::clock::{Clock, System};
@@ -91,14 +91,33 @@ pub(crate) fn run(
 /// # Errors
 /// What refused or stopped it, with the exit code.
 pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Result<Summary, Failure> {
+    // The source first: what is wrong with it counts as at start, and needs no lake.
+    let messages = Found::of(&plan.connector()?.partitions()?).messages;
     let mut job = prepare(plan, open(plan)?)?;
-    let bar = progress.begin(&job)?;
+    let bar = progress.count(messages);
     let told = bar.clone();
     job.on_start = Box::new(announce);
     job.on_commit = Box::new(move |committed, manifest| told.committed(committed, manifest));
     let summary = launch(job, control);
     bar.end();
     Ok(summary?)
+}
+
+/// What a source holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// How many partitions.
+    pub(crate) partitions: usize,
+    /// Offsets that can be read now; `None` where only reading will tell.
+    pub(crate) messages: Option<u64>,
+}
+
+impl Found {
+    /// What `partitions` hold together.
+    pub(crate) fn of(partitions: &[PartitionInfo]) -> Found {
+        let there = |part: &PartitionInfo| Some(part.end?.saturating_sub(part.first).max(0).unsigned_abs());
+        Found { partitions: partitions.len(), messages: partitions.iter().map(there).sum() }
+    }
 }
 
 /// Opens the lake for writing, and checks that it can be one.

@@ -1,7 +1,7 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
 use super::failure::Failure;
-use super::{check, checkpoint, completions, dead, demo, run, status, talk};
+use super::{check, checkpoint, completions, dead, demo, produce, run, status, talk};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;
@@ -39,6 +39,8 @@ enum Command {
     Run(Box<run::Flags>),
     /// Find what would stop a job before it starts, and say what would run
     Check(Box<check::Flags>),
+    /// Write generated messages to files or standard output
+    Produce(Box<produce::Flags>),
     /// Show where a job stands, from its lake alone
     Status(status::Flags),
     /// Look at the commits of a job
@@ -93,6 +95,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry], out: &mut dyn Write)
         Command::Demo(flags) => demo::run(&flags, catalogue, progress, out),
         Command::Run(flags) => run::run(*flags, catalogue, progress, out),
         Command::Check(flags) => check::run(*flags, catalogue, out),
+        Command::Produce(flags) => produce::run(&flags, catalogue, progress, out),
         Command::Status(flags) => status::run(&flags, out),
         Command::Checkpoint(flags) => checkpoint::run(&flags, out),
         Command::Dead(flags) => dead::run(&flags, out),

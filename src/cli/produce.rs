@@ -1,0 +1,95 @@
+//! `headway produce`: writes a pipeline's generated messages where a job, or another program, can read them.
+
+use super::config::Generate;
+use super::failure::{Exit, Failure};
+use super::plan::{entry, generate_options};
+use super::progress::Progress;
+use super::signals;
+use super::table::{counted, grouped};
+use crate::connect::error::Error;
+use crate::connect::produce::{Format, Pace, Produced, to_folder, to_writer};
+use crate::engine::Control;
+use clap::Args;
+use headway_operators::generate::Generate as Messages;
+use headway_operators::pipeline::{Entry, Settings};
+use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// What `produce` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// The pipeline whose messages are made
+    #[arg(help_heading = "Arguments")]
+    pipeline: String,
+    /// Where they go: a folder (a file a partition), or - for standard output
+    #[arg(long, value_name = "WHERE")]
+    to: String,
+    /// Write envelopes as `kcat -J` does, with partition, offset, timestamp and key, instead of bare lines
+    #[arg(long)]
+    envelope: bool,
+    /// Topic named in envelopes [default: the pipeline's]
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Messages per second of the wall clock [default: as fast as possible]
+    #[arg(long, value_name = "X")]
+    pace: Option<f64>,
+    #[command(flatten, next_help_heading = "Messages")]
+    generate: Generate,
+}
+
+/// Writes the messages, and says on standard error how many. Ends early, but whole, at the first signal.
+pub(crate) fn run(
+    flags: &Flags,
+    catalogue: &'static [Entry],
+    progress: Progress,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let entry = entry(&flags.pipeline, catalogue)?;
+    let options = generate_options(entry, &flags.generate)?;
+    let pipeline = (entry.make)(&Settings::default())
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint.clone()))?;
+    let topic = match (&flags.topic, pipeline.inputs().first()) {
+        (Some(topic), _) => topic.clone(),
+        (None, input) => input.map(|input| input.topic.to_string()).unwrap_or_default(),
+    };
+    if flags.pace.is_some_and(|pace| !(pace.is_finite() && pace > 0.0)) {
+        return Err(Failure::new(Exit::Usage, "--pace must be above 0").hint("Leave it out for no limit."));
+    }
+    if options.messages.is_none() && flags.to != "-" {
+        return Err(Failure::new(Exit::Usage, "messages without end do not fit into a folder")
+            .hint("Give --messages N, or write to standard output with --to -."));
+    }
+    let control = Control::new();
+    signals::drain_on_signal(control.clone())?;
+    let bar = progress.count(options.messages);
+    let mut tell = |so_far: &Produced| {
+        bar.produced(so_far.messages);
+        if control.is_draining() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let format = if flags.envelope { Format::Envelopes(topic) } else { Format::Lines };
+    let pace = Pace { per_second: flags.pace, tell: &mut tell };
+    let produced = write(pipeline.generator(&options).as_ref(), (&flags.to, out), &format, pace);
+    bar.end();
+    let produced = match produced {
+        // A reader who has seen enough (`| head`) is no failure.
+        Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => return Ok(()),
+        produced => produced?,
+    };
+    let messages = counted(produced.messages, "message");
+    tracing::info!(tombstones = produced.tombstones, bytes = grouped(produced.bytes), "wrote {messages}");
+    Ok(())
+}
+
+fn write(
+    messages: &dyn Messages,
+    (to, out): (&str, &mut dyn Write),
+    format: &Format,
+    pace: Pace<'_>,
+) -> Result<Produced, Error> {
+    match to {
+        "-" => to_writer(messages, (out, "standard output"), format, pace),
+        folder => to_folder(messages, Path::new(folder), format, pace),
+    }
+}
