@@ -170,12 +170,17 @@ impl From<store::Error> for Failure {
         use store::Error;
         let exit = match &error {
             Error::Failed { .. } | Error::Unknown { .. } => Exit::Unreachable,
+            Error::OtherFileSystem { .. } | Error::Symlink { .. } => Exit::Usage,
             Error::Sync { .. } | Error::TooLong { .. } => Exit::Corrupt,
         };
         let hint = match &error {
             Error::Failed { .. } => "Check the path of --lake, and that this user may read and write there.",
             Error::Unknown { .. } => "Run the same command again: it looks at what is there and goes on.",
             Error::Sync { .. } => "Do not trust this disk before it was checked: see the kernel's log.",
+            Error::OtherFileSystem { .. } => {
+                "A lake must be on one file system: mount its root there, not a folder inside it."
+            }
+            Error::Symlink { .. } => "Put a folder in its place, or give the folder behind it as --lake.",
             Error::TooLong { .. } => "No version of headway writes such a file: restore it from a copy.",
         };
         let failure = Failure::new(exit, error.to_string()).hint(hint);

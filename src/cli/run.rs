@@ -14,6 +14,7 @@ use crate::engine::clock::{Clock, System};
 use crate::engine::feed;
 use crate::engine::job;
 use crate::engine::launch::{self, Launch, Summary, launch};
+use crate::engine::names;
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
@@ -123,14 +124,14 @@ impl Found {
 /// Opens the lake for writing, and checks that it can be one.
 ///
 /// # Errors
-/// Exit 3 if it cannot be written, or its parts lie on several file systems.
+/// Exit 3 if it cannot be written, 2 if its parts lie on several file systems.
 pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
     let lake = Local::new(&plan.lake)?;
     let name = plan.pipeline.name();
     let sides = plan.pipeline.inputs().into_iter().flat_map(|input| side_outputs(name, &input));
-    let prefixes: Vec<String> =
-        plan.pipeline.outputs().into_iter().chain(sides).map(|output| output.prefix).collect();
-    lake.probe(&prefixes.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let outputs = plan.pipeline.outputs().into_iter().chain(sides).map(|output| output.prefix);
+    let folders: Vec<String> = outputs.chain([names::stage_folder(&plan.job)]).collect();
+    lake.probe(&folders.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(Arc::new(lake))
 }
 

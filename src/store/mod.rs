@@ -34,7 +34,8 @@ pub trait Store: Send + Sync {
     /// If the answer cannot be had.
     fn size(&self, name: Name<'_>) -> Result<Option<u64>, Error>;
 
-    /// Names directly in `folder` (not below), sorted; empty if there is no such folder. Folders end in `/`.
+    /// Names directly in `folder` (not below), sorted; empty if there is no such folder. Folders end in `/`, `folder`
+    /// too; the root is the empty name.
     ///
     /// # Errors
     /// If the folder is there but cannot be read.
@@ -47,7 +48,8 @@ pub trait Store: Send + Sync {
     fn stage(&self, name: Name<'_>) -> Result<Box<dyn Staged>, Error>;
 
     /// Gives the staged file `from` its final name `to`, only if nothing is there (link or RENAME_NOREPLACE).
-    /// Durable once [`Store::sync_folder`] of `to`'s folder returns. `from` may stay behind as litter.
+    /// Durable once [`Store::sync_folder`] of `to`'s folder returns. `from` may stay behind as litter, and must not be
+    /// taken away before that.
     ///
     /// # Errors
     /// [`Error::Unknown`] if it may or may not have happened.
@@ -128,6 +130,20 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A folder of the lake is on another file system than the lake, so that files cannot be linked into it.
+    #[error("\"{name}\" is on another file system than the lake \"{root}\"")]
+    OtherFileSystem {
+        /// The folder, or the file that was to get a name in it.
+        name: String,
+        /// The lake.
+        root: String,
+    },
+    /// A symbolic link where a lake has none: what is behind it may be anywhere.
+    #[error("\"{name}\" is a symbolic link, which a lake must not have")]
+    Symlink {
+        /// The path.
+        name: String,
+    },
     /// A file is longer than it can be.
     #[error("\"{name}\" has {bytes} bytes, more than the {bytes_max} it may have")]
     TooLong {
@@ -141,3 +157,7 @@ pub enum Error {
 }
 
 pub mod local;
+pub mod memory;
+
+#[cfg(test)]
+mod contract_tests;
