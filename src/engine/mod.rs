@@ -23,6 +23,8 @@ pub mod ports;
 pub mod publish;
 pub mod recover;
 pub mod segment;
+#[cfg(test)]
+mod simulation;
 pub mod sink;
 pub mod site;
 pub mod state;

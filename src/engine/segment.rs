@@ -99,28 +99,57 @@ pub async fn fold(
     (base, head): (Option<Base>, Seq),
     rule: Folding,
 ) -> Result<Option<Base>, CheckpointError> {
-    let Some((first, last)) = decide::fold(base, head, rule) else { return Ok(base) };
-    // 1. Collect the lines, and see that they make a chain.
-    let (mut lines, mut end) = (Vec::new(), base);
-    for seq in first..=last {
-        let Some((manifest, bytes)) = recover::manifest_with_bytes(site, job, seq).await? else {
-            let what = format!("manifest {seq} of job \"{job}\" is missing");
-            return Err(CheckpointError::Inconsistent { what });
-        };
-        if manifest.parent != end.map(|end| end.nonce) {
-            let what = format!("manifest {seq} of job \"{job}\" does not follow the one before it");
-            return Err(CheckpointError::Inconsistent { what });
-        }
-        end = Some(Base { seq, nonce: manifest.nonce });
-        lines.extend_from_slice(&bytes);
-    }
-    // 2. Make the segment durable.
-    write(site, &names::segment(job, (first, last)), &lines).await?;
-    // 3. Only then take the loose ones away.
-    for seq in first..=last {
+    let Some(range) = decide::fold(base, head, rule) else { return Ok(base) };
+    // 1. Make the segment durable, unless a run before this one has: it may have folded until it was fenced.
+    let end = match folded(site, job, range).await? {
+        Some(end) => end,
+        None => match lines(site, job, (base, range)).await? {
+            Ok((lines, end)) => {
+                write(site, &names::segment(job, range), &lines).await?;
+                end
+            }
+            Err(what) => match folded(site, job, range).await? {
+                Some(end) => end,
+                None => return Err(CheckpointError::Inconsistent { what }),
+            },
+        },
+    };
+    // 2. Only then take the loose ones away.
+    for seq in range.0..=range.1 {
         site.delete(&names::manifest(job, seq)).await?;
     }
-    Ok(end)
+    Ok(Some(end))
+}
+
+/// The end of the segment of `range`, made durable, if it is there.
+async fn folded(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Option<Base>, CheckpointError> {
+    if !ranges(site, job).await?.contains(&range) {
+        return Ok(None);
+    }
+    let manifests = read(site, job, range).await?;
+    site.sync_folder(&names::segment_folder(job)).await?;
+    Ok(manifests.last().map(|last| Base { seq: last.seq, nonce: last.nonce }))
+}
+
+/// The lines of the loose manifests of `range` and the base they make; or what is wrong with them.
+async fn lines(
+    site: &Site,
+    job: &str,
+    (base, (first, last)): (Option<Base>, (Seq, Seq)),
+) -> Result<Result<(Vec<u8>, Base), String>, CheckpointError> {
+    let (mut lines, mut parent) = (Vec::new(), base.map(|base| base.nonce));
+    for seq in first..=last {
+        let Some((manifest, bytes)) = recover::manifest_with_bytes(site, job, seq).await? else {
+            return Ok(Err(format!("manifest {seq} of job \"{job}\" is missing")));
+        };
+        if manifest.parent != parent {
+            return Ok(Err(format!("manifest {seq} of job \"{job}\" does not follow the one before it")));
+        }
+        parent = Some(manifest.nonce);
+        lines.extend_from_slice(&bytes);
+    }
+    let nonce = parent.expect("a segment has manifests");
+    Ok(Ok((lines, Base { seq: last, nonce })))
 }
 
 async fn write(site: &Site, name: &str, lines: &[u8]) -> Result<(), CheckpointError> {

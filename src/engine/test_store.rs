@@ -1,5 +1,7 @@
 //! A store in memory for tests of the commit protocol: shared by simulated runs, with faults of all four outcomes.
 
+use crate::engine::manifest::Manifest;
+use crate::engine::names;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Clone, Default)]
 pub(crate) struct TestStore {
     files: Arc<Mutex<BTreeMap<String, Arc<[u8]>>>>,
+    /// Creates that were not told of, and arrive later.
+    late: Arc<Mutex<Vec<(String, Arc<[u8]>)>>>,
     faults: Arc<Mutex<Faults>>,
+    watched: bool,
 }
 
 #[derive(Default)]
@@ -47,14 +52,75 @@ impl Dice {
 enum Outcome {
     Works,
     Fails,
-    Unknown { applied: bool },
+    Unknown {
+        applied: bool,
+    },
+    /// Not applied yet.
+    Late,
 }
 
 impl TestStore {
     /// The same files, with faults in `per_mille` of all calls, drawn from `seed`.
     pub(crate) fn faulty(&self, per_mille: u64, seed: u64) -> TestStore {
         let faults = Faults { per_mille, dice: Dice::new(seed) };
-        TestStore { files: Arc::clone(&self.files), faults: Arc::new(Mutex::new(faults)) }
+        let (files, late) = (Arc::clone(&self.files), Arc::clone(&self.late));
+        TestStore { files, late, faults: Arc::new(Mutex::new(faults)), watched: self.watched }
+    }
+
+    /// A store that panics at once where a publish or delete breaks the protocol's promise.
+    pub(crate) fn watched() -> TestStore {
+        TestStore { watched: true, ..TestStore::default() }
+    }
+
+    /// Lets a create that was not told of arrive, now and then.
+    pub(crate) fn deliver_late(&self, dice: &mut Dice) {
+        let mut late = self.late.lock().unwrap();
+        if !late.is_empty() && dice.below(20) == 0 {
+            let at = dice.below(late.len() as u64) as usize;
+            let (name, bytes) = late.swap_remove(at);
+            self.files().entry(name).or_insert(bytes);
+        }
+    }
+
+    /// The loose manifests as text, lowest first, without the litter of runs that slept while they were folded.
+    fn manifests(&self) -> Vec<String> {
+        let files = self.files();
+        let number = |name: &str| names::manifest_seq(name.rsplit('/').next()?);
+        let folded = files.keys().filter_map(|name| names::segment_range(name.rsplit('/').next()?));
+        let first = folded.map(|(_, last)| last + 1).max().unwrap_or(0);
+        let loose =
+            files.iter().filter(|(name, _)| name.contains("/manifest/") && number(name) >= Some(first));
+        loose.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
+    }
+
+    fn watch_publish(&self, to: &str) {
+        if self.watched {
+            let named = format!("\"path\":\"{to}\"");
+            assert!(self.manifests().iter().any(|text| text.contains(&named)), "{to} is in no manifest");
+        }
+    }
+
+    fn watch_delete(&self, name: &str) {
+        if !self.watched || !self.files().contains_key(name) {
+            return;
+        }
+        let manifests = self.manifests();
+        if name.contains("/state/") {
+            let named = format!("\"path\":\"{name}\"");
+            let head = manifests.last().expect("there is a head");
+            assert!(!head.contains(&named), "the head needs {name}");
+        }
+        if name.contains("/stage/") {
+            let named = format!("\"staged\":\"{name}\"");
+            for text in manifests.iter().filter(|text| text.contains(&named)) {
+                let manifest = Manifest::decode(text.as_bytes()).expect("whole");
+                let file = manifest.lake.iter().find(|file| file.staged == name).expect("it is named");
+                assert!(self.files().contains_key(&file.path), "{name} is not published yet");
+            }
+        }
+        if name.contains("/manifest/") {
+            assert!(self.manifests().len() >= 2, "the head goes away");
+        }
     }
 
     pub(crate) fn files(&self) -> MutexGuard<'_, BTreeMap<String, Arc<[u8]>>> {
@@ -71,19 +137,30 @@ impl TestStore {
         if faults.per_mille == 0 || faults.dice.below(1_000) >= faults.per_mille {
             return Outcome::Works;
         }
-        match faults.dice.below(3) {
+        match faults.dice.below(4) {
             0 => Outcome::Fails,
-            applied => Outcome::Unknown { applied: applied == 1 },
+            1 => Outcome::Late,
+            applied => Outcome::Unknown { applied: applied == 2 },
         }
     }
 
-    fn write<T>(&self, verb: &'static str, name: &str, apply: impl FnOnce() -> T) -> Result<T, Error> {
+    fn write<T>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        late: &[u8],
+        apply: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
         let source = || io::Error::other("a fault of the test");
         let unknown = || Error::Unknown { name: name.to_string(), source: source() };
         match self.outcome() {
             Outcome::Works => Ok(apply()),
             Outcome::Fails => Err(Error::Failed { verb, name: name.to_string(), source: source() }),
-            Outcome::Unknown { applied: false } => Err(unknown()),
+            Outcome::Late if !late.is_empty() => {
+                self.late.lock().unwrap().push((name.to_string(), late.into()));
+                Err(unknown())
+            }
+            Outcome::Late | Outcome::Unknown { applied: false } => Err(unknown()),
             Outcome::Unknown { applied: true } => {
                 apply();
                 Err(unknown())
@@ -104,7 +181,7 @@ impl TestStore {
 
 impl Store for TestStore {
     fn create(&self, name: Name<'_>, bytes: &[u8]) -> Result<Created, Error> {
-        self.write("create", name, || {
+        self.write("create", name, bytes, || {
             let mut files = self.files();
             if files.contains_key(name) {
                 return Created::Exists;
@@ -153,13 +230,15 @@ impl Store for TestStore {
     }
 
     fn publish(&self, from: Name<'_>, to: Name<'_>) -> Result<Published, Error> {
-        self.write("publish", to, || {
-            let mut files = self.files();
-            match (files.get(from).cloned(), files.contains_key(to)) {
+        self.write("publish", to, &[], || {
+            let staged = self.files().get(from).cloned();
+            let taken = self.files().contains_key(to);
+            match (staged, taken) {
                 (None, _) => Published::Missing,
                 (Some(_), true) => Published::Exists,
                 (Some(bytes), false) => {
-                    files.insert(to.to_string(), bytes);
+                    self.watch_publish(to);
+                    self.files().insert(to.to_string(), bytes);
                     Published::Yes
                 }
             }
@@ -171,7 +250,10 @@ impl Store for TestStore {
     }
 
     fn delete(&self, name: Name<'_>) -> Result<(), Error> {
-        self.write("delete", name, || drop(self.files().remove(name)))
+        self.write("delete", name, &[], || {
+            self.watch_delete(name);
+            drop(self.files().remove(name));
+        })
     }
 
     fn describe(&self, name: Name<'_>) -> String {
