@@ -2,7 +2,7 @@
 //!
 //! 1. Ask every connector for its partitions.
 //! 2. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
-//! 3. Read the saved state back.
+//! 3. Read the saved state back, and take away what earlier runs left.
 //! 4. Run the workers, committing through the [`checkpoint::Committer`].
 
 use crate::connect::{Connector, PartitionInfo, csv_gz};
@@ -114,6 +114,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     (launch.on_start)(&resume);
     // 3. Read the state back.
     let saved = read_state(launch.store.as_ref(), &resume)?;
+    committer.sweep()?;
     // 4. Run.
     let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// A create on its way: name and bytes.
+type Late = (String, Arc<[u8]>);
+
 /// Files by name. Clones share them; each clone has its own faults.
 #[derive(Clone, Default)]
 pub(crate) struct TestStore {
     files: Arc<Mutex<BTreeMap<String, Arc<[u8]>>>>,
     /// Creates that were not told of, and arrive later.
-    late: Arc<Mutex<Vec<(String, Arc<[u8]>)>>>,
+    late: Arc<Mutex<Vec<Late>>>,
     faults: Arc<Mutex<Faults>>,
     watched: bool,
 }
