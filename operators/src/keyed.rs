@@ -25,7 +25,6 @@ use crate::record::Partition;
 use crate::state::{Saved, Shard, StateChange};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
-use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
@@ -88,13 +87,23 @@ pub trait Keyed: 'static {
 /// What became of the records of each partition, counted by a keyed operator.
 #[derive(Debug, Default)]
 pub struct Fates {
-    counts: FxHashMap<Partition, [u64; 3]>,
+    /// Partition, and how many of its records were accepted, duplicate, filtered.
+    counts: Vec<(Partition, [u64; 3])>,
+    /// Where the last partition is: records of one come together.
+    last: usize,
 }
 
 impl Fates {
     /// Counts records of one partition.
     pub fn add(&mut self, partition: Partition, accepted: u64, duplicate: u64, filtered: u64) {
-        let counts = self.counts.entry(partition).or_default();
+        if self.counts.get(self.last).is_none_or(|(known, _)| *known != partition) {
+            let found = self.counts.iter().position(|(known, _)| *known == partition);
+            self.last = found.unwrap_or_else(|| {
+                self.counts.push((partition, [0; 3]));
+                self.counts.len() - 1
+            });
+        }
+        let counts = &mut self.counts[self.last].1;
         *counts = [counts[0] + accepted, counts[1] + duplicate, counts[2] + filtered];
     }
 }
@@ -213,18 +222,17 @@ fn report<K: Keyed>(
     fates: Fates,
 ) -> impl Iterator<Item = Ack> + use<K> {
     let held = Ack::Held { operator: operator.name().to_string(), worker, entries: operator.held() };
-    let fates = input.into_iter().flat_map(move |input| {
-        let mut counts: Vec<_> =
-            fates.counts.iter().map(|(partition, counts)| (*partition, *counts)).collect();
-        counts.sort_unstable();
-        counts.into_iter().map(move |(partition, [accepted, duplicate, filtered])| Ack::Fates {
+    let mut counts = if input.is_some() { fates.counts } else { Vec::new() };
+    counts.sort_unstable();
+    let fates = counts.into_iter().zip(input.into_iter().cycle()).map(
+        |((partition, [accepted, duplicate, filtered]), input)| Ack::Fates {
             input,
             partition,
             accepted,
             duplicate,
             filtered,
-        })
-    });
+        },
+    );
     fates.chain(std::iter::once(held))
 }
 

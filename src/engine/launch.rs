@@ -1,6 +1,6 @@
 //! Starts or resumes a job on a lake: from what a person asked for to running workers.
 //!
-//! 1. Ask every connector for its partitions.
+//! 1. Tell every connector what an earlier run called its partitions, and ask for those there are now.
 //! 2. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
 //! 3. Read the saved state back, and take away what earlier runs left.
 //! 4. Run the workers, committing through the [`checkpoint::Committer`].
@@ -104,7 +104,12 @@ pub struct Summary {
 /// What refused or stopped it. Nothing after the last commit became visible.
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let specs = launch.pipeline.inputs();
-    // 1. What is there to read?
+    // 1. What is there to read, by the numbers that an earlier run gave it?
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
+        let known: Vec<_> = input.partitions.iter().map(|p| (p.partition, p.identity.clone())).collect();
+        source.connector.remember(&known);
+    }
     let partitions = launch.sources.iter().map(|source| source.connector.partitions());
     let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
     // 2. Take the job over.

@@ -58,23 +58,19 @@ pub struct Dedup {
     panes: BTreeMap<EventTime, Pane>,
     /// Changed since the last [`Dedup::take_changes`].
     changes: Vec<Seen>,
-    /// Emptied panes, kept for their memory.
-    spare: Vec<Pane>,
     held: u64,
 }
 
 impl Dedup {
     /// No identities, for windows of `grid`.
     pub fn new(grid: Grid) -> Dedup {
-        Dedup { grid, panes: BTreeMap::new(), changes: Vec::new(), spare: Vec::new(), held: 0 }
+        Dedup { grid, panes: BTreeMap::new(), changes: Vec::new(), held: 0 }
     }
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
     pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
         let pane = self.grid.pane(time);
-        let spare = &mut self.spare;
-        let seen = self.panes.entry(pane).or_insert_with(|| spare.pop().unwrap_or_default());
-        let admitted = match seen.entry(identity) {
+        let admitted = match self.panes.entry(pane).or_default().entry(identity) {
             Entry::Vacant(entry) => {
                 entry.insert(first_open);
                 self.held += 1;
@@ -93,12 +89,7 @@ impl Dedup {
             if entry.key().plus_ms(self.grid.size_ms()) > watermark {
                 break;
             }
-            let mut pane = entry.remove();
-            self.held -= pane.len() as u64;
-            if self.spare.len() < 2 {
-                pane.clear();
-                self.spare.push(pane);
-            }
+            self.held -= entry.remove().len() as u64;
         }
     }
 
