@@ -2,6 +2,7 @@
 //!
 //! `REWRITE=1 cargo test` rewrites the snapshots of `--help`; a person reads the difference.
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -251,4 +252,41 @@ fn what_produce_writes_is_what_generate_reads() {
     assert_eq!((lines.code, lines.out.lines().count()), (Some(0), 5000));
     let endless = headway(folder.path(), &["produce", "turnstile", "--to", "x", "--messages", "none"]);
     assert_eq!(endless.code, Some(2), "{endless:?}");
+}
+
+#[test]
+fn first_signal_drains_the_job() {
+    let folder = folder();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
+        .args([
+            "run",
+            "turnstile",
+            "--source",
+            "generate:messages=none",
+            "--lake",
+            "lake",
+            "-v",
+            "-o",
+            "json",
+        ])
+        .args(["--epoch", "50ms", "--epoch-bytes", "64KiB"])
+        .current_dir(folder.path())
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let log = std::io::BufReader::new(child.stderr.take().expect("standard error is piped"));
+    let mut lines = log.lines().map(|line| line.expect("the log is UTF-8"));
+    assert!(lines.any(|line| line.contains("committed")), "it ended before its first commit");
+    let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(signal.expect("kill is there").success());
+    assert!(lines.any(|line| line.contains("draining")), "it does not say that it drains");
+    lines.for_each(drop);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the summary is JSON");
+    assert_eq!(summary["drained"], true, "{summary}");
+    assert!(summary["commits"].as_u64() >= Some(1), "{summary}");
 }

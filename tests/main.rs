@@ -3,4 +3,5 @@
 mod architecture;
 mod cli;
 mod durability;
+mod readme;
 mod rust_text;

@@ -196,12 +196,14 @@ fn tell(
 }
 
 fn try_next(folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
+    // As it was called: after `cargo run` it is not on the path.
+    let program = std::env::args().next().unwrap_or_else(|| "headway".to_string());
     let (lake, messages) = (lake.display(), folder.join("messages"));
     writeln!(out, "try next")?;
-    writeln!(out, "  headway status --lake {lake}")?;
+    writeln!(out, "  {program} status --lake {lake}")?;
     writeln!(out, "  zcat {lake}/{PIPELINE}/*.csv.gz | head")?;
-    writeln!(out, "  headway produce {PIPELINE} --to {}", messages.display())?;
-    writeln!(out, "  headway run {PIPELINE} --source files:{} --lake my-lake", messages.display())
+    writeln!(out, "  {program} produce {PIPELINE} --to {}", messages.display())?;
+    writeln!(out, "  {program} run {PIPELINE} --source files:{} --lake my-lake", messages.display())
 }
 
 #[cfg(test)]
