@@ -5,7 +5,7 @@
 //! # Output
 //! A [`Total`] for each key of a window that closes, ordered by window and key.
 //! # State
-//! Per open window and key the sums; per open pane the identities ([`crate::stream::dedup`]); the keys of open windows
+//! Per open window and key the sums; per open slice of event time the identities ([`crate::stream::dedup`]); the keys of open windows
 //! by value. All of a key is in one shard; it goes when its last window closes.
 //! # Progress
 //! As the keyed driver: a window with end <= wm(e) leaves at epoch e.
@@ -21,7 +21,7 @@ use crate::error::StateError;
 use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
 use crate::record::Stamped;
-use crate::state::{KeyHash, Saved, Shard};
+use crate::state::{KeyHash, SHARDS, Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::stream::dedup::{Admitted, Dedup, Seen};
 use crate::stream::window::Grid;
@@ -29,6 +29,7 @@ use crate::time::{Epoch, EventTime, Span, Watermark};
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::ExchangeData;
@@ -100,7 +101,33 @@ struct Known<K> {
 struct Section<K> {
     keys: Vec<(KeyHash, K)>,
     sums: Vec<SavedSum>,
-    seen: Vec<Seen>,
+    /// Identities by slice; see [`encode_seen`].
+    seen: Vec<(EventTime, ByteBuf)>,
+}
+
+/// Bytes of one identity in a section.
+const SEEN_BYTES: usize = 24;
+
+/// An identity as it is saved: its hash and the earliest window end, 24 bytes, little-endian.
+///
+/// Fixed width, not the format of everything else: most of a snapshot is hashes, which no encoding makes shorter.
+fn encode_seen(seen: &Seen, bytes: &mut Vec<u8>) {
+    let KeyHash([high, low]) = seen.identity;
+    bytes.extend_from_slice(&high.to_le_bytes());
+    bytes.extend_from_slice(&low.to_le_bytes());
+    bytes.extend_from_slice(&seen.earliest.0.to_le_bytes());
+}
+
+/// The identities that [`encode_seen`] wrote; `None` if the length is none of its lengths.
+fn decode_seen(slice: EventTime, bytes: &[u8]) -> Option<impl Iterator<Item = Seen> + '_> {
+    if !bytes.len().is_multiple_of(SEEN_BYTES) {
+        return None;
+    }
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes were cut off"));
+    Some(bytes.chunks_exact(SEEN_BYTES).map(move |entry| {
+        let identity = KeyHash([number(&entry[..8]), number(&entry[8..16])]);
+        Seen { identity, slice, earliest: EventTime(number(&entry[16..]).cast_signed()) }
+    }))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,6 +187,12 @@ impl<K> Known<K> {
     fn unknown() -> Self {
         Known { key: None, windows: 0, saved: false }
     }
+}
+
+/// The section of the shard that `key` belongs to.
+fn section_of<K>(shards: &mut [Option<Section<K>>], key: KeyHash) -> &mut Section<K> {
+    let empty = || Section { keys: Vec::new(), sums: Vec::new(), seen: Vec::new() };
+    shards[usize::from(key.shard().0)].get_or_insert_with(empty)
 }
 
 impl<S, K, const N: usize> Keyed for Aggregate<S, K, N>
@@ -244,12 +277,7 @@ where
 
     fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
         // 1. Sort what is to be saved into its shards.
-        let mut shards: BTreeMap<Shard, Section<K>> = BTreeMap::new();
-        let section =
-            |shards: &mut BTreeMap<Shard, Section<K>>, key: KeyHash, add: &mut dyn FnMut(&mut Section<K>)| {
-                let empty = || Section { keys: Vec::new(), sums: Vec::new(), seen: Vec::new() };
-                add(shards.entry(key.shard()).or_insert_with(empty));
-            };
+        let mut shards: Vec<Option<Section<K>>> = (0..SHARDS).map(|_| None).collect();
         let mut changed = std::mem::take(&mut self.changed);
         if base {
             let all =
@@ -263,25 +291,26 @@ where
             let Some(sum) = window.sums.get_mut(&key) else { continue };
             sum.changed = false;
             let known = self.keys.get_mut(&key).expect("a key with a sum is known");
-            let new =
-                (!known.saved).then(|| known.key.as_deref().cloned().expect("defined before the close"));
-            known.saved = true;
+            let section = section_of(&mut shards, key);
+            if !std::mem::replace(&mut known.saved, true) {
+                let value = known.key.as_deref().expect("a key is defined before its epoch closes");
+                section.keys.push((key, value.clone()));
+            }
             let (since, amounts) = (window.since, sum.amounts.to_vec());
-            section(&mut shards, key, &mut |section| {
-                section.keys.extend(new.clone().map(|value| (key, value)));
-                section.sums.push(SavedSum { end, since, key, amounts: amounts.clone() });
-            });
+            section.sums.push(SavedSum { end, since, key, amounts });
         }
-        let mut save = |seen: Seen| section(&mut shards, seen.identity, &mut |s| s.seen.push(seen));
-        if base {
-            self.dedup.all().for_each(&mut save);
-            drop(self.dedup.take_changes());
-        } else {
-            self.dedup.take_changes().for_each(&mut save);
-        }
+        self.dedup.snapshot(base, |seen| {
+            let section = section_of(&mut shards, seen.identity);
+            if section.seen.last().is_none_or(|(slice, _)| *slice != seen.slice) {
+                section.seen.push((seen.slice, ByteBuf::new()));
+            }
+            let (_, bytes) = section.seen.last_mut().expect("one was just pushed");
+            encode_seen(&seen, bytes);
+        });
         // 2. Encode.
-        for (shard, section) in shards {
-            put(shard, postcard::to_stdvec(&section).expect("a section of plain values encodes"));
+        for (shard, section) in (0..).zip(shards) {
+            let Some(section) = section else { continue };
+            put(Shard(shard), postcard::to_stdvec(&section).expect("a section of plain values encodes"));
         }
     }
 
@@ -310,7 +339,10 @@ where
                 known.windows += 1;
             }
         }
-        section.seen.into_iter().for_each(|seen| self.dedup.restore(seen));
+        for (slice, bytes) in section.seen {
+            let seen = decode_seen(slice, &bytes).ok_or_else(|| malformed("whole identities"))?;
+            seen.for_each(|seen| self.dedup.restore(seen));
+        }
         Ok(())
     }
 

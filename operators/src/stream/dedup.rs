@@ -5,10 +5,10 @@
 //! # Output
 //! Which of those windows have not counted the record yet.
 //! # State
-//! For each pane (all times with the same last window), each identity with the end of the earliest window that has
-//! counted it. Two copies of a record may find different windows open, since each is judged by its own partition's
-//! watermark; the open windows are always the last ones, so the earliest end tells all. A pane goes whole when its
-//! last window closes.
+//! For each slice of event time (at most a slide, at most a minute), each identity with the end of the earliest window
+//! that has counted it. Two copies of a record may find different windows open, since each is judged by its own
+//! partition's watermark; the open windows are always the last ones, so the earliest end tells all. A slice goes whole
+//! when its last window closes.
 //! # Progress
 //! Not an operator of its own: it lives beside the sums it protects, in the same shard ([`crate::stream::aggregate`]).
 //! # Late and bad data
@@ -24,7 +24,6 @@ use crate::time::{EventTime, Watermark};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use rustc_hash::FxBuildHasher;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Which of its open windows a record still counts in.
@@ -39,38 +38,47 @@ pub enum Admitted {
 }
 
 /// One identity, as state keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The identity; its shard is the key's.
     pub identity: KeyHash,
-    /// The pane it belongs to.
-    pub pane: EventTime,
+    /// The slice it belongs to.
+    pub slice: EventTime,
     /// The earliest window end that has counted it.
     pub earliest: EventTime,
 }
 
-type Pane = HashMap<KeyHash, EventTime, FxBuildHasher>;
+/// The longest slice in milliseconds: what one table holds stays small enough for a core's cache.
+const SLICE_MS: i64 = 60_000;
 
-/// The identities of all open panes.
+/// The identities of one slice of event time.
+#[derive(Debug, Default)]
+struct Slice {
+    earliest: HashMap<KeyHash, EventTime, FxBuildHasher>,
+    /// Changed since the last snapshot.
+    changes: Vec<(KeyHash, EventTime)>,
+}
+
+/// The identities of all open slices.
 #[derive(Debug)]
 pub struct Dedup {
     grid: Grid,
-    panes: BTreeMap<EventTime, Pane>,
-    /// Changed since the last [`Dedup::take_changes`].
-    changes: Vec<Seen>,
+    width_ms: i64,
+    slices: BTreeMap<EventTime, Slice>,
     held: u64,
 }
 
 impl Dedup {
     /// No identities, for windows of `grid`.
     pub fn new(grid: Grid) -> Dedup {
-        Dedup { grid, panes: BTreeMap::new(), changes: Vec::new(), held: 0 }
+        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices: BTreeMap::new(), held: 0 }
     }
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
     pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
-        let pane = self.grid.pane(time);
-        let admitted = match self.panes.entry(pane).or_default().entry(identity) {
+        let start = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
+        let slice = self.slices.entry(start).or_default();
+        let admitted = match slice.earliest.entry(identity) {
             Entry::Vacant(entry) => {
                 entry.insert(first_open);
                 self.held += 1;
@@ -79,40 +87,37 @@ impl Dedup {
             Entry::Occupied(entry) if *entry.get() <= first_open => return Admitted::None,
             Entry::Occupied(mut entry) => Admitted::Before(entry.insert(first_open)),
         };
-        self.changes.push(Seen { identity, pane, earliest: first_open });
+        slice.changes.push((identity, first_open));
         admitted
     }
 
-    /// Lets go of every pane whose last window has closed.
+    /// Lets go of every slice whose last window has closed.
     pub fn close(&mut self, watermark: Watermark) {
-        while let Some(entry) = self.panes.first_entry() {
-            if entry.key().plus_ms(self.grid.size_ms()) > watermark {
+        while let Some(entry) = self.slices.first_entry() {
+            let newest = entry.key().plus_ms(self.width_ms - 1);
+            if self.grid.last_end(newest) > watermark {
                 break;
             }
-            self.held -= entry.remove().len() as u64;
+            self.held -= entry.remove().earliest.len() as u64;
         }
     }
 
-    /// What changed since the last call and is still open.
-    pub fn take_changes(&mut self) -> impl Iterator<Item = Seen> + use<> {
-        let oldest = self.panes.keys().next().copied().unwrap_or(EventTime::MAX);
-        std::mem::take(&mut self.changes).into_iter().filter(move |seen| seen.pane >= oldest)
-    }
-
-    /// Everything that is open, in the order of panes.
-    pub fn all(&self) -> impl Iterator<Item = Seen> + '_ {
-        self.panes.iter().flat_map(|(pane, seen)| {
-            seen.iter().map(|(identity, earliest)| Seen {
-                identity: *identity,
-                pane: *pane,
-                earliest: *earliest,
-            })
-        })
+    /// Gives `put` what changed since the last call and is still open; or, with `all`, everything.
+    pub fn snapshot(&mut self, all: bool, mut put: impl FnMut(Seen)) {
+        for (slice, content) in &mut self.slices {
+            let changes = std::mem::take(&mut content.changes);
+            let mut save = |identity, earliest| put(Seen { identity, slice: *slice, earliest });
+            if all {
+                content.earliest.iter().for_each(|(identity, earliest)| save(*identity, *earliest));
+            } else {
+                changes.into_iter().for_each(|(identity, earliest)| save(identity, earliest));
+            }
+        }
     }
 
     /// Takes back one entry.
     pub fn restore(&mut self, seen: Seen) {
-        match self.panes.entry(seen.pane).or_default().entry(seen.identity) {
+        match self.slices.entry(seen.slice).or_default().earliest.entry(seen.identity) {
             Entry::Vacant(entry) => {
                 entry.insert(seen.earliest);
                 self.held += 1;
@@ -124,7 +129,7 @@ impl Dedup {
         }
     }
 
-    /// Identities in open panes.
+    /// Identities in open slices.
     pub fn held(&self) -> u64 {
         self.held
     }
@@ -167,7 +172,8 @@ mod tests {
             for (at, (id, stamp)) in copies.into_iter().enumerate() {
                 if at == cut {
                     // A restart: everything goes through a snapshot.
-                    let saved: Vec<_> = fast.all().collect();
+                    let mut saved = vec![];
+                    fast.snapshot(true, |seen| saved.push(seen));
                     fast = Dedup::new(grid);
                     saved.into_iter().for_each(|seen| fast.restore(seen));
                 }
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pane_goes_with_its_last_window_and_not_before() {
+    fn a_slice_goes_with_its_last_window_and_not_before() {
         let grid = Grid::sliding(60, 20);
         let mut dedup = Dedup::new(grid);
         dedup.admit(identity(1), EventTime(5), EventTime(20));
@@ -197,6 +203,6 @@ mod tests {
         assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(60)), Admitted::None);
         dedup.close(EventTime(60));
         assert_eq!(dedup.held(), 0);
-        assert_eq!(dedup.take_changes().count(), 0, "what is gone is not saved");
+        dedup.snapshot(false, |seen| panic!("{seen:?} is gone, and not saved"));
     }
 }
