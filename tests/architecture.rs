@@ -18,6 +18,9 @@ const CARD: [&str; 7] = ["Input", "Output", "State", "Progress", "Late and bad d
 const OUTSIDE: [&str; 8] =
     ["std::fs", "std::net", "std::env", "std::process", "std::thread", "tokio", "rdkafka", "async_std"];
 
+/// What stands between us and librdkafka.
+const UNSAFE: &str = "src/connect/kafka_native.rs";
+
 /// Folders that hold Rust sources.
 const FOLDERS: [&str; 6] = ["operators", "pipelines", "src", "tests", "benches", "examples"];
 
@@ -206,6 +209,19 @@ fn engine_knows_no_subject(tree: &[Source]) -> Vec<String> {
     complaints
 }
 
+/// The compiler denies `unsafe`; one file may allow it, and says why each use is sound.
+fn only_one_file_may_be_unsafe(tree: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for file in tree.iter().filter(|file| file.path != UNSAFE) {
+        for (n, line) in blank(&file.text, Keep::Code).lines().enumerate() {
+            if line.contains("unsafe_code)") && !line.contains("forbid(") {
+                complaints.push(format!("{}:{} says unsafe_code: only {UNSAFE} may", file.path, n + 1));
+            }
+        }
+    }
+    complaints
+}
+
 /// Cargo does not look for tests here (`autotests = false`): a file nobody names would be silently skipped.
 fn every_test_file_is_run(tree: &[Source]) -> Vec<String> {
     let main = tree.iter().find(|file| file.path == "tests/main.rs");
@@ -271,6 +287,15 @@ fn dataflow_opens_no_file_and_reads_no_clock() {
         "use std::time::Duration; // not Instant, not std::fs",
     );
     accepts(dataflow_does_no_io, "src/store/local.rs", "use std::fs;");
+}
+
+#[test]
+fn unsafe_code_stays_in_its_file() {
+    check(only_one_file_may_be_unsafe);
+    refuses(only_one_file_may_be_unsafe, "src/engine/feed.rs", "#![allow(unsafe_code)]", "unsafe_code");
+    refuses(only_one_file_may_be_unsafe, "operators/src/a.rs", "#[allow(unsafe_code)]", "unsafe_code");
+    accepts(only_one_file_may_be_unsafe, "operators/src/lib.rs", "#![forbid(unsafe_code)]");
+    accepts(only_one_file_may_be_unsafe, UNSAFE, "#![allow(unsafe_code)]");
 }
 
 #[test]

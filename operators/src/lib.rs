@@ -2,6 +2,7 @@
 //!
 //! This crate is pure dataflow. It opens no file and no socket, reads no clock and no environment, and knows
 //! nothing of the subject: what a turnstile or a song is lives in `headway-pipelines`.
+#![forbid(unsafe_code)]
 
 pub mod ack;
 pub mod build;

@@ -2,6 +2,7 @@
 //!
 //! No I/O: a pipeline takes messages and gives named outputs, and what stands at both ends is configuration.
 //! [`all`] is the catalogue; a new pipeline is a folder like [`turnstile`] and one line there.
+#![forbid(unsafe_code)]
 
 pub mod turnstile;
 pub mod zone;

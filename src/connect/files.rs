@@ -93,6 +93,8 @@ impl Connector for Files {
         let readers = known.readers(assigned)?;
         Ok(Box::new(FilesSource { known: Arc::clone(&self.known), readers, turn: 0 }))
     }
+
+    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {

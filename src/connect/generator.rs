@@ -41,6 +41,8 @@ impl Connector for Generator {
             message: Message::default(),
         }))
     }
+
+    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 struct Cursor {

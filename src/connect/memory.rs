@@ -52,6 +52,8 @@ impl Connector for Lists {
         let cursors = assigned.iter().map(|(partition, next)| Cursor::new(*partition, *next)).collect();
         Ok(Box::new(ListSource { lists: Arc::clone(&self.0), cursors, turn: 0 }))
     }
+
+    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 struct Cursor {

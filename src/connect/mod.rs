@@ -52,6 +52,10 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// If the system cannot be reached, or no longer holds the offsets asked for.
     fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error>;
+
+    /// Tells that everything before these offsets is committed, for systems that show it to others. Never waits; that
+    /// it failed is no more than a line in the log.
+    fn committed(&self, positions: &[(Partition, Offset)]);
 }
 
 /// One worker's reader of one input.
@@ -110,6 +114,19 @@ pub mod error;
 mod file_reader;
 pub mod files;
 pub mod generator;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(feature = "kafka")]
+pub mod kafka_config;
+#[cfg(feature = "kafka")]
+mod kafka_native;
+#[cfg(feature = "kafka")]
+pub mod kafka_produce;
+#[cfg(feature = "kafka")]
+mod kafka_reader;
+#[cfg(test)]
+#[cfg(feature = "kafka")]
+mod kafka_tests;
 mod lines;
 pub mod memory;
 pub mod ndjson_gz;

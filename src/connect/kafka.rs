@@ -1,0 +1,292 @@
+//! A Kafka topic as an input: a consumer a worker, assigned to the worker's partitions, never a member of a group.
+//!
+//! **Where to read** is what the manifest says; a first start is told the low watermark. There is no other fallback:
+//! an offset that is not there stops the job ([`error::Error::RecordsGone`]).
+//!
+//! **Which topic** it is, the topic's id says. A topic that was deleted and made again has the same name and valid
+//! offsets, and other records. Brokers that give no id (before 2.8) are asked for the cluster's id, which does not
+//! tell such topics apart.
+//!
+//! **The end.** The client says where reading ended. Where that is the high watermark the partition is caught up;
+//! below it an open transaction holds it, and it is stalled. As a transaction may open later, the watermark is looked
+//! at again while nothing comes.
+//!
+//! **Without brokers** a running job waits: the client connects again by itself. At start there is a limit.
+
+use crate::connect::kafka_config::Properties;
+use crate::connect::kafka_native::{Failed, Topic, describe};
+use crate::connect::kafka_reader::KafkaSource;
+use crate::connect::{Connector, PartitionInfo, Source, Wake, error};
+use headway_operators::record::{Offset, Partition};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset as At, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long a topic that was there may be unknown to the brokers: one that has just started does not know it yet.
+const MISSING_MAX: Duration = Duration::from_secs(60);
+
+/// How many events of the client are served at once.
+const EVENTS_MAX: u32 = 64;
+
+/// How often the same trouble is worth a line in the log.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The client's settings.
+    pub properties: Properties,
+    /// The topic.
+    pub topic: String,
+    /// The group to commit offsets for, for those who watch it. They are not read.
+    pub group: Option<String>,
+    /// How long to wait for brokers at start, and for an answer later.
+    pub patience: Duration,
+}
+
+/// A topic as an input.
+pub struct Kafka {
+    options: Options,
+    name: CString,
+    brokers: String,
+    control: BaseConsumer<Context>,
+    context: Context,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    identity: Option<String>,
+    partitions: BTreeMap<Partition, PartitionInfo>,
+    /// Since when the brokers do not know the topic.
+    missing_since: Option<Instant>,
+}
+
+impl Kafka {
+    /// The topic that `options` name. No broker is asked yet.
+    ///
+    /// # Errors
+    /// If the settings are not usable.
+    pub fn new(options: Options) -> Result<Kafka, error::Error> {
+        let properties = &options.properties;
+        let name =
+            CString::new(options.topic.as_str()).map_err(|_| unusable(&options.topic, "no such name"))?;
+        let context = Context::default();
+        let control = properties.reader(options.group.as_deref())?;
+        let control =
+            control.create_with_context(context.clone()).map_err(|error| properties.refused(error))?;
+        let brokers = format!("broker \"{}\"", properties.brokers()?);
+        Ok(Kafka { name, brokers, control, context, known: Mutex::default(), options })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Hears what the client has to say: one thing a poll. There are no messages.
+    fn listen(&self) {
+        for _ in 0..EVENTS_MAX {
+            drop(self.control.poll(Duration::ZERO));
+        }
+    }
+
+    fn unreachable(&self, reason: &str) -> error::Error {
+        self.listen();
+        let detail = self.context.newest().unwrap_or_else(|| reason.to_string());
+        error::Error::Unreachable { what: self.brokers.clone(), detail }
+    }
+
+    /// What to make of a failed description.
+    fn failed(&self, known: &mut Known, Failed { code, reason }: Failed) -> error::Error {
+        match code {
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                if known.identity.is_none() {
+                    return unusable(&self.options.topic, &format!("{} has no such topic", self.brokers));
+                }
+                let since = known.missing_since.get_or_insert_with(Instant::now).elapsed();
+                match since > MISSING_MAX {
+                    true => unusable(&self.options.topic, "the topic was deleted"),
+                    false => self.unreachable("the topic is unknown there at the moment"),
+                }
+            }
+            RDKafkaErrorCode::InvalidTopic => unusable(&self.options.topic, "no topic can have this name"),
+            RDKafkaErrorCode::TopicAuthorizationFailed => unusable(&self.options.topic, &reason),
+            _ => self.unreachable(&reason),
+        }
+    }
+
+    /// What the brokers say of the topic.
+    fn describe(&self, deadline: Instant) -> Result<Topic, Failed> {
+        let client = self.control.client();
+        let brokers =
+            client.fetch_metadata(Some(&self.options.topic), left(deadline)).map_err(|error| Failed {
+                code: error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail),
+                reason: error.to_string(),
+            })?;
+        let first = brokers.brokers().first().map_or(-1, |broker| broker.id());
+        let broker = Some(brokers.orig_broker_id()).filter(|id| *id >= 0).unwrap_or(first);
+        describe(client, broker, &self.name, left(deadline))
+    }
+
+    /// What the records of the topic are known by.
+    fn identity(&self, topic: &Topic, deadline: Instant) -> Result<String, error::Error> {
+        if let Some(id) = &topic.id {
+            return Ok(format!("kafka:{id}"));
+        }
+        let cluster = self.control.client().fetch_cluster_id(left(deadline));
+        let cluster = cluster.ok_or_else(|| self.unreachable("the cluster does not tell its id"))?;
+        Ok(format!("kafka:{cluster}/{}", self.options.topic))
+    }
+}
+
+impl Connector for Kafka {
+    fn kind(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn remember(&self, _known: &[(Partition, String)]) {}
+
+    fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
+        let deadline = Instant::now() + self.options.patience;
+        let mut known = self.known();
+        self.listen();
+        let topic = self.describe(deadline).map_err(|failed| self.failed(&mut known, failed))?;
+        let identity = self.identity(&topic, deadline)?;
+        if known.identity.as_ref() != Some(&identity) {
+            *known = Known { identity: Some(identity.clone()), ..Known::default() };
+        }
+        known.missing_since = None;
+        self.context.calm();
+        for number in topic.partitions {
+            let Ok(partition) = Partition::try_from(number) else { continue };
+            if known.partitions.contains_key(&partition) {
+                continue;
+            }
+            let watermarks = self.control.fetch_watermarks(&self.options.topic, number, left(deadline));
+            let (first, end) = watermarks.map_err(|error| self.unreachable(&error.to_string()))?;
+            let info = PartitionInfo { partition, identity: identity.clone(), first, end: Some(end) };
+            known.partitions.insert(partition, info);
+        }
+        Ok(known.partitions.values().cloned().collect())
+    }
+
+    fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error> {
+        let known = self.known();
+        for (partition, next) in assigned {
+            let first = known.partitions.get(partition).map_or(*next, |info| info.first);
+            if *next < first {
+                let (input, partition) = (self.options.topic.clone(), *partition);
+                return Err(error::Error::RecordsGone { input, partition, from: *next, to: first });
+            }
+        }
+        // A consumer without a group cannot be assigned. It does not join the group, and commits nothing for it.
+        let config = self.options.properties.reader(Some("headway"))?;
+        let mut consumer: BaseConsumer<Context> = config
+            .create_with_context(self.context.clone())
+            .map_err(|error| self.options.properties.refused(error))?;
+        consumer.set_nonempty_callback(wake);
+        let identity = known.identity.clone().unwrap_or_default();
+        drop(known);
+        let source = KafkaSource::new(consumer, (&self.options.topic, &identity), assigned)?;
+        Ok(Box::new(source))
+    }
+
+    fn committed(&self, positions: &[(Partition, Offset)]) {
+        if self.options.group.is_none() || positions.is_empty() {
+            return;
+        }
+        self.listen();
+        let list = list(&self.options.topic, positions);
+        if let Err(error) = list.and_then(|list| self.control.commit(&list, CommitMode::Async)) {
+            tracing::warn!(%error, "could not commit offsets for the group");
+        }
+    }
+}
+
+/// How long there is until `deadline`; not so little that no broker could answer.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100))
+}
+
+/// `positions` in the client's form.
+pub(super) fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for (partition, next) in positions {
+        list.add_partition_offset(topic, i32::try_from(*partition).unwrap_or(i32::MAX), At::Offset(*next))?;
+    }
+    Ok(list)
+}
+
+pub(super) fn unusable(topic: &str, why: &str) -> error::Error {
+    let hint = "Check --topic, and that this user may read and describe it.".to_string();
+    error::Error::Unusable { what: format!("topic {topic}"), why: why.to_string(), hint }
+}
+
+/// Hears what the clients of one topic have to say. Clones hear the same.
+#[derive(Clone, Default)]
+pub(super) struct Context(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    /// The newest trouble.
+    newest: Option<String>,
+    warned: Option<Instant>,
+}
+
+impl Context {
+    /// The newest trouble, in the client's words.
+    pub(super) fn newest(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).newest.clone()
+    }
+
+    /// Forgets trouble that is over.
+    fn calm(&self) {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).newest = None;
+    }
+
+    fn hear(&self, text: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A count says less than the reason before it.
+        if heard.newest.is_none() || !text.ends_with("brokers are down") {
+            heard.newest = Some(text.to_string());
+        }
+        if heard.warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
+            heard.warned = Some(Instant::now());
+            tracing::warn!(reason = text, "kafka client in trouble");
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // Begins with the name of a thread of the client's.
+        let text = text.split_once("]: ").map_or(text, |(_, text)| text);
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => self.hear(text),
+            _ => tracing::debug!(facility, "{text}"),
+        }
+    }
+
+    fn error(&self, _error: rdkafka::error::KafkaError, reason: &str) {
+        self.hear(reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "could not commit offsets for the group");
+        }
+    }
+}

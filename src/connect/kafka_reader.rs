@@ -1,0 +1,259 @@
+//! One worker's reader of a topic: see [`crate::connect::kafka`].
+
+use crate::connect::kafka::{Context, list, unusable};
+use crate::connect::kafka_native::{Fetched, Reader, high_watermark};
+use crate::connect::{Event, Polled, Source, error};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+/// How often the watermark of a partition that was read to its end is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long to wait for an answer about a partition whose offset was refused, and how long until the next try.
+const ASK: Duration = Duration::from_millis(500);
+
+/// How often an offset that is there may be refused, with nothing read in between.
+const REFUSALS_MAX: u32 = 20;
+
+/// A partition that is read.
+struct Part {
+    partition: Partition,
+    /// The next offset.
+    next: Offset,
+    /// Where its end was seen, since the last message.
+    end: Option<Offset>,
+    /// Its end was reported as held by a transaction.
+    stalled: bool,
+    /// When to ask why its offset was refused.
+    refused: Option<Instant>,
+    /// How often that was, since the last message.
+    refusals: u32,
+}
+
+/// Reads the partitions of one worker.
+pub(super) struct KafkaSource {
+    reader: Reader<Context>,
+    topic: String,
+    name: CString,
+    identity: String,
+    parts: Vec<Part>,
+    /// By partition: its place in `parts`.
+    places: Vec<Option<usize>>,
+    looked: Instant,
+    /// Some partition's offset was refused.
+    in_doubt: bool,
+}
+
+impl KafkaSource {
+    /// A reader of `assigned`, of the topic of this name and identity.
+    pub(super) fn new(
+        consumer: BaseConsumer<Context>,
+        (topic, identity): (&str, &str),
+        assigned: &[(Partition, Offset)],
+    ) -> Result<KafkaSource, error::Error> {
+        let name = CString::new(topic).map_err(|_| unusable(topic, "no such name"))?;
+        let reader = Reader::new(consumer).map_err(|failed| unusable(topic, &failed.reason))?;
+        let mut source = KafkaSource {
+            reader,
+            topic: topic.to_string(),
+            name,
+            identity: identity.to_string(),
+            parts: Vec::new(),
+            places: Vec::new(),
+            looked: Instant::now(),
+            in_doubt: false,
+        };
+        source.add(assigned)?;
+        Ok(source)
+    }
+
+    fn add(&mut self, assigned: &[(Partition, Offset)]) -> Result<(), error::Error> {
+        for (partition, next) in assigned.iter().copied() {
+            let place = partition as usize;
+            if self.places.len() <= place {
+                self.places.resize(place + 1, None);
+            }
+            self.places[place] = Some(self.parts.len());
+            let (end, stalled, refused, refusals) = (None, false, None, 0);
+            self.parts.push(Part { partition, next, end, stalled, refused, refusals });
+        }
+        if assigned.is_empty() {
+            return Ok(());
+        }
+        let list = list(&self.topic, assigned);
+        let assigned = list.and_then(|list| self.reader.consumer().incremental_assign(&list));
+        assigned.map_err(|error| unusable(&self.topic, &error.to_string()))
+    }
+
+    /// Takes what is not a message.
+    fn event(
+        &mut self,
+        code: Code,
+        (partition, offset): (i32, Offset),
+        reason: &str,
+        each: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), error::Error> {
+        let place = usize::try_from(partition).ok().and_then(|p| self.places.get(p).copied().flatten());
+        match (code, place) {
+            (Code::PartitionEOF, Some(place)) => {
+                let high = high_watermark(self.reader.consumer().client(), &self.name, partition);
+                let part = &mut self.parts[place];
+                (part.end, part.stalled) = (Some(offset), high.is_some_and(|high| high > offset));
+                part.next = part.next.max(offset);
+                each(match part.stalled {
+                    true => Event::Stalled(part.partition),
+                    false => Event::CaughtUp(part.partition, offset),
+                });
+                Ok(())
+            }
+            // The client has stopped reading the partition.
+            (Code::AutoOffsetReset, Some(place)) => {
+                self.parts[place].refused = Some(Instant::now());
+                self.in_doubt = true;
+                Ok(())
+            }
+            // The client would go on behind what it could not read.
+            (
+                Code::BadMessage
+                | Code::BadCompression
+                | Code::InvalidMessage
+                | Code::InvalidMessageSize
+                | Code::MessageSizeTooLarge
+                | Code::NotImplemented
+                | Code::UnsupportedFeature
+                | Code::Fatal
+                | Code::TopicAuthorizationFailed,
+                _,
+            ) => Err(error::Error::Unusable {
+                what: format!("topic {}, partition {partition}, offset {offset}", self.topic),
+                why: reason.to_string(),
+                hint: "Read it with another client: if that fails too, it is the broker's to repair.".into(),
+            }),
+            // All else passes: brokers that are not there, and a group that we are not in.
+            _ => {
+                tracing::debug!(?code, partition, reason, "kafka consumer event");
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds out why offsets were refused.
+    fn ask(&mut self) -> Result<(), error::Error> {
+        let now = Instant::now();
+        for place in 0..self.parts.len() {
+            if self.parts[place].refused.is_none_or(|when| when > now) {
+                continue;
+            }
+            let partition = self.parts[place].partition;
+            match self.reader.consumer().fetch_watermarks(&self.topic, partition as i32, ASK) {
+                Err(error) => {
+                    tracing::debug!(%error, partition, "could not ask where the partition begins");
+                    self.parts[place].refused = Some(Instant::now() + ASK);
+                }
+                Ok((low, high)) => self.judge(place, (low, high))?,
+            }
+        }
+        self.in_doubt = self.parts.iter().any(|part| part.refused.is_some());
+        Ok(())
+    }
+
+    /// What it means that the offset was refused, where the partition goes from `low` to `high`.
+    fn judge(&mut self, place: usize, (low, high): (Offset, Offset)) -> Result<(), error::Error> {
+        let part = &mut self.parts[place];
+        let (partition, next) = (part.partition, part.next);
+        if next < low {
+            let input = self.topic.clone();
+            return Err(error::Error::RecordsGone { input, partition, from: next, to: low });
+        }
+        if next > high {
+            let (input, expected) = (self.topic.clone(), format!("{} up to offset {next}", self.identity));
+            let found = format!("{}, which ends at offset {high}", self.identity);
+            return Err(error::Error::OtherIdentity { input, partition, expected, found });
+        }
+        // It is there now: a broker that had just become the leader did not know so yet.
+        part.refused = None;
+        part.refusals += 1;
+        if part.refusals > REFUSALS_MAX {
+            let why = format!("offset {next} of partition {partition} is refused, and lies in {low}..{high}");
+            return Err(unusable(&self.topic, &why));
+        }
+        let again = || -> KafkaResult<()> {
+            let list = list(&self.topic, &[(partition, next)])?;
+            self.reader.consumer().incremental_unassign(&list)?;
+            self.reader.consumer().incremental_assign(&list)
+        };
+        again().map_err(|error| unusable(&self.topic, &error.to_string()))
+    }
+
+    /// Reports partitions whose end a transaction holds that has opened since.
+    fn look_at_ends(&mut self, each: &mut dyn FnMut(Event<'_>)) {
+        if self.looked.elapsed() < LOOK_AGAIN {
+            return;
+        }
+        self.looked = Instant::now();
+        for part in self.parts.iter_mut().filter(|part| !part.stalled) {
+            let Some(end) = part.end else { continue };
+            let high = high_watermark(self.reader.consumer().client(), &self.name, part.partition as i32);
+            if high.is_some_and(|high| high > end) {
+                part.stalled = true;
+                each(Event::Stalled(part.partition));
+            }
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, error::Error> {
+        if self.in_doubt {
+            self.ask()?;
+        }
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            match self.reader.next() {
+                None => {
+                    while self.reader.log() {}
+                    self.look_at_ends(each);
+                    return Ok(Polled::Nothing);
+                }
+                Some(Fetched::Message { partition, offset, timestamp_ms, key_bytes, value }) => {
+                    let place = self.places.get(partition as usize).copied().flatten();
+                    let part = &mut self.parts[place.expect("a consumer gives only what it is assigned")];
+                    if offset < part.next {
+                        continue;
+                    }
+                    part.next = offset + 1;
+                    (part.end, part.stalled, part.refusals) = (None, false, 0);
+                    let read = key_bytes + value.map_or(0, <[u8]>::len);
+                    bytes += read + 1;
+                    let (partition, payload) = (part.partition, Payload::of(value));
+                    each(Event::Message(Raw { partition, offset, timestamp_ms, payload }, read));
+                }
+                Some(Fetched::Event { code, partition, offset, reason }) => {
+                    let reason = reason.to_string();
+                    self.event(code, (partition, offset), &reason, each)?;
+                }
+            }
+        }
+        Ok(Polled::More)
+    }
+
+    fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), error::Error> {
+        self.add(&[(partition, next)])
+    }
+
+    fn pause(&mut self, partition: Partition, paused: bool) {
+        let consumer = self.reader.consumer();
+        let done = list(&self.topic, &[(partition, 0)]).and_then(|list| match paused {
+            true => consumer.pause(&list),
+            false => consumer.resume(&list),
+        });
+        // The partition goes on being read, or the brokers are not there: neither loses a message.
+        if let Err(error) = done {
+            tracing::warn!(%error, partition, paused, "could not pause or resume");
+        }
+    }
+}
