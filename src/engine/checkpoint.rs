@@ -200,6 +200,8 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         not_after_ms: job.not_after_ms,
         allowed: Vec::new(),
         inputs: job.inputs.iter().map(|info| claimed_input(info, None, true)).collect(),
+        written: BTreeMap::new(),
+        held: BTreeMap::new(),
         state: Vec::new(),
         lake: Vec::new(),
     };
@@ -214,6 +216,8 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         claim.parent = Some(head.nonce);
         claim.epoch = head.epoch;
         claim.not_after_ms = head.not_after_ms;
+        claim.written = head.written.clone();
+        claim.held = head.held.clone();
         // Before the first epoch every partition is there from the start; later ones have to join.
         let inputs = job.inputs.iter().zip(&head.inputs);
         claim.inputs =

@@ -71,6 +71,21 @@ pub async fn check_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointErro
     Ok(())
 }
 
+/// The prefixes that `job` has claimed.
+///
+/// # Errors
+/// If a claim cannot be read.
+pub async fn prefixes_of(site: &Site, job: &str) -> Result<Vec<String>, CheckpointError> {
+    let mut mine = Vec::new();
+    for name in site.list(names::PREFIX_FOLDER).await? {
+        let Some(prefix) = names::claimed_prefix(&name) else { continue };
+        if owner(site, &prefix).await?.as_deref() == Some(job) {
+            mine.push(prefix);
+        }
+    }
+    Ok(mine)
+}
+
 fn prefixes(job: &Job) -> BTreeSet<&str> {
     job.outputs.iter().map(|spec| spec.prefix.as_str()).collect()
 }

@@ -146,6 +146,11 @@ impl Ledger {
         }
         let lake = self.lake(epoch, &inputs, &told, name)?;
         let state = self.state(epoch, &told);
+        let mut written = self.head.written.clone();
+        for file in &lake {
+            *written.entry(file.output.clone()).or_default() += file.rows;
+        }
+        let held = self.held(&told);
         Ok(Some(Manifest {
             program: env!("CARGO_PKG_VERSION").to_string(),
             seq: self.head.seq + 1,
@@ -157,6 +162,8 @@ impl Ledger {
             written_ms,
             allowed: Vec::new(),
             inputs,
+            written,
+            held,
             state,
             lake,
             ..self.head.clone()
@@ -296,15 +303,31 @@ impl Ledger {
         fed
     }
 
+    /// What each operator holds on all workers; as before, where not all of this run have told yet.
+    fn held(&self, told: &Told<'_>) -> BTreeMap<String, u64> {
+        let mut held = self.head.held.clone();
+        let operators: BTreeSet<&str> = told.held.keys().map(|(operator, _)| *operator).collect();
+        for operator in operators {
+            let of = |worker| self.entries(told, (operator, worker));
+            if let Some(entries) = (0..self.rules.workers).map(of).sum::<Option<u64>>() {
+                held.insert(operator.to_string(), entries);
+            }
+        }
+        held
+    }
+
+    /// What a worker holds of an operator, as last told in this run.
+    fn entries(&self, told: &Told<'_>, (operator, worker): (&str, u32)) -> Option<u64> {
+        let now = told.held.get(&(operator, worker));
+        now.or_else(|| self.held.get(&(operator.to_string(), worker))).copied()
+    }
+
     /// The state files as of `epoch`, in the order they are read back.
     fn state(&self, epoch: Epoch, told: &Told<'_>) -> Vec<StateEntry> {
         let generation = self.head.generation;
         let new = told.state.iter().map(|file| StateEntry { generation, epoch, file: (*file).clone() });
         let all: Vec<StateEntry> = self.head.state.iter().cloned().chain(new).collect();
-        let is_empty = |operator: &str, worker| {
-            let told = told.held.get(&(operator, worker));
-            told.or_else(|| self.held.get(&(operator.to_string(), worker))) == Some(&0)
-        };
+        let is_empty = |operator: &str, worker| self.entries(told, (operator, worker)) == Some(0);
         crate::engine::decide::live_state(all, (generation, self.rules.workers), is_empty)
     }
 }

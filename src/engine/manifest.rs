@@ -60,6 +60,10 @@ pub struct Manifest {
     pub allowed: Vec<String>,
     /// The inputs, in the pipeline's order.
     pub inputs: Vec<Input>,
+    /// Rows of each output since the job's start, this manifest's included.
+    pub written: BTreeMap<String, u64>,
+    /// Entries that each operator holds after `epoch`, on all workers.
+    pub held: BTreeMap<String, u64>,
     /// The state as of `epoch`: files in the order they are read back.
     pub state: Vec<StateEntry>,
     /// The lake files that this manifest makes true.
@@ -369,6 +373,8 @@ pub(crate) mod tests {
                 ended: false,
                 partitions: (0..partitions).map(partition).collect(),
             }],
+            written: BTreeMap::new(),
+            held: BTreeMap::new(),
             state: Vec::new(),
             lake: Vec::new(),
         }

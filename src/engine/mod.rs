@@ -1,6 +1,10 @@
 //! Runs a pipeline: workers, epochs, commits. Knows no connector by name and no pipeline by subject.
 
 pub mod alive;
+pub mod audit;
+pub mod audit_rules;
+#[cfg(test)]
+mod audit_tests;
 pub mod checkpoint;
 pub mod checkpoint_error;
 #[cfg(test)]
