@@ -106,6 +106,8 @@ pub trait WorkerSink {
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
 }
 
+#[cfg(test)]
+mod any_rows;
 pub mod csv_gz;
 #[cfg(test)]
 mod drain;

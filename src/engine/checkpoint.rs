@@ -29,7 +29,8 @@ use crate::engine::recover::{self, Chain};
 use crate::engine::site::{Site, run};
 use crate::engine::{alive, claim, publish, segment};
 use crate::store::{Error as StoreError, Store};
-use headway_operators::ack::{Ack, InputIx};
+use headway_operators::ack::{Ack, InputIx, StagedFile};
+use headway_operators::pipeline::OutputSpec;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -347,7 +348,11 @@ impl Committer {
         }
         // 1. What follows from the acks.
         let now_ms = self.site.now_ms();
-        let name = |spec: &_, file: &_| claim::final_name(spec, epoch, now_ms, file);
+        let name = |spec: &OutputSpec, file: &StagedFile| {
+            let same = |ack: &&Ack| matches!(ack, Ack::Lake(other) if other.output == file.output);
+            let part = (acks.iter().filter(same).count() > 1).then_some(file.part);
+            claim::final_name(spec, epoch, now_ms, part)
+        };
         let Some(manifest) = self.ledger.plan(epoch, acks, (self.site.nonce(), now_ms), name)? else {
             self.ledger.resolved(acks, None);
             return Ok(None);

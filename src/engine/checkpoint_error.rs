@@ -8,6 +8,7 @@ use headway_operators::error::Reason;
 use headway_operators::record::{Offset, Partition, Refused};
 use headway_operators::time::Epoch;
 use std::fmt;
+use std::io;
 
 /// What stands between a job and its next manifest.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +172,11 @@ impl fmt::Display for Imbalance {
     }
 }
 
+/// True if there is no room left, on the medium or for this user.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl CheckpointError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -192,6 +198,7 @@ impl CheckpointError {
             CheckpointError::Source(Source::OtherIdentity { .. }) => "other-identity",
             CheckpointError::Source(_) => "source-failed",
             CheckpointError::Store(store::Error::Sync { .. }) => "disk-sync-failed",
+            CheckpointError::Store(store::Error::Failed { source, .. }) if is_full(source) => "disk-full",
             CheckpointError::Store(_) => "store-failed",
         }
     }
@@ -201,7 +208,7 @@ impl CheckpointError {
         match self.code() {
             "too-many-dead" => 1,
             "bad-name" => 2,
-            "store-failed" | "source-failed" => 3,
+            "store-failed" | "disk-full" | "source-failed" => 3,
             "conservation-failed" | "checkpoint-invalid" | "store-inconsistent" | "disk-sync-failed" => 5,
             _ => 4,
         }
@@ -260,6 +267,9 @@ impl CheckpointError {
             }
             CheckpointError::BadName { .. } => {
                 "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.".into()
+            }
+            CheckpointError::Store(_) if self.code() == "disk-full" => {
+                "Make room and start the job again: it goes on from the last commit.".into()
             }
             CheckpointError::Source(_) | CheckpointError::Store(_) => return None,
         })

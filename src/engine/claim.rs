@@ -5,7 +5,6 @@ use crate::engine::job::Job;
 use crate::engine::names;
 use crate::engine::site::Site;
 use crate::store::Error as StoreError;
-use headway_operators::ack::StagedFile;
 use headway_operators::pipeline::{Format, OutputSpec};
 use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
@@ -140,8 +139,9 @@ async fn owner(site: &Site, prefix: &str) -> Result<Option<String>, CheckpointEr
     }
 }
 
-/// The final name of a lake file of `epoch`, whose manifest was built at `written_ms`.
-pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, file: &StagedFile) -> String {
+/// The final name of a lake file of `epoch`, whose manifest was built at `written_ms`; `part` is its number where the
+/// epoch has several of the output.
+pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, part: Option<u32>) -> String {
     let time = chrono::DateTime::from_timestamp_millis(written_ms).unwrap_or_default();
     let time = time.format("%Y%m%d_%H%M%S");
     let end = match spec.format {
@@ -149,12 +149,43 @@ pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, file: &Stage
         _ => "ndjson.gz",
     };
     let OutputSpec { prefix, stem, .. } = spec;
-    format!("{prefix}/{stem}_{epoch}_{time}_{}.{end}", file.part)
+    let part = part.map_or(String::new(), |part| format!("_{part}"));
+    format!("{prefix}/{stem}_{epoch}_{time}{part}.{end}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_of_a_lake_file_says_epoch_and_utc_time_and_its_part_where_there_are_several() {
+        let spec = |prefix: &str, stem, format| OutputSpec {
+            name: "rows".into(),
+            prefix: prefix.into(),
+            stem,
+            format,
+            columns: Vec::new(),
+        };
+        let (batch, dead) =
+            (spec("gate", "batch", Format::CsvGz), spec("_dead/gate", "dead", Format::NdjsonGz));
+        // One second before and at a new UTC day; a leap day; before the Unix epoch's first second.
+        let cases = [
+            (&batch, 7, 1_706_659_199_999, None, "gate/batch_7_20240130_235959.csv.gz"),
+            (&batch, 7, 1_706_659_200_000, Some(0), "gate/batch_7_20240131_000000_0.csv.gz"),
+            (
+                &batch,
+                u64::MAX,
+                1_709_210_096_000,
+                Some(12),
+                "gate/batch_18446744073709551615_20240229_123456_12.csv.gz",
+            ),
+            (&dead, 1, 0, None, "_dead/gate/dead_1_19700101_000000.ndjson.gz"),
+            (&dead, 1, -1, Some(3), "_dead/gate/dead_1_19691231_235959_3.ndjson.gz"),
+        ];
+        for (spec, epoch, written_ms, part, name) in cases {
+            assert_eq!(final_name(spec, epoch, written_ms, part), name);
+        }
+    }
 
     #[test]
     fn prefixes_that_hold_each_other_overlap() {

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! One thread a worker does the I/O of all its outputs and its state, in the order it was given. A file that could not
-//! be written, synced or verified stops the job, and its epoch is never acked, so it can never be committed.
+//! be written, synced or verified stops the job (`disk-full`, `disk-sync-failed`, `store-inconsistent`), and its epoch
+//! is never acked, so it can never be committed. The thread ends before the worker does: once a run has ended, nothing
+//! of it writes any more.
 
 use crate::connect::{Sink, Wake, WorkerSink, csv_gz, ndjson_gz};
 use crate::engine::checkpoint_error::CheckpointError;
@@ -23,11 +25,15 @@ use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use xxhash_rust::xxh3::Xxh3;
 
-/// How many epochs of one stage may wait for the thread. More than sources may be ahead, so `put` never waits.
-const QUEUE: usize = 64;
+/// How many pieces of work may wait for the thread of a worker. Sources are at most a few epochs ahead, so it is more
+/// than there ever are; if not, `put` waits for the oldest to be written.
+const QUEUE: usize = 256;
 
 /// What a run needs to write to a lake.
 #[derive(Clone)]
@@ -47,26 +53,50 @@ pub struct Lake {
 }
 
 /// A piece of work for a stager thread.
-type Job = Box<dyn FnOnce(&Lake) -> Result<(), store::Error> + Send>;
+type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
 
 impl Sink for Lake {
     fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
+        let thread = Rc::new(Stager::start(self.clone(), index));
+        Box::new(LakeWorker { lake: self.clone(), index, workers, thread })
+    }
+}
+
+/// The thread of a worker that writes. Shared by the stages of that worker; ends with the last of them.
+struct Stager {
+    jobs: Option<Sender<Job>>,
+    /// Nobody waits for what is still queued.
+    abandoned: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stager {
+    fn start(lake: Lake, index: usize) -> Stager {
         let (jobs, todo) = crossbeam_channel::bounded::<Job>(QUEUE);
-        let lake = self.clone();
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let (given_up, control) = (Arc::clone(&abandoned), lake.control.clone());
         let run = move || {
             for job in todo {
-                if lake.control.is_stopped() {
+                if given_up.load(Ordering::SeqCst) || lake.control.is_stopped() {
                     return;
                 }
                 if let Err(error) = job(&lake) {
-                    return lake.control.fail(CheckpointError::from(error).into());
+                    return lake.control.fail(error.into());
                 }
             }
         };
-        let name = format!("headway-stage-{index}");
-        let thread = std::thread::Builder::new().name(name).spawn(guard(self.control.clone(), run));
-        thread.expect("a thread can be started");
-        Box::new(LakeWorker { lake: self.clone(), index, workers, jobs })
+        let thread = std::thread::Builder::new().name(format!("headway-stage-{index}"));
+        let thread = thread.spawn(guard(control, run)).expect("a thread can be started");
+        Stager { jobs: Some(jobs), abandoned, thread: Some(thread) }
+    }
+}
+
+impl Drop for Stager {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        self.jobs = None;
+        // A panic was reported by the guard.
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 
@@ -74,7 +104,7 @@ struct LakeWorker {
     lake: Lake,
     index: usize,
     workers: usize,
-    jobs: Sender<Job>,
+    thread: Rc<Stager>,
 }
 
 impl LakeWorker {
@@ -82,21 +112,23 @@ impl LakeWorker {
     fn stage<Work: Send + 'static, Done: Send + 'static>(
         &self,
         wake: Wake,
-        write: impl Fn(&Lake, Epoch, Epoch, Work) -> Result<Vec<Done>, store::Error> + Send + Sync + 'static,
+        write: impl Fn(&Lake, Epoch, Epoch, Work) -> Result<Vec<Done>, CheckpointError> + Send + Sync + 'static,
     ) -> Box<dyn Stage<Work, Done>> {
         let (answer, done) = crossbeam_channel::unbounded();
         let shared = Arc::new((wake, write, answer));
-        let jobs = self.jobs.clone();
+        let thread = Rc::clone(&self.thread);
         let put = Box::new(move |epoch, since, work| {
             let shared = Arc::clone(&shared);
-            // If the thread is gone, it has told why.
-            let _ = jobs.send(Box::new(move |lake: &Lake| {
+            let job: Job = Box::new(move |lake| {
                 let (wake, write, answer) = &*shared;
                 let written = write(lake, epoch, since, work)?;
+                // Nobody listens any more only where the worker has ended.
                 let _ = answer.send((epoch, written));
                 wake();
                 Ok(())
-            }));
+            });
+            // If the thread is gone, it has told why.
+            let _ = thread.jobs.as_ref().map(|jobs| jobs.send(job));
         });
         Box::new(ThreadStage { put, done })
     }
@@ -148,7 +180,7 @@ impl Lake {
         output: &OutputSpec,
         (epoch, since, part): (Epoch, Epoch, u32),
         rows: &dyn Rows,
-    ) -> Result<Vec<StagedFile>, store::Error> {
+    ) -> Result<Vec<StagedFile>, CheckpointError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -168,16 +200,16 @@ impl Lake {
         epoch: Epoch,
         worker: u32,
         changes: Vec<StateChange>,
-    ) -> Result<Vec<StateFile>, store::Error> {
+    ) -> Result<Vec<StateFile>, CheckpointError> {
         let mut operators: BTreeMap<String, Vec<StateChange>> = BTreeMap::new();
         for change in changes {
             operators.entry(change.operator.clone()).or_default().push(change);
         }
         let write = |(operator, changes): (String, Vec<StateChange>)| {
             let (base, version, shards) = (changes[0].base, changes[0].version, changes.len());
-            let file = state::encode(&self.job, self.generation, epoch, worker, &changes);
+            let author = state::Author { job: &self.job, generation: self.generation, epoch, worker };
             let path = names::state(&self.job, (self.generation, epoch), (&operator, worker), base);
-            let (bytes, checksum) = self.write(&path, |out| out.write_all(&file))?;
+            let (bytes, checksum) = self.write(&path, |out| state::write(out, author, &changes))?;
             let shards = u32::try_from(shards).expect("there are not that many shards");
             Ok(StateFile { operator, version, worker, base, path, bytes, checksum, shards })
         };
@@ -189,16 +221,20 @@ impl Lake {
         &self,
         name: &str,
         content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(u64, String), store::Error> {
-        let failed = |source| store::Error::Failed { verb: "write", name: self.store.describe(name), source };
+    ) -> Result<(u64, String), CheckpointError> {
+        let failed =
+            |verb| move |source| store::Error::Failed { verb, name: self.store.describe(name), source };
+        // 1. Write and sync.
         let mut staged = Counted { inner: self.store.stage(name)?, hash: Xxh3::new(), bytes: 0 };
-        content(&mut staged).map_err(failed)?;
+        content(&mut staged).map_err(failed("write"))?;
         let (written, checksum) = (staged.bytes, staged.hash.digest128());
         staged.inner.finish()?;
         // 2. What a reader would see is what was meant.
-        let found = self.store.open(name)?.map(digest).transpose().map_err(failed)?;
+        let found = self.store.open(name)?.map(digest).transpose().map_err(failed("read"))?;
         if found != Some((written, checksum)) {
-            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "it reads back differently")));
+            let what =
+                format!("\"{}\" reads back differently than it was written", self.store.describe(name));
+            return Err(CheckpointError::Inconsistent { what });
         }
         Ok((written, format!("{checksum:032x}")))
     }
@@ -208,10 +244,11 @@ impl Lake {
 fn digest(mut reader: Box<dyn Read + Send>) -> io::Result<(u64, u128)> {
     let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; 64 << 10]);
     loop {
-        let read = reader.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((bytes, hash.digest128()));
-        }
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => return Ok((bytes, hash.digest128())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
@@ -234,5 +271,174 @@ impl Write for Counted {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Error;
+    use crate::store::faulty::{Fault, Faulty};
+    use crate::store::memory::{Call, Memory};
+    use headway_operators::row::{Cell, Column, Kind, Row};
+    use headway_operators::state::Shard;
+    use headway_operators::time::EventTime;
+
+    #[derive(Clone)]
+    struct Number(i64);
+
+    impl Row for Number {
+        fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
+            assert!(self.0 >= 0, "a number that a test planted");
+            put(Cell::Int(self.0));
+        }
+
+        fn time(&self) -> EventTime {
+            EventTime(self.0)
+        }
+    }
+
+    fn output() -> OutputSpec {
+        OutputSpec {
+            name: "numbers".into(),
+            prefix: "numbers".into(),
+            stem: "batch",
+            format: Format::CsvGz,
+            columns: vec![Column::new("N", Kind::Int)],
+        }
+    }
+
+    /// A worker that writes to `store`; the second value hears each wake.
+    struct Worker {
+        control: Control,
+        rows: Box<dyn Stage<Box<dyn Rows>, StagedFile>>,
+        state: Box<dyn Stage<Vec<StateChange>, StateFile>>,
+        woken: Receiver<()>,
+    }
+
+    fn worker(store: Arc<dyn Store>) -> Worker {
+        let control = Control::new();
+        let lake = Lake {
+            store,
+            job: "gate".into(),
+            generation: 3,
+            csv: csv_gz::Options::default(),
+            saved: Arc::default(),
+            control: control.clone(),
+        };
+        let mut sink = lake.worker(1, 2);
+        let (wake, woken) = crossbeam_channel::unbounded();
+        let waker = || -> Wake {
+            let wake = wake.clone();
+            Box::new(move || {
+                let _ = wake.send(());
+            })
+        };
+        Worker { control, rows: sink.rows(&output(), waker()), state: sink.state(waker()), woken }
+    }
+
+    fn numbers(numbers: &[i64]) -> Box<dyn Rows> {
+        Box::new(numbers.iter().map(|number| Number(*number)).collect::<Vec<_>>())
+    }
+
+    fn change(operator: &str, shard: u16, bytes: Vec<u8>) -> StateChange {
+        StateChange { operator: operator.into(), shard: Shard(shard), version: 1, base: true, bytes }
+    }
+
+    #[test]
+    fn rows_are_staged_durably_with_what_a_manifest_says_of_them() {
+        let files = Memory::new();
+        let mut worker = worker(Arc::new(files.clone()));
+        worker.rows.put(7, 5, numbers(&[40, 2, 9]));
+        worker.rows.put(8, 8, numbers(&[]));
+        worker.rows.put(9, 9, numbers(&[1]));
+        for _ in 0..3 {
+            worker.woken.recv().unwrap();
+        }
+        let (epoch, done) = worker.rows.done().unwrap();
+        let staged = done.into_iter().next().unwrap();
+        assert_eq!((epoch, staged.part, staged.rows, staged.since), (7, 1, 3, 5));
+        assert_eq!(staged.event_time, Some((EventTime(2), EventTime(40))));
+        assert_eq!(worker.rows.done(), Some((8, Vec::new())), "an epoch without rows has no file");
+        assert_eq!(worker.rows.done().map(|(epoch, done)| (epoch, done.len())), Some((9, 1)));
+        assert_eq!(worker.rows.done(), None);
+        files.power_cut();
+        let bytes = &files.files()[&staged.staged];
+        assert_eq!((bytes.len() as u64, digest(Box::new(io::Cursor::new(Arc::clone(bytes)))).unwrap().1), {
+            (staged.bytes, u128::from_str_radix(&staged.checksum, 16).unwrap())
+        });
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "N\n40\n2\n9\n");
+    }
+
+    #[test]
+    fn state_is_a_file_an_operator_and_comes_back() {
+        let files = Memory::new();
+        let mut worker = worker(Arc::new(files.clone()));
+        let changes =
+            vec![change("Sum", 3, vec![3; 9]), change("Roll", 1, vec![]), change("Sum", 5, vec![5])];
+        worker.state.put(7, 7, changes);
+        worker.woken.recv().unwrap();
+        let (epoch, done) = worker.state.done().unwrap();
+        assert_eq!((epoch, done.len()), (7, 2));
+        files.power_cut();
+        let sum = done.iter().find(|file| file.operator == "Sum").unwrap();
+        let saved = state::decode_named(sum, &files.files()[&sum.path]).unwrap();
+        let shards: Vec<_> = saved.iter().map(|saved| (saved.shard.0, saved.bytes.clone())).collect();
+        assert_eq!(shards, [(3, vec![3; 9]), (5, vec![5])]);
+    }
+
+    fn until_stopped(control: &Control) {
+        while !control.is_stopped() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The code, exit code and message a job stops with when `fault` strikes.
+    fn stopped_by(call: Call, fault: Fault) -> (&'static str, u8, String) {
+        let files = Memory::new();
+        let store = Faulty::new(Arc::new(files.clone()), 1);
+        let Worker { control, mut rows, mut state, woken } = worker(Arc::new(store.clone()));
+        rows.put(7, 7, numbers(&[1]));
+        woken.recv().unwrap();
+        assert_eq!(rows.done().map(|(epoch, _)| epoch), Some(7));
+        let next = store.calls(call) + 1;
+        drop(store.at(call, next, fault));
+        rows.put(8, 8, numbers(&[2]));
+        rows.put(9, 9, numbers(&[3]));
+        state.put(9, 9, vec![change("Sum", 3, vec![3; 9])]);
+        until_stopped(&control);
+        assert_eq!(rows.done(), None, "what was not written is not done");
+        assert_eq!(state.done(), None, "nothing is written after a failure");
+        drop((rows, state));
+        assert!(files.files().keys().all(|name| !name.contains("/9/")));
+        let error: Error = control.take_failure().unwrap();
+        (error.code(), error.exit_code(), error.to_string())
+    }
+
+    #[test]
+    fn failure_stops_the_job_by_name_and_the_epoch_is_never_done() {
+        let full = Fault::Refused(io::ErrorKind::StorageFull);
+        let (code, exit, message) = stopped_by(Call::Write, full);
+        assert_eq!((code, exit), ("disk-full", 3));
+        assert!(message.contains("_headway/gate/stage/3/8/"), "{message}");
+        assert_eq!(stopped_by(Call::Stage, full).0, "disk-full");
+        let other = Fault::Refused(io::ErrorKind::Other);
+        let (code, exit, message) = stopped_by(Call::Finish, other);
+        assert_eq!((code, exit), ("disk-sync-failed", 5));
+        assert!(message.contains("_headway/gate/stage/3/8/"), "{message}");
+        assert_eq!(stopped_by(Call::Stage, other).0, "store-failed");
+        assert_eq!(stopped_by(Call::Open, other).0, "store-failed");
+    }
+
+    #[test]
+    fn panic_on_the_thread_stops_the_job() {
+        let Worker { control, mut rows, state, woken } = worker(Arc::new(Memory::new()));
+        rows.put(1, 1, numbers(&[-1]));
+        until_stopped(&control);
+        drop((rows, state));
+        assert!(woken.recv().is_err());
+        assert_eq!(control.take_failure().map(|error| error.code()), Some("panicked"));
     }
 }

@@ -156,6 +156,7 @@ pub enum Error {
     },
 }
 
+pub mod faulty;
 pub mod local;
 pub mod memory;
 
