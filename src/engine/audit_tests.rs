@@ -36,7 +36,9 @@ fn rows(store: &TestStore, epoch: u64) -> Ack {
 fn saved(store: &TestStore, epoch: u64) -> Ack {
     let change =
         StateChange { operator: "Sum".into(), shard: Shard(1), version: 1, base: true, bytes: vec![1, 2, 3] };
-    let bytes = state::encode("job", 1, epoch, 0, &[change]);
+    let mut bytes = Vec::new();
+    state::write(&mut bytes, state::Author { job: "job", generation: 1, epoch, worker: 0 }, &[change])
+        .unwrap();
     let path = names::state("job", (1, epoch), ("Sum", 0), true);
     let (size, checksum) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
     store.files().insert(path.clone(), bytes.into());
