@@ -1,0 +1,75 @@
+"""R01: SIGKILL at random moments, with the number of workers drawn anew at each start.
+
+A run is one lake: the job is started on 1, 2 or 3 workers, killed, started again, …, and at the end left alone. Then its
+rows, dead letters and late records must be equal to the oracle's, and no file that a reader had seen may have changed.
+A kill counts only if it met the run at work: after it had claimed the lake and committed an epoch. One in five aims at
+the start, at recovery, instead; those are counted apart. Each run must have committed at least --epochs-min epochs.
+
+  scripts/crash kill-anywhere                    50 kills
+  scripts/crash kill-anywhere --kills 1000       the figure of the scoreboard; about an hour
+"""
+import collections
+import time
+
+from crash_suites import rig as rigs
+
+
+def options(parser):
+    parser.add_argument("--kills", type=int, default=50, help="kills that meet a run at work (default 50)")
+    parser.add_argument("--kills-a-run", type=int, default=10, help="how many of them one lake takes (default 10)")
+    parser.add_argument("--messages", type=int, default=24_000, help="messages of a capture (default 24000)")
+    parser.add_argument("--epochs-min", type=int, default=200, help="epochs each lake must have (default 200)")
+
+
+def one_lake(rig, args, number):
+    """Kills one job as often as planned, lets it end and compares; gives (kills by phase, epochs)."""
+    draw = rigs.rng(args.seed, "kill-anywhere", number)
+    # A few captures are shared by many lakes: what differs is when it is killed.
+    capture = rig.capture(args.seed * 1000 + number % 5, args.messages)
+    lake, kills, seen = rig.path("kill"), collections.Counter(), {}
+    todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
+    while todo > 0:
+        generation, before = rigs.next_generation(lake), rigs.highest(lake)
+        run = rig.start(lake, capture, draw.choice((1, 2, 3)))
+        if draw.random() < 0.2:
+            time.sleep(draw.random() * 0.25)
+        else:
+            enough = before + 2 + draw.randrange(25)
+            rigs.wait_for("a commit", lambda enough=enough: rigs.highest(lake) >= enough, run)
+            time.sleep(draw.random() * 0.03)
+        if rig.kill(run) != -9:
+            raise rigs.Failed(f"lake {number} ended before all kills had happened: {todo} are left\n{run.said()}")
+        where = rigs.phase(lake, generation)
+        kills[where] += 1
+        todo -= where not in ("before-claim", "claimed")
+        still_there(seen, rigs.committed_files(lake))
+    rig.settle(lake, capture, draw.choice((1, 2, 3)))
+    still_there(seen, rigs.committed_files(lake))
+    rig.verify(lake, capture)
+    epochs = rigs.head(lake)["epoch"]
+    if epochs < args.epochs_min:
+        raise rigs.Failed(f"lake {number} has only {epochs} epochs, fewer than {args.epochs_min}")
+    rig.forget(lake)
+    return kills, epochs
+
+
+def still_there(seen, now):
+    """What a reader saw stays as it was, for ever; notes what is new."""
+    changed = [name for name, facts in seen.items() if now.get(name) != facts]
+    if changed:
+        raise rigs.Failed(f"{changed[0]} was {seen[changed[0]]} and is {now.get(changed[0])}")
+    seen.update(now)
+
+
+def suite(rig, args):
+    lakes = -(-args.kills // args.kills_a_run)
+    for number in range(min(lakes, 5)):
+        rig.capture(args.seed * 1000 + number, args.messages)
+    results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
+    kills = sum((kills for kills, _ in results), collections.Counter())
+    at_work = sum(count for where, count in kills.items() if where not in ("before-claim", "claimed"))
+    if at_work != args.kills:
+        raise rigs.Failed(f"{args.kills} kills were planned, and {at_work} met a run at work")
+    figures = {"kills_at_work": at_work, "kills_at_start": kills["before-claim"] + kills["claimed"], "phases": dict(sorted(kills.items())),
+               "lakes": lakes, "epochs_least": min(epochs for _, epochs in results), "bound_95": round(3 / sum(kills.values()), 5)}
+    return sum(kills.values()), {**rig.figures(), **figures}

@@ -1,0 +1,310 @@
+"""What all suites stand on: captures, runs of the real binary, the oracle, and one line of JSON at the end.
+
+Every process that is started belongs to a group of its own, is ended with the suite, and never dumps core.
+"""
+import argparse
+import concurrent.futures
+import glob
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+JOB = "turnstile"
+# A process that takes longer has failed.
+SECONDS_MAX = 240
+
+
+class Failed(Exception):
+    """What was promised does not hold, or a suite could not do what it planned."""
+
+
+def parser(doc, prog):
+    """The options that every suite has."""
+    made = argparse.ArgumentParser(prog=f"scripts/crash {prog}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--binary", default=os.path.join(ROOT, "target", "debug", "headway"), help="default: target/debug/headway")
+    made.add_argument("--shared", default=os.path.join(os.path.dirname(ROOT), "shared"), help="the folder that holds oracle/")
+    made.add_argument("--seed", type=int, default=1, help="what is drawn at random follows from it (default 1)")
+    made.add_argument("-j", "--jobs", type=int, default=2, help="trials at a time (default 2)")
+    made.add_argument("--keep", metavar="DIR", help="work here and leave everything there")
+    return made
+
+
+def run_suite(name, args, suite):
+    """Runs `suite(rig)`, which gives (n, figures); prints the JSON line; gives the exit code."""
+    if not os.access(args.binary, os.X_OK):
+        sys.exit(f'error: there is no program "{args.binary}"\nhint: Build it with: cargo build')
+    if not os.path.isdir(os.path.join(args.shared, "oracle")):
+        sys.exit(f'error: there is no folder "{args.shared}/oracle"\nhint: Name the one that holds oracle/ with --shared.')
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began, failed, n, figures = time.monotonic(), None, 0, {}
+    with Rig(args) as rig:
+        try:
+            n, figures = suite(rig)
+        except Failed as error:
+            failed = str(error)
+            print(f"FAILED {name}: {failed}", flush=True)
+    line = {"name": name, "seed": args.seed, "n": n, **figures, "failed": failed is not None, "seconds": round(time.monotonic() - began, 1)}
+    print(json.dumps(line), flush=True)
+    return 1 if failed else 0
+
+
+class Run:
+    """One process of the job, with its log."""
+
+    def __init__(self, child, log, command):
+        self.child, self.log, self.command = child, log, command
+
+    def ended(self):
+        return self.child.poll() is not None
+
+    def said(self, lines=12):
+        """The last lines of its log."""
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
+
+
+class Rig:
+    """A scratch folder, and the processes of one suite."""
+
+    def __init__(self, args):
+        self.binary, self.shared = os.path.abspath(args.binary), os.path.abspath(args.shared)
+        self.oracle = os.path.join(self.shared, "oracle", "turnstile_oracle.py")
+        self.jobs, self.keep = args.jobs, args.keep
+        self.lock, self.children, self.numbers = threading.Lock(), set(), 0
+        self.audits, self.compared = 0, 0
+
+    def __enter__(self):
+        if self.keep:
+            os.makedirs(self.keep, exist_ok=True)
+            self.folder = os.path.abspath(self.keep)
+        else:
+            self.folder = tempfile.mkdtemp(prefix="headway-crash-")
+        self.has_audit = subprocess.run([self.binary, "audit", "--help"], capture_output=True, check=False).returncode == 0
+        return self
+
+    def __exit__(self, *_):
+        for child in list(self.children):
+            self.end(child)
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- processes
+
+    def spawn(self, command, log, env=None):
+        with open(log, "ab") as err:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd=self.folder,
+                                     env={**os.environ, **(env or {})}, start_new_session=True)
+        with self.lock:
+            self.children.add(child)
+        return child
+
+    def end(self, child):
+        """Kills what is left of a process's group, and waits for it."""
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        code = child.wait()
+        with self.lock:
+            self.children.discard(child)
+        return code
+
+    def start(self, lake, capture, workers, more=(), wrap=(), env=None, until="end"):
+        """Starts the job: small epochs, so that a short capture makes many commits."""
+        command = [*wrap, self.binary, "run", JOB, "--source", f"files:{capture}", "--lake", lake, "-w", str(workers)]
+        command += ["--idle-after", "never", "--not-after", "none", "--epoch", "50ms"]
+        command += ["--until", until] if until else []
+        command += ["--epoch-bytes", "16KiB"] if "--epoch-bytes" not in more else []
+        command += more
+        os.makedirs(os.path.dirname(lake), exist_ok=True)
+        log = lake.rstrip("/") + ".log"
+        return Run(self.spawn(command, log, env), log, command)
+
+    def finish(self, run, seconds=SECONDS_MAX):
+        """Waits for a run to end by itself; gives its exit code, negative for a signal."""
+        try:
+            run.child.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.end(run.child)
+            raise Failed(f"a run did not end within {seconds} s\n  {' '.join(run.command)}\n{run.said()}") from None
+        return self.end(run.child)
+
+    def kill(self, run):
+        """SIGKILL; gives the exit code: -9, or what it was if the run was faster."""
+        run.child.kill()
+        return self.end(run.child)
+
+    # --- data
+
+    def path(self, name):
+        """A fresh folder's path; the folder above it is there."""
+        with self.lock:
+            self.numbers += 1
+            folder = os.path.join(self.folder, f"{name}-{self.numbers}")
+        os.makedirs(folder)
+        return os.path.join(folder, "lake")
+
+    def forget(self, lake):
+        """Removes a lake that is not needed any more, unless everything is kept."""
+        if not self.keep:
+            shutil.rmtree(os.path.dirname(lake), ignore_errors=True)
+
+    def capture(self, seed, messages, rate=2.0, partitions=4):
+        """A capture with repeats, late, early and broken records, skew and a silent stretch."""
+        out = os.path.join(self.folder, f"capture-{seed}-{messages}-{partitions}")
+        if os.path.exists(out + ".done"):
+            return out
+        command = [sys.executable, os.path.join(self.shared, "oracle", "turnstile_capture.py"), "--out", out, "--seed", str(seed)]
+        command += ["--messages", str(messages), "--rate", str(rate), "--skew", "30", "--dup", "0.02", "--late", "0.02"]
+        command += ["--partitions", str(partitions)] + (["--idle", "1:0.30:0.45"] if partitions > 1 else [])
+        if subprocess.run(command, check=False).returncode != 0:
+            raise Failed("the capture could not be made")
+        with open(out + ".done", "w", encoding="utf-8"):
+            pass
+        return out
+
+    # --- verdicts
+
+    def settle(self, lake, capture, workers, more=()):
+        """Runs the job to its end, which must be a good one."""
+        run = self.start(lake, capture, workers, more)
+        code = self.finish(run)
+        if code != 0:
+            raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
+
+    def equal(self, lake, capture):
+        """True if the lake is equal to what the oracle expects; raises Failed, with the differences, if not."""
+        command = [sys.executable, self.oracle, "compare", "--lake", lake, "--capture", *sorted(glob.glob(os.path.join(capture, "*")))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with self.lock:
+            self.compared += 1
+        if done.returncode != 0:
+            raise Failed(f"{lake} is not what the oracle expects\n{done.stdout[:2000]}{done.stderr[-1500:]}")
+        return json.loads(done.stdout.splitlines()[0])
+
+    def audit(self, lake):
+        """The exit code and the output of the audit; None where this binary has none."""
+        if not self.has_audit:
+            return None
+        done = subprocess.run([self.binary, "audit", "--lake", lake, "--deep"], capture_output=True, text=True, check=False)
+        with self.lock:
+            self.audits += 1
+        return done.returncode, done.stdout + done.stderr
+
+    def verify(self, lake, capture):
+        """Oracle and audit agree that all is well."""
+        report = self.equal(lake, capture)
+        audit = self.audit(lake)
+        if audit is not None and audit[0] != 0:
+            raise Failed(f"the audit of {lake} ended with {audit[0]}\n{audit[1][-2000:]}")
+        return report
+
+    def figures(self):
+        """How often lakes were compared and audited, in every JSON line."""
+        return {"lost": 0, "duplicated": 0, "torn": 0, "compared": self.compared, "audited": self.audits}
+
+    def trials(self, works):
+        """Runs functions without arguments, some at a time; gives their results in order, or raises the first failure."""
+        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+            futures = [pool.submit(work) for work in works]
+            try:
+                concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
+                for future in futures:
+                    if future.done() and future.exception():
+                        raise future.exception()
+                return [future.result() for future in futures]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for child in list(self.children):
+                    self.end(child)
+                raise
+
+
+# --- what a lake says of itself, read without the engine
+
+def manifest_numbers(lake):
+    """The numbers of the loose manifests, in order."""
+    try:
+        names = os.listdir(os.path.join(lake, "_headway", JOB, "manifest"))
+    except FileNotFoundError:
+        return []
+    return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
+
+
+def highest(lake):
+    """The highest manifest's number; -1 if there is none."""
+    numbers = manifest_numbers(lake)
+    return numbers[-1] if numbers else -1
+
+
+def manifest(lake, number):
+    with open(os.path.join(lake, "_headway", JOB, "manifest", f"{number:010}.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def head(lake):
+    """The newest manifest; None if there is none."""
+    number = highest(lake)
+    return None if number < 0 else manifest(lake, number)
+
+
+def committed_files(lake):
+    """Every file a reader may see: its name with inode, size and time of the last change to its bytes."""
+    found = {}
+    for top in os.listdir(lake) if os.path.isdir(lake) else ():
+        if top == "_headway":
+            continue
+        for folder, _, names in os.walk(os.path.join(lake, top)):
+            for name in names:
+                path = os.path.join(folder, name)
+                at = os.stat(path)
+                found[os.path.relpath(path, lake)] = (at.st_ino, at.st_size, at.st_mtime_ns)
+    return found
+
+
+def phase(lake, generation):
+    """Where a run that took or wanted `generation` was, as its lake shows after it was killed."""
+    newest = head(lake)
+    if newest is None or newest["generation"] < generation:
+        return "before-claim"
+    if newest["kind"] == "claim":
+        return "claimed"
+    if any(not os.path.exists(os.path.join(lake, file["path"])) for file in newest["lake"]):
+        return "publishing"
+    stage = os.path.join(lake, "_headway", JOB, "stage", str(generation))
+    epochs = [int(name) for name in os.listdir(stage) if name.isdigit()] if os.path.isdir(stage) else []
+    if any(epoch > newest["epoch"] for epoch in epochs):
+        return "staging"
+    return "collecting" if epochs else "between"
+
+
+def next_generation(lake):
+    newest = head(lake)
+    return 1 if newest is None else newest["generation"] + 1
+
+
+def wait_for(what, condition, run=None, seconds=60):
+    """Waits until `condition()` holds; False if `run` ended before."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        if run is not None and run.ended():
+            return bool(condition())
+        time.sleep(0.002)
+    raise Failed(f"{what} did not happen within {seconds} s" + (f"\n{run.said()}" if run else ""))
+
+
+def rng(seed, *parts):
+    """Randomness that follows from the seed and the place where it is used."""
+    return random.Random(":".join(map(str, (seed, *parts))))
