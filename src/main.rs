@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    let _failpoints = headway::engine::failpoint::from_environment();
     headway::main(headway_pipelines::all())
 }

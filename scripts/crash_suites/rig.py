@@ -5,6 +5,7 @@ Every process that is started belongs to a group of its own, is ended with the s
 import argparse
 import concurrent.futures
 import glob
+import gzip
 import json
 import os
 import random
@@ -256,6 +257,16 @@ def head(lake):
     """The newest manifest; None if there is none."""
     number = highest(lake)
     return None if number < 0 else manifest(lake, number)
+
+
+def all_manifests(lake):
+    """Every manifest, folded ones first."""
+    lines = []
+    for path in sorted(glob.glob(os.path.join(lake, "_headway", JOB, "segment", "*.json.gz"))):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            lines += [json.loads(line) for line in file]
+    folded = {manifest["seq"] for manifest in lines}
+    return lines + [manifest(lake, number) for number in manifest_numbers(lake) if number not in folded]
 
 
 def committed_files(lake):

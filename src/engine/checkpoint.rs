@@ -27,7 +27,7 @@ use crate::engine::manifest::{FORMAT, Fates, Input, Kind, Manifest, Nonce, Parti
 use crate::engine::names::{self, Generation, Seq};
 use crate::engine::recover::{self, Chain};
 use crate::engine::site::{Site, run};
-use crate::engine::{alive, claim, publish, segment};
+use crate::engine::{alive, claim, failpoint, publish, segment};
 use crate::store::{Error as StoreError, Store};
 use headway_operators::ack::{Ack, InputIx, StagedFile};
 use headway_operators::pipeline::OutputSpec;
@@ -140,15 +140,21 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
         if let Some(head) = chain.head() {
             fits(&job, head)?;
         }
+        failpoint::at("begin.read");
         claim::claim_prefixes(&site, &job).await?;
+        failpoint::at("begin.prefixes");
         if let Some(head) = chain.head() {
             // Its name may be visible and not durable yet; its rows must not outlive it.
             site.sync_folder(&names::manifest_folder(&job.name)).await?;
             publish::publish(&site, head).await?;
+            failpoint::at("begin.published");
         }
         let manifest = claim_of(&job, chain.head(), (site.nonce(), site.now_ms()));
         match create(&site, &manifest).await {
-            Ok(()) => return Ok(started(site, job, chain, manifest)),
+            Ok(()) => {
+                failpoint::at("begin.claimed");
+                return Ok(started(site, job, chain, manifest));
+            }
             // The run before was faster: look again.
             Err(CheckpointError::Fenced { .. }) => {}
             Err(error) => return Err(error),
@@ -303,6 +309,7 @@ async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
         }
         (tries, pause) = (tries + 1, pause * 2);
     }
+    failpoint::at("commit.created");
     // 2. It counts only on the manifest that this run holds, and as the highest.
     let parent = match seq.checked_sub(1) {
         None => None,
@@ -357,8 +364,10 @@ impl Committer {
             self.ledger.resolved(acks, None);
             return Ok(None);
         };
+        failpoint::at("commit.planned");
         // 2. The commit point.
         create(&self.site, &manifest).await?;
+        failpoint::at("commit.counted");
         let dropped = decide::dropped_state(self.ledger.head(), &manifest);
         let (rows, files) = (manifest.rows(), manifest.lake.len());
         self.ledger.resolved(acks, Some(manifest));

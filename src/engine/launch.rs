@@ -13,6 +13,7 @@ use crate::engine::commit::Commit;
 use crate::engine::control::Control;
 use crate::engine::discover::Discovered;
 use crate::engine::error::Error;
+use crate::engine::failpoint;
 use crate::engine::feed::{self, Assigned, Until};
 use crate::engine::job::{FOLDING, IfRunning, InputInfo, Job};
 use crate::engine::manifest::{Input, Manifest};
@@ -120,6 +121,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     // 3. Read the state back.
     let saved = read_state(launch.store.as_ref(), &resume)?;
     committer.sweep()?;
+    failpoint::at("begin.restored");
     // 4. Run.
     let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);
@@ -297,6 +299,7 @@ impl Commit for Watched {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
+        failpoint::at("finish.begin");
         self.committer.finish();
         Ok(())
     }

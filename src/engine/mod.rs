@@ -16,6 +16,7 @@ pub mod control;
 pub mod decide;
 pub mod discover;
 pub mod error;
+pub mod failpoint;
 pub mod feed;
 pub mod history;
 pub mod job;

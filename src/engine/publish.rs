@@ -8,10 +8,12 @@
 
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::decide;
+use crate::engine::failpoint;
 use crate::engine::manifest::{LakeFile, Manifest};
 use crate::engine::names::{self, Generation};
 use crate::engine::recover;
 use crate::engine::site::Site;
+use crate::store::local::TEMPORARY;
 use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
 
@@ -38,13 +40,17 @@ pub async fn still_head(
 /// If a file is lost, or another one has its name; if the medium refuses.
 pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
     let mut folders = BTreeSet::new();
+    failpoint::at("publish.begin");
     for file in &manifest.lake {
         publish_file(site, file).await?;
+        failpoint::at("publish.file");
         folders.insert(names::parent(&file.path));
     }
+    failpoint::at("publish.linked");
     for folder in folders {
         site.sync_folder(folder).await?;
     }
+    failpoint::at("publish.synced");
     Ok(())
 }
 
@@ -70,24 +76,30 @@ async fn publish_file(site: &Site, file: &LakeFile) -> Result<(), CheckpointErro
 /// # Errors
 /// If a file stays.
 pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result<(), CheckpointError> {
+    failpoint::at("collect.begin");
     let stage = format!("{}{}/", names::stage_folder(&head.job), head.generation);
     for name in site.list(&stage).await? {
         let epoch: Option<Epoch> = name.strip_suffix('/').and_then(|number| number.parse().ok());
         if epoch.is_some_and(|e| decide::is_past((head.generation, e), (head.generation, head.epoch))) {
             remove_folder(site, &format!("{stage}{name}")).await?;
+            failpoint::at("collect.staged");
         }
     }
     for path in dropped {
         site.delete(path).await?;
+        failpoint::at("collect.state");
     }
+    failpoint::at("collect.done");
     Ok(())
 }
 
-/// Removes what earlier runs and crashes left: their stages, state files that nothing names, folded manifests.
+/// Removes what earlier runs and crashes left: their stages, state files that nothing names, folded manifests,
+/// temporary files.
 ///
 /// # Errors
 /// If a file stays.
 pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<(), CheckpointError> {
+    failpoint::at("sweep.begin");
     let mine = (head.generation, head.epoch);
     let named: BTreeSet<&str> = head.state.iter().map(|entry| entry.file.path.as_str()).collect();
     for root in [names::stage_folder(&head.job), names::state_folder(&head.job)] {
@@ -98,15 +110,21 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<(),
                 let of = names::generation_and_epoch(&root, &folder);
                 if of.is_some_and(|of| decide::is_past(of, mine)) {
                     remove_unnamed(site, &folder, &named).await?;
+                    failpoint::at("sweep.folder");
                 }
             }
             remove_if_empty(site, &folder, &generation, head.generation).await?;
         }
     }
-    let folder = names::manifest_folder(&head.job);
-    for name in site.list(&folder).await? {
-        if names::manifest_seq(&name).is_some_and(|seq| seq < first_loose) {
-            site.delete(&format!("{folder}{name}")).await?;
+    let manifests = names::manifest_folder(&head.job);
+    for folder in [&manifests, &names::segment_folder(&head.job), &names::job_folder(&head.job)] {
+        for name in site.list(folder).await? {
+            let folded =
+                *folder == manifests && names::manifest_seq(&name).is_some_and(|seq| seq < first_loose);
+            // A create of a run that is being fenced may be under way: it fails at worst, and would not count.
+            if folded || name.starts_with(TEMPORARY) {
+                site.delete(&format!("{folder}{name}")).await?;
+            }
         }
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::decide::{self, Base, Folding};
+use crate::engine::failpoint;
 use crate::engine::manifest::{BYTES_MAX, Manifest};
 use crate::engine::names::{self, Seq};
 use crate::engine::recover::{self, refuse};
@@ -106,6 +107,7 @@ pub async fn fold(
         None => match lines(site, job, (base, range)).await? {
             Ok((lines, end)) => {
                 write(site, &names::segment(job, range), &lines).await?;
+                failpoint::at("fold.written");
                 end
             }
             Err(what) => match folded(site, job, range).await? {
@@ -117,6 +119,7 @@ pub async fn fold(
     // 2. Only then take the loose ones away.
     for seq in range.0..=range.1 {
         site.delete(&names::manifest(job, seq)).await?;
+        failpoint::at("fold.deleted");
     }
     Ok(Some(end))
 }

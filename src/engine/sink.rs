@@ -12,6 +12,7 @@
 use crate::connect::{Sink, Wake, WorkerSink, csv_gz, ndjson_gz};
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::control::Control;
+use crate::engine::failpoint;
 use crate::engine::names;
 use crate::engine::state;
 use crate::engine::worker::guard;
@@ -190,6 +191,7 @@ impl Lake {
             Format::NdjsonGz => ndjson_gz::write(rows, output, out),
             _ => Err(io::Error::new(io::ErrorKind::Unsupported, "no writer for this format")),
         })?;
+        failpoint::at("stage.rows");
         let (output, event_time, rows) = (output.name.clone(), rows.event_time(), rows.len() as u64);
         Ok(vec![StagedFile { output, part, staged, rows, bytes, checksum, event_time, since }])
     }
@@ -210,6 +212,7 @@ impl Lake {
             let author = state::Author { job: &self.job, generation: self.generation, epoch, worker };
             let path = names::state(&self.job, (self.generation, epoch), (&operator, worker), base);
             let (bytes, checksum) = self.write(&path, |out| state::write(out, author, &changes))?;
+            failpoint::at("stage.state");
             let shards = u32::try_from(shards).expect("there are not that many shards");
             Ok(StateFile { operator, version, worker, base, path, bytes, checksum, shards })
         };
@@ -226,9 +229,12 @@ impl Lake {
             |verb| move |source| store::Error::Failed { verb, name: self.store.describe(name), source };
         // 1. Write and sync.
         let mut staged = Counted { inner: self.store.stage(name)?, hash: Xxh3::new(), bytes: 0 };
+        failpoint::at("stage.opened");
         content(&mut staged).map_err(failed("write"))?;
+        failpoint::at("stage.written");
         let (written, checksum) = (staged.bytes, staged.hash.digest128());
         staged.inner.finish()?;
+        failpoint::at("stage.synced");
         // 2. What a reader would see is what was meant.
         let found = self.store.open(name)?.map(digest).transpose().map_err(failed("read"))?;
         if found != Some((written, checksum)) {

@@ -1,0 +1,70 @@
+//! Places where a test may end the process: every step of stage, commit, publish, recovery, collection and folding.
+//!
+//! Nothing happens at them unless the crate is built with the feature `failpoints`; then the variable `FAILPOINTS`
+//! says where: `commit.created=3*off->return` ends the process, as a kill would, when it comes there the fourth time.
+
+/// All places, in the order of an epoch. `scripts/crash kill-every-step` must reach every one of them.
+pub const SITES: [&str; 26] = [
+    "begin.read",
+    "begin.prefixes",
+    "begin.published",
+    "begin.claimed",
+    "begin.restored",
+    "stage.opened",
+    "stage.written",
+    "stage.synced",
+    "stage.rows",
+    "stage.state",
+    "commit.planned",
+    "commit.created",
+    "commit.counted",
+    "publish.begin",
+    "publish.file",
+    "publish.linked",
+    "publish.synced",
+    "collect.begin",
+    "collect.staged",
+    "collect.state",
+    "collect.done",
+    "sweep.begin",
+    "sweep.folder",
+    "fold.written",
+    "fold.deleted",
+    "finish.begin",
+];
+
+/// Ends the process here, if a test asked for it: no destructor runs and no buffer is flushed.
+#[cfg(feature = "failpoints")]
+pub fn at(site: &'static str) {
+    fail::fail_point!(site, |_| std::process::abort());
+}
+
+/// Does nothing: this build has no fail points.
+#[cfg(not(feature = "failpoints"))]
+pub fn at(_site: &'static str) {}
+
+/// Takes the fail points that the variable `FAILPOINTS` asks for, until the result is dropped.
+#[cfg(feature = "failpoints")]
+pub fn from_environment() -> impl Sized {
+    fail::FailScenario::setup()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SITES;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_list_of_sites_and_the_code_agree() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+        let mut used = BTreeSet::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            let calls = text.split("failpoint::at(\"").skip(1);
+            for site in calls.filter_map(|rest| rest.split_once('"')).map(|(site, _)| site.to_string()) {
+                assert!(used.insert(site.clone()), "\"{site}\" is in two places");
+            }
+        }
+        assert_eq!(used, SITES.iter().map(ToString::to_string).collect());
+    }
+}
