@@ -12,6 +12,7 @@ mod dead;
 mod demo;
 mod failure;
 mod form;
+mod kafka;
 mod lake;
 mod plan;
 mod produce;

@@ -2,6 +2,7 @@
 
 use super::config::{File, Generate, IfRunning, Settings, Until};
 use super::failure::{Exit, Failure};
+use super::kafka;
 use super::units::{Bytes, Count, Limit, Millis, Share, When};
 use crate::connect::{Connector, files, generator};
 use clap::Args;
@@ -109,11 +110,14 @@ impl Plan {
     /// Where the messages of the pipeline's input come from. Nothing is opened yet.
     ///
     /// # Errors
-    /// Exit 2 if this build lacks the source.
+    /// Exit 2 or 3 if its settings cannot be used, or this build lacks the source.
     pub(crate) fn connector(&self) -> Result<Arc<dyn Connector>, Failure> {
         match &self.source {
-            Source::Kafka { .. } => Err(Failure::new(Exit::Usage, "this build cannot read from Kafka")
-                .hint("Replay a saved file with --source files:PATH.")),
+            Source::Kafka { config, group } => {
+                let own = self.pipeline.inputs().first().map(|input| input.topic).unwrap_or_default();
+                let topic = self.topic.as_deref().unwrap_or(own);
+                kafka::connector(config.as_deref(), topic, group.as_deref())
+            }
             Source::Files { path, follow } => {
                 Ok(Arc::new(files::Files::new(files::Options { path: path.clone(), follow: *follow })))
             }

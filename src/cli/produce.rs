@@ -2,6 +2,7 @@
 
 use super::config::Generate;
 use super::failure::{Exit, Failure};
+use super::kafka;
 use super::plan::{entry, generate_options};
 use super::progress::Progress;
 use super::signals;
@@ -14,7 +15,10 @@ use headway_operators::generate::Generate as Messages;
 use headway_operators::pipeline::{Entry, Settings};
 use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The place that is a topic.
+const KAFKA: &str = "kafka:";
 
 /// What `produce` is told.
 #[derive(Args, Clone, Debug)]
@@ -23,15 +27,18 @@ pub(crate) struct Flags {
     /// The pipeline whose messages are made
     #[arg(help_heading = "Arguments")]
     pipeline: String,
-    /// Where they go: a folder (a file a partition), or - for standard output
+    /// Where they go: a folder (a file a partition), - for standard output, or kafka: for the topic
     #[arg(long, value_name = "WHERE")]
     to: String,
     /// Write envelopes as `kcat -J` does, with partition, offset, timestamp and key, instead of bare lines
     #[arg(long)]
     envelope: bool,
-    /// Topic named in envelopes [default: the pipeline's]
+    /// Topic to write to, or named in envelopes [default: the pipeline's]
     #[arg(long, value_name = "TOPIC")]
     topic: Option<String>,
+    /// Kafka client settings: the .properties file that kcat and the Java tools take
+    #[arg(long, value_name = "FILE")]
+    kafka_config: Option<PathBuf>,
     /// Messages per second of the wall clock [default: as fast as possible]
     #[arg(long, value_name = "X")]
     pace: Option<f64>,
@@ -57,7 +64,7 @@ pub(crate) fn run(
     if flags.pace.is_some_and(|pace| !(pace.is_finite() && pace > 0.0)) {
         return Err(Failure::new(Exit::Usage, "--pace must be above 0").hint("Leave it out for no limit."));
     }
-    if options.messages.is_none() && flags.to != "-" {
+    if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
         return Err(Failure::new(Exit::Usage, "messages without end do not fit into a folder")
             .hint("Give --messages N, or write to standard output with --to -."));
     }
@@ -68,15 +75,23 @@ pub(crate) fn run(
         bar.produced(so_far.messages);
         if control.is_draining() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let format = if flags.envelope { Format::Envelopes(topic) } else { Format::Lines };
     let pace = Pace { per_second: flags.pace, tell: &mut tell };
-    let produced = write(pipeline.generator(&options).as_ref(), (&flags.to, out), &format, pace);
-    bar.end();
-    let produced = match produced {
-        // A reader who has seen enough (`| head`) is no failure.
-        Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => return Ok(()),
-        produced => produced?,
+    let generator = pipeline.generator(&options);
+    let produced = if flags.to == KAFKA {
+        kafka::produce(generator.as_ref(), (flags.kafka_config.as_deref(), &topic), pace)
+    } else {
+        let format = if flags.envelope { Format::Envelopes(topic) } else { Format::Lines };
+        match write(generator.as_ref(), (&flags.to, out), &format, pace) {
+            // A reader who has seen enough (`| head`) is no failure.
+            Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+                bar.end();
+                return Ok(());
+            }
+            produced => produced.map_err(Failure::from),
+        }
     };
+    bar.end();
+    let produced = produced?;
     let messages = counted(produced.messages, "message");
     tracing::info!(tombstones = produced.tombstones, bytes = grouped(produced.bytes), "wrote {messages}");
     Ok(())
