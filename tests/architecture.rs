@@ -337,6 +337,22 @@ fn only_pipelines_know_what_a_turnstile_is() {
     );
 }
 
+/// What is between backticks and looks like a path of this repository.
+fn named_paths(text: &str) -> Vec<&str> {
+    let inside = text.split('`').skip(1).step_by(2);
+    inside.filter(|name| name.contains('/') && !name.contains([' ', '{', '*', '(', ':'])).collect()
+}
+
+#[test]
+fn the_map_names_only_what_is_there() {
+    assert_eq!(named_paths("see `src/a.rs`, `x`, `a b/c` and\n`tests/`"), ["src/a.rs", "tests/"]);
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
+    let named = named_paths(&map);
+    assert!(named.len() > 20, "only {named:?} were found");
+    let lost: Vec<_> = named.into_iter().filter(|name| !root().join(name).exists()).collect();
+    assert!(lost.is_empty(), "ARCHITECTURE.md names what is not there: {lost:?}");
+}
+
 #[test]
 fn no_test_file_is_left_out() {
     check(every_test_file_is_run);

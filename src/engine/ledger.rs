@@ -4,7 +4,7 @@
 //! 2. Where nothing happened there is no manifest; the ledger only notes how far each partition was read.
 //! 3. Else the next manifest is the last one plus the epoch: positions, marks, floors, fates, state, lake files.
 //!
-//! Invariant: [`Ledger::plan`] changes nothing. What it planned counts only after [`Ledger::committed`].
+//! Invariant: [`Ledger::plan`] changes nothing. What it planned counts only after [`Ledger::resolved`].
 
 use crate::engine::checkpoint_error::{CheckpointError, Imbalance};
 use crate::engine::history::History;
