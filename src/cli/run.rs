@@ -4,8 +4,9 @@ use super::config::{IfRunning, Until};
 use super::failure::{Exit, Failure};
 use super::plan::{self, Plan, Source};
 use super::progress::Progress;
+use super::status::time;
 use super::table::counted;
-use super::units::{Limit, Millis, When};
+use super::units::{Limit, Millis};
 use super::{Form, signals};
 use crate::connect::{PartitionInfo, csv_gz};
 use crate::engine::Control;
@@ -200,7 +201,7 @@ fn announce(resume: &Resume) {
     let partitions = manifest.inputs.iter().flat_map(|input| &input.partitions);
     let offsets: Vec<String> = partitions.map(|part| format!("{}:{}", part.partition, part.next)).collect();
     let age = resume.age_ms.map_or(String::new(), |ms| Millis(ms.max(0) / 1000 * 1000).to_string());
-    let watermark = manifest.inputs.first().map(|input| When(input.watermark.ms()).to_string());
+    let watermark = manifest.inputs.first().map(|input| time(input.watermark));
     info!(
         job = manifest.job,
         generation = manifest.generation,
