@@ -161,6 +161,11 @@ fn a_run_commits_rows_and_status_tells_where_it_stands() {
     assert!(shown.out.starts_with("Manifest 1 of job turnstile: run 1 committed epoch"), "{}", shown.out);
     assert_eq!(headway(folder.path(), &["checkpoint", "show", "9999", "--lake", "lake"]).code, Some(2));
 
+    let audit = headway(folder.path(), &["audit", "--lake", "lake", "--deep"]);
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+    assert!(audit.out.contains("records    20,000: offsets tile"), "{}", audit.out);
+    assert_eq!(headway(folder.path(), &["checkpoint", "verify", "--lake", "lake"]).out, audit.out);
+
     let dead = headway(folder.path(), &["dead", "ls", "--lake", "lake", "-o", "json"]);
     let dead: serde_json::Value = serde_json::from_str(&dead.out).expect("the counts are JSON");
     let bad = headway(folder.path(), &["dead", "show", "--lake", "lake", "--reason", "bad-number"]);
@@ -174,26 +179,50 @@ fn a_run_commits_rows_and_status_tells_where_it_stands() {
 }
 
 #[test]
+fn audit_names_a_file_that_was_changed() {
+    let folder = folder();
+    assert_eq!(headway(folder.path(), &with("run", &[])).code, Some(0));
+    let rows = folder.path().join("lake/turnstile");
+    let file = std::fs::read_dir(&rows).expect("there are rows").next().expect("there is a file");
+    let name = file.expect("it can be listed").path();
+    let mut bytes = std::fs::read(&name).expect("it can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&name, bytes).expect("it can be written");
+    assert_eq!(headway(folder.path(), &["audit", "--lake", "lake"]).code, Some(0), "its size is the same");
+    let deep = headway(folder.path(), &["audit", "--lake", "lake", "--deep"]);
+    assert_eq!(deep.code, Some(1), "{deep:?}");
+    let name = name.file_name().expect("it has a name").to_string_lossy().into_owned();
+    assert!(deep.err.contains(&name), "{deep:?}");
+}
+
+#[test]
 fn check_and_run_refuse_alike() {
     let folder = folder();
     let first = headway(folder.path(), &with("run", &[]));
     assert_eq!(first.code, Some(0), "{first:?}");
     std::fs::write(folder.path().join("file"), "").expect("a file can be written");
-    let cases: [(&[&str], i32, &str); 6] = [
+    std::fs::create_dir(folder.path().join("empty")).expect("a folder can be made");
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["--window", "1m"], 4, "was made with"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),
         (&["--source", "files:absent"], 3, "could not read \"absent\""),
         (&["--source", "files:lake/turnstile"], 4, "was made with"),
+        (&["--source", "files:empty"], 2, "the folder holds no files"),
+        (&["--source", "kafka:"], 2, "Kafka needs a file with the client"),
+        (&["--kafka-config", "absent", "--source", "kafka:"], 3, "could not read \"absent\""),
         (&["--lake", "file"], 3, "could not create"),
         (&["--lake", "/proc/lake"], 3, "could not create"),
     ];
     for (more, code, words) in cases {
-        // A later flag of the same name would be a second one: it takes the first one's place.
+        // A flag that is there already takes the new value.
         let replaced = |command| {
             let mut args = with(command, &[]);
-            match args.iter().position(|arg| *arg == more[0]) {
-                Some(at) => args[at + 1] = more[1],
-                None => args.extend(more),
+            for pair in more.chunks(2) {
+                match args.iter().position(|arg| *arg == pair[0]) {
+                    Some(at) => args[at + 1] = pair[1],
+                    None => args.extend(pair),
+                }
             }
             headway(folder.path(), &args)
         };
@@ -202,6 +231,10 @@ fn check_and_run_refuse_alike() {
         assert!(checked.err.contains(words), "{more:?}: {}", checked.err);
         assert_eq!(checked.err, run.err, "{more:?}");
     }
+    let refused =
+        headway(folder.path(), &["run", "turnstile", "--source", "files:empty", "--lake", "new/lake"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(!folder.path().join("new").exists(), "a job that is refused leaves nothing behind");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::plan::{self, Plan, Source};
-use super::run::Found;
+use super::run::{Found, Place};
 use super::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
 use super::{Form, config, run};
@@ -11,9 +11,7 @@ use crate::engine::manifest::Manifest;
 use clap::Args;
 use headway_operators::pipeline::Entry;
 use serde_json::json;
-use std::fs;
 use std::io::Write;
-use std::path::Path;
 
 /// What `check` is told: the same as `run`.
 #[derive(Args, Clone, Debug)]
@@ -41,15 +39,13 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write
 
 /// Opens source and lake as `run` would. Folders that are made on the way are removed again.
 fn look(plan: &Plan) -> Result<Looked, Failure> {
-    let source = Found::of(&plan.connector()?.partitions()?);
-    let new: Vec<&Path> =
-        plan.lake.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
-    let inspected = run::open(plan).and_then(|store| Ok(launch::inspect(&run::prepare(plan, store)?)?));
-    // Only empty folders can be removed like this.
-    let _ = fs::remove_dir(plan.lake.join("_headway"));
-    new.iter().for_each(|path| drop(fs::remove_dir(path)));
-    let (_, head) = inspected?;
-    Ok(Looked { source, head })
+    let place = Place::of(&plan.lake);
+    let inspected = run::open(plan)
+        .and_then(|store| run::prepare(plan, store))
+        .and_then(|job| launch::inspect(&job).map_err(run::refused));
+    place.leave();
+    let (partitions, head) = inspected?;
+    Ok(Looked { source: Found::of(&partitions.concat()), head })
 }
 
 /// What source and lake hold.

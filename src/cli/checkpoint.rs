@@ -1,6 +1,7 @@
 //! `headway checkpoint`: the commits of a job, one by one.
 
 use super::Form;
+use super::audit::audit;
 use super::failure::{Exit, Failure};
 use super::lake::At;
 use super::status::{dead_reasons, time};
@@ -32,6 +33,14 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Read every commit and every file it names again: the same as audit --deep
+    Verify {
+        #[command(flatten)]
+        at: At,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
     /// Say what one commit says, in words
     Show {
         #[command(flatten)]
@@ -52,6 +61,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let from = manifests.len().saturating_sub(last.unwrap_or(usize::MAX));
             list(&manifests[from..], *output, out)
         }
+        What::Verify { at, output } => audit(at, true, *output, out),
         What::Show { at, seq, output } => {
             let manifests = at.open()?.manifests()?;
             let found = match seq {

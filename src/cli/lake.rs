@@ -3,6 +3,7 @@
 use super::config::File;
 use super::failure::{Exit, Failure};
 use super::plan::lake_path;
+use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};
 use crate::engine::manifest::Manifest;
 use crate::engine::site::{Site, run};
@@ -118,6 +119,16 @@ impl Job {
         let next = all.last().map_or(0, |last: &Manifest| last.seq + 1);
         all.extend(chain.loose.into_iter().filter(|manifest| manifest.seq >= next));
         if all.is_empty() { Err(self.never_started()) } else { Ok(all) }
+    }
+
+    /// What an audit finds; `deep` reads every file again.
+    ///
+    /// # Errors
+    /// Exit 2 if the job never started; exits 3 and 4 if the lake cannot be read, or a later release wrote it.
+    pub(crate) fn audit(&self, deep: bool) -> Result<Report, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(System::default());
+        let report = audit::run(&self.store, &clock, &self.name, deep)?;
+        if report.manifests == 0 && report.finding.is_none() { Err(self.never_started()) } else { Ok(report) }
     }
 
     /// A file of the lake, from its start.

@@ -4,6 +4,7 @@
 //! [`units`]; [`plan`] puts flags, file and defaults together. Data goes to standard output, talk to standard
 //! error; every refusal is a [`failure`] with three parts and an exit code.
 
+mod audit;
 mod check;
 mod checkpoint;
 mod completions;

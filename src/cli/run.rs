@@ -3,19 +3,19 @@
 use super::config::{IfRunning, Until};
 use super::failure::{Exit, Failure};
 use super::plan::{self, Plan, Source};
-use super::progress::Progress;
+use super::progress::{Bar, Progress};
 use super::status::time;
 use super::table::counted;
 use super::units::{Limit, Millis};
 use super::{Form, signals};
 use crate::connect::{PartitionInfo, csv_gz};
-use crate::engine::Control;
 use crate::engine::checkpoint::Resume;
 use crate::engine::clock::{Clock, System};
 use crate::engine::feed;
 use crate::engine::job;
 use crate::engine::launch::{self, Launch, Summary, launch};
 use crate::engine::names;
+use crate::engine::{Control, Error};
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
@@ -23,8 +23,10 @@ use headway_operators::build::side_outputs;
 use headway_operators::pipeline::Entry;
 use headway_operators::time::EventTime;
 use serde_json::json;
+use std::fs;
 use std::io::Write;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tracing::info;
 
@@ -93,16 +95,65 @@ pub(crate) fn run(
 /// # Errors
 /// What refused or stopped it, with the exit code.
 pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Result<Summary, Failure> {
-    // The source first: what is wrong with it counts as at start, and needs no lake.
-    let messages = Found::of(&plan.connector()?.partitions()?).messages;
+    let place = Place::of(&plan.lake);
     let mut job = prepare(plan, open(plan)?)?;
-    let bar = progress.count(messages);
-    let told = bar.clone();
-    job.on_start = Box::new(announce);
-    job.on_commit = Box::new(move |committed, manifest| told.committed(committed, manifest));
-    let summary = launch(job, control);
-    bar.end();
-    Ok(summary?)
+    let connector = Arc::clone(&job.sources[0].connector);
+    // Set once nothing refuses the job any more.
+    let bar: Arc<OnceLock<Bar>> = Arc::default();
+    let (begun, told) = (Arc::clone(&bar), Arc::clone(&bar));
+    job.on_start = Box::new(move |resume| {
+        announce(resume);
+        let messages = connector.partitions().ok().and_then(|there| Found::of(&there).messages);
+        begun.get_or_init(|| progress.count(messages));
+    });
+    job.on_commit = Box::new(move |committed, manifest| {
+        if let Some(bar) = told.get() {
+            bar.committed(committed, manifest);
+        }
+    });
+    let result = launch(job, control);
+    match (result, bar.get()) {
+        (result, Some(bar)) => {
+            bar.end();
+            Ok(result?)
+        }
+        (Ok(summary), None) => Ok(summary),
+        (Err(error), None) => {
+            place.leave();
+            Err(refused(error))
+        }
+    }
+}
+
+/// What kept a job from starting.
+pub(crate) fn refused(error: Error) -> Failure {
+    match error {
+        // What is wrong with a source counts as at start, not as in a running job.
+        Error::Source(error) => error.into(),
+        error => error.into(),
+    }
+}
+
+/// A lake's folder before it was opened, so that a job that is refused leaves nothing behind.
+pub(crate) struct Place<'a> {
+    lake: &'a Path,
+    /// The folders that were not there, innermost first.
+    new: Vec<&'a Path>,
+}
+
+impl Place<'_> {
+    /// The folder as it is now.
+    pub(crate) fn of(lake: &Path) -> Place<'_> {
+        let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+        Place { lake, new: lake.ancestors().take_while(is_new).collect() }
+    }
+
+    /// Takes away what was made since, as far as it is empty.
+    pub(crate) fn leave(&self) {
+        // Only an empty folder can be removed like this: what fails has something in it, and stays.
+        let _ = fs::remove_dir(self.lake.join("_headway"));
+        self.new.iter().for_each(|path| drop(fs::remove_dir(path)));
+    }
 }
 
 /// What a source holds.

@@ -1,7 +1,7 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
 use super::failure::Failure;
-use super::{check, checkpoint, completions, dead, demo, produce, run, status, talk};
+use super::{audit, check, checkpoint, completions, dead, demo, produce, run, status, talk};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;
@@ -43,6 +43,8 @@ enum Command {
     Produce(Box<produce::Flags>),
     /// Show where a job stands, from its lake alone
     Status(status::Flags),
+    /// Prove from the lake alone that nothing is lost or doubled
+    Audit(audit::Flags),
     /// Look at the commits of a job
     Checkpoint(checkpoint::Flags),
     /// Look at messages that could not be decoded, or came too late
@@ -97,6 +99,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry], out: &mut dyn Write)
         Command::Check(flags) => check::run(*flags, catalogue, out),
         Command::Produce(flags) => produce::run(&flags, catalogue, progress, out),
         Command::Status(flags) => status::run(&flags, out),
+        Command::Audit(flags) => audit::run(&flags, out),
         Command::Checkpoint(flags) => checkpoint::run(&flags, out),
         Command::Dead(flags) => dead::run(&flags, out),
         Command::Completions(flags) => completions::run(&flags, command(catalogue), out),

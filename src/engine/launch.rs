@@ -105,14 +105,8 @@ pub struct Summary {
 /// What refused or stopped it. Nothing after the last commit became visible.
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let specs = launch.pipeline.inputs();
-    // 1. What is there to read, by the numbers that an earlier run gave it?
-    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-    for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
-        let known: Vec<_> = input.partitions.iter().map(|p| (p.partition, p.identity.clone())).collect();
-        source.connector.remember(&known);
-    }
-    let partitions = launch.sources.iter().map(|source| source.connector.partitions());
-    let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
+    // 1. What is there to read?
+    let partitions = partitions(&launch)?;
     // 2. Take the job over.
     let job = launch.job(&specs, &partitions);
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
@@ -157,11 +151,21 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
 /// # Errors
 /// What would refuse it.
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
-    let partitions = launch.sources.iter().map(|source| source.connector.partitions());
-    let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
+    let partitions = partitions(launch)?;
     let job = launch.job(&launch.pipeline.inputs(), &partitions);
     let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
     Ok((partitions, head))
+}
+
+/// The partitions of each input, by the numbers that an earlier run gave them.
+fn partitions(launch: &Launch) -> Result<Vec<Vec<PartitionInfo>>, Error> {
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
+        let known: Vec<_> = input.partitions.iter().map(|p| (p.partition, p.identity.clone())).collect();
+        source.connector.remember(&known);
+    }
+    let partitions = launch.sources.iter().map(|source| source.connector.partitions());
+    Ok(partitions.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// What is known once the job was taken over.
