@@ -100,16 +100,16 @@ fn sound_lake_passes_and_is_counted_from_its_first_record() {
 #[test]
 fn each_planted_damage_is_named() {
     type Damage = fn(&TestStore);
-    let lake_file = "gate/batch_2_19700101_000000_0.csv.gz";
+    let lake_file = "gate/batch_2_19700101_000000.csv.gz";
     assert!(lake().0.files().contains_key(lake_file), "the cases below damage it");
     let cases: [(&str, bool, Damage); 13] = [
-        ("is not there", false, |s| drop(s.files().remove("gate/batch_2_19700101_000000_0.csv.gz"))),
+        ("is not there", false, |s| drop(s.files().remove("gate/batch_2_19700101_000000.csv.gz"))),
         ("was committed with", false, |s| {
-            s.files().insert("gate/batch_2_19700101_000000_0.csv.gz".into(), b"x"[..].into());
+            s.files().insert("gate/batch_2_19700101_000000.csv.gz".into(), b"x"[..].into());
         }),
         ("other bytes", true, |s| {
             let mut files = s.files();
-            let bytes = files.get_mut("gate/batch_2_19700101_000000_0.csv.gz").unwrap();
+            let bytes = files.get_mut("gate/batch_2_19700101_000000.csv.gz").unwrap();
             let mut changed = bytes.to_vec();
             changed[12] ^= 1;
             *bytes = changed.into();
@@ -130,7 +130,7 @@ fn each_planted_damage_is_named() {
             drop(s.files().insert("gate/sub/extra.csv.gz".into(), b"x"[..].into()))
         }),
         ("is in two manifests", false, |s| {
-            forge(s, 9, |m| m.lake[0].path = "gate/batch_8_19700101_000000_0.csv.gz".into())
+            forge(s, 9, |m| m.lake[0].path = "gate/batch_8_19700101_000000.csv.gz".into())
         }),
         ("state file", false, |s| s.files().retain(|name, _| !name.contains("/state/"))),
         ("is not where it should be", false, |s| {
@@ -148,7 +148,7 @@ fn each_planted_damage_is_named() {
 #[test]
 fn head_that_waits_to_be_published_is_no_damage() {
     let (store, _) = lake();
-    let bytes = store.files().remove("gate/batch_12_19700101_000000_0.csv.gz").unwrap();
+    let bytes = store.files().remove("gate/batch_12_19700101_000000.csv.gz").unwrap();
     store.files().insert("_headway/job/stage/1/12/batch-0".into(), bytes);
     let report = audit(&store, true);
     assert_eq!((report.finding, report.unpublished), (None, 1));

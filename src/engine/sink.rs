@@ -395,8 +395,12 @@ mod tests {
         assert_eq!(shards, [(3, vec![3; 9]), (5, vec![5])]);
     }
 
-    fn until_stopped(control: &Control) {
+    /// Waits until the job has stopped. That every put was answered and it still runs is a failure.
+    fn until_stopped(control: &Control, woken: &Receiver<()>, puts: usize) {
+        let mut answers = 0;
         while !control.is_stopped() {
+            answers += woken.try_iter().count();
+            assert!(answers < puts, "all was written, and nothing stopped the job");
             std::thread::yield_now();
         }
     }
@@ -414,7 +418,7 @@ mod tests {
         rows.put(8, 8, numbers(&[2]));
         rows.put(9, 9, numbers(&[3]));
         state.put(9, 9, vec![change("Sum", 3, vec![3; 9])]);
-        until_stopped(&control);
+        until_stopped(&control, &woken, 3);
         assert_eq!(rows.done(), None, "what was not written is not done");
         assert_eq!(state.done(), None, "nothing is written after a failure");
         drop((rows, state));
@@ -442,7 +446,7 @@ mod tests {
     fn panic_on_the_thread_stops_the_job() {
         let Worker { control, mut rows, state, woken } = worker(Arc::new(Memory::new()));
         rows.put(1, 1, numbers(&[-1]));
-        until_stopped(&control);
+        until_stopped(&control, &woken, 1);
         drop((rows, state));
         assert!(woken.recv().is_err());
         assert_eq!(control.take_failure().map(|error| error.code()), Some("panicked"));
