@@ -17,3 +17,4 @@ pub mod row;
 pub mod state;
 pub mod stream;
 pub mod time;
+pub mod timeline;

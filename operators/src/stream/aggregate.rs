@@ -26,11 +26,11 @@ use crate::stream::decode::Definition;
 use crate::stream::dedup::{Admitted, Dedup, Seen};
 use crate::stream::window::Grid;
 use crate::time::{Epoch, EventTime, Span, Watermark};
+use crate::timeline::Timeline;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::ExchangeData;
 
@@ -67,7 +67,7 @@ pub struct Aggregate<S, K, const N: usize> {
     name: String,
     grid: Grid,
     dedup: Dedup,
-    windows: BTreeMap<EventTime, Window<N>>,
+    windows: Timeline<Window<N>>,
     keys: ByHash<Known<K>>,
     /// Keys that were defined but may be in no window.
     unused: Vec<KeyHash>,
@@ -145,7 +145,7 @@ impl<S, K, const N: usize> Aggregate<S, K, N> {
             name: name.to_string(),
             grid,
             dedup: Dedup::new(grid),
-            windows: BTreeMap::new(),
+            windows: Timeline::default(),
             keys: HashMap::default(),
             unused: Vec::new(),
             changed: Vec::new(),
@@ -156,8 +156,7 @@ impl<S, K, const N: usize> Aggregate<S, K, N> {
 
     /// Adds `amounts` of `key` to the window that ends at `end`.
     fn add(&mut self, epoch: Epoch, end: EventTime, key: KeyHash, amounts: &[i64; N]) {
-        let window =
-            self.windows.entry(end).or_insert_with(|| Window { since: epoch, sums: HashMap::default() });
+        let window = self.windows.at(end, || Window { since: epoch, sums: HashMap::default() });
         let sum = window.sums.entry(key).or_insert_with(|| {
             self.keys.entry(key).or_insert_with(Known::unknown).windows += 1;
             Sum { amounts: [0; N], changed: false }
@@ -258,8 +257,7 @@ where
 
     fn close(&mut self, _epoch: Epoch, tick: &Tick, out: &mut Vec<Total<K, N>>) {
         self.watermark = tick.watermark;
-        while let Some(entry) = self.windows.first_entry().filter(|e| *e.key() <= tick.watermark) {
-            let (end, window) = entry.remove_entry();
+        for (end, window) in self.windows.take_until(|end| end > tick.watermark) {
             let (span, from) = (self.grid.span(end), out.len());
             for (hash, sum) in window.sums {
                 let key = Self::release(&mut self.keys, hash);
@@ -287,7 +285,7 @@ where
         }
         changed.sort_unstable();
         for (end, key) in changed {
-            let Some(window) = self.windows.get_mut(&end) else { continue };
+            let Some(window) = self.windows.get_mut(end) else { continue };
             let Some(sum) = window.sums.get_mut(&key) else { continue };
             sum.changed = false;
             let known = self.keys.get_mut(&key).expect("a key with a sum is known");
@@ -331,8 +329,7 @@ where
             let amounts: [i128; N] =
                 sum.amounts.try_into().map_err(|_| malformed("as many sums as there are"))?;
             let since = sum.since;
-            let window =
-                self.windows.entry(sum.end).or_insert_with(|| Window { since, sums: HashMap::default() });
+            let window = self.windows.at(sum.end, || Window { since, sums: HashMap::default() });
             window.since = window.since.min(since);
             let known = self.keys.get_mut(&sum.key).ok_or_else(|| malformed("the key of every sum"))?;
             if window.sums.insert(sum.key, Sum { amounts, changed: false }).is_none() {
@@ -348,8 +345,8 @@ where
 
     fn restored(&mut self, watermark: Watermark) {
         self.watermark = watermark;
-        while let Some(entry) = self.windows.first_entry().filter(|e| *e.key() <= watermark) {
-            for key in entry.remove().sums.into_keys() {
+        for (_, window) in self.windows.take_until(|end| end > watermark) {
+            for key in window.sums.into_keys() {
                 Self::release(&mut self.keys, key);
             }
         }
@@ -358,7 +355,7 @@ where
     }
 
     fn held(&self) -> u64 {
-        let sums: usize = self.windows.values().map(|window| window.sums.len()).sum();
+        let sums: usize = self.windows.iter().map(|(_, window)| window.sums.len()).sum();
         sums as u64 + self.dedup.held()
     }
 }

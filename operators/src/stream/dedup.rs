@@ -21,10 +21,10 @@
 use crate::state::KeyHash;
 use crate::stream::window::Grid;
 use crate::time::{EventTime, Watermark};
+use crate::timeline::Timeline;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use rustc_hash::FxBuildHasher;
-use std::collections::BTreeMap;
 
 /// Which of its open windows a record still counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +64,20 @@ struct Slice {
 pub struct Dedup {
     grid: Grid,
     width_ms: i64,
-    slices: BTreeMap<EventTime, Slice>,
+    slices: Timeline<Slice>,
     held: u64,
 }
 
 impl Dedup {
     /// No identities, for windows of `grid`.
     pub fn new(grid: Grid) -> Dedup {
-        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices: BTreeMap::new(), held: 0 }
+        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices: Timeline::default(), held: 0 }
     }
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
     pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
         let start = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
-        let slice = self.slices.entry(start).or_default();
+        let slice = self.slices.at(start, Slice::default);
         let admitted = match slice.earliest.entry(identity) {
             Entry::Vacant(entry) => {
                 entry.insert(first_open);
@@ -93,18 +93,16 @@ impl Dedup {
 
     /// Lets go of every slice whose last window has closed.
     pub fn close(&mut self, watermark: Watermark) {
-        while let Some(entry) = self.slices.first_entry() {
-            let newest = entry.key().plus_ms(self.width_ms - 1);
-            if self.grid.last_end(newest) > watermark {
-                break;
-            }
-            self.held -= entry.remove().earliest.len() as u64;
+        let (grid, width_ms) = (self.grid, self.width_ms);
+        let is_open = |start: EventTime| grid.last_end(start.plus_ms(width_ms - 1)) > watermark;
+        for (_, slice) in self.slices.take_until(is_open) {
+            self.held -= slice.earliest.len() as u64;
         }
     }
 
     /// Gives `put` what changed since the last call and is still open; or, with `all`, everything.
     pub fn snapshot(&mut self, all: bool, mut put: impl FnMut(Seen)) {
-        for (slice, content) in &mut self.slices {
+        for (slice, content) in self.slices.iter_mut() {
             let changes = std::mem::take(&mut content.changes);
             let mut save = |identity, earliest| put(Seen { identity, slice: *slice, earliest });
             if all {
@@ -117,7 +115,7 @@ impl Dedup {
 
     /// Takes back one entry.
     pub fn restore(&mut self, seen: Seen) {
-        match self.slices.entry(seen.slice).or_default().earliest.entry(seen.identity) {
+        match self.slices.at(seen.slice, Slice::default).earliest.entry(seen.identity) {
             Entry::Vacant(entry) => {
                 entry.insert(seen.earliest);
                 self.held += 1;
