@@ -235,18 +235,22 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
 }
 
 /// An input as a run takes it over: what was told of idleness and ends by an earlier run does not hold any more.
+///
+/// A partition that did not count may lie behind the watermark, and now counts again: as one that wakes, it takes the
+/// watermark for its floor. Else its records would be stamped as if closed windows were open to them.
 fn claimed_input(info: &InputInfo, head: Option<&Input>, all: bool) -> Input {
     let known = head.map(|head| head.partitions.as_slice()).unwrap_or_default();
-    let mut partitions: BTreeMap<_, _> = known
-        .iter()
-        .map(|part| {
-            let (from, fates) = (part.next, Fates::default());
-            (
-                part.partition,
-                PartitionEntry { from, fates, idle: false, joining: false, ended: false, ..part.clone() },
-            )
-        })
-        .collect();
+    let watermark = head.map_or(EventTime::MIN, |head| head.watermark);
+    let mut partitions = BTreeMap::new();
+    for part in known {
+        let (from, fates) = (part.next, Fates::default());
+        let mut entry =
+            PartitionEntry { from, fates, idle: false, joining: false, ended: false, ..part.clone() };
+        if entry.own.max(entry.floor) < watermark {
+            (entry.floor, entry.floor_from) = (watermark, entry.next);
+        }
+        partitions.insert(entry.partition, entry);
+    }
     for seen in info.partitions.iter().filter(|_| all) {
         partitions.entry(seen.partition).or_insert_with(|| PartitionEntry {
             partition: seen.partition,
@@ -268,7 +272,7 @@ fn claimed_input(info: &InputInfo, head: Option<&Input>, all: bool) -> Input {
         name: info.name.clone(),
         kind: info.kind.clone(),
         topic: info.topic.clone(),
-        watermark: head.map_or(EventTime::MIN, |head| head.watermark),
+        watermark,
         ended: false,
         partitions: partitions.into_values().collect(),
     }

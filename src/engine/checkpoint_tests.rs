@@ -273,3 +273,21 @@ fn careful_start_is_refused_only_where_signs_change() {
     let careful = Job { if_running: IfRunning::Refuse, ..job(1) };
     assert!(start(&store, careful).is_ok(), "a run that ended well left no sign");
 }
+
+#[test]
+fn partition_that_lay_behind_the_watermark_counts_again_from_there() {
+    let store = TestStore::default();
+    let (mut committer, _) = start(&store, job(2)).unwrap();
+    // Partition 0 is idle, and partition 1 takes the watermark far beyond what 0 had.
+    let mut acks = [reads(0, 0, 10), reads(1, 0, 50)].concat();
+    let Ack::Source { partitions, .. } = &mut acks[0] else { panic!("it comes first") };
+    partitions[0].idle = true;
+    acks.push(Ack::Watermark { input: 0, watermark: EventTime(50_000), ended: false, flushed: None });
+    committer.commit(1, &acks).unwrap();
+    let (_, resume) = start(&store, job(2)).unwrap();
+    let partitions = &resume.manifest.inputs[0].partitions;
+    let floor = |partition: usize| (partitions[partition].floor, partitions[partition].floor_from);
+    assert_eq!(floor(0), (EventTime(50_000), 10), "else it would give records to closed windows");
+    assert_eq!(floor(1), (EventTime::MIN, 0), "its own watermark is there");
+    assert!(!partitions[0].idle);
+}
