@@ -3,7 +3,7 @@
 use crate::connect::{Connector, PartitionInfo, error};
 use crate::engine::control::Control;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::Partition;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,11 +17,11 @@ pub struct Discovered {
 
 impl Discovered {
     /// What was found since the last call, of the partitions that are `mine`.
-    pub fn take(&mut self, mine: impl Fn(Partition) -> bool) -> Vec<(Partition, Offset)> {
+    pub fn take(&mut self, mine: impl Fn(Partition) -> bool) -> Vec<PartitionInfo> {
         let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let new = &found[self.taken..];
         self.taken = found.len();
-        new.iter().filter(|info| mine(info.partition)).map(|info| (info.partition, info.first)).collect()
+        new.iter().filter(|info| mine(info.partition)).cloned().collect()
     }
 
     /// Notes a partition that every worker is to hear of.

@@ -10,19 +10,20 @@
 //!
 //! Numbered rules, from the design:
 //! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved. Cutting is always allowed.
-//! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet, is idle.
+//! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet while it was
+//!    listened to, is idle. One that is paused, or behind a closed gate, is not.
 //! 3. *Joining*: a partition that wakes or is first seen sends a joining mark and no record in epoch `e`; its floor is
 //!    `wm(e)`; what it had ready waits until `e` is resolved.
 //! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused. Pausing has no meaning for results.
 //! 5. *Ends*: a partition has ended when it was read to the end that was there at the start. A drain ends nothing.
 
-use crate::connect::{self, Event, Polled};
+use crate::connect::{self, Event, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
 use headway_operators::progress::SharedProgress;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
-use headway_operators::time::Epoch;
+use headway_operators::time::{Epoch, EventTime};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,13 @@ pub enum Until {
     CaughtUp,
     /// The same, and every window closes.
     End,
+}
+
+impl Until {
+    /// Where a partition ends in this run, if it had `end` at the start. A run that goes on for ever has no ends.
+    fn end(self, end: Option<Offset>) -> Option<Offset> {
+        end.filter(|_| self != Until::Forever)
+    }
 }
 
 /// How a feed behaves.
@@ -87,8 +95,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Whether to drain, and where to report a failure.
     pub control: Control,
-    /// Partitions that were found since the start and belong to this worker, with their first offset.
-    pub found: Box<dyn FnMut() -> Vec<(Partition, Offset)>>,
+    /// Partitions that were found since the last call and belong to this worker.
+    pub found: Box<dyn FnMut() -> Vec<PartitionInfo>>,
 }
 
 /// Whether a partition counts in the watermark.
@@ -107,7 +115,7 @@ enum Phase {
 struct Part {
     partition: Partition,
     next: Offset,
-    /// The end that was there at the start.
+    /// Where the run ends, if it ends by itself and the place is known: the end that was there at the start.
     end: Option<Offset>,
     phase: Phase,
     /// Not read from the source before it has joined.
@@ -167,6 +175,8 @@ pub struct SourceFeed {
     epoch_bytes: usize,
     /// Something happened since the last mark that others must know.
     changed: bool,
+    /// Since when nothing is read because the gate is closed.
+    deaf_since: Option<Duration>,
 }
 
 impl SourceFeed {
@@ -178,7 +188,9 @@ impl SourceFeed {
         assigned: &[Assigned],
         epoch: Epoch,
     ) -> SourceFeed {
-        let part = |a: &Assigned| Part::new(a.start.partition, a.start.next, a.end, Phase::Counting);
+        let part = |a: &Assigned| {
+            Part::new(a.start.partition, a.start.next, options.until.end(a.end), Phase::Counting)
+        };
         SourceFeed {
             parts: assigned.iter().map(part).collect(),
             unopened: assigned.iter().map(|a| a.start).collect(),
@@ -188,6 +200,7 @@ impl SourceFeed {
             epoch_began: around.clock.elapsed(),
             epoch_bytes: 0,
             changed: false,
+            deaf_since: None,
             options,
             around,
         }
@@ -206,8 +219,10 @@ impl SourceFeed {
     fn look(&mut self, now: Duration) {
         for part in &mut self.parts {
             let quiet = part.quiet_since.map(|since| now.saturating_sub(since));
-            let long =
-                |limit: Option<Duration>| quiet.zip(limit).is_some_and(|(quiet, limit)| quiet >= limit);
+            let listens = self.deaf_since.is_none();
+            let long = |limit: Option<Duration>| {
+                listens && quiet.zip(limit).is_some_and(|(quiet, limit)| quiet >= limit)
+            };
             if part.phase == Phase::Counting && !part.complete && long(self.options.idle_after) {
                 part.phase = Phase::Idle;
                 self.changed = true;
@@ -266,7 +281,8 @@ impl SourceFeed {
         let limit = slowest.plus_ms(self.options.max_skew_ms);
         for part in &mut self.parts {
             let ahead = progress.own(part.partition) > limit;
-            let paused = part.complete || (ahead && part.phase == Phase::Counting);
+            // One that is caught up has nothing to hold back; paused, its quiet would be no evidence.
+            let paused = part.complete || (ahead && part.phase == Phase::Counting && part.has_backlog());
             if paused != part.paused {
                 part.paused = paused;
                 if let Some(source) = &mut self.source {
@@ -276,17 +292,19 @@ impl SourceFeed {
         }
     }
 
-    /// Rule 3: takes in partitions that were found, and lets those send whose joining epoch is resolved.
-    fn join(&mut self, intake: &mut dyn Intake) -> Result<(), connect::error::Error> {
-        for (partition, first) in (self.around.found)() {
-            let (own, floor) =
-                (headway_operators::time::EventTime::MIN, headway_operators::time::EventTime::MIN);
-            intake.open(Start { partition, next: first, own, floor });
-            let mut part = Part::new(partition, first, None, Phase::Waking);
+    /// Rule 3: takes in partitions that were found.
+    fn meet(&mut self, intake: &mut dyn Intake) {
+        for PartitionInfo { partition, first, end, .. } in (self.around.found)() {
+            intake.open(Start { partition, next: first, own: EventTime::MIN, floor: EventTime::MIN });
+            let mut part = Part::new(partition, first, self.options.until.end(end), Phase::Waking);
             part.unassigned = true;
             self.parts.push(part);
             self.changed = true;
         }
+    }
+
+    /// Rule 3: lets those partitions send whose joining epoch is resolved.
+    fn join(&mut self, intake: &mut dyn Intake) -> Result<(), connect::error::Error> {
         for at in 0..self.parts.len() {
             let Phase::Joining(epoch) = self.parts[at].phase else { continue };
             let partition = self.parts[at].partition;
@@ -336,7 +354,7 @@ impl SourceFeed {
             match event {
                 Event::Message(raw, read) => {
                     // What came after the end that was there at the start is for the next run.
-                    if part.complete || (ends && part.end.is_some_and(|end| raw.offset >= end)) {
+                    if part.complete || part.end.is_some_and(|end| raw.offset >= end) {
                         part.complete = true;
                         return;
                     }
@@ -356,11 +374,12 @@ impl SourceFeed {
                         }
                     }
                     *changed = true;
-                    part.complete = ends && part.end.is_some_and(|end| part.next >= end);
+                    part.complete = part.end.is_some_and(|end| part.next >= end);
                 }
                 Event::CaughtUp(_, next) => {
                     if part.held.is_empty() {
-                        part.next = part.next.max(next);
+                        // Not beyond the end of the run: what was left there is for the next one.
+                        part.next = part.next.max(part.end.map_or(next, |end| next.min(end)));
                     }
                     part.quiet_since.get_or_insert(now);
                     let all_taken = part.held.is_empty() && part.end.is_none_or(|end| part.next >= end);
@@ -388,6 +407,7 @@ impl SourceFeed {
         for start in self.unopened.drain(..) {
             intake.open(start);
         }
+        self.meet(intake);
         let now = self.around.clock.elapsed();
         self.look(now);
         // 1. Is the run over, or the epoch?
@@ -401,7 +421,16 @@ impl SourceFeed {
         }
         // 2. Read, if the gate is open.
         if !self.may_send() {
+            self.deaf_since.get_or_insert(now);
             return Ok(Turn::Wait(PATIENCE));
+        }
+        if let Some(since) = self.deaf_since.take() {
+            // What came meanwhile was not heard: that time is no quiet.
+            let deaf = now.saturating_sub(since);
+            self.parts
+                .iter_mut()
+                .filter_map(|part| part.quiet_since.as_mut())
+                .for_each(|quiet| *quiet += deaf);
         }
         self.join(intake)?;
         self.pause_those_ahead();

@@ -18,6 +18,8 @@ pub mod discover;
 pub mod error;
 pub mod failpoint;
 pub mod feed;
+#[cfg(test)]
+mod feed_tests;
 pub mod history;
 pub mod job;
 pub mod launch;

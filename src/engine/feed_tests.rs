@@ -1,0 +1,241 @@
+//! Tests of the feed: what it reads, where it ends, whom it pauses. Sources are scripts; time stands still.
+
+use crate::connect::error::Error;
+use crate::connect::{Event, PartitionInfo, Polled, Source};
+use crate::engine::clock::{Clock, Manual};
+use crate::engine::control::Control;
+use crate::engine::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
+use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
+use headway_operators::progress::{Mark, Progress, Rules, SharedProgress};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::stream::window::Grid;
+use headway_operators::time::EventTime;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use timely::dataflow::ProbeHandle;
+
+/// What one poll of a script gives.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Messages of a partition, at these offsets.
+    Messages(Partition, Offset, Offset),
+    CaughtUp(Partition, Offset),
+}
+
+/// A source that gives one list of steps a poll, and notes what it is told.
+#[derive(Clone, Default)]
+struct Script {
+    polls: Rc<RefCell<VecDeque<Vec<Step>>>>,
+    paused: Rc<RefCell<BTreeSet<Partition>>>,
+    assigned: Rc<RefCell<Vec<(Partition, Offset)>>>,
+}
+
+impl Script {
+    fn poll(&self, steps: &[Step]) {
+        self.polls.borrow_mut().push_back(steps.to_vec());
+    }
+}
+
+impl Source for Script {
+    fn poll(&mut self, _bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, Error> {
+        let Some(steps) = self.polls.borrow_mut().pop_front() else { return Ok(Polled::Nothing) };
+        for step in steps {
+            match step {
+                Step::CaughtUp(partition, next) => each(Event::CaughtUp(partition, next)),
+                Step::Messages(partition, from, to) => {
+                    for offset in from..to {
+                        let payload = Payload::Bytes(b"x");
+                        each(Event::Message(Raw { partition, offset, timestamp_ms: None, payload }, 1));
+                    }
+                }
+            }
+        }
+        Ok(Polled::More)
+    }
+
+    fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), Error> {
+        self.assigned.borrow_mut().push((partition, next));
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: Partition, paused: bool) {
+        match paused {
+            true => self.paused.borrow_mut().insert(partition),
+            false => self.paused.borrow_mut().remove(&partition),
+        };
+    }
+}
+
+/// Offsets that were handed over.
+#[derive(Default)]
+struct Taken(BTreeMap<Partition, Vec<Offset>>);
+
+impl Intake for Taken {
+    fn open(&mut self, start: Start) {
+        self.0.insert(start.partition, Vec::new());
+    }
+
+    fn floor(&mut self, _partition: Partition, _floor: EventTime) {}
+
+    fn message(&mut self, raw: &Raw<'_>) {
+        self.0.get_mut(&raw.partition).expect("it was opened").push(raw.offset);
+    }
+}
+
+/// A feed, and what is around it.
+struct Bench {
+    script: Script,
+    clock: Arc<Manual>,
+    progress: SharedProgress,
+    found: Rc<RefCell<Vec<PartitionInfo>>>,
+    feed: SourceFeed,
+    taken: Taken,
+}
+
+/// A feed in epoch 1 of partitions from 0 on, each (next offset, end at the start).
+fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+    let (script, clock) = (Script::default(), Arc::new(Manual::default()));
+    let rules = Rules { grid: Grid::tumbling(60_000), lateness_ms: 0, idle_flush_ms: None };
+    let set = (0..).zip(partitions).map(|(partition, _)| (partition, EventTime::MIN, EventTime::MIN));
+    let progress = Rc::new(RefCell::new(Progress::new(rules, EventTime::MIN, set)));
+    let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
+    let around = Surroundings {
+        progress: Rc::clone(&progress),
+        // Nothing holds it back: every epoch is resolved at once.
+        resolved: ProbeHandle::new(),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        control: Control::new(),
+        found: Box::new({
+            let found = Rc::clone(&found);
+            move || std::mem::take(&mut *found.borrow_mut())
+        }),
+    };
+    let options = Options {
+        epoch: Duration::from_millis(50),
+        epoch_bytes: 1 << 20,
+        idle_after: Some(Duration::from_secs(60)),
+        idle_flush: None,
+        max_skew_ms: 1_000,
+        until,
+    };
+    let (own, floor) = (EventTime::MIN, EventTime::MIN);
+    let assigned = (0..).zip(partitions).map(|(partition, (next, end))| Assigned {
+        start: Start { partition, next: *next, own, floor },
+        end: *end,
+    });
+    let assigned: Vec<_> = assigned.collect();
+    let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, 1);
+    Bench { script, clock, progress, found, feed, taken: Taken::default() }
+}
+
+impl Bench {
+    fn turn(&mut self) -> Turn {
+        self.feed.turn(&mut self.taken)
+    }
+
+    /// Turns, a second apart, until the feed cuts; the cut, and whether it was the last one.
+    fn cut(&mut self) -> (Cut, bool) {
+        for _ in 0..10 {
+            match self.turn() {
+                Turn::Cut(cut, _) => return (cut, false),
+                Turn::Finish(cut) => return (cut, true),
+                Turn::More | Turn::Wait(_) => self.clock.advance(Duration::from_secs(1)),
+            }
+        }
+        panic!("it does not end the epoch");
+    }
+}
+
+#[test]
+fn run_without_an_end_reads_on_where_it_had_caught_up_at_the_start() {
+    let mut bench = bench(Until::Forever, &[(5, Some(5))]);
+    bench.script.poll(&[Step::CaughtUp(0, 5)]);
+    bench.script.poll(&[Step::Messages(0, 5, 7), Step::CaughtUp(0, 7)]);
+    bench.turn();
+    bench.turn();
+    assert_eq!(bench.taken.0[&0], [5, 6]);
+    assert_eq!(bench.cut().0.partitions[0].next, 7);
+    assert!(bench.script.paused.borrow().is_empty());
+}
+
+#[test]
+fn what_comes_after_the_end_is_left_for_the_next_run() {
+    for until in [Until::CaughtUp, Until::End] {
+        let mut bench = bench(until, &[(0, Some(3))]);
+        // The source reads on, and sees its end, before it can be told to stop.
+        bench.script.poll(&[Step::Messages(0, 0, 6), Step::CaughtUp(0, 6)]);
+        let (cut, last) = bench.cut();
+        assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next, last), (&[0, 1, 2][..], 3, true));
+    }
+}
+
+#[test]
+fn gap_before_the_end_is_passed() {
+    let mut bench = bench(Until::End, &[(0, Some(5))]);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 8)]);
+    let (cut, last) = bench.cut();
+    assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (5, true, true));
+}
+
+#[test]
+fn partition_that_is_found_is_read_though_nothing_else_is_left() {
+    let mut bench = bench(Until::End, &[(4, Some(4))]);
+    let identity = "script:1".to_string();
+    bench.found.borrow_mut().push(PartitionInfo { partition: 1, identity, first: 7, end: Some(9) });
+    let (cut, last) = bench.cut();
+    assert_eq!((cut.partitions[1].joining, cut.partitions[1].next, last), (true, 7, false));
+    // The joining mark comes back from all workers, and its epoch closes.
+    let mark = Mark {
+        partition: 1,
+        own: EventTime::MIN,
+        next: 7,
+        idle_ms: None,
+        joining: true,
+        ended: false,
+        last: false,
+        backlog: true,
+        wall_ms: 0,
+    };
+    bench.progress.borrow_mut().see(1, mark);
+    bench.progress.borrow_mut().close(1);
+    bench.turn();
+    assert_eq!(*bench.script.assigned.borrow(), [(1, 7)]);
+    bench.script.poll(&[Step::Messages(1, 7, 9), Step::CaughtUp(1, 9)]);
+    let (cut, last) = bench.cut();
+    assert_eq!((bench.taken.0[&1].as_slice(), cut.partitions[1].ended, last), (&[7, 8][..], true, true));
+}
+
+#[test]
+fn partition_that_is_paused_is_never_idle() {
+    let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
+    let mark = |partition, own| Mark {
+        partition,
+        own: EventTime(own),
+        next: 1,
+        idle_ms: None,
+        joining: false,
+        ended: false,
+        last: false,
+        backlog: true,
+        wall_ms: 0,
+    };
+    // Partition 1 is far ahead of 0, which has a backlog.
+    bench.progress.borrow_mut().see(0, mark(0, 0));
+    bench.progress.borrow_mut().see(0, mark(1, 5_000));
+    bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1), Step::CaughtUp(1, 1)]);
+    bench.turn();
+    // Caught up, it has nothing to hold back; then there is more, and not yet its end.
+    bench.script.poll(&[Step::Messages(1, 1, 2)]);
+    bench.turn();
+    assert!(bench.script.paused.borrow().is_empty());
+    bench.turn();
+    assert!(bench.script.paused.borrow().contains(&1));
+    bench.clock.advance(Duration::from_secs(3_600));
+    bench.script.poll(&[Step::Messages(0, 1, 2)]);
+    let (cut, _) = bench.cut();
+    assert_eq!(cut.partitions[1].idle_ms, None);
+    assert!(cut.partitions[1].backlog);
+}
