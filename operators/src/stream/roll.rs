@@ -24,12 +24,12 @@ use crate::state::{KeyHash, Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// After how long an open roll leaves, in milliseconds of the sources' wall clock.
 pub const AGE_MAX_MS: i64 = 60_000;
 
-/// At how many bytes of payload an open roll leaves, on one worker.
+/// At how many bytes in memory an open roll leaves, on one worker. Rows without a payload count too.
 pub const BYTES_MAX: usize = 8 << 20;
 
 /// A refused record that leaves with its roll.
@@ -78,6 +78,12 @@ impl Roll {
     }
 }
 
+/// About how many bytes an open roll holds for a refused record.
+fn bytes_of(refused: &Refused) -> usize {
+    let payload = refused.payload.as_ref().map_or(0, Vec::len);
+    size_of::<(Epoch, Refused)>() + refused.topic.len() + payload
+}
+
 /// The shard of a refused record: that of its topic and partition.
 fn shard_of(refused: &Refused) -> Shard {
     let mut bytes = refused.partition.to_le_bytes().to_vec();
@@ -104,7 +110,7 @@ impl Keyed for Roll {
 
     fn apply(&mut self, epoch: Epoch, batch: &mut Vec<Refused>, _fates: &mut Fates) {
         for refused in batch.drain(..) {
-            self.bytes += refused.payload.as_ref().map_or(0, Vec::len);
+            self.bytes += bytes_of(&refused);
             self.rows.push((epoch, refused));
         }
     }
@@ -158,19 +164,16 @@ impl Keyed for Roll {
             self.rows.retain(|(epoch, row)| *epoch > cleared || shard_of(row) != shard);
         }
         // A base repeats rows that earlier changes had.
-        let known = |epoch: &Epoch, row: &Refused| {
-            self.rows
-                .iter()
-                .any(|(e, r)| e == epoch && r.partition == row.partition && r.offset == row.offset)
-        };
-        let new: Vec<_> = section.rows.into_iter().filter(|(epoch, row)| !known(epoch, row)).collect();
+        let place = |(epoch, row): &(Epoch, Refused)| (*epoch, row.partition, row.offset);
+        let known: BTreeSet<_> = self.rows.iter().map(place).collect();
+        let new: Vec<_> = section.rows.into_iter().filter(|row| !known.contains(&place(row))).collect();
         self.dirty.extend(new.iter().map(|(epoch, _)| (shard, *epoch)));
         self.rows.extend(new);
         Ok(())
     }
 
     fn restored(&mut self, _watermark: Watermark) {
-        self.bytes = self.rows.iter().map(|(_, row)| row.payload.as_ref().map_or(0, Vec::len)).sum();
+        self.bytes = self.rows.iter().map(|(_, row)| bytes_of(row)).sum();
         self.saved = self.rows.len();
         // How old the roll was is not known: it leaves with the next epoch.
         self.opened_ms = (!self.rows.is_empty()).then_some(0);
@@ -238,4 +241,28 @@ impl Row for Rolled {
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Payload, Raw};
+
+    #[test]
+    fn rows_without_a_payload_fill_a_roll_too() {
+        let tick =
+            Tick { watermark: EventTime::MIN, wall_ms: 1, ended: false, finishing: false, flushed: None };
+        let tombstone = |offset| {
+            let raw = Raw { partition: 0, offset, timestamp_ms: None, payload: Payload::Null };
+            Refused::of("gate", &raw)
+        };
+        let (mut roll, mut out) = (Roll::new("Roll"), Vec::new());
+        roll.apply(1, &mut vec![tombstone(0)], &mut Fates::default());
+        roll.close(1, &tick, &mut out);
+        assert_eq!((out.len(), roll.held()), (0, 1));
+        let rest = i64::try_from(BYTES_MAX / bytes_of(&tombstone(0))).unwrap();
+        roll.apply(2, &mut (1..=rest).map(tombstone).collect(), &mut Fates::default());
+        roll.close(2, &tick, &mut out);
+        assert_eq!((out.len() as i64, roll.held()), (rest + 1, 0));
+    }
 }
