@@ -412,6 +412,11 @@ impl File {
                 };
                 return Err(self.failure(&what, Some(section.span()), &suggest(name, &SECTIONS, "sections")));
             }
+            if content.get_ref().as_table().is_none() {
+                let hint = format!("Write [{name}] on a line of its own, and its keys below.");
+                let what = format!("\"{name}\" is a section, not a key");
+                return Err(self.failure(&what, Some(section.span()), &hint));
+            }
             let known: Vec<&str> =
                 keys.iter().filter(|key| key.section == name).map(|key| key.name.as_str()).collect();
             for key in content.get_ref().as_table().iter().flat_map(|table| table.keys()) {
@@ -497,6 +502,7 @@ mod tests {
         assert!(refusal("[windows]\n").contains("1:2: unknown section \"windows\"\n"));
         assert!(refusal("[windows]\n").contains("Did you mean \"window\"?"));
         assert!(refusal("workers = 2\n").contains("1:1: unknown key \"workers\" outside of a section"));
+        assert!(refusal("window = \"5m\"\n").contains("1:1: \"window\" is a section, not a key"));
     }
 
     #[test]

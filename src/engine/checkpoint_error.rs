@@ -257,13 +257,13 @@ impl CheckpointError {
                 "See what else is damaged with: headway audit --deep.".into()
             }
             CheckpointError::DoesNotFit { what, expected, .. } => {
-                format!("Go on with {what} {expected}, or start a new job with --job NAME and a new prefix.")
+                format!("Go on with {what} {expected}, or start a new job in another lake.")
             }
             CheckpointError::StateWithoutOperator { operator, .. } => {
                 format!("To lose that state for good: --allow-dropped-state {operator}.")
             }
             CheckpointError::PrefixTaken { owner, .. } => {
-                format!("Choose another prefix or lake, or go on with that job: --job {owner}.")
+                format!("Choose another lake, or go on with that job: --job {owner}.")
             }
             CheckpointError::BadName { .. } => {
                 "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.".into()
