@@ -137,6 +137,8 @@ fn restart_goes_on_where_the_last_manifest_ends() {
     let store = TestStore::default();
     let (mut committer, _) = start(&store, job(1)).unwrap();
     let mut acks = reads(0, 0, 10);
+    let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
+    (partitions[0].idle, partitions[0].ended, partitions[0].floor) = (true, true, EventTime(77));
     acks.push(state(&store, (1, 1), true));
     committer.commit(1, &acks).unwrap();
     drop(committer);
@@ -147,6 +149,8 @@ fn restart_goes_on_where_the_last_manifest_ends() {
     let partitions = &resume.manifest.inputs[0].partitions;
     assert_eq!(partitions.len(), 1, "a new partition has to join");
     assert_eq!((partitions[0].next, partitions[0].own), (10, EventTime(10_000)));
+    assert_eq!((partitions[0].floor, partitions[0].floor_from), (EventTime(77), 0), "floors hold for ever");
+    assert!(!partitions[0].idle && !partitions[0].ended, "idleness and ends take evidence of this run");
 }
 
 #[test]

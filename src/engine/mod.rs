@@ -24,6 +24,8 @@ pub mod history;
 pub mod job;
 pub mod launch;
 pub mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 pub mod manifest;
 pub mod names;
 pub mod ports;
