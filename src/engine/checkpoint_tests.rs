@@ -3,11 +3,13 @@
 use crate::engine::checkpoint::{Committer, Resume, begin};
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::clock::{Clock, Manual};
+use crate::engine::decide::Folding;
 use crate::engine::job::tests::job;
 use crate::engine::job::{IfRunning, Job};
 use crate::engine::manifest::{Kind, Manifest};
 use crate::engine::names;
 use crate::engine::test_store::TestStore;
+use crate::engine::upkeep;
 use crate::store::Store;
 use headway_operators::ack::{Ack, PartitionAck, StagedFile, StateFile};
 use headway_operators::error::Reason;
@@ -294,4 +296,28 @@ fn partition_that_lay_behind_the_watermark_counts_again_from_there() {
     assert_eq!(floor(0), (EventTime(50_000), 10), "else it would give records to closed windows");
     assert_eq!(floor(1), (EventTime::MIN, 0), "its own watermark is there");
     assert!(!partitions[0].idle);
+}
+
+#[test]
+fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
+    let store = TestStore::default();
+    let (mut committer, _) = start(&store, job(1)).unwrap();
+    for epoch in 1..=12 {
+        let at = i64::try_from(epoch).unwrap();
+        let mut acks = reads(0, at - 1, at);
+        acks.push(state(&store, (1, epoch), true));
+        committer.commit(epoch, &acks).unwrap();
+    }
+    drop(committer);
+    store.files().insert("_headway/job/state/1/5/litter".into(), b"x"[..].into());
+    store.files().insert("_headway/job/stage/0/5/litter".into(), b"x"[..].into());
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let clock: Arc<dyn Clock> = Arc::new(Manual::default());
+    let rule = Folding { segment: 4, keep: 2 };
+    let pruned = upkeep::prune(&shared, &clock, "job", rule).unwrap();
+    assert_eq!(pruned.folded, 8);
+    assert_eq!(store.below("_headway/job/state/"), ["_headway/job/state/1/12/0"]);
+    assert_eq!(store.below("_headway/job/stage/"), [""; 0]);
+    let (_, resume) = start(&store, job(1)).unwrap();
+    assert_eq!(resume.manifest.inputs[0].partitions[0].next, 12);
 }

@@ -28,6 +28,7 @@ pub mod ledger;
 mod ledger_tests;
 pub mod manifest;
 pub mod names;
+pub mod pieces;
 pub mod ports;
 pub mod publish;
 pub mod recover;
@@ -39,6 +40,7 @@ pub mod site;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod test_store;
+pub mod upkeep;
 pub mod worker;
 
 pub use control::Control;

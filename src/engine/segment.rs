@@ -1,13 +1,14 @@
 //! Folds old manifests into immutable segments: many lines in one file, so that no folder grows without end.
 //!
-//! A segment holds the manifests' own bytes, one a line, gzipped. Its range follows from the chain alone
-//! ([`decide::fold`]), so two runs that fold at the same time write the same lines.
+//! A segment holds the manifests' own bytes, folded ([`crate::engine::pieces`]) and gzipped. Its range follows from the chain alone
+//! ([`decide::fold`]), so two runs that fold at the same time write the same manifests.
 
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::decide::{self, Base, Folding};
 use crate::engine::failpoint;
 use crate::engine::manifest::{BYTES_MAX, Manifest};
 use crate::engine::names::{self, Seq};
+use crate::engine::pieces;
 use crate::engine::recover::{self, refuse};
 use crate::engine::site::Site;
 use crate::store::Error;
@@ -16,8 +17,8 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use std::io::{Read, Write};
 
-/// The longest segment that is read, in bytes before compression.
-const UNFOLDED_MAX: u64 = 4 << 30;
+/// The longest segment that is read, in bytes before compression and folding.
+const UNFOLDED_MAX: usize = 4 << 30;
 
 /// How often a segment is written before it is left for later.
 const ATTEMPTS: u32 = 8;
@@ -64,10 +65,11 @@ pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manif
     let Some(bytes) = site.read(&name, BYTES_MAX * 4).await? else {
         return Err(invalid("it is gone".into()));
     };
-    let lines = unfold(&bytes).map_err(|error| invalid(error.to_string()))?;
+    let texts = unfold(&bytes).map_err(|error| invalid(error.to_string()))?;
     let mut manifests = Vec::new();
-    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        manifests.push(Manifest::decode(line).map_err(|error| refuse(site.describe(&name), error))?);
+    for text in texts {
+        manifests
+            .push(Manifest::decode(text.as_bytes()).map_err(|error| refuse(site.describe(&name), error))?);
     }
     let numbers: Vec<Seq> = manifests.iter().map(|manifest| manifest.seq).collect();
     let follows = |pair: &[Manifest]| pair[1].parent == Some(pair[0].nonce);
@@ -80,14 +82,15 @@ pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manif
     Ok(manifests)
 }
 
-fn unfold(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+/// The manifests' own bytes in a segment.
+fn unfold(bytes: &[u8]) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut decoder = GzDecoder::new(bytes);
-    decoder.by_ref().take(UNFOLDED_MAX).read_to_end(&mut lines)?;
+    decoder.by_ref().take(UNFOLDED_MAX as u64).read_to_end(&mut lines)?;
     if !decoder.into_inner().is_empty() {
         return Err(std::io::Error::other("bytes after its end"));
     }
-    Ok(lines)
+    pieces::unfold(&lines, UNFOLDED_MAX).ok_or_else(|| std::io::Error::other("it does not unfold"))
 }
 
 /// Folds what there is enough of below `head`; answers the new base. The caller has just seen that it is the head.
@@ -104,9 +107,9 @@ pub async fn fold(
     // 1. Make the segment durable, unless a run before this one has: it may have folded until it was fenced.
     let end = match folded(site, job, range).await? {
         Some(end) => end,
-        None => match lines(site, job, (base, range)).await? {
-            Ok((lines, end)) => {
-                write(site, &names::segment(job, range), &lines).await?;
+        None => match loose(site, job, (base, range)).await? {
+            Ok((texts, end)) => {
+                write(site, &names::segment(job, range), &texts).await?;
                 failpoint::at("fold.written");
                 end
             }
@@ -134,13 +137,13 @@ async fn folded(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Option<Base
     Ok(manifests.last().map(|last| Base { seq: last.seq, nonce: last.nonce }))
 }
 
-/// The lines of the loose manifests of `range` and the base they make; or what is wrong with them.
-async fn lines(
+/// The bytes of the loose manifests of `range` and the base they make; or what is wrong with them.
+async fn loose(
     site: &Site,
     job: &str,
     (base, (first, last)): (Option<Base>, (Seq, Seq)),
-) -> Result<Result<(Vec<u8>, Base), String>, CheckpointError> {
-    let (mut lines, mut parent) = (Vec::new(), base.map(|base| base.nonce));
+) -> Result<Result<(Vec<String>, Base), String>, CheckpointError> {
+    let (mut texts, mut parent) = (Vec::new(), base.map(|base| base.nonce));
     for seq in first..=last {
         let Some((manifest, bytes)) = recover::manifest_with_bytes(site, job, seq).await? else {
             return Ok(Err(format!("manifest {seq} of job \"{job}\" is missing")));
@@ -149,25 +152,28 @@ async fn lines(
             return Ok(Err(format!("manifest {seq} of job \"{job}\" does not follow the one before it")));
         }
         parent = Some(manifest.nonce);
-        lines.extend_from_slice(&bytes);
+        texts.push(String::from_utf8(bytes).expect("it decoded as JSON"));
     }
     let nonce = parent.expect("a segment has manifests");
-    Ok(Ok((lines, Base { seq: last, nonce })))
+    Ok(Ok((texts, Base { seq: last, nonce })))
 }
 
-async fn write(site: &Site, name: &str, lines: &[u8]) -> Result<(), CheckpointError> {
+async fn write(site: &Site, name: &str, texts: &[String]) -> Result<(), CheckpointError> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
-    encoder.write_all(lines).and_then(|()| encoder.try_finish()).expect("memory takes all bytes");
+    encoder
+        .write_all(&pieces::fold(texts))
+        .and_then(|()| encoder.try_finish())
+        .expect("memory takes all bytes");
     let bytes = encoder.finish().expect("memory takes all bytes");
     for _ in 0..ATTEMPTS {
         match site.create(name, &bytes).await {
             Ok(_) | Err(Error::Unknown { .. } | Error::Failed { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        // Whoever wrote it, it must have these lines, and be durable before the loose ones go.
+        // Whoever wrote it, it must have these manifests, and be durable before the loose ones go.
         match site.read(name, BYTES_MAX * 4).await? {
             None => {}
-            Some(found) if unfold(&found).is_ok_and(|found| found == lines) => {
+            Some(found) if unfold(&found).is_ok_and(|found| found == texts) => {
                 return Ok(site.sync_folder(names::parent(name)).await?);
             }
             Some(_) => {
