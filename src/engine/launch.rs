@@ -17,6 +17,7 @@ use crate::engine::failpoint;
 use crate::engine::feed::{self, Assigned, Until};
 use crate::engine::job::{FOLDING, IfRunning, InputInfo, Job};
 use crate::engine::manifest::{Input, Manifest};
+use crate::engine::names::Generation;
 use crate::engine::ports::InputOptions;
 use crate::engine::sink::Lake;
 use crate::engine::state;
@@ -122,6 +123,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     committer.watch(discovered.clone());
     let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
     let commit = Watched { committer, on_commit: launch.on_commit, summary: Arc::clone(&shared) };
+    let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let lake = Lake {
         store: launch.store,
         job: launch.job,
@@ -140,9 +142,26 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         workers: launch.workers,
         clock: launch.clock,
     };
-    run(options, control)?;
+    run(options, control).map_err(|error| match checkpoint::look(&store, &clock, &name) {
+        Ok(head) => blame(error, resume.manifest.generation, head.as_ref()),
+        Err(_) => error,
+    })?;
     let summary = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     Ok(summary)
+}
+
+/// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by
+/// its successor, which is no fault of the disk.
+fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
+    match (&error, head) {
+        (Error::Commit { code: "store-failed" | "store-inconsistent", .. }, Some(head))
+            if head.generation > generation =>
+        {
+            tracing::debug!(%error, "failed after it was taken over");
+            CheckpointError::Fenced { job: head.job.clone(), generation, seq: head.seq }.into()
+        }
+        _ => error,
+    }
 }
 
 /// Refuses what [`launch`] would refuse before its first record, and gives the partitions of each input and the head
@@ -306,5 +325,31 @@ impl Commit for Watched {
         failpoint::at("finish.begin");
         self.committer.finish();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::manifest::tests::first;
+    use crate::store;
+
+    #[test]
+    fn failure_of_a_run_that_was_taken_over_is_told_as_that() {
+        let mut head = first(1);
+        head.generation = 3;
+        let failed = || {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            Error::from(CheckpointError::Store(store::Error::Failed {
+                verb: "create",
+                name: "x".into(),
+                source,
+            }))
+        };
+        assert_eq!(blame(failed(), 2, Some(&head)).code(), "fenced");
+        assert_eq!(blame(failed(), 3, Some(&head)).code(), "store-failed");
+        assert_eq!(blame(failed(), 2, None).code(), "store-failed");
+        let panicked = || Error::Panicked { thread: "t".into(), reason: "r".into() };
+        assert_eq!(blame(panicked(), 2, Some(&head)).code(), "panicked");
     }
 }
