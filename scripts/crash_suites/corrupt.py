@@ -1,0 +1,118 @@
+"""R20: damage to the state and manifest files of a stopped job is refused by name, or does no harm.
+
+Each trial copies the lake of a job that was killed near its end, harms one file of it (a flipped bit, a cut, a file that is
+gone, two that are swapped, a stretch of zeros, a file of another job or format), and runs the job. Allowed are exit code 5,
+or 4 for a later format or another identity, naming a file or number that is there; or exit code 0 and a lake that is
+equal to the oracle's. Anything else fails: a wrong result, a panic, a start from nothing.
+
+  scripts/crash corrupt --mutations 1000
+"""
+import collections
+import os
+import re
+import shutil
+
+from crash_suites import rig as rigs
+
+WAYS = ("flip", "cut", "delete", "swap", "zero", "format")
+
+
+def options(parser):
+    parser.add_argument("--mutations", type=int, default=1000, help="how many (default 1000)")
+
+
+def stopped_job(rig, seed):
+    """A lake with segments, loose manifests and state, killed with few records left; and its capture."""
+    capture, lake = rig.capture(seed * 1000 + 61, 3_000), rig.path("stopped")
+    lines = 0
+    for name in os.listdir(capture):
+        with open(os.path.join(capture, name), "rb") as file:
+            lines += file.read().count(b"\n")
+
+    def read():
+        newest = rigs.head(lake)
+        return newest is not None and sum(p["next"] for i in newest["inputs"] for p in i["partitions"]) > 0.85 * lines
+
+    run = rig.start(lake, capture, 2, ["--epoch-bytes", "2KiB"])
+    rigs.wait_for("most of the capture", read, run)
+    if rig.kill(run) != -9:
+        raise rigs.Failed("the job ended before it could be stopped")
+    return lake, capture
+
+
+def targets(lake):
+    """Files by what they are: the job's own, without what is advisory or not written to its end."""
+    found = collections.defaultdict(list)
+    root = os.path.join(lake, "_headway", rigs.JOB)
+    named = {entry["path"] for entry in rigs.head(lake)["state"]}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.relpath(os.path.join(folder, name), lake)
+            kind = path.split("/")[2]
+            if kind == "state" and path not in named or name.startswith(".tmp-"):
+                continue
+            if kind in ("manifest", "state", "segment"):
+                found[kind].append(path)
+    return {kind: sorted(paths) for kind, paths in found.items()}
+
+
+def harm(lake, path, other, way, draw):
+    """Does it; says what it did."""
+    full = os.path.join(lake, path)
+    with open(full, "rb") as file:
+        content = bytearray(file.read())
+    at = draw.randrange(len(content))
+    if way == "delete":
+        os.remove(full)
+        return "deleted"
+    if way == "swap":
+        with open(os.path.join(lake, other), "rb") as file:
+            content = file.read()
+    elif way == "flip":
+        content[at] ^= 1 << draw.randrange(8)
+    elif way == "cut":
+        del content[at:]
+    elif way == "zero":
+        content[at:at + 64] = bytes(len(content[at:at + 64]))
+    elif path.endswith(".json"):
+        content = re.sub(rb'"format":\d+', b'"format":%d' % draw.randrange(2, 1 << 32), content, count=1)
+    else:
+        content[8:12] = draw.randrange(2, 1 << 32).to_bytes(4, "little")
+    # Never in place: committed files may share their bytes with other names.
+    os.remove(full)
+    with open(full, "wb") as file:
+        file.write(content)
+    return f"{way} at {at} of {len(content)}"
+
+
+def trial(rig, base, capture, number, seed):
+    draw = rigs.rng(seed, "corrupt", number)
+    lake = rig.path("corrupt")
+    shutil.copytree(base, lake)
+    kinds = targets(lake)
+    kind = draw.choice(sorted(kinds))
+    # What is read first at a restart is hit more often than one in hundreds.
+    path = draw.choice(kinds[kind] if draw.random() < 0.5 else kinds[kind][-3:])
+    way, other = draw.choice(WAYS), draw.choice(kinds[kind])
+    did = harm(lake, path, other, way, draw)
+    run = rig.start(lake, capture, draw.choice((1, 2, 3)), ["--epoch-bytes", "1MiB"])
+    code, what = rig.finish(run, 60), f"{path}: {did}"
+    if code == 0:
+        try:
+            rig.equal(lake, capture)
+        except rigs.Failed as error:
+            raise rigs.Failed(f"a wrong result after damage ({what})\n{error}") from None
+    elif code not in (4, 5):
+        raise rigs.Failed(f"damage ended with {code} ({what})\n{run.said()}")
+    elif os.path.basename(path) not in run.said() and not re.search(r"(manifest|segment|state|epoch) ?\"?[\w./-]*\d", run.said()):
+        raise rigs.Failed(f"a refusal that names nothing ({what})\n{run.said()}")
+    rig.forget(lake)
+    return kind, way, code
+
+
+def suite(rig, args):
+    base, capture = stopped_job(rig, args.seed)
+    results = rig.trials([lambda n=n: trial(rig, base, capture, n, args.seed) for n in range(args.mutations)])
+    codes = collections.Counter(f"{kind} exit {code}" for kind, _, code in results)
+    ways = collections.Counter(way for _, way, _ in results)
+    return len(results), {**rig.figures(), "wrong": 0, "panics": 0, "outcomes": dict(sorted(codes.items())), "ways": dict(sorted(ways.items()))}
