@@ -1,7 +1,8 @@
 //! Proves from the lake alone that nothing is lost or doubled, or names the first thing that contradicts.
 //!
 //! 1. Every file below the job's prefixes is listed first: whatever is published later is no litter.
-//! 2. The manifests are read from number 0 to the head; each must follow from the one before ([`audit_rules`]).
+//! 2. The manifests are read from number 0 to the head; each must follow from the one before
+//!    ([`crate::engine::audit_rules`]).
 //! 3. Every lake file they name is there with its size; deep: with its bytes and rows.
 //! 4. The head's state files are there; deep: they decode.
 //! 5. What was listed is named.
