@@ -93,6 +93,28 @@ impl<'a> Told<'a> {
     }
 }
 
+impl Told<'_> {
+    /// Refuses acks of inputs and partitions that are not there, and fates of records that nobody read.
+    fn all_known(&self, epoch: Epoch, inputs: &[Input]) -> Result<(), CheckpointError> {
+        let told = self.partitions.keys().map(|key| (key, 0));
+        let kept = self.kept.iter().map(|(key, kept)| (key, kept.iter().sum()));
+        for ((index, partition), kept) in told.chain(kept) {
+            let input = inputs.get(usize::from(*index));
+            let known = input.is_some_and(|i| i.partitions.iter().any(|p| p.partition == *partition));
+            let what = if !known {
+                Imbalance::Unknown
+            } else if kept > 0 && !self.partitions.contains_key(&(*index, *partition)) {
+                Imbalance::Operators { sent: 0, told: kept }
+            } else {
+                continue;
+            };
+            let input = input.map_or_else(|| index.to_string(), |input| input.name.clone());
+            return Err(CheckpointError::Conservation { epoch, input, partition: *partition, what });
+        }
+        Ok(())
+    }
+}
+
 impl Ledger {
     /// A ledger whose last manifest is `head`.
     pub fn new(rules: Rules, head: Manifest, history: History) -> Ledger {
@@ -127,19 +149,7 @@ impl Ledger {
         for (index, input) in (0..).zip(&self.head.inputs) {
             inputs.push(self.input(epoch, (index, input), &told)?);
         }
-        if let Some((input, partition)) =
-            told.partitions.keys().chain(told.kept.keys()).find(|(input, partition)| {
-                let known = |input: &Input| input.partitions.iter().any(|p| p.partition == *partition);
-                !inputs.get(usize::from(*input)).is_some_and(known)
-            })
-        {
-            return Err(CheckpointError::Conservation {
-                epoch,
-                input: input.to_string(),
-                partition: *partition,
-                what: Imbalance::Unknown,
-            });
-        }
+        told.all_known(epoch, &inputs)?;
         let quiet = inputs.iter().zip(&self.head.inputs).all(|(new, old)| is_quiet(new, old));
         if quiet && told.lake.is_empty() && told.state.is_empty() {
             return Ok(None);

@@ -183,3 +183,12 @@ fn input_without_a_keyed_operator_counts_what_was_sent_as_accepted() {
     let manifest = commit(&mut ledger, 1, &reads(0, 0, 4)[..1]).unwrap();
     assert_eq!(manifest.inputs[0].partitions[0].fates.accepted, 4);
 }
+
+#[test]
+fn fates_of_records_that_nobody_read_do_not_add_up() {
+    let ledger = ledger(2, 1);
+    let mut acks = reads(0, 0, 4);
+    acks.push(Ack::Fates { input: 0, partition: 1, accepted: 0, duplicate: 1, filtered: 0 });
+    let result = ledger.plan(1, &acks, (Nonce(9), 0), |_, _| String::new());
+    assert!(matches!(result, Err(CheckpointError::Conservation { partition: 1, .. })), "{result:?}");
+}

@@ -9,7 +9,11 @@
 //! 2. The published rows are the input's records up to the head's offset, each once.
 //! 3. Nothing is published that no manifest of the chain names; nothing is deleted that the head names.
 //!
-//! `HEADWAY_SCHEDULES` says how many to play, `HEADWAY_SEED` where to begin.
+//! `HEADWAY_SCHEDULES` says how many each test plays, `HEADWAY_SEED` where it begins. For many, with optimisation:
+//!
+//! ```text
+//! CARGO_PROFILE_TEST_OPT_LEVEL=2 HEADWAY_SCHEDULES=40000 cargo test --lib engine::simulation
+//! ```
 
 use crate::engine::checkpoint::begin_on;
 use crate::engine::checkpoint_error::CheckpointError;
