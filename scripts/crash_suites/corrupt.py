@@ -1,13 +1,15 @@
 """R20: damage to the state and manifest files of a stopped job is refused by name, or does no harm.
 
-Each trial copies the lake of a job that was killed near its end, harms one file of it (a flipped bit, a cut, a file that is
+Each trial copies the lake of a job that was killed near its end (one in five has folded manifests), harms one file of it (a flipped bit, a cut, a file that is
 gone, two that are swapped, a stretch of zeros, a file of another job or format), and runs the job. Allowed are exit code 5,
 or 4 for a later format or another identity, naming a file or number that is there; or exit code 0 and a lake that is
-equal to the oracle's. Anything else fails: a wrong result, a panic, a start from nothing.
+equal to the oracle's. Anything else fails: a wrong result, a panic, a start from nothing. `headway audit --deep` looks at the
+copy first, and must find every change of a byte.
 
   scripts/crash corrupt --mutations 1000
 """
 import collections
+import filecmp
 import os
 import re
 import shutil
@@ -21,9 +23,9 @@ def options(parser):
     parser.add_argument("--mutations", type=int, default=1000, help="how many (default 1000)")
 
 
-def stopped_job(rig, seed):
-    """A lake with segments, loose manifests and state, killed with few records left; and its capture."""
-    capture, lake = rig.capture(seed * 1000 + 61, 3_000), rig.path("stopped")
+def stopped_job(rig, seed, folded):
+    """A lake with loose manifests and state, and segments if `folded`, killed with few records left; and its capture."""
+    capture, lake = rig.capture(seed * 1000 + 61, 4_000), rig.path("stopped")
     lines = 0
     for name in os.listdir(capture):
         with open(os.path.join(capture, name), "rb") as file:
@@ -33,10 +35,12 @@ def stopped_job(rig, seed):
         newest = rigs.head(lake)
         return newest is not None and sum(p["next"] for i in newest["inputs"] for p in i["partitions"]) > 0.85 * lines
 
-    run = rig.start(lake, capture, 2, ["--epoch-bytes", "2KiB"])
+    run = rig.start(lake, capture, 1, ["--epoch-bytes", "1KiB" if folded else "16KiB"])
     rigs.wait_for("most of the capture", read, run)
     if rig.kill(run) != -9:
         raise rigs.Failed("the job ended before it could be stopped")
+    if folded and rigs.manifest_numbers(lake)[0] == 0:
+        raise rigs.Failed("the job has not folded its manifests")
     return lake, capture
 
 
@@ -85,16 +89,21 @@ def harm(lake, path, other, way, draw):
     return f"{way} at {at} of {len(content)}"
 
 
-def trial(rig, base, capture, number, seed):
+def trial(rig, bases, number, seed):
     draw = rigs.rng(seed, "corrupt", number)
-    lake = rig.path("corrupt")
-    shutil.copytree(base, lake)
+    lake, (base, capture) = rig.path("corrupt"), bases[number % 5 == 0]
+    # Files are never changed in place, neither by the job nor here.
+    shutil.copytree(base, lake, copy_function=os.link)
     kinds = targets(lake)
     kind = draw.choice(sorted(kinds))
     # What is read first at a restart is hit more often than one in hundreds.
     path = draw.choice(kinds[kind] if draw.random() < 0.5 else kinds[kind][-3:])
     way, other = draw.choice(WAYS), draw.choice(kinds[kind])
     did = harm(lake, path, other, way, draw)
+    changed = not os.path.exists(os.path.join(lake, path)) or not filecmp.cmp(os.path.join(base, path), os.path.join(lake, path), shallow=False)
+    audit = rig.audit(lake)
+    if audit[0] not in (0, 1, 4, 5) or changed and audit[0] == 0:
+        raise rigs.Failed(f"the audit ended with {audit[0]} ({path}: {did})\n{audit[1][-1500:]}")
     run = rig.start(lake, capture, draw.choice((1, 2, 3)), ["--epoch-bytes", "1MiB"])
     code, what = rig.finish(run, 60), f"{path}: {did}"
     if code == 0:
@@ -107,12 +116,13 @@ def trial(rig, base, capture, number, seed):
     elif os.path.basename(path) not in run.said() and not re.search(r"(manifest|segment|state|epoch) ?\"?[\w./-]*\d", run.said()):
         raise rigs.Failed(f"a refusal that names nothing ({what})\n{run.said()}")
     rig.forget(lake)
-    return kind, way, code
+    return kind, way, code, changed
 
 
 def suite(rig, args):
-    base, capture = stopped_job(rig, args.seed)
-    results = rig.trials([lambda n=n: trial(rig, base, capture, n, args.seed) for n in range(args.mutations)])
-    codes = collections.Counter(f"{kind} exit {code}" for kind, _, code in results)
-    ways = collections.Counter(way for _, way, _ in results)
-    return len(results), {**rig.figures(), "wrong": 0, "panics": 0, "outcomes": dict(sorted(codes.items())), "ways": dict(sorted(ways.items()))}
+    bases = [stopped_job(rig, args.seed, folded) for folded in (False, True)]
+    results = rig.trials([lambda n=n: trial(rig, bases, n, args.seed) for n in range(args.mutations)])
+    codes = collections.Counter(f"{kind} exit {code}" for kind, _, code, _ in results)
+    ways = collections.Counter(way for _, way, _, _ in results)
+    changed = sum(changed for *_, changed in results)
+    return len(results), {**rig.figures(), "changed": changed, "wrong": 0, "panics": 0, "outcomes": dict(sorted(codes.items())), "ways": dict(sorted(ways.items()))}

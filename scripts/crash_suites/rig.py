@@ -90,7 +90,6 @@ class Rig:
             self.folder = os.path.abspath(self.keep)
         else:
             self.folder = tempfile.mkdtemp(prefix="headway-crash-")
-        self.has_audit = subprocess.run([self.binary, "audit", "--help"], capture_output=True, check=False).returncode == 0
         return self
 
     def __exit__(self, *_):
@@ -120,7 +119,7 @@ class Rig:
             self.children.discard(child)
         return code
 
-    def start(self, lake, capture, workers, more=(), wrap=(), env=None, until="end"):
+    def start(self, lake, capture, workers, more=(), wrap=(), env=None, until="end", log=None):
         """Starts the job: small epochs, so that a short capture makes many commits."""
         command = [*wrap, self.binary, "run", JOB, "--source", f"files:{capture}", "--lake", lake, "-w", str(workers)]
         command += ["--idle-after", "never", "--not-after", "none", "--epoch", "50ms"]
@@ -128,7 +127,7 @@ class Rig:
         command += ["--epoch-bytes", "16KiB"] if "--epoch-bytes" not in more else []
         command += more
         os.makedirs(os.path.dirname(lake), exist_ok=True)
-        log = lake.rstrip("/") + ".log"
+        log = log or lake.rstrip("/") + ".log"
         return Run(self.spawn(command, log, env), log, command)
 
     def finish(self, run, seconds=SECONDS_MAX):
@@ -176,9 +175,9 @@ class Rig:
 
     # --- verdicts
 
-    def settle(self, lake, capture, workers, more=()):
+    def settle(self, lake, capture, workers, more=(), log=None):
         """Runs the job to its end, which must be a good one."""
-        run = self.start(lake, capture, workers, more)
+        run = self.start(lake, capture, workers, more, log=log)
         code = self.finish(run)
         if code != 0:
             raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
@@ -194,9 +193,7 @@ class Rig:
         return json.loads(done.stdout.splitlines()[0])
 
     def audit(self, lake):
-        """The exit code and the output of the audit; None where this binary has none."""
-        if not self.has_audit:
-            return None
+        """The exit code and the output of the audit."""
         done = subprocess.run([self.binary, "audit", "--lake", lake, "--deep"], capture_output=True, text=True, check=False)
         with self.lock:
             self.audits += 1
@@ -206,7 +203,7 @@ class Rig:
         """Oracle and audit agree that all is well."""
         report = self.equal(lake, capture)
         audit = self.audit(lake)
-        if audit is not None and audit[0] != 0:
+        if audit[0] != 0:
             raise Failed(f"the audit of {lake} ended with {audit[0]}\n{audit[1][-2000:]}")
         return report
 
