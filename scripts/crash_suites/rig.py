@@ -66,12 +66,17 @@ class Run:
         self.child, self.log, self.command = child, log, command
 
     def ended(self):
-        return self.child.poll() is not None
+        return has_ended(self.child)
 
     def said(self, lines=12):
         """The last lines of its log."""
         with open(self.log, encoding="utf-8", errors="replace") as file:
             return "".join(file.readlines()[-lines:])
+
+
+def has_ended(child):
+    """True if the process has ended. It is not reaped: its number stays its own until its group was ended, too."""
+    return child.returncode is not None or os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 class Rig:
@@ -109,15 +114,12 @@ class Rig:
         return child
 
     def end(self, child):
-        """Kills what is left of a process's group, and waits for it."""
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        code = child.wait()
+        """Kills what is left of a process's group, and waits for it. Once only: its number may be another's afterwards."""
         with self.lock:
-            self.children.discard(child)
-        return code
+            if child in self.children:
+                self.children.discard(child)
+                os.killpg(child.pid, signal.SIGKILL)
+        return child.wait()
 
     def start(self, lake, capture, workers, more=(), wrap=(), env=None, until="end", log=None):
         """Starts the job: small epochs, so that a short capture makes many commits."""
@@ -132,11 +134,12 @@ class Rig:
 
     def finish(self, run, seconds=SECONDS_MAX):
         """Waits for a run to end by itself; gives its exit code, negative for a signal."""
-        try:
-            run.child.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.end(run.child)
-            raise Failed(f"a run did not end within {seconds} s\n  {' '.join(run.command)}\n{run.said()}") from None
+        end = time.monotonic() + seconds
+        while not run.ended():
+            if time.monotonic() > end:
+                self.end(run.child)
+                raise Failed(f"a run did not end within {seconds} s\n  {' '.join(run.command)}\n{run.said()}")
+            time.sleep(0.005)
         return self.end(run.child)
 
     def kill(self, run):
