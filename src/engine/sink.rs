@@ -358,9 +358,7 @@ mod tests {
         worker.rows.put(7, 5, numbers(&[40, 2, 9]));
         worker.rows.put(8, 8, numbers(&[]));
         worker.rows.put(9, 9, numbers(&[1]));
-        for _ in 0..3 {
-            worker.woken.recv().unwrap();
-        }
+        hear(&worker.control, &worker.woken, 3);
         let (epoch, done) = worker.rows.done().unwrap();
         let staged = done.into_iter().next().unwrap();
         assert_eq!((epoch, staged.part, staged.rows, staged.since), (7, 1, 3, 5));
@@ -385,7 +383,7 @@ mod tests {
         let changes =
             vec![change("Sum", 3, vec![3; 9]), change("Roll", 1, vec![]), change("Sum", 5, vec![5])];
         worker.state.put(7, 7, changes);
-        worker.woken.recv().unwrap();
+        hear(&worker.control, &worker.woken, 1);
         let (epoch, done) = worker.state.done().unwrap();
         assert_eq!((epoch, done.len()), (7, 2));
         files.power_cut();
@@ -393,6 +391,15 @@ mod tests {
         let saved = state::decode_named(sum, &files.files()[&sum.path]).unwrap();
         let shards: Vec<_> = saved.iter().map(|saved| (saved.shard.0, saved.bytes.clone())).collect();
         assert_eq!(shards, [(3, vec![3; 9]), (5, vec![5])]);
+    }
+
+    /// Waits for `answers` wakes. That the job stops before is a failure.
+    fn hear(control: &Control, woken: &Receiver<()>, mut answers: usize) {
+        while answers > 0 {
+            answers -= woken.try_iter().take(answers).count();
+            assert!(!control.is_stopped(), "the job stopped: {:?}", control.take_failure());
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until the job has stopped. That every put was answered and it still runs is a failure.
@@ -411,7 +418,7 @@ mod tests {
         let store = Faulty::new(Arc::new(files.clone()), 1);
         let Worker { control, mut rows, mut state, woken } = worker(Arc::new(store.clone()));
         rows.put(7, 7, numbers(&[1]));
-        woken.recv().unwrap();
+        hear(&control, &woken, 1);
         assert_eq!(rows.done().map(|(epoch, _)| epoch), Some(7));
         let next = store.calls(call) + 1;
         drop(store.at(call, next, fault));
