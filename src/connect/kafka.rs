@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 /// How long a topic that was there may be unknown to the brokers: one that has just started does not know it yet.
 const MISSING_MAX: Duration = Duration::from_secs(60);
 
+/// How long to wait before a question is asked again that a broker could not answer yet.
+const TRY_AGAIN: Duration = Duration::from_millis(50);
+
 /// How many events of the client are served at once.
 const EVENTS_MAX: u32 = 64;
 
@@ -135,6 +138,31 @@ impl Kafka {
         describe(client, broker, &self.name, left(deadline))
     }
 
+    /// The first offset of a partition, and the one past its last stable one. A partition that was made a moment ago
+    /// may have no leader yet, or one that does not know so: that passes.
+    fn watermarks(&self, number: i32, deadline: Instant) -> Result<(Offset, Offset), error::Error> {
+        loop {
+            let error = match self.control.fetch_watermarks(&self.options.topic, number, left(deadline)) {
+                Ok(watermarks) => return Ok(watermarks),
+                Err(error) => error,
+            };
+            let passes = matches!(
+                error.rdkafka_error_code(),
+                Some(
+                    RDKafkaErrorCode::NotLeaderForPartition
+                        | RDKafkaErrorCode::LeaderNotAvailable
+                        | RDKafkaErrorCode::UnknownTopicOrPartition
+                        | RDKafkaErrorCode::FencedLeaderEpoch
+                        | RDKafkaErrorCode::UnknownLeaderEpoch
+                )
+            );
+            if !passes || Instant::now() >= deadline {
+                return Err(self.unreachable(&error.to_string()));
+            }
+            std::thread::sleep(TRY_AGAIN);
+        }
+    }
+
     /// What the records of the topic are known by.
     fn identity(&self, topic: &Topic, deadline: Instant) -> Result<String, error::Error> {
         if let Some(id) = &topic.id {
@@ -169,8 +197,7 @@ impl Connector for Kafka {
             if known.partitions.contains_key(&partition) {
                 continue;
             }
-            let watermarks = self.control.fetch_watermarks(&self.options.topic, number, left(deadline));
-            let (first, end) = watermarks.map_err(|error| self.unreachable(&error.to_string()))?;
+            let (first, end) = self.watermarks(number, deadline)?;
             let info = PartitionInfo { partition, identity: identity.clone(), first, end: Some(end) };
             known.partitions.insert(partition, info);
         }

@@ -1,4 +1,8 @@
 //! One worker's reader of a topic: see [`crate::connect::kafka`].
+//!
+//! **Positions are ours**, never the client's. A partition rests by being unassigned, and is assigned again where we
+//! stand: librdkafka's own pause resumes where *it* thinks we stand, which up to 2.12.1 is one message too far once it
+//! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
 use crate::connect::kafka::{Context, list, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, high_watermark};
@@ -32,6 +36,8 @@ struct Part {
     refused: Option<Instant>,
     /// How often that was, since the last message.
     refusals: u32,
+    /// Not read for now: not assigned to the client.
+    rests: bool,
 }
 
 /// Reads the partitions of one worker.
@@ -46,6 +52,8 @@ pub(super) struct KafkaSource {
     looked: Instant,
     /// Some partition's offset was refused.
     in_doubt: bool,
+    /// Why a partition that rested cannot be read again.
+    failure: Option<error::Error>,
 }
 
 impl KafkaSource {
@@ -66,6 +74,7 @@ impl KafkaSource {
             places: Vec::new(),
             looked: Instant::now(),
             in_doubt: false,
+            failure: None,
         };
         source.add(assigned)?;
         Ok(source)
@@ -78,8 +87,8 @@ impl KafkaSource {
                 self.places.resize(place + 1, None);
             }
             self.places[place] = Some(self.parts.len());
-            let (end, stalled, refused, refusals) = (None, false, None, 0);
-            self.parts.push(Part { partition, next, end, stalled, refused, refusals });
+            let (end, stalled, refused, refusals, rests) = (None, false, None, 0, false);
+            self.parts.push(Part { partition, next, end, stalled, refused, refusals, rests });
         }
         if assigned.is_empty() {
             return Ok(());
@@ -111,7 +120,7 @@ impl KafkaSource {
                 Ok(())
             }
             // The client has stopped reading the partition.
-            (Code::AutoOffsetReset, Some(place)) => {
+            (Code::AutoOffsetReset, Some(place)) if !self.parts[place].rests => {
                 self.parts[place].refused = Some(Instant::now());
                 self.in_doubt = true;
                 Ok(())
@@ -195,7 +204,7 @@ impl KafkaSource {
             return;
         }
         self.looked = Instant::now();
-        for part in self.parts.iter_mut().filter(|part| !part.stalled) {
+        for part in self.parts.iter_mut().filter(|part| !part.stalled && !part.rests) {
             let Some(end) = part.end else { continue };
             let high = high_watermark(self.reader.consumer().client(), &self.name, part.partition as i32);
             if high.is_some_and(|high| high > end) {
@@ -208,6 +217,9 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, error::Error> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         if self.in_doubt {
             self.ask()?;
         }
@@ -246,14 +258,23 @@ impl Source for KafkaSource {
     }
 
     fn pause(&mut self, partition: Partition, paused: bool) {
-        let consumer = self.reader.consumer();
-        let done = list(&self.topic, &[(partition, 0)]).and_then(|list| match paused {
-            true => consumer.pause(&list),
-            false => consumer.resume(&list),
+        let Some(place) = self.places.get(partition as usize).copied().flatten() else { return };
+        let (part, consumer) = (&mut self.parts[place], self.reader.consumer());
+        if part.rests == paused {
+            return;
+        }
+        let done = list(&self.topic, &[(partition, part.next)]).and_then(|list| match paused {
+            true => consumer.incremental_unassign(&list),
+            false => consumer.incremental_assign(&list),
         });
-        // The partition goes on being read, or the brokers are not there: neither loses a message.
-        if let Err(error) = done {
-            tracing::warn!(%error, partition, paused, "could not pause or resume");
+        match done {
+            // What was taken from the client before still comes; what comes again is passed over by its offset.
+            Ok(()) => {
+                (part.rests, part.refused, part.end, part.stalled) = (paused, None, None, false);
+            }
+            // It goes on being read, which loses nothing.
+            Err(error) if paused => tracing::warn!(%error, partition, "could not let a partition rest"),
+            Err(error) => self.failure = Some(unusable(&self.topic, &error.to_string())),
         }
     }
 }

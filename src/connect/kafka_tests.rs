@@ -299,3 +299,29 @@ fn group_sees_what_was_committed() {
         assert!(Instant::now() < end, "{seen:?}");
     }
 }
+
+#[test]
+fn partition_without_a_leader_for_a_moment_is_waited_for() {
+    let cluster = cluster(1);
+    produce(&cluster, 0, 0..10, 0);
+    let kafka = on(&cluster);
+    let errors = [Response::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 3];
+    cluster.request_errors(RDKafkaApiKey::ListOffsets, &errors);
+    assert_eq!(kafka.partitions().unwrap()[0].end, Some(10));
+}
+
+/// librdkafka up to 2.12.1 takes the end for a message when it is asked for a batch, and would resume one behind it
+/// (confluentinc/librdkafka#4844).
+#[test]
+fn partition_that_rested_at_its_end_goes_on_there() {
+    let cluster = cluster(1);
+    produce(&cluster, 0, 0..10, 0);
+    let mut source = on(&cluster).open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut drained = Drained::default();
+    until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
+    source.pause(0, true);
+    produce(&cluster, 0, 10..20, 0);
+    source.pause(0, false);
+    until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
+    assert_eq!(offsets(&drained, 0), (0..20).collect::<Vec<_>>());
+}
