@@ -131,6 +131,8 @@ struct Part {
     paused: bool,
     /// Messages that came before it joined.
     held: VecDeque<Held>,
+    /// Where it was read to its end while messages were held.
+    held_to: Option<Offset>,
 }
 
 /// A message that waits for its partition to join.
@@ -323,6 +325,11 @@ impl SourceFeed {
                 intake.message(&held.raw(partition));
                 self.changed = true;
             }
+            // A source tells of an end once: of this one it may not tell again.
+            match part.held_to.take() {
+                Some(next) => part.caught_up(next, self.options.until),
+                None => part.complete |= part.end.is_some_and(|end| part.next >= end),
+            }
             let Some(source) = &mut self.source else { continue };
             if std::mem::take(&mut part.unassigned) {
                 source.assign(partition, part.next)?;
@@ -338,7 +345,7 @@ impl SourceFeed {
         let Some(source) = &mut self.source else { return Ok(Polled::Nothing) };
         let room = self.options.epoch_bytes.saturating_sub(self.epoch_bytes).clamp(1, SLICE_BYTES);
         let now = self.around.clock.elapsed();
-        let ends = self.options.until != Until::Forever;
+        let until = self.options.until;
         let (parts, bytes, changed) = (&mut self.parts, &mut self.epoch_bytes, &mut self.changed);
         let (mut last, mut woken) = (0, Vec::new());
         let polled = source.poll(room, &mut |event| {
@@ -370,6 +377,7 @@ impl SourceFeed {
                                 part.phase = Phase::Waking;
                                 woken.push(partition);
                             }
+                            part.held_to = None;
                             part.held.push_back(Held::of(&raw));
                         }
                     }
@@ -377,13 +385,11 @@ impl SourceFeed {
                     part.complete = part.end.is_some_and(|end| part.next >= end);
                 }
                 Event::CaughtUp(_, next) => {
-                    if part.held.is_empty() {
-                        // Not beyond the end of the run: what was left there is for the next one.
-                        part.next = part.next.max(part.end.map_or(next, |end| next.min(end)));
-                    }
                     part.quiet_since.get_or_insert(now);
-                    let all_taken = part.held.is_empty() && part.end.is_none_or(|end| part.next >= end);
-                    part.complete |= ends && all_taken;
+                    match part.held.is_empty() {
+                        true => part.caught_up(next, until),
+                        false => part.held_to = Some(next),
+                    }
                 }
                 Event::Stalled(_) => part.quiet_since = None,
             }
@@ -458,7 +464,15 @@ impl Part {
             backlog: true,
             paused: false,
             held: VecDeque::new(),
+            held_to: None,
         }
+    }
+
+    /// Takes in that it was read up to `next`, gaps included, and nothing is held.
+    fn caught_up(&mut self, next: Offset, until: Until) {
+        // Not beyond the end of the run: what was left there is for the next one.
+        self.next = self.next.max(self.end.map_or(next, |end| next.min(end)));
+        self.complete |= until != Until::Forever && self.end.is_none_or(|end| self.next >= end);
     }
 
     fn has_backlog(&self) -> bool {

@@ -149,6 +149,20 @@ impl Bench {
     }
 }
 
+fn joining(partition: Partition, next: Offset) -> Mark {
+    Mark {
+        partition,
+        own: EventTime::MIN,
+        next,
+        idle_ms: None,
+        joining: true,
+        ended: false,
+        last: false,
+        backlog: true,
+        wall_ms: 0,
+    }
+}
+
 #[test]
 fn run_without_an_end_reads_on_where_it_had_caught_up_at_the_start() {
     let mut bench = bench(Until::Forever, &[(5, Some(5))]);
@@ -188,24 +202,34 @@ fn partition_that_is_found_is_read_though_nothing_else_is_left() {
     let (cut, last) = bench.cut();
     assert_eq!((cut.partitions[1].joining, cut.partitions[1].next, last), (true, 7, false));
     // The joining mark comes back from all workers, and its epoch closes.
-    let mark = Mark {
-        partition: 1,
-        own: EventTime::MIN,
-        next: 7,
-        idle_ms: None,
-        joining: true,
-        ended: false,
-        last: false,
-        backlog: true,
-        wall_ms: 0,
-    };
-    bench.progress.borrow_mut().see(1, mark);
+    bench.progress.borrow_mut().see(1, joining(1, 7));
     bench.progress.borrow_mut().close(1);
     bench.turn();
     assert_eq!(*bench.script.assigned.borrow(), [(1, 7)]);
     bench.script.poll(&[Step::Messages(1, 7, 9), Step::CaughtUp(1, 9)]);
     let (cut, last) = bench.cut();
     assert_eq!((bench.taken.0[&1].as_slice(), cut.partitions[1].ended, last), (&[7, 8][..], true, true));
+}
+
+#[test]
+fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
+    for to in [9, 8] {
+        let mut bench = bench(Until::End, &[(0, Some(9))]);
+        bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3)]);
+        bench.turn();
+        bench.clock.advance(Duration::from_secs(60));
+        let (cut, _) = bench.cut();
+        assert!(cut.partitions[0].idle_ms.is_some());
+        // It wakes, and its end comes with what it has; what is before the end of the run may be a gap.
+        bench.script.poll(&[Step::Messages(0, 3, to), Step::CaughtUp(0, 9)]);
+        let (cut, last) = bench.cut();
+        assert_eq!((cut.partitions[0].joining, last), (true, false));
+        bench.progress.borrow_mut().see(2, joining(0, 3));
+        bench.progress.borrow_mut().close(2);
+        let (cut, last) = bench.cut();
+        assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (9, true, true));
+        assert_eq!(bench.taken.0[&0].last(), Some(&(to - 1)));
+    }
 }
 
 #[test]
