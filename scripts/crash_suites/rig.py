@@ -28,9 +28,9 @@ class Failed(Exception):
     """What was promised does not hold, or a suite could not do what it planned."""
 
 
-def parser(doc, prog):
+def parser(doc, prog, program="crash"):
     """The options that every suite has."""
-    made = argparse.ArgumentParser(prog=f"scripts/crash {prog}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(prog=f"scripts/{program} {prog}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--binary", default=os.path.join(ROOT, "target", "debug", "headway"), help="default: target/debug/headway")
     made.add_argument("--shared", default=os.path.join(os.path.dirname(ROOT), "shared"), help="the folder that holds oracle/")
     made.add_argument("--seed", type=int, default=1, help="what is drawn at random follows from it (default 1)")
@@ -39,8 +39,8 @@ def parser(doc, prog):
     return made
 
 
-def run_suite(name, args, suite):
-    """Runs `suite(rig)`, which gives (n, figures); prints the JSON line; gives the exit code."""
+def run_suite(name, args, suite, kind=None):
+    """Runs `suite(rig)`, which gives (n, figures), on a rig of `kind`; prints the JSON line; gives the exit code."""
     if not os.access(args.binary, os.X_OK):
         sys.exit(f'error: there is no program "{args.binary}"\nhint: Build it with: cargo build')
     if not os.path.isdir(os.path.join(args.shared, "oracle")):
@@ -48,7 +48,7 @@ def run_suite(name, args, suite):
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began, failed, n, figures = time.monotonic(), None, 0, {}
-    with Rig(args) as rig:
+    with (kind or Rig)(args) as rig:
         try:
             n, figures = suite(rig)
         except Failed as error:
