@@ -114,11 +114,15 @@ class Rig:
         return child
 
     def end(self, child):
-        """Kills what is left of a process's group, and waits for it. Once only: its number may be another's afterwards."""
+        """Kills what is left of a process's group, and waits for it. Once only: its number may be another's afterwards.
+
+        It may be so already where a signal was sent to a child that had ended: subprocess reaps it then.
+        """
         with self.lock:
             if child in self.children:
                 self.children.discard(child)
-                os.killpg(child.pid, signal.SIGKILL)
+                if child.returncode is None:
+                    os.killpg(child.pid, signal.SIGKILL)
         return child.wait()
 
     def start(self, lake, capture, workers, more=(), wrap=(), env=None, until="end", log=None):
@@ -144,7 +148,6 @@ class Rig:
 
     def kill(self, run):
         """SIGKILL; gives the exit code: -9, or what it was if the run was faster."""
-        run.child.kill()
         return self.end(run.child)
 
     # --- data
@@ -259,14 +262,29 @@ def head(lake):
     return None if number < 0 else manifest(lake, number)
 
 
+def unfolded(lines):
+    """The manifests of a segment: each line is a list of new pieces of text and of [first, count] of earlier ones."""
+    known, manifests = [], []
+    for line in lines:
+        text = ""
+        for piece in json.loads(line):
+            if isinstance(piece, str):
+                known.append(piece)
+                text += piece
+            else:
+                text += "".join(known[piece[0]:piece[0] + piece[1]])
+        manifests.append(json.loads(text))
+    return manifests
+
+
 def all_manifests(lake):
     """Every manifest, folded ones first."""
-    lines = []
+    found = []
     for path in sorted(glob.glob(os.path.join(lake, "_headway", JOB, "segment", "*.json.gz"))):
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            lines += [json.loads(line) for line in file]
-    folded = {manifest["seq"] for manifest in lines}
-    return lines + [manifest(lake, number) for number in manifest_numbers(lake) if number not in folded]
+            found += unfolded(file)
+    folded = {manifest["seq"] for manifest in found}
+    return found + [manifest(lake, number) for number in manifest_numbers(lake) if number not in folded]
 
 
 def committed_files(lake):

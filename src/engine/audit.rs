@@ -17,6 +17,7 @@ use crate::engine::names::Seq;
 use crate::engine::recover::{self, Chain};
 use crate::engine::site::{Site, checksum, run as finish};
 use crate::engine::{claim, segment, state};
+use crate::store::local::TEMPORARY;
 use crate::store::{Error as StoreError, Store};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeSet;
@@ -148,6 +149,10 @@ impl Audit<'_> {
     fn list(&self, folder: &str, into: &mut Vec<String>, depth: usize) -> Result<(), Stop> {
         for name in self.store.list(folder)? {
             let path = format!("{folder}{name}");
+            if name.starts_with(TEMPORARY) {
+                // Litter of a start that was killed: no reader takes it, and the next start removes it.
+                continue;
+            }
             if !name.ends_with('/') {
                 into.push(path);
             } else if depth > 0 {

@@ -114,6 +114,7 @@ pub fn inspect(
             fits(job, head)?;
         }
         claim::check_prefixes(&site, job).await?;
+        claim::is_last(&site, job, chain.head()).await?;
         Ok(chain.loose.pop())
     })
 }
@@ -148,6 +149,9 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
             site.sync_folder(&names::manifest_folder(&job.name)).await?;
             publish::publish(&site, head).await?;
             failpoint::at("begin.published");
+        }
+        if !claim::is_last(&site, &job, chain.head()).await? {
+            continue;
         }
         let manifest = claim_of(&job, chain.head(), (site.nonce(), site.now_ms()));
         match create(&site, &manifest).await {

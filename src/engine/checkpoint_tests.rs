@@ -321,3 +321,39 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
     let (_, resume) = start(&store, job(1)).unwrap();
     assert_eq!(resume.manifest.inputs[0].partitions[0].next, 12);
 }
+
+#[test]
+fn start_on_a_lake_whose_last_commit_was_lost_is_refused_by_the_file_it_had_published() {
+    let store = TestStore::default();
+    let (mut committer, _) = start(&store, job(1)).unwrap();
+    for epoch in [1, 2] {
+        let next = 10 * i64::try_from(epoch).unwrap();
+        let mut acks = reads(0, next - 10, next);
+        acks.push(stage(&store, (1, epoch), "a\n"));
+        committer.commit(epoch, &acks).unwrap().unwrap();
+    }
+    drop(committer);
+    let before = rows(&store);
+    // Without any manifest it is no new job, either.
+    for lost in [2, 1, 0] {
+        store.files().remove(&names::manifest("job", lost)).expect("it is there");
+        let error = start(&store, job(1)).map(drop).unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), ("store-inconsistent", 5));
+        assert!(error.to_string().contains("gate/batch_"), "{error}");
+    }
+    assert_eq!(rows(&store), before);
+}
+
+#[test]
+fn what_a_killed_start_left_in_a_prefix_is_removed_by_the_next_and_is_no_finding_before() {
+    let store = TestStore::default();
+    drop(start(&store, job(1)).unwrap());
+    store.files().insert("gate/.tmp-1-2-3".into(), b"headway"[..].into());
+    let (shared, clock) =
+        (Arc::new(store.clone()) as Arc<dyn Store>, Arc::new(Manual::default()) as Arc<dyn Clock>);
+    let report = crate::engine::audit::run(&shared, &clock, "job", true).unwrap();
+    assert_eq!(report.finding, None);
+    let (mut committer, _) = start(&store, job(1)).unwrap();
+    committer.sweep().unwrap();
+    assert!(store.below("gate/").is_empty());
+}

@@ -2,7 +2,9 @@
 
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::job::Job;
+use crate::engine::manifest::Manifest;
 use crate::engine::names;
+use crate::engine::recover;
 use crate::engine::site::Site;
 use crate::store::Error as StoreError;
 use headway_operators::pipeline::{Format, OutputSpec};
@@ -83,6 +85,31 @@ pub async fn prefixes_of(site: &Site, job: &str) -> Result<Vec<String>, Checkpoi
         }
     }
     Ok(mine)
+}
+
+/// Refuses a lake where a file is visible that only a commit after `head`, the last one there is, can have published:
+/// that commit was lost, and going on would publish its rows again. False if another run has committed it since `head`
+/// was read.
+///
+/// # Errors
+/// [`CheckpointError::Inconsistent`] with the file.
+pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<bool, CheckpointError> {
+    let epoch = head.map_or(0, |head| head.epoch);
+    for spec in &job.outputs {
+        let folder = format!("{}/", spec.prefix);
+        let names = site.list(&folder).await?;
+        let later = |name: &&String| names::lake_epoch(name, spec.stem).is_some_and(|found| found > epoch);
+        let Some(name) = names.iter().find(later) else { continue };
+        if recover::highest(site, &job.name).await? != head.map(|head| head.seq) {
+            return Ok(false);
+        }
+        let path = site.describe(&format!("{folder}{name}"));
+        let last =
+            if head.is_some() { format!("the last one is of epoch {epoch}") } else { "there is none".into() };
+        let what = format!("\"{path}\" was published, and its commit is gone: {last}");
+        return Err(CheckpointError::Inconsistent { what });
+    }
+    Ok(true)
 }
 
 fn prefixes(job: &Job) -> BTreeSet<&str> {

@@ -97,6 +97,12 @@ pub fn claimed_prefix(file: &str) -> Option<String> {
     Some(file.strip_suffix(".json")?.replace('~', "/"))
 }
 
+/// The epoch in the name of a lake file, `{stem}_{epoch}_…`; `None` if it is not named like that.
+pub fn lake_epoch(file: &str, stem: &str) -> Option<Epoch> {
+    let (epoch, _) = file.strip_prefix(stem)?.strip_prefix('_')?.split_once('_')?;
+    epoch.parse().ok()
+}
+
 /// The folder of `name`, with its final `/`; empty for the root.
 pub fn parent(name: &str) -> &str {
     name.rfind('/').map_or("", |at| &name[..=at])
@@ -132,6 +138,9 @@ mod tests {
         assert_eq!(manifest_seq("7.json"), None);
         assert_eq!(segment_range("0000000000-0000000255.json.gz"), Some((0, 255)));
         assert_eq!(claimed_prefix("_dead~gate.json").as_deref(), Some("_dead/gate"));
+        assert_eq!(lake_epoch("batch_17_20240130_235959_2.csv.gz", "batch"), Some(17));
+        assert_eq!(lake_epoch("batch_x_1.csv.gz", "batch"), None);
+        assert_eq!(lake_epoch("batches_17_1.csv.gz", "batch"), None);
         assert_eq!(parent("a/b/c.csv.gz"), "a/b/");
     }
 

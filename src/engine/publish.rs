@@ -7,6 +7,7 @@
 //! Invariant: the head is read again before 1 and before 3. A run that is not it any more touches nothing.
 
 use crate::engine::checkpoint_error::CheckpointError;
+use crate::engine::claim;
 use crate::engine::decide;
 use crate::engine::failpoint;
 use crate::engine::manifest::{LakeFile, Manifest};
@@ -125,6 +126,13 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<(),
             if folded || name.starts_with(TEMPORARY) {
                 site.delete(&format!("{folder}{name}")).await?;
             }
+        }
+    }
+    for prefix in claim::prefixes_of(site, &head.job).await? {
+        // Starts try whether files can be linked there.
+        for name in site.list(&format!("{prefix}/")).await?.iter().filter(|name| name.starts_with(TEMPORARY))
+        {
+            site.delete(&format!("{prefix}/{name}")).await?;
         }
     }
     Ok(())

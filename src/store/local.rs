@@ -99,7 +99,8 @@ impl Local {
     pub(super) fn check_link(&self, file: &Path, folder: &Path) -> Result<(), Error> {
         let link = folder.join(temporary());
         match fs::hard_link(file, &link) {
-            Ok(()) => fs::remove_file(&link).map_err(failed("delete", &link)),
+            // Who sweeps the folder may have taken it for litter.
+            Ok(()) => found(fs::remove_file(&link)).map(drop).map_err(failed("delete", &link)),
             Err(error) if no_links(&error) => match rename_new(file, &link) {
                 Ok(()) => rename_new(&link, file).map_err(failed("publish into", folder)),
                 Err(error) => Err(self.not_linked(error, folder, "publish into")),
