@@ -3,5 +3,6 @@
 mod architecture;
 mod cli;
 mod durability;
+mod formats;
 mod readme;
 mod rust_text;

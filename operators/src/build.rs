@@ -131,13 +131,16 @@ impl<'s> Build<'s> {
 
     fn drive<K: Keyed>(
         &mut self,
-        operator: K,
+        mut operator: K,
         input: Option<InputIx>,
         inputs: keyed::Inputs<'s, K::In, K::Key>,
         watermark: Watermark,
     ) -> StreamVec<'s, Epoch, K::Out> {
         let resume = Resume { saved: self.ports.saved(operator.name()), watermark };
-        let driven = keyed::drive(operator, input, inputs, resume);
+        if let Err(error) = resume.into_operator(&mut operator) {
+            self.ports.refuse(error);
+        }
+        let driven = keyed::drive(operator, input, inputs);
         self.states.push(driven.state);
         self.acks.push(driven.acks);
         driven.out

@@ -24,7 +24,7 @@ use crate::progress::Tick;
 use crate::record::Partition;
 use crate::state::{Saved, Shard, StateChange};
 use crate::stream::decode::Definition;
-use crate::time::{Epoch, EventTime, Watermark};
+use crate::time::{Epoch, Watermark};
 use std::collections::BTreeMap;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
@@ -149,7 +149,6 @@ pub fn drive<'s, K: Keyed>(
     mut operator: K,
     input: Option<InputIx>,
     inputs: Inputs<'s, K::In, K::Key>,
-    resume: Resume,
 ) -> Driven<'s, K::Out> {
     let scope = inputs.records.scope();
     let worker = u32::try_from(scope.index()).expect("workers are few");
@@ -166,7 +165,6 @@ pub fn drive<'s, K: Keyed>(
     let (acks, ack_stream) = builder.new_output();
     let mut acks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Ack>>>::from(acks);
 
-    resume.into_operator(&mut operator);
     let mut bases = Bases::default();
     builder.build(move |initial| {
         drop(initial);
@@ -246,20 +244,16 @@ pub struct Resume {
 }
 
 impl Resume {
-    /// Nothing saved.
-    pub fn fresh() -> Resume {
-        Resume { saved: Vec::new(), watermark: EventTime::MIN }
-    }
-
-    /// # Panics
-    /// If a piece does not decode: checksums were verified before, so going on would give a wrong answer.
-    fn into_operator<K: Keyed>(self, operator: &mut K) {
-        for saved in &self.saved {
-            if let Err(error) = operator.restore(saved) {
-                panic!("{error}");
-            }
+    /// Gives `operator` its state back.
+    ///
+    /// # Errors
+    /// At the first piece that does not decode. The operator must not run then: it would give a wrong answer.
+    pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<(), StateError> {
+        for saved in self.saved {
+            operator.restore(&saved)?;
         }
         operator.restored(self.watermark);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::ack::{InputIx, StagedFile, StateFile};
 use crate::build::InputStart;
+use crate::error::StateError;
 use crate::pipeline::{InputSpec, OutputSpec};
 use crate::progress::SharedProgress;
 use crate::record::{Offset, Partition, Raw};
@@ -35,8 +36,11 @@ pub trait Ports {
     /// Where changes of state go.
     fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
 
-    /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first.
+    /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first. Asked for once.
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
+
+    /// Saved state did not decode: the job must stop before its first epoch. The dataflow is built, and must not run.
+    fn refuse(&mut self, error: StateError);
 }
 
 /// Work that is done off the engine's thread, an epoch at a time.

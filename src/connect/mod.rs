@@ -102,7 +102,7 @@ pub trait WorkerSink {
     /// Where changes of state go.
     fn state(&mut self, wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
 
-    /// The saved state of `operator` in the shards of this worker, oldest first.
+    /// The saved state of `operator` in the shards of this worker, oldest first. Asked for once.
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
 }
 

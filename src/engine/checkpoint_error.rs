@@ -4,7 +4,7 @@ use crate::connect;
 use crate::engine::error::Error as EngineError;
 use crate::engine::names::{Generation, Seq};
 use crate::store;
-use headway_operators::error::Reason;
+use headway_operators::error::{Reason, StateError};
 use headway_operators::record::{Offset, Partition, Refused};
 use headway_operators::time::Epoch;
 use std::fmt;
@@ -76,6 +76,9 @@ pub enum CheckpointError {
         /// The format found.
         what: String,
     },
+    /// Saved state that its operator cannot take back.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// What is in the store contradicts itself or a manifest.
     #[error("the lake contradicts itself: {what}")]
     Inconsistent {
@@ -187,7 +190,10 @@ impl CheckpointError {
             CheckpointError::Conservation { .. } => "conservation-failed",
             CheckpointError::TooManyDead { .. } => "too-many-dead",
             CheckpointError::Invalid { .. } => "checkpoint-invalid",
-            CheckpointError::Newer { .. } => "checkpoint-newer",
+            CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
+                "checkpoint-newer"
+            }
+            CheckpointError::State(_) => "checkpoint-invalid",
             CheckpointError::Inconsistent { .. } => "store-inconsistent",
             CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
                 "state-does-not-fit"
@@ -252,8 +258,12 @@ impl CheckpointError {
                 Reason::BadTimestamp | Reason::FutureEventTime => "Check --zone and --topic.".into(),
                 _ => "Check --topic, and that the pipeline is the one for this input.".into(),
             },
-            CheckpointError::Newer { .. } => "Use the release that wrote it, or a later one.".into(),
-            CheckpointError::Invalid { .. } | CheckpointError::Inconsistent { .. } => {
+            CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
+                "Use the release that wrote it, or a later one.".into()
+            }
+            CheckpointError::State(_)
+            | CheckpointError::Invalid { .. }
+            | CheckpointError::Inconsistent { .. } => {
                 "See what else is damaged with: headway audit --deep.".into()
             }
             CheckpointError::DoesNotFit { what, expected, .. } => {

@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 /// How often a claim whose outcome is not known is tried again.
 const ATTEMPTS: u32 = 8;
 
+/// The format of a prefix's file.
+const FORMAT: u32 = 1;
+
 /// What a prefix's file says.
 #[derive(Debug, Serialize, Deserialize)]
 struct PrefixClaim {
@@ -123,7 +126,7 @@ fn overlaps(a: &str, b: &str) -> bool {
 }
 
 async fn claim(site: &Site, job: &str, prefix: &str) -> Result<(), CheckpointError> {
-    let claim = PrefixClaim { format: 0, prefix: prefix.to_string(), job: job.to_string() };
+    let claim = PrefixClaim { format: FORMAT, prefix: prefix.to_string(), job: job.to_string() };
     let bytes = serde_json::to_vec(&claim).expect("plain values encode");
     let mut last = None;
     for _ in 0..ATTEMPTS {
@@ -153,13 +156,13 @@ async fn owner(site: &Site, prefix: &str) -> Result<Option<String>, CheckpointEr
     let name = names::prefix(prefix);
     let Some(bytes) = site.read(&name, 1 << 16).await? else { return Ok(None) };
     match serde_json::from_slice::<PrefixClaim>(&bytes) {
-        Ok(claim) if claim.prefix == prefix && claim.format == 0 => Ok(Some(claim.job)),
-        Ok(claim) if claim.format > 0 => {
+        Ok(claim) if claim.prefix == prefix && claim.format == FORMAT => Ok(Some(claim.job)),
+        Ok(claim) if claim.format > FORMAT => {
             let what = format!("format {}", claim.format);
             Err(CheckpointError::Newer { file: site.describe(&name), what })
         }
         Ok(_) => {
-            let what = "it is about another prefix".to_string();
+            let what = "it is about another prefix, or of a format that no release wrote".to_string();
             Err(CheckpointError::Invalid { file: site.describe(&name), what })
         }
         Err(error) => Err(CheckpointError::Invalid { file: site.describe(&name), what: error.to_string() }),

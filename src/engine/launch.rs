@@ -19,17 +19,15 @@ use crate::engine::job::{FOLDING, IfRunning, InputInfo, Job};
 use crate::engine::manifest::{Input, Manifest};
 use crate::engine::names::Generation;
 use crate::engine::ports::InputOptions;
-use crate::engine::sink::Lake;
-use crate::engine::state;
+use crate::engine::sink::{Lake, SavedState};
+use crate::engine::state::{self, FrameError};
 use crate::engine::worker::{Options, run};
 use crate::store::Store;
 use headway_operators::ack::Ack;
 use headway_operators::build::{InputStart, side_operators, side_outputs};
 use headway_operators::pipeline::{InputSpec, Pipeline};
 use headway_operators::port::Start;
-use headway_operators::state::Saved;
 use headway_operators::time::{Epoch, EventTime};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -113,9 +111,16 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
     let (mut committer, resume) = begun;
     (launch.on_start)(&resume);
+    // Whatever fails from here on may do so because this run was taken over.
+    let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
+    let generation = resume.manifest.generation;
+    let blamed = |error: Error| match checkpoint::look(&store, &clock, &name) {
+        Ok(head) => blame(error, generation, head.as_ref()),
+        Err(_) => error,
+    };
     // 3. Read the state back.
-    let saved = read_state(launch.store.as_ref(), &resume)?;
-    committer.sweep()?;
+    let saved = read_state(launch.store.as_ref(), &resume, launch.workers).map_err(&blamed)?;
+    committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     // 4. Run.
     let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
@@ -123,13 +128,12 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     committer.watch(discovered.clone());
     let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
     let commit = Watched { committer, on_commit: launch.on_commit, summary: Arc::clone(&shared) };
-    let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let lake = Lake {
         store: launch.store,
         job: launch.job,
-        generation: resume.manifest.generation,
+        generation,
         csv: launch.csv,
-        saved: Arc::new(saved),
+        saved: Arc::new(Mutex::new(saved)),
         control: control.clone(),
     };
     let options = Options {
@@ -142,10 +146,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         workers: launch.workers,
         clock: launch.clock,
     };
-    run(options, control).map_err(|error| match checkpoint::look(&store, &clock, &name) {
-        Ok(head) => blame(error, resume.manifest.generation, head.as_ref()),
-        Err(_) => error,
-    })?;
+    run(options, control).map_err(blamed)?;
     let summary = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     Ok(summary)
 }
@@ -154,9 +155,10 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
 /// its successor, which is no fault of the disk.
 fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
     match (&error, head) {
-        (Error::Commit { code: "store-failed" | "store-inconsistent", .. }, Some(head))
-            if head.generation > generation =>
-        {
+        (
+            Error::Commit { code: "store-failed" | "store-inconsistent" | "checkpoint-invalid", .. },
+            Some(head),
+        ) if head.generation > generation => {
             tracing::debug!(%error, "failed after it was taken over");
             CheckpointError::Fenced { job: head.job.clone(), generation, seq: head.seq }.into()
         }
@@ -283,16 +285,24 @@ fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
     input.partitions.iter().map(assign).collect()
 }
 
-/// Reads the state files that the manifest names, in its order.
-fn read_state(store: &dyn Store, resume: &Resume) -> Result<BTreeMap<String, Vec<Saved>>, Error> {
-    let mut saved: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
+/// Reads the state files that the manifest names, in its order, for each of `workers` its own.
+fn read_state(store: &dyn Store, resume: &Resume, workers: usize) -> Result<SavedState, Error> {
+    let mut saved = SavedState::new();
     for entry in &resume.manifest.state {
         let file = &entry.file;
         let invalid = |what: String| CheckpointError::Invalid { file: store.describe(&file.path), what };
         let bytes = store.read(&file.path, state::BYTES_MAX).map_err(CheckpointError::from)?;
         let bytes = bytes.ok_or_else(|| invalid("it is not there".to_string()))?;
-        let pieces = state::decode_named(file, &bytes).map_err(|error| invalid(error.to_string()))?;
-        saved.entry(file.operator.clone()).or_default().extend(pieces);
+        let pieces = state::decode_named(file, &bytes).map_err(|error| match error {
+            FrameError::Newer { .. } => {
+                CheckpointError::Newer { file: store.describe(&file.path), what: error.to_string() }
+            }
+            error => invalid(error.to_string()),
+        })?;
+        for piece in pieces {
+            let owner = (file.operator.clone(), piece.shard.owner(workers));
+            saved.entry(owner).or_default().push(piece);
+        }
     }
     Ok(saved)
 }

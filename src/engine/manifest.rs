@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The format that this build writes, and the newest it reads.
-pub const FORMAT: u32 = 0;
+/// The format that this build writes and reads. Frozen: files of it are kept in `tests/golden`, and whatever changes what
+/// is written is a new format. So is a new format of state files or segments: who cannot read them must not take over.
+pub const FORMAT: u32 = 1;
 
 /// The longest manifest that is read, in bytes.
 pub const BYTES_MAX: u64 = 64 << 20;
@@ -248,6 +249,9 @@ impl Manifest {
         }
         let manifest: Manifest =
             serde_json::from_slice(&body).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        if manifest.format < FORMAT {
+            return Err(DecodeError::Malformed(format!("no release wrote format {}", manifest.format)));
+        }
         let staged = manifest.lake.iter().map(|file| &file.staged);
         let state = manifest.state.iter().map(|entry| &entry.file.path);
         let mut paths = manifest.lake.iter().map(|file| &file.path).chain(staged).chain(state);
@@ -405,6 +409,13 @@ pub(crate) mod tests {
     fn later_format_is_refused_by_its_number() {
         let later = br#"{"format":7,"something":"else"}"#;
         assert_eq!(Manifest::decode(later), Err(DecodeError::Newer { found: 7 }));
+    }
+
+    #[test]
+    fn format_from_before_the_first_release_is_refused() {
+        let old = Manifest { format: 0, ..first(1) };
+        let error = Manifest::decode(&old.encode()).unwrap_err();
+        assert_eq!(error.to_string(), "no release wrote format 0");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The engine's end of a dataflow's ports: feeds from connectors, stages into the sink, saved state.
 
 use crate::connect::{Connector, WorkerSink};
+use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
 use crate::engine::discover::Discovered;
 use crate::engine::feed::{self, Assigned, SourceFeed, Surroundings};
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::build::InputStart;
+use headway_operators::error::StateError;
 use headway_operators::pipeline::{InputSpec, OutputSpec};
 use headway_operators::port::{Feed, Ports, Stage};
 use headway_operators::progress::SharedProgress;
@@ -122,5 +124,9 @@ impl Ports for WorkerPorts {
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
         self.sink.saved(operator)
+    }
+
+    fn refuse(&mut self, error: StateError) {
+        self.control.fail(CheckpointError::State(error).into());
     }
 }

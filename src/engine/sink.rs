@@ -27,8 +27,8 @@ use headway_operators::time::Epoch;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -47,19 +47,22 @@ pub struct Lake {
     pub generation: u64,
     /// How CSV files look.
     pub csv: csv_gz::Options,
-    /// What the run starts from, by operator, oldest first.
-    pub saved: Arc<BTreeMap<String, Vec<Saved>>>,
+    /// What the run starts from. Each worker takes its own, once.
+    pub saved: Arc<Mutex<SavedState>>,
     /// Where failures are reported.
     pub control: Control,
 }
+
+/// Saved state by operator and owning worker, oldest first.
+pub type SavedState = BTreeMap<(String, usize), Vec<Saved>>;
 
 /// A piece of work for a stager thread.
 type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
 
 impl Sink for Lake {
-    fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
+    fn worker(&self, index: usize, _workers: usize) -> Box<dyn WorkerSink> {
         let thread = Rc::new(Stager::start(self.clone(), index));
-        Box::new(LakeWorker { lake: self.clone(), index, workers, thread })
+        Box::new(LakeWorker { lake: self.clone(), index, thread })
     }
 }
 
@@ -104,7 +107,6 @@ impl Drop for Stager {
 struct LakeWorker {
     lake: Lake,
     index: usize,
-    workers: usize,
     thread: Rc<Stager>,
 }
 
@@ -149,8 +151,8 @@ impl WorkerSink for LakeWorker {
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
-        let all = self.lake.saved.get(operator).map_or(&[][..], Vec::as_slice);
-        all.iter().filter(|saved| saved.shard.owner(self.workers) == self.index).cloned().collect()
+        let mut saved = self.lake.saved.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        saved.remove(&(operator.to_string(), self.index)).unwrap_or_default()
     }
 }
 

@@ -76,6 +76,7 @@ pub fn run(options: Options, control: &Control) -> Result<(), Error> {
                 None
             };
             build(worker, pipeline.as_ref(), ports, port);
+            // If saved state was refused, the job is stopped already, and the dataflow takes no step.
             while !shared.is_stopped() && worker.has_dataflows() {
                 worker.step_or_park(Some(PARK));
             }

@@ -2,7 +2,7 @@
 
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
 use headway_operators::build::{Build, InputStart};
-use headway_operators::error::Reason;
+use headway_operators::error::{Reason, StateError};
 use headway_operators::pipeline::{Format, InputSpec, OutputSpec};
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
 use headway_operators::progress::SharedProgress;
@@ -370,6 +370,10 @@ impl Ports for TestPorts {
         let mine = |saved: &Saved| saved.shard.owner(peers) == index;
         let all = self.from.saved.iter().filter(|(name, saved)| name == operator && mine(saved));
         all.map(|(_, saved)| saved.clone()).collect()
+    }
+
+    fn refuse(&mut self, error: StateError) {
+        panic!("{error}");
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::oracle;
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::build::{Build, InputStart};
+use headway_operators::error::StateError;
 use headway_operators::pipeline::{Entry, InputSpec, OutputSpec, Settings};
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
 use headway_operators::progress::SharedProgress;
@@ -162,6 +163,10 @@ impl Ports for Memory {
 
     fn saved(&mut self, _: &str) -> Vec<Saved> {
         Vec::new()
+    }
+
+    fn refuse(&mut self, error: StateError) {
+        panic!("{error}");
     }
 }
 
