@@ -166,6 +166,18 @@ fn a_run_commits_rows_and_status_tells_where_it_stands() {
     assert!(audit.out.contains("records    20,000: offsets tile"), "{}", audit.out);
     assert_eq!(headway(folder.path(), &["checkpoint", "verify", "--lake", "lake"]).out, audit.out);
 
+    let litter = folder.path().join("lake/turnstile/.tmp-1-2-3");
+    std::fs::write(&litter, "left by a killed start").expect("the lake can be written to");
+    let pruned = headway(folder.path(), &["checkpoint", "prune", "--lake", "lake", "--keep", "2"]);
+    assert_eq!(pruned.code, Some(0), "{pruned:?}");
+    assert_eq!(pruned.out, "folded 0 commits, removed 1 file that nothing names\n");
+    assert!(!litter.exists());
+    assert_eq!(headway(folder.path(), &["checkpoint", "verify", "--lake", "lake"]).out, audit.out);
+    assert_eq!(
+        headway(folder.path(), &["checkpoint", "prune", "--lake", "lake", "--keep", "1"]).code,
+        Some(2)
+    );
+
     let dead = headway(folder.path(), &["dead", "ls", "--lake", "lake", "-o", "json"]);
     let dead: serde_json::Value = serde_json::from_str(&dead.out).expect("the counts are JSON");
     let bad = headway(folder.path(), &["dead", "show", "--lake", "lake", "--reason", "bad-number"]);

@@ -7,7 +7,9 @@ use super::lake::At;
 use super::status::{dead_reasons, time};
 use super::table::{self, counted, grouped};
 use super::units::When;
+use crate::engine::job::FOLDING;
 use crate::engine::manifest::{Input, Kind, Manifest, PartitionEntry};
+use crate::engine::upkeep::Pruned;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -41,6 +43,19 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Fold old commits into few files, and remove what killed runs left; of a job that does not run
+    ///
+    /// A running job does so by itself. Nothing is lost: folded commits are listed, shown and audited as before.
+    Prune {
+        #[command(flatten)]
+        at: At,
+        /// How many of the last commits keep a file of their own, at least 2
+        #[arg(long, value_name = "N", default_value_t = FOLDING.keep, value_parser = clap::value_parser!(u64).range(2..))]
+        keep: u64,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
     /// Say what one commit says, in words
     Show {
         #[command(flatten)]
@@ -62,6 +77,20 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             list(&manifests[from..], *output, out)
         }
         What::Verify { at, output } => audit(at, true, *output, out),
+        What::Prune { at, keep, output } => {
+            let Pruned { folded, removed } = at.open()?.prune(*keep)?;
+            match output {
+                Form::Text => {
+                    let (folded, removed) = (counted(folded, "commit"), counted(removed, "file"));
+                    writeln!(out, "folded {folded}, removed {removed} that nothing names")?;
+                }
+                Form::Json => {
+                    let answer = json!({ "schema_version": 1, "folded": folded, "removed": removed });
+                    writeln!(out, "{answer}")?;
+                }
+            }
+            Ok(())
+        }
         What::Show { at, seq, output } => {
             let manifests = at.open()?.manifests()?;
             let found = match seq {

@@ -1,12 +1,15 @@
-//! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Changes nothing.
+//! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Only pruning changes it.
 
 use super::config::File;
 use super::failure::{Exit, Failure};
 use super::plan::lake_path;
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};
+use crate::engine::decide::Folding;
+use crate::engine::job::FOLDING;
 use crate::engine::manifest::Manifest;
 use crate::engine::site::{Site, run};
+use crate::engine::upkeep::{self, Pruned};
 use crate::engine::{names, recover, segment};
 use crate::store::Store;
 use crate::store::local::Local;
@@ -129,6 +132,15 @@ impl Job {
         let clock: Arc<dyn Clock> = Arc::new(System::default());
         let report = audit::run(&self.store, &clock, &self.name, deep)?;
         if report.manifests == 0 && report.finding.is_none() { Err(self.never_started()) } else { Ok(report) }
+    }
+
+    /// Folds manifests until at most about `keep` are loose, and removes what nothing names.
+    ///
+    /// # Errors
+    /// Exit 4 if the job runs; exits 3 to 5 if the lake cannot be read or is damaged.
+    pub(crate) fn prune(&self, keep: u64) -> Result<Pruned, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(System::default());
+        Ok(upkeep::prune(&self.store, &clock, &self.name, Folding { keep, ..FOLDING })?)
     }
 
     /// A file of the lake, from its start.

@@ -425,7 +425,7 @@ impl Committer {
                 tracing::warn!(%error, "could not remove all that earlier runs left; it is tried again later");
                 Ok(())
             }
-            result => result,
+            result => result.map(drop),
         }
     }
 

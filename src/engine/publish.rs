@@ -82,7 +82,7 @@ pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result
     for name in site.list(&stage).await? {
         let epoch: Option<Epoch> = name.strip_suffix('/').and_then(|number| number.parse().ok());
         if epoch.is_some_and(|e| decide::is_past((head.generation, e), (head.generation, head.epoch))) {
-            remove_folder(site, &format!("{stage}{name}")).await?;
+            remove_unnamed(site, &format!("{stage}{name}"), &BTreeSet::new()).await?;
             failpoint::at("collect.staged");
         }
     }
@@ -95,14 +95,15 @@ pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result
 }
 
 /// Removes what earlier runs and crashes left: their stages, state files that nothing names, folded manifests,
-/// temporary files.
+/// temporary files. Gives how many files that were.
 ///
 /// # Errors
 /// If a file stays.
-pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<(), CheckpointError> {
+pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<u64, CheckpointError> {
     failpoint::at("sweep.begin");
     let mine = (head.generation, head.epoch);
     let named: BTreeSet<&str> = head.state.iter().map(|entry| entry.file.path.as_str()).collect();
+    let mut removed = 0;
     for root in [names::stage_folder(&head.job), names::state_folder(&head.job)] {
         for generation in site.list(&root).await?.into_iter().filter(|name| name.ends_with('/')) {
             let folder = format!("{root}{generation}");
@@ -110,7 +111,7 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<(),
                 let folder = format!("{folder}{epoch}");
                 let of = names::generation_and_epoch(&root, &folder);
                 if of.is_some_and(|of| decide::is_past(of, mine)) {
-                    remove_unnamed(site, &folder, &named).await?;
+                    removed += remove_unnamed(site, &folder, &named).await?;
                     failpoint::at("sweep.folder");
                 }
             }
@@ -118,24 +119,21 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<(),
         }
     }
     let manifests = names::manifest_folder(&head.job);
-    for folder in [&manifests, &names::segment_folder(&head.job), &names::job_folder(&head.job)] {
-        for name in site.list(folder).await? {
+    let mut folders = vec![manifests.clone(), names::segment_folder(&head.job), names::job_folder(&head.job)];
+    // Starts try whether files can be linked where rows will go.
+    folders.extend(claim::prefixes_of(site, &head.job).await?.iter().map(|prefix| format!("{prefix}/")));
+    for folder in folders {
+        for name in site.list(&folder).await? {
             let folded =
-                *folder == manifests && names::manifest_seq(&name).is_some_and(|seq| seq < first_loose);
+                folder == manifests && names::manifest_seq(&name).is_some_and(|seq| seq < first_loose);
             // A create of a run that is being fenced may be under way: it fails at worst, and would not count.
             if folded || name.starts_with(TEMPORARY) {
                 site.delete(&format!("{folder}{name}")).await?;
+                removed += 1;
             }
         }
     }
-    for prefix in claim::prefixes_of(site, &head.job).await? {
-        // Starts try whether files can be linked there.
-        for name in site.list(&format!("{prefix}/")).await?.iter().filter(|name| name.starts_with(TEMPORARY))
-        {
-            site.delete(&format!("{prefix}/{name}")).await?;
-        }
-    }
-    Ok(())
+    Ok(removed)
 }
 
 async fn remove_if_empty(
@@ -151,22 +149,20 @@ async fn remove_if_empty(
     Ok(())
 }
 
-async fn remove_unnamed(site: &Site, folder: &str, named: &BTreeSet<&str>) -> Result<(), CheckpointError> {
-    let mut left = false;
+/// Removes the files of `folder` that are not `named`, and then the folder; gives how many files.
+async fn remove_unnamed(site: &Site, folder: &str, named: &BTreeSet<&str>) -> Result<u64, CheckpointError> {
+    let (mut left, mut removed) = (false, 0);
     for name in site.list(folder).await? {
         let path = format!("{folder}{name}");
         if name.ends_with('/') || named.contains(path.as_str()) {
             left = true;
         } else {
             site.delete(&path).await?;
+            removed += 1;
         }
     }
     if !left {
         site.delete(folder.trim_end_matches('/')).await?;
     }
-    Ok(())
-}
-
-async fn remove_folder(site: &Site, folder: &str) -> Result<(), CheckpointError> {
-    remove_unnamed(site, folder, &BTreeSet::new()).await
+    Ok(removed)
 }

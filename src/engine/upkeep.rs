@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Pruned {
     /// Manifests that were folded.
     pub folded: u64,
+    /// Other files that were removed.
+    pub removed: u64,
 }
 
 /// Folds the manifests of `job` by `rule`, and removes stages and state files that nothing names. A running job does
@@ -46,7 +48,7 @@ pub fn prune(
             base = next;
         }
         publish::still_head(&site, head, head.generation).await?;
-        publish::sweep(&site, head, decide::first_loose(base)).await?;
-        Ok(Pruned { folded: decide::first_loose(base) - first })
+        let removed = publish::sweep(&site, head, decide::first_loose(base)).await?;
+        Ok(Pruned { folded: decide::first_loose(base) - first, removed })
     })
 }
