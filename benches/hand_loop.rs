@@ -12,7 +12,8 @@ use hashbrown::{HashSet, HashTable};
 use headway::connect::memory::Message;
 use headway_operators::stream::aggregate::Summand;
 use headway_operators::stream::decode::{Decoder as _, Definition};
-use headway_pipelines::turnstile::record::{Decoder, Key};
+use headway_pipelines::turnstile::key::Key;
+use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -155,9 +156,9 @@ impl Loop {
         self.odd.begin(0);
         self.definitions.clear();
         let (time, reading) = self.odd.decode(value, &mut self.definitions).ok()?;
-        let Key { ca, unit, scp, station, linename, division, desc } = &self.definitions.first()?.key;
+        let [prefix @ .., desc] = self.definitions.first()?.key.columns();
         // A comma inside a field would make two keys look alike.
-        let prefix = [ca, unit, scp, station, linename, division].map(|field| field.replace(',', "\u{1f}"));
+        let prefix = prefix.map(|field| field.replace(',', "\u{1f}"));
         let key = self.keys.find(prefix.join(",").as_bytes(), desc.as_bytes());
         let identity = reading.identity().map(|hash| (u128::from(hash.0[0]) << 64) | u128::from(hash.0[1]));
         Some(Reading { time: time.ms(), key, identity, entries: reading.entries, exits: reading.exits })

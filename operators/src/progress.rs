@@ -241,3 +241,69 @@ impl Progress {
         newest.map_or(EventTime::MIN, |mark| mark.own)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PARTITIONS: Partition = 3;
+
+    /// The marks of one epoch: a partition may say nothing, and says no less than before.
+    fn epochs() -> impl Strategy<Value = Vec<Vec<Mark>>> {
+        let said = (0i64..40, prop::option::of(0u64..200), any::<bool>(), 0u8..9);
+        let epoch = prop::collection::vec(prop::option::of(said), PARTITIONS as usize);
+        prop::collection::vec(epoch, 1..12).prop_map(|epochs| {
+            let mut own = [EventTime::MIN; PARTITIONS as usize];
+            let mut marks = Vec::new();
+            for said in epochs {
+                let said = (0..PARTITIONS).zip(said).filter_map(|(partition, said)| Some((partition, said?)));
+                let mark = |(partition, (moved, idle_ms, joining, end)): (
+                    Partition,
+                    (i64, Option<u64>, bool, u8),
+                )| {
+                    let own = &mut own[partition as usize];
+                    if moved > 0 {
+                        *own = (*own).max(EventTime(0)).plus_ms(moved);
+                    }
+                    let (ended, backlog) = (end == 0, end > 4);
+                    let (next, last, wall_ms) = (0, false, 0);
+                    Mark { partition, own: *own, next, idle_ms, joining, ended, last, backlog, wall_ms }
+                };
+                marks.push(said.map(mark).collect());
+            }
+            marks
+        })
+    }
+
+    /// Sees the marks of each epoch, and those of so many later ones, before the epoch closes.
+    fn ticks(epochs: &[Vec<Mark>], early: &[usize]) -> Vec<Tick> {
+        let all = (0..PARTITIONS).map(|partition| (partition, EventTime::MIN, EventTime::MIN));
+        let rules = Rules { grid: Grid::tumbling(10), lateness_ms: 5, idle_flush_ms: Some(100) };
+        let (mut progress, mut seen) = (Progress::new(rules, EventTime::MIN, all), 0);
+        let mut close = |epoch: usize| {
+            let upto = (epoch + 1 + early[epoch % early.len()]).min(epochs.len());
+            for (epoch, marks) in (0..).zip(epochs).take(upto).skip(seen) {
+                marks.iter().for_each(|mark| progress.see(epoch, *mark));
+            }
+            seen = seen.max(upto);
+            progress.close(epoch as Epoch)
+        };
+        (0..epochs.len()).map(&mut close).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn marks_that_come_before_their_epoch_closes_change_nothing(
+            epochs in epochs(), early in prop::collection::vec(0usize..4, 1..6)
+        ) {
+            prop_assert_eq!(ticks(&epochs, &early), ticks(&epochs, &[0]));
+        }
+
+        #[test]
+        fn watermark_never_falls(epochs in epochs()) {
+            let watermarks: Vec<_> = ticks(&epochs, &[0]).into_iter().map(|tick| tick.watermark).collect();
+            prop_assert!(watermarks.is_sorted(), "{watermarks:?}");
+        }
+    }
+}

@@ -131,6 +131,13 @@ impl Clock {
         Clock { zone, hours: Box::new([Hour { number: i64::MIN, offset_s: 0 }; HOURS]) }
     }
 
+    /// The instant at which the hour of `wall` begins, if one offset holds in all of it; `None` where it does not, or
+    /// where there is no such time.
+    pub fn hour(&mut self, wall: Wall) -> Option<EventTime> {
+        let number = wall.seconds()?.div_euclid(3600);
+        Some(EventTime((number * 3600 - self.offset_of_hour(number)?) * 1000))
+    }
+
     /// The instant at which the wall shows `wall`: the earlier one where it shows it twice, `None` where it never does.
     pub fn instant(&mut self, wall: Wall) -> Option<EventTime> {
         let seconds = wall.seconds()?;

@@ -111,11 +111,12 @@ const SEEN_BYTES: usize = 24;
 /// An identity as it is saved: its hash and the earliest window end, 24 bytes, little-endian.
 ///
 /// Fixed width, not the format of everything else: most of a snapshot is hashes, which no encoding makes shorter.
-fn encode_seen(seen: &Seen, bytes: &mut Vec<u8>) {
-    let KeyHash([high, low]) = seen.identity;
-    bytes.extend_from_slice(&high.to_le_bytes());
-    bytes.extend_from_slice(&low.to_le_bytes());
-    bytes.extend_from_slice(&seen.earliest.0.to_le_bytes());
+fn encode_seen((KeyHash([high, low]), earliest): (KeyHash, EventTime), bytes: &mut Vec<u8>) {
+    let mut entry = [0; SEEN_BYTES];
+    for (eight, number) in entry.as_chunks_mut().0.iter_mut().zip([high, low, earliest.0.cast_unsigned()]) {
+        *eight = number.to_le_bytes();
+    }
+    bytes.extend_from_slice(&entry);
 }
 
 /// The identities that [`encode_seen`] wrote; `None` if the length is none of its lengths.
@@ -297,13 +298,19 @@ where
             let (since, amounts) = (window.since, sum.amounts.to_vec());
             section.sums.push(SavedSum { end, since, key, amounts });
         }
-        self.dedup.snapshot(base, |seen| {
-            let section = section_of(&mut shards, seen.identity);
-            if section.seen.last().is_none_or(|(slice, _)| *slice != seen.slice) {
-                section.seen.push((seen.slice, ByteBuf::new()));
+        self.dedup.snapshot(base, |slice, seen| {
+            // Counted first, so that each shard's bytes are allocated once.
+            let mut counts = [0; SHARDS as usize];
+            seen.iter().for_each(|(identity, _)| counts[usize::from(identity.shard().0)] += 1);
+            for (identity, earliest) in seen {
+                let section = section_of(&mut shards, *identity);
+                if section.seen.last().is_none_or(|(last, _)| *last != slice) {
+                    let room = counts[usize::from(identity.shard().0)] * SEEN_BYTES;
+                    section.seen.push((slice, ByteBuf::from(Vec::with_capacity(room))));
+                }
+                let (_, bytes) = section.seen.last_mut().expect("one was just pushed");
+                encode_seen((*identity, *earliest), bytes);
             }
-            let (_, bytes) = section.seen.last_mut().expect("one was just pushed");
-            encode_seen(&seen, bytes);
         });
         // 2. Encode.
         for (shard, section) in (0..).zip(shards) {

@@ -66,18 +66,35 @@ pub struct Dedup {
     width_ms: i64,
     slices: Timeline<Slice>,
     held: u64,
+    /// Identities in the fullest of the slices that closed last: about what a new one will hold.
+    busiest: usize,
+}
+
+impl Slice {
+    /// An empty slice that will hold about so many identities.
+    fn with_room(identities: usize) -> Slice {
+        let earliest = HashMap::with_capacity_and_hasher(identities, FxBuildHasher);
+        Slice { earliest, changes: Vec::new() }
+    }
 }
 
 impl Dedup {
     /// No identities, for windows of `grid`.
     pub fn new(grid: Grid) -> Dedup {
-        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices: Timeline::default(), held: 0 }
+        Dedup {
+            grid,
+            width_ms: grid.slide_ms().min(SLICE_MS),
+            slices: Timeline::default(),
+            held: 0,
+            busiest: 0,
+        }
     }
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
     pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
         let start = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
-        let slice = self.slices.at(start, Slice::default);
+        let room = self.busiest;
+        let slice = self.slices.at(start, || Slice::with_room(room));
         let admitted = match slice.earliest.entry(identity) {
             Entry::Vacant(entry) => {
                 entry.insert(first_open);
@@ -95,20 +112,24 @@ impl Dedup {
     pub fn close(&mut self, watermark: Watermark) {
         let (grid, width_ms) = (self.grid, self.width_ms);
         let is_open = |start: EventTime| grid.last_end(start.plus_ms(width_ms - 1)) > watermark;
-        for (_, slice) in self.slices.take_until(is_open) {
-            self.held -= slice.earliest.len() as u64;
-        }
+        let closed = self.slices.take_until(is_open);
+        self.busiest = closed.iter().map(|(_, slice)| slice.earliest.len()).max().unwrap_or(self.busiest);
+        self.held -= closed.iter().map(|(_, slice)| slice.earliest.len() as u64).sum::<u64>();
     }
 
-    /// Gives `put` what changed since the last call and is still open; or, with `all`, everything.
-    pub fn snapshot(&mut self, all: bool, mut put: impl FnMut(Seen)) {
+    /// Gives `put`, slice by slice, the identities with their earliest window ends: those that changed since the last
+    /// call and are still open; or, with `all`, all of them.
+    pub fn snapshot(&mut self, all: bool, mut put: impl FnMut(EventTime, &[(KeyHash, EventTime)])) {
         for (slice, content) in self.slices.iter_mut() {
-            let changes = std::mem::take(&mut content.changes);
-            let mut save = |identity, earliest| put(Seen { identity, slice: *slice, earliest });
             if all {
-                content.earliest.iter().for_each(|(identity, earliest)| save(*identity, *earliest));
-            } else {
-                changes.into_iter().for_each(|(identity, earliest)| save(identity, earliest));
+                content.changes.clear();
+                content
+                    .changes
+                    .extend(content.earliest.iter().map(|(identity, earliest)| (*identity, *earliest)));
+            }
+            if !content.changes.is_empty() {
+                put(*slice, &content.changes);
+                content.changes.clear();
             }
         }
     }
@@ -171,7 +192,9 @@ mod tests {
                 if at == cut {
                     // A restart: everything goes through a snapshot.
                     let mut saved = vec![];
-                    fast.snapshot(true, |seen| saved.push(seen));
+                    fast.snapshot(true, |slice, seen| {
+                        saved.extend(seen.iter().map(|(identity, earliest)| Seen { identity: *identity, slice, earliest: *earliest }));
+                    });
                     fast = Dedup::new(grid);
                     saved.into_iter().for_each(|seen| fast.restore(seen));
                 }
@@ -201,6 +224,6 @@ mod tests {
         assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(60)), Admitted::None);
         dedup.close(EventTime(60));
         assert_eq!(dedup.held(), 0);
-        dedup.snapshot(false, |seen| panic!("{seen:?} is gone, and not saved"));
+        dedup.snapshot(false, |_, seen| panic!("{seen:?} is gone, and not saved"));
     }
 }

@@ -102,7 +102,10 @@ pub fn ingest<'s, D: Decoder, L: Lateness>(
             for _ in 0..TURNS_MAX {
                 // 1. Let the feed do a bounded amount of work, and give on what it handed over.
                 let turn = feed.turn(&mut bench);
+                let read = bench.records.len();
                 records.session(&caps[0]).give_container(&mut bench.records);
+                // What was given is gone, its memory too; the next turn will need about as much.
+                bench.records.reserve(read);
                 definitions.session(&caps[1]).give_container(&mut bench.definitions);
                 refused.session(&caps[3]).give_container(&mut bench.refused);
                 // 2. End the epoch where the feed says so: marks and acks first, then the capability.

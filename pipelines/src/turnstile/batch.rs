@@ -1,6 +1,6 @@
 //! The shape of a committed row: one window of one turnstile, as the lake has it.
 
-use super::record::Key;
+use super::key::Key;
 use crate::zone::{Wall, Zone};
 use headway_operators::row::{self, Cell, Column, Kind};
 use headway_operators::stream::aggregate::Total;
@@ -49,13 +49,12 @@ impl Row {
 impl row::Row for Row {
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
         let Total { span, key, sums: [entries, exits], .. } = &self.total;
-        for text in [&key.ca, &key.unit, &key.scp, &key.station, &key.linename, &key.division] {
-            put(Cell::Text(text));
-        }
+        let [before @ .., desc] = key.columns();
+        before.into_iter().for_each(|text| put(Cell::Text(text)));
         let Wall { year, month, day, hour, minute, second } = self.shape.zone.wall(span.end);
         put(Cell::Text(&format!("{month:02}/{day:02}/{year:04}")));
         put(Cell::Text(&format!("{hour:02}:{minute:02}:{second:02}")));
-        put(Cell::Text(&key.desc));
+        put(Cell::Text(desc));
         put(Cell::Wide(*entries));
         put(Cell::Wide(*exits));
         if self.shape.window_end_utc {

@@ -7,6 +7,8 @@
 
 pub mod batch;
 pub mod generate;
+pub mod key;
+mod plain;
 pub mod record;
 mod settings;
 mod sheet;
@@ -17,7 +19,8 @@ use headway_operators::generate::{Generate, Options};
 use headway_operators::pipeline::{Entry, Format, InputSpec, OutputSpec, Pipeline, SettingError, Settings};
 use headway_operators::stream::aggregate::Aggregate;
 use headway_operators::stream::window::Grid;
-use record::{Decoder, Key, Reading};
+use key::Key;
+use record::{Decoder, Reading};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::dataflow::operators::vec::Map;

@@ -2,9 +2,11 @@
 //!
 //! A message is one CSV record, often JSON-quoted by upstream's producer, sometimes with a header line. There are
 //! two ways through this file. A message without quotes, escapes and control characters inside, which is nearly
-//! every one, is cut at its commas where it lies ([`plain`]). Every other message goes through [`super::sheet`],
+//! every one, is cut at its commas where it lies ([`super::plain`]). Every other message goes through [`super::sheet`],
 //! which knows all of CSV. Both end in [`Readings::reading`], and where both apply they agree.
 
+use super::key::{self, Key};
+use super::plain::plain;
 use super::sheet::Sheet;
 use crate::zone::{Clock, Wall, Zone};
 use hashbrown::HashSet;
@@ -33,38 +35,8 @@ pub(super) const FIELDS: [&str; 13] = [
     "TIMESTAMP",
 ];
 
-/// The columns that make the key of a sum.
-pub(super) const KEY: [&str; 7] = ["CA", "UNIT", "SCP", "STATION", "LINENAME", "DIVISION", "DESC"];
-
-/// How many of [`KEY`] must not be empty.
+/// How many of a key's columns must not be empty.
 const KEY_NEEDED: usize = 4;
-
-/// What is summed by: a turnstile as its messages describe it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Key {
-    /// Control area.
-    pub ca: String,
-    /// Remote unit.
-    pub unit: String,
-    /// Subunit, channel, position: the turnstile within its control area.
-    pub scp: String,
-    /// Station.
-    pub station: String,
-    /// Lines that stop there.
-    pub linename: String,
-    /// Division.
-    pub division: String,
-    /// Kind of the audit event.
-    pub desc: String,
-}
-
-impl Key {
-    /// The key of seven fields, in the order of the columns.
-    pub fn new(fields: [&str; 7]) -> Key {
-        let [ca, unit, scp, station, linename, division, desc] = fields.map(str::to_string);
-        Key { ca, unit, scp, station, linename, division, desc }
-    }
-}
 
 /// What one message says: so many people in and out since the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,16 +65,16 @@ impl Summand<2> for Reading {
     }
 }
 
-/// The fields of one record that matter, trimmed.
+/// The fields of one record that matter, trimmed. Together they are UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fields<'a> {
-    /// In the order of [`KEY`].
-    pub(super) key: [&'a str; 7],
+    /// In the order of [`key::COLUMNS`].
+    pub(super) key: [&'a [u8]; key::PARTS],
     /// The first six of the key as they stand in the message, with commas, where trimming changed none of them.
-    pub(super) joined: Option<&'a str>,
-    pub(super) entries: &'a str,
-    pub(super) exits: &'a str,
-    pub(super) id: &'a str,
+    pub(super) joined: Option<&'a [u8]>,
+    pub(super) entries: &'a [u8],
+    pub(super) exits: &'a [u8],
+    pub(super) id: &'a [u8],
     pub(super) when: When<'a>,
 }
 
@@ -110,9 +82,9 @@ pub(super) struct Fields<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When<'a> {
     /// TIMESTAMP.
-    Timestamp(&'a str),
+    Timestamp(&'a [u8]),
     /// DATE and TIME, where the header has no TIMESTAMP.
-    DateTime(&'a str, &'a str),
+    DateTime(&'a [u8], &'a [u8]),
 }
 
 /// Decodes the messages of the topic.
@@ -124,6 +96,7 @@ pub struct Decoder {
 /// Makes readings of fields.
 struct Readings {
     clock: Clock,
+    hour: Hour,
     /// Keys defined in this epoch; cleared at its begin, so no larger than an epoch's records.
     defined: HashSet<KeyHash, FxBuildHasher>,
     /// What is hashed.
@@ -134,7 +107,8 @@ impl Decoder {
     /// A decoder of messages whose wall-clock times are of `zone`.
     pub fn new(zone: Zone) -> Decoder {
         let content = Vec::with_capacity(256);
-        let readings = Readings { clock: Clock::new(zone), defined: HashSet::default(), content };
+        let readings =
+            Readings { clock: Clock::new(zone), hour: Hour::default(), defined: HashSet::default(), content };
         Decoder { readings, sheet: Sheet::new() }
     }
 }
@@ -151,14 +125,14 @@ impl Readings {
         }
         let entries = count(fields.entries).ok_or(Reason::BadNumber)?;
         let exits = count(fields.exits).ok_or(Reason::BadNumber)?;
-        let wall = match fields.when {
-            When::Timestamp(text) => timestamp(text.as_bytes()),
-            When::DateTime(date, time) => date_and_time(date.as_bytes(), time.as_bytes()),
+        let time = match fields.when {
+            When::Timestamp(text) => self.hour.instant(text, &mut self.clock),
+            When::DateTime(date, time) => date_and_time(date, time).and_then(|wall| self.clock.instant(wall)),
         };
-        let time = wall.and_then(|wall| self.clock.instant(wall)).ok_or(Reason::BadTimestamp)?;
+        let time = time.ok_or(Reason::BadTimestamp)?;
         let key = self.key(fields);
         if self.defined.insert(key) {
-            definitions.push(Definition { hash: key, key: Key::new(fields.key) });
+            definitions.push(Definition { hash: key, key: key_of(fields)? });
         }
         let mut reading = Reading { key, identity: KeyHash::default(), entries, exits };
         if !fields.id.is_empty() {
@@ -172,17 +146,17 @@ impl Readings {
         let content = &mut self.content;
         content.clear();
         match fields.joined {
-            Some(joined) => content.extend_from_slice(joined.as_bytes()),
+            Some(joined) => content.extend_from_slice(joined),
             None => {
-                content.extend_from_slice(fields.key[0].as_bytes());
+                content.extend_from_slice(fields.key[0]);
                 for field in &fields.key[1..6] {
                     content.push(b',');
-                    content.extend_from_slice(field.as_bytes());
+                    content.extend_from_slice(field);
                 }
             }
         }
         content.push(b',');
-        content.extend_from_slice(fields.key[6].as_bytes());
+        content.extend_from_slice(fields.key[6]);
         let mut lengths = [0; 28];
         for (length, field) in lengths.chunks_exact_mut(4).zip(fields.key) {
             // No message is longer than 1 MiB.
@@ -193,7 +167,7 @@ impl Readings {
     }
 
     /// The hash of everything that was decoded, moved to the key's shard: repeats meet where their sum is.
-    fn identity(&mut self, reading: &Reading, time: EventTime, id: &str) -> KeyHash {
+    fn identity(&mut self, reading: &Reading, time: EventTime, id: &[u8]) -> KeyHash {
         let content = &mut self.content;
         content.clear();
         let KeyHash([high, low]) = reading.key;
@@ -203,7 +177,7 @@ impl Readings {
             eight.copy_from_slice(&number.to_le_bytes());
         }
         content.extend_from_slice(&head);
-        content.extend_from_slice(id.as_bytes());
+        content.extend_from_slice(id);
         KeyHash::of(content).beside(reading.key)
     }
 }
@@ -229,62 +203,14 @@ impl decode::Decoder for Decoder {
     }
 }
 
-/// The fields of a message that needs no CSV reader; `None` for any message in doubt.
-fn plain(value: &[u8]) -> Option<Fields<'_>> {
-    let text = std::str::from_utf8(value).ok()?;
-    if text.starts_with('\u{feff}') {
-        return None;
-    }
-    let text = text.trim_end_matches(['\r', '\n']);
-    let text = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    // Every byte is looked at, so that the compiler can look at many at once.
-    if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
-        return None;
-    }
-    let mut fields = [""; FIELDS.len()];
-    let (mut from, mut joined, mut n) = (0, "", 0);
-    for comma in memchr::memchr_iter(b',', text.as_bytes()).chain([text.len()]) {
-        *fields.get_mut(n)? = trim(&text[from..comma]);
-        n += 1;
-        if n == 6 {
-            joined = &text[..comma];
-        }
-        from = comma + 1;
-    }
-    if n != FIELDS.len() || is_header(fields[0]) {
-        return None;
-    }
-    let [ca, unit, scp, station, linename, division, _, _, desc, entries, exits, id, timestamp] = fields;
-    let key = [ca, unit, scp, station, linename, division, desc];
-    let is_untrimmed = key[..6].iter().map(|field| field.len()).sum::<usize>() + 5 == joined.len();
-    Some(Fields {
-        key,
-        joined: is_untrimmed.then_some(joined),
-        entries,
-        exits,
-        id,
-        when: When::Timestamp(timestamp),
-    })
-}
-
-/// Cuts spaces off both ends, of which there are seldom any.
-fn trim(field: &str) -> &str {
-    if field.starts_with(' ') || field.ends_with(' ') { field.trim_matches(' ') } else { field }
-}
-
-/// True for a byte that means something to CSV or JSON beyond itself, the comma apart.
-fn is_special(byte: u8) -> bool {
-    (byte < b' ') | (byte == b'"') | (byte == b'\\')
-}
-
 /// True if a first field says that its line is a header.
-pub(super) fn is_header(first: &str) -> bool {
-    ["CA", "C/A", "A/C", "AC"].iter().any(|name| first.eq_ignore_ascii_case(name))
+pub(super) fn is_header(first: &[u8]) -> bool {
+    first.len() <= 3
+        && ["CA", "C/A", "A/C", "AC"].iter().any(|name| first.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// A whole number of 1 to 18 digits, so that it and any sum of two fit in an `i64`.
-fn count(text: &str) -> Option<i64> {
-    let digits = text.as_bytes();
+fn count(digits: &[u8]) -> Option<i64> {
     if digits.is_empty() || digits.len() > 18 {
         return None;
     }
@@ -294,9 +220,43 @@ fn count(text: &str) -> Option<i64> {
     })
 }
 
+/// The key of `fields`, by value.
+fn key_of(fields: &Fields<'_>) -> Result<Key, Reason> {
+    let mut columns = [""; key::PARTS];
+    for (column, bytes) in columns.iter_mut().zip(fields.key) {
+        *column = std::str::from_utf8(bytes).map_err(|_| Reason::NotUtf8)?;
+    }
+    Ok(Key::new(columns))
+}
+
+/// The hour of the last time stamp: most have the same one.
+#[derive(Default)]
+struct Hour {
+    /// `YYYY-MM-DD HH`, as it stands in a message; `None` before the first.
+    text: Option<[u8; 13]>,
+    /// The instant at which it began. One offset holds in all of it.
+    start: EventTime,
+}
+
+impl Hour {
+    /// The instant of `YYYY-MM-DD HH:MM:SS` on the wall of `clock`.
+    fn instant(&mut self, text: &[u8], clock: &mut Clock) -> Option<EventTime> {
+        let text: &[u8; 19] = text.try_into().ok()?;
+        let (hour, rest) = text.split_first_chunk::<13>()?;
+        if self.text != Some(*hour) {
+            let wall = timestamp(text)?;
+            let Some(start) = clock.hour(wall) else { return clock.instant(wall) };
+            *self = Hour { text: Some(*hour), start };
+        }
+        let &[b':', m1, m2, b':', s1, s2] = rest else { return None };
+        let (minute, second) = (two(&[m1, m2])?, two(&[s1, s2])?);
+        let ms = (i64::from(minute) * 60 + i64::from(second)) * 1000;
+        (minute < 60 && second < 60).then(|| self.start.plus_ms(ms))
+    }
+}
+
 /// `YYYY-MM-DD HH:MM:SS`, with a space or a `T`, in the years 1970 to 2999.
-fn timestamp(text: &[u8]) -> Option<Wall> {
-    let text: &[u8; 19] = text.try_into().ok()?;
+fn timestamp(text: &[u8; 19]) -> Option<Wall> {
     let (date, clock) = (&text[..10], &text[11..]);
     let is_shaped = date[4] == b'-' && date[7] == b'-' && (text[10] == b' ' || text[10] == b'T');
     let year = year(two(&date[0..2])?, two(&date[2..4])?)?;
@@ -351,9 +311,8 @@ mod tests {
         match decoder.decode(value, &mut definitions) {
             Err(reason) => reason.name().to_string(),
             Ok((time, reading)) => {
-                let Key { ca, unit, scp, station, linename, division, desc } = &definitions[0].key;
                 let seconds = time.ms() / 1000;
-                let key = [ca, unit, scp, station, linename, division, desc].map(String::as_str).join("/");
+                let key = definitions[0].key.columns().join("/");
                 format!("{seconds} {key} {} {}", reading.entries, reading.exits)
             }
         }

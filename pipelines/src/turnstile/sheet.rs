@@ -2,7 +2,8 @@
 //!
 //! Its answers are those of Python's `json` and `csv` modules, which read the topic before us.
 
-use super::record::{FIELDS, Fields, KEY, When, is_header};
+use super::key;
+use super::record::{FIELDS, Fields, When, is_header};
 use csv_core::ReadFieldResult;
 use headway_operators::error::Reason;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -85,7 +86,7 @@ impl Sheet {
     /// Finds the columns by their names, which a header line may give.
     fn record(&self) -> Result<Fields<'_>, Reason> {
         let head = *self.rows.first().ok_or(Reason::Empty)?;
-        let has_header = is_header(self.field(0).trim_matches(BLANKS));
+        let has_header = is_header(self.field(0).trim_matches(BLANKS).as_bytes());
         let names = has_header.then(|| self.names(head));
         let rows = self.rows.len() - usize::from(has_header);
         let column = |name: &str| match &names {
@@ -93,7 +94,7 @@ impl Sheet {
             Some(names) => names.iter().rposition(|known| known == name),
             None => FIELDS.iter().position(|known| *known == name),
         };
-        let is_whole = KEY.iter().chain(&["ENTRIES", "EXITS"]).all(|name| column(name).is_some());
+        let is_whole = key::COLUMNS.iter().chain(&["ENTRIES", "EXITS"]).all(|name| column(name).is_some());
         let timestamp = column("TIMESTAMP");
         let when = timestamp.map(|at| (at, at)).or_else(|| column("DATE").zip(column("TIME")));
         let (true, Some(when)) = (is_whole, when) else { return Err(Reason::BadHeader) };
@@ -105,10 +106,10 @@ impl Sheet {
             1 => return Err(Reason::WrongFieldCount),
             _ => return Err(Reason::TooManyRecords),
         }
-        let field = |at: usize| self.field(first + at).trim_matches(FIELD_BLANKS);
-        let named = |name: &str| column(name).map_or("", field);
+        let field = |at: usize| self.field(first + at).trim_matches(FIELD_BLANKS).as_bytes();
+        let named = |name: &str| column(name).map_or(&b""[..], field);
         Ok(Fields {
-            key: KEY.map(named),
+            key: key::COLUMNS.map(named),
             joined: None,
             entries: named("ENTRIES"),
             exits: named("EXITS"),

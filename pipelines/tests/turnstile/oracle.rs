@@ -2,7 +2,7 @@
 
 use headway_operators::stream::aggregate::Summand;
 use headway_operators::stream::decode::Decoder as _;
-use headway_pipelines::turnstile::record::{Decoder, Key};
+use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -87,8 +87,7 @@ pub(crate) fn ours(zone: &str, values: &[Vec<u8>], oracle: &[Answer]) -> Vec<Ans
         let definition = definitions.pop().expect("the first record of an epoch defines its key");
         assert!(definitions.is_empty());
         assert_eq!(definition.hash, reading.key);
-        let Key { ca, unit, scp, station, linename, division, desc } = definition.key;
-        let key = [ca, unit, scp, station, linename, division, desc];
+        let key = definition.key.columns().map(str::to_string);
         keys.add(key.clone(), definition.hash);
         let id = match (oracle, reading.identity()) {
             (Answer::Record { id, .. }, Some(identity)) => {
