@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 8] =
-    ["demo", "run", "check", "produce", "status", "checkpoint", "dead", "completions"];
+const COMMANDS: [&str; 9] =
+    ["demo", "run", "check", "produce", "status", "audit", "checkpoint", "dead", "completions"];
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ fn a_wrong_file_is_refused_by_line_and_column() {
         assert!(run.err.contains("\nhint: "), "{text} said:\n{}", run.err);
     }
     let run = headway(folder.path(), &["check", "-c", "absent.toml"]);
-    assert_eq!(run.code, Some(3));
+    assert_eq!(run.code, Some(2));
     assert!(run.err.starts_with("error: could not read configuration file \"absent.toml\""), "{}", run.err);
 }
 
@@ -215,10 +215,13 @@ fn check_and_run_refuse_alike() {
     assert_eq!(first.code, Some(0), "{first:?}");
     std::fs::write(folder.path().join("file"), "").expect("a file can be written");
     std::fs::create_dir(folder.path().join("empty")).expect("a folder can be made");
-    let cases: [(&[&str], i32, &str); 9] = [
+    // Not even root can read a link to itself.
+    std::os::unix::fs::symlink("loop.csv", folder.path().join("loop.csv")).expect("a link can be made");
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["--window", "1m"], 4, "was made with"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),
         (&["--source", "files:absent"], 3, "could not read \"absent\""),
+        (&["--source", "files:loop.csv"], 3, "could not read \"loop.csv\""),
         (&["--source", "files:lake/turnstile"], 4, "was made with"),
         (&["--source", "files:empty"], 2, "the folder holds no files"),
         (&["--source", "kafka:"], 2, "Kafka needs a file with the client"),
@@ -247,6 +250,25 @@ fn check_and_run_refuse_alike() {
         headway(folder.path(), &["run", "turnstile", "--source", "files:empty", "--lake", "new/lake"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(!folder.path().join("new").exists(), "a job that is refused leaves nothing behind");
+}
+
+#[test]
+fn a_folder_of_the_lake_that_leads_elsewhere_is_refused() {
+    let (folder, other) = (self::folder(), self::folder());
+    std::fs::create_dir(folder.path().join("lake")).expect("a folder can be made");
+    std::os::unix::fs::symlink(other.path(), folder.path().join("lake/turnstile"))
+        .expect("a link can be made");
+    for command in ["check", "run"] {
+        let refused = headway(folder.path(), &with(command, &[]));
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.err.contains("turnstile\" is a symbolic link"), "{refused:?}");
+        assert!(refused.err.contains("\nhint: "), "{refused:?}");
+    }
+    assert_eq!(
+        std::fs::read_dir(other.path()).expect("it can be listed").count(),
+        0,
+        "nothing is left there"
+    );
 }
 
 #[test]

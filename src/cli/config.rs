@@ -367,12 +367,10 @@ impl File {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// Exit 3 if it cannot be read; exit 2, with line and column, if a key is unknown or a value unfit.
+    /// Exit 2: if it cannot be read; with line and column, if a key is unknown or a value unfit.
     pub(crate) fn read(path: &Path) -> Result<File, Failure> {
         let text = fs::read_to_string(path).map_err(|error| {
-            let exit =
-                if error.kind() == std::io::ErrorKind::InvalidData { Exit::Usage } else { Exit::Unreachable };
-            Failure::new(exit, format!("could not read configuration file \"{}\"", path.display()))
+            Failure::new(Exit::Usage, format!("could not read configuration file \"{}\"", path.display()))
                 .detail(sentence(&error.to_string()))
                 .hint("Check the path after -c.")
         })?;

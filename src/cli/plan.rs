@@ -137,7 +137,7 @@ impl Flags {
     /// Puts flags, file and defaults together.
     ///
     /// # Errors
-    /// Exit 2 if anything does not fit, with its place; exit 3 if the configuration file cannot be read.
+    /// Exit 2 if anything does not fit, with its place, or the configuration file cannot be read.
     pub(crate) fn plan(self, catalogue: &'static [Entry]) -> Result<Plan, Failure> {
         let file = self.config.as_deref().map(File::read).transpose()?;
         let under = file.as_ref().map(|file| file.settings.clone()).unwrap_or_default();
