@@ -89,7 +89,7 @@ public final class Peer {
         properties.put("compression.type", request.path("compression").asText("none"));
         properties.put("linger.ms", "5");
         properties.put("acks", "all");
-        properties.put("delivery.timeout.ms", "600000");
+        properties.put("delivery.timeout.ms", "150000");
         boolean transactions = request.path("transactions").asBoolean();
         if (transactions) {
             properties.put("transactional.id", UUID.randomUUID().toString());
@@ -229,6 +229,10 @@ public final class Peer {
     private static void delete(String topic) throws Exception {
         try (Admin admin = Admin.create(client())) {
             admin.deleteTopics(List.of(topic)).all().get();
+            // Whoever wrote to it now could write to nowhere for minutes.
+            while (admin.listTopics().names().get().contains(topic)) {
+                Thread.sleep(10);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::config::File;
 use super::failure::{Exit, Failure};
 use super::plan::lake_path;
+use crate::engine::alive::{self, Alive};
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};
 use crate::engine::decide::Folding;
@@ -106,6 +107,14 @@ impl Job {
     /// Exit 2 if the job never started; exits 3 to 5 if the lake cannot be read or is damaged.
     pub(crate) fn head(&self) -> Result<Manifest, Failure> {
         run(recover::chain(&self.site(), &self.name))?.loose.pop().ok_or_else(|| self.never_started())
+    }
+
+    /// What the run that is at work says of itself; `None` if none is, or the last one ended well.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    pub(crate) fn sign(&self) -> Result<Option<Alive>, Failure> {
+        Ok(run(alive::read(&self.site(), &self.name))?)
     }
 
     /// All manifests, oldest first.

@@ -1,15 +1,19 @@
-//! `headway status`: where a job stands, from its lake alone.
+//! `headway status`: where a job stands, from its lake alone; the lag also from the brokers, if it is told how.
 
 use super::Form;
 use super::failure::Failure;
-use super::lake::{self, At};
+use super::kafka;
+use super::lake::{self, At, Job};
 use super::table::{self, counted, grouped};
 use super::units::{Millis, When};
 use crate::engine::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
+use headway_operators::record::{Offset, Partition};
 use headway_operators::time::EventTime;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 /// What `status` is told.
 #[derive(Args, Clone, Debug)]
@@ -17,6 +21,9 @@ use std::io::{self, Write};
 pub(crate) struct Flags {
     #[command(flatten)]
     at: At,
+    /// Ask the brokers where topics end now: the Kafka client's settings. Else lag is as the running job saw it last
+    #[arg(long, value_name = "FILE")]
+    kafka_config: Option<PathBuf>,
     /// Form of the answer on standard output
     #[arg(short, long, value_name = "FORM", default_value = "text")]
     output: Form,
@@ -27,14 +34,40 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let job = flags.at.open()?;
     let manifest = job.head()?;
     let age_ms = lake::now_ms().saturating_sub(manifest.written_ms).max(0);
+    let ends = ends(flags, &job, &manifest)?;
     match flags.output {
-        Form::Text => text(&manifest, age_ms, out)?,
-        Form::Json => writeln!(out, "{}", answer(&manifest, age_ms))?,
+        Form::Text => text(&manifest, &ends, age_ms, out)?,
+        Form::Json => writeln!(out, "{}", answer(&manifest, &ends, age_ms))?,
     }
     Ok(())
 }
 
-fn text(manifest: &Manifest, age_ms: i64, out: &mut dyn Write) -> io::Result<()> {
+/// One past the last offset of partitions, for each input, as far as it is known.
+type Ends = Vec<BTreeMap<Partition, Offset>>;
+
+fn ends(flags: &Flags, job: &Job, manifest: &Manifest) -> Result<Ends, Failure> {
+    let sign = job.sign()?;
+    let mut seen = sign.map(|sign| sign.ends).unwrap_or_default().into_iter();
+    let mut ends = Ends::new();
+    for input in &manifest.inputs {
+        let seen: BTreeMap<_, _> = seen.next().unwrap_or_default().into_iter().collect();
+        ends.push(match &flags.kafka_config {
+            Some(config) if input.kind == "kafka" => {
+                let there = kafka::connector(Some(config), &input.topic, None)?.partitions()?;
+                there.iter().filter_map(|info| Some((info.partition, info.end?))).collect()
+            }
+            _ => seen,
+        });
+    }
+    Ok(ends)
+}
+
+/// How many offsets lie between what is committed and the partition's end, where that is known.
+fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, Offset>) -> Option<Offset> {
+    ends.get(&part.partition).map(|end| end.saturating_sub(part.next).max(0))
+}
+
+fn text(manifest: &Manifest, ends: &Ends, age_ms: i64, out: &mut dyn Write) -> io::Result<()> {
     let settings: Vec<String> =
         manifest.fingerprint.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(out, "job        {}: pipeline {}, {}", manifest.job, manifest.pipeline, settings.join(", "))?;
@@ -47,7 +80,7 @@ fn text(manifest: &Manifest, age_ms: i64, out: &mut dyn Write) -> io::Result<()>
         manifest.generation,
         counted(manifest.workers.into(), "worker")
     )?;
-    for input in &manifest.inputs {
+    for (input, ends) in manifest.inputs.iter().zip(ends) {
         writeln!(out)?;
         let ended = if input.ended { ", ended" } else { "" };
         writeln!(
@@ -58,7 +91,7 @@ fn text(manifest: &Manifest, age_ms: i64, out: &mut dyn Write) -> io::Result<()>
             input.topic,
             time(input.watermark)
         )?;
-        partitions(input, out)?;
+        partitions(input, ends, out)?;
         let dead = dead_reasons(input);
         if !dead.is_empty() {
             writeln!(out, "dead       {}", dead.join(", "))?;
@@ -67,24 +100,22 @@ fn text(manifest: &Manifest, age_ms: i64, out: &mut dyn Write) -> io::Result<()>
     Ok(())
 }
 
-fn partitions(input: &Input, out: &mut dyn Write) -> io::Result<()> {
-    let head = [
-        "PARTITION",
-        "NEXT",
-        "READ",
-        "ACCEPTED",
-        "DUPLICATE",
-        "FILTERED",
-        "LATE",
-        "DEAD",
-        "OWN WATERMARK",
-        "STATE",
-    ];
+fn partitions(input: &Input, ends: &BTreeMap<Partition, Offset>, out: &mut dyn Write) -> io::Result<()> {
+    // Only a source that can be asked for its ends has a lag to show.
+    let known = !ends.is_empty();
+    let lag_head = known.then_some("LAG");
+    let head: Vec<&str> = ["PARTITION", "NEXT"]
+        .into_iter()
+        .chain(lag_head)
+        .chain(["READ", "ACCEPTED", "DUPLICATE", "FILTERED", "LATE", "DEAD", "OWN WATERMARK", "STATE"])
+        .collect();
     let row = |part: &PartitionEntry| {
         let fates = &part.total;
         let counts =
             [fates.consumed, fates.accepted, fates.duplicate, fates.filtered, fates.late, fates.dead_total()];
+        let lag = || lag(part, ends).map_or(String::new(), grouped);
         let mut row = vec![part.partition.to_string(), part.next.to_string()];
+        row.extend(known.then(lag));
         row.extend(counts.map(grouped));
         row.extend([time(part.own), state(part).to_string()]);
         row
@@ -129,7 +160,7 @@ fn age(ms: i64) -> Millis {
     })
 }
 
-fn answer(manifest: &Manifest, age_ms: i64) -> Value {
+fn answer(manifest: &Manifest, ends: &Ends, age_ms: i64) -> Value {
     json!({
         "schema_version": 1,
         "job": manifest.job,
@@ -141,11 +172,11 @@ fn answer(manifest: &Manifest, age_ms: i64) -> Value {
         "workers": manifest.workers,
         "written_ms": manifest.written_ms,
         "age_ms": age_ms,
-        "inputs": manifest.inputs.iter().map(input_answer).collect::<Vec<_>>(),
+        "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
     })
 }
 
-fn input_answer(input: &Input) -> Value {
+fn input_answer((input, ends): (&Input, &BTreeMap<Partition, Offset>)) -> Value {
     let known = |time: EventTime| (time > EventTime::MIN).then_some(time.ms());
     let partition = |part: &PartitionEntry| {
         json!({
@@ -153,6 +184,8 @@ fn input_answer(input: &Input) -> Value {
             "identity": part.identity,
             "first": part.first,
             "next": part.next,
+            "end": ends.get(&part.partition),
+            "lag": lag(part, ends),
             "own_ms": known(part.own),
             "floor_ms": known(part.floor),
             "state": state(part),

@@ -94,6 +94,14 @@ impl Connector for Files {
         Ok(Box::new(FilesSource { known: Arc::clone(&self.known), readers, turn: 0 }))
     }
 
+    fn confirm(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn ends(&self) -> Vec<(Partition, Offset)> {
+        Vec::new()
+    }
+
     fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 

@@ -42,6 +42,14 @@ impl Connector for Generator {
         }))
     }
 
+    fn confirm(&self) -> Result<(), error::Error> {
+        Ok(())
+    }
+
+    fn ends(&self) -> Vec<(Partition, Offset)> {
+        Vec::new()
+    }
+
     fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 

@@ -5,7 +5,8 @@
 //!
 //! **Which topic** it is, the topic's id says. A topic that was deleted and made again has the same name and valid
 //! offsets, and other records. Brokers that give no id (before 2.8) are asked for the cluster's id, which does not
-//! tell such topics apart.
+//! tell such topics apart. The id is asked for at start, every few seconds, and before each commit of something that
+//! was read: an id that is still the same after the last message came from it was the same all along.
 //!
 //! **The end.** The client says where reading ended. Where that is the high watermark the partition is caught up;
 //! below it an open transaction holds it, and it is stalled. As a transaction may open later, the watermark is looked
@@ -15,7 +16,7 @@
 
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_native::{Failed, Topic, describe};
-use crate::connect::kafka_reader::KafkaSource;
+use crate::connect::kafka_reader::{Ends, KafkaSource};
 use crate::connect::{Connector, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::client::ClientContext;
@@ -26,7 +27,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset as At, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How long a topic that was there may be unknown to the brokers: one that has just started does not know it yet.
@@ -37,6 +39,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 /// How many events of the client are served at once.
 const EVENTS_MAX: u32 = 64;
+
+/// How long the last offsets for a group may take to reach it when a run ends.
+const LAST_TOLD_MAX: Duration = Duration::from_secs(2);
 
 /// How often the same trouble is worth a line in the log.
 const WARN_EVERY: Duration = Duration::from_secs(30);
@@ -62,11 +67,15 @@ pub struct Kafka {
     control: BaseConsumer<Context>,
     context: Context,
     known: Mutex<Known>,
+    /// What the topic was when it was first asked for: what this connector reads.
+    identity: OnceLock<String>,
+    /// The broker that answered last; -1 before.
+    answers: AtomicI32,
+    ends: Ends,
 }
 
 #[derive(Default)]
 struct Known {
-    identity: Option<String>,
     partitions: BTreeMap<Partition, PartitionInfo>,
     /// Since when the brokers do not know the topic.
     missing_since: Option<Instant>,
@@ -86,7 +95,17 @@ impl Kafka {
         let control =
             control.create_with_context(context.clone()).map_err(|error| properties.refused(error))?;
         let brokers = format!("broker \"{}\"", properties.brokers()?);
-        Ok(Kafka { name, brokers, control, context, known: Mutex::default(), options })
+        Ok(Kafka {
+            name,
+            brokers,
+            control,
+            context,
+            known: Mutex::default(),
+            identity: OnceLock::new(),
+            answers: AtomicI32::new(-1),
+            ends: Ends::default(),
+            options,
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -100,6 +119,12 @@ impl Kafka {
         }
     }
 
+    /// As if the topic had been this one when it was first asked for.
+    #[cfg(test)]
+    pub(super) fn known_as(&self, identity: &str) {
+        self.identity.set(identity.to_string()).expect("it was not asked for yet");
+    }
+
     fn unreachable(&self, reason: &str) -> error::Error {
         self.listen();
         let detail = self.context.newest().unwrap_or_else(|| reason.to_string());
@@ -110,7 +135,7 @@ impl Kafka {
     fn failed(&self, known: &mut Known, Failed { code, reason }: Failed) -> error::Error {
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-                if known.identity.is_none() {
+                if self.identity.get().is_none() {
                     return unusable(&self.options.topic, &format!("{} has no such topic", self.brokers));
                 }
                 let since = known.missing_since.get_or_insert_with(Instant::now).elapsed();
@@ -135,7 +160,9 @@ impl Kafka {
             })?;
         let first = brokers.brokers().first().map_or(-1, |broker| broker.id());
         let broker = Some(brokers.orig_broker_id()).filter(|id| *id >= 0).unwrap_or(first);
-        describe(client, broker, &self.name, left(deadline))
+        let topic = describe(client, broker, &self.name, left(deadline))?;
+        self.answers.store(broker, Ordering::Relaxed);
+        Ok(topic)
     }
 
     /// The first offset of a partition, and the one past its last stable one. A partition that was made a moment ago
@@ -187,8 +214,8 @@ impl Connector for Kafka {
         self.listen();
         let topic = self.describe(deadline).map_err(|failed| self.failed(&mut known, failed))?;
         let identity = self.identity(&topic, deadline)?;
-        if known.identity.as_ref() != Some(&identity) {
-            *known = Known { identity: Some(identity.clone()), ..Known::default() };
+        if self.identity.get_or_init(|| identity.clone()) != &identity {
+            known.partitions.clear();
         }
         known.missing_since = None;
         self.context.calm();
@@ -219,10 +246,37 @@ impl Connector for Kafka {
             .create_with_context(self.context.clone())
             .map_err(|error| self.options.properties.refused(error))?;
         consumer.set_nonempty_callback(wake);
-        let identity = known.identity.clone().unwrap_or_default();
         drop(known);
-        let source = KafkaSource::new(consumer, (&self.options.topic, &identity), assigned)?;
+        let identity = self.identity.get().map_or("", String::as_str);
+        let ends = Arc::clone(&self.ends);
+        let source = KafkaSource::new(consumer, (&self.options.topic, identity), assigned, ends)?;
         Ok(Box::new(source))
+    }
+
+    fn confirm(&self) -> Result<(), error::Error> {
+        let deadline = Instant::now() + self.options.patience;
+        let (client, answers) = (self.control.client(), self.answers.load(Ordering::Relaxed));
+        let known = (answers >= 0).then(|| describe(client, answers, &self.name, left(deadline)));
+        let topic = match known {
+            Some(Ok(topic)) => topic,
+            // That broker may be gone: whoever is there may answer.
+            _ => self.describe(deadline).map_err(|failed| self.failed(&mut self.known(), failed))?,
+        };
+        let found = self.identity(&topic, deadline)?;
+        match self.identity.get() {
+            Some(expected) if *expected != found => Err(error::Error::OtherIdentity {
+                input: self.options.topic.clone(),
+                partition: 0,
+                expected: expected.clone(),
+                found,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn ends(&self) -> Vec<(Partition, Offset)> {
+        let ends = self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        ends.iter().map(|(partition, end)| (*partition, *end)).collect()
     }
 
     fn committed(&self, positions: &[(Partition, Offset)]) {
@@ -231,8 +285,19 @@ impl Connector for Kafka {
         }
         self.listen();
         let list = list(&self.options.topic, positions);
-        if let Err(error) = list.and_then(|list| self.control.commit(&list, CommitMode::Async)) {
-            tracing::warn!(%error, "could not commit offsets for the group");
+        match list.and_then(|list| self.control.commit(&list, CommitMode::Async)) {
+            Ok(()) => self.context.heard().untold += 1,
+            Err(error) => tracing::warn!(%error, "could not commit offsets for the group"),
+        }
+    }
+}
+
+impl Drop for Kafka {
+    /// Waits a moment for the group to hear of the last commit.
+    fn drop(&mut self) {
+        let deadline = Instant::now() + LAST_TOLD_MAX;
+        while self.context.heard().untold > 0 && Instant::now() < deadline {
+            drop(self.control.poll(TRY_AGAIN));
         }
     }
 }
@@ -265,21 +330,27 @@ struct Heard {
     /// The newest trouble.
     newest: Option<String>,
     warned: Option<Instant>,
+    /// Commits for the group that were not answered yet.
+    untold: usize,
 }
 
 impl Context {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     /// The newest trouble, in the client's words.
     pub(super) fn newest(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).newest.clone()
+        self.heard().newest.clone()
     }
 
     /// Forgets trouble that is over.
     fn calm(&self) {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).newest = None;
+        self.heard().newest = None;
     }
 
     fn hear(&self, text: &str) {
-        let mut heard = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut heard = self.heard();
         // A count says less than the reason before it.
         if heard.newest.is_none() || !text.ends_with("brokers are down") {
             heard.newest = Some(text.to_string());
@@ -312,6 +383,8 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        let mut heard = self.heard();
+        heard.untold = heard.untold.saturating_sub(1);
         if let Err(error) = result {
             tracing::warn!(%error, "could not commit offsets for the group");
         }

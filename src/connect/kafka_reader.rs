@@ -11,7 +11,9 @@ use headway_operators::record::{Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How often the watermark of a partition that was read to its end is looked at.
@@ -22,6 +24,9 @@ const ASK: Duration = Duration::from_millis(500);
 
 /// How often an offset that is there may be refused, with nothing read in between.
 const REFUSALS_MAX: u32 = 20;
+
+/// High watermarks of the partitions of a topic, as their readers saw them last.
+pub(super) type Ends = Arc<Mutex<BTreeMap<Partition, Offset>>>;
 
 /// A partition that is read.
 struct Part {
@@ -50,6 +55,7 @@ pub(super) struct KafkaSource {
     /// By partition: its place in `parts`.
     places: Vec<Option<usize>>,
     looked: Instant,
+    ends: Ends,
     /// Some partition's offset was refused.
     in_doubt: bool,
     /// Why a partition that rested cannot be read again.
@@ -62,6 +68,7 @@ impl KafkaSource {
         consumer: BaseConsumer<Context>,
         (topic, identity): (&str, &str),
         assigned: &[(Partition, Offset)],
+        ends: Ends,
     ) -> Result<KafkaSource, error::Error> {
         let name = CString::new(topic).map_err(|_| unusable(topic, "no such name"))?;
         let reader = Reader::new(consumer).map_err(|failed| unusable(topic, &failed.reason))?;
@@ -73,6 +80,7 @@ impl KafkaSource {
             parts: Vec::new(),
             places: Vec::new(),
             looked: Instant::now(),
+            ends,
             in_doubt: false,
             failure: None,
         };
@@ -198,16 +206,18 @@ impl KafkaSource {
         again().map_err(|error| unusable(&self.topic, &error.to_string()))
     }
 
-    /// Reports partitions whose end a transaction holds that has opened since.
+    /// Notes where partitions end now, and reports those whose end a transaction holds that has opened since.
     fn look_at_ends(&mut self, each: &mut dyn FnMut(Event<'_>)) {
         if self.looked.elapsed() < LOOK_AGAIN {
             return;
         }
         self.looked = Instant::now();
-        for part in self.parts.iter_mut().filter(|part| !part.stalled && !part.rests) {
-            let Some(end) = part.end else { continue };
-            let high = high_watermark(self.reader.consumer().client(), &self.name, part.partition as i32);
-            if high.is_some_and(|high| high > end) {
+        let mut ends = self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for part in self.parts.iter_mut() {
+            let client = self.reader.consumer().client();
+            let Some(high) = high_watermark(client, &self.name, part.partition as i32) else { continue };
+            ends.insert(part.partition, high);
+            if !part.stalled && !part.rests && part.end.is_some_and(|end| high > end) {
                 part.stalled = true;
                 each(Event::Stalled(part.partition));
             }
@@ -223,12 +233,12 @@ impl Source for KafkaSource {
         if self.in_doubt {
             self.ask()?;
         }
+        self.look_at_ends(each);
         let mut bytes = 0;
         while bytes < bytes_max {
             match self.reader.next() {
                 None => {
                     while self.reader.log() {}
-                    self.look_at_ends(each);
                     return Ok(Polled::Nothing);
                 }
                 Some(Fetched::Message { partition, offset, timestamp_ms, key_bytes, value }) => {

@@ -325,3 +325,47 @@ fn partition_that_rested_at_its_end_goes_on_there() {
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
     assert_eq!(offsets(&drained, 0), (0..20).collect::<Vec<_>>());
 }
+
+#[test]
+fn topic_that_is_another_one_now_is_not_confirmed() {
+    let (one, other) = (cluster(1), cluster(1));
+    let kafka = on(&one);
+    assert!(kafka.confirm().is_ok(), "nothing was read yet");
+    kafka.partitions().unwrap();
+    assert!(kafka.confirm().is_ok());
+    // Two clusters stand for a topic that was made again: no mock cluster can delete one.
+    let kafka = Kafka::new(options(&other.bootstrap_servers())).unwrap();
+    let identity = on(&one).partitions().unwrap()[0].identity.clone();
+    kafka.known_as(&identity);
+    let error = kafka.confirm().unwrap_err();
+    assert!(
+        matches!(&error, Error::OtherIdentity { expected, found, .. } if *expected == identity && *found != identity),
+        "{error}"
+    );
+}
+
+#[test]
+fn commit_waits_for_brokers_that_do_not_answer() {
+    let cluster = cluster(1);
+    let patience = Duration::from_millis(300);
+    let kafka = Kafka::new(Options { patience, ..options(&cluster.bootstrap_servers()) }).unwrap();
+    kafka.partitions().unwrap();
+    cluster.broker_down(1).unwrap();
+    assert!(matches!(kafka.confirm(), Err(Error::Unreachable { .. })));
+    cluster.broker_up(1).unwrap();
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = kafka.confirm() {
+        assert!(Instant::now() < end, "{error}");
+    }
+}
+
+#[test]
+fn ends_are_known_where_they_are_beyond_what_was_read() {
+    let cluster = cluster(1);
+    produce(&cluster, 0, 0..10, 0);
+    let kafka = on(&cluster);
+    let mut source = kafka.open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut drained = Drained::default();
+    until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
+    until(source.as_mut(), &mut drained, |_| kafka.ends() == [(0, 10)]);
+}

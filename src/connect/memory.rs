@@ -53,6 +53,14 @@ impl Connector for Lists {
         Ok(Box::new(ListSource { lists: Arc::clone(&self.0), cursors, turn: 0 }))
     }
 
+    fn confirm(&self) -> Result<(), error::Error> {
+        Ok(())
+    }
+
+    fn ends(&self) -> Vec<(Partition, Offset)> {
+        Vec::new()
+    }
+
     fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 

@@ -53,6 +53,16 @@ pub trait Connector: Send + Sync {
     /// If the system cannot be reached, or no longer holds the offsets asked for.
     fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error>;
 
+    /// Confirms, by asking, that everything read so far came from the partitions that [`Connector::partitions`] told of
+    /// first: asked before a commit, so that nothing is committed that others of the same name have sent.
+    ///
+    /// # Errors
+    /// [`error::Error::Unreachable`] if nobody answers in time, which may pass; else if they are others now.
+    fn confirm(&self) -> Result<(), error::Error>;
+
+    /// One past the last offset of partitions that are being read, as far as it is known without asking.
+    fn ends(&self) -> Vec<(Partition, Offset)>;
+
     /// Tells that everything before these offsets is committed, for systems that show it to others. Never waits; that
     /// it failed is no more than a line in the log.
     fn committed(&self, positions: &[(Partition, Offset)]);

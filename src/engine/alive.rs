@@ -4,6 +4,7 @@ use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::names::{self, Generation};
 use crate::engine::recover;
 use crate::engine::site::Site;
+use headway_operators::record::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ const WATCH: Duration = Duration::from_secs(15);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// The longest sign that is read, in bytes: room for the ends of tens of thousands of partitions.
+const BYTES_MAX: u64 = 1 << 20;
+
 /// What a run says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alive {
@@ -27,7 +31,13 @@ pub struct Alive {
     pub host: String,
     /// When it said so, milliseconds since the Unix epoch.
     pub time_ms: i64,
+    /// For each input, one past the last offset of partitions, as far as the run knows it.
+    #[serde(default)]
+    pub ends: Ends,
 }
+
+/// One past the last offset of partitions, for each input.
+pub type Ends = Vec<Vec<(Partition, Offset)>>;
 
 /// The sign of one run.
 #[derive(Debug)]
@@ -35,12 +45,14 @@ pub struct Sign {
     name: String,
     generation: Generation,
     given_ms: Option<i64>,
+    /// What the next sign says of the sources.
+    pub ends: Ends,
 }
 
 impl Sign {
     /// The sign of run `generation` of `job`; not given yet.
     pub fn new(job: &str, generation: Generation) -> Sign {
-        Sign { name: names::alive(job), generation, given_ms: None }
+        Sign { name: names::alive(job), generation, given_ms: None, ends: Ends::new() }
     }
 
     /// Gives the sign, if the last one is old. Failures are not worth stopping for.
@@ -52,7 +64,8 @@ impl Sign {
         self.given_ms = Some(time_ms);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let (pid, host) = (std::process::id(), host.trim().to_string());
-        let alive = Alive { generation: self.generation, pid, host, time_ms };
+        let ends = std::mem::take(&mut self.ends);
+        let alive = Alive { generation: self.generation, pid, host, time_ms, ends };
         let bytes = serde_json::to_vec(&alive).expect("plain values encode");
         let replaced = match site.delete(&self.name).await {
             Ok(()) => site.create(&self.name, &bytes).await.map(drop),
@@ -78,7 +91,7 @@ impl Sign {
 /// # Errors
 /// If the file cannot be read.
 pub async fn read(site: &Site, job: &str) -> Result<Option<Alive>, CheckpointError> {
-    let bytes = site.read(&names::alive(job), 1 << 16).await?;
+    let bytes = site.read(&names::alive(job), BYTES_MAX).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 

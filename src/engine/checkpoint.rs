@@ -444,6 +444,11 @@ impl Committer {
         Ok(())
     }
 
+    /// Notes what the next sign of life is to say of the sources' ends.
+    pub fn ends(&mut self, ends: alive::Ends) {
+        self.alive.ends = ends;
+    }
+
     /// Gives a sign of life, if one is due. For busy times, which have no heartbeat.
     pub fn sign(&mut self) {
         run(self.alive.give(&self.site));

@@ -6,10 +6,9 @@
 //! 4. Run the workers, committing through the [`checkpoint::Committer`].
 
 use crate::connect::{Connector, PartitionInfo, csv_gz};
-use crate::engine::checkpoint::{self, Committed, Committer, Resume};
+use crate::engine::checkpoint::{self, Committed, Resume};
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::clock::Clock;
-use crate::engine::commit::Commit;
 use crate::engine::control::Control;
 use crate::engine::discover::Discovered;
 use crate::engine::error::Error;
@@ -21,13 +20,13 @@ use crate::engine::names::Generation;
 use crate::engine::ports::InputOptions;
 use crate::engine::sink::{Lake, SavedState};
 use crate::engine::state::{self, FrameError};
+use crate::engine::watched::Watched;
 use crate::engine::worker::{Options, run};
 use crate::store::Store;
-use headway_operators::ack::Ack;
 use headway_operators::build::{InputStart, side_operators, side_outputs};
 use headway_operators::pipeline::{InputSpec, Pipeline};
 use headway_operators::port::Start;
-use headway_operators::time::{Epoch, EventTime};
+use headway_operators::time::EventTime;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -127,7 +126,15 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let (inputs, discovered) = launch.inputs(&facts);
     committer.watch(discovered.clone());
     let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
-    let commit = Watched { committer, on_commit: launch.on_commit, summary: Arc::clone(&shared) };
+    let commit = Watched {
+        committer,
+        sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
+        control: control.clone(),
+        on_commit: launch.on_commit,
+        summary: Arc::clone(&shared),
+    };
+    // Whoever ended the run before may have been too late to tell.
+    commit.tell(&resume.manifest);
     let lake = Lake {
         store: launch.store,
         job: launch.job,
@@ -305,37 +312,6 @@ fn read_state(store: &dyn Store, resume: &Resume, workers: usize) -> Result<Save
         }
     }
     Ok(saved)
-}
-
-/// A committer that tells what it did.
-struct Watched {
-    committer: Committer,
-    on_commit: OnCommit,
-    summary: Arc<Mutex<Summary>>,
-}
-
-impl Commit for Watched {
-    fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
-        if let Some(committed) = self.committer.commit(epoch, &acks)? {
-            let head = self.committer.head();
-            (self.on_commit)(&committed, head);
-            let mut summary = self.summary.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let (epochs, rows) = (summary.epochs + 1, summary.rows + committed.rows);
-            *summary = Summary { head: head.clone(), epochs, rows };
-        }
-        self.committer.sign();
-        Ok(())
-    }
-
-    fn heartbeat(&mut self) -> Result<(), Error> {
-        Ok(self.committer.heartbeat()?)
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        failpoint::at("finish.begin");
-        self.committer.finish();
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod test_store;
 pub mod upkeep;
+pub mod watched;
 pub mod worker;
 
 pub use control::Control;

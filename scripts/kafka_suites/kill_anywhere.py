@@ -1,0 +1,67 @@
+"""R01 on a real broker: SIGKILL at random moments, with the number of workers drawn anew at each start.
+
+A run is one topic, one in a thousand of whose records is in an aborted transaction, and one lake: the job is started,
+killed, started again, …, and at the end left alone. Then its rows must be equal to what the oracle makes of what the
+Java client reads, and no file that a reader had seen may have changed. A kill counts only if it met the run at work:
+after it had claimed the lake and committed an epoch. One in five aims at the start; those are counted apart.
+
+  scripts/kafka-suite kill-anywhere                    50 kills
+"""
+import collections
+import time
+
+from crash_suites import rig as rigs
+from crash_suites.kill_anywhere import still_there
+from kafka_suites import rig as kafka
+
+
+def options(parser):
+    parser.add_argument("--kills", type=int, default=50, help="kills that meet a run at work (default 50)")
+    parser.add_argument("--kills-a-run", type=int, default=13, help="how many of them one lake takes (default 13)")
+    parser.add_argument("--messages", type=int, default=24_000, help="messages of a topic (default 24000)")
+
+
+def one_lake(rig, args, broker, number):
+    """Kills one job as often as planned, lets it end and compares; gives (kills by phase, epochs)."""
+    draw = rigs.rng(args.seed, "kafka-kill", number)
+    topic, lake = f"killed-{number}", rig.path("kill")
+    todo = kafka.with_aborted(kafka.envelopes_of(rig.capture(args.seed * 1000 + 60 + number % 3, args.messages)), draw)
+    broker.ask("create", topic=topic, partitions=4)
+    rig.write(broker, topic, topic, todo, compression=draw.choice(("none", "gzip", "zstd")), transactions=True).result()
+    kills, seen = collections.Counter(), {}
+    left = min(args.kills_a_run, args.kills - number * args.kills_a_run)
+    while left > 0:
+        generation, before = rigs.next_generation(lake), rigs.highest(lake)
+        run = rig.job(broker, topic, lake, workers=draw.choice((1, 2, 3)))
+        if draw.random() < 0.2:
+            time.sleep(draw.random() * 0.4)
+        else:
+            enough = before + 2 + draw.randrange(20)
+            # It goes on for ever: what it had left to commit may be less than that.
+            end = time.monotonic() + 5
+            rigs.wait_for("a commit", lambda enough=enough, end=end: rigs.highest(lake) >= enough or time.monotonic() > end, run)
+            time.sleep(draw.random() * 0.03)
+        if rig.kill(run) != -9:
+            raise kafka.Failed(f"lake {number} ended though its topic does not\n{run.said()}")
+        where = rigs.phase(lake, generation)
+        kills[where] += 1
+        left -= where not in ("before-claim", "claimed")
+        still_there(seen, rigs.committed_files(lake))
+    rig.close_windows(broker, topic, lake, workers=draw.choice((1, 2, 3)))
+    still_there(seen, rigs.committed_files(lake))
+    rig.verify_topic(broker, topic, lake)
+    return kills, rigs.head(lake)["epoch"]
+
+
+def suite(rig, args, broker):
+    lakes = -(-args.kills // args.kills_a_run)
+    for number in range(min(lakes, 3)):
+        rig.capture(args.seed * 1000 + 60 + number, args.messages)
+    results = rig.trials([lambda number=number: one_lake(rig, args, broker, number) for number in range(lakes)])
+    kills = sum((kills for kills, _ in results), collections.Counter())
+    at_work = sum(count for where, count in kills.items() if where not in ("before-claim", "claimed"))
+    if at_work != args.kills:
+        raise kafka.Failed(f"{args.kills} kills were planned, and {at_work} met a run at work")
+    figures = {"kills_at_work": at_work, "kills_at_start": kills["before-claim"] + kills["claimed"], "phases": dict(sorted(kills.items())),
+               "lakes": lakes, "epochs_least": min(epochs for _, epochs in results), "bound_95": round(3 / sum(kills.values()), 5)}
+    return sum(kills.values()), {**rig.figures(), **figures}

@@ -1,0 +1,43 @@
+"""A topic that is deleted under the job, made again, and filled with other records up to offsets that fit.
+
+Its name is the same and the job's offsets are there: only its id tells. The job must stop with exit code 4 and say so,
+and nothing of the new topic may be in the lake: not by the time somebody looks for new partitions, but ever. Started
+again, it must refuse.
+"""
+from kafka_suites import rig as kafka
+
+
+def options(parser):
+    parser.add_argument("--messages", type=int, default=6_000, help="messages of the topic (default 6000)")
+    parser.add_argument("--trials", type=int, default=3, help="topics that are made again (default 3)")
+
+
+def one_trial(rig, args, broker, number):
+    topic, lake = f"renewed-{number}", rig.path("renewed")
+    todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 50, args.messages))
+    half = len(todo) // 2
+    broker.ask("create", topic=topic, partitions=4)
+    rig.write(broker, topic, f"{topic}-a", todo[:half]).result()
+    run = rig.job(broker, topic, lake, workers=1 + number % 3)
+    kafka.wait_for("the commit of the first half", lambda: kafka.consumed(lake) == half, run)
+    broker.ask("delete", topic=topic)
+    broker.ask("create", topic=topic, partitions=4)
+    # More of them than before, so that every offset of the job is there.
+    rig.write(broker, topic, f"{topic}-b", todo).result()
+    code = rig.finish(run, 90)
+    if code != 4 or "was made from" not in run.said():
+        raise kafka.Failed(f"the job ended with {code}\n{run.said()}")
+    if kafka.consumed(lake) != half:
+        raise kafka.Failed(f"{kafka.consumed(lake) - half} records of the new topic were committed")
+    again = rig.job(broker, topic, lake)
+    code = rig.finish(again)
+    if code != 4:
+        raise kafka.Failed(f"the job could be started on the new topic: {code}\n{again.said()}")
+    if rig.audit(lake)[0] != 0:
+        raise kafka.Failed("the audit does not hold")
+
+
+def suite(rig, args, broker):
+    rig.capture(args.seed * 1000 + 50, args.messages)
+    results = rig.trials([lambda number=number: one_trial(rig, args, broker, number) for number in range(args.trials)])
+    return len(results), {"renewed": len(results)}
