@@ -5,4 +5,6 @@ mod cli;
 mod durability;
 mod formats;
 mod readme;
+mod recovery;
 mod rust_text;
+mod store_faults;

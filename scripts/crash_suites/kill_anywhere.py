@@ -17,7 +17,7 @@ from crash_suites import rig as rigs
 def options(parser):
     parser.add_argument("--kills", type=int, default=50, help="kills that meet a run at work (default 50)")
     parser.add_argument("--kills-a-run", type=int, default=10, help="how many of them one lake takes (default 10)")
-    parser.add_argument("--messages", type=int, default=24_000, help="messages of a capture (default 24000)")
+    parser.add_argument("--messages", type=int, default=27_000, help="messages of a capture (default 27000)")
     parser.add_argument("--epochs-min", type=int, default=200, help="epochs each lake must have (default 200)")
 
 

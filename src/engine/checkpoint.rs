@@ -409,7 +409,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Removes what earlier runs left. Called once, after [`begin`]; a job may already read meanwhile.
+    /// Removes what earlier runs left, and folds their manifests: runs that die before they commit fold none. Called once,
+    /// after [`begin`]; a job may already read meanwhile.
     ///
     /// # Errors
     /// If this run was fenced.
@@ -418,14 +419,26 @@ impl Committer {
     }
 
     pub(crate) async fn sweep_on(&mut self) -> Result<(), CheckpointError> {
-        let head = self.ledger.head();
-        publish::still_head(&self.site, head, head.generation).await?;
-        match publish::sweep(&self.site, head, decide::first_loose(self.base)).await {
+        match self.tidy().await {
             Err(CheckpointError::Store(error)) if !matches!(error, StoreError::Sync { .. }) => {
                 tracing::warn!(%error, "could not remove all that earlier runs left; it is tried again later");
                 Ok(())
             }
-            result => result.map(drop),
+            result => result,
+        }
+    }
+
+    async fn tidy(&mut self) -> Result<(), CheckpointError> {
+        let head = self.ledger.head();
+        publish::still_head(&self.site, head, head.generation).await?;
+        publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
+        loop {
+            publish::still_head(&self.site, head, head.generation).await?;
+            let base = segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await?;
+            if base == self.base {
+                return Ok(());
+            }
+            self.base = base;
         }
     }
 

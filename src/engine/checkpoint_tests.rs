@@ -357,3 +357,15 @@ fn what_a_killed_start_left_in_a_prefix_is_removed_by_the_next_and_is_no_finding
     committer.sweep().unwrap();
     assert!(store.below("gate/").is_empty());
 }
+
+#[test]
+fn runs_that_never_commit_do_not_heap_up_manifests() {
+    let store = TestStore::default();
+    let folding = Folding { segment: 4, keep: 2 };
+    for _ in 0..30 {
+        let (mut committer, _) = start(&store, Job { folding, ..job(1) }).unwrap();
+        committer.sweep().unwrap();
+    }
+    let loose = store.below("_headway/job/manifest/");
+    assert!(loose.len() <= 6, "{loose:?}");
+}

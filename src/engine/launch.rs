@@ -19,6 +19,7 @@ use crate::engine::manifest::{Input, Manifest};
 use crate::engine::names::Generation;
 use crate::engine::ports::InputOptions;
 use crate::engine::sink::{Lake, SavedState};
+use crate::engine::site::{self, Site};
 use crate::engine::state::{self, FrameError};
 use crate::engine::watched::Watched;
 use crate::engine::worker::{Options, run};
@@ -118,7 +119,8 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         Err(_) => error,
     };
     // 3. Read the state back.
-    let saved = read_state(launch.store.as_ref(), &resume, launch.workers).map_err(&blamed)?;
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let saved = read_state(&site, &resume, launch.workers).map_err(&blamed)?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     // 4. Run.
@@ -293,16 +295,16 @@ fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
 }
 
 /// Reads the state files that the manifest names, in its order, for each of `workers` its own.
-fn read_state(store: &dyn Store, resume: &Resume, workers: usize) -> Result<SavedState, Error> {
+fn read_state(site: &Site, resume: &Resume, workers: usize) -> Result<SavedState, Error> {
     let mut saved = SavedState::new();
     for entry in &resume.manifest.state {
         let file = &entry.file;
-        let invalid = |what: String| CheckpointError::Invalid { file: store.describe(&file.path), what };
-        let bytes = store.read(&file.path, state::BYTES_MAX).map_err(CheckpointError::from)?;
+        let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&file.path), what };
+        let bytes = site::run(site.read(&file.path, state::BYTES_MAX)).map_err(CheckpointError::from)?;
         let bytes = bytes.ok_or_else(|| invalid("it is not there".to_string()))?;
         let pieces = state::decode_named(file, &bytes).map_err(|error| match error {
             FrameError::Newer { .. } => {
-                CheckpointError::Newer { file: store.describe(&file.path), what: error.to_string() }
+                CheckpointError::Newer { file: site.describe(&file.path), what: error.to_string() }
             }
             error => invalid(error.to_string()),
         })?;

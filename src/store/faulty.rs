@@ -19,8 +19,11 @@
 use crate::store::memory::Call;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::sync::{Arc, Mutex};
+
+/// How many bytes a staged file gathers before it writes.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +184,8 @@ impl Store for Faulty {
 
     fn stage(&self, name: Name<'_>) -> Result<Box<dyn Staged>, Error> {
         let inner = self.call(Call::Stage, name, || self.inner.stage(name))?;
-        Ok(Box::new(FaultyStaged { inner, name: name.to_string(), store: self.clone() }))
+        let file = BufWriter::with_capacity(BUFFER_BYTES, FaultyWrite { inner, store: self.clone() });
+        Ok(Box::new(FaultyStaged { file, name: name.to_string() }))
     }
 
     fn publish(&self, from: Name<'_>, to: Name<'_>) -> Result<Published, Error> {
@@ -201,13 +205,18 @@ impl Store for Faulty {
     }
 }
 
+/// A staged file that gathers what is written, as a store does: a fault strikes a write of many bytes.
 struct FaultyStaged {
-    inner: Box<dyn Staged>,
+    file: BufWriter<FaultyWrite>,
     name: String,
+}
+
+struct FaultyWrite {
+    inner: Box<dyn Staged>,
     store: Faulty,
 }
 
-impl Write for FaultyStaged {
+impl Write for FaultyWrite {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let fault = self.store.plan().next(Call::Write);
         match fault {
@@ -227,9 +236,27 @@ impl Write for FaultyStaged {
     }
 }
 
+impl Write for FaultyStaged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl Staged for FaultyStaged {
     fn finish(self: Box<Self>) -> Result<(), Error> {
-        let FaultyStaged { inner, name, store } = *self;
+        let FaultyStaged { mut file, name } = *self;
+        if let Err(source) = file.flush() {
+            return Err(Error::Failed {
+                verb: "write",
+                name: file.get_ref().store.inner.describe(&name),
+                source,
+            });
+        }
+        let (FaultyWrite { inner, store }, _flushed) = file.into_parts();
         store.call(Call::Finish, &name, || inner.finish())
     }
 }
