@@ -240,4 +240,14 @@ mod tests {
         let text = format!("{:?}", parse("sasl.password=canary\nssl.key.pem=canary"));
         assert!(text.contains("sasl.password") && !text.contains("canary"), "{text}");
     }
+
+    #[test]
+    #[cfg(not(feature = "kafka-tls"))]
+    fn build_without_tls_says_which_one_has_it() {
+        let properties = parse("bootstrap.servers=a:1\nsecurity.protocol=SASL_SSL\nsasl.password=canary");
+        let created = properties.reader(None).unwrap().create::<BaseConsumer>();
+        let error = properties.refused(created.err().expect("it is refused"));
+        let Error::Unusable { why, hint, .. } = &error else { panic!("{error}") };
+        assert!(hint.contains("--features kafka-tls") && !why.contains("canary"), "{error}: {hint}");
+    }
 }
