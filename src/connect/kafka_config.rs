@@ -106,7 +106,10 @@ impl Properties {
     }
 
     /// The settings of a reader; it commits offsets for `group`, if there is one.
-    pub(super) fn reader(&self, group: Option<&str>) -> Result<ClientConfig, Error> {
+    ///
+    /// # Errors
+    /// If they name no broker.
+    pub fn reader(&self, group: Option<&str>) -> Result<ClientConfig, Error> {
         let mut config = self.client(&DEFAULTS)?;
         for (name, value) in OURS {
             if self.get(name).is_some_and(|other| other != value) {

@@ -1,0 +1,233 @@
+//! What does the turnstile job cost from a Kafka topic to the lake, against reading the topic and doing nothing?
+//!
+//! ```text
+//! scripts/kafka run sh -c 'scripts/kafka topic bench 4 && cargo bench --bench kafka [-- MESSAGES ROUNDS]'
+//! ```
+//!
+//! Three contestants read the same topic to its end, in rotating order, with the settings of a real run: the whole job on
+//! one worker, into a lake on disk; our source, which takes messages from librdkafka a batch at a time, counting bytes
+//! and nothing else; and the client's ordinary `poll`, counting bytes. The topic `bench` of the broker at `$KAFKA` is
+//! filled if it is empty, and read once before anything is timed. Each has to find all messages, and the same bytes.
+//! CPU time is that of the process: the client's threads count, the broker does not.
+
+#![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
+
+use headway::connect::kafka::{Kafka, Options};
+use headway::connect::kafka_config::Properties;
+use headway::connect::produce::Pace;
+use headway::connect::{Connector, Event, Polled, Source, csv_gz, kafka_produce};
+use headway::engine::clock::System;
+use headway::engine::feed::Until;
+use headway::engine::job::IfRunning;
+use headway::engine::launch::{self, Launch};
+use headway::engine::{Control, launch as start};
+use headway::store::local::Local;
+use headway_operators::generate;
+use headway_operators::pipeline::{Pipeline, Settings};
+use headway_operators::record::{Offset, Partition, Payload};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset as At, TopicPartitionList};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const MESSAGES: u64 = 5_000_000;
+const ROUNDS: usize = 3;
+const TOPIC: &str = "bench";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Clock ticks of `/proc/self/stat` a second: fixed for all of Linux's user interfaces.
+const TICKS: f64 = 100.0;
+
+/// Messages, and bytes of their values where they were counted.
+type Found = (u64, Option<u64>);
+
+/// Who takes part, by name.
+type Contestant<'a> = (&'static str, Box<dyn Fn() -> Found + 'a>);
+
+fn main() {
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse::<u64>().ok());
+    let messages = numbers.next().unwrap_or(MESSAGES);
+    let rounds = numbers.next().map_or(ROUNDS, |rounds| usize::try_from(rounds).unwrap_or(ROUNDS));
+    // `cargo test --benches` has no broker.
+    let Ok(brokers) = std::env::var("KAFKA") else {
+        println!("no broker: see the head of benches/kafka.rs");
+        return;
+    };
+    let text = format!("bootstrap.servers={brokers}");
+    let properties = Properties::parse(&text, "$KAFKA").expect("an address makes a setting");
+    let pipeline = pipeline();
+    fill(pipeline.as_ref(), &properties, messages);
+    let contestants: [Contestant<'_>; 3] = [
+        ("job, 1 worker, to the lake", Box::new(|| job(&pipeline, &properties))),
+        ("our source, bytes only", Box::new(|| source(&properties))),
+        ("the client's poll, bytes only", Box::new(|| client(&properties))),
+    ];
+
+    // 1. All find the same. This also warms everything up.
+    let found: Vec<Found> = contestants.iter().map(|(_, run)| run()).collect();
+    for ((name, _), found) in contestants.iter().zip(&found) {
+        assert_eq!(found.0, messages, "{name} does not find all messages");
+    }
+    assert_eq!(found[1].1, found[2].1, "the bytes of both readers");
+    println!("{messages} messages, {} bytes, found by all", found[1].1.unwrap_or_default());
+
+    // 2. Rounds, and the table: nanoseconds a message.
+    let mut took = vec![(Vec::new(), Vec::new()); contestants.len()];
+    for round in 0..rounds {
+        for turn in 0..contestants.len() {
+            let which = (round + turn) % contestants.len();
+            let (cpu, wall) = (cpu_seconds(), Instant::now());
+            assert_eq!(contestants[which].1().0, messages);
+            let each = |seconds: f64| seconds * 1e9 / messages as f64;
+            took[which].0.push(each(cpu_seconds() - cpu));
+            took[which].1.push(each(wall.elapsed().as_secs_f64()));
+        }
+    }
+    println!("{:30} {:>26} {:>26}", "ns a message, median (spread)", "CPU", "wall");
+    for ((name, _), (cpu, wall)) in contestants.iter().zip(&took) {
+        println!("{name:30} {:>26} {:>26}", spread(cpu), spread(wall));
+    }
+    let speed = |to: usize| 100.0 * median(&took[to].1) / median(&took[0].1);
+    println!("the job's speed, of our source's: {:.0} %; of the client's poll: {:.0} %", speed(1), speed(2));
+}
+
+fn pipeline() -> Arc<dyn Pipeline> {
+    let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
+    (entry.make)(&Settings::default()).expect("the default settings make a job").into()
+}
+
+fn kafka(properties: &Properties) -> Kafka {
+    let (properties, topic) = (properties.clone(), TOPIC.to_string());
+    Kafka::new(Options { properties, topic, group: None, patience: PATIENCE })
+        .expect("the settings are usable")
+}
+
+/// Where the topic's partitions begin, and how many messages there are. It has no gaps.
+fn there(kafka: &Kafka) -> (Vec<(Partition, Offset)>, u64) {
+    let infos = kafka.partitions().expect("the topic is there: see the head of this file");
+    let count: Offset = infos.iter().map(|info| info.end.unwrap_or(info.first) - info.first).sum();
+    (infos.iter().map(|info| (info.partition, info.first)).collect(), count.unsigned_abs())
+}
+
+/// Fills the topic with the generator's messages, unless it is filled.
+fn fill(pipeline: &dyn Pipeline, properties: &Properties, messages: u64) {
+    let (partitions, found) = there(&kafka(properties));
+    if found == messages {
+        return;
+    }
+    assert_eq!(found, 0, "topic \"{TOPIC}\" holds another number of messages");
+    let entry = headway_pipelines::find(pipeline.name()).expect("the catalogue has it");
+    let partitions = u32::try_from(partitions.len()).expect("a few partitions");
+    let options = generate::Options { messages: Some(messages), partitions, ..(entry.generate)() };
+    let mut tell = |_: &_| ControlFlow::Continue(());
+    let pace = Pace { per_second: None, tell: &mut tell };
+    kafka_produce::to_topic(pipeline.generator(&options).as_ref(), (properties, TOPIC), PATIENCE, pace)
+        .expect("the topic can be filled");
+}
+
+/// The whole job, into a fresh lake.
+fn job(pipeline: &Arc<dyn Pipeline>, properties: &Properties) -> Found {
+    let folder = tempfile::tempdir().expect("a folder for the lake");
+    let source = launch::Source {
+        connector: Arc::new(kafka(properties)),
+        topic: TOPIC.to_string(),
+        discover_every: Some(Duration::from_secs(10)),
+    };
+    let job = Launch {
+        pipeline: Arc::clone(pipeline),
+        sources: vec![source],
+        store: Arc::new(Local::new(folder.path()).expect("the lake can be written")),
+        job: pipeline.name().to_string(),
+        workers: 1,
+        csv: csv_gz::Options { index: false },
+        epoch: Duration::from_secs(1),
+        epoch_bytes: 16 << 20,
+        idle_after: Some(Duration::from_secs(60)),
+        idle_flush: Some(Duration::from_secs(600)),
+        until: Until::CaughtUp,
+        max_ahead: Duration::from_secs(3_600),
+        not_after: None,
+        dead_max: 0.5,
+        if_running: IfRunning::TakeOver,
+        allow_dropped_state: Vec::new(),
+        clock: Arc::new(System::default()),
+        on_start: Box::new(|_| ()),
+        on_commit: Box::new(|_, _| ()),
+    };
+    let summary = start(job, &Control::new()).expect("the job ends well");
+    assert!(summary.rows > 0, "windows close");
+    let partitions = summary.head.inputs.iter().flat_map(|input| &input.partitions);
+    (partitions.map(|part| part.total.consumed).sum(), None)
+}
+
+/// The source alone, polled as the engine does.
+fn source(properties: &Properties) -> Found {
+    let kafka = kafka(properties);
+    let (starts, there) = there(&kafka);
+    let mut source: Box<dyn Source> = kafka.open(&starts, Box::new(|| ())).expect("the topic can be read");
+    let (mut messages, mut bytes) = (0, 0);
+    while messages < there {
+        let polled = source.poll(64 << 10, &mut |event| {
+            if let Event::Message(raw, _) = event {
+                messages += 1;
+                bytes += match raw.payload {
+                    Payload::Bytes(value) => value.len() as u64,
+                    Payload::TooLong { bytes, .. } => bytes,
+                    Payload::Null => 0,
+                };
+            }
+        });
+        if polled.expect("nothing is wrong with the topic") == Polled::Nothing {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+    (messages, Some(bytes))
+}
+
+/// The client as most programs use it.
+fn client(properties: &Properties) -> Found {
+    let (starts, there) = there(&kafka(properties));
+    let config = properties.reader(Some("bench")).expect("the settings are usable");
+    let consumer: BaseConsumer = config.create().expect("a consumer can be made");
+    let mut list = TopicPartitionList::new();
+    for (partition, first) in starts {
+        let partition = i32::try_from(partition).expect("a few partitions");
+        list.add_partition_offset(TOPIC, partition, At::Offset(first)).expect("an offset");
+    }
+    consumer.assign(&list).expect("the topic can be read");
+    let (mut messages, mut bytes) = (0, 0);
+    while messages < there {
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                messages += 1;
+                bytes += message.payload().map_or(0, <[u8]>::len) as u64;
+            }
+            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(error)) => panic!("the topic cannot be read: {error}"),
+        }
+    }
+    (messages, Some(bytes))
+}
+
+/// CPU time of this process so far, threads that ended included.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells a process's CPU time");
+    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>());
+    ticks.map(|ticks| ticks.expect("a number of ticks")).sum::<f64>() / TICKS
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Median, least and greatest.
+fn spread(figures: &[f64]) -> String {
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = figures.iter().copied().fold(0.0, f64::max);
+    format!("{:.0} ({least:.0} to {greatest:.0})", median(figures))
+}
