@@ -107,7 +107,10 @@ def refused(rig, address, name):
 
 
 def suite(rig, args, broker):
-    figures = one_topic(rig, args, broker)
+    try:
+        figures = one_topic(rig, args, broker)
+    except kafka.Failed as failed:
+        raise kafka.Failed(f"{failed}\n{broker.says()}") from failed
     figures["refused_seconds"] = refused(rig, "127.0.0.1:1", "refused")
     broker.signal(signal.SIGSTOP)
     try:

@@ -57,6 +57,12 @@ class Broker:
         if done.returncode != 0:
             raise Failed(f"the broker did not start again\n{done.stderr[-2000:]}")
 
+    def says(self):
+        """Whether it answers, and the end of its log: for whoever wants to know whose fault something is."""
+        status = subprocess.run([KAFKA, "--dir", self.folder, "status"], capture_output=True, text=True, check=False).stdout.strip()
+        with open(os.path.join(self.folder, "broker.log"), encoding="utf-8", errors="replace") as file:
+            return f"the broker is {status}; the end of its log:\n{''.join(file.readlines()[-8:])}"
+
     def ask(self, what, **more):
         return self.peer.ask(what, **more).result()
 
