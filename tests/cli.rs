@@ -217,8 +217,11 @@ fn check_and_run_refuse_alike() {
     std::fs::create_dir(folder.path().join("empty")).expect("a folder can be made");
     // Not even root can read a link to itself.
     std::os::unix::fs::symlink("loop.csv", folder.path().join("loop.csv")).expect("a link can be made");
-    let cases: [(&[&str], i32, &str); 10] = [
+    std::fs::write(folder.path().join("torn.gz"), "no gzip").expect("a file can be written");
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["--window", "1m"], 4, "was made with"),
+        (&["--lateness", "-5s"], 2, "\"-5s\" is not a duration"),
+        (&["--source", "files:torn.gz"], 3, "hint: It is not whole gzip"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),
         (&["--source", "files:absent"], 3, "could not read \"absent\""),
         (&["--source", "files:loop.csv"], 3, "could not read \"loop.csv\""),
@@ -250,6 +253,38 @@ fn check_and_run_refuse_alike() {
         headway(folder.path(), &["run", "turnstile", "--source", "files:empty", "--lake", "new/lake"]);
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(!folder.path().join("new").exists(), "a job that is refused leaves nothing behind");
+}
+
+#[test]
+fn files_that_were_replaced_or_cut_are_refused_before_anything_changes() {
+    let folder = folder();
+    let write = |text: &str| std::fs::write(folder.path().join("in.csv"), text).expect("it can be written");
+    let line = |id: u32| format!("A002,R051,02-00-00,59 ST,NQ,BMT,,,REGULAR,6,7,{id},2024-01-30 12:32:04\n");
+    let lines = |ids: std::ops::Range<u32>| ids.map(line).collect::<String>();
+    let job = ["turnstile", "--source", "files:in.csv", "--lake", "lake", "--until", "caught-up"];
+    let go = |command| headway(folder.path(), &[&[command], job.as_slice()].concat());
+    write(&lines(0..200));
+    assert_eq!(go("run").code, Some(0));
+    let before = headway(folder.path(), &["status", "--lake", "lake", "-o", "json"]).out;
+    for (text, why) in
+        [(lines(200..500), "files:in.csv@4096:"), (lines(0..199), "which ends at 199, before 200")]
+    {
+        write(&text);
+        for command in ["check", "run"] {
+            let refused = go(command);
+            assert_eq!(refused.code, Some(4), "{refused:?}");
+            assert!(refused.err.contains(why) && refused.err.contains("hint: "), "{refused:?}");
+        }
+    }
+    let head = |status: &str| {
+        let status: serde_json::Value = serde_json::from_str(status).expect("JSON");
+        (status["seq"].clone(), status["epoch"].clone(), status["generation"].clone())
+    };
+    let after = headway(folder.path(), &["status", "--lake", "lake", "-o", "json"]).out;
+    assert_eq!(head(&after), head(&before));
+    assert!(head(&after).0.is_u64(), "{after}");
+    write(&lines(0..300));
+    assert_eq!(go("run").code, Some(0), "a file that grew is the same");
 }
 
 #[test]

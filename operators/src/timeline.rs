@@ -18,11 +18,13 @@ impl<V> Default for Timeline<V> {
 }
 
 impl<V> Timeline<V> {
-    /// The value at `time`, made by `make` if there is none.
-    pub fn at(&mut self, time: EventTime, make: impl FnOnce() -> V) -> &mut V {
+    /// The value at `time`; if there is none, `make` makes it, and is given the value before it.
+    pub fn at(&mut self, time: EventTime, make: impl FnOnce(Option<&V>) -> V) -> &mut V {
         if self.entries.get(self.last).is_none_or(|(known, _)| *known != time) {
             self.last = self.entries.binary_search_by_key(&time, |(known, _)| *known).unwrap_or_else(|at| {
-                self.entries.insert(at, (time, make()));
+                let before = at.checked_sub(1).map(|before| &self.entries[before].1);
+                let made = make(before);
+                self.entries.insert(at, (time, made));
                 at
             });
         }
@@ -66,7 +68,7 @@ mod tests {
         ) {
             let (mut fast, mut slow) = (Timeline::default(), BTreeMap::new());
             for (time, cut) in asked {
-                *fast.at(EventTime(time), || 0) += cut;
+                *fast.at(EventTime(time), |_| 0) += cut;
                 *slow.entry(time).or_insert(0) += cut;
                 prop_assert_eq!(fast.get_mut(EventTime(cut)).copied(), slow.get(&cut).copied());
                 if cut == 8 {

@@ -81,7 +81,7 @@ section! {
             num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         follow: bool,
         /// Refuse a record this far ahead of its message's timestamp [default: 1h]
-        #[arg(id = "source.max_ahead", long = "max-ahead", value_name = "TIME")]
+        #[arg(id = "source.max_ahead", long = "max-ahead", value_name = "TIME", allow_hyphen_values = true)]
         max_ahead: Millis,
         /// Refuse a record after this instant where messages have no timestamp, or none [default: the job's first start]
         #[arg(id = "source.not_after", long = "not-after", value_name = "INSTANT")]
@@ -93,13 +93,13 @@ section! {
     /// Windows of event time.
     Window {
         /// Length of a window, in whole seconds [default: the pipeline's; turnstile: 5m]
-        #[arg(id = "window.size", long = "window", value_name = "TIME")]
+        #[arg(id = "window.size", long = "window", value_name = "TIME", allow_hyphen_values = true)]
         size: Millis,
         /// Distance between the starts of two windows [default: the window's length]
-        #[arg(id = "window.slide", long = "slide", value_name = "TIME")]
+        #[arg(id = "window.slide", long = "slide", value_name = "TIME", allow_hyphen_values = true)]
         slide: Millis,
         /// How much disorder is waited for before a window closes [default: the window's length]
-        #[arg(id = "window.lateness", long = "lateness", value_name = "TIME")]
+        #[arg(id = "window.lateness", long = "lateness", value_name = "TIME", allow_hyphen_values = true)]
         lateness: Millis,
         /// Zone of wall-clock times in messages and rows, such as America/New_York [default: UTC]
         #[arg(id = "window.zone", long = "zone", value_name = "ZONE")]
@@ -120,10 +120,10 @@ section! {
     /// What commits together.
     Epoch {
         /// Commit at least this often while records come [default: 1s, at least 50ms]
-        #[arg(id = "epoch.length", long = "epoch", value_name = "TIME")]
+        #[arg(id = "epoch.length", long = "epoch", value_name = "TIME", allow_hyphen_values = true)]
         length: Millis,
         /// Commit when a worker has read this much [default: 16MiB]
-        #[arg(id = "epoch.bytes", long = "epoch-bytes", value_name = "SIZE")]
+        #[arg(id = "epoch.bytes", long = "epoch-bytes", value_name = "SIZE", allow_hyphen_values = true)]
         bytes: Bytes,
     }
 }
@@ -146,10 +146,10 @@ section! {
     /// Partitions without news.
     Idle {
         /// Stop waiting for a partition that was read to its end and quiet this long, or never [default: 60s]
-        #[arg(id = "idle.after", long = "idle-after", value_name = "TIME")]
+        #[arg(id = "idle.after", long = "idle-after", value_name = "TIME", allow_hyphen_values = true)]
         after: Limit<Millis>,
         /// Close all open windows when every partition was idle this long, or never [default: 10m]
-        #[arg(id = "idle.flush", long = "idle-flush", value_name = "TIME")]
+        #[arg(id = "idle.flush", long = "idle-flush", value_name = "TIME", allow_hyphen_values = true)]
         flush: Limit<Millis>,
     }
 }
@@ -158,7 +158,7 @@ section! {
     /// Messages that cannot be decoded.
     Dead {
         /// Stop the job if more than this share of at least 1,000 records in an epoch is dead [default: 50%]
-        #[arg(id = "dead.max", long = "dead-max", value_name = "SHARE")]
+        #[arg(id = "dead.max", long = "dead-max", value_name = "SHARE", allow_hyphen_values = true)]
         max: Share,
     }
 }
@@ -176,19 +176,19 @@ section! {
         #[arg(id = "generate.partitions", long = "partitions", value_name = "N")]
         partitions: Count,
         /// Messages per second of event time [default: the pipeline's]
-        #[arg(id = "generate.rate", long = "rate", value_name = "X")]
+        #[arg(id = "generate.rate", long = "rate", value_name = "X", allow_hyphen_values = true)]
         rate: f64,
         /// Up to how long after it happened a message arrives [default: the pipeline's]
-        #[arg(id = "generate.disorder", long = "disorder", value_name = "TIME")]
+        #[arg(id = "generate.disorder", long = "disorder", value_name = "TIME", allow_hyphen_values = true)]
         disorder: Millis,
         /// Share of messages that repeat an earlier one [default: the pipeline's]
-        #[arg(id = "generate.dup", long = "dup", value_name = "SHARE")]
+        #[arg(id = "generate.dup", long = "dup", value_name = "SHARE", allow_hyphen_values = true)]
         dup: Share,
         /// Share of messages that come hours late [default: the pipeline's]
-        #[arg(id = "generate.late", long = "late", value_name = "SHARE")]
+        #[arg(id = "generate.late", long = "late", value_name = "SHARE", allow_hyphen_values = true)]
         late: Share,
         /// Share of messages that cannot be decoded [default: the pipeline's]
-        #[arg(id = "generate.bad", long = "bad", value_name = "SHARE")]
+        #[arg(id = "generate.bad", long = "bad", value_name = "SHARE", allow_hyphen_values = true)]
         bad: Share,
         /// Distinct keys: turnstiles, users [default: the pipeline's]
         #[arg(id = "generate.keys", long = "keys", value_name = "N")]

@@ -5,6 +5,7 @@ use crate::engine;
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::store;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 /// The exit codes, as `--help` lists them.
@@ -98,7 +99,7 @@ impl From<std::io::Error> for Failure {
     /// Writing to standard output failed. A reader who has seen enough (`| head`) is no failure.
     fn from(error: std::io::Error) -> Failure {
         let failure = Failure::new(Exit::Check, "could not write to standard output");
-        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { failure.code };
+        let code = if error.kind() == ErrorKind::BrokenPipe { 0 } else { failure.code };
         Failure { code, ..failure.detail(sentence(&error.to_string())) }
     }
 }
@@ -107,27 +108,17 @@ impl From<connect::error::Error> for Failure {
     /// A connector's error as it counts at start.
     fn from(error: connect::error::Error) -> Failure {
         use connect::error::Error;
-        let what = error.to_string();
-        match &error {
-            Error::Unreadable { .. } => Failure::new(Exit::Unreachable, what)
-                .detail(causes(&error).unwrap_or_default())
-                .hint("Check the path of --source files:PATH, and that this user may read it."),
-            Error::Unwritable { .. } => Failure::new(Exit::Check, what)
-                .detail(causes(&error).unwrap_or_default())
-                .hint("Give a folder that does not hold such files yet, and that this user may write to."),
-            Error::Unusable { hint, .. } => Failure::new(Exit::Usage, what).hint(hint),
-            Error::Unreachable { detail, .. } => Failure::new(Exit::Unreachable, what)
-                .detail(detail)
-                .hint("Check that it is running, or replay a saved file with --source files:PATH."),
-            Error::RecordsGone { .. } => Failure::new(Exit::Misfit, what)
-                .detail("Going on would skip records that were never read.")
-                .hint("Restore the missing records, or start a new job with another --job and --lake."),
-            Error::OtherIdentity { .. } => {
-                Failure::new(Exit::Misfit, what).detail("The lake's state was made from other records.").hint(
-                    "Point --source at the original input, or start a new job with another --job and --lake.",
-                )
-            }
-        }
+        let exit = match &error {
+            Error::Unreadable { .. } | Error::Unreachable { .. } => Exit::Unreachable,
+            Error::Unwritable { source, .. } => match source.kind() {
+                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Exit::Usage,
+                _ => Exit::Unreachable,
+            },
+            Error::Unusable { .. } => Exit::Usage,
+            Error::RecordsGone { .. } | Error::OtherIdentity { .. } => Exit::Misfit,
+        };
+        let failure = Failure::new(exit, error.to_string()).hint(error.hint());
+        Failure { detail: error.detail().as_deref().map(sentence), ..failure }
     }
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct Flags {
     /// Messages per second of the wall clock [default: as fast as possible]
     #[arg(long, value_name = "X")]
     pace: Option<f64>,
+    /// Zone of wall-clock times in messages, such as America/New_York [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
     #[command(flatten, next_help_heading = "Messages")]
     generate: Generate,
 }
@@ -55,7 +58,8 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let entry = entry(&flags.pipeline, catalogue)?;
     let options = generate_options(entry, &flags.generate)?;
-    let pipeline = (entry.make)(&Settings::default())
+    let settings = Settings { zone: flags.zone.clone(), ..Settings::default() };
+    let pipeline = (entry.make)(&settings)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint.clone()))?;
     let topic = match (&flags.topic, pipeline.inputs().first()) {
         (Some(topic), _) => topic.clone(),

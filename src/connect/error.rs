@@ -1,6 +1,7 @@
 //! What can go wrong between us and another system.
 
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Why a connector cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -66,4 +67,50 @@ pub enum Error {
         /// The identity found.
         found: String,
     },
+}
+
+impl Error {
+    /// What more there is to know, as a sentence, if it is not in the message.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Error::Unreadable { source, .. } | Error::Unwritable { source, .. } => Some(source.to_string()),
+            Error::Unreachable { detail, .. } => Some(detail.clone()),
+            Error::RecordsGone { .. } => {
+                Some("Going on would skip records that were never read.".to_string())
+            }
+            Error::OtherIdentity { .. } => Some("The lake's state was made from other records.".to_string()),
+            Error::Unusable { .. } => None,
+        }
+    }
+
+    /// The way out.
+    pub fn hint(&self) -> &str {
+        match self {
+            Error::Unreadable { path, source } if is_torn_gz(path, source) => {
+                "It is not whole gzip: write it again, or take .gz off its name if it is not compressed."
+            }
+            Error::Unreadable { .. } => {
+                "Check the path of --source files:PATH, and that this user may read it."
+            }
+            Error::Unwritable { .. } => {
+                "Give a folder that does not hold such files yet, and that this user may write to."
+            }
+            Error::Unusable { hint, .. } => hint,
+            Error::Unreachable { .. } => {
+                "Check that it is running, or replay a saved file with --source files:PATH."
+            }
+            Error::RecordsGone { .. } => {
+                "Restore the missing records, or start a new job with another --job and --lake."
+            }
+            Error::OtherIdentity { .. } => {
+                "Point --source at the original input, or start a new job with another --job and --lake."
+            }
+        }
+    }
+}
+
+/// True if a file that is named as gzip could not be unpacked to its end.
+fn is_torn_gz(path: &Path, error: &io::Error) -> bool {
+    let kinds = [ErrorKind::InvalidInput, ErrorKind::InvalidData, ErrorKind::UnexpectedEof];
+    kinds.contains(&error.kind()) && path.extension().is_some_and(|extension| extension == "gz")
 }

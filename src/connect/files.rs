@@ -2,7 +2,8 @@
 //!
 //! **Raw lines.** A file is a partition, a line a message without a time stamp, its number from 0 the offset. The
 //! files of a folder are numbered in the order of their names; not those in folders below it, nor those whose name
-//! begins with `.` or `_`. A last line without a newline counts.
+//! begins with `.` or `_`. A last line without a newline counts. A file that begins otherwise than it did, or has
+//! fewer lines than were read of it, is another one ([`super::file_identity`]).
 //!
 //! **Envelopes.** A file whose first line is a JSON object with `payload` and `offset` holds the partitions and
 //! offsets that its envelopes name. A partition comes from one file, in rising offsets.
@@ -11,10 +12,11 @@
 //! are appended are read, and so are new files, which take the next numbers.
 
 use crate::connect::error::Error;
+use crate::connect::file_identity::FileIdentity;
 use crate::connect::file_reader::Reader;
 use crate::connect::place::{Place, list};
-use crate::connect::scan::{Extent, Scan, first_line_is_envelope};
-use crate::connect::{Connector, Event, PartitionInfo, Polled, Source, Wake};
+use crate::connect::scan::{Extent, Scan, fewer_lines, first_line_is_envelope};
+use crate::connect::{Connector, Earlier, Event, PartitionInfo, Polled, Source, Wake};
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,8 +39,8 @@ pub struct Files {
 
 #[derive(Default)]
 struct Known {
-    /// What an earlier run called the files of raw lines.
-    numbers: BTreeMap<String, Partition>,
+    /// What an earlier run knew of the files of raw lines, by name: number, identity, next offset.
+    earlier: BTreeMap<String, (Partition, FileIdentity, Offset)>,
     /// The number of the next file that has none.
     next: Partition,
     files: Vec<Entry>,
@@ -51,8 +53,8 @@ struct Entry {
 }
 
 enum Holds {
-    /// Raw lines: it is this partition.
-    Lines(Partition),
+    /// Raw lines: it is one partition.
+    Lines(PartitionInfo),
     /// Envelopes.
     Envelopes(Box<Scan>),
 }
@@ -69,12 +71,12 @@ impl Connector for Files {
         "files"
     }
 
-    fn remember(&self, known: &[(Partition, String)]) {
+    fn remember(&self, earlier: &[Earlier]) {
         let mut here = lock(&self.known);
-        for (number, identity) in known {
-            if let Some(relative) = identity.strip_prefix("files:") {
-                here.numbers.insert(relative.to_string(), *number);
-                here.next = here.next.max(number + 1);
+        for Earlier { partition, identity, next } in earlier {
+            if let Some(identity) = FileIdentity::parse(identity) {
+                here.earlier.insert(identity.name.clone(), (*partition, identity, *next));
+                here.next = here.next.max(partition + 1);
             }
         }
     }
@@ -141,11 +143,16 @@ impl Known {
             None if place.bytes.is_none() => return Ok(()),
             first => first.unwrap_or(false),
         };
-        let number = self.numbers.get(&place.relative).copied().unwrap_or(self.next);
-        self.next = self.next.max(number + 1);
-        let holds = match is_envelope {
-            true => Holds::Envelopes(Box::new(Scan::new(&place)?)),
-            false => Holds::Lines(number),
+        let earlier = self.earlier.get(&place.relative);
+        let (partition, read) = earlier.map_or((self.next, 0), |(number, _, next)| (*number, *next));
+        self.next = self.next.max(partition + 1);
+        let holds = if is_envelope {
+            Holds::Envelopes(Box::new(Scan::new(&place)?))
+        } else {
+            let identity = FileIdentity::of(&place, earlier.map(|(_, identity, _)| identity))?.to_string();
+            // An end is told only where it shows that the file is not the one that was read.
+            let end = fewer_lines(&place, read)?;
+            Holds::Lines(PartitionInfo { partition, identity, first: 0, end })
         };
         self.files.push(Entry { place, holds });
         Ok(())
@@ -186,7 +193,7 @@ impl Known {
 impl Entry {
     fn has(&self, partition: Partition) -> bool {
         match &self.holds {
-            Holds::Lines(number) => *number == partition,
+            Holds::Lines(info) => info.partition == partition,
             Holds::Envelopes(scan) => scan.partitions.contains_key(&partition),
         }
     }
@@ -202,10 +209,7 @@ impl Entry {
     fn partitions(&self) -> Vec<PartitionInfo> {
         let relative = &self.place.relative;
         match &self.holds {
-            Holds::Lines(partition) => {
-                let identity = format!("files:{relative}");
-                vec![PartitionInfo { partition: *partition, identity, first: 0, end: None }]
-            }
+            Holds::Lines(info) => vec![info.clone()],
             Holds::Envelopes(scan) => {
                 let info = |(partition, extent): (&Partition, &Extent)| PartitionInfo {
                     partition: *partition,
@@ -287,8 +291,10 @@ mod tests {
         drain(files.open(&starts, Box::new(|| {}))?.as_mut(), slice)
     }
 
+    /// Without how a file begins.
     fn identities(files: &Files) -> Vec<(Partition, String)> {
-        files.partitions().unwrap().into_iter().map(|info| (info.partition, info.identity)).collect()
+        let name = |identity: String| identity.split('@').next().unwrap().to_string();
+        files.partitions().unwrap().into_iter().map(|info| (info.partition, name(info.identity))).collect()
     }
 
     fn raw(lines: &[&str]) -> Vec<Message> {
@@ -495,9 +501,22 @@ mod tests {
     fn numbers_of_an_earlier_run_are_kept_when_files_are_added() {
         let folder = folder(&[("a", b"1"), ("b", b"2"), ("c", b"3")]);
         let files = files(folder.path(), false);
-        files.remember(&[(0, "files:b".into()), (1, "files:c".into())]);
+        let earlier = |partition, name: &str| Earlier { partition, identity: name.into(), next: 1 };
+        files.remember(&[earlier(0, "files:b"), earlier(1, "files:c")]);
         let found = identities(&files).into_iter().map(|(_, identity)| identity).collect::<Vec<_>>();
         assert_eq!(found, ["files:b", "files:c", "files:a"]);
+    }
+
+    #[test]
+    fn file_with_fewer_lines_than_were_read_tells_its_end() {
+        for (name, bytes) in [("a", b"1\n2\n".to_vec()), ("a.gz", gz(&[b"1\n", b"2"]))] {
+            let folder = folder(&[(name, &bytes)]);
+            for (next, end) in [(0, None), (2, None), (3, Some(2))] {
+                let files = files(folder.path(), false);
+                files.remember(&[Earlier { partition: 0, identity: format!("files:{name}"), next }]);
+                assert_eq!(files.partitions().unwrap()[0].end, end, "{name} {next}");
+            }
+        }
     }
 
     /// A list of messages of one partition: gap before each, time stamp, value.

@@ -1,6 +1,6 @@
 //! Seeded messages as an input: no broker and no file is needed to see a real job run.
 
-use crate::connect::{Connector, Event, PartitionInfo, Polled, Source, Wake, error};
+use crate::connect::{Connector, Earlier, Event, PartitionInfo, Polled, Source, Wake, error};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Connector for Generator {
         "generate"
     }
 
-    fn remember(&self, _known: &[(Partition, String)]) {}
+    fn remember(&self, _earlier: &[Earlier]) {}
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |partition| PartitionInfo {

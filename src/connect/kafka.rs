@@ -17,7 +17,7 @@
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_native::{Failed, Topic, describe};
 use crate::connect::kafka_reader::{Ends, KafkaSource};
-use crate::connect::{Connector, PartitionInfo, Source, Wake, error};
+use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -206,7 +206,7 @@ impl Connector for Kafka {
         "kafka"
     }
 
-    fn remember(&self, _known: &[(Partition, String)]) {}
+    fn remember(&self, _earlier: &[Earlier]) {}
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let deadline = Instant::now() + self.options.patience;

@@ -1,6 +1,8 @@
 //! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
 
-use crate::connect::{Connector, Event, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error};
+use crate::connect::{
+    Connector, Earlier, Event, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
+};
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::pipeline::OutputSpec;
 use headway_operators::port::Stage;
@@ -36,7 +38,7 @@ impl Connector for Lists {
         "memory"
     }
 
-    fn remember(&self, _known: &[(Partition, String)]) {}
+    fn remember(&self, _earlier: &[Earlier]) {}
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |(number, list): (usize, &Vec<Message>)| PartitionInfo {

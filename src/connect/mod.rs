@@ -20,6 +20,17 @@ pub struct PartitionInfo {
     pub end: Option<Offset>,
 }
 
+/// A partition as an earlier run left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its number within the input.
+    pub partition: Partition,
+    /// What it was.
+    pub identity: String,
+    /// The next offset to read.
+    pub next: Offset,
+}
+
 /// What a source reports while it is polled.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -42,10 +53,10 @@ pub trait Connector: Send + Sync {
     /// If the system cannot be reached, or what it holds cannot be an input.
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
 
-    /// Tells, before anything else, what an earlier run of the job called its partitions: (number, identity).
+    /// Tells, before anything else, what an earlier run of the job knew of its partitions.
     ///
     /// For connectors that number partitions themselves, and must not number them anew.
-    fn remember(&self, known: &[(Partition, String)]);
+    fn remember(&self, earlier: &[Earlier]);
 
     /// A reader of `assigned`: (partition, next offset).
     ///
@@ -123,6 +134,7 @@ pub mod csv_gz;
 mod drain;
 mod envelope;
 pub mod error;
+mod file_identity;
 mod file_reader;
 pub mod files;
 pub mod generator;

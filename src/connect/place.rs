@@ -22,18 +22,23 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The file's lines.
-    pub(super) fn lines(&self) -> Result<Lines<Bytes>, Error> {
+    /// The file's bytes, unpacked.
+    pub(super) fn bytes(&self) -> Result<Bytes, Error> {
         let file = File::open(&self.path).map_err(|source| self.unreadable(source))?;
-        let is_gz = is_gz(&self.path);
-        let read: Bytes = match self.bytes {
+        Ok(match self.bytes {
             None => Box::new(Growing { file, read: 0 }),
             // No bytes are no member, and hold no lines.
-            Some(bytes) if is_gz && bytes > 0 => Box::new(MultiGzDecoder::new(Exactly { file, left: bytes })),
+            Some(bytes) if is_gz(&self.path) && bytes > 0 => {
+                Box::new(MultiGzDecoder::new(Exactly { file, left: bytes }))
+            }
             Some(bytes) => Box::new(Exactly { file, left: bytes }),
-        };
+        })
+    }
+
+    /// The file's lines.
+    pub(super) fn lines(&self) -> Result<Lines<Bytes>, Error> {
         let last = if self.bytes.is_some() { Last::Counts } else { Last::Waits };
-        Ok(Lines::new(read, last))
+        Ok(Lines::new(self.bytes()?, last))
     }
 
     pub(super) fn unreadable(&self, source: io::Error) -> Error {

@@ -3,7 +3,7 @@
 use crate::connect::envelope::Envelopes;
 use crate::connect::error::Error;
 use crate::connect::file_reader::rises;
-use crate::connect::lines::Lines;
+use crate::connect::lines::{Line, Lines};
 use crate::connect::place::{Bytes, Place};
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
@@ -64,6 +64,19 @@ pub(super) fn first_line_is_envelope(place: &Place) -> Result<Option<bool>, Erro
     while let Some(line) = lines.next().map_err(|source| place.unreadable(source))? {
         if let Some(is_envelope) = envelopes.is_envelope(line) {
             return Ok(Some(is_envelope));
+        }
+    }
+    Ok(None)
+}
+
+/// How many lines a file has, if they are fewer than `lines`.
+pub(super) fn fewer_lines(place: &Place, lines: Offset) -> Result<Option<Offset>, Error> {
+    let (mut here, mut count) = (place.lines()?, 0);
+    while count < lines {
+        match here.next().map_err(|source| place.unreadable(source))? {
+            None => return Ok(Some(count)),
+            Some(Line::Piece(_)) => {}
+            Some(Line::Whole(_) | Line::End) => count += 1,
         }
     }
     Ok(None)

@@ -239,6 +239,7 @@ impl CheckpointError {
                 Some(format!("Most are \"{reason}\". Nothing of the epoch was committed.{sample}"))
             }
             CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
+            CheckpointError::Source(error) => error.detail(),
             _ => None,
         }
     }
@@ -281,7 +282,8 @@ impl CheckpointError {
             CheckpointError::Store(_) if self.code() == "disk-full" => {
                 "Make room and start the job again: it goes on from the last commit.".into()
             }
-            CheckpointError::Source(_) | CheckpointError::Store(_) => return None,
+            CheckpointError::Source(error) => error.hint().to_string(),
+            CheckpointError::Store(_) => return None,
         })
     }
 }

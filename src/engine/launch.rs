@@ -5,7 +5,7 @@
 //! 3. Read the saved state back, and take away what earlier runs left.
 //! 4. Run the workers, committing through the [`checkpoint::Committer`].
 
-use crate::connect::{Connector, PartitionInfo, csv_gz};
+use crate::connect::{Connector, Earlier, PartitionInfo, csv_gz};
 use crate::engine::checkpoint::{self, Committed, Resume};
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::clock::Clock;
@@ -191,8 +191,12 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
 fn partitions(launch: &Launch) -> Result<Vec<Vec<PartitionInfo>>, Error> {
     let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
-        let known: Vec<_> = input.partitions.iter().map(|p| (p.partition, p.identity.clone())).collect();
-        source.connector.remember(&known);
+        let earlier = input.partitions.iter().map(|part| Earlier {
+            partition: part.partition,
+            identity: part.identity.clone(),
+            next: part.next,
+        });
+        source.connector.remember(&earlier.collect::<Vec<_>>());
     }
     let partitions = launch.sources.iter().map(|source| source.connector.partitions());
     Ok(partitions.collect::<Result<Vec<_>, _>>()?)

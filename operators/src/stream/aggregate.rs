@@ -157,7 +157,7 @@ impl<S, K, const N: usize> Aggregate<S, K, N> {
 
     /// Adds `amounts` of `key` to the window that ends at `end`.
     fn add(&mut self, epoch: Epoch, end: EventTime, key: KeyHash, amounts: &[i64; N]) {
-        let window = self.windows.at(end, || Window { since: epoch, sums: HashMap::default() });
+        let window = self.windows.at(end, |_| Window { since: epoch, sums: HashMap::default() });
         let sum = window.sums.entry(key).or_insert_with(|| {
             self.keys.entry(key).or_insert_with(Known::unknown).windows += 1;
             Sum { amounts: [0; N], changed: false }
@@ -336,7 +336,7 @@ where
             let amounts: [i128; N] =
                 sum.amounts.try_into().map_err(|_| malformed("as many sums as there are"))?;
             let since = sum.since;
-            let window = self.windows.at(sum.end, || Window { since, sums: HashMap::default() });
+            let window = self.windows.at(sum.end, |_| Window { since, sums: HashMap::default() });
             window.since = window.since.min(since);
             let known = self.keys.get_mut(&sum.key).ok_or_else(|| malformed("the key of every sum"))?;
             if window.sums.insert(sum.key, Sum { amounts, changed: false }).is_none() {

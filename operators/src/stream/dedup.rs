@@ -66,14 +66,14 @@ pub struct Dedup {
     width_ms: i64,
     slices: Timeline<Slice>,
     held: u64,
-    /// Identities in the fullest of the slices that closed last: about what a new one will hold.
-    busiest: usize,
 }
 
 impl Slice {
-    /// An empty slice that will hold about so many identities.
-    fn with_room(identities: usize) -> Slice {
-        let earliest = HashMap::with_capacity_and_hasher(identities, FxBuildHasher);
+    /// An empty slice. It will hold about as many identities as the one before it, so all slices together have room for
+    /// no more than about twice what they hold.
+    fn after(before: Option<&Slice>) -> Slice {
+        let room = before.map_or(0, |before| before.earliest.len());
+        let earliest = HashMap::with_capacity_and_hasher(room, FxBuildHasher);
         Slice { earliest, changes: Vec::new() }
     }
 }
@@ -81,20 +81,13 @@ impl Slice {
 impl Dedup {
     /// No identities, for windows of `grid`.
     pub fn new(grid: Grid) -> Dedup {
-        Dedup {
-            grid,
-            width_ms: grid.slide_ms().min(SLICE_MS),
-            slices: Timeline::default(),
-            held: 0,
-            busiest: 0,
-        }
+        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices: Timeline::default(), held: 0 }
     }
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
     pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
         let start = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
-        let room = self.busiest;
-        let slice = self.slices.at(start, || Slice::with_room(room));
+        let slice = self.slices.at(start, Slice::after);
         let admitted = match slice.earliest.entry(identity) {
             Entry::Vacant(entry) => {
                 entry.insert(first_open);
@@ -112,9 +105,9 @@ impl Dedup {
     pub fn close(&mut self, watermark: Watermark) {
         let (grid, width_ms) = (self.grid, self.width_ms);
         let is_open = |start: EventTime| grid.last_end(start.plus_ms(width_ms - 1)) > watermark;
-        let closed = self.slices.take_until(is_open);
-        self.busiest = closed.iter().map(|(_, slice)| slice.earliest.len()).max().unwrap_or(self.busiest);
-        self.held -= closed.iter().map(|(_, slice)| slice.earliest.len() as u64).sum::<u64>();
+        for (_, slice) in self.slices.take_until(is_open) {
+            self.held -= slice.earliest.len() as u64;
+        }
     }
 
     /// Gives `put`, slice by slice, the identities with their earliest window ends: those that changed since the last
@@ -136,7 +129,7 @@ impl Dedup {
 
     /// Takes back one entry.
     pub fn restore(&mut self, seen: Seen) {
-        match self.slices.at(seen.slice, Slice::default).earliest.entry(seen.identity) {
+        match self.slices.at(seen.slice, Slice::after).earliest.entry(seen.identity) {
             Entry::Vacant(entry) => {
                 entry.insert(seen.earliest);
                 self.held += 1;

@@ -45,7 +45,7 @@ pub fn options() -> Options {
 pub struct Generator {
     options: Options,
     booths: Vec<Booth>,
-    utc: Zone,
+    zone: Zone,
 }
 
 /// Where turnstiles stand, as CSV.
@@ -58,9 +58,10 @@ struct Booth {
 }
 
 impl Generator {
-    /// A generator of `options`. There is at least one partition and one key; a rate that is not a positive number
-    /// is 1 a second.
-    pub fn new(options: &Options) -> Generator {
+    /// A generator of `options`, whose messages tell the time by a clock on the wall of `zone`: in the hour that it
+    /// shows twice, the second is taken for the first, as it is with real turnstiles. There is at least one partition
+    /// and one key; a rate that is not a positive number is 1 a second.
+    pub fn new(options: &Options, zone: Zone) -> Generator {
         let mut options = options.clone();
         options.partitions = options.partitions.max(1);
         options.keys = options.keys.max(1);
@@ -71,7 +72,7 @@ impl Generator {
             let second_comma = line.match_indices(',').nth(1).map(|(at, _)| at)?;
             Some(Booth { area: &line[..second_comma], station: &line[second_comma + 1..] })
         };
-        Generator { options, booths: BOOTHS.lines().filter_map(booth).collect(), utc: Zone::utc() }
+        Generator { options, booths: BOOTHS.lines().filter_map(booth).collect(), zone }
     }
 
     /// When message `n` of the whole stream is sent.
@@ -120,7 +121,7 @@ impl Generator {
         let booths = self.booths.len() as u64;
         let (booth, number) = (reading.turnstile % booths, reading.turnstile / booths);
         let Booth { area, station } = self.booths[booth as usize];
-        let wall = self.utc.wall(EventTime(reading.happened_ms));
+        let wall = self.zone.wall(EventTime(reading.happened_ms));
         out.extend_from_slice(area.as_bytes());
         out.push(b',');
         join(&[booth % 3, number / 100, number % 100], b'-', out);
@@ -151,9 +152,13 @@ impl Generate for Generator {
         let Options { seed, messages: _, partitions, rate, disorder_s, dup, late, bad, keys, start_ms } =
             &self.options;
         // How many there are does not shape them: a stream that goes on is the same stream.
+        let zone = match self.zone.name() {
+            "UTC" => String::new(),
+            name => format!(" zone={name}"),
+        };
         format!(
             "turnstile/{VERSION} seed={seed} partitions={partitions} rate={rate:?} disorder_s={disorder_s:?} \
-             dup={dup:?} late={late:?} bad={bad:?} keys={keys} start_ms={start_ms}"
+             dup={dup:?} late={late:?} bad={bad:?} keys={keys} start_ms={start_ms}{zone}"
         )
     }
 

@@ -106,7 +106,7 @@ impl Pipeline for Turnstile {
     }
 
     fn generator(&self, options: &Options) -> Box<dyn Generate> {
-        Box::new(generate::Generator::new(options))
+        Box::new(generate::Generator::new(options, self.shape.zone.clone()))
     }
 }
 

@@ -4,11 +4,12 @@ use crate::oracle::{Answer, agree};
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::record::{Offset, Partition};
 use headway_pipelines::turnstile::generate::{Generator, options};
+use headway_pipelines::zone::Zone;
 use std::collections::{HashMap, HashSet};
 
 /// All messages of `options`, as one stream: partition, offset, message.
 fn all(options: &Options) -> Vec<(Partition, Offset, Message)> {
-    let generator = Generator::new(options);
+    let generator = Generator::new(options, Zone::utc());
     let mut messages = Vec::new();
     let ends: Vec<Offset> =
         (0..generator.partitions()).map(|partition| generator.end(partition).expect("an end")).collect();
@@ -38,12 +39,12 @@ fn same_options_give_the_same_bytes_in_every_release() {
     assert_eq!(format!("{hash:016x}"), "9d74a2bf489dad2f");
     let identity = "turnstile/1 seed=7 partitions=4 rate=1000.0 disorder_s=20.0 dup=0.01 late=0.002 bad=0.001 \
                     keys=4600 start_ms=1704499200000";
-    assert_eq!(Generator::new(&few()).identity(), identity);
+    assert_eq!(Generator::new(&few(), Zone::utc()).identity(), identity);
 }
 
 #[test]
 fn message_on_its_own_is_the_one_of_the_whole_stream() {
-    let generator = Generator::new(&few());
+    let generator = Generator::new(&few(), Zone::utc());
     // One buffer for all, so that nothing of one message stays for the next.
     let mut alone = Message::default();
     for (partition, offset, message) in all(&few()).into_iter().rev() {
@@ -55,10 +56,10 @@ fn message_on_its_own_is_the_one_of_the_whole_stream() {
 #[test]
 fn partitions_share_all_messages() {
     for (messages, ends) in [(0, [0, 0, 0, 0]), (1, [1, 0, 0, 0]), (6, [2, 2, 1, 1]), (8, [2, 2, 2, 2])] {
-        let generator = Generator::new(&Options { messages: Some(messages), ..options() });
+        let generator = Generator::new(&Options { messages: Some(messages), ..options() }, Zone::utc());
         assert_eq!([0, 1, 2, 3].map(|partition| generator.end(partition)), ends.map(Some));
     }
-    let endless = Generator::new(&Options { messages: None, ..options() });
+    let endless = Generator::new(&Options { messages: None, ..options() }, Zone::utc());
     assert_eq!(endless.end(3), None);
 }
 
@@ -73,6 +74,26 @@ fn line_is_upstreams() {
     );
     assert!(value.contains(std::str::from_utf8(key).expect("text")));
     assert_eq!(*timestamp_ms, 1_704_499_200_005);
+}
+
+#[test]
+fn messages_of_another_zone_tell_the_same_instants() {
+    let quiet = Options { dup: 0.0, late: 0.0, bad: 0.0, messages: Some(200), ..options() };
+    let instants = |zone: &str| {
+        let generator = Generator::new(&quiet, Zone::find(zone).expect("a known zone"));
+        let mut message = Message::default();
+        let value = |offset| {
+            generator.message(0, offset, &mut message);
+            message.value.clone().expect("a value")
+        };
+        let values: Vec<Vec<u8>> = (0..50).map(value).collect();
+        let instants = agree(zone, &values).into_iter().map(|answer| match answer {
+            Answer::Record { ts, .. } => ts,
+            Answer::Dead { reason } => panic!("{reason}"),
+        });
+        instants.collect::<Vec<_>>()
+    };
+    assert_eq!(instants("America/New_York"), instants("UTC"));
 }
 
 #[test]
