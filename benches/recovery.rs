@@ -99,7 +99,7 @@ fn history(seen: u64) {
         // About a thousand commits each.
         let bytes = usize::try_from(messages * 150 / 1_000).expect("it is small");
         let lake = folder();
-        let epochs = Epochs { length: Duration::from_secs(3600), bytes };
+        let epochs = Epochs { length: Duration::from_secs(1), bytes };
         let held = prepare(lake.path(), shape, messages, epochs);
         let took = restarts(
             lake.path(),

@@ -65,6 +65,8 @@ def suite(rig, args):
             with open(os.path.join(rig.folder, name), encoding="utf-8", errors="replace") as file:
                 print(file.read(), end="", flush=True)
             n += 1
+    for name, why in skipped.items():
+        print(f"SKIPPED {name}: {why}. Nothing is known of what it shows.", flush=True)
     if failed:
         raise rigs.Failed(f"did not hold: {', '.join(failed)}")
     return n, {"skipped": skipped}

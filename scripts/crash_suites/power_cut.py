@@ -22,7 +22,7 @@ IMAGE_BYTES = 96 << 20
 def options(parser):
     parser.add_argument("--cuts", type=int, default=50, help="how many (default 50)")
     parser.add_argument("--cuts-a-lake", type=int, default=5, help="how many of them one lake takes (default 5)")
-    parser.add_argument("--messages", type=int, default=8_000, help="messages of a capture (default 8000)")
+    parser.add_argument("--messages", type=int, default=20_000, help="messages of a capture (default 20000)")
 
 
 def sh(*words):

@@ -15,7 +15,7 @@ def options(parser):
     parser.add_argument("--signals", type=int, default=50, help="how many (default 50)")
     parser.add_argument("--signals-a-run", type=int, default=5, help="how many of them one lake takes (default 5)")
     parser.add_argument("--grace", type=float, default=10.0, help="seconds a drain may take (default 10)")
-    parser.add_argument("--messages", type=int, default=12_000, help="messages of a capture (default 12000)")
+    parser.add_argument("--messages", type=int, default=20_000, help="messages of a capture (default 20000)")
 
 
 def one_lake(rig, args, number):
