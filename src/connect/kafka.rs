@@ -12,11 +12,12 @@
 //! below it an open transaction holds it, and it is stalled. As a transaction may open later, the watermark is looked
 //! at again while nothing comes.
 //!
-//! **Without brokers** a running job waits: the client connects again by itself. At start there is a limit.
+//! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
+//! start there is a limit.
 
 use crate::connect::kafka_config::Properties;
-use crate::connect::kafka_native::{Failed, Topic, describe};
-use crate::connect::kafka_reader::{Ends, KafkaSource};
+use crate::connect::kafka_native::{Failed, Topic, describe, remind_of_brokers};
+use crate::connect::kafka_reader::{Ends, KafkaSource, Shared};
 use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::client::ClientContext;
@@ -64,6 +65,8 @@ pub struct Kafka {
     options: Options,
     name: CString,
     brokers: String,
+    /// The brokers to ask first, in the client's form.
+    first: CString,
     control: BaseConsumer<Context>,
     context: Context,
     known: Mutex<Known>,
@@ -95,7 +98,9 @@ impl Kafka {
         let control =
             control.create_with_context(context.clone()).map_err(|error| properties.refused(error))?;
         let brokers = format!("broker \"{}\"", properties.brokers()?);
+        let first = CString::new(properties.brokers()?).map_err(|_| unusable(&brokers, "no such name"))?;
         Ok(Kafka {
+            first,
             name,
             brokers,
             control,
@@ -127,6 +132,7 @@ impl Kafka {
 
     fn unreachable(&self, reason: &str) -> error::Error {
         self.listen();
+        remind_of_brokers(self.control.client(), &self.first);
         let detail = self.context.newest().unwrap_or_else(|| reason.to_string());
         error::Error::Unreachable { what: self.brokers.clone(), detail }
     }
@@ -248,8 +254,8 @@ impl Connector for Kafka {
         consumer.set_nonempty_callback(wake);
         drop(known);
         let identity = self.identity.get().map_or("", String::as_str);
-        let ends = Arc::clone(&self.ends);
-        let source = KafkaSource::new(consumer, (&self.options.topic, identity), assigned, ends)?;
+        let shared = Shared { ends: Arc::clone(&self.ends), brokers: self.first.clone() };
+        let source = KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)?;
         Ok(Box::new(source))
     }
 

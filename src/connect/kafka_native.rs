@@ -1,7 +1,8 @@
 //! What we need of librdkafka that its Rust wrapper does not offer, behind functions that cannot be misused.
 //!
-//! Three things: messages a batch at a time, with partition and offset of errors and ends too (the wrapper drops
-//! them, and takes twice as long); the id of a topic; and the high watermark that came with the last fetch.
+//! Four things: messages a batch at a time, with partition and offset of errors and ends too (the wrapper drops
+//! them, and takes twice as long); the id of a topic; the high watermark that came with the last fetch; and brokers
+//! that are told to a client again.
 //!
 //! This is the only file of the workspace with `unsafe` in it. What it relies on, and each call says which:
 //! 1. *Handle*: a [`Client`] or [`BaseConsumer`] keeps its native handle alive for as long as it is borrowed.
@@ -195,6 +196,15 @@ pub(super) fn high_watermark<C: ClientContext>(
         )
     };
     (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
+/// Tells the client again where its first brokers are. Asks nobody; those it knows it keeps.
+///
+/// A broker that has been away answers for a moment that the cluster has no brokers. librdkafka from 2.10 on then
+/// forgets all of them, the first ones too, and would never connect again (confluentinc/librdkafka#5301).
+pub(super) fn remind_of_brokers<C: ClientContext>(client: &Client<C>, brokers: &CStr) {
+    // SAFETY: 1. The text lives during the call; the client copies what it keeps.
+    unsafe { native::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
 }
 
 /// A topic as the brokers describe it.

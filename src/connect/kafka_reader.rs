@@ -5,7 +5,7 @@
 //! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
 use crate::connect::kafka::{Context, list, unusable};
-use crate::connect::kafka_native::{Fetched, Reader, high_watermark};
+use crate::connect::kafka_native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::{Event, Polled, Source, error};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// After how long without a message the client is told again where its brokers are: in trouble, and without.
+const REMIND: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
 /// How often the watermark of a partition that was read to its end is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -27,6 +30,13 @@ const REFUSALS_MAX: u32 = 20;
 
 /// High watermarks of the partitions of a topic, as their readers saw them last.
 pub(super) type Ends = Arc<Mutex<BTreeMap<Partition, Offset>>>;
+
+/// What the readers of a topic have from its connector.
+pub(super) struct Shared {
+    pub(super) ends: Ends,
+    /// The brokers to ask first, in the client's form.
+    pub(super) brokers: CString,
+}
 
 /// A partition that is read.
 struct Part {
@@ -55,7 +65,11 @@ pub(super) struct KafkaSource {
     /// By partition: its place in `parts`.
     places: Vec<Option<usize>>,
     looked: Instant,
-    ends: Ends,
+    shared: Shared,
+    /// When something came last, or the client was told where its brokers are.
+    heard: Instant,
+    /// Brokers went away, and nothing came since.
+    in_trouble: bool,
     /// Some partition's offset was refused.
     in_doubt: bool,
     /// Why a partition that rested cannot be read again.
@@ -68,7 +82,7 @@ impl KafkaSource {
         consumer: BaseConsumer<Context>,
         (topic, identity): (&str, &str),
         assigned: &[(Partition, Offset)],
-        ends: Ends,
+        shared: Shared,
     ) -> Result<KafkaSource, error::Error> {
         let name = CString::new(topic).map_err(|_| unusable(topic, "no such name"))?;
         let reader = Reader::new(consumer).map_err(|failed| unusable(topic, &failed.reason))?;
@@ -80,7 +94,9 @@ impl KafkaSource {
             parts: Vec::new(),
             places: Vec::new(),
             looked: Instant::now(),
-            ends,
+            shared,
+            heard: Instant::now(),
+            in_trouble: false,
             in_doubt: false,
             failure: None,
         };
@@ -117,6 +133,7 @@ impl KafkaSource {
         let place = usize::try_from(partition).ok().and_then(|p| self.places.get(p).copied().flatten());
         match (code, place) {
             (Code::PartitionEOF, Some(place)) => {
+                (self.heard, self.in_trouble) = (Instant::now(), false);
                 let high = high_watermark(self.reader.consumer().client(), &self.name, partition);
                 let part = &mut self.parts[place];
                 (part.end, part.stalled) = (Some(offset), high.is_some_and(|high| high > offset));
@@ -152,6 +169,7 @@ impl KafkaSource {
             }),
             // All else passes: brokers that are not there, and a group that we are not in.
             _ => {
+                self.in_trouble = true;
                 tracing::debug!(?code, partition, reason, "kafka consumer event");
                 Ok(())
             }
@@ -206,13 +224,23 @@ impl KafkaSource {
         again().map_err(|error| unusable(&self.topic, &error.to_string()))
     }
 
+    /// Tells the client where its brokers are, if nothing has come for long. One that only has nothing to read takes no
+    /// harm.
+    fn remind(&mut self) {
+        let [in_trouble, quiet] = REMIND;
+        if self.heard.elapsed() > if self.in_trouble { in_trouble } else { quiet } {
+            self.heard = Instant::now();
+            remind_of_brokers(self.reader.consumer().client(), &self.shared.brokers);
+        }
+    }
+
     /// Notes where partitions end now, and reports those whose end a transaction holds that has opened since.
     fn look_at_ends(&mut self, each: &mut dyn FnMut(Event<'_>)) {
         if self.looked.elapsed() < LOOK_AGAIN {
             return;
         }
         self.looked = Instant::now();
-        let mut ends = self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut ends = self.shared.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for part in self.parts.iter_mut() {
             let client = self.reader.consumer().client();
             let Some(high) = high_watermark(client, &self.name, part.partition as i32) else { continue };
@@ -235,10 +263,15 @@ impl Source for KafkaSource {
         }
         self.look_at_ends(each);
         let mut bytes = 0;
+        let mut some = false;
         while bytes < bytes_max {
             match self.reader.next() {
                 None => {
                     while self.reader.log() {}
+                    if some {
+                        (self.heard, self.in_trouble) = (Instant::now(), false);
+                    }
+                    self.remind();
                     return Ok(Polled::Nothing);
                 }
                 Some(Fetched::Message { partition, offset, timestamp_ms, key_bytes, value }) => {
@@ -248,6 +281,7 @@ impl Source for KafkaSource {
                         continue;
                     }
                     part.next = offset + 1;
+                    some = true;
                     (part.end, part.stalled, part.refusals) = (None, false, 0);
                     let read = key_bytes + value.map_or(0, <[u8]>::len);
                     bytes += read + 1;
