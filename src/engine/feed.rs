@@ -14,7 +14,8 @@
 //!    listened to, is idle. One that is paused, or behind a closed gate, is not.
 //! 3. *Joining*: a partition that wakes or is first seen sends a joining mark and no record in epoch `e`; its floor is
 //!    `wm(e)`; what it had ready waits until `e` is resolved.
-//! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused. Pausing has no meaning for results.
+//! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused, and epochs are short while one is, for
+//!    marks alone tell how far the slowest has got. Pausing has no meaning for results.
 //! 5. *Ends*: a partition has ended when it was read to the end that was there at the start. A drain ends nothing.
 
 use crate::connect::{self, Event, PartitionInfo, Polled};
@@ -34,6 +35,9 @@ pub const EPOCHS_AHEAD: u64 = 3;
 
 /// About how many bytes one turn reads: work per activation is bounded by it.
 const SLICE_BYTES: usize = 64 << 10;
+
+/// After how long an epoch ends that holds a partition back: the others' marks decide when it may go on.
+const HELD_BACK_MAX: Duration = Duration::from_secs(1);
 
 /// How long to wait where nothing will wake the feed.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -421,7 +425,9 @@ impl SourceFeed {
             return Ok(Turn::Finish(self.cut()));
         }
         let ended_by_others = self.around.progress.borrow().seen().is_some_and(|seen| seen >= self.epoch);
-        let old = self.changed && now.saturating_sub(self.epoch_began) >= self.options.epoch;
+        let age = now.saturating_sub(self.epoch_began);
+        let held_back = || self.parts.iter().any(|part| part.paused && !part.complete);
+        let old = (self.changed && age >= self.options.epoch) || (age >= HELD_BACK_MAX && held_back());
         if ended_by_others || old || self.epoch_bytes >= self.options.epoch_bytes {
             return Ok(self.cut_and_go_on());
         }

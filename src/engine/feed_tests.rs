@@ -95,8 +95,13 @@ struct Bench {
     taken: Taken,
 }
 
-/// A feed in epoch 1 of partitions from 0 on, each (next offset, end at the start).
+/// A feed in epoch 1 of partitions from 0 on, each (next offset, end at the start), with short epochs.
 fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+    bench_of(Duration::from_millis(50), until, partitions)
+}
+
+/// The same, with epochs of the length `epoch`.
+fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
     let (script, clock) = (Script::default(), Arc::new(Manual::default()));
     let rules = Rules { grid: Grid::tumbling(60_000), lateness_ms: 0, idle_flush_ms: None };
     let set = (0..).zip(partitions).map(|(partition, _)| (partition, EventTime::MIN, EventTime::MIN));
@@ -114,7 +119,7 @@ fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
         }),
     };
     let options = Options {
-        epoch: Duration::from_millis(50),
+        epoch,
         epoch_bytes: 1 << 20,
         idle_after: Some(Duration::from_secs(60)),
         idle_flush: None,
@@ -233,22 +238,41 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
 }
 
 #[test]
+fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
+    let mut bench = bench_of(Duration::from_secs(3_600), Until::Forever, &[(0, None), (0, None)]);
+    // Partition 1 is far ahead of 0, which has a backlog.
+    bench.progress.borrow_mut().see(0, ahead(0, 0));
+    bench.progress.borrow_mut().see(0, ahead(1, 5_000));
+    bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1)]);
+    bench.turn();
+    bench.turn();
+    assert!(bench.script.paused.borrow().contains(&1));
+    let before = bench.clock.elapsed();
+    bench.cut();
+    assert!(bench.clock.elapsed() - before <= Duration::from_secs(2));
+    // The mark of the epoch that was cut tells that 0 has come nearer.
+    bench.progress.borrow_mut().see(1, ahead(0, 4_900));
+    bench.turn();
+    assert!(bench.script.paused.borrow().is_empty());
+    // Nobody is held back: the epoch lasts.
+    bench.script.poll(&[Step::Messages(0, 1, 2)]);
+    for _ in 0..100 {
+        assert!(matches!(bench.turn(), Turn::More | Turn::Wait(_)));
+        bench.clock.advance(Duration::from_secs(1));
+    }
+}
+
+/// A mark of a partition with a backlog.
+fn ahead(partition: Partition, own: i64) -> Mark {
+    Mark { own: EventTime(own), joining: false, ..joining(partition, 1) }
+}
+
+#[test]
 fn partition_that_is_paused_is_never_idle() {
     let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
-    let mark = |partition, own| Mark {
-        partition,
-        own: EventTime(own),
-        next: 1,
-        idle_ms: None,
-        joining: false,
-        ended: false,
-        last: false,
-        backlog: true,
-        wall_ms: 0,
-    };
     // Partition 1 is far ahead of 0, which has a backlog.
-    bench.progress.borrow_mut().see(0, mark(0, 0));
-    bench.progress.borrow_mut().see(0, mark(1, 5_000));
+    bench.progress.borrow_mut().see(0, ahead(0, 0));
+    bench.progress.borrow_mut().see(0, ahead(1, 5_000));
     bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1), Step::CaughtUp(1, 1)]);
     bench.turn();
     // Caught up, it has nothing to hold back; then there is more, and not yet its end.
