@@ -89,7 +89,9 @@ public final class Peer {
         properties.put("compression.type", request.path("compression").asText("none"));
         properties.put("linger.ms", "5");
         properties.put("acks", "all");
-        properties.put("delivery.timeout.ms", "150000");
+        int patience = request.path("patience_ms").asInt(150_000);
+        properties.put("request.timeout.ms", String.valueOf(Math.min(patience / 2, 30_000)));
+        properties.put("delivery.timeout.ms", String.valueOf(patience));
         boolean transactions = request.path("transactions").asBoolean();
         if (transactions) {
             properties.put("transactional.id", UUID.randomUUID().toString());
