@@ -206,6 +206,36 @@ fn audit_names_a_file_that_was_changed() {
     assert_eq!(deep.code, Some(1), "{deep:?}");
     let name = name.file_name().expect("it has a name").to_string_lossy().into_owned();
     assert!(deep.err.contains(&name), "{deep:?}");
+    std::fs::remove_dir_all(folder.path().join("lake/_headway/prefix")).expect("claims are there");
+    let unclaimed = headway(folder.path(), &["audit", "--lake", "lake"]);
+    assert_eq!(unclaimed.code, Some(1), "{unclaimed:?}");
+    assert!(unclaimed.err.contains("where the job has no claim"), "{unclaimed:?}");
+}
+
+#[test]
+fn start_that_cannot_read_the_state_takes_nothing_over() {
+    let folder = folder();
+    assert_eq!(headway(folder.path(), &with("run", &["--until", "caught-up"])).code, Some(0));
+    let manifests = || {
+        let listed = std::fs::read_dir(folder.path().join("lake/_headway/turnstile/manifest"));
+        listed.expect("there are manifests").count()
+    };
+    let before = manifests();
+    let mut states = vec![folder.path().join("lake/_headway/turnstile/state")];
+    while let Some(path) = states.pop().filter(|path| path.is_dir()) {
+        let entries =
+            std::fs::read_dir(&path).expect("it can be listed").map(|entry| entry.expect("an entry").path());
+        states.extend(entries);
+        if let Some(file) = states.iter().find(|path| path.is_file()) {
+            std::fs::write(file, "no state").expect("it can be written");
+            break;
+        }
+    }
+    for command in ["check", "run"] {
+        let refused = headway(folder.path(), &with(command, &["--until", "caught-up"]));
+        assert_eq!(refused.code, Some(5), "{refused:?}");
+    }
+    assert_eq!(manifests(), before);
 }
 
 #[test]
@@ -218,8 +248,10 @@ fn check_and_run_refuse_alike() {
     // Not even root can read a link to itself.
     std::os::unix::fs::symlink("loop.csv", folder.path().join("loop.csv")).expect("a link can be made");
     std::fs::write(folder.path().join("torn.gz"), "no gzip").expect("a file can be written");
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 14] = [
         (&["--window", "1m"], 4, "was made with"),
+        (&["--csv-index=true"], 4, "csv_index"),
+        (&["--csv-window-end-utc=true"], 4, "csv_window_end_utc"),
         (&["--lateness", "-5s"], 2, "\"-5s\" is not a duration"),
         (&["--source", "files:torn.gz"], 3, "hint: It is not whole gzip"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),

@@ -94,8 +94,14 @@ pub fn run(
     deep: bool,
 ) -> Result<Report, CheckpointError> {
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
-    let mut audit =
-        Audit { store: store.as_ref(), deep, report: Report::default(), last: None, named: BTreeSet::new() };
+    let mut audit = Audit {
+        store: store.as_ref(),
+        deep,
+        report: Report::default(),
+        last: None,
+        named: BTreeSet::new(),
+        claimed: Vec::new(),
+    };
     match audit.walk(&site, job) {
         Ok(()) => {}
         Err(Stop::Found(finding)) => audit.report.finding = Some(finding),
@@ -111,6 +117,8 @@ struct Audit<'a> {
     last: Option<Manifest>,
     /// Final names of all lake files.
     named: BTreeSet<String>,
+    /// The folders that the job has claimed, where nobody else may write.
+    claimed: Vec<String>,
 }
 
 impl Audit<'_> {
@@ -118,7 +126,9 @@ impl Audit<'_> {
         // 1. What is there, before what is named.
         let mut listed = Vec::new();
         for prefix in finish(claim::prefixes_of(site, job))? {
-            self.list(&format!("{prefix}/"), &mut listed, DEPTH_MAX)?;
+            let folder = format!("{prefix}/");
+            self.list(&folder, &mut listed, DEPTH_MAX)?;
+            self.claimed.push(folder);
         }
         // 2. and 3. Manifests in order, each with its files.
         let chain = finish(recover::chain(site, job))?;
@@ -166,15 +176,16 @@ impl Audit<'_> {
         let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
         follows(self.last.as_ref(), &manifest).map_err(found)?;
         for file in &manifest.lake {
+            if !self.claimed.iter().any(|folder| file.path.starts_with(folder)) {
+                return Err(found(format!("lake file \"{}\" is where the job has no claim", file.path)));
+            }
             if !self.named.insert(file.path.clone()) {
                 return Err(found(format!("lake file \"{}\" is in two manifests", file.path)));
             }
             match self.lake_file(file)? {
                 None => {}
                 // Its run may be just about to publish it, or have died before.
-                Some(_) if is_head && self.store.size(&file.staged)? == Some(file.bytes) => {
-                    self.report.unpublished += 1;
-                }
+                Some(_) if is_head && self.is_staged(file)? => self.report.unpublished += 1,
                 Some(what) => {
                     let path = self.store.describe(&file.path);
                     return Err(found(format!("lake file \"{path}\" {what}")));
@@ -189,6 +200,15 @@ impl Audit<'_> {
         self.report.manifests += 1;
         self.last = Some(manifest);
         Ok(())
+    }
+
+    /// True if a file that has not its final name yet is still staged, as it was committed.
+    fn is_staged(&self, file: &LakeFile) -> Result<bool, Stop> {
+        if !self.deep {
+            return Ok(self.store.size(&file.staged)? == Some(file.bytes));
+        }
+        let found = checksum(self.store, &file.staged)?;
+        Ok(found.is_some_and(|found| found == (file.bytes, file.checksum.clone())))
     }
 
     /// What is wrong with a lake file.

@@ -128,7 +128,12 @@ pub fn begin(
     clock: Arc<dyn Clock>,
     job: Job,
 ) -> Result<(Committer, Resume), CheckpointError> {
-    run(begin_on(Site::new(store, clock), job))
+    run(async {
+        let (mut committer, resume) = begin_on(Site::new(store, clock), job).await?;
+        // From now on a cautious start sees it, not only once it has committed.
+        committer.alive.give(&committer.site).await;
+        Ok((committer, resume))
+    })
 }
 
 pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume), CheckpointError> {
@@ -147,10 +152,14 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
         if let Some(head) = chain.head() {
             // Its name may be visible and not durable yet; its rows must not outlive it.
             site.sync_folder(&names::manifest_folder(&job.name)).await?;
+            publish::verify(&site, head).await?;
             publish::publish(&site, head).await?;
             failpoint::at("begin.published");
         }
         if !claim::is_last(&site, &job, chain.head()).await? {
+            if job.if_running == IfRunning::Refuse {
+                return Err(overtaken(&job));
+            }
             continue;
         }
         let manifest = claim_of(&job, chain.head(), (site.nonce(), site.now_ms()));
@@ -158,6 +167,10 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
             Ok(()) => {
                 failpoint::at("begin.claimed");
                 return Ok(started(site, job, chain, manifest));
+            }
+            // Another run starts just now, or the one before gave no sign of life.
+            Err(CheckpointError::Fenced { .. }) if job.if_running == IfRunning::Refuse => {
+                return Err(overtaken(&job));
             }
             // The run before was faster: look again.
             Err(CheckpointError::Fenced { .. }) => {}
@@ -168,6 +181,12 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
         job: job.name,
         who: "It commits faster than it can be taken over.".into(),
     })
+}
+
+/// The refusal of a cautious start that met another run, which had given no sign of life before.
+fn overtaken(job: &Job) -> CheckpointError {
+    let who = "Another run has started, or has committed, in this very moment.".to_string();
+    CheckpointError::Running { job: job.name.clone(), who }
 }
 
 fn started(site: Site, job: Job, chain: Chain, manifest: Manifest) -> (Committer, Resume) {

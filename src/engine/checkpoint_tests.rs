@@ -95,7 +95,8 @@ fn first_start_claims_number_zero_and_begins_at_the_first_offsets() {
     let (committer, resume) = start(&store, job(2)).unwrap();
     assert!(resume.fresh);
     assert_eq!((resume.first_epoch, committer.generation()), (1, 1));
-    assert_eq!(store.below("_headway/job/"), ["_headway/job/manifest/0000000000.json"]);
+    let files = ["_headway/job/alive.json", "_headway/job/manifest/0000000000.json"];
+    assert_eq!(store.below("_headway/job/"), files);
     assert_eq!(store.below("_headway/prefix/"), ["_headway/prefix/gate.json"]);
     assert_eq!(resume.manifest.inputs[0].partitions.len(), 2);
 }
@@ -171,6 +172,22 @@ fn crash_between_commit_and_publish_is_made_good_by_the_next_run() {
     assert_eq!(rows(&store), ["a"]);
     committer.sweep().unwrap();
     assert_eq!(store.below("_headway/job/stage/"), [""; 0]);
+}
+
+#[test]
+fn staged_file_that_was_damaged_before_it_was_published_is_refused() {
+    let store = TestStore::default();
+    let (mut committer, _) = start(&store, job(1)).unwrap();
+    let mut acks = reads(0, 0, 10);
+    acks.push(stage(&store, (1, 1), "a\n"));
+    committer.commit(1, &acks).unwrap();
+    let published = store.below("gate/");
+    store.files().remove(&published[0]).unwrap();
+    store.files().insert("_headway/job/stage/1/1/batch-0".into(), b"b\n".as_slice().into());
+    let error = start(&store, job(1)).err().unwrap();
+    assert_eq!((error.code(), error.exit_code()), ("store-inconsistent", 5), "{error}");
+    assert_eq!(store.below("gate/"), [""; 0], "nothing became visible");
+    assert_eq!(store.below("_headway/job/manifest/").len(), 2, "nothing was claimed");
 }
 
 #[test]
@@ -273,8 +290,7 @@ fn prefix_of_another_job_is_refused_by_its_owner() {
 fn careful_start_is_refused_only_where_signs_change() {
     let store = TestStore::default();
     let (mut running, _) = start(&store, job(1)).unwrap();
-    running.heartbeat().unwrap();
-    assert_eq!(store.below("_headway/job/alive.json").len(), 1);
+    assert_eq!(store.below("_headway/job/alive.json").len(), 1, "from the start on");
     running.finish();
     let careful = Job { if_running: IfRunning::Refuse, ..job(1) };
     assert!(start(&store, careful).is_ok(), "a run that ended well left no sign");

@@ -83,7 +83,7 @@ pub fn fits(job: &Job, head: &Manifest) -> Result<(), CheckpointError> {
     same("pipeline", &head.pipeline, &job.pipeline)?;
     same("pipeline version", &head.pipeline_version.to_string(), &job.pipeline_version.to_string())?;
     for key in head.fingerprint.keys().chain(job.fingerprint.keys()) {
-        let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_default();
+        let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_string());
         same(key, &of(&head.fingerprint), &of(&job.fingerprint))?;
     }
     same("number of inputs", &head.inputs.len().to_string(), &job.inputs.len().to_string())?;

@@ -15,7 +15,7 @@ use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::feed::{self, Assigned, Until};
 use crate::engine::job::{FOLDING, IfRunning, InputInfo, Job};
-use crate::engine::manifest::{Input, Manifest};
+use crate::engine::manifest::{Input, Manifest, StateEntry};
 use crate::engine::names::Generation;
 use crate::engine::ports::InputOptions;
 use crate::engine::sink::{Lake, SavedState};
@@ -28,6 +28,7 @@ use headway_operators::build::{InputStart, side_operators, side_outputs};
 use headway_operators::pipeline::{InputSpec, Pipeline};
 use headway_operators::port::Start;
 use headway_operators::time::EventTime;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -106,7 +107,11 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let specs = launch.pipeline.inputs();
     // 1. What is there to read?
     let partitions = partitions(&launch)?;
-    // 2. Take the job over.
+    // 2. Does its state come back? A start that cannot go on must not end a run that can.
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let foreseen = foresee(&site, &launch, head.as_ref())?;
+    // 3. Take the job over.
     let job = launch.job(&specs, &partitions);
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
     let (mut committer, resume) = begun;
@@ -118,12 +123,14 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         Ok(head) => blame(error, generation, head.as_ref()),
         Err(_) => error,
     };
-    // 3. Read the state back.
-    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    let saved = read_state(&site, &resume, launch.workers).map_err(&blamed)?;
+    // 4. Read what has changed meanwhile.
+    let saved = match foreseen {
+        Some((state, saved)) if state == resume.manifest.state => saved,
+        _ => read_state(&site, &resume.manifest.state, launch.workers).map_err(&blamed)?,
+    };
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
-    // 4. Run.
+    // 5. Run.
     let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);
     committer.watch(discovered.clone());
@@ -184,6 +191,8 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let partitions = partitions(launch)?;
     let job = launch.job(&launch.pipeline.inputs(), &partitions);
     let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    foresee(&site, launch, head.as_ref())?;
     Ok((partitions, head))
 }
 
@@ -225,7 +234,7 @@ impl Launch {
             name: self.job.clone(),
             pipeline: name.to_string(),
             pipeline_version: self.pipeline.version(),
-            fingerprint: self.pipeline.fingerprint(),
+            fingerprint: self.fingerprint(),
             outputs: self.pipeline.outputs().into_iter().chain(sides).collect(),
             inputs: specs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
             operators: self
@@ -241,6 +250,15 @@ impl Launch {
             allow_dropped_state: self.allow_dropped_state.clone(),
             folding: FOLDING,
         }
+    }
+
+    /// What state and output are made with. What is usual and came later is left out, so that older lakes fit.
+    fn fingerprint(&self) -> BTreeMap<String, String> {
+        let mut fingerprint = self.pipeline.fingerprint();
+        if self.csv.index {
+            fingerprint.insert("csv_index".to_string(), "true".to_string());
+        }
+        fingerprint
     }
 
     /// The inputs as the workers run them, and the partitions that are to join.
@@ -298,10 +316,27 @@ fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
     input.partitions.iter().map(assign).collect()
 }
 
-/// Reads the state files that the manifest names, in its order, for each of `workers` its own.
-fn read_state(site: &Site, resume: &Resume, workers: usize) -> Result<SavedState, Error> {
+/// The state that `head` names, read before the job is taken over; `None` if there is none, or a run that goes on has
+/// just taken some of it away.
+fn foresee(
+    site: &Site,
+    launch: &Launch,
+    head: Option<&Manifest>,
+) -> Result<Option<(Vec<StateEntry>, SavedState)>, Error> {
+    let Some(head) = head else { return Ok(None) };
+    match read_state(site, &head.state, launch.workers) {
+        Ok(saved) => Ok(Some((head.state.clone(), saved))),
+        Err(error) => {
+            let now = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+            if now.is_some_and(|now| now.seq == head.seq) { Err(error) } else { Ok(None) }
+        }
+    }
+}
+
+/// Reads the state files that a manifest names, in its order, for each of `workers` its own.
+fn read_state(site: &Site, state: &[StateEntry], workers: usize) -> Result<SavedState, Error> {
     let mut saved = SavedState::new();
-    for entry in &resume.manifest.state {
+    for entry in state {
         let file = &entry.file;
         let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&file.path), what };
         let bytes = site::run(site.read(&file.path, state::BYTES_MAX)).map_err(CheckpointError::from)?;

@@ -14,6 +14,7 @@ use crate::engine::manifest::{LakeFile, Manifest};
 use crate::engine::names::{self, Generation};
 use crate::engine::recover;
 use crate::engine::site::Site;
+use crate::store::Published;
 use crate::store::local::TEMPORARY;
 use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
@@ -33,6 +34,23 @@ pub async fn still_head(
     }
     let seq = manifest.seq + 1;
     Err(CheckpointError::Fenced { job: manifest.job.clone(), generation, seq })
+}
+
+/// Sees that the staged files of `manifest` are those that were committed: after a crash nobody else would look again
+/// before they are visible. One that is not there may be published already.
+///
+/// # Errors
+/// If one is another file; if the medium refuses.
+pub async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
+    for file in &manifest.lake {
+        let Some(found) = site.checksum(&file.staged).await? else { continue };
+        if !decide::is_published(Published::Exists, file, Some(&found)) {
+            let staged = site.describe(&file.staged);
+            let what = format!("\"{staged}\" is not the file that manifest {} committed", manifest.seq);
+            return Err(CheckpointError::Inconsistent { what });
+        }
+    }
+    Ok(())
 }
 
 /// Gives every lake file of `manifest` its final name, durably. Harmless if it was done before.

@@ -86,7 +86,11 @@ impl Pipeline for Turnstile {
             ("lateness_ms", self.lateness_ms.to_string()),
             ("zone", self.shape.zone.name().to_string()),
         ];
-        settings.map(|(name, value)| (name.to_string(), value)).into()
+        let mut all = BTreeMap::from(settings.map(|(name, value)| (name.to_string(), value)));
+        if self.shape.window_end_utc {
+            all.insert("csv_window_end_utc".to_string(), "true".to_string());
+        }
+        all
     }
 
     fn outputs(&self) -> Vec<OutputSpec> {
