@@ -324,6 +324,7 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
         acks.push(state(&store, (1, epoch), true));
         committer.commit(epoch, &acks).unwrap();
     }
+    committer.finish();
     drop(committer);
     store.files().insert("_headway/job/state/1/5/litter".into(), b"x"[..].into());
     store.files().insert("_headway/job/stage/0/5/litter".into(), b"x"[..].into());
