@@ -114,15 +114,14 @@ impl Dedup {
     /// call and are still open; or, with `all`, all of them.
     pub fn snapshot(&mut self, all: bool, mut put: impl FnMut(EventTime, &[(KeyHash, EventTime)])) {
         for (slice, content) in self.slices.iter_mut() {
+            // Taken, not cleared: the memory would stay with every open slice.
+            let mut changes = std::mem::take(&mut content.changes);
             if all {
-                content.changes.clear();
-                content
-                    .changes
-                    .extend(content.earliest.iter().map(|(identity, earliest)| (*identity, *earliest)));
+                changes =
+                    content.earliest.iter().map(|(identity, earliest)| (*identity, *earliest)).collect();
             }
-            if !content.changes.is_empty() {
-                put(*slice, &content.changes);
-                content.changes.clear();
+            if !changes.is_empty() {
+                put(*slice, &changes);
             }
         }
     }
