@@ -150,10 +150,7 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
         claim::claim_prefixes(&site, &job).await?;
         failpoint::at("begin.prefixes");
         if let Some(head) = chain.head() {
-            // Its name may be visible and not durable yet; its rows must not outlive it.
-            site.sync_folder(&names::manifest_folder(&job.name)).await?;
-            publish::verify(&site, head).await?;
-            publish::publish(&site, head).await?;
+            publish::finish(&site, head).await?;
             failpoint::at("begin.published");
         }
         if !claim::is_last(&site, &job, chain.head()).await? {

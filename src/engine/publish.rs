@@ -36,12 +36,19 @@ pub async fn still_head(
     Err(CheckpointError::Fenced { job: manifest.job.clone(), generation, seq })
 }
 
-/// Sees that the staged files of `manifest` are those that were committed: after a crash nobody else would look again
-/// before they are visible. One that is not there may be published already.
+/// Publishes what an earlier run had committed with `head`, its last manifest. After a crash the manifest's name may be
+/// visible and not durable yet, and its rows must not outlive it; and nobody has looked at the staged files since.
 ///
 /// # Errors
-/// If one is another file; if the medium refuses.
-pub async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
+/// If a file is lost or is not the one that was committed; if the medium refuses.
+pub async fn finish(site: &Site, head: &Manifest) -> Result<(), CheckpointError> {
+    site.sync_folder(&names::manifest_folder(&head.job)).await?;
+    verify(site, head).await?;
+    publish(site, head).await
+}
+
+/// Sees that the staged files of `manifest` are those that were committed. One that is not there may be published already.
+async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
     for file in &manifest.lake {
         let Some(found) = site.checksum(&file.staged).await? else { continue };
         if !decide::is_published(Published::Exists, file, Some(&found)) {

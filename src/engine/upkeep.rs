@@ -36,7 +36,7 @@ pub fn prune(
         let Some(head) = chain.head() else { return Ok(Pruned::default()) };
         // What the last run committed and did not publish is still in its stage.
         publish::still_head(&site, head, head.generation).await?;
-        publish::publish(&site, head).await?;
+        publish::finish(&site, head).await?;
         let mut base = chain.base;
         let first = decide::first_loose(base);
         loop {
