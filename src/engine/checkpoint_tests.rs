@@ -156,18 +156,22 @@ fn restart_goes_on_where_the_last_manifest_ends() {
     assert!(!partitions[0].idle && !partitions[0].ended, "idleness and ends take evidence of this run");
 }
 
-#[test]
-fn crash_between_commit_and_publish_is_made_good_by_the_next_run() {
+/// A store as a run leaves it that dies right after it has committed the row "a": its file is staged, with `bytes` in it.
+fn committed_and_not_published(bytes: &[u8]) -> TestStore {
     let store = TestStore::default();
     let (mut committer, _) = start(&store, job(1)).unwrap();
     let mut acks = reads(0, 0, 10);
     acks.push(stage(&store, (1, 1), "a\n"));
     committer.commit(1, &acks).unwrap();
-    // As if the process had died right after the create.
     let published = store.below("gate/");
-    let bytes = store.files().remove(&published[0]).unwrap();
-    store.files().insert("_headway/job/stage/1/1/batch-0".into(), bytes);
-    drop(committer);
+    store.files().remove(&published[0]).unwrap();
+    store.files().insert("_headway/job/stage/1/1/batch-0".into(), bytes.into());
+    store
+}
+
+#[test]
+fn crash_between_commit_and_publish_is_made_good_by_the_next_run() {
+    let store = committed_and_not_published(b"a\n");
     let (mut committer, _) = start(&store, job(1)).unwrap();
     assert_eq!(rows(&store), ["a"]);
     committer.sweep().unwrap();
@@ -176,14 +180,7 @@ fn crash_between_commit_and_publish_is_made_good_by_the_next_run() {
 
 #[test]
 fn staged_file_that_was_damaged_before_it_was_published_is_refused() {
-    let store = TestStore::default();
-    let (mut committer, _) = start(&store, job(1)).unwrap();
-    let mut acks = reads(0, 0, 10);
-    acks.push(stage(&store, (1, 1), "a\n"));
-    committer.commit(1, &acks).unwrap();
-    let published = store.below("gate/");
-    store.files().remove(&published[0]).unwrap();
-    store.files().insert("_headway/job/stage/1/1/batch-0".into(), b"b\n".as_slice().into());
+    let store = committed_and_not_published(b"b\n");
     let error = start(&store, job(1)).err().unwrap();
     assert_eq!((error.code(), error.exit_code()), ("store-inconsistent", 5), "{error}");
     assert_eq!(store.below("gate/"), [""; 0], "nothing became visible");
