@@ -12,13 +12,14 @@
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 
+mod figures;
+
+use figures::{cpu_seconds, median, spread};
 use headway::connect::kafka::{Kafka, Options};
 use headway::connect::kafka_config::Properties;
 use headway::connect::produce::Pace;
-use headway::connect::{Connector, Event, Polled, Source, csv_gz, kafka_produce};
-use headway::engine::clock::System;
+use headway::connect::{Connector, Event, Polled, Source, kafka_produce};
 use headway::engine::feed::Until;
-use headway::engine::job::IfRunning;
 use headway::engine::launch::{self, Launch};
 use headway::engine::{Control, launch as start};
 use headway::store::local::Local;
@@ -36,9 +37,6 @@ const MESSAGES: u64 = 5_000_000;
 const ROUNDS: usize = 3;
 const TOPIC: &str = "bench";
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Clock ticks of `/proc/self/stat` a second: fixed for all of Linux's user interfaces.
-const TICKS: f64 = 100.0;
 
 /// Messages, and bytes of their values where they were counted.
 type Found = (u64, Option<u64>);
@@ -87,7 +85,7 @@ fn main() {
     }
     println!("{:30} {:>26} {:>26}", "ns a message, median (spread)", "CPU", "wall");
     for ((name, _), (cpu, wall)) in contestants.iter().zip(&took) {
-        println!("{name:30} {:>26} {:>26}", spread(cpu), spread(wall));
+        println!("{name:30} {:>26} {:>26}", spread(cpu, 0), spread(wall, 0));
     }
     let speed = |to: usize| 100.0 * median(&took[to].1) / median(&took[0].1);
     println!("the job's speed, of our source's: {:.0} %; of the client's poll: {:.0} %", speed(1), speed(2));
@@ -130,31 +128,17 @@ fn fill(pipeline: &dyn Pipeline, properties: &Properties, messages: u64) {
 /// The whole job, into a fresh lake.
 fn job(pipeline: &Arc<dyn Pipeline>, properties: &Properties) -> Found {
     let folder = tempfile::tempdir().expect("a folder for the lake");
-    let source = launch::Source {
-        connector: Arc::new(kafka(properties)),
-        topic: TOPIC.to_string(),
-        discover_every: Some(Duration::from_secs(10)),
-    };
+    let store = Arc::new(Local::new(folder.path()).expect("the lake can be written"));
     let job = Launch {
-        pipeline: Arc::clone(pipeline),
-        sources: vec![source],
-        store: Arc::new(Local::new(folder.path()).expect("the lake can be written")),
-        job: pipeline.name().to_string(),
-        workers: 1,
-        csv: csv_gz::Options { index: false },
-        epoch: Duration::from_secs(1),
-        epoch_bytes: 16 << 20,
+        sources: vec![launch::Source {
+            connector: Arc::new(kafka(properties)),
+            topic: TOPIC.to_string(),
+            discover_every: Some(Duration::from_secs(10)),
+        }],
         idle_after: Some(Duration::from_secs(60)),
         idle_flush: Some(Duration::from_secs(600)),
         until: Until::CaughtUp,
-        max_ahead: Duration::from_secs(3_600),
-        not_after: None,
-        dead_max: 0.5,
-        if_running: IfRunning::TakeOver,
-        allow_dropped_state: Vec::new(),
-        clock: Arc::new(System::default()),
-        on_start: Box::new(|_| ()),
-        on_commit: Box::new(|_, _| ()),
+        ..Launch::new(Arc::clone(pipeline), [], store)
     };
     let summary = start(job, &Control::new()).expect("the job ends well");
     assert!(summary.rows > 0, "windows close");
@@ -209,25 +193,4 @@ fn client(properties: &Properties) -> Found {
         }
     }
     (messages, Some(bytes))
-}
-
-/// CPU time of this process so far, threads that ended included.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells a process's CPU time");
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>());
-    ticks.map(|ticks| ticks.expect("a number of ticks")).sum::<f64>() / TICKS
-}
-
-fn median(figures: &[f64]) -> f64 {
-    let mut figures = figures.to_vec();
-    figures.sort_unstable_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// Median, least and greatest.
-fn spread(figures: &[f64]) -> String {
-    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    let greatest = figures.iter().copied().fold(0.0, f64::max);
-    format!("{:.0} ({least:.0} to {greatest:.0})", median(figures))
 }

@@ -14,12 +14,13 @@
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 
-use headway::connect::csv_gz;
+mod figures;
+
+use figures::{cpu_seconds, median, most, spread};
+use headway::connect::Connector;
 use headway::connect::generator::Generator;
-use headway::engine::clock::System;
 use headway::engine::feed::Until;
-use headway::engine::job::IfRunning;
-use headway::engine::launch::{OnCommit, Source};
+use headway::engine::launch::OnCommit;
 use headway::engine::{Control, Launch, Summary, launch};
 use headway::store::local::Local;
 use headway_operators::generate;
@@ -33,9 +34,6 @@ const RESTARTS: usize = 5;
 
 /// Messages that a restart finds waiting: more than an epoch of any length here takes.
 const WAITING: u64 = 2_000_000;
-
-/// Clock ticks of `/proc/self/stat` a second: fixed for all of Linux's user interfaces.
-const TICKS: f64 = 100.0;
 
 /// A job: its windows and its messages.
 #[derive(Clone, Copy)]
@@ -86,7 +84,7 @@ fn restart(live: u64) {
         let lake = folder();
         let held = prepare(lake.path(), shape, messages, USUAL);
         let took = restarts(lake.path(), shape, messages, USUAL);
-        println!("restart to first commit, {held} entries held: {} s", spread(&took));
+        println!("restart to first commit, {held} entries held: {} s", spread(&took, 3));
         println!(
             "{{\"name\": \"restart-{name}\", \"held\": {held}, \"n\": {}, \"median_s\": {:.3}, \"most_s\": {:.3}}}",
             took.len(),
@@ -111,7 +109,7 @@ fn history(seen: u64) {
             messages,
             Epochs { length: Duration::from_millis(50), bytes: 16 << 20 },
         );
-        println!("restart to first commit, {messages} seen, {held} entries held: {} s", spread(&took));
+        println!("restart to first commit, {messages} seen, {held} entries held: {} s", spread(&took, 3));
         medians.push(median(&took));
     }
     let ratio = medians[1] / medians[0];
@@ -150,7 +148,7 @@ fn commits(messages: u64) {
         );
         ratios.push(with.0 / without.0);
     }
-    println!("CPU, a commit a second / one commit: {}", spread(&ratios));
+    println!("CPU, a commit a second / one commit: {}", spread(&ratios, 3));
     println!(
         "{{\"name\": \"commit-cost\", \"n\": {PAIRS}, \"messages\": {messages}, \"commits_least\": {epochs_least}, \"ratio\": {:.3}, \"ratio_most\": {:.3}}}",
         median(&ratios),
@@ -200,58 +198,18 @@ fn run(
     let (rate, keys) = (shape.rate, shape.keys);
     let options = generate::Options { messages: Some(messages), rate, keys, late: 0.0, dup, bad, ..usual };
     let connector = Generator::new(pipeline.generator(&options).into());
+    let store = Arc::new(Local::new(lake).expect("a lake can be made here"));
     let job = Launch {
-        pipeline,
-        sources: vec![Source {
-            connector: Arc::new(connector),
-            topic: "mta-turnstile".into(),
-            discover_every: None,
-        }],
-        store: Arc::new(Local::new(lake).expect("a lake can be made here")),
-        job: "turnstile".into(),
         workers: 2,
-        csv: csv_gz::Options::default(),
         epoch: epochs.length,
         epoch_bytes: epochs.bytes,
-        idle_after: None,
-        idle_flush: None,
         until: Until::CaughtUp,
-        max_ahead: Duration::from_secs(3600),
-        not_after: None,
-        dead_max: 0.5,
-        if_running: IfRunning::TakeOver,
-        allow_dropped_state: Vec::new(),
-        clock: Arc::new(System::default()),
-        on_start: Box::new(|_| {}),
         on_commit,
+        ..Launch::new(pipeline, [Arc::new(connector) as Arc<dyn Connector>], store)
     };
     launch(job, control).expect("the job runs")
 }
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
-}
-
-/// CPU time of this process so far, threads that ended included.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells a process's CPU time");
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>());
-    ticks.map(|ticks| ticks.expect("a number of ticks")).sum::<f64>() / TICKS
-}
-
-fn median(figures: &[f64]) -> f64 {
-    let mut figures = figures.to_vec();
-    figures.sort_unstable_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-fn most(figures: &[f64]) -> f64 {
-    figures.iter().copied().fold(0.0, f64::max)
-}
-
-/// Median, least and greatest.
-fn spread(figures: &[f64]) -> String {
-    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    format!("{:.3} ({least:.3} to {:.3})", median(figures), most(figures))
 }

@@ -11,8 +11,10 @@
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 
 mod csv;
+mod figures;
 mod hand_loop;
 
+use figures::{cpu_seconds, median, spread};
 use headway::connect::memory::{Lists, Message};
 use headway::connect::{Connector, PartitionInfo, Sink, Wake, WorkerSink};
 use headway::engine::clock::System;
@@ -35,9 +37,6 @@ use std::time::{Duration, Instant};
 const MESSAGES: u64 = 2_000_000;
 const PAIRS: usize = 9;
 const MAX_AHEAD_MS: i64 = 3_600_000;
-
-/// Clock ticks of `/proc/self/stat` a second: fixed for all of Linux's user interfaces.
-const TICKS: f64 = 100.0;
 
 /// Rows as CSV, and how many messages were refused.
 type Output = (Vec<u8>, usize);
@@ -91,13 +90,15 @@ fn main() {
         "", "CPU s median (spread)", "wall s median (spread)", "ns/message"
     );
     for ((name, _), took) in contestants.iter().zip(&took) {
-        let cpu = spread(took.iter().map(|t| t.cpu));
-        let wall = spread(took.iter().map(|t| t.wall));
-        let each = median(took.iter().map(|t| t.cpu)) * 1e9 / messages as f64;
+        let cpu: Vec<f64> = took.iter().map(|t| t.cpu).collect();
+        let wall: Vec<f64> = took.iter().map(|t| t.wall).collect();
+        let each = median(&cpu) * 1e9 / messages as f64;
+        let (cpu, wall) = (spread(&cpu, 2), spread(&wall, 2));
         println!("{name:10} {cpu:>24} {wall:>24} {each:>10.0}");
     }
     let ratio = |of: usize, to: usize, figure: fn(&Took) -> f64| {
-        spread(took[of].iter().zip(&took[to]).map(move |(of, to)| figure(of) / figure(to)))
+        let pairs = took[of].iter().zip(&took[to]);
+        spread(&pairs.map(|(of, to)| figure(of) / figure(to)).collect::<Vec<_>>(), 2)
     };
     println!("CPU, 1 worker / hand loop   {}", ratio(1, 0, |took| took.cpu));
     println!("CPU, 2 workers / 1 worker   {}", ratio(2, 1, |took| took.cpu));
@@ -110,28 +111,6 @@ fn timed(run: &dyn Fn() -> Output) -> Took {
     let took = Took { cpu: cpu_seconds() - cpu, wall: wall.elapsed().as_secs_f64() };
     drop(output);
     took
-}
-
-/// CPU time of this process so far, threads that ended included.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells a process's CPU time");
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>());
-    ticks.map(|ticks| ticks.expect("a number of ticks")).sum::<f64>() / TICKS
-}
-
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
-    let mut figures: Vec<f64> = figures.collect();
-    figures.sort_unstable_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// Median, least and greatest.
-fn spread(figures: impl Iterator<Item = f64>) -> String {
-    let figures: Vec<f64> = figures.collect();
-    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    let greatest = figures.iter().copied().fold(0.0, f64::max);
-    format!("{:.2} ({least:.2} to {greatest:.2})", median(figures.into_iter()))
 }
 
 fn sorted((rows, refused): &Output) -> (Vec<String>, usize) {

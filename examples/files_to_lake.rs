@@ -6,12 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "an example tells its story on stdout")]
 
-use headway::connect::csv_gz;
+use headway::connect::Connector;
 use headway::connect::files::{self, Files};
-use headway::engine::clock::System;
-use headway::engine::feed::Until;
-use headway::engine::job::IfRunning;
-use headway::engine::launch::Source;
 use headway::engine::{Control, Launch, launch};
 use headway::store::local::Local;
 use headway_operators::pipeline::Settings;
@@ -26,34 +22,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workers = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let entry = headway_pipelines::find("turnstile").ok_or("the catalogue has the turnstile pipeline")?;
     let connector = Files::new(files::Options { path: PathBuf::from(captures), follow: false });
-    let summary = launch(
-        Launch {
-            pipeline: (entry.make)(&Settings::default())?.into(),
-            sources: vec![Source {
-                connector: Arc::new(connector),
-                topic: "mta-turnstile".to_string(),
-                discover_every: None,
-            }],
-            store: Arc::new(Local::new(&PathBuf::from(lake))?),
-            job: "turnstile".to_string(),
-            workers,
-            csv: csv_gz::Options::default(),
-            epoch: Duration::from_millis(50),
-            epoch_bytes: 64 << 10,
-            idle_after: None,
-            idle_flush: None,
-            until: Until::End,
-            max_ahead: Duration::from_secs(3600),
-            not_after: None,
-            dead_max: 0.5,
-            if_running: IfRunning::TakeOver,
-            allow_dropped_state: Vec::new(),
-            clock: Arc::new(System::default()),
-            on_start: Box::new(|resume| println!("generation {}", resume.manifest.generation)),
-            on_commit: Box::new(|_, _| {}),
-        },
-        &Control::new(),
-    )?;
+    let connector: Arc<dyn Connector> = Arc::new(connector);
+    let store = Arc::new(Local::new(&PathBuf::from(lake))?);
+    let job = Launch {
+        workers,
+        epoch: Duration::from_millis(50),
+        epoch_bytes: 64 << 10,
+        on_start: Box::new(|resume, _| println!("generation {}", resume.manifest.generation)),
+        ..Launch::new((entry.make)(&Settings::default())?.into(), [connector], store)
+    };
+    let summary = launch(job, &Control::new())?;
     println!("{} epochs, {} rows, manifest {}", summary.epochs, summary.rows, summary.head.seq);
     Ok(())
 }

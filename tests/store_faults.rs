@@ -8,12 +8,9 @@
 //! HEADWAY_EPOCHS=2000 cargo test --test promises store_faults -- --nocapture
 //! ```
 
-use headway::connect::csv_gz;
+use headway::connect::Connector;
 use headway::connect::memory::{Lists, Message};
 use headway::engine::clock::{Clock, System};
-use headway::engine::feed::Until;
-use headway::engine::job::IfRunning;
-use headway::engine::launch::Source;
 use headway::engine::{Control, Error, Launch, Summary, audit, launch};
 use headway::store::Store;
 use headway::store::faulty::Faulty;
@@ -58,29 +55,12 @@ fn messages(count: u64) -> Lists {
 
 /// One run of the job, to its end or its failure.
 fn run(lists: &Lists, store: Arc<dyn Store>, workers: usize) -> Result<Summary, Error> {
-    let source =
-        Source { connector: Arc::new(lists.clone()), topic: "mta-turnstile".into(), discover_every: None };
     let run = Launch {
-        pipeline: pipeline(),
-        sources: vec![source],
-        store,
-        job: "turnstile".into(),
         workers,
-        csv: csv_gz::Options::default(),
         // Epochs end by their bytes alone.
         epoch: Duration::from_secs(3600),
         epoch_bytes: 1 << 10,
-        idle_after: None,
-        idle_flush: None,
-        until: Until::End,
-        max_ahead: Duration::from_secs(3600),
-        not_after: None,
-        dead_max: 0.5,
-        if_running: IfRunning::TakeOver,
-        allow_dropped_state: Vec::new(),
-        clock: Arc::new(System::default()),
-        on_start: Box::new(|_| {}),
-        on_commit: Box::new(|_, _| {}),
+        ..Launch::new(pipeline(), [Arc::new(lists.clone()) as Arc<dyn Connector>], store)
     };
     launch(run, &Control::new())
 }

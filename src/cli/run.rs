@@ -97,14 +97,12 @@ pub(crate) fn run(
 pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Result<Summary, Failure> {
     let place = Place::of(&plan.lake);
     let mut job = prepare(plan, open(plan)?)?;
-    let connector = Arc::clone(&job.sources[0].connector);
     // Set once nothing refuses the job any more.
     let bar: Arc<OnceLock<Bar>> = Arc::default();
     let (begun, told) = (Arc::clone(&bar), Arc::clone(&bar));
-    job.on_start = Box::new(move |resume| {
+    job.on_start = Box::new(move |resume, partitions| {
         announce(resume);
-        let messages = connector.partitions().ok().and_then(|there| Found::of(&there).messages);
-        begun.get_or_init(|| progress.count(messages));
+        begun.get_or_init(|| progress.count(Found::of(&partitions.concat()).messages));
     });
     job.on_commit = Box::new(move |committed, manifest| {
         if let Some(bar) = told.get() {
@@ -237,7 +235,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         },
         allow_dropped_state: plan.allow_dropped_state.clone(),
         clock: Arc::new(clock),
-        on_start: Box::new(|_| ()),
+        on_start: Box::new(|_, _| ()),
         on_commit: Box::new(|_, _| ()),
     })
 }

@@ -1,14 +1,15 @@
 //! Starts or resumes a job on a lake: from what a person asked for to running workers.
 //!
 //! 1. Tell every connector what an earlier run called its partitions, and ask for those there are now.
-//! 2. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
-//! 3. Read the saved state back, and take away what earlier runs left.
-//! 4. Run the workers, committing through the [`checkpoint::Committer`].
+//! 2. Read the saved state, before anything is taken over.
+//! 3. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
+//! 4. Read again what has changed meanwhile, and take away what earlier runs left.
+//! 5. Run the workers, committing through the [`checkpoint::Committer`].
 
 use crate::connect::{Connector, Earlier, PartitionInfo, csv_gz};
 use crate::engine::checkpoint::{self, Committed, Resume};
 use crate::engine::checkpoint_error::CheckpointError;
-use crate::engine::clock::Clock;
+use crate::engine::clock::{Clock, System};
 use crate::engine::control::Control;
 use crate::engine::discover::Discovered;
 use crate::engine::error::Error;
@@ -34,6 +35,9 @@ use std::time::Duration;
 
 /// Called after each commit, with what it made true and the manifest that says so.
 pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
+
+/// Called when a job starts.
+pub type OnStart = Box<dyn Fn(&Resume, &[Vec<PartitionInfo>]) + Send>;
 
 /// A source of one input, as a person asked for it.
 #[derive(Clone)]
@@ -82,8 +86,8 @@ pub struct Launch {
     pub allow_dropped_state: Vec<String>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// Called once, before the first record is read.
-    pub on_start: Box<dyn Fn(&Resume) + Send>,
+    /// Called once, before the first record is read, with the partitions of each input.
+    pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
 }
@@ -106,16 +110,16 @@ pub struct Summary {
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let specs = launch.pipeline.inputs();
     // 1. What is there to read?
-    let partitions = partitions(&launch)?;
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let partitions = partitions(&launch, head.as_ref())?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let foreseen = foresee(&site, &launch, head.as_ref())?;
     // 3. Take the job over.
     let job = launch.job(&specs, &partitions);
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
     let (mut committer, resume) = begun;
-    (launch.on_start)(&resume);
+    (launch.on_start)(&resume, &partitions);
     // Whatever fails from here on may do so because this run was taken over.
     let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let generation = resume.manifest.generation;
@@ -188,7 +192,8 @@ fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error
 /// # Errors
 /// What would refuse it.
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
-    let partitions = partitions(launch)?;
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let partitions = partitions(launch, head.as_ref())?;
     let job = launch.job(&launch.pipeline.inputs(), &partitions);
     let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
@@ -196,9 +201,8 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     Ok((partitions, head))
 }
 
-/// The partitions of each input, by the numbers that an earlier run gave them.
-fn partitions(launch: &Launch) -> Result<Vec<Vec<PartitionInfo>>, Error> {
-    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+/// The partitions of each input, by the numbers that the run of `head` gave them.
+fn partitions(launch: &Launch, head: Option<&Manifest>) -> Result<Vec<Vec<PartitionInfo>>, Error> {
     for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
         let earlier = input.partitions.iter().map(|part| Earlier {
             partition: part.partition,
@@ -219,6 +223,41 @@ struct Facts<'a> {
 }
 
 impl Launch {
+    /// The job of `pipeline` that reads all there is in `connectors`, one an input, into the lake `store`: on one worker,
+    /// in epochs of a second or 16 MiB, until every window is closed. It has the pipeline's name, and tells nobody.
+    pub fn new(
+        pipeline: Arc<dyn Pipeline>,
+        connectors: impl IntoIterator<Item = Arc<dyn Connector>>,
+        store: Arc<dyn Store>,
+    ) -> Launch {
+        let source = |(connector, spec): (_, InputSpec)| Source {
+            connector,
+            topic: spec.topic.to_string(),
+            discover_every: None,
+        };
+        Launch {
+            sources: connectors.into_iter().zip(pipeline.inputs()).map(source).collect(),
+            store,
+            job: pipeline.name().to_string(),
+            pipeline,
+            workers: 1,
+            csv: csv_gz::Options::default(),
+            epoch: Duration::from_secs(1),
+            epoch_bytes: 16 << 20,
+            idle_after: None,
+            idle_flush: None,
+            until: Until::End,
+            max_ahead: Duration::from_secs(3600),
+            not_after: None,
+            dead_max: 0.5,
+            if_running: IfRunning::TakeOver,
+            allow_dropped_state: Vec::new(),
+            clock: Arc::new(System::default()),
+            on_start: Box::new(|_, _| {}),
+            on_commit: Box::new(|_, _| {}),
+        }
+    }
+
     /// The job as the commit protocol compares it with the lake.
     fn job(&self, specs: &[InputSpec], partitions: &[Vec<PartitionInfo>]) -> Job {
         let name = self.pipeline.name();
