@@ -13,7 +13,7 @@
 //! Late records were refused at the source, by the same grid. A record that would meet a closed window is a broken
 //! invariant, and stops the job.
 //! # Restart
-//! Sums, identities, keys and first epochs, per shard; whole (base) or only what changed. Version 1.
+//! Sums, identities, keys and first epochs, per shard; whole (base) or only what changed; encoded by [`crate::section`].
 //! # Cost
 //! Two hash probes a record and window. Sums are exact: 128 bits inside, and overflow stops the job.
 
@@ -21,16 +21,16 @@ use crate::error::StateError;
 use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
 use crate::record::Stamped;
-use crate::state::{KeyHash, SHARDS, Saved, Shard};
+use crate::section::{self, Section, Sections};
+use crate::state::{KeyHash, Saved, Shard};
 use crate::stream::decode::Definition;
-use crate::stream::dedup::{Admitted, Dedup, Seen};
+use crate::stream::dedup::{Admitted, Dedup};
 use crate::stream::window::Grid;
 use crate::time::{Epoch, EventTime, Span, Watermark};
 use crate::timeline::Timeline;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use std::sync::Arc;
 use timely::ExchangeData;
 
@@ -96,49 +96,6 @@ struct Known<K> {
     saved: bool,
 }
 
-/// A shard's part of a snapshot.
-#[derive(Serialize, Deserialize)]
-struct Section<K> {
-    keys: Vec<(KeyHash, K)>,
-    sums: Vec<SavedSum>,
-    /// Identities by slice; see [`encode_seen`].
-    seen: Vec<(EventTime, ByteBuf)>,
-}
-
-/// Bytes of one identity in a section.
-const SEEN_BYTES: usize = 24;
-
-/// An identity as it is saved: its hash and the earliest window end, 24 bytes, little-endian.
-///
-/// Fixed width, not the format of everything else: most of a snapshot is hashes, which no encoding makes shorter.
-fn encode_seen((KeyHash([high, low]), earliest): (KeyHash, EventTime), bytes: &mut Vec<u8>) {
-    let mut entry = [0; SEEN_BYTES];
-    for (eight, number) in entry.as_chunks_mut().0.iter_mut().zip([high, low, earliest.0.cast_unsigned()]) {
-        *eight = number.to_le_bytes();
-    }
-    bytes.extend_from_slice(&entry);
-}
-
-/// The identities that [`encode_seen`] wrote; `None` if the length is none of its lengths.
-fn decode_seen(slice: EventTime, bytes: &[u8]) -> Option<impl Iterator<Item = Seen> + '_> {
-    if !bytes.len().is_multiple_of(SEEN_BYTES) {
-        return None;
-    }
-    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes were cut off"));
-    Some(bytes.chunks_exact(SEEN_BYTES).map(move |entry| {
-        let identity = KeyHash([number(&entry[..8]), number(&entry[8..16])]);
-        Seen { identity, slice, earliest: EventTime(number(&entry[16..]).cast_signed()) }
-    }))
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedSum {
-    end: EventTime,
-    since: Epoch,
-    key: KeyHash,
-    amounts: Vec<i128>,
-}
-
 impl<S, K, const N: usize> Aggregate<S, K, N> {
     /// Nothing summed yet, in the windows of `grid`. `name` is the operator's in manifests.
     pub fn new(name: &str, grid: Grid) -> Self {
@@ -189,12 +146,6 @@ impl<K> Known<K> {
     }
 }
 
-/// The section of the shard that `key` belongs to.
-fn section_of<K>(shards: &mut [Option<Section<K>>], key: KeyHash) -> &mut Section<K> {
-    let empty = || Section { keys: Vec::new(), sums: Vec::new(), seen: Vec::new() };
-    shards[usize::from(key.shard().0)].get_or_insert_with(empty)
-}
-
 impl<S, K, const N: usize> Keyed for Aggregate<S, K, N>
 where
     S: Summand<N>,
@@ -204,7 +155,7 @@ where
     type Key = K;
     type Out = Total<K, N>;
 
-    const VERSION: u32 = 1;
+    const VERSION: u32 = section::VERSION;
 
     fn name(&self) -> &str {
         &self.name
@@ -275,8 +226,7 @@ where
     }
 
     fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
-        // 1. Sort what is to be saved into its shards.
-        let mut shards: Vec<Option<Section<K>>> = (0..SHARDS).map(|_| None).collect();
+        let mut sections = Sections::default();
         let mut changed = std::mem::take(&mut self.changed);
         if base {
             let all =
@@ -290,37 +240,17 @@ where
             let Some(sum) = window.sums.get_mut(&key) else { continue };
             sum.changed = false;
             let known = self.keys.get_mut(&key).expect("a key with a sum is known");
-            let section = section_of(&mut shards, key);
+            let section = sections.of(key);
             if !std::mem::replace(&mut known.saved, true) {
                 let value = known.key.as_deref().expect("a key is defined before its epoch closes");
                 section.keys.push((key, value.clone()));
             }
             let (since, amounts) = (window.since, sum.amounts.to_vec());
-            section.sums.push(SavedSum { end, since, key, amounts });
+            section.sums.push(section::Sum { end, since, key, amounts });
         }
-        self.dedup.snapshot(base, |slice, seen| {
-            // Counted first, so that each shard's bytes are allocated once.
-            let mut counts = [0; SHARDS as usize];
-            seen.iter().for_each(|(identity, _)| counts[usize::from(identity.shard().0)] += 1);
-            for (identity, earliest) in seen {
-                let section = section_of(&mut shards, *identity);
-                if section.seen.last().is_none_or(|(last, _)| *last != slice) {
-                    let room = counts[usize::from(identity.shard().0)] * SEEN_BYTES;
-                    section.seen.push((slice, ByteBuf::from(Vec::with_capacity(room))));
-                }
-                let (_, bytes) = section.seen.last_mut().expect("one was just pushed");
-                encode_seen((*identity, *earliest), bytes);
-            }
-        });
-        // 2. Encode.
-        for (shard, section) in (0..).zip(shards) {
-            let Some(section) = section else { continue };
-            // With room from the start: most of it is copied once, and no capacity is left over while it waits for the disk.
-            let seen: usize = section.seen.iter().map(|(_, bytes)| bytes.len() + SEEN_BYTES).sum();
-            let room = seen + section.sums.len() * size_of::<SavedSum>();
-            let encoded = postcard::to_extend(&section, Vec::with_capacity(room));
-            put(Shard(shard), encoded.expect("a section of plain values encodes"));
-        }
+        let seen: Vec<_> = self.dedup.groups(base).collect();
+        sections.encode(&seen, put);
+        self.dedup.saved();
     }
 
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
@@ -330,8 +260,9 @@ where
             let (found, known) = (saved.version, Self::VERSION);
             return Err(StateError::Newer { operator: self.name.clone(), found, known });
         }
-        let section: Section<K> =
-            postcard::from_bytes(&saved.bytes).map_err(|_| malformed("a section of sums and identities"))?;
+        let section = Section::<K>::decode(saved.version, &saved.bytes);
+        let section = section.ok_or_else(|| malformed("a section of sums and identities"))?;
+        section.seen().for_each(|seen| self.dedup.restore(seen));
         for (hash, key) in section.keys {
             let known = self.keys.entry(hash).or_insert_with(Known::unknown);
             known.key = Some(Arc::new(key));
@@ -347,10 +278,6 @@ where
                 known.windows += 1;
             }
         }
-        for (slice, bytes) in section.seen {
-            let seen = decode_seen(slice, &bytes).ok_or_else(|| malformed("whole identities"))?;
-            seen.for_each(|seen| self.dedup.restore(seen));
-        }
         Ok(())
     }
 
@@ -363,6 +290,7 @@ where
         }
         self.keys.retain(|_, known| known.windows > 0);
         self.dedup.close(watermark);
+        self.dedup.saved();
     }
 
     fn held(&self) -> u64 {

@@ -5,8 +5,8 @@
 //! # Output
 //! Which of those windows have not counted the record yet.
 //! # State
-//! For each slice of event time (at most a slide, at most a minute), each identity with the end of the earliest window
-//! that has counted it. Two copies of a record may find different windows open, since each is judged by its own
+//! For each slice of event time (at most a slide, at most a minute), the identities by the end of the earliest window
+//! that has counted them. Two copies of a record may find different windows open, since each is judged by its own
 //! partition's watermark; the open windows are always the last ones, so the earliest end tells all. A slice goes whole
 //! when its last window closes.
 //! # Progress
@@ -16,15 +16,14 @@
 //! # Restart
 //! Identities are upserts: of two entries for one identity the earlier end wins, so pieces apply in any order.
 //! # Cost
-//! One hash probe a record; 24 bytes and a slot's overhead an identity.
+//! One hash probe a record, and one for each later end that records of its slice have found: mostly none. About 24
+//! bytes an identity.
 
+use crate::identities::Identities;
 use crate::state::KeyHash;
 use crate::stream::window::Grid;
 use crate::time::{EventTime, Watermark};
 use crate::timeline::Timeline;
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-use rustc_hash::FxBuildHasher;
 
 /// Which of its open windows a record still counts in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +50,22 @@ pub struct Seen {
 /// The longest slice in milliseconds: what one table holds stays small enough for a core's cache.
 const SLICE_MS: i64 = 60_000;
 
+/// The identities of one slice whose earliest window is the same.
+#[derive(Debug)]
+struct Group {
+    earliest: EventTime,
+    identities: Identities,
+    /// How many of them the last snapshot had.
+    saved: usize,
+}
+
 /// The identities of one slice of event time.
 #[derive(Debug, Default)]
 struct Slice {
-    earliest: HashMap<KeyHash, EventTime, FxBuildHasher>,
-    /// Changed since the last snapshot.
-    changes: Vec<(KeyHash, EventTime)>,
+    /// By their earliest window end, rising. An identity may be in several; the first one counts.
+    groups: Vec<Group>,
+    /// How many it will hold, by what the slice before it held.
+    expected: usize,
 }
 
 /// The identities of all open slices.
@@ -72,9 +81,33 @@ impl Slice {
     /// An empty slice. It will hold about as many identities as the one before it, so all slices together have room for
     /// no more than about twice what they hold.
     fn after(before: Option<&Slice>) -> Slice {
-        let room = before.map_or(0, |before| before.earliest.len());
-        let earliest = HashMap::with_capacity_and_hasher(room, FxBuildHasher);
-        Slice { earliest, changes: Vec::new() }
+        let held = before.map_or(0, Slice::held);
+        Slice { groups: Vec::new(), expected: held + held / 8 }
+    }
+
+    fn held(&self) -> usize {
+        self.groups.iter().map(|group| group.identities.as_slice().len()).sum()
+    }
+
+    /// Notes a copy of `identity` whose first open window ends at `first_open`.
+    fn admit(&mut self, identity: KeyHash, first_open: EventTime) -> Admitted {
+        // 1. Has a copy counted in all of its windows?
+        let at = self.groups.partition_point(|group| group.earliest < first_open);
+        if self.groups[..at].iter().any(|group| group.identities.contains(identity)) {
+            return Admitted::None;
+        }
+        if self.groups.get(at).is_none_or(|group| group.earliest != first_open) {
+            // The first group is the one that most will be in.
+            let room = if self.groups.is_empty() { self.expected } else { 0 };
+            let identities = Identities::with_capacity(room);
+            self.groups.insert(at, Group { earliest: first_open, identities, saved: 0 });
+        }
+        if !self.groups[at].identities.insert(identity) {
+            return Admitted::None;
+        }
+        // 2. In some of them?
+        let counted = self.groups[at + 1..].iter().find(|group| group.identities.contains(identity));
+        counted.map_or(Admitted::All, |group| Admitted::Before(group.earliest))
     }
 }
 
@@ -86,18 +119,13 @@ impl Dedup {
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
     pub fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
-        let start = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
-        let slice = self.slices.at(start, Slice::after);
-        let admitted = match slice.earliest.entry(identity) {
-            Entry::Vacant(entry) => {
-                entry.insert(first_open);
-                self.held += 1;
-                Admitted::All
-            }
-            Entry::Occupied(entry) if *entry.get() <= first_open => return Admitted::None,
-            Entry::Occupied(mut entry) => Admitted::Before(entry.insert(first_open)),
-        };
-        slice.changes.push((identity, first_open));
+        let slice = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
+        self.note(Seen { identity, slice, earliest: first_open })
+    }
+
+    fn note(&mut self, seen: Seen) -> Admitted {
+        let admitted = self.slices.at(seen.slice, Slice::after).admit(seen.identity, seen.earliest);
+        self.held += u64::from(admitted != Admitted::None);
         admitted
     }
 
@@ -106,41 +134,34 @@ impl Dedup {
         let (grid, width_ms) = (self.grid, self.width_ms);
         let is_open = |start: EventTime| grid.last_end(start.plus_ms(width_ms - 1)) > watermark;
         for (_, slice) in self.slices.take_until(is_open) {
-            self.held -= slice.earliest.len() as u64;
+            self.held -= slice.held() as u64;
         }
     }
 
-    /// Gives `put`, slice by slice, the identities with their earliest window ends: those that changed since the last
-    /// call and are still open; or, with `all`, all of them.
-    pub fn snapshot(&mut self, all: bool, mut put: impl FnMut(EventTime, &[(KeyHash, EventTime)])) {
-        for (slice, content) in self.slices.iter_mut() {
-            // Taken, not cleared: the memory would stay with every open slice.
-            let mut changes = std::mem::take(&mut content.changes);
-            if all {
-                changes =
-                    content.earliest.iter().map(|(identity, earliest)| (*identity, *earliest)).collect();
-            }
-            if !changes.is_empty() {
-                put(*slice, &changes);
-            }
+    /// The identities by slice and earliest window end: those that came since [`Dedup::saved`] and are still open; or,
+    /// with `all`, all of them.
+    pub fn groups(&self, all: bool) -> impl Iterator<Item = (EventTime, EventTime, &[KeyHash])> {
+        let groups =
+            self.slices.iter().flat_map(|(start, slice)| slice.groups.iter().map(|group| (*start, group)));
+        groups.filter_map(move |(start, group)| {
+            let identities = &group.identities.as_slice()[if all { 0 } else { group.saved }..];
+            (!identities.is_empty()).then_some((start, group.earliest, identities))
+        })
+    }
+
+    /// All there is has been saved.
+    pub fn saved(&mut self) {
+        for group in self.slices.iter_mut().flat_map(|(_, slice)| &mut slice.groups) {
+            group.saved = group.identities.as_slice().len();
         }
     }
 
-    /// Takes back one entry.
+    /// Takes back one entry, which is saved already.
     pub fn restore(&mut self, seen: Seen) {
-        match self.slices.at(seen.slice, Slice::after).earliest.entry(seen.identity) {
-            Entry::Vacant(entry) => {
-                entry.insert(seen.earliest);
-                self.held += 1;
-            }
-            Entry::Occupied(mut entry) => {
-                let earliest = seen.earliest.min(*entry.get());
-                entry.insert(earliest);
-            }
-        }
+        self.note(seen);
     }
 
-    /// Identities in open slices.
+    /// Entries in open slices: identities, once for each end that was the earliest for a time.
     pub fn held(&self) -> u64 {
         self.held
     }
@@ -160,6 +181,12 @@ mod tests {
         fn admit(&mut self, id: u64, ends: impl Iterator<Item = i64>) -> Vec<i64> {
             ends.filter(|end| self.0.insert((*end, id))).collect()
         }
+    }
+
+    fn seen(dedup: &Dedup, all: bool) -> impl Iterator<Item = Seen> {
+        dedup.groups(all).flat_map(|(slice, earliest, identities)| {
+            identities.iter().map(move |identity| Seen { identity: *identity, slice, earliest })
+        })
     }
 
     fn identity(id: u64) -> KeyHash {
@@ -183,10 +210,7 @@ mod tests {
             for (at, (id, stamp)) in copies.into_iter().enumerate() {
                 if at == cut {
                     // A restart: everything goes through a snapshot.
-                    let mut saved = vec![];
-                    fast.snapshot(true, |slice, seen| {
-                        saved.extend(seen.iter().map(|(identity, earliest)| Seen { identity: *identity, slice, earliest: *earliest }));
-                    });
+                    let saved: Vec<_> = seen(&fast, true).collect();
                     fast = Dedup::new(grid);
                     saved.into_iter().for_each(|seen| fast.restore(seen));
                 }
@@ -216,6 +240,21 @@ mod tests {
         assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(60)), Admitted::None);
         dedup.close(EventTime(60));
         assert_eq!(dedup.held(), 0);
-        dedup.snapshot(false, |_, seen| panic!("{seen:?} is gone, and not saved"));
+        assert_eq!(seen(&dedup, true).next(), None, "what is gone is not saved");
+    }
+
+    #[test]
+    fn what_came_since_the_last_save_is_told_and_all_of_it_when_asked() {
+        let told = |dedup: &Dedup, all| {
+            seen(dedup, all).map(|seen| (seen.identity, seen.earliest.ms())).collect::<Vec<_>>()
+        };
+        let mut dedup = Dedup::new(Grid::sliding(60, 20));
+        dedup.admit(identity(1), EventTime(5), EventTime(40));
+        dedup.saved();
+        assert_eq!(told(&dedup, false), []);
+        dedup.admit(identity(2), EventTime(5), EventTime(40));
+        assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(20)), Admitted::Before(EventTime(40)));
+        assert_eq!(told(&dedup, false), [(identity(1), 20), (identity(2), 40)], "an earlier end is news");
+        assert_eq!(told(&dedup, true), [(identity(1), 20), (identity(1), 40), (identity(2), 40)]);
     }
 }

@@ -13,40 +13,75 @@
 //! # Restart
 //! Rows with their epoch, and the last epoch that left ("cleared"): rows up to it are gone. Version 1.
 //! # Cost
-//! O(1) a row, a sort a roll. Holds at most [`BYTES_MAX`] and one epoch's refused bytes more.
+//! O(1) a row, a sort a roll. Rows are held encoded, one after the other: tens of thousands of them live for a minute among
+//! what lives for a moment, and allocated one by one they would pin its memory. Holds at most [`BYTES_MAX`] and one
+//! epoch's refused bytes more.
 
-use crate::error::StateError;
+use crate::error::{Reason, StateError};
 use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
-use crate::record::Refused;
+use crate::record::{Offset, Partition, Refused};
 use crate::row::{Cell, Column, Kind, Row};
 use crate::state::{KeyHash, Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// After how long an open roll leaves, in milliseconds of the sources' wall clock.
 pub const AGE_MAX_MS: i64 = 60_000;
 
 /// At how many bytes in memory an open roll leaves, on one worker. Rows without a payload count too.
-pub const BYTES_MAX: usize = 8 << 20;
+pub const BYTES_MAX: usize = 4 << 20;
 
 /// A refused record that leaves with its roll.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Rolled {
-    /// The record.
-    pub refused: Refused,
-    /// The epoch it was read in.
-    pub since: Epoch,
+    /// The rows of the roll, encoded.
+    roll: Arc<Vec<u8>>,
+    /// Where in it this one is.
+    place: Place,
 }
 
-/// The open roll of one side output.
+/// Where a row is in its roll, and what it is found and ordered by.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The epoch it was read in.
+    since: Epoch,
+    partition: Partition,
+    offset: Offset,
+    /// Its first byte.
+    start: usize,
+}
+
+/// A [`Refused`] where it lies: the same encoding, borrowed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry<'a> {
+    topic: &'a str,
+    partition: Partition,
+    offset: Offset,
+    timestamp_ms: Option<i64>,
+    reason: Option<Reason>,
+    event_time: Option<EventTime>,
+    stamp: Option<EventTime>,
+    #[serde(borrow)]
+    payload: Option<&'a [u8]>,
+    too_long: Option<(u64, u128)>,
+}
+
+/// Rows one after the other, each as a section has it.
+#[derive(Debug, Default)]
+struct Rows {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// The open roll of one side output of an input.
 #[derive(Debug)]
 pub struct Roll {
     name: String,
-    rows: Vec<(Epoch, Refused)>,
-    bytes: usize,
+    rows: Rows,
     /// Wall-clock time of the roll's first epoch; `None` while that epoch is open.
     opened_ms: Option<i64>,
     /// How many of `rows` the last snapshot had.
@@ -55,12 +90,43 @@ pub struct Roll {
     dirty: BTreeMap<Shard, Epoch>,
     /// Shards whose rows on disk are gone since the last snapshot, and up to which epoch.
     cleared: BTreeMap<Shard, Epoch>,
+    /// Rows that pieces have brought, while state comes back.
+    known: BTreeSet<(Epoch, Partition, Offset)>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct Section {
+/// A shard's part of a snapshot. Its rows are put together from where they lie.
+#[derive(Deserialize)]
+struct Section<'a> {
     cleared: Option<Epoch>,
-    rows: Vec<(Epoch, Refused)>,
+    #[serde(borrow)]
+    rows: Vec<(Epoch, Entry<'a>)>,
+}
+
+impl Rows {
+    /// Adds a row. `row` encodes as an [`Entry`].
+    fn push(&mut self, (since, partition, offset): (Epoch, Partition, Offset), row: &impl Serialize) {
+        self.places.push(Place { since, partition, offset, start: self.bytes.len() });
+        let encoded = postcard::to_extend(&(since, row), std::mem::take(&mut self.bytes));
+        self.bytes = encoded.expect("a row of plain values encodes");
+    }
+
+    /// Each row with its bytes, from row `from` on.
+    fn iter(&self, from: usize) -> impl Iterator<Item = (&Place, &[u8])> {
+        let ends = self.places.iter().skip(from + 1).map(|place| place.start).chain([self.bytes.len()]);
+        self.places.iter().skip(from).zip(ends).map(|(place, end)| (place, &self.bytes[place.start..end]))
+    }
+
+    /// Bytes in memory.
+    fn size(&self) -> usize {
+        self.bytes.len() + self.places.len() * size_of::<Place>()
+    }
+}
+
+/// The row that `bytes` begin with.
+fn entry(bytes: &[u8]) -> Entry<'_> {
+    let (row, _) =
+        postcard::take_from_bytes::<(Epoch, Entry<'_>)>(bytes).expect("a row that was encoded here");
+    row.1
 }
 
 impl Roll {
@@ -68,26 +134,20 @@ impl Roll {
     pub fn new(name: &str) -> Roll {
         Roll {
             name: name.to_string(),
-            rows: Vec::new(),
-            bytes: 0,
+            rows: Rows::default(),
             opened_ms: None,
             saved: 0,
             dirty: BTreeMap::new(),
             cleared: BTreeMap::new(),
+            known: BTreeSet::new(),
         }
     }
 }
 
-/// About how many bytes an open roll holds for a refused record.
-fn bytes_of(refused: &Refused) -> usize {
-    let payload = refused.payload.as_ref().map_or(0, Vec::len);
-    size_of::<(Epoch, Refused)>() + refused.topic.len() + payload
-}
-
 /// The shard of a refused record: that of its topic and partition.
-fn shard_of(refused: &Refused) -> Shard {
-    let mut bytes = refused.partition.to_le_bytes().to_vec();
-    bytes.extend_from_slice(refused.topic.as_bytes());
+fn shard_of(topic: &str, partition: Partition) -> Shard {
+    let mut bytes = partition.to_le_bytes().to_vec();
+    bytes.extend_from_slice(topic.as_bytes());
     KeyHash::of(&bytes).shard()
 }
 
@@ -103,50 +163,52 @@ impl Keyed for Roll {
     }
 
     fn shard(record: &Refused) -> Shard {
-        shard_of(record)
+        shard_of(&record.topic, record.partition)
     }
 
     fn define(&mut self, _definition: Definition<()>) {}
 
     fn apply(&mut self, epoch: Epoch, batch: &mut Vec<Refused>, _fates: &mut Fates) {
         for refused in batch.drain(..) {
-            self.bytes += bytes_of(&refused);
-            self.rows.push((epoch, refused));
+            self.rows.push((epoch, refused.partition, refused.offset), &refused);
         }
     }
 
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Rolled>) {
-        if self.rows.is_empty() {
+        if self.rows.places.is_empty() {
             return;
         }
         let opened_ms = *self.opened_ms.get_or_insert(tick.wall_ms);
         let old = tick.wall_ms.saturating_sub(opened_ms) >= AGE_MAX_MS;
-        if !(old || self.bytes >= BYTES_MAX || tick.finishing) {
+        if !(old || self.rows.size() >= BYTES_MAX || tick.finishing) {
             return;
         }
-        out.extend(self.rows.drain(..).map(|(since, refused)| Rolled { refused, since }));
-        out.sort_unstable_by(|a, b| {
-            let place = |rolled: &Rolled| (rolled.refused.partition, rolled.refused.offset);
-            (&a.refused.topic, place(a)).cmp(&(&b.refused.topic, place(b)))
-        });
-        (self.bytes, self.opened_ms, self.saved) = (0, None, 0);
+        let Rows { bytes, mut places } = std::mem::take(&mut self.rows);
+        places.sort_unstable_by_key(|place| (place.partition, place.offset));
+        let roll = Arc::new(bytes);
+        out.extend(places.into_iter().map(|place| Rolled { roll: Arc::clone(&roll), place }));
+        (self.opened_ms, self.saved) = (None, 0);
         self.cleared.extend(std::mem::take(&mut self.dirty).into_keys().map(|shard| (shard, epoch)));
     }
 
     fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
-        let mut shards: BTreeMap<Shard, Section> = BTreeMap::new();
+        // Of each shard: up to which epoch rows are gone, how many there are to save, and those.
+        let mut shards: BTreeMap<Shard, (Option<Epoch>, u64, Vec<u8>)> = BTreeMap::new();
         for (shard, epoch) in std::mem::take(&mut self.cleared) {
-            shards.entry(shard).or_default().cleared = Some(epoch);
+            shards.entry(shard).or_default().0 = Some(epoch);
         }
-        let from = if base { 0 } else { self.saved };
-        for (epoch, refused) in &self.rows[from..] {
-            let shard = shard_of(refused);
-            shards.entry(shard).or_default().rows.push((*epoch, refused.clone()));
-            self.dirty.insert(shard, *epoch);
+        for (place, bytes) in self.rows.iter(if base { 0 } else { self.saved }) {
+            let shard = shard_of(entry(bytes).topic, place.partition);
+            let (_, count, rows) = shards.entry(shard).or_default();
+            *count += 1;
+            rows.extend_from_slice(bytes);
+            self.dirty.insert(shard, place.since);
         }
-        self.saved = self.rows.len();
-        for (shard, section) in shards {
-            put(shard, postcard::to_stdvec(&section).expect("a section of plain values encodes"));
+        self.saved = self.rows.places.len();
+        for (shard, (cleared, count, rows)) in shards {
+            let mut section = postcard::to_stdvec(&(cleared, count)).expect("plain values encode");
+            section.extend_from_slice(&rows);
+            put(shard, section);
         }
     }
 
@@ -155,32 +217,40 @@ impl Keyed for Roll {
         if saved.version > Self::VERSION {
             return Err(StateError::Newer { operator, found: saved.version, known: Self::VERSION });
         }
-        let section: Section = postcard::from_bytes(&saved.bytes).map_err(|_| StateError::Malformed {
+        let section: Section<'_> = postcard::from_bytes(&saved.bytes).map_err(|_| StateError::Malformed {
             operator,
             shard: shard.0,
             what: "a section of refused rows",
         })?;
         if let Some(cleared) = section.cleared {
-            self.rows.retain(|(epoch, row)| *epoch > cleared || shard_of(row) != shard);
+            let rows = std::mem::take(&mut self.rows);
+            for (place, bytes) in rows.iter(0) {
+                let row = entry(bytes);
+                if place.since > cleared || shard_of(row.topic, row.partition) != shard {
+                    self.rows.push((place.since, row.partition, row.offset), &row);
+                }
+            }
         }
-        // A base repeats rows that earlier changes had.
-        let place = |(epoch, row): &(Epoch, Refused)| (*epoch, row.partition, row.offset);
-        let known: BTreeSet<_> = self.rows.iter().map(place).collect();
-        let new: Vec<_> = section.rows.into_iter().filter(|row| !known.contains(&place(row))).collect();
-        self.dirty.extend(new.iter().map(|(epoch, _)| (shard, *epoch)));
-        self.rows.extend(new);
+        for (since, row) in section.rows {
+            let place = (since, row.partition, row.offset);
+            // A base repeats rows that earlier changes had.
+            if self.known.insert(place) {
+                self.rows.push(place, &row);
+                self.dirty.insert(shard, since);
+            }
+        }
         Ok(())
     }
 
     fn restored(&mut self, _watermark: Watermark) {
-        self.bytes = self.rows.iter().map(|(_, row)| bytes_of(row)).sum();
-        self.saved = self.rows.len();
+        self.known = BTreeSet::new();
+        self.saved = self.rows.places.len();
         // How old the roll was is not known: it leaves with the next epoch.
-        self.opened_ms = (!self.rows.is_empty()).then_some(0);
+        self.opened_ms = (!self.rows.places.is_empty()).then_some(0);
     }
 
     fn held(&self) -> u64 {
-        self.rows.len() as u64
+        self.rows.places.len() as u64
     }
 }
 
@@ -204,16 +274,22 @@ pub fn columns(late: bool) -> Vec<Column> {
     columns
 }
 
+impl Rolled {
+    fn entry(&self) -> Entry<'_> {
+        entry(&self.roll[self.place.start..])
+    }
+}
+
 impl Row for Rolled {
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
-        let Refused { topic, partition, offset, timestamp_ms, reason, event_time, stamp, payload, too_long } =
-            &self.refused;
+        let Entry { topic, partition, offset, timestamp_ms, reason, event_time, stamp, payload, too_long } =
+            self.entry();
         put(Cell::Text(topic));
-        put(Cell::Int(i64::from(*partition)));
-        put(Cell::Int(*offset));
+        put(Cell::Int(i64::from(partition)));
+        put(Cell::Int(offset));
         put(timestamp_ms.map_or(Cell::Null, Cell::Int));
         put(Cell::Text(reason.map_or("late", |reason| reason.name())));
-        match payload.as_deref().map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        match payload.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
             None => (put(Cell::Null), put(Cell::Null)),
             Some((_, Ok(text))) => (put(Cell::Text("utf8")), put(Cell::Text(text))),
             Some((bytes, Err(_))) => (put(Cell::Text("base64")), put(Cell::Text(&base64(bytes)))),
@@ -230,11 +306,12 @@ impl Row for Rolled {
     }
 
     fn time(&self) -> EventTime {
-        self.refused.event_time.or(self.refused.timestamp_ms.map(EventTime)).unwrap_or(EventTime::MIN)
+        let row = self.entry();
+        row.event_time.or(row.timestamp_ms.map(EventTime)).unwrap_or(EventTime::MIN)
     }
 
     fn since(&self, _epoch: Epoch) -> Epoch {
-        self.since
+        self.place.since
     }
 }
 
@@ -248,21 +325,63 @@ mod tests {
     use super::*;
     use crate::record::{Payload, Raw};
 
+    const FIRST: Tick =
+        Tick { watermark: EventTime::MIN, wall_ms: 1, ended: false, finishing: false, flushed: None };
+
+    fn refused(offset: Offset, payload: Payload<'_>) -> Refused {
+        Refused::of("gate", &Raw { partition: 0, offset, timestamp_ms: None, payload })
+    }
+
     #[test]
     fn rows_without_a_payload_fill_a_roll_too() {
-        let tick =
-            Tick { watermark: EventTime::MIN, wall_ms: 1, ended: false, finishing: false, flushed: None };
-        let tombstone = |offset| {
-            let raw = Raw { partition: 0, offset, timestamp_ms: None, payload: Payload::Null };
-            Refused::of("gate", &raw)
-        };
         let (mut roll, mut out) = (Roll::new("Roll"), Vec::new());
-        roll.apply(1, &mut vec![tombstone(0)], &mut Fates::default());
-        roll.close(1, &tick, &mut out);
-        assert_eq!((out.len(), roll.held()), (0, 1));
-        let rest = i64::try_from(BYTES_MAX / bytes_of(&tombstone(0))).unwrap();
-        roll.apply(2, &mut (1..=rest).map(tombstone).collect(), &mut Fates::default());
-        roll.close(2, &tick, &mut out);
-        assert_eq!((out.len() as i64, roll.held()), (rest + 1, 0));
+        let mut offset: Offset = 0;
+        while out.is_empty() {
+            assert_eq!(roll.held(), offset.cast_unsigned());
+            assert!(offset < 1_000_000, "a roll must leave");
+            roll.apply(1, &mut vec![refused(offset, Payload::Null)], &mut Fates::default());
+            offset += 1;
+            roll.close(1, &FIRST, &mut out);
+        }
+        assert_eq!((out.len() as i64, roll.held()), (offset, 0));
+    }
+
+    #[test]
+    fn row_is_what_was_refused_after_a_restart_too() {
+        let full = Refused {
+            timestamp_ms: Some(-5),
+            event_time: Some(EventTime(7)),
+            stamp: Some(EventTime(i64::MAX)),
+            ..refused(300, Payload::Bytes(b"caf\xe9 \x00"))
+        };
+        let long = refused(2, Payload::TooLong { head: b"head", bytes: u64::MAX, hash: 0xab });
+        let dead = Refused { reason: Some(Reason::TooLong), ..long };
+        let mut before = Roll::new("Roll");
+        before.apply(4, &mut vec![full], &mut Fates::default());
+        before.apply(5, &mut vec![dead, refused(1, Payload::Null)], &mut Fates::default());
+        let mut after = Roll::new("Roll");
+        before
+            .snapshot(true, &mut |shard, bytes| after.restore(&Saved { shard, version: 1, bytes }).unwrap());
+        after.restored(EventTime::MIN);
+        for mut roll in [before, after] {
+            let mut out = Vec::new();
+            roll.close(6, &Tick { finishing: true, ..FIRST }, &mut out);
+            let text = |rolled: &Rolled| {
+                let mut cells = format!("{}", rolled.since(6));
+                rolled.cells(&mut |cell| cells += &format!(" {cell:?}"));
+                cells
+            };
+            let rows: Vec<_> = out.iter().map(text).collect();
+            assert_eq!(
+                rows,
+                [
+                    "5 Text(\"gate\") Int(0) Int(1) Null Text(\"late\") Null Null Null Null Null Null",
+                    "5 Text(\"gate\") Int(0) Int(2) Null Text(\"too-long\") Text(\"utf8\") Text(\"head\") \
+                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\")",
+                    "4 Text(\"gate\") Int(0) Int(300) Int(-5) Text(\"late\") Text(\"base64\") \
+                     Text(\"Y2Fm6SAA\") Null Null Int(7) Int(9223372036854775807)",
+                ]
+            );
+        }
     }
 }
