@@ -9,9 +9,11 @@ the start, at recovery, instead; those are counted apart. Each run must have com
   scripts/crash kill-anywhere --kills 1000       the figure of the scoreboard; about an hour
 """
 import collections
-import time
 
 from crash_suites import rig as rigs
+
+# Where a run is before it has committed an epoch.
+AT_START = ("before-claim", "claimed")
 
 
 def options(parser):
@@ -31,17 +33,12 @@ def one_lake(rig, args, number):
     while todo > 0:
         generation, before = rigs.next_generation(lake), rigs.highest(lake)
         run = rig.start(lake, capture, draw.choice((1, 2, 3)))
-        if draw.random() < 0.2:
-            time.sleep(draw.random() * 0.25)
-        else:
-            enough = before + 2 + draw.randrange(25)
-            rigs.wait_for("a commit", lambda enough=enough: rigs.highest(lake) >= enough, run)
-            time.sleep(draw.random() * 0.03)
+        rigs.random_moment(draw, run, lake, before, 25)
         if rig.kill(run) != -9:
             raise rigs.Failed(f"lake {number} ended before all kills had happened: {todo} are left\n{run.said()}")
         where = rigs.phase(lake, generation)
         kills[where] += 1
-        todo -= where not in ("before-claim", "claimed")
+        todo -= where not in AT_START
         still_there(seen, rigs.committed_files(lake))
     rig.settle(lake, capture, draw.choice((1, 2, 3)))
     still_there(seen, rigs.committed_files(lake))
@@ -66,10 +63,15 @@ def suite(rig, args):
     for number in range(min(lakes, 5)):
         rig.capture(args.seed * 1000 + number, args.messages)
     results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
+    n, figures = figures_of(results, args.kills)
+    return n, {**rig.figures(), **figures}
+
+
+def figures_of(results, planned):
+    """Kills in all, and what there is to say of them; `results` has (kills by phase, epochs) of each lake."""
     kills = sum((kills for kills, _ in results), collections.Counter())
-    at_work = sum(count for where, count in kills.items() if where not in ("before-claim", "claimed"))
-    if at_work != args.kills:
-        raise rigs.Failed(f"{args.kills} kills were planned, and {at_work} met a run at work")
-    figures = {"kills_at_work": at_work, "kills_at_start": kills["before-claim"] + kills["claimed"], "phases": dict(sorted(kills.items())),
-               "lakes": lakes, "epochs_least": min(epochs for _, epochs in results), "bound_95": round(3 / sum(kills.values()), 5)}
-    return sum(kills.values()), {**rig.figures(), **figures}
+    n, at_start = kills.total(), sum(kills[where] for where in AT_START)
+    if n - at_start != planned:
+        raise rigs.Failed(f"{planned} kills were planned, and {n - at_start} met a run at work")
+    return n, {"kills_at_work": planned, "kills_at_start": at_start, "phases": dict(sorted(kills.items())), "lakes": len(results),
+               "epochs_least": min(epochs for _, epochs in results), "bound_95": round(3 / n, 5)}

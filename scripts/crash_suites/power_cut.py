@@ -85,12 +85,7 @@ def one_lake(rig, args, number):
         for _ in range(min(args.cuts_a_lake, args.cuts - number * args.cuts_a_lake)):
             generation, before = rigs.next_generation(lake), rigs.highest(lake)
             run = rig.start(lake, capture, draw.choice((1, 2, 3)), log=log)
-            if draw.random() < 0.2:
-                time.sleep(draw.random() * 0.25)
-            else:
-                enough = before + 2 + draw.randrange(12)
-                rigs.wait_for("a commit", lambda enough=enough: rigs.highest(lake) >= enough, run)
-                time.sleep(draw.random() * 0.03)
+            rigs.random_moment(draw, run, lake, before, 12)
             files, last = acknowledged(lake)
             if run.ended():
                 raise rigs.Failed(f"a run ended before its disk was cut\n{run.said()}")

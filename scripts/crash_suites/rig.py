@@ -334,6 +334,20 @@ def wait_for(what, condition, run=None, seconds=60):
     raise Failed(f"{what} did not happen within {seconds} s" + (f"\n{run.said()}" if run else ""))
 
 
+def random_moment(draw, run, lake, before, epochs, start=(0.0, 0.25), share=0.2, patience=None):
+    """Waits for a random moment of `run`, which found manifest `before`: just after one of its first `epochs` commits.
+
+    A `share` of the moments is in its start instead, within the seconds `start`. What never ends may have fewer commits
+    left than were drawn: it is waited for `patience` seconds, then any moment will do.
+    """
+    if draw.random() < share:
+        time.sleep(start[0] + draw.random() * (start[1] - start[0]))
+        return
+    enough, end = before + 2 + draw.randrange(epochs), time.monotonic() + (patience or 0)
+    wait_for("a commit", lambda: highest(lake) >= enough or (patience and time.monotonic() > end), run)
+    time.sleep(draw.random() * 0.03)
+
+
 def rng(seed, *parts):
     """Randomness that follows from the seed and the place where it is used."""
     return random.Random(":".join(map(str, (seed, *parts))))

@@ -24,12 +24,7 @@ def one_lake(rig, args, number):
     capture, lake, drains, early = rig.capture(args.seed * 1000 + 31 + number % 3, args.messages), rig.path("sigterm"), [], 0
     while len(drains) < args.signals_a_run:
         run, before = rig.start(lake, capture, draw.choice((1, 2, 3)), ["-o", "json"]), rigs.highest(lake)
-        if draw.random() < 0.3:
-            time.sleep(0.02 + draw.random() * 0.2)
-        else:
-            enough = before + 2 + draw.randrange(12)
-            rigs.wait_for("a commit", lambda enough=enough: rigs.highest(lake) >= enough, run)
-            time.sleep(draw.random() * 0.03)
+        rigs.random_moment(draw, run, lake, before, 12, start=(0.02, 0.22), share=0.3)
         began = time.monotonic()
         run.child.terminate()
         code = rig.finish(run, args.grace * 3)

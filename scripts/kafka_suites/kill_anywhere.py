@@ -8,10 +8,9 @@ after it had claimed the lake and committed an epoch. One in five aims at the st
   scripts/kafka-suite kill-anywhere                    50 kills
 """
 import collections
-import time
 
 from crash_suites import rig as rigs
-from crash_suites.kill_anywhere import still_there
+from crash_suites.kill_anywhere import AT_START, figures_of, still_there
 from kafka_suites import rig as kafka
 
 
@@ -33,19 +32,13 @@ def one_lake(rig, args, broker, number):
     while left > 0:
         generation, before = rigs.next_generation(lake), rigs.highest(lake)
         run = rig.job(broker, topic, lake, workers=draw.choice((1, 2, 3)))
-        if draw.random() < 0.2:
-            time.sleep(draw.random() * 0.4)
-        else:
-            enough = before + 2 + draw.randrange(20)
-            # It goes on for ever: what it had left to commit may be less than that.
-            end = time.monotonic() + 5
-            rigs.wait_for("a commit", lambda enough=enough, end=end: rigs.highest(lake) >= enough or time.monotonic() > end, run)
-            time.sleep(draw.random() * 0.03)
+        # It goes on for ever: what it has left to commit may be less than what is drawn.
+        rigs.random_moment(draw, run, lake, before, 20, start=(0.0, 0.4), patience=5)
         if rig.kill(run) != -9:
             raise kafka.Failed(f"lake {number} ended though its topic does not\n{run.said()}")
         where = rigs.phase(lake, generation)
         kills[where] += 1
-        left -= where not in ("before-claim", "claimed")
+        left -= where not in AT_START
         still_there(seen, rigs.committed_files(lake))
     rig.close_windows(broker, topic, lake, workers=draw.choice((1, 2, 3)))
     still_there(seen, rigs.committed_files(lake))
@@ -58,10 +51,5 @@ def suite(rig, args, broker):
     for number in range(min(lakes, 3)):
         rig.capture(args.seed * 1000 + 60 + number, args.messages)
     results = rig.trials([lambda number=number: one_lake(rig, args, broker, number) for number in range(lakes)])
-    kills = sum((kills for kills, _ in results), collections.Counter())
-    at_work = sum(count for where, count in kills.items() if where not in ("before-claim", "claimed"))
-    if at_work != args.kills:
-        raise kafka.Failed(f"{args.kills} kills were planned, and {at_work} met a run at work")
-    figures = {"kills_at_work": at_work, "kills_at_start": kills["before-claim"] + kills["claimed"], "phases": dict(sorted(kills.items())),
-               "lakes": lakes, "epochs_least": min(epochs for _, epochs in results), "bound_95": round(3 / sum(kills.values()), 5)}
-    return sum(kills.values()), {**rig.figures(), **figures}
+    n, figures = figures_of(results, args.kills)
+    return n, {**rig.figures(), **figures}
