@@ -71,7 +71,7 @@ fn main() {
         history(number(10_000_000));
     }
     if named("commits") {
-        commits(number(3_000_000));
+        commits(number(30_000_000));
     }
 }
 
@@ -141,6 +141,12 @@ fn commits(messages: u64) {
             (timed(each_second), without)
         };
         assert_eq!(with.2, without.2, "both have the same rows");
+        assert!(
+            with.1 >= 2 * without.1,
+            "{} commits are not many against {}: give it more messages",
+            with.1,
+            without.1
+        );
         epochs_least = epochs_least.min(with.1);
         println!(
             "pair {pair}: {:.2} s with {} commits, {:.2} s with {}",
