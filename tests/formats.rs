@@ -296,9 +296,10 @@ fn tampered(manifest: impl Fn(&mut Manifest), bytes: impl Fn(Vec<u8>) -> Vec<u8>
     folder
 }
 
-/// Runs on `folder`, which must be refused with `code` by `words`, and commits nothing but the claim.
-fn refused(folder: &tempfile::TempDir, code: i32, words: &[&str]) {
-    let before = rows(&folder.path().join("lake"));
+/// Runs on `folder`, which must be refused with `code` by `words`, and changes no row; gives how many claims that left.
+fn refused(folder: &tempfile::TempDir, code: i32, words: &[&str]) -> usize {
+    let manifests = || files(&folder.path().join("lake/_headway/turnstile/manifest")).len();
+    let (before, were) = (rows(&folder.path().join("lake")), manifests());
     for workers in ["1", "3"] {
         let told = headway(folder.path(), &[&RUN[..], &["--lake", "lake", "-w", workers]].concat());
         assert_eq!(told.code, Some(code), "{}", told.err);
@@ -308,12 +309,14 @@ fn refused(folder: &tempfile::TempDir, code: i32, words: &[&str]) {
         assert!(!told.err.contains("panicked"), "{}", told.err);
     }
     assert_eq!(rows(&folder.path().join("lake")), before);
+    manifests() - were
 }
 
 #[test]
 fn manifest_of_a_later_format_is_refused_with_exit_code_4() {
     let folder = tampered(|head| head.format = 2, |bytes| bytes);
-    refused(&folder, 4, &["checkpoint-newer", "0000000017.json", "format 2"]);
+    let claims = refused(&folder, 4, &["checkpoint-newer", "0000000017.json", "format 2"]);
+    assert_eq!(claims, 0, "a run that can go on is left alone");
 }
 
 #[test]
@@ -324,7 +327,9 @@ fn state_file_of_a_later_format_is_refused_with_exit_code_4() {
         let checksum = xxh3_128(&bytes).to_le_bytes();
         [bytes.as_slice(), &checksum].concat()
     };
-    refused(&tampered(|_| (), later), 4, &["checkpoint-newer", "Aggregate-0000-base.state", "format 2"]);
+    let folder = tampered(|_| (), later);
+    let claims = refused(&folder, 4, &["checkpoint-newer", "Aggregate-0000-base.state", "format 2"]);
+    assert_eq!(claims, 0, "a run that can go on is left alone");
 }
 
 #[test]
@@ -333,7 +338,8 @@ fn state_of_a_later_version_of_an_operator_is_refused_with_exit_code_4() {
         head.state.iter_mut().filter(|e| e.file.operator == "Aggregate").for_each(|e| e.file.version = 9);
     };
     let folder = tampered(later, |bytes| written_again(&bytes, |change| change.version = 9));
-    refused(&folder, 4, &["checkpoint-newer", "operator \"Aggregate\"", "version 9"]);
+    let claims = refused(&folder, 4, &["checkpoint-newer", "operator \"Aggregate\"", "version 9"]);
+    assert_eq!(claims, 0, "a run that can go on is left alone");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use crate::ack::{Ack, InputIx};
 use crate::keyed::{self, Keyed, Resume};
-use crate::pipeline::{Format, InputSpec, OutputSpec};
+use crate::pipeline::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::port::Ports;
 use crate::progress::{Progress, Rules, SharedProgress, Tick};
 use crate::record::{Partition, Stamped};
@@ -174,8 +174,8 @@ pub fn side_outputs(pipeline: &str, input: &InputSpec) -> [OutputSpec; 2] {
 }
 
 /// The keyed operators that every input has: the open rolls of its side outputs.
-pub fn side_operators(input: &InputSpec) -> [String; 2] {
-    ["dead", "late"].map(|side| roll_name(input, side))
+pub fn side_operators(input: &InputSpec) -> [OperatorSpec; 2] {
+    ["dead", "late"].map(|side| OperatorSpec::of::<Roll>(&roll_name(input, side)))
 }
 
 fn roll_name(input: &InputSpec, side: &str) -> String {

@@ -2,6 +2,7 @@
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
+use crate::keyed::Keyed;
 use crate::row::Column;
 use std::collections::BTreeMap;
 
@@ -22,14 +23,30 @@ pub trait Pipeline: Send + Sync {
     /// The outputs of its rows, without the side outputs that every input has.
     fn outputs(&self) -> Vec<OutputSpec>;
 
-    /// The names of its keyed operators, by which saved state is matched.
-    fn operators(&self) -> Vec<String>;
+    /// Its keyed operators.
+    fn operators(&self) -> Vec<OperatorSpec>;
 
     /// Builds the dataflow on one worker. Called once a worker; must build the same on all.
     fn build(&self, build: &mut Build<'_>);
 
     /// The messages of the embedded source, in the wire format of the first input.
     fn generator(&self, options: &generate::Options) -> Box<dyn Generate>;
+}
+
+/// A keyed operator of a pipeline, as saved state is matched with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorSpec {
+    /// Its name, stable across releases.
+    pub name: String,
+    /// The version of its state's encoding; it reads those before.
+    pub version: u32,
+}
+
+impl OperatorSpec {
+    /// An operator `K` called `name`.
+    pub fn of<K: Keyed>(name: &str) -> OperatorSpec {
+        OperatorSpec { name: name.to_string(), version: K::VERSION }
+    }
 }
 
 /// One entry of the catalogue.

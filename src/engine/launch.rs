@@ -25,8 +25,10 @@ use crate::engine::state::{self, FrameError};
 use crate::engine::watched::Watched;
 use crate::engine::worker::{Options, run};
 use crate::store::Store;
+use headway_operators::ack::StateFile;
 use headway_operators::build::{InputStart, side_operators, side_outputs};
-use headway_operators::pipeline::{InputSpec, Pipeline};
+use headway_operators::error::StateError;
+use headway_operators::pipeline::{InputSpec, OperatorSpec, Pipeline};
 use headway_operators::port::Start;
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
@@ -276,12 +278,7 @@ impl Launch {
             fingerprint: self.fingerprint(),
             outputs: self.pipeline.outputs().into_iter().chain(sides).collect(),
             inputs: specs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
-            operators: self
-                .pipeline
-                .operators()
-                .into_iter()
-                .chain(specs.iter().flat_map(side_operators))
-                .collect(),
+            operators: self.operators().into_iter().map(|operator| operator.name).collect(),
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
             dead_max: self.dead_max,
             if_running: self.if_running,
@@ -289,6 +286,12 @@ impl Launch {
             allow_dropped_state: self.allow_dropped_state.clone(),
             folding: FOLDING,
         }
+    }
+
+    /// All keyed operators.
+    fn operators(&self) -> Vec<OperatorSpec> {
+        let sides = self.pipeline.inputs();
+        self.pipeline.operators().into_iter().chain(sides.iter().flat_map(side_operators)).collect()
     }
 
     /// What state and output are made with. What is usual and came later is left out, so that older lakes fit.
@@ -363,6 +366,7 @@ fn foresee(
     head: Option<&Manifest>,
 ) -> Result<Option<(Vec<StateEntry>, SavedState)>, Error> {
     let Some(head) = head else { return Ok(None) };
+    newer(&launch.operators(), &head.state)?;
     match read_state(site, &head.state, launch.workers) {
         Ok(saved) => Ok(Some((head.state.clone(), saved))),
         Err(error) => {
@@ -370,6 +374,18 @@ fn foresee(
             if now.is_some_and(|now| now.seq == head.seq) { Err(error) } else { Ok(None) }
         }
     }
+}
+
+/// Refuses state that a later version of one of `operators` has saved.
+fn newer(operators: &[OperatorSpec], state: &[StateEntry]) -> Result<(), Error> {
+    for StateFile { operator, version: found, .. } in state.iter().map(|entry| &entry.file) {
+        let known = operators.iter().find(|known| known.name == *operator).map(|known| known.version);
+        if let Some(known) = known.filter(|known| found > known) {
+            let (operator, found) = (operator.clone(), *found);
+            return Err(CheckpointError::State(StateError::Newer { operator, found, known }).into());
+        }
+    }
+    Ok(())
 }
 
 /// Reads the state files that a manifest names, in its order, for each of `workers` its own.

@@ -33,7 +33,7 @@ use std::sync::Arc;
 pub const AGE_MAX_MS: i64 = 60_000;
 
 /// At how many bytes in memory an open roll leaves, on one worker. Rows without a payload count too.
-pub const BYTES_MAX: usize = 4 << 20;
+pub const BYTES_MAX: usize = 8 << 20;
 
 /// A refused record that leaves with its roll.
 #[derive(Clone, Debug)]

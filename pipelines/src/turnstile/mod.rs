@@ -16,7 +16,9 @@ mod sheet;
 use batch::{Row, Shape};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
-use headway_operators::pipeline::{Entry, Format, InputSpec, OutputSpec, Pipeline, SettingError, Settings};
+use headway_operators::pipeline::{
+    Entry, Format, InputSpec, OperatorSpec, OutputSpec, Pipeline, SettingError, Settings,
+};
 use headway_operators::stream::aggregate::Aggregate;
 use headway_operators::stream::window::Grid;
 use key::Key;
@@ -97,8 +99,8 @@ impl Pipeline for Turnstile {
         vec![self.batch()]
     }
 
-    fn operators(&self) -> Vec<String> {
-        vec![AGGREGATE.to_string()]
+    fn operators(&self) -> Vec<OperatorSpec> {
+        vec![OperatorSpec::of::<Aggregate<Reading, Key, 2>>(AGGREGATE)]
     }
 
     fn build(&self, build: &mut Build<'_>) {
