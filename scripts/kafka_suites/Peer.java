@@ -83,7 +83,10 @@ public final class Peer {
         return properties;
     }
 
-    /** Writes the envelopes of a file in their order. One marked "aborted" goes into a transaction that is aborted. */
+    /**
+     * Writes the envelopes of a file in their order. One marked "aborted" goes into a transaction that is aborted. With
+     * "hold", a path, all are one transaction, which stays open until there is a file of that name.
+     */
     private static void write(String topic, JsonNode request, ObjectNode answer) throws Exception {
         Properties properties = client();
         properties.put("compression.type", request.path("compression").asText("none"));
@@ -96,6 +99,7 @@ public final class Peer {
         if (transactions) {
             properties.put("transactional.id", UUID.randomUUID().toString());
         }
+        String hold = request.path("hold").asText("");
         double rate = request.path("rate").asDouble(0);
         AtomicReference<Exception> failure = new AtomicReference<>();
         long began = System.nanoTime();
@@ -109,7 +113,7 @@ public final class Peer {
             for (String line; (line = in.readLine()) != null; ) {
                 JsonNode envelope = JSON.readTree(line);
                 boolean aborted = envelope.path("aborted").asBoolean();
-                if (transactions && open > 0 && (aborted || open >= 500)) {
+                if (transactions && open > 0 && (aborted || (open >= 500 && hold.isEmpty()))) {
                     producer.commitTransaction();
                     open = 0;
                 }
@@ -128,6 +132,13 @@ public final class Peer {
                 long due = rate > 0 ? (long) (sent / rate * 1e9) - (System.nanoTime() - began) : 0;
                 if (due > 5_000_000) {
                     Thread.sleep(due / 1_000_000);
+                }
+            }
+            if (!hold.isEmpty()) {
+                producer.flush();
+                Files.createFile(Path.of(hold + ".open"));
+                while (!Files.exists(Path.of(hold))) {
+                    Thread.sleep(10);
                 }
             }
             if (transactions && open > 0) {

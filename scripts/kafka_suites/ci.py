@@ -1,4 +1,4 @@
-"""All suites, as CI runs them, in about two minutes: those that mostly wait beside the others, on brokers of their own.
+"""All suites but `memory`, as CI runs them, in about two minutes: those that mostly wait beside the others, on brokers of their own.
 
 TLS and SASL want a binary of their own, given by --tls-binary; without it they are left out, and the last line says so.
 
@@ -10,7 +10,7 @@ import importlib
 
 from kafka_suites import rig as kafka
 
-SELECTION = ("equal", "growing", "observers", "renewed", "kill-anywhere")
+SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "kill-anywhere")
 
 
 def options(parser):

@@ -1,9 +1,10 @@
 """A broker that is killed, falls silent, or was never there.
 
-A live job reads a topic while that is written. The broker is killed (SIGKILL) and started again; then it is stopped
-(SIGSTOP: connections stay, and nothing answers) for --dark seconds. The job must not end, must not grow, and must go on
-by itself; its rows must be equal to the oracle's. At start, a broker that refuses or does not answer is named within
-a bounded time, with exit code 3, and the lake is left as it was.
+A live job reads a topic while that is written; quiet partitions are idle after 5 s, and all windows close after 10. The
+broker is killed (SIGKILL) and started again; then it is stopped (SIGSTOP: connections stay, and nothing answers) for
+--dark seconds. The job must not end, must not grow, and must go on by itself; no partition may be called idle, since
+nobody was there to say that it is quiet; its rows must be equal to the oracle's. At start, a broker that refuses or does
+not answer is named within a bounded time, with exit code 3, and the lake is left as it was.
 """
 import os
 import signal
@@ -33,7 +34,7 @@ def one_topic(rig, args, broker):
     topic, lake = "outage", rig.path("outage")
     todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 20, args.messages))
     broker.ask("create", topic=topic, partitions=4)
-    run = rig.job(broker, topic, lake, workers=2)
+    run = rig.job(broker, topic, lake, "--idle-after", "5s", "--idle-flush", "10s", workers=2)
     size, written = len(todo) // 3 + 1, 0
 
     def go_on(number, rate):
@@ -76,6 +77,8 @@ def one_topic(rig, args, broker):
     writing.result()
     written += count
     caught_up()
+    if kafka.floors_of(lake) or any(part["idle"] for part in kafka.partitions(lake).values()):
+        raise kafka.Failed(f"a partition was called idle while nothing answered: {kafka.floors_of(lake)}")
     # 3. The last third, and the verdict.
     count, writing = go_on(2, 0)
     writing.result()

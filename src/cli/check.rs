@@ -116,11 +116,9 @@ fn epoch(plan: &Plan) -> Millis {
 pub(crate) fn source(plan: &Plan) -> String {
     match &plan.source {
         Source::Kafka { config, group } => {
-            let inputs = plan.pipeline.inputs();
-            let own = inputs.first().map(|input| input.topic).unwrap_or_default();
             let config = config.as_ref().map(|path| format!(", client settings in {}", path.display()));
             let group = group.as_ref().map(|group| format!(", offsets told to group \"{group}\""));
-            let topic = plan.topic.as_deref().unwrap_or(own);
+            let topic = &plan.topic;
             format!("Kafka topic \"{topic}\"{}{}", config.unwrap_or_default(), group.unwrap_or_default())
         }
         Source::Files { path, follow: true } => format!("files in {}, as they grow", path.display()),

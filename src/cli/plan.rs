@@ -38,8 +38,8 @@ pub(crate) struct Plan {
     pub(crate) pipeline: Arc<dyn Pipeline>,
     /// Where messages come from.
     pub(crate) source: Source,
-    /// The topic, or the name that stands for it; absent: the pipeline's.
-    pub(crate) topic: Option<String>,
+    /// The topic, or the name that stands for it.
+    pub(crate) topic: String,
     /// The lake's folder.
     pub(crate) lake: PathBuf,
     /// Threads.
@@ -114,9 +114,7 @@ impl Plan {
     pub(crate) fn connector(&self) -> Result<Arc<dyn Connector>, Failure> {
         match &self.source {
             Source::Kafka { config, group } => {
-                let own = self.pipeline.inputs().first().map(|input| input.topic).unwrap_or_default();
-                let topic = self.topic.as_deref().unwrap_or(own);
-                kafka::connector(config.as_deref(), topic, group.as_deref())
+                kafka::connector(config.as_deref(), &self.topic, group.as_deref())
             }
             Source::Files { path, follow } => {
                 Ok(Arc::new(files::Files::new(files::Options { path: path.clone(), follow: *follow })))
@@ -164,10 +162,10 @@ impl Flags {
         let workers = workers(set.job.workers, &origin)?;
         Ok(Plan {
             job,
-            pipeline,
             until: until(&source, &set, &origin)?,
             source,
-            topic: set.source.topic,
+            topic: topic(set.source.topic, pipeline.as_ref()),
+            pipeline,
             lake: lake(set.lake.uri.as_deref(), &origin)?,
             workers,
             epoch_ms: epoch.0.unsigned_abs(),
@@ -210,6 +208,12 @@ fn find(
 /// Exit 2 if there is none.
 pub(crate) fn entry(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
     find(Some(name), catalogue, &Origin { flags: &Settings::default(), file: None })
+}
+
+/// The topic that was named, or the pipeline's own.
+pub(crate) fn topic(named: Option<String>, pipeline: &dyn Pipeline) -> String {
+    let own = || pipeline.inputs().first().map(|input| input.topic.to_string()).unwrap_or_default();
+    named.unwrap_or_else(own)
 }
 
 fn make(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Arc<dyn Pipeline>, Failure> {

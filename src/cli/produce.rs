@@ -3,7 +3,7 @@
 use super::config::Generate;
 use super::failure::{Exit, Failure};
 use super::kafka;
-use super::plan::{entry, generate_options};
+use super::plan::{entry, generate_options, topic};
 use super::progress::Progress;
 use super::signals;
 use super::table::{counted, grouped};
@@ -61,10 +61,8 @@ pub(crate) fn run(
     let settings = Settings { zone: flags.zone.clone(), ..Settings::default() };
     let pipeline = (entry.make)(&settings)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint.clone()))?;
-    let topic = match (&flags.topic, pipeline.inputs().first()) {
-        (Some(topic), _) => topic.clone(),
-        (None, input) => input.map(|input| input.topic.to_string()).unwrap_or_default(),
-    };
+    let topic = topic(flags.topic.clone(), pipeline.as_ref());
+    fits(flags)?;
     if flags.pace.is_some_and(|pace| !(pace.is_finite() && pace > 0.0)) {
         return Err(Failure::new(Exit::Usage, "--pace must be above 0").hint("Leave it out for no limit."));
     }
@@ -99,6 +97,28 @@ pub(crate) fn run(
     let messages = counted(produced.messages, "message");
     tracing::info!(tombstones = produced.tombstones, bytes = grouped(produced.bytes), "wrote {messages}");
     Ok(())
+}
+
+/// Refuses a place that is none, and flags that say nothing about it.
+fn fits(flags: &Flags) -> Result<(), Failure> {
+    let refuse = |what: String, hint: &str| Err(Failure::new(Exit::Usage, what).hint(hint));
+    let to = flags.to.as_str();
+    match to.split_once(':').unwrap_or((to, "")) {
+        ("kafka", _) if to != KAFKA => refuse(
+            format!("--to {to} is not {KAFKA}"),
+            "Use --to kafka: with --topic TOPIC and --kafka-config FILE; a folder of that name is ./kafka.",
+        ),
+        ("kafka", _) if flags.envelope => refuse(
+            "--envelope does not go with --to kafka:".to_string(),
+            "A topic keeps partition, offset, timestamp and key by itself: leave --envelope out.",
+        ),
+        ("kafka", _) => Ok(()),
+        _ if flags.kafka_config.is_some() => refuse(
+            format!("--kafka-config does not go with --to {to}"),
+            "Use --to kafka: to write to a topic, or leave --kafka-config out.",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn write(

@@ -33,8 +33,8 @@ use tracing::info;
 /// How often a followed folder is looked at for new files.
 const FILES_EVERY: Duration = Duration::from_secs(1);
 
-/// How often a broker is asked for new partitions.
-const KAFKA_EVERY: Duration = Duration::from_secs(10);
+/// How often brokers are asked for new partitions, and where partitions end: at least, and at most.
+const KAFKA_EVERY: [Duration; 2] = [Duration::from_secs(10), Duration::from_millis(100)];
 
 /// What `run` is told.
 #[derive(Args, Clone, Debug)]
@@ -191,14 +191,14 @@ pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
 /// Exit 2 if the pipeline or this build cannot be fed like this.
 pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Failure> {
     let inputs = plan.pipeline.inputs();
-    let [input] = inputs.as_slice() else {
+    let [_] = inputs.as_slice() else {
         let what = format!("pipeline \"{}\" has {} inputs", plan.pipeline.name(), inputs.len());
         return Err(Failure::new(Exit::Usage, what).detail("One --source feeds one input."));
     };
     let clock = System::default();
     let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());
     let discover_every = match &plan.source {
-        Source::Kafka { .. } => Some(KAFKA_EVERY),
+        Source::Kafka { .. } => Some(kafka_every(plan.idle_after_ms.map(duration))),
         Source::Files { follow: true, .. } => Some(FILES_EVERY),
         _ => None,
     };
@@ -206,7 +206,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         pipeline: Arc::clone(&plan.pipeline),
         sources: vec![launch::Source {
             connector: plan.connector()?,
-            topic: plan.topic.clone().unwrap_or_else(|| input.topic.to_string()),
+            topic: plan.topic.clone(),
             discover_every,
         }],
         store,
@@ -238,6 +238,12 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         on_start: Box::new(|_, _| ()),
         on_commit: Box::new(|_, _| ()),
     })
+}
+
+/// How often brokers are asked: often enough to see in time that a partition is idle.
+fn kafka_every(idle_after: Option<Duration>) -> Duration {
+    let [longest, shortest] = KAFKA_EVERY;
+    idle_after.map_or(longest, |after| (after / 2).clamp(shortest, longest))
 }
 
 /// Says where the job starts, or goes on from.

@@ -39,9 +39,9 @@ enum Command {
     Run(Box<run::Flags>),
     /// Find what would stop a job before it starts, and say what would run
     Check(Box<check::Flags>),
-    /// Write generated messages to files or standard output
+    /// Write generated messages to files, standard output or a Kafka topic
     Produce(Box<produce::Flags>),
-    /// Show where a job stands, from its lake alone
+    /// Show where a job stands, from its lake; its lag from the brokers with --kafka-config
     Status(status::Flags),
     /// Prove from the lake alone that nothing is lost or doubled
     Audit(audit::Flags),

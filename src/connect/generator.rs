@@ -4,6 +4,7 @@ use crate::connect::{Connector, Earlier, Event, PartitionInfo, Polled, Source, W
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A [`Generate`] as an input.
 pub struct Generator(Arc<dyn Generate>);
@@ -114,6 +115,11 @@ impl Source for GeneratorSource {
         for cursor in self.cursors.iter_mut().filter(|cursor| cursor.partition == partition) {
             cursor.paused = paused;
         }
+    }
+
+    fn heard(&self, _partition: Partition) -> Option<Duration> {
+        // It is all there.
+        Some(Duration::ZERO)
     }
 }
 

@@ -12,18 +12,21 @@
 //! below it an open transaction holds it, and it is stalled. As a transaction may open later, the watermark is looked
 //! at again while nothing comes.
 //!
+//! **Quiet** is a partition whose leader, asked every few seconds where it ends, says that this is where reading has
+//! ended: without an answer nothing is known of it.
+//!
 //! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
 //! start there is a limit.
 
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_native::{Failed, Topic, describe, remind_of_brokers};
-use crate::connect::kafka_reader::{Ends, KafkaSource, Shared};
+use crate::connect::kafka_reader::{Answers, Ends, KafkaSource, Shared};
 use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset as At, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -64,17 +67,19 @@ pub struct Options {
 pub struct Kafka {
     options: Options,
     name: CString,
-    brokers: String,
+    /// The brokers, as errors call them.
+    label: String,
     /// The brokers to ask first, in the client's form.
-    first: CString,
+    brokers: CString,
     control: BaseConsumer<Context>,
     context: Context,
     known: Mutex<Known>,
     /// What the topic was when it was first asked for: what this connector reads.
     identity: OnceLock<String>,
     /// The broker that answered last; -1 before.
-    answers: AtomicI32,
+    answered_by: AtomicI32,
     ends: Ends,
+    answers: Answers,
 }
 
 #[derive(Default)]
@@ -97,18 +102,19 @@ impl Kafka {
         let control = properties.reader(options.group.as_deref())?;
         let control =
             control.create_with_context(context.clone()).map_err(|error| properties.refused(error))?;
-        let brokers = format!("broker \"{}\"", properties.brokers()?);
-        let first = CString::new(properties.brokers()?).map_err(|_| unusable(&brokers, "no such name"))?;
+        let label = format!("broker \"{}\"", properties.brokers()?);
+        let brokers = CString::new(properties.brokers()?).map_err(|_| unusable(&label, "no such name"))?;
         Ok(Kafka {
-            first,
+            label,
             name,
             brokers,
             control,
             context,
             known: Mutex::default(),
             identity: OnceLock::new(),
-            answers: AtomicI32::new(-1),
+            answered_by: AtomicI32::new(-1),
             ends: Ends::default(),
+            answers: Answers::default(),
             options,
         })
     }
@@ -132,9 +138,15 @@ impl Kafka {
 
     fn unreachable(&self, reason: &str) -> error::Error {
         self.listen();
-        remind_of_brokers(self.control.client(), &self.first);
+        remind_of_brokers(self.control.client(), &self.brokers);
         let detail = self.context.newest().unwrap_or_else(|| reason.to_string());
-        error::Error::Unreachable { what: self.brokers.clone(), detail }
+        error::Error::Unreachable { what: self.label.clone(), detail }
+    }
+
+    /// The error for a topic that is `found`, and was what this connector reads.
+    fn other(&self, found: String) -> error::Error {
+        let expected = self.identity.get().cloned().unwrap_or_default();
+        error::Error::OtherIdentity { input: self.options.topic.clone(), partition: 0, expected, found }
     }
 
     /// What to make of a failed description.
@@ -142,11 +154,11 @@ impl Kafka {
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                 if self.identity.get().is_none() {
-                    return unusable(&self.options.topic, &format!("{} has no such topic", self.brokers));
+                    return unusable(&self.options.topic, &format!("{} has no such topic", self.label));
                 }
                 let since = known.missing_since.get_or_insert_with(Instant::now).elapsed();
                 match since > MISSING_MAX {
-                    true => unusable(&self.options.topic, "the topic was deleted"),
+                    true => self.other("nothing: the topic was deleted".to_string()),
                     false => self.unreachable("the topic is unknown there at the moment"),
                 }
             }
@@ -167,7 +179,7 @@ impl Kafka {
         let first = brokers.brokers().first().map_or(-1, |broker| broker.id());
         let broker = Some(brokers.orig_broker_id()).filter(|id| *id >= 0).unwrap_or(first);
         let topic = describe(client, broker, &self.name, left(deadline))?;
-        self.answers.store(broker, Ordering::Relaxed);
+        self.answered_by.store(broker, Ordering::Relaxed);
         Ok(topic)
     }
 
@@ -193,6 +205,32 @@ impl Kafka {
                 return Err(self.unreachable(&error.to_string()));
             }
             std::thread::sleep(TRY_AGAIN);
+        }
+    }
+
+    /// Asks where `partitions` end now. That nobody answers is no failure: it is no evidence either that they are quiet.
+    fn ask_for_ends(&self, partitions: &[PartitionInfo], deadline: Instant) {
+        let asked = Instant::now();
+        let question = || {
+            let mut list = TopicPartitionList::with_capacity(partitions.len());
+            for info in partitions {
+                let number = i32::try_from(info.partition).unwrap_or(i32::MAX);
+                list.add_partition_offset(&self.options.topic, number, At::End)?;
+            }
+            self.control.offsets_for_times(list, left(deadline))
+        };
+        let list = match question() {
+            Ok(list) => list,
+            Err(error) => return tracing::debug!(%error, "could not ask where partitions end"),
+        };
+        let mut answers = self.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for element in list.elements() {
+            let (Ok(partition), Ok(())) = (Partition::try_from(element.partition()), element.error()) else {
+                continue;
+            };
+            if let At::Offset(end) = element.offset() {
+                answers.insert(partition, (end, asked));
+            }
         }
     }
 
@@ -234,7 +272,10 @@ impl Connector for Kafka {
             let info = PartitionInfo { partition, identity: identity.clone(), first, end: Some(end) };
             known.partitions.insert(partition, info);
         }
-        Ok(known.partitions.values().cloned().collect())
+        let partitions: Vec<PartitionInfo> = known.partitions.values().cloned().collect();
+        drop(known);
+        self.ask_for_ends(&partitions, deadline);
+        Ok(partitions)
     }
 
     fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error> {
@@ -254,28 +295,25 @@ impl Connector for Kafka {
         consumer.set_nonempty_callback(wake);
         drop(known);
         let identity = self.identity.get().map_or("", String::as_str);
-        let shared = Shared { ends: Arc::clone(&self.ends), brokers: self.first.clone() };
+        let (ends, answers) = (Arc::clone(&self.ends), Arc::clone(&self.answers));
+        let shared = Shared { ends, answers, brokers: self.brokers.clone() };
         let source = KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)?;
         Ok(Box::new(source))
     }
 
     fn confirm(&self) -> Result<(), error::Error> {
         let deadline = Instant::now() + self.options.patience;
-        let (client, answers) = (self.control.client(), self.answers.load(Ordering::Relaxed));
-        let known = (answers >= 0).then(|| describe(client, answers, &self.name, left(deadline)));
+        let (client, last) = (self.control.client(), self.answered_by.load(Ordering::Relaxed));
+        let known = (last >= 0).then(|| describe(client, last, &self.name, left(deadline)));
         let topic = match known {
             Some(Ok(topic)) => topic,
             // That broker may be gone: whoever is there may answer.
             _ => self.describe(deadline).map_err(|failed| self.failed(&mut self.known(), failed))?,
         };
         let found = self.identity(&topic, deadline)?;
+        self.known().missing_since = None;
         match self.identity.get() {
-            Some(expected) if *expected != found => Err(error::Error::OtherIdentity {
-                input: self.options.topic.clone(),
-                partition: 0,
-                expected: expected.clone(),
-                found,
-            }),
+            Some(expected) if *expected != found => Err(self.other(found)),
             _ => Ok(()),
         }
     }
@@ -293,7 +331,7 @@ impl Connector for Kafka {
         let list = list(&self.options.topic, positions);
         match list.and_then(|list| self.control.commit(&list, CommitMode::Async)) {
             Ok(()) => self.context.heard().untold += 1,
-            Err(error) => tracing::warn!(%error, "could not commit offsets for the group"),
+            Err(error) => self.context.not_told(&error),
         }
     }
 }
@@ -336,6 +374,8 @@ struct Heard {
     /// The newest trouble.
     newest: Option<String>,
     warned: Option<Instant>,
+    /// When it was said last that offsets could not be told to the group.
+    not_told: Option<Instant>,
     /// Commits for the group that were not answered yet.
     untold: usize,
 }
@@ -366,6 +406,15 @@ impl Context {
             tracing::warn!(reason = text, "kafka client in trouble");
         }
     }
+
+    /// Offsets could not be told to the group.
+    fn not_told(&self, error: &KafkaError) {
+        let mut heard = self.heard();
+        if heard.not_told.is_none_or(|said| said.elapsed() > WARN_EVERY) {
+            heard.not_told = Some(Instant::now());
+            tracing::warn!(%error, "could not commit offsets for the group");
+        }
+    }
 }
 
 impl ClientContext for Context {
@@ -376,13 +425,12 @@ impl ClientContext for Context {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => self.hear(text),
+            | RDKafkaLogLevel::Error => self.hear(text),
             _ => tracing::debug!(facility, "{text}"),
         }
     }
 
-    fn error(&self, _error: rdkafka::error::KafkaError, reason: &str) {
+    fn error(&self, _error: KafkaError, reason: &str) {
         self.hear(reason);
     }
 }
@@ -391,8 +439,9 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         let mut heard = self.heard();
         heard.untold = heard.untold.saturating_sub(1);
+        drop(heard);
         if let Err(error) = result {
-            tracing::warn!(%error, "could not commit offsets for the group");
+            self.not_told(&error);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::connect::error::Error;
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,9 @@ const OURS: [(&str, &str); 7] = [
     ("topic.metadata.refresh.interval.ms", "10000"),
 ];
 
-/// What a reader uses where the file says nothing. Together they bound what waits in memory to about 32 MiB.
+/// What a reader uses where the file says nothing. What waits in a worker's memory is bounded by the queue and one answer
+/// of each broker, unpacked: with uncompressed messages about 32 MiB, and as much again for the client's own notes on
+/// messages as small as 100 bytes.
 const DEFAULTS: [(&str, &str); 5] = [
     ("fetch.max.bytes", "16777216"),
     // A full queue is looked at again after this time, not after the default second.
@@ -34,6 +37,9 @@ const DEFAULTS: [(&str, &str); 5] = [
 
 /// What a writer's exactness rests on.
 const WRITER: [(&str, &str); 2] = [("acks", "all"), ("enable.idempotence", "true")];
+
+/// What a writer uses where the file says nothing: a topic whose name is mistyped must not come into being.
+const WRITER_DEFAULTS: [(&str, &str); 2] = [("allow.auto.create.topics", "false"), ("linger.ms", "5")];
 
 /// Settings that Java tools need and we do not.
 const JAVA_ONLY: [&str; 4] = ["key.deserializer", "key.serializer", "value.deserializer", "value.serializer"];
@@ -127,7 +133,7 @@ impl Properties {
 
     /// The settings of a writer.
     pub(super) fn writer(&self) -> Result<ClientConfig, Error> {
-        let mut config = self.client(&[("linger.ms", "5")])?;
+        let mut config = self.client(&WRITER_DEFAULTS)?;
         for (name, value) in WRITER {
             config.set(name, value);
         }
@@ -138,6 +144,11 @@ impl Properties {
         self.brokers()?;
         let mut config = ClientConfig::new();
         config.set("client.id", "headway");
+        // The wrapper's own default hides all but errors, whatever `debug` is set to.
+        config.set_log_level(match self.get("debug") {
+            Some(_) => RDKafkaLogLevel::Debug,
+            None => RDKafkaLogLevel::Info,
+        });
         for (name, value) in defaults {
             config.set(*name, *value);
         }

@@ -104,7 +104,7 @@ fn send(
 #[derive(Default)]
 struct Deliveries {
     delivered: AtomicU64,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<KafkaError>>,
     heard: Context,
 }
 
@@ -112,7 +112,14 @@ impl Deliveries {
     /// Fails if a delivery did.
     fn check(&self, topic: &str) -> Result<(), Error> {
         let failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let Some(failure) = failure.as_deref() else { return Ok(()) };
+        let Some(failure) = failure.as_ref() else { return Ok(()) };
+        let is_silence = matches!(
+            failure.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::BrokerTransportFailure)
+        );
+        if !is_silence {
+            return Err(unusable(topic, &format!("a message was refused: {failure}")));
+        }
         let detail = self.heard.newest().map_or(failure.to_string(), |newest| format!("{failure}; {newest}"));
         Err(Error::Unreachable { what: format!("topic \"{topic}\""), detail })
     }
@@ -138,7 +145,7 @@ impl ProducerContext for Deliveries {
             }
             Err((error, _)) => {
                 let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                failure.get_or_insert_with(|| error.to_string());
+                failure.get_or_insert_with(|| error.clone());
             }
         }
     }

@@ -16,8 +16,11 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// After how long without a message the client is told again where its brokers are: in trouble, and without.
-const REMIND: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// After how long without a message, or an end, the client is told again where its brokers are.
+const REMIND: Duration = Duration::from_secs(10);
+
+/// How long a transaction may hold a partition's end before it is worth a line in the log.
+const STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// How often the watermark of a partition that was read to its end is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -25,15 +28,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long to wait for an answer about a partition whose offset was refused, and how long until the next try.
 const ASK: Duration = Duration::from_millis(500);
 
+/// What the client says where a new leader does not have all that was read.
+const TRUNCATED: &str = "truncation";
+
 /// How often an offset that is there may be refused, with nothing read in between.
 const REFUSALS_MAX: u32 = 20;
 
 /// High watermarks of the partitions of a topic, as their readers saw them last.
 pub(super) type Ends = Arc<Mutex<BTreeMap<Partition, Offset>>>;
 
+/// Where partitions ended when a broker was last asked, and when that was.
+pub(super) type Answers = Arc<Mutex<BTreeMap<Partition, (Offset, Instant)>>>;
+
 /// What the readers of a topic have from its connector.
 pub(super) struct Shared {
     pub(super) ends: Ends,
+    pub(super) answers: Answers,
     /// The brokers to ask first, in the client's form.
     pub(super) brokers: CString,
 }
@@ -45,8 +55,10 @@ struct Part {
     next: Offset,
     /// Where its end was seen, since the last message.
     end: Option<Offset>,
-    /// Its end was reported as held by a transaction.
-    stalled: bool,
+    /// When a broker last said that this is its end still.
+    heard: Option<Instant>,
+    /// Since when its end was reported as held by a transaction; and it was said in the log.
+    stalled: Option<(Instant, bool)>,
     /// When to ask why its offset was refused.
     refused: Option<Instant>,
     /// How often that was, since the last message.
@@ -68,8 +80,6 @@ pub(super) struct KafkaSource {
     shared: Shared,
     /// When something came last, or the client was told where its brokers are.
     heard: Instant,
-    /// Brokers went away, and nothing came since.
-    in_trouble: bool,
     /// Some partition's offset was refused.
     in_doubt: bool,
     /// Why a partition that rested cannot be read again.
@@ -96,7 +106,6 @@ impl KafkaSource {
             looked: Instant::now(),
             shared,
             heard: Instant::now(),
-            in_trouble: false,
             in_doubt: false,
             failure: None,
         };
@@ -111,8 +120,16 @@ impl KafkaSource {
                 self.places.resize(place + 1, None);
             }
             self.places[place] = Some(self.parts.len());
-            let (end, stalled, refused, refusals, rests) = (None, false, None, 0, false);
-            self.parts.push(Part { partition, next, end, stalled, refused, refusals, rests });
+            self.parts.push(Part {
+                partition,
+                next,
+                end: None,
+                heard: None,
+                stalled: None,
+                refused: None,
+                refusals: 0,
+                rests: false,
+            });
         }
         if assigned.is_empty() {
             return Ok(());
@@ -133,16 +150,28 @@ impl KafkaSource {
         let place = usize::try_from(partition).ok().and_then(|p| self.places.get(p).copied().flatten());
         match (code, place) {
             (Code::PartitionEOF, Some(place)) => {
-                (self.heard, self.in_trouble) = (Instant::now(), false);
+                self.heard = Instant::now();
                 let high = high_watermark(self.reader.consumer().client(), &self.name, partition);
                 let part = &mut self.parts[place];
-                (part.end, part.stalled) = (Some(offset), high.is_some_and(|high| high > offset));
+                (part.end, part.heard) = (Some(offset), None);
                 part.next = part.next.max(offset);
-                each(match part.stalled {
-                    true => Event::Stalled(part.partition),
-                    false => Event::CaughtUp(part.partition, offset),
-                });
+                if high.is_some_and(|high| high > offset) {
+                    part.stall(each);
+                } else {
+                    part.stalled = None;
+                    each(Event::CaughtUp(part.partition, offset));
+                }
                 Ok(())
+            }
+            // What was read may be gone, and what follows have its offsets: where that is so the client says no offset.
+            (Code::AutoOffsetReset, Some(place)) if offset < 0 || reason.contains(TRUNCATED) => {
+                let part = &self.parts[place];
+                Err(error::Error::OtherIdentity {
+                    input: self.topic.clone(),
+                    partition: part.partition,
+                    expected: format!("{} up to offset {}", self.identity, part.next),
+                    found: format!("{}, of which records were lost that were read: {reason}", self.identity),
+                })
             }
             // The client has stopped reading the partition.
             (Code::AutoOffsetReset, Some(place)) if !self.parts[place].rests => {
@@ -167,9 +196,8 @@ impl KafkaSource {
                 why: reason.to_string(),
                 hint: "Read it with another client: if that fails too, it is the broker's to repair.".into(),
             }),
-            // All else passes: brokers that are not there, and a group that we are not in.
+            // All else passes, as a group does that we are not in.
             _ => {
-                self.in_trouble = true;
                 tracing::debug!(?code, partition, reason, "kafka consumer event");
                 Ok(())
             }
@@ -227,8 +255,7 @@ impl KafkaSource {
     /// Tells the client where its brokers are, if nothing has come for long. One that only has nothing to read takes no
     /// harm.
     fn remind(&mut self) {
-        let [in_trouble, quiet] = REMIND;
-        if self.heard.elapsed() > if self.in_trouble { in_trouble } else { quiet } {
+        if self.heard.elapsed() > REMIND {
             self.heard = Instant::now();
             remind_of_brokers(self.reader.consumer().client(), &self.shared.brokers);
         }
@@ -245,10 +272,39 @@ impl KafkaSource {
             let client = self.reader.consumer().client();
             let Some(high) = high_watermark(client, &self.name, part.partition as i32) else { continue };
             ends.insert(part.partition, high);
-            if !part.stalled && !part.rests && part.end.is_some_and(|end| high > end) {
-                part.stalled = true;
-                each(Event::Stalled(part.partition));
+            if part.stalled.is_none() && !part.rests && part.end.is_some_and(|end| high > end) {
+                part.stall(each);
             }
+            part.complain(&self.topic);
+        }
+        let answers = self.shared.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for part in self.parts.iter_mut() {
+            let answer =
+                answers.get(&part.partition).filter(|(end, _)| part.end.is_some_and(|own| *end <= own));
+            part.heard = answer.map(|(_, when)| *when).or(part.heard);
+        }
+    }
+}
+
+impl Part {
+    /// Reports that a transaction holds its end.
+    fn stall(&mut self, each: &mut dyn FnMut(Event<'_>)) {
+        self.stalled.get_or_insert((Instant::now(), false));
+        each(Event::Stalled(self.partition, self.next));
+    }
+
+    /// Says in the log, once, that a transaction has held its end for long: nothing else tells why windows stay open.
+    fn complain(&mut self, topic: &str) {
+        let (partition, offset) = (self.partition, self.next);
+        let Some((since, said)) = self.stalled.as_mut().filter(|(_, said)| !said) else { return };
+        if since.elapsed() > STALLED_MAX {
+            *said = true;
+            tracing::warn!(
+                topic,
+                partition,
+                offset,
+                "an open transaction holds the partition, and its windows"
+            );
         }
     }
 }
@@ -269,7 +325,7 @@ impl Source for KafkaSource {
                 None => {
                     while self.reader.log() {}
                     if some {
-                        (self.heard, self.in_trouble) = (Instant::now(), false);
+                        self.heard = Instant::now();
                     }
                     self.remind();
                     return Ok(Polled::Nothing);
@@ -282,7 +338,7 @@ impl Source for KafkaSource {
                     }
                     part.next = offset + 1;
                     some = true;
-                    (part.end, part.stalled, part.refusals) = (None, false, 0);
+                    (part.end, part.heard, part.stalled, part.refusals) = (None, None, None, 0);
                     let read = key_bytes + value.map_or(0, <[u8]>::len);
                     bytes += read + 1;
                     let (partition, payload) = (part.partition, Payload::of(value));
@@ -314,11 +370,17 @@ impl Source for KafkaSource {
         match done {
             // What was taken from the client before still comes; what comes again is passed over by its offset.
             Ok(()) => {
-                (part.rests, part.refused, part.end, part.stalled) = (paused, None, None, false);
+                (part.rests, part.refused) = (paused, None);
+                (part.end, part.heard, part.stalled) = (None, None, None);
             }
             // It goes on being read, which loses nothing.
             Err(error) if paused => tracing::warn!(%error, partition, "could not let a partition rest"),
             Err(error) => self.failure = Some(unusable(&self.topic, &error.to_string())),
         }
+    }
+
+    fn heard(&self, partition: Partition) -> Option<Duration> {
+        let place = self.places.get(partition as usize).copied().flatten()?;
+        self.parts[place].heard.map(|when| when.elapsed())
     }
 }

@@ -228,12 +228,13 @@ fn partition_that_rests_gives_nothing_and_loses_nothing() {
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| offsets(drained, 0).len() > 10);
     source.pause(0, true);
-    // What was taken from the client before may still come: a batch.
+    // What was taken from the client before may still come: a batch, of 256.
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&1));
     let before = offsets(&drained, 0).len();
     produce(&cluster, 1, 1000..1500, 0);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up[&1] == 1500);
     assert_eq!(offsets(&drained, 0).len(), before, "it rests");
+    assert!(before < 1000 && !drained.caught_up.contains_key(&0), "it has more: {before}");
     source.pause(0, false);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&1000));
     assert_eq!(offsets(&drained, 0), (0..1000).collect::<Vec<_>>());
@@ -368,4 +369,32 @@ fn ends_are_known_where_they_are_beyond_what_was_read() {
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
     until(source.as_mut(), &mut drained, |_| kafka.ends() == [(0, 10)]);
+}
+
+#[test]
+fn quiet_is_known_only_while_brokers_say_where_partitions_end() {
+    let cluster = cluster(1);
+    produce(&cluster, 0, 0..10, 0);
+    let patience = Duration::from_millis(300);
+    let kafka = Kafka::new(Options { patience, ..options(&cluster.bootstrap_servers()) }).unwrap();
+    let mut source = kafka.open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut drained = Drained::default();
+    until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
+    assert_eq!(source.heard(0), None, "nobody was asked");
+    kafka.partitions().unwrap();
+    let asked = Instant::now();
+    while source.heard(0).is_none() {
+        assert!(asked.elapsed() < PATIENCE, "it is not heard of");
+        poll(source.as_mut(), 1000, &mut drained).unwrap();
+    }
+    cluster.broker_down(1).unwrap();
+    assert!(kafka.partitions().is_err(), "nobody answers");
+    until(source.as_mut(), &mut drained, |_| asked.elapsed() > Duration::from_millis(300));
+    assert!(source.heard(0) >= Some(Duration::from_millis(300)), "{:?}", source.heard(0));
+    // What comes makes it loud, and what was said before says nothing of a later end.
+    cluster.broker_up(1).unwrap();
+    produce(&cluster, 0, 10..20, 0);
+    until(source.as_mut(), &mut drained, |drained| drained.caught_up[&0] == 20);
+    let age = asked.elapsed();
+    assert!(source.heard(0).is_none_or(|ago| ago >= age));
 }

@@ -6,6 +6,7 @@ use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Raw};
 use headway_operators::row::Rows;
 use headway_operators::state::{Saved, StateChange};
+use std::time::Duration;
 
 /// A partition of an input as its connector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub enum Event<'a> {
     Message(Raw<'a>, usize),
     /// The partition was read to its end as of now; the offset is the next to read (gaps included).
     CaughtUp(Partition, Offset),
-    /// There is more, but it may not be read yet: an open transaction holds the partition's end.
-    Stalled(Partition),
+    /// The partition was read as far as it may be, up to this offset: there is more, which an open transaction holds.
+    Stalled(Partition, Offset),
 }
 
 /// A system that messages are read from; one a process and input.
@@ -95,6 +96,10 @@ pub trait Source {
 
     /// Stops or resumes reading a partition; nothing is lost meanwhile.
     fn pause(&mut self, partition: Partition, paused: bool);
+
+    /// How long ago it was certain that a partition that was read to its end had no more; `None` if not since then.
+    /// That nothing comes is no evidence where nobody may be there to send it.
+    fn heard(&self, partition: Partition) -> Option<Duration>;
 }
 
 /// What a poll found.

@@ -37,7 +37,7 @@ impl Discovered {
 
 /// Looks again every `every`, until `stop` is closed. Partitions in `known` are compared, not reported.
 pub fn run(
-    connector: &dyn Connector,
+    (connector, topic): (&dyn Connector, &str),
     mut known: BTreeMap<Partition, String>,
     discovered: &Discovered,
     every: Duration,
@@ -52,7 +52,7 @@ pub fn run(
             }
             Err(error) => return control.fail(error.into()),
         };
-        match compare(connector.kind(), &known, partitions) {
+        match compare(topic, &known, partitions) {
             Err(error) => return control.fail(error.into()),
             Ok(new) => {
                 for info in new {
@@ -67,7 +67,7 @@ pub fn run(
 
 /// What is new in `seen`; an error if a known partition is another one now, or is gone.
 fn compare(
-    kind: &str,
+    topic: &str,
     known: &BTreeMap<Partition, String>,
     seen: Vec<PartitionInfo>,
 ) -> Result<Vec<PartitionInfo>, error::Error> {
@@ -75,7 +75,7 @@ fn compare(
         let found = seen.iter().find(|info| info.partition == *partition);
         let found = found.map_or("nothing", |info| info.identity.as_str());
         if found != expected {
-            let (input, partition) = (kind.to_string(), *partition);
+            let (input, partition) = (topic.to_string(), *partition);
             let (expected, found) = (expected.clone(), found.to_string());
             return Err(error::Error::OtherIdentity { input, partition, expected, found });
         }

@@ -11,7 +11,8 @@
 //! Numbered rules, from the design:
 //! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved. Cutting is always allowed.
 //! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet while it was
-//!    listened to, is idle. One that is paused, or behind a closed gate, is not.
+//!    listened to, is idle. One that is paused, behind a closed gate, or whose system nobody has heard of since, is not;
+//!    nor is one whose end a transaction holds.
 //! 3. *Joining*: a partition that wakes or is first seen sends a joining mark and no record in epoch `e`; its floor is
 //!    `wm(e)`; what it had ready waits until `e` is resolved.
 //! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused, and epochs are short while one is, for
@@ -224,7 +225,7 @@ impl SourceFeed {
     /// Rules 2 and 5, from what is known at `now`: notes what the next mark must say.
     fn look(&mut self, now: Duration) {
         for part in &mut self.parts {
-            let quiet = part.quiet_since.map(|since| now.saturating_sub(since));
+            let quiet = part.quiet(self.source.as_deref(), now);
             let listens = self.deaf_since.is_none();
             let long = |limit: Option<Duration>| {
                 listens && quiet.zip(limit).is_some_and(|(quiet, limit)| quiet >= limit)
@@ -254,12 +255,12 @@ impl SourceFeed {
                 part.phase = Phase::Joining(self.epoch);
             }
             let idle = part.phase == Phase::Idle;
-            let quiet = || now.saturating_sub(part.quiet_since.unwrap_or(now));
+            let quiet = part.quiet(self.source.as_deref(), now).unwrap_or_default();
             part.backlog = part.has_backlog();
             partitions.push(Position {
                 partition: part.partition,
                 next: part.next,
-                idle_ms: idle.then(|| u64::try_from(quiet().as_millis()).unwrap_or(u64::MAX)),
+                idle_ms: idle.then(|| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)),
                 joining,
                 ended: part.complete && ends,
                 backlog: part.backlog,
@@ -355,7 +356,7 @@ impl SourceFeed {
         let polled = source.poll(room, &mut |event| {
             let partition = match &event {
                 Event::Message(raw, _) => raw.partition,
-                Event::CaughtUp(partition, _) | Event::Stalled(partition) => *partition,
+                Event::CaughtUp(partition, _) | Event::Stalled(partition, _) => *partition,
             };
             if parts.get(last).is_none_or(|part| part.partition != partition) {
                 let found = parts.iter().position(|part| part.partition == partition);
@@ -390,12 +391,18 @@ impl SourceFeed {
                 }
                 Event::CaughtUp(_, next) => {
                     part.quiet_since.get_or_insert(now);
-                    match part.held.is_empty() {
-                        true => part.caught_up(next, until),
-                        false => part.held_to = Some(next),
+                    part.read_to(next, until);
+                }
+                // What the transaction holds has a place in event time, which nobody knows yet.
+                Event::Stalled(_, next) => {
+                    part.quiet_since = None;
+                    part.read_to(next, until);
+                    if part.phase == Phase::Idle && !part.complete {
+                        part.phase = Phase::Waking;
+                        woken.push(partition);
+                        *changed = true;
                     }
                 }
-                Event::Stalled(_) => part.quiet_since = None,
             }
         })?;
         for partition in woken {
@@ -474,7 +481,21 @@ impl Part {
         }
     }
 
-    /// Takes in that it was read up to `next`, gaps included, and nothing is held.
+    /// For how long it is known to have been quiet.
+    fn quiet(&self, source: Option<&dyn connect::Source>, now: Duration) -> Option<Duration> {
+        let heard = source.and_then(|source| source.heard(self.partition));
+        self.quiet_since.map(|since| heard.map_or(Duration::ZERO, |ago| now.saturating_sub(since + ago)))
+    }
+
+    /// Takes in that it was read up to `next`, gaps included.
+    fn read_to(&mut self, next: Offset, until: Until) {
+        match self.held.is_empty() {
+            true => self.caught_up(next, until),
+            false => self.held_to = Some(next),
+        }
+    }
+
+    /// The same, when nothing is held.
     fn caught_up(&mut self, next: Offset, until: Until) {
         // Not beyond the end of the run: what was left there is for the next one.
         self.next = self.next.max(self.end.map_or(next, |end| next.min(end)));

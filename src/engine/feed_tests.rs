@@ -10,7 +10,7 @@ use headway_operators::progress::{Mark, Progress, Rules, SharedProgress};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ enum Step {
     /// Messages of a partition, at these offsets.
     Messages(Partition, Offset, Offset),
     CaughtUp(Partition, Offset),
+    Stalled(Partition, Offset),
 }
 
 /// A source that gives one list of steps a poll, and notes what it is told.
@@ -31,6 +32,8 @@ struct Script {
     polls: Rc<RefCell<VecDeque<Vec<Step>>>>,
     paused: Rc<RefCell<BTreeSet<Partition>>>,
     assigned: Rc<RefCell<Vec<(Partition, Offset)>>>,
+    /// Nobody answers.
+    lost: Rc<Cell<bool>>,
 }
 
 impl Script {
@@ -45,6 +48,7 @@ impl Source for Script {
         for step in steps {
             match step {
                 Step::CaughtUp(partition, next) => each(Event::CaughtUp(partition, next)),
+                Step::Stalled(partition, next) => each(Event::Stalled(partition, next)),
                 Step::Messages(partition, from, to) => {
                     for offset in from..to {
                         let payload = Payload::Bytes(b"x");
@@ -66,6 +70,10 @@ impl Source for Script {
             true => self.paused.borrow_mut().insert(partition),
             false => self.paused.borrow_mut().remove(&partition),
         };
+    }
+
+    fn heard(&self, _partition: Partition) -> Option<Duration> {
+        (!self.lost.get()).then_some(Duration::ZERO)
     }
 }
 
@@ -286,4 +294,59 @@ fn partition_that_is_paused_is_never_idle() {
     let (cut, _) = bench.cut();
     assert_eq!(cut.partitions[1].idle_ms, None);
     assert!(cut.partitions[1].backlog);
+}
+
+#[test]
+fn partition_is_not_idle_while_nobody_answers_for_it() {
+    let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
+    bench.script.lost.set(true);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3), Step::CaughtUp(1, 0)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(3_600));
+    let (cut, _) = bench.cut();
+    assert_eq!(cut.partitions.iter().map(|part| part.idle_ms).collect::<Vec<_>>(), [None, None]);
+    // An answer says that nothing came all the while.
+    bench.script.lost.set(false);
+    let (cut, _) = bench.cut();
+    assert!(cut.partitions.iter().all(|part| part.idle_ms >= Some(3_600_000)), "{cut:?}");
+}
+
+#[test]
+fn partition_whose_end_a_transaction_holds_is_not_idle() {
+    let mut bench = bench(Until::Forever, &[(0, None)]);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3)]);
+    bench.turn();
+    bench.script.poll(&[Step::Stalled(0, 3)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(3_600));
+    let (cut, _) = bench.cut();
+    assert_eq!((cut.partitions[0].idle_ms, cut.partitions[0].backlog), (None, true));
+}
+
+#[test]
+fn idle_partition_joins_again_when_a_transaction_opens_on_it() {
+    let mut bench = bench(Until::Forever, &[(0, None)]);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(60));
+    assert!(bench.cut().0.partitions[0].idle_ms.is_some());
+    bench.script.poll(&[Step::Stalled(0, 3)]);
+    let (cut, _) = bench.cut();
+    assert_eq!((cut.partitions[0].idle_ms, cut.partitions[0].joining), (None, true));
+    bench.progress.borrow_mut().see(2, joining(0, 3));
+    bench.progress.borrow_mut().close(2);
+    bench.script.poll(&[Step::Messages(0, 4, 6), Step::CaughtUp(0, 7)]);
+    let (cut, _) = bench.cut();
+    assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next), (&[0, 1, 2, 4, 5][..], 7));
+}
+
+#[test]
+fn run_ends_where_it_should_though_a_transaction_is_open_there() {
+    for until in [Until::CaughtUp, Until::End] {
+        let mut bench = bench(until, &[(0, Some(5))]);
+        // The last offset before the end is the marker of a transaction before it.
+        bench.script.poll(&[Step::Messages(0, 0, 4), Step::Stalled(0, 5)]);
+        let (cut, last) = bench.cut();
+        assert_eq!((cut.partitions[0].next, last), (5, true));
+    }
 }

@@ -142,9 +142,11 @@ fn look_for_partitions(
         .map(|(input, discovered, every)| {
             let (connector, discovered) = (Arc::clone(&input.connector), discovered.clone());
             let (stopped, shared) = (stopped.clone(), control.clone());
-            let known = input.known.clone();
-            let seek =
-                move || discover::run(connector.as_ref(), known, &discovered, every, (&stopped, &shared));
+            let (known, topic) = (input.known.clone(), input.start.topic.clone());
+            let seek = move || {
+                let source = (connector.as_ref(), topic.as_str());
+                discover::run(source, known, &discovered, every, (&stopped, &shared));
+            };
             let thread = std::thread::Builder::new().name("headway-discover".into());
             thread.spawn(guard(control.clone(), seek)).expect("a thread can be started")
         })

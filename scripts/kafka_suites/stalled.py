@@ -1,0 +1,95 @@
+"""Open transactions: what they hold has a place in event time, which nobody knows before they end.
+
+One transaction writes to every partition and stays open. A run with `--until caught-up` must end at what is committed all
+the same. A live job, for which quiet partitions are idle after 300 ms and all windows close after 600 ms, must call none
+idle and close nothing while it is open; what it held must be on time when it is committed. On another topic all partitions
+are idle already when the transaction opens: they must count again.
+"""
+import os
+import time
+
+from crash_suites import rig as rigs
+from kafka_suites import rig as kafka
+
+# Records of the transaction.
+HELD = 400
+
+
+def options(parser):
+    parser.add_argument("--messages", type=int, default=12_000, help="messages of a topic (default 12000)")
+    parser.add_argument("--open", type=float, default=3, help="seconds for which nothing may be called idle (default 3)")
+
+
+class Transaction:
+    """Records that are written and not committed yet."""
+
+    def __init__(self, rig, broker, topic, envelopes):
+        self.file = os.path.join(rig.folder, f"{topic}.release")
+        self.writing = rig.write(broker, topic, f"{topic}-held", envelopes, transactions=True, hold=self.file)
+        kafka.wait_for("the open transaction", lambda: self.writing.done() or os.path.exists(self.file + ".open"))
+
+    def commit(self):
+        with open(self.file, "w", encoding="utf-8"):
+            pass
+        self.writing.result()
+
+
+def idle(lake):
+    return [number for number, part in kafka.partitions(lake).items() if part["idle"]]
+
+
+def topic_of(rig, args, broker, name):
+    """A topic with the first half of its messages; gives what the transaction has, and the rest."""
+    todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 90, args.messages))
+    half = len(todo) // 2
+    broker.ask("create", topic=name, partitions=4)
+    rig.write(broker, name, f"{name}-first", todo[:half], transactions=True).result()
+    if {envelope["partition"] for envelope in todo[half:half + HELD]} != {0, 1, 2, 3}:
+        raise kafka.Failed("the transaction does not write to all partitions")
+    return half, todo[half:half + HELD], todo[half + HELD:]
+
+
+def held(rig, args, broker):
+    topic, lake = "stalled", rig.path("stalled")
+    half, within, rest = topic_of(rig, args, broker, topic)
+    transaction = Transaction(rig, broker, topic, within)
+    rig.ends_well(rig.job(broker, topic, lake, until="caught-up"), seconds=60)
+    if kafka.consumed(lake) != half:
+        raise kafka.Failed(f"a run that was caught up had read {kafka.consumed(lake)} of {half} records")
+    first = rigs.next_generation(lake)
+    run = rig.job(broker, topic, lake, "--idle-after", "300ms", "--idle-flush", "600ms", workers=2)
+    kafka.wait_for("the live job", lambda: rigs.next_generation(lake) > first, run)
+    time.sleep(args.open)
+    if run.ended():
+        raise kafka.Failed(f"the job ended\n{run.said()}")
+    if idle(lake) or kafka.floors_of(lake):
+        raise kafka.Failed(f"partitions {idle(lake)} were called idle, or had been, while a transaction was open: {kafka.floors_of(lake)}")
+    rig.drain(run)
+    transaction.commit()
+    rig.write(broker, topic, f"{topic}-rest", rest).result()
+    rig.ends_well(rig.job(broker, topic, lake, workers=3, until="caught-up"))
+    before = kafka.floors_of(lake)
+    rig.close_windows(broker, topic, lake)
+    report, _, _ = rig.verify_topic(broker, topic, lake, before)
+    return {"rows": report["rows"], "floors": len(before)}
+
+
+def woken(rig, args, broker):
+    topic, lake = "stalled-later", rig.path("stalled")
+    half, within, rest = topic_of(rig, args, broker, topic)
+    run = rig.job(broker, topic, lake, "--idle-after", "300ms", workers=2)
+    kafka.wait_for("idleness of all partitions", lambda: kafka.consumed(lake) == half and len(idle(lake)) == 4, run)
+    transaction = Transaction(rig, broker, topic, within)
+    kafka.wait_for("partitions that count again", lambda: not idle(lake), run)
+    rig.drain(run)
+    transaction.commit()
+    rig.write(broker, topic, f"{topic}-rest", rest).result()
+    rig.ends_well(rig.job(broker, topic, lake, workers=3, until="caught-up"))
+    before = kafka.floors_of(lake)
+    rig.close_windows(broker, topic, lake)
+    report, _, _ = rig.verify_topic(broker, topic, lake, before)
+    return {"rows": report["rows"], "floors": len(before)}
+
+
+def suite(rig, args, broker):
+    return 2, {"stalled": held(rig, args, broker), "stalled_later": woken(rig, args, broker)}
