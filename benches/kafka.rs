@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Three contestants read the same topic to its end, in rotating order, with the settings of a real run: the whole job on
-//! one worker, into a lake on disk; our source, which takes messages from librdkafka a batch at a time, counting bytes
-//! and nothing else; and the client's ordinary `poll`, counting bytes. The topic `bench` of the broker at `$KAFKA` is
+//! one worker, into a lake on disk; a bare loop over what the job's source takes messages from, librdkafka's batches,
+//! counting bytes and nothing else; and the client's ordinary `poll`, counting bytes. The topic `bench` of the broker at `$KAFKA` is
 //! filled if it is empty, and read once before anything is timed. Each has to find all messages, and the same bytes.
 //! CPU time is that of the process: the client's threads count, the broker does not.
 
@@ -18,14 +18,14 @@ use figures::{cpu_seconds, median, spread};
 use headway::connect::kafka::{Kafka, Options};
 use headway::connect::kafka_config::Properties;
 use headway::connect::produce::Pace;
-use headway::connect::{Connector, Event, Polled, Source, kafka_produce};
+use headway::connect::{Connector, kafka_produce};
 use headway::engine::feed::Until;
 use headway::engine::launch::{self, Launch};
 use headway::engine::{Control, launch as start};
 use headway::store::local::Local;
 use headway_operators::generate;
 use headway_operators::pipeline::{Pipeline, Settings};
-use headway_operators::record::{Offset, Partition, Payload};
+use headway_operators::record::{Offset, Partition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset as At, TopicPartitionList};
@@ -59,7 +59,7 @@ fn main() {
     fill(pipeline.as_ref(), &properties, messages);
     let contestants: [Contestant<'_>; 3] = [
         ("job, 1 worker, to the lake", Box::new(|| job(&pipeline, &properties))),
-        ("our source, bytes only", Box::new(|| source(&properties))),
+        ("bare reader, bytes only", Box::new(|| bare(&properties))),
         ("the client's poll, bytes only", Box::new(|| client(&properties))),
     ];
 
@@ -88,7 +88,11 @@ fn main() {
         println!("{name:30} {:>26} {:>26}", spread(cpu, 0), spread(wall, 0));
     }
     let speed = |to: usize| 100.0 * median(&took[to].1) / median(&took[0].1);
-    println!("the job's speed, of our source's: {:.0} %; of the client's poll: {:.0} %", speed(1), speed(2));
+    println!(
+        "the job's speed, of the bare reader's: {:.0} %; of the client's poll: {:.0} %",
+        speed(1),
+        speed(2)
+    );
 }
 
 fn pipeline() -> Arc<dyn Pipeline> {
@@ -146,27 +150,11 @@ fn job(pipeline: &Arc<dyn Pipeline>, properties: &Properties) -> Found {
     (partitions.map(|part| part.total.consumed).sum(), None)
 }
 
-/// The source alone, polled as the engine does.
-fn source(properties: &Properties) -> Found {
+/// A bare reader: the interface and the settings of a run, and nothing but counting.
+fn bare(properties: &Properties) -> Found {
     let kafka = kafka(properties);
     let (starts, there) = there(&kafka);
-    let mut source: Box<dyn Source> = kafka.open(&starts, Box::new(|| ())).expect("the topic can be read");
-    let (mut messages, mut bytes) = (0, 0);
-    while messages < there {
-        let polled = source.poll(64 << 10, &mut |event| {
-            if let Event::Message(raw, _) = event {
-                messages += 1;
-                bytes += match raw.payload {
-                    Payload::Bytes(value) => value.len() as u64,
-                    Payload::TooLong { bytes, .. } => bytes,
-                    Payload::Null => 0,
-                };
-            }
-        });
-        if polled.expect("nothing is wrong with the topic") == Polled::Nothing {
-            std::thread::sleep(Duration::from_micros(100));
-        }
-    }
+    let (messages, bytes) = kafka.count(&starts, there).expect("the topic can be read");
     (messages, Some(bytes))
 }
 

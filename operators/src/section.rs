@@ -241,6 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn version_2_is_the_one_that_lakes_were_written_with() {
+        let (key, identity) = (KeyHash([1 << 54, 2]), KeyHash([(1 << 54) + 3, 4]));
+        let mut sections = Sections::default();
+        sections.of(key).keys.push((key, "key".to_string()));
+        sections.of(key).sums.push(Sum { end: EventTime(300), since: 7, key, amounts: vec![-1, 200] });
+        let mut text = String::new();
+        sections.encode(&[(EventTime(60), EventTime(-300), &[identity])], &mut |shard, bytes| {
+            text = bytes.iter().fold(format!("{}:", shard.0), |text, byte| text + &format!("{byte:02x}"));
+        });
+        let golden = "1:01808080808080802002036b657901d80407808080808080802002020190030178d704100300000000004000\
+            0400000000000000";
+        assert_eq!(text, golden);
+    }
+
+    #[test]
     fn version_1_had_the_end_after_each_hash() {
         let identity = KeyHash([3, u64::MAX]);
         let entry: Vec<u8> = bytes_of(identity).chain((-7i64).to_le_bytes()).collect();

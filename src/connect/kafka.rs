@@ -19,7 +19,7 @@
 //! start there is a limit.
 
 use crate::connect::kafka_config::Properties;
-use crate::connect::kafka_native::{Failed, Topic, describe, remind_of_brokers};
+use crate::connect::kafka_native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka_reader::{Answers, Ends, KafkaSource, Shared};
 use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{Offset, Partition};
@@ -40,6 +40,9 @@ const MISSING_MAX: Duration = Duration::from_secs(60);
 
 /// How long to wait before a question is asked again that a broker could not answer yet.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a count waits for the client to fetch more.
+const COUNT_AGAIN: Duration = Duration::from_micros(100);
 
 /// How many events of the client are served at once.
 const EVENTS_MAX: u32 = 64;
@@ -117,6 +120,39 @@ impl Kafka {
             answers: Answers::default(),
             options,
         })
+    }
+
+    /// Reads `messages` messages from `assigned` on, and does nothing but count them and the bytes of their values: what the
+    /// client gives by the way that readers take, and so what a job is measured against.
+    ///
+    /// # Errors
+    /// If the topic cannot be read.
+    pub fn count(&self, assigned: &[(Partition, Offset)], messages: u64) -> Result<(u64, u64), error::Error> {
+        let refused = |error: KafkaError| unusable(&self.options.topic, &error.to_string());
+        let consumer = self.consumer()?;
+        consumer.assign(&list(&self.options.topic, assigned).map_err(refused)?).map_err(refused)?;
+        let reader = Reader::new(consumer);
+        let mut reader = reader.map_err(|failed| unusable(&self.options.topic, &failed.reason))?;
+        let (mut seen, mut bytes) = (0, 0);
+        while seen < messages {
+            match reader.next() {
+                Some(Fetched::Message { value, .. }) => {
+                    seen += 1;
+                    bytes += value.map_or(0, <[u8]>::len) as u64;
+                }
+                Some(Fetched::Event { .. }) => {}
+                None => std::thread::sleep(COUNT_AGAIN),
+            }
+        }
+        Ok((seen, bytes))
+    }
+
+    /// A consumer that can be assigned.
+    fn consumer(&self) -> Result<BaseConsumer<Context>, error::Error> {
+        // Without a group it cannot. It does not join the group, and commits nothing for it.
+        let config = self.options.properties.reader(Some("headway"))?;
+        let made = config.create_with_context(self.context.clone());
+        made.map_err(|error| self.options.properties.refused(error))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -287,11 +323,7 @@ impl Connector for Kafka {
                 return Err(error::Error::RecordsGone { input, partition, from: *next, to: first });
             }
         }
-        // A consumer without a group cannot be assigned. It does not join the group, and commits nothing for it.
-        let config = self.options.properties.reader(Some("headway"))?;
-        let mut consumer: BaseConsumer<Context> = config
-            .create_with_context(self.context.clone())
-            .map_err(|error| self.options.properties.refused(error))?;
+        let mut consumer = self.consumer()?;
         consumer.set_nonempty_callback(wake);
         drop(known);
         let identity = self.identity.get().map_or("", String::as_str);
