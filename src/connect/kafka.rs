@@ -76,20 +76,16 @@ pub struct Kafka {
     brokers: CString,
     control: BaseConsumer<Context>,
     context: Context,
-    known: Mutex<Known>,
+    /// The partitions, as they were first seen.
+    known: Mutex<BTreeMap<Partition, PartitionInfo>>,
+    /// Since when the brokers do not know the topic.
+    missing_since: Mutex<Option<Instant>>,
     /// What the topic was when it was first asked for: what this connector reads.
     identity: OnceLock<String>,
     /// The broker that answered last; -1 before.
     answered_by: AtomicI32,
     ends: Ends,
     answers: Answers,
-}
-
-#[derive(Default)]
-struct Known {
-    partitions: BTreeMap<Partition, PartitionInfo>,
-    /// Since when the brokers do not know the topic.
-    missing_since: Option<Instant>,
 }
 
 impl Kafka {
@@ -114,6 +110,7 @@ impl Kafka {
             control,
             context,
             known: Mutex::default(),
+            missing_since: Mutex::default(),
             identity: OnceLock::new(),
             answered_by: AtomicI32::new(-1),
             ends: Ends::default(),
@@ -155,8 +152,12 @@ impl Kafka {
         made.map_err(|error| self.options.properties.refused(error))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Partition, PartitionInfo>> {
         self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn missing_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.missing_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Hears what the client has to say: one thing a poll. There are no messages.
@@ -186,13 +187,13 @@ impl Kafka {
     }
 
     /// What to make of a failed description.
-    fn failed(&self, known: &mut Known, Failed { code, reason }: Failed) -> error::Error {
+    fn failed(&self, Failed { code, reason }: Failed) -> error::Error {
         match code {
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                 if self.identity.get().is_none() {
                     return unusable(&self.options.topic, &format!("{} has no such topic", self.label));
                 }
-                let since = known.missing_since.get_or_insert_with(Instant::now).elapsed();
+                let since = self.missing_since().get_or_insert_with(Instant::now).elapsed();
                 match since > MISSING_MAX {
                     true => self.other("nothing: the topic was deleted".to_string()),
                     false => self.unreachable("the topic is unknown there at the moment"),
@@ -292,23 +293,23 @@ impl Connector for Kafka {
         let deadline = Instant::now() + self.options.patience;
         let mut known = self.known();
         self.listen();
-        let topic = self.describe(deadline).map_err(|failed| self.failed(&mut known, failed))?;
+        let topic = self.describe(deadline).map_err(|failed| self.failed(failed))?;
         let identity = self.identity(&topic, deadline)?;
         if self.identity.get_or_init(|| identity.clone()) != &identity {
-            known.partitions.clear();
+            known.clear();
         }
-        known.missing_since = None;
+        *self.missing_since() = None;
         self.context.calm();
         for number in topic.partitions {
             let Ok(partition) = Partition::try_from(number) else { continue };
-            if known.partitions.contains_key(&partition) {
+            if known.contains_key(&partition) {
                 continue;
             }
             let (first, end) = self.watermarks(number, deadline)?;
             let info = PartitionInfo { partition, identity: identity.clone(), first, end: Some(end) };
-            known.partitions.insert(partition, info);
+            known.insert(partition, info);
         }
-        let partitions: Vec<PartitionInfo> = known.partitions.values().cloned().collect();
+        let partitions: Vec<PartitionInfo> = known.values().cloned().collect();
         drop(known);
         self.ask_for_ends(&partitions, deadline);
         Ok(partitions)
@@ -317,7 +318,7 @@ impl Connector for Kafka {
     fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error> {
         let known = self.known();
         for (partition, next) in assigned {
-            let first = known.partitions.get(partition).map_or(*next, |info| info.first);
+            let first = known.get(partition).map_or(*next, |info| info.first);
             if *next < first {
                 let (input, partition) = (self.options.topic.clone(), *partition);
                 return Err(error::Error::RecordsGone { input, partition, from: *next, to: first });
@@ -340,10 +341,10 @@ impl Connector for Kafka {
         let topic = match known {
             Some(Ok(topic)) => topic,
             // That broker may be gone: whoever is there may answer.
-            _ => self.describe(deadline).map_err(|failed| self.failed(&mut self.known(), failed))?,
+            _ => self.describe(deadline).map_err(|failed| self.failed(failed))?,
         };
         let found = self.identity(&topic, deadline)?;
-        self.known().missing_since = None;
+        *self.missing_since() = None;
         match self.identity.get() {
             Some(expected) if *expected != found => Err(self.other(found)),
             _ => Ok(()),
