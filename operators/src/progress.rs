@@ -223,16 +223,19 @@ impl Progress {
         self.partitions.get(&partition).and_then(|state| state.joined)
     }
 
-    /// Own watermark of the slowest partition that still has a backlog, as far as marks tell.
+    /// Effective watermark of the slowest partition that still has a backlog, as far as marks tell.
     ///
     /// One that has accepted nothing yet counts as the oldest event time any partition started with.
     pub fn slowest(&self) -> Option<Watermark> {
-        let own = |state: &State| match state.newest {
-            Some(mark) if !mark.backlog || mark.ended => None,
-            Some(mark) if mark.own > EventTime::MIN => Some(mark.own),
-            _ => self.first_own,
+        let effective = |state: &State| {
+            if state.newest.is_some_and(|mark| !mark.backlog || mark.ended) {
+                return None;
+            }
+            // One that was idle for long and may not be read yet is as far as where it joined, not as where it stood.
+            let own = state.newest.map_or(EventTime::MIN, |mark| mark.own).max(state.floor);
+            if own > EventTime::MIN { Some(own) } else { self.first_own }
         };
-        self.partitions.values().filter_map(own).min()
+        self.partitions.values().filter_map(effective).min()
     }
 
     /// Own watermark of `partition`, as far as marks tell.
@@ -290,6 +293,32 @@ mod tests {
             progress.close(epoch as Epoch)
         };
         (0..epochs.len()).map(&mut close).collect()
+    }
+
+    #[test]
+    fn partition_that_joined_late_is_as_far_as_where_it_joined() {
+        let mark = |partition, own, idle_ms, joining, backlog| Mark {
+            partition,
+            own: EventTime(own),
+            next: 0,
+            idle_ms,
+            joining,
+            ended: false,
+            last: false,
+            backlog,
+            wall_ms: 0,
+        };
+        let rules = Rules { grid: Grid::tumbling(10), lateness_ms: 0, idle_flush_ms: None };
+        let both = (0..2).map(|partition| (partition, EventTime::MIN, EventTime::MIN));
+        let mut progress = Progress::new(rules, EventTime::MIN, both);
+        progress.see(1, mark(0, 1_000, None, false, true));
+        progress.see(1, mark(1, 5, Some(1), false, false));
+        progress.close(1);
+        progress.see(2, mark(0, 2_000, None, false, true));
+        progress.see(2, mark(1, 5, None, true, true));
+        progress.close(2);
+        assert_eq!(progress.slowest(), Some(progress.floor(1)));
+        assert!(progress.floor(1) >= EventTime(1_000), "it joined at the watermark");
     }
 
     proptest! {

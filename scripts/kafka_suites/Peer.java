@@ -98,6 +98,8 @@ public final class Peer {
         boolean transactions = request.path("transactions").asBoolean();
         if (transactions) {
             properties.put("transactional.id", UUID.randomUUID().toString());
+            // One that is held open ends when its file is there, not before.
+            properties.put("transaction.timeout.ms", "600000");
         }
         String hold = request.path("hold").asText("");
         double rate = request.path("rate").asDouble(0);

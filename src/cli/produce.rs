@@ -117,6 +117,10 @@ fn fits(flags: &Flags) -> Result<(), Failure> {
             format!("--kafka-config does not go with --to {to}"),
             "Use --to kafka: to write to a topic, or leave --kafka-config out.",
         ),
+        _ if flags.topic.is_some() && !flags.envelope => refuse(
+            format!("--topic does not go with --to {to}"),
+            "Bare lines name no topic: give --envelope too, or leave --topic out.",
+        ),
         _ => Ok(()),
     }
 }

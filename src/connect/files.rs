@@ -16,12 +16,11 @@ use crate::connect::file_identity::FileIdentity;
 use crate::connect::file_reader::Reader;
 use crate::connect::place::{Place, list};
 use crate::connect::scan::{Extent, Scan, fewer_lines, first_line_is_envelope};
-use crate::connect::{Connector, Earlier, Event, PartitionInfo, Polled, Source, Wake};
+use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake};
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,9 +251,9 @@ impl Source for FilesSource {
         self.readers.iter_mut().for_each(|reader| reader.pause(partition, paused));
     }
 
-    fn heard(&self, _partition: Partition) -> Option<Duration> {
+    fn heard(&self, _partition: Partition) -> Option<Heard> {
         // Each poll looks at the files.
-        Some(Duration::ZERO)
+        Some(Heard::ALWAYS)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Seeded messages as an input: no broker and no file is needed to see a real job run.
 
-use crate::connect::{Connector, Earlier, Event, PartitionInfo, Polled, Source, Wake, error};
+use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A [`Generate`] as an input.
 pub struct Generator(Arc<dyn Generate>);
@@ -117,9 +116,9 @@ impl Source for GeneratorSource {
         }
     }
 
-    fn heard(&self, _partition: Partition) -> Option<Duration> {
+    fn heard(&self, _partition: Partition) -> Option<Heard> {
         // It is all there.
-        Some(Duration::ZERO)
+        Some(Heard::ALWAYS)
     }
 }
 

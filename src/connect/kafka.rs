@@ -12,19 +12,19 @@
 //! below it an open transaction holds it, and it is stalled. As a transaction may open later, the watermark is looked
 //! at again while nothing comes.
 //!
-//! **Quiet** is a partition whose leader, asked every few seconds where it ends, says that this is where reading has
-//! ended: without an answer nothing is known of it.
+//! **Quiet** is a partition whose leader, asked every few seconds where it ends, says each time that this is where reading
+//! has ended. A question without an answer begins that time anew: who had something to send could not.
 //!
 //! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
 //! start there is a limit.
 
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
-use crate::connect::kafka_reader::{Answers, Ends, KafkaSource, Shared};
+use crate::connect::kafka_reader::{Answer, Answers, Ends, KafkaSource, Shared};
 use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
@@ -40,6 +40,12 @@ const MISSING_MAX: Duration = Duration::from_secs(60);
 
 /// How long to wait before a question is asked again that a broker could not answer yet.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a leader may take to say where its partitions end.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How far apart two answers may be that nothing is taken to have happened between.
+const UNBROKEN_MAX: Duration = Duration::from_secs(30);
 
 /// How long a count waits for the client to fetch more.
 const COUNT_AGAIN: Duration = Duration::from_micros(100);
@@ -75,6 +81,8 @@ pub struct Kafka {
     /// The brokers to ask first, in the client's form.
     brokers: CString,
     control: BaseConsumer<Context>,
+    /// Asks where partitions end, open transactions included, which `control` does not see.
+    asker: BaseConsumer<Context>,
     context: Context,
     /// The partitions, as they were first seen.
     known: Mutex<BTreeMap<Partition, PartitionInfo>>,
@@ -99,8 +107,12 @@ impl Kafka {
             CString::new(options.topic.as_str()).map_err(|_| unusable(&options.topic, "no such name"))?;
         let context = Context::default();
         let control = properties.reader(options.group.as_deref())?;
-        let control =
-            control.create_with_context(context.clone()).map_err(|error| properties.refused(error))?;
+        let made = |config: &ClientConfig| {
+            config.create_with_context(context.clone()).map_err(|error| properties.refused(error))
+        };
+        let mut asker = properties.reader(None)?;
+        asker.set("isolation.level", "read_uncommitted");
+        let (control, asker) = (made(&control)?, made(&asker)?);
         let label = format!("broker \"{}\"", properties.brokers()?);
         let brokers = CString::new(properties.brokers()?).map_err(|_| unusable(&label, "no such name"))?;
         Ok(Kafka {
@@ -108,6 +120,7 @@ impl Kafka {
             name,
             brokers,
             control,
+            asker,
             context,
             known: Mutex::default(),
             missing_since: Mutex::default(),
@@ -164,6 +177,7 @@ impl Kafka {
     fn listen(&self) {
         for _ in 0..EVENTS_MAX {
             drop(self.control.poll(Duration::ZERO));
+            drop(self.asker.poll(Duration::ZERO));
         }
     }
 
@@ -245,29 +259,41 @@ impl Kafka {
         }
     }
 
-    /// Asks where `partitions` end now. That nobody answers is no failure: it is no evidence either that they are quiet.
-    fn ask_for_ends(&self, partitions: &[PartitionInfo], deadline: Instant) {
+    /// Asks where known partitions end now. That a leader does not answer is no failure: it ends what is known of quiet.
+    fn ask_for_ends(&self) {
+        let known: Vec<Partition> = self.known().keys().copied().collect();
+        if known.is_empty() {
+            return;
+        }
+        // 1. Leader by leader: one that is not there takes nothing from the others.
         let asked = Instant::now();
-        let question = || {
-            let mut list = TopicPartitionList::with_capacity(partitions.len());
-            for info in partitions {
-                let number = i32::try_from(info.partition).unwrap_or(i32::MAX);
-                list.add_partition_offset(&self.options.topic, number, At::End)?;
+        let metadata = self.asker.fetch_metadata(Some(&self.options.topic), ANSWER_MAX);
+        if metadata.is_err() {
+            remind_of_brokers(self.asker.client(), &self.brokers);
+        }
+        let mut leaders: BTreeMap<i32, TopicPartitionList> = BTreeMap::new();
+        for partition in metadata.iter().flat_map(|all| all.topics()).flat_map(|topic| topic.partitions()) {
+            let list = leaders.entry(partition.leader()).or_default();
+            list.add_partition(&self.options.topic, partition.id()).set_offset(At::End).ok();
+        }
+        let mut ends = BTreeMap::new();
+        for list in leaders.into_values() {
+            match self.asker.offsets_for_times(list, ANSWER_MAX) {
+                Err(error) => tracing::debug!(%error, "could not ask where partitions end"),
+                Ok(list) => ends.extend(list.elements().iter().filter_map(|element| {
+                    let end = element.offset().to_raw().filter(|end| *end >= 0 && element.error().is_ok());
+                    Some((Partition::try_from(element.partition()).ok()?, end?))
+                })),
             }
-            self.control.offsets_for_times(list, left(deadline))
-        };
-        let list = match question() {
-            Ok(list) => list,
-            Err(error) => return tracing::debug!(%error, "could not ask where partitions end"),
-        };
+        }
+        // 2. Each goes on with what was known, or begins anew.
         let mut answers = self.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for element in list.elements() {
-            let (Ok(partition), Ok(())) = (Partition::try_from(element.partition()), element.error()) else {
-                continue;
-            };
-            if let At::Offset(end) = element.offset() {
-                answers.insert(partition, (end, asked));
-            }
+        for partition in known {
+            let before = answers.remove(&partition);
+            let Some(end) = ends.get(&partition).copied() else { continue };
+            let same = before.filter(|before| before.end == end && before.last + UNBROKEN_MAX > asked);
+            let since = same.map_or(asked, |before| before.since);
+            answers.insert(partition, Answer { end, since, last: asked });
         }
     }
 
@@ -290,6 +316,7 @@ impl Connector for Kafka {
     fn remember(&self, _earlier: &[Earlier]) {}
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
+        self.ask_for_ends();
         let deadline = Instant::now() + self.options.patience;
         let mut known = self.known();
         self.listen();
@@ -309,10 +336,7 @@ impl Connector for Kafka {
             let info = PartitionInfo { partition, identity: identity.clone(), first, end: Some(end) };
             known.insert(partition, info);
         }
-        let partitions: Vec<PartitionInfo> = known.values().cloned().collect();
-        drop(known);
-        self.ask_for_ends(&partitions, deadline);
-        Ok(partitions)
+        Ok(known.values().cloned().collect())
     }
 
     fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error> {

@@ -6,7 +6,7 @@
 
 use crate::connect::kafka::{Context, list, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, high_watermark, remind_of_brokers};
-use crate::connect::{Event, Polled, Source, error};
+use crate::connect::{Event, Heard, Polled, Source, error};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
@@ -37,8 +37,19 @@ const REFUSALS_MAX: u32 = 20;
 /// High watermarks of the partitions of a topic, as their readers saw them last.
 pub(super) type Ends = Arc<Mutex<BTreeMap<Partition, Offset>>>;
 
-/// Where partitions ended when a broker was last asked, and when that was.
-pub(super) type Answers = Arc<Mutex<BTreeMap<Partition, (Offset, Instant)>>>;
+/// What the leader of a partition answered when it was asked where that ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    /// The high watermark: what open transactions hold lies before it.
+    pub(super) end: Offset,
+    /// When that was first the answer, to every question since.
+    pub(super) since: Instant,
+    /// When it was asked last.
+    pub(super) last: Instant,
+}
+
+/// The answers for the partitions of a topic.
+pub(super) type Answers = Arc<Mutex<BTreeMap<Partition, Answer>>>;
 
 /// What the readers of a topic have from its connector.
 pub(super) struct Shared {
@@ -55,8 +66,8 @@ struct Part {
     next: Offset,
     /// Where its end was seen, since the last message.
     end: Option<Offset>,
-    /// When a broker last said that this is its end still.
-    heard: Option<Instant>,
+    /// That a broker says the same.
+    heard: Option<Answer>,
     /// Since when its end was reported as held by a transaction; and it was said in the log.
     stalled: Option<(Instant, bool)>,
     /// When to ask why its offset was refused.
@@ -279,9 +290,8 @@ impl KafkaSource {
         }
         let answers = self.shared.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for part in self.parts.iter_mut() {
-            let answer =
-                answers.get(&part.partition).filter(|(end, _)| part.end.is_some_and(|own| *end <= own));
-            part.heard = answer.map(|(_, when)| *when).or(part.heard);
+            let answer = answers.get(&part.partition).filter(|answer| part.end == Some(answer.end));
+            part.heard = answer.copied().or(part.heard);
         }
     }
 }
@@ -379,8 +389,9 @@ impl Source for KafkaSource {
         }
     }
 
-    fn heard(&self, partition: Partition) -> Option<Duration> {
+    fn heard(&self, partition: Partition) -> Option<Heard> {
         let place = self.places.get(partition as usize).copied().flatten()?;
-        self.parts[place].heard.map(|when| when.elapsed())
+        let Answer { since, last, .. } = self.parts[place].heard?;
+        Some(Heard { since: since.elapsed(), last: last.elapsed() })
     }
 }

@@ -6,7 +6,7 @@ use crate::connect::kafka::{Kafka, Options};
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_produce::to_topic;
 use crate::connect::produce::{Pace, Produced};
-use crate::connect::{Connector, Polled, Source};
+use crate::connect::{Connector, Heard, Polled, Source};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -371,30 +371,49 @@ fn ends_are_known_where_they_are_beyond_what_was_read() {
     until(source.as_mut(), &mut drained, |_| kafka.ends() == [(0, 10)]);
 }
 
+/// Asks, as those do who look for partitions, until `known` is so of the quiet of partition 0.
+fn ask_until(kafka: &Kafka, source: &mut dyn Source, known: impl Fn(Option<Heard>) -> bool) -> Option<Heard> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let _ = kafka.partitions();
+        // Answers are looked at now and then.
+        let look = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < look {
+            poll(source, 1000, &mut Drained::default()).unwrap();
+        }
+        let heard = source.heard(0);
+        if known(heard) {
+            return heard;
+        }
+        assert!(Instant::now() < end, "{heard:?}");
+    }
+}
+
 #[test]
-fn quiet_is_known_only_while_brokers_say_where_partitions_end() {
+fn quiet_lasts_while_brokers_say_so_each_time_they_are_asked() {
     let cluster = cluster(1);
     produce(&cluster, 0, 0..10, 0);
-    let patience = Duration::from_millis(300);
+    let patience = Duration::from_secs(1);
     let kafka = Kafka::new(Options { patience, ..options(&cluster.bootstrap_servers()) }).unwrap();
     let mut source = kafka.open(&[(0, 0)], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
     assert_eq!(source.heard(0), None, "nobody was asked");
-    kafka.partitions().unwrap();
-    let asked = Instant::now();
-    while source.heard(0).is_none() {
-        assert!(asked.elapsed() < PATIENCE, "it is not heard of");
-        poll(source.as_mut(), 1000, &mut drained).unwrap();
-    }
+    // 1. Answers that agree make one stretch.
+    let longer = Duration::from_millis(500);
+    let began = Instant::now();
+    ask_until(&kafka, source.as_mut(), |heard| heard.is_some_and(|heard| heard.since > heard.last + longer));
+    // 2. A question without an answer ends it: the next stretch begins after it.
     cluster.broker_down(1).unwrap();
     assert!(kafka.partitions().is_err(), "nobody answers");
-    until(source.as_mut(), &mut drained, |_| asked.elapsed() > Duration::from_millis(300));
-    assert!(source.heard(0) >= Some(Duration::from_millis(300)), "{:?}", source.heard(0));
-    // What comes makes it loud, and what was said before says nothing of a later end.
     cluster.broker_up(1).unwrap();
+    let back = Instant::now();
+    let heard = ask_until(&kafka, source.as_mut(), |heard| {
+        heard.is_some_and(|heard| heard.since < began.elapsed().saturating_sub(longer))
+    });
+    assert!(heard.is_some_and(|heard| heard.since <= back.elapsed()), "{heard:?}");
+    // 3. What is sent ends it too.
     produce(&cluster, 0, 10..20, 0);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up[&0] == 20);
-    let age = asked.elapsed();
-    assert!(source.heard(0).is_none_or(|ago| ago >= age));
+    assert_eq!(source.heard(0), None);
 }

@@ -1,7 +1,7 @@
 //! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
 
 use crate::connect::{
-    Connector, Earlier, Event, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
+    Connector, Earlier, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
 };
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::pipeline::OutputSpec;
@@ -12,7 +12,6 @@ use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// One message of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,9 +125,9 @@ impl Source for ListSource {
         }
     }
 
-    fn heard(&self, _partition: Partition) -> Option<Duration> {
+    fn heard(&self, _partition: Partition) -> Option<Heard> {
         // It is all there.
-        Some(Duration::ZERO)
+        Some(Heard::ALWAYS)
     }
 }
 

@@ -6,7 +6,6 @@ use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Raw};
 use headway_operators::row::Rows;
 use headway_operators::state::{Saved, StateChange};
-use std::time::Duration;
 
 /// A partition of an input as its connector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,9 +96,9 @@ pub trait Source {
     /// Stops or resumes reading a partition; nothing is lost meanwhile.
     fn pause(&mut self, partition: Partition, paused: bool);
 
-    /// How long ago it was certain that a partition that was read to its end had no more; `None` if not since then.
-    /// That nothing comes is no evidence where nobody may be there to send it.
-    fn heard(&self, partition: Partition) -> Option<Duration>;
+    /// What is known of a partition that was read to its end and gives nothing; `None` if nothing is. That nothing comes
+    /// is no evidence of quiet where nobody may be there to send it.
+    fn heard(&self, partition: Partition) -> Option<Heard>;
 }
 
 /// What a poll found.
@@ -132,6 +131,8 @@ pub trait WorkerSink {
     fn saved(&mut self, operator: &str) -> Vec<Saved>;
 }
 
+pub use heard::Heard;
+
 #[cfg(test)]
 mod any_rows;
 pub mod csv_gz;
@@ -143,6 +144,7 @@ mod file_identity;
 mod file_reader;
 pub mod files;
 pub mod generator;
+mod heard;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 #[cfg(feature = "kafka")]

@@ -11,8 +11,8 @@
 //! Numbered rules, from the design:
 //! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved. Cutting is always allowed.
 //! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet while it was
-//!    listened to, is idle. One that is paused, behind a closed gate, or whose system nobody has heard of since, is not;
-//!    nor is one whose end a transaction holds.
+//!    listened to, becomes idle. One that is paused, behind a closed gate, or whose system nobody has heard of since, does
+//!    not; nor does one whose end a transaction holds, and that wakes one that is idle.
 //! 3. *Joining*: a partition that wakes or is first seen sends a joining mark and no record in epoch `e`; its floor is
 //!    `wm(e)`; what it had ready waits until `e` is resolved.
 //! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused, and epochs are short while one is, for
@@ -234,9 +234,11 @@ impl SourceFeed {
                 part.phase = Phase::Idle;
                 self.changed = true;
             }
-            if part.phase == Phase::Idle && !part.flushable && long(self.options.idle_flush) {
-                part.flushable = true;
-                self.changed = true;
+            if part.phase == Phase::Idle {
+                // What was told may hold no more, and has to be told again then.
+                let flushable = long(self.options.idle_flush);
+                self.changed |= flushable && !part.flushable;
+                part.flushable = flushable;
             }
             if part.backlog != part.has_backlog() {
                 self.changed = true;
@@ -483,8 +485,9 @@ impl Part {
 
     /// For how long it is known to have been quiet.
     fn quiet(&self, source: Option<&dyn connect::Source>, now: Duration) -> Option<Duration> {
-        let heard = source.and_then(|source| source.heard(self.partition));
-        self.quiet_since.map(|since| heard.map_or(Duration::ZERO, |ago| now.saturating_sub(since + ago)))
+        let (since, heard) = (self.quiet_since?, source?.heard(self.partition)?);
+        let (first, last) = (now.saturating_sub(heard.since), now.saturating_sub(heard.last));
+        Some(last.saturating_sub(since.max(first)))
     }
 
     /// Takes in that it was read up to `next`, gaps included.

@@ -1,7 +1,7 @@
 //! Tests of the feed: what it reads, where it ends, whom it pauses. Sources are scripts; time stands still.
 
 use crate::connect::error::Error;
-use crate::connect::{Event, PartitionInfo, Polled, Source};
+use crate::connect::{Event, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
 use crate::engine::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
@@ -32,8 +32,8 @@ struct Script {
     polls: Rc<RefCell<VecDeque<Vec<Step>>>>,
     paused: Rc<RefCell<BTreeSet<Partition>>>,
     assigned: Rc<RefCell<Vec<(Partition, Offset)>>>,
-    /// Nobody answers.
-    lost: Rc<Cell<bool>>,
+    /// What is known of its partitions while they are quiet; all, if nothing else is said.
+    heard: Rc<Cell<Option<Option<Heard>>>>,
 }
 
 impl Script {
@@ -72,8 +72,8 @@ impl Source for Script {
         };
     }
 
-    fn heard(&self, _partition: Partition) -> Option<Duration> {
-        (!self.lost.get()).then_some(Duration::ZERO)
+    fn heard(&self, _partition: Partition) -> Option<Heard> {
+        self.heard.get().unwrap_or(Some(Heard::ALWAYS))
     }
 }
 
@@ -299,16 +299,27 @@ fn partition_that_is_paused_is_never_idle() {
 #[test]
 fn partition_is_not_idle_while_nobody_answers_for_it() {
     let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
-    bench.script.lost.set(true);
+    bench.script.heard.set(Some(None));
     bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3), Step::CaughtUp(1, 0)]);
     bench.turn();
     bench.clock.advance(Duration::from_secs(3_600));
     let (cut, _) = bench.cut();
     assert_eq!(cut.partitions.iter().map(|part| part.idle_ms).collect::<Vec<_>>(), [None, None]);
-    // An answer says that nothing came all the while.
-    bench.script.lost.set(false);
-    let (cut, _) = bench.cut();
-    assert!(cut.partitions.iter().all(|part| part.idle_ms >= Some(3_600_000)), "{cut:?}");
+    // Somebody answers: from now on it is known to be quiet, but nobody could have sent anything before.
+    let heard = |since, last| {
+        Some(Some(Heard { since: Duration::from_secs(since), last: Duration::from_secs(last) }))
+    };
+    let idle = |bench: &mut Bench, since, last| {
+        bench.script.heard.set(heard(since, last));
+        bench.script.poll(&[Step::Messages(0, 0, 1)]);
+        bench.turn();
+        let (cut, _) = bench.cut();
+        cut.partitions[1].idle_ms
+    };
+    assert_eq!(idle(&mut bench, 0, 0), None);
+    assert_eq!(idle(&mut bench, 59, 0), None);
+    assert_eq!(idle(&mut bench, 90, 40), None, "the last answer is old");
+    assert!(idle(&mut bench, 110, 40) >= Some(60_000));
 }
 
 #[test]

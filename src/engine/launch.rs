@@ -48,7 +48,8 @@ pub struct Source {
     pub connector: Arc<dyn Connector>,
     /// The topic, or what stands for it.
     pub topic: String,
-    /// How often to look for new partitions; `None` is never.
+    /// How often to look for new partitions, and for those of a broker to be quiet; `None` is never: no partition of a
+    /// broker becomes idle then.
     pub discover_every: Option<Duration>,
 }
 
