@@ -98,7 +98,7 @@ impl Job {
     }
 
     fn site(&self) -> Site {
-        Site::new(Arc::clone(&self.store), Arc::new(System::default()))
+        Site::new(Arc::clone(&self.store), clock())
     }
 
     /// The last manifest.
@@ -138,8 +138,7 @@ impl Job {
     /// # Errors
     /// Exit 2 if the job never started; exits 3 and 4 if the lake cannot be read, or a later release wrote it.
     pub(crate) fn audit(&self, deep: bool) -> Result<Report, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(System::default());
-        let report = audit::run(&self.store, &clock, &self.name, deep)?;
+        let report = audit::run(&self.store, &clock(), &self.name, deep)?;
         if report.manifests == 0 && report.finding.is_none() { Err(self.never_started()) } else { Ok(report) }
     }
 
@@ -148,8 +147,7 @@ impl Job {
     /// # Errors
     /// Exit 4 if the job runs; exits 3 to 5 if the lake cannot be read or is damaged.
     pub(crate) fn prune(&self, keep: u64) -> Result<Pruned, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(System::default());
-        Ok(upkeep::prune(&self.store, &clock, &self.name, Folding { keep, ..FOLDING })?)
+        Ok(upkeep::prune(&self.store, &clock(), &self.name, Folding { keep, ..FOLDING })?)
     }
 
     /// A file of the lake, from its start.
@@ -169,7 +167,11 @@ impl Job {
     }
 }
 
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(System::default())
+}
+
 /// Now, in milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> i64 {
-    System::default().wall_ms()
+    clock().wall_ms()
 }
