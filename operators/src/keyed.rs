@@ -71,7 +71,8 @@ pub trait Keyed: 'static {
     /// Gives the encoded state, shard by shard: all of it (`base`), or the entries changed since the last call.
     fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>));
 
-    /// Takes back what `snapshot` gave. Pieces come oldest first; a later one wins, entry by entry.
+    /// Takes back what `snapshot` gave, in this version or an earlier one. Pieces come oldest first; a later one wins,
+    /// entry by entry.
     ///
     /// # Errors
     /// If the bytes are not what some version of this operator writes.
@@ -247,9 +248,14 @@ impl Resume {
     /// Gives `operator` its state back.
     ///
     /// # Errors
-    /// At the first piece that does not decode. The operator must not run then: it would give a wrong answer.
+    /// At the first piece of a later version, or that does not decode. The operator must not run then: it would give a
+    /// wrong answer.
     pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<(), StateError> {
         for saved in self.saved {
+            if saved.version > K::VERSION {
+                let (operator, found) = (operator.name().to_string(), saved.version);
+                return Err(StateError::Newer { operator, found, known: K::VERSION });
+            }
             operator.restore(&saved)?;
         }
         operator.restored(self.watermark);

@@ -77,9 +77,9 @@ pub struct Stamped<R> {
 
 /// A record that was refused or came late, in the envelope that the side outputs keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused {
+pub struct Refused<Text = String, Bytes = Vec<u8>> {
     /// Name of the input: the topic, or what stands for it.
-    pub topic: String,
+    pub topic: Text,
     /// The partition it came from.
     pub partition: Partition,
     /// Its position there.
@@ -93,7 +93,7 @@ pub struct Refused {
     /// The watermark that made a record late.
     pub stamp: Option<EventTime>,
     /// Its bytes (whole, or the head of a value that was too long); `None` for a tombstone.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Bytes>,
     /// Length and xxh3-128 of the whole value, where `payload` is only its head.
     pub too_long: Option<(u64, u128)>,
 }

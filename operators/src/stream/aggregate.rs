@@ -256,10 +256,6 @@ where
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
         let name = self.name.clone();
         let malformed = |what| StateError::Malformed { operator: name.clone(), shard: saved.shard.0, what };
-        if saved.version > Self::VERSION {
-            let (found, known) = (saved.version, Self::VERSION);
-            return Err(StateError::Newer { operator: self.name.clone(), found, known });
-        }
         let section = Section::<K>::decode(saved.version, &saved.bytes);
         let section = section.ok_or_else(|| malformed("a section of sums and identities"))?;
         section.seen().for_each(|seen| self.dedup.restore(seen));

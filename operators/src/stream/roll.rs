@@ -17,7 +17,7 @@
 //! what lives for a moment, and allocated one by one they would pin its memory. Holds at most [`BYTES_MAX`] and one
 //! epoch's refused bytes more.
 
-use crate::error::{Reason, StateError};
+use crate::error::StateError;
 use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
 use crate::record::{Offset, Partition, Refused};
@@ -55,20 +55,8 @@ struct Place {
     start: usize,
 }
 
-/// A [`Refused`] where it lies: the same encoding, borrowed.
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry<'a> {
-    topic: &'a str,
-    partition: Partition,
-    offset: Offset,
-    timestamp_ms: Option<i64>,
-    reason: Option<Reason>,
-    event_time: Option<EventTime>,
-    stamp: Option<EventTime>,
-    #[serde(borrow)]
-    payload: Option<&'a [u8]>,
-    too_long: Option<(u64, u128)>,
-}
+/// A refused record where it lies: the same encoding, borrowed.
+type Entry<'a> = Refused<&'a str, &'a [u8]>;
 
 /// Rows one after the other, each as a section has it.
 #[derive(Debug, Default)]
@@ -214,9 +202,6 @@ impl Keyed for Roll {
 
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
         let (operator, shard) = (self.name.clone(), saved.shard);
-        if saved.version > Self::VERSION {
-            return Err(StateError::Newer { operator, found: saved.version, known: Self::VERSION });
-        }
         let section: Section<'_> = postcard::from_bytes(&saved.bytes).map_err(|_| StateError::Malformed {
             operator,
             shard: shard.0,
@@ -282,7 +267,7 @@ impl Rolled {
 
 impl Row for Rolled {
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
-        let Entry { topic, partition, offset, timestamp_ms, reason, event_time, stamp, payload, too_long } =
+        let Refused { topic, partition, offset, timestamp_ms, reason, event_time, stamp, payload, too_long } =
             self.entry();
         put(Cell::Text(topic));
         put(Cell::Int(i64::from(partition)));
@@ -323,6 +308,7 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Reason;
     use crate::record::{Payload, Raw};
 
     const FIRST: Tick =
