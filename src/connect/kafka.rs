@@ -81,8 +81,8 @@ pub struct Kafka {
     /// The brokers to ask first, in the client's form.
     brokers: CString,
     control: BaseConsumer<Context>,
-    /// Asks where partitions end, open transactions included, which `control` does not see.
-    asker: BaseConsumer<Context>,
+    /// Asks where partitions end, open transactions included, which `control` does not see. Made when it is needed.
+    asker: OnceLock<BaseConsumer<Context>>,
     context: Context,
     /// The partitions, as they were first seen.
     known: Mutex<BTreeMap<Partition, PartitionInfo>>,
@@ -106,13 +106,7 @@ impl Kafka {
         let name =
             CString::new(options.topic.as_str()).map_err(|_| unusable(&options.topic, "no such name"))?;
         let context = Context::default();
-        let control = properties.reader(options.group.as_deref())?;
-        let made = |config: &ClientConfig| {
-            config.create_with_context(context.clone()).map_err(|error| properties.refused(error))
-        };
-        let mut asker = properties.reader(None)?;
-        asker.set("isolation.level", "read_uncommitted");
-        let (control, asker) = (made(&control)?, made(&asker)?);
+        let control = client(properties, &properties.reader(options.group.as_deref())?, &context)?;
         let label = format!("broker \"{}\"", properties.brokers()?);
         let brokers = CString::new(properties.brokers()?).map_err(|_| unusable(&label, "no such name"))?;
         Ok(Kafka {
@@ -120,7 +114,7 @@ impl Kafka {
             name,
             brokers,
             control,
-            asker,
+            asker: OnceLock::new(),
             context,
             known: Mutex::default(),
             missing_since: Mutex::default(),
@@ -160,9 +154,20 @@ impl Kafka {
     /// A consumer that can be assigned.
     fn consumer(&self) -> Result<BaseConsumer<Context>, error::Error> {
         // Without a group it cannot. It does not join the group, and commits nothing for it.
-        let config = self.options.properties.reader(Some("headway"))?;
-        let made = config.create_with_context(self.context.clone());
-        made.map_err(|error| self.options.properties.refused(error))
+        let properties = &self.options.properties;
+        client(properties, &properties.reader(Some("headway"))?, &self.context)
+    }
+
+    /// The client that asks where partitions end.
+    fn asker(&self) -> Result<&BaseConsumer<Context>, error::Error> {
+        if self.asker.get().is_none() {
+            let properties = &self.options.properties;
+            let mut config = properties.reader(None)?;
+            config.set("isolation.level", "read_uncommitted");
+            // Another thread may have been faster: then this one goes again.
+            drop(self.asker.set(client(properties, &config, &self.context)?));
+        }
+        Ok(self.asker.get().expect("it was just made"))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Partition, PartitionInfo>> {
@@ -177,7 +182,7 @@ impl Kafka {
     fn listen(&self) {
         for _ in 0..EVENTS_MAX {
             drop(self.control.poll(Duration::ZERO));
-            drop(self.asker.poll(Duration::ZERO));
+            drop(self.asker.get().map(|asker| asker.poll(Duration::ZERO)));
         }
     }
 
@@ -260,16 +265,20 @@ impl Kafka {
     }
 
     /// Asks where known partitions end now. That a leader does not answer is no failure: it ends what is known of quiet.
-    fn ask_for_ends(&self) {
+    ///
+    /// # Errors
+    /// If the settings are not usable.
+    fn ask_for_ends(&self) -> Result<(), error::Error> {
         let known: Vec<Partition> = self.known().keys().copied().collect();
         if known.is_empty() {
-            return;
+            return Ok(());
         }
+        let asker = self.asker()?;
         // 1. Leader by leader: one that is not there takes nothing from the others.
         let asked = Instant::now();
-        let metadata = self.asker.fetch_metadata(Some(&self.options.topic), ANSWER_MAX);
+        let metadata = asker.fetch_metadata(Some(&self.options.topic), ANSWER_MAX);
         if metadata.is_err() {
-            remind_of_brokers(self.asker.client(), &self.brokers);
+            remind_of_brokers(asker.client(), &self.brokers);
         }
         let mut leaders: BTreeMap<i32, TopicPartitionList> = BTreeMap::new();
         for partition in metadata.iter().flat_map(|all| all.topics()).flat_map(|topic| topic.partitions()) {
@@ -278,7 +287,7 @@ impl Kafka {
         }
         let mut ends = BTreeMap::new();
         for list in leaders.into_values() {
-            match self.asker.offsets_for_times(list, ANSWER_MAX) {
+            match asker.offsets_for_times(list, ANSWER_MAX) {
                 Err(error) => tracing::debug!(%error, "could not ask where partitions end"),
                 Ok(list) => ends.extend(list.elements().iter().filter_map(|element| {
                     let end = element.offset().to_raw().filter(|end| *end >= 0 && element.error().is_ok());
@@ -295,6 +304,7 @@ impl Kafka {
             let since = same.map_or(asked, |before| before.since);
             answers.insert(partition, Answer { end, since, last: asked });
         }
+        Ok(())
     }
 
     /// What the records of the topic are known by.
@@ -316,7 +326,7 @@ impl Connector for Kafka {
     fn remember(&self, _earlier: &[Earlier]) {}
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
-        self.ask_for_ends();
+        self.ask_for_ends()?;
         let deadline = Instant::now() + self.options.patience;
         let mut known = self.known();
         self.listen();
@@ -401,6 +411,15 @@ impl Drop for Kafka {
             drop(self.control.poll(TRY_AGAIN));
         }
     }
+}
+
+/// A client with the settings `config`, which were made of `properties`.
+fn client(
+    properties: &Properties,
+    config: &ClientConfig,
+    context: &Context,
+) -> Result<BaseConsumer<Context>, error::Error> {
+    config.create_with_context(context.clone()).map_err(|error| properties.refused(error))
 }
 
 /// How long there is until `deadline`; not so little that no broker could answer.
