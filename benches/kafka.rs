@@ -6,9 +6,9 @@
 //!
 //! Three contestants read the same topic to its end, in rotating order, with the settings of a real run: the whole job on
 //! one worker, into a lake on disk; a bare loop over what the job's source takes messages from, librdkafka's batches,
-//! counting bytes and nothing else; and the client's ordinary `poll`, counting bytes. The topic `bench` of the broker at `$KAFKA` is
-//! filled if it is empty, and read once before anything is timed. Each has to find all messages, and the same bytes.
-//! CPU time is that of the process: the client's threads count, the broker does not.
+//! counting bytes and nothing else; and the client's ordinary `poll`, counting bytes. The topic `bench` of the broker at
+//! `$KAFKA` is filled if it is empty, and read once before anything is timed. Each has to find all messages, and the same
+//! bytes. CPU time is that of the process: the client's threads count, the broker does not.
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 

@@ -50,6 +50,21 @@ def topic_of(rig, args, broker, name):
     return half, within, free + todo[half + HELD:]
 
 
+def go_on(rig, broker, topic, lake, run, transaction, rest):
+    """Ends the run, commits the transaction, and reads it and the rest with another run; gives the floors there are then."""
+    rig.drain(run)
+    transaction.commit()
+    rig.write(broker, topic, f"{topic}-rest", rest).result()
+    rig.ends_well(rig.job(broker, topic, lake, workers=3, until="caught-up"))
+    return kafka.floors_of(lake)
+
+
+def verdict(rig, broker, topic, lake, floors):
+    rig.close_windows(broker, topic, lake)
+    report, _, _ = rig.verify_topic(broker, topic, lake, floors)
+    return {"rows": report["rows"], "floors": len(floors)}
+
+
 def held(rig, args, broker):
     topic, lake = "stalled", rig.path("stalled")
     half, within, rest = topic_of(rig, args, broker, topic)
@@ -63,16 +78,10 @@ def held(rig, args, broker):
     time.sleep(2)
     if rigs.head(lake)["held"].get("Aggregate") == 0 or idle(lake) != [FREE]:
         raise kafka.Failed(f"partitions {idle(lake)} are idle while a transaction is open\n{run.said()}")
-    rig.drain(run)
-    transaction.commit()
-    rig.write(broker, topic, f"{topic}-rest", rest).result()
-    rig.ends_well(rig.job(broker, topic, lake, workers=3, until="caught-up"))
-    before = kafka.floors_of(lake)
+    before = go_on(rig, broker, topic, lake, run, transaction, rest)
     if any(partition != FREE for partition, _, _ in before):
         raise kafka.Failed(f"what the transaction held had to join: {before}")
-    rig.close_windows(broker, topic, lake)
-    report, _, _ = rig.verify_topic(broker, topic, lake, before)
-    return {"rows": report["rows"], "floors": len(before)}
+    return verdict(rig, broker, topic, lake, before)
 
 
 def woken(rig, args, broker):
@@ -82,14 +91,8 @@ def woken(rig, args, broker):
     kafka.wait_for("idleness of all partitions", lambda: kafka.consumed(lake) == half and len(idle(lake)) == 4, run)
     transaction = Transaction(rig, broker, topic, within)
     kafka.wait_for("partitions that count again", lambda: idle(lake) == [FREE], run)
-    rig.drain(run)
-    transaction.commit()
-    rig.write(broker, topic, f"{topic}-rest", rest).result()
-    rig.ends_well(rig.job(broker, topic, lake, workers=3, until="caught-up"))
-    before = kafka.floors_of(lake)
-    rig.close_windows(broker, topic, lake)
-    report, _, _ = rig.verify_topic(broker, topic, lake, before)
-    return {"rows": report["rows"], "floors": len(before)}
+    before = go_on(rig, broker, topic, lake, run, transaction, rest)
+    return verdict(rig, broker, topic, lake, before)
 
 
 def suite(rig, args, broker):

@@ -14,8 +14,6 @@ pub(super) struct Drained {
     pub(super) messages: BTreeMap<Partition, Vec<Message>>,
     /// Where each partition was read to its end.
     pub(super) caught_up: BTreeMap<Partition, Offset>,
-    /// Where an open transaction held each partition's end.
-    pub(super) stalled: BTreeMap<Partition, Offset>,
     /// The bytes that were read for messages.
     pub(super) bytes: usize,
 }
@@ -47,9 +45,7 @@ pub(super) fn poll(
         Event::CaughtUp(partition, next) => {
             drained.caught_up.insert(partition, next);
         }
-        Event::Stalled(partition, next) => {
-            drained.stalled.insert(partition, next);
-        }
+        Event::Stalled(..) => {}
     })
 }
 

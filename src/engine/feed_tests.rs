@@ -32,8 +32,8 @@ struct Script {
     polls: Rc<RefCell<VecDeque<Vec<Step>>>>,
     paused: Rc<RefCell<BTreeSet<Partition>>>,
     assigned: Rc<RefCell<Vec<(Partition, Offset)>>>,
-    /// What is known of its partitions while they are quiet; all, if nothing else is said.
-    heard: Rc<Cell<Option<Option<Heard>>>>,
+    /// What is known of its partitions while they are quiet.
+    heard: Rc<Cell<Option<Heard>>>,
 }
 
 impl Script {
@@ -73,7 +73,7 @@ impl Source for Script {
     }
 
     fn heard(&self, _partition: Partition) -> Option<Heard> {
-        self.heard.get().unwrap_or(Some(Heard::ALWAYS))
+        self.heard.get()
     }
 }
 
@@ -111,6 +111,7 @@ fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
 /// The same, with epochs of the length `epoch`.
 fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
     let (script, clock) = (Script::default(), Arc::new(Manual::default()));
+    script.heard.set(Some(Heard::ALWAYS));
     let rules = Rules { grid: Grid::tumbling(60_000), lateness_ms: 0, idle_flush_ms: None };
     let set = (0..).zip(partitions).map(|(partition, _)| (partition, EventTime::MIN, EventTime::MIN));
     let progress = Rc::new(RefCell::new(Progress::new(rules, EventTime::MIN, set)));
@@ -147,6 +148,12 @@ fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>
 impl Bench {
     fn turn(&mut self) -> Turn {
         self.feed.turn(&mut self.taken)
+    }
+
+    /// The joining mark comes back from all workers, and its epoch closes.
+    fn joins(&self, epoch: u64, mark: Mark) {
+        self.progress.borrow_mut().see(epoch, mark);
+        self.progress.borrow_mut().close(epoch);
     }
 
     /// Turns, a second apart, until the feed cuts; the cut, and whether it was the last one.
@@ -214,9 +221,7 @@ fn partition_that_is_found_is_read_though_nothing_else_is_left() {
     bench.found.borrow_mut().push(PartitionInfo { partition: 1, identity, first: 7, end: Some(9) });
     let (cut, last) = bench.cut();
     assert_eq!((cut.partitions[1].joining, cut.partitions[1].next, last), (true, 7, false));
-    // The joining mark comes back from all workers, and its epoch closes.
-    bench.progress.borrow_mut().see(1, joining(1, 7));
-    bench.progress.borrow_mut().close(1);
+    bench.joins(1, joining(1, 7));
     bench.turn();
     assert_eq!(*bench.script.assigned.borrow(), [(1, 7)]);
     bench.script.poll(&[Step::Messages(1, 7, 9), Step::CaughtUp(1, 9)]);
@@ -237,8 +242,7 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
         bench.script.poll(&[Step::Messages(0, 3, to), Step::CaughtUp(0, 9)]);
         let (cut, last) = bench.cut();
         assert_eq!((cut.partitions[0].joining, last), (true, false));
-        bench.progress.borrow_mut().see(2, joining(0, 3));
-        bench.progress.borrow_mut().close(2);
+        bench.joins(2, joining(0, 3));
         let (cut, last) = bench.cut();
         assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (9, true, true));
         assert_eq!(bench.taken.0[&0].last(), Some(&(to - 1)));
@@ -299,16 +303,15 @@ fn partition_that_is_paused_is_never_idle() {
 #[test]
 fn partition_is_not_idle_while_nobody_answers_for_it() {
     let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
-    bench.script.heard.set(Some(None));
+    bench.script.heard.set(None);
     bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3), Step::CaughtUp(1, 0)]);
     bench.turn();
     bench.clock.advance(Duration::from_secs(3_600));
     let (cut, _) = bench.cut();
     assert_eq!(cut.partitions.iter().map(|part| part.idle_ms).collect::<Vec<_>>(), [None, None]);
     // Somebody answers: from now on it is known to be quiet, but nobody could have sent anything before.
-    let heard = |since, last| {
-        Some(Some(Heard { since: Duration::from_secs(since), last: Duration::from_secs(last) }))
-    };
+    let heard =
+        |since, last| Some(Heard { since: Duration::from_secs(since), last: Duration::from_secs(last) });
     let idle = |bench: &mut Bench, since, last| {
         bench.script.heard.set(heard(since, last));
         bench.script.poll(&[Step::Messages(0, 0, 1)]);
@@ -344,8 +347,7 @@ fn idle_partition_joins_again_when_a_transaction_opens_on_it() {
     bench.script.poll(&[Step::Stalled(0, 3)]);
     let (cut, _) = bench.cut();
     assert_eq!((cut.partitions[0].idle_ms, cut.partitions[0].joining), (None, true));
-    bench.progress.borrow_mut().see(2, joining(0, 3));
-    bench.progress.borrow_mut().close(2);
+    bench.joins(2, joining(0, 3));
     bench.script.poll(&[Step::Messages(0, 4, 6), Step::CaughtUp(0, 7)]);
     let (cut, _) = bench.cut();
     assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next), (&[0, 1, 2, 4, 5][..], 7));
