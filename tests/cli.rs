@@ -64,7 +64,7 @@ fn help_is_as_it_was_read_and_approved() {
 #[test]
 fn a_wrong_command_line_is_refused_with_2_and_nothing_on_standard_output() {
     let folder = folder();
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 18] = [
         (&[], "Usage: headway"),
         (&["chek"], "unrecognized subcommand 'chek'"),
         (&["check", "--windw", "5m"], "unexpected argument '--windw'"),
@@ -78,12 +78,24 @@ fn a_wrong_command_line_is_refused_with_2_and_nothing_on_standard_output() {
         (&["check", "turnstile", "--window", "1500ms"], "--window: window \"1500ms\" is not a whole number"),
         (&["check", "turnstile", "--source", "generate:late=2", "--lake", "l"], "unfit value of \"late\""),
         (&["check", "turnstile", "--source", "generate:messages=none", "--until", "end"], "never ends"),
+        (&["produce", "turnstile", "--to", "kafka"], "--to kafka is not kafka:"),
+        (&["produce", "turnstile", "--to", "kafka:trips"], "--to kafka:trips is not kafka:"),
+        (
+            &["produce", "turnstile", "--to", "kafka:", "--envelope"],
+            "--envelope does not go with --to kafka:",
+        ),
+        (
+            &["produce", "turnstile", "--to", "m", "--kafka-config", "c"],
+            "--kafka-config does not go with --to m",
+        ),
+        (&["produce", "turnstile", "--to", "m", "--topic", "t"], "--topic does not go with --to m"),
     ];
     for (args, words) in cases {
         let run = headway(folder.path(), args);
         assert_eq!((run.code, run.out.as_str()), (Some(2), ""), "{args:?}");
         assert!(run.err.contains(words), "{args:?} said:\n{}", run.err);
     }
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0, "nothing was written");
 }
 
 #[test]
