@@ -370,4 +370,14 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn piece_of_a_later_version_is_refused_by_the_driver() {
+        let resume = |version| {
+            let saved = vec![Saved { shard: Shard(0), version, bytes: vec![0, 0] }];
+            crate::keyed::Resume { saved, watermark: EventTime::MIN }.into_operator(&mut Roll::new("Roll"))
+        };
+        assert_eq!(resume(1), Ok(()));
+        assert_eq!(resume(2), Err(StateError::Newer { operator: "Roll".into(), found: 2, known: 1 }));
+    }
 }
