@@ -92,9 +92,11 @@ public final class Peer {
         properties.put("compression.type", request.path("compression").asText("none"));
         properties.put("linger.ms", "5");
         properties.put("acks", "all");
-        int patience = request.path("patience_ms").asInt(150_000);
-        properties.put("request.timeout.ms", String.valueOf(Math.min(patience / 2, 30_000)));
-        properties.put("delivery.timeout.ms", String.valueOf(patience));
+        // With more, the second batch may reach a partition that has just been made before the first one, which was
+        // refused, does: the broker takes it, and then the first one never.
+        properties.put("max.in.flight.requests.per.connection", "1");
+        // A broker that says nothing for a minute is part of the suites.
+        properties.put("delivery.timeout.ms", "150000");
         boolean transactions = request.path("transactions").asBoolean();
         if (transactions) {
             properties.put("transactional.id", UUID.randomUUID().toString());

@@ -12,17 +12,6 @@ def options(parser):
     parser.add_argument("--trials", type=int, default=3, help="topics that are made again (default 3)")
 
 
-def refill(rig, broker, topic, todo):
-    """Writes to the new topic. Kafka's own producer now and then waits for ever on one of its partitions: a second one
-    does not, and what it repeats is no matter here."""
-    for patience_ms in (15_000, 15_000, 60_000):
-        try:
-            return rig.write(broker, topic, f"{topic}-b", todo, patience_ms=patience_ms).result()
-        except kafka.Failed as failed:
-            said = failed
-    raise said
-
-
 def one_trial(rig, args, broker, number):
     topic, lake = f"renewed-{number}", rig.path("renewed")
     todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 50, args.messages))
@@ -34,7 +23,7 @@ def one_trial(rig, args, broker, number):
     broker.ask("delete", topic=topic)
     broker.ask("create", topic=topic, partitions=4)
     # More of them than before, so that every offset of the job is there.
-    refill(rig, broker, topic, todo)
+    rig.write(broker, topic, f"{topic}-b", todo).result()
     code = rig.finish(run, 90)
     if code != 4 or "was made from" not in run.said():
         raise kafka.Failed(f"the job ended with {code}\n{run.said()}")
