@@ -15,6 +15,7 @@ use headway::engine::state;
 use headway::store::local::Local;
 use headway_operators::ack::StateFile;
 use headway_operators::error::Reason;
+use headway_operators::record::LastRead;
 use headway_operators::state::StateChange;
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ fn claim() -> Manifest {
         first: 0,
         from: 0,
         next: 0,
+        last_read: None,
         own: EventTime::MIN,
         floor: EventTime::MIN,
         floor_from: 0,
@@ -161,9 +163,17 @@ fn epoch() -> Manifest {
     manifest
 }
 
+/// A manifest of a partition whose last record can be found again.
+fn found_again() -> Manifest {
+    let mut manifest = epoch();
+    manifest.inputs[0].partitions[1].last_read = Some(LastRead { offset: 7, leader_epoch: 3 });
+    manifest
+}
+
 #[test]
 fn manifests_are_written_and_read_as_they_were_released() {
-    for (name, manifest) in [("claim.json", claim()), ("epoch.json", epoch())] {
+    let manifests = [("claim.json", claim()), ("epoch.json", epoch()), ("last-read.json", found_again())];
+    for (name, manifest) in manifests {
         as_released(name, &manifest.encode());
         let released = std::fs::read(golden(name)).expect("it was just compared");
         assert_eq!(Manifest::decode(&released), Ok(manifest), "{name}");

@@ -4,7 +4,7 @@
 //! worker can have anything left to say about `e`.
 
 use crate::error::Reason;
-use crate::record::{Offset, Partition, Refused};
+use crate::record::{LastRead, Offset, Partition, Refused};
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,8 @@ pub struct PartitionAck {
     pub from: Offset,
     /// The next offset to read.
     pub next: Offset,
+    /// The last record before that, where it was read in this run and its source has a way to know it again.
+    pub last_read: Option<LastRead>,
     /// Newest event time accepted so far less lateness; [`EventTime::MIN`] if none.
     pub own: Watermark,
     /// The floor in force; [`EventTime::MIN`] if none.

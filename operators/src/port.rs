@@ -8,7 +8,7 @@ use crate::build::InputStart;
 use crate::error::StateError;
 use crate::pipeline::{InputSpec, OutputSpec};
 use crate::progress::SharedProgress;
-use crate::record::{Offset, Partition, Raw};
+use crate::record::{LastRead, Offset, Partition, Raw};
 use crate::row::Rows;
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime};
@@ -91,6 +91,8 @@ pub struct Position {
     pub partition: Partition,
     /// The next offset to read.
     pub next: Offset,
+    /// The last record before that, where the source has a way to know it again.
+    pub last_read: Option<LastRead>,
     /// Read to its end and quiet for `idle_after`; how long quiet, in milliseconds.
     pub idle_ms: Option<u64>,
     /// First seen, or woken: counts from the next epoch on.

@@ -11,6 +11,16 @@ pub type Partition = u32;
 /// The position of a message within its partition. Offsets rise; they need not be dense.
 pub type Offset = i64;
 
+/// A record that was read, by which it can be found out later whether its log still has it: one that was written in its place
+/// has another epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRead {
+    /// Its position.
+    pub offset: Offset,
+    /// The epoch of the leader that took it; -1 where the log does not tell.
+    pub leader_epoch: i32,
+}
+
 /// One message as a source read it; the payload is borrowed and never copied on the good path.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {

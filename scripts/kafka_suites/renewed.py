@@ -25,7 +25,7 @@ def one_trial(rig, args, broker, number):
     # More of them than before, so that every offset of the job is there.
     rig.write(broker, topic, f"{topic}-b", todo).result()
     code = rig.finish(run, 90)
-    if code != 4 or "was made from" not in run.said():
+    if code != 4 or "(other-identity)" not in run.said():
         raise kafka.Failed(f"the job ended with {code}\n{run.said()}")
     if kafka.consumed(lake) != half:
         raise kafka.Failed(f"{kafka.consumed(lake) - half} records of the new topic were committed")

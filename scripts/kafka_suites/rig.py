@@ -51,6 +51,16 @@ class Broker:
     def signal(self, number):
         os.kill(self.pid(), number)
 
+    def status(self):
+        """Whether it runs, and what it says of itself."""
+        done = subprocess.run([KAFKA, "--dir", self.folder, "status"], capture_output=True, text=True, check=False)
+        return done.returncode == 0, done.stdout.strip()
+
+    def kill(self):
+        """Kills it, and waits until it is gone."""
+        self.signal(signal.SIGKILL)
+        wait_for("the end of the broker", lambda: not self.status()[0])
+
     def start_again(self):
         """Starts it after it was killed, on the same port, and waits until it answers."""
         done = subprocess.run([KAFKA, "--dir", self.folder, "--heap-mb", "256", "start"], capture_output=True, text=True, check=False)
@@ -59,9 +69,8 @@ class Broker:
 
     def says(self):
         """Whether it answers, and the end of its log: for whoever wants to know whose fault something is."""
-        status = subprocess.run([KAFKA, "--dir", self.folder, "status"], capture_output=True, text=True, check=False).stdout.strip()
         with open(os.path.join(self.folder, "broker.log"), encoding="utf-8", errors="replace") as file:
-            return f"the broker is {status}; the end of its log:\n{''.join(file.readlines()[-8:])}"
+            return f"the broker is {self.status()[1]}; the end of its log:\n{''.join(file.readlines()[-8:])}"
 
     def ask(self, what, **more):
         return self.peer.ask(what, **more).result()

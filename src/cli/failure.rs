@@ -87,6 +87,11 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> Option<String> {
     if text.is_empty() { None } else { Some(sentence(&text)) }
 }
 
+/// A message with the stable code of its error, by which a supervisor or a search finds it.
+fn named(message: &dyn std::fmt::Display, code: &str) -> String {
+    format!("{message} ({code})")
+}
+
 /// `text` with a capital and a full stop.
 pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
@@ -117,7 +122,11 @@ impl From<connect::error::Error> for Failure {
             Error::Unusable { .. } => Exit::Usage,
             Error::RecordsGone { .. } | Error::OtherIdentity { .. } => Exit::Misfit,
         };
-        let failure = Failure::new(exit, error.to_string()).hint(error.hint());
+        let what = match exit {
+            Exit::Misfit => named(&error, error.code()),
+            _ => error.to_string(),
+        };
+        let failure = Failure::new(exit, what).hint(error.hint());
         Failure { detail: error.detail().as_deref().map(sentence), ..failure }
     }
 }
@@ -129,13 +138,10 @@ impl From<engine::Error> for Failure {
         let name = error.code();
         let failure = match error {
             // While a job runs, the engine's exit code counts.
-            engine::Error::Source(error) => Failure::from(error),
-            engine::Error::Commit { message, detail, hint, .. } => Failure {
-                code,
-                what: format!("{message} ({name})"),
-                detail: detail.as_deref().map(sentence),
-                hint,
-            },
+            engine::Error::Source(error) => Failure { what: named(&error, name), ..Failure::from(error) },
+            engine::Error::Commit { message, detail, hint, .. } => {
+                Failure { code, what: named(&message, name), detail: detail.as_deref().map(sentence), hint }
+            }
             error @ engine::Error::Panicked { .. } => Failure::new(Exit::Check, error.to_string())
                 .detail("This is a bug. The last commit is whole, and a restart goes on from there.")
                 .hint("Please report it, with this message and the command."),

@@ -70,6 +70,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The stable code of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::RecordsGone { .. } => "records-gone",
+            Error::OtherIdentity { .. } => "other-identity",
+            Error::Unusable { .. } => "input-unusable",
+            Error::Unreadable { .. } | Error::Unwritable { .. } | Error::Unreachable { .. } => {
+                "source-failed"
+            }
+        }
+    }
+
     /// What more there is to know, as a sentence, if it is not in the message.
     pub fn detail(&self) -> Option<String> {
         match self {

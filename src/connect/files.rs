@@ -17,7 +17,7 @@ use crate::connect::file_reader::Reader;
 use crate::connect::place::{Place, list};
 use crate::connect::scan::{Extent, Scan, fewer_lines, first_line_is_envelope};
 use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake};
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::{LastRead, Offset, Partition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -73,7 +73,7 @@ impl Connector for Files {
 
     fn remember(&self, earlier: &[Earlier]) {
         let mut here = lock(&self.known);
-        for Earlier { partition, identity, next } in earlier {
+        for Earlier { partition, identity, next, .. } in earlier {
             if let Some(identity) = FileIdentity::parse(identity) {
                 here.earlier.insert(identity.name.clone(), (*partition, identity, *next));
                 here.next = here.next.max(partition + 1);
@@ -254,6 +254,10 @@ impl Source for FilesSource {
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         // Each poll looks at the files.
         Some(Heard::ALWAYS)
+    }
+
+    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
+        None
     }
 }
 
@@ -506,7 +510,8 @@ mod tests {
     fn numbers_of_an_earlier_run_are_kept_when_files_are_added() {
         let folder = folder(&[("a", b"1"), ("b", b"2"), ("c", b"3")]);
         let files = files(folder.path(), false);
-        let earlier = |partition, name: &str| Earlier { partition, identity: name.into(), next: 1 };
+        let earlier =
+            |partition, name: &str| Earlier { partition, identity: name.into(), next: 1, last_read: None };
         files.remember(&[earlier(0, "files:b"), earlier(1, "files:c")]);
         let found = identities(&files).into_iter().map(|(_, identity)| identity).collect::<Vec<_>>();
         assert_eq!(found, ["files:b", "files:c", "files:a"]);
@@ -518,7 +523,12 @@ mod tests {
             let folder = folder(&[(name, &bytes)]);
             for (next, end) in [(0, None), (2, None), (3, Some(2))] {
                 let files = files(folder.path(), false);
-                files.remember(&[Earlier { partition: 0, identity: format!("files:{name}"), next }]);
+                files.remember(&[Earlier {
+                    partition: 0,
+                    identity: format!("files:{name}"),
+                    next,
+                    last_read: None,
+                }]);
                 assert_eq!(files.partitions().unwrap()[0].end, end, "{name} {next}");
             }
         }

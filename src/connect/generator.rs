@@ -2,7 +2,7 @@
 
 use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway_operators::generate::{Generate, Message};
-use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use std::sync::Arc;
 
 /// A [`Generate`] as an input.
@@ -119,6 +119,10 @@ impl Source for GeneratorSource {
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         // It is all there.
         Some(Heard::ALWAYS)
+    }
+
+    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
+        None
     }
 }
 

@@ -21,8 +21,9 @@
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka_reader::{Answer, Answers, Ends, KafkaSource, Shared};
+use crate::connect::kafka_witness::{Make, Witness};
 use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::{LastRead, Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -94,6 +95,8 @@ pub struct Kafka {
     answered_by: AtomicI32,
     ends: Ends,
     answers: Answers,
+    /// The last records that an earlier run has read.
+    earlier: Mutex<BTreeMap<Partition, LastRead>>,
 }
 
 impl Kafka {
@@ -122,6 +125,7 @@ impl Kafka {
             answered_by: AtomicI32::new(-1),
             ends: Ends::default(),
             answers: Answers::default(),
+            earlier: Mutex::default(),
             options,
         })
     }
@@ -156,6 +160,37 @@ impl Kafka {
         // Without a group it cannot. It does not join the group, and commits nothing for it.
         let properties = &self.options.properties;
         client(properties, &properties.reader(Some("headway"))?, &self.context)
+    }
+
+    /// A reader of `assigned` that looks at records again as `witness` does.
+    pub(super) fn source(
+        &self,
+        assigned: &[(Partition, Offset)],
+        wake: Arc<Wake>,
+        witness: Make,
+    ) -> Result<KafkaSource, error::Error> {
+        let mut consumer = self.consumer()?;
+        consumer.set_nonempty_callback(move || wake());
+        let identity = self.identity.get().map_or("", String::as_str);
+        let (ends, answers) = (Arc::clone(&self.ends), Arc::clone(&self.answers));
+        let witness = Witness::new(&self.options.topic, self.brokers.clone(), witness);
+        let earlier = self.earlier.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let shared = Shared { ends, answers, brokers: self.brokers.clone(), witness, earlier };
+        KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)
+    }
+
+    /// How to make a client that looks at records again, aborted ones too, and wakes whoever waits for it.
+    pub(super) fn witness(&self, wake: Arc<Wake>) -> Make {
+        let (properties, context) = (self.options.properties.clone(), self.context.clone());
+        Box::new(move || {
+            let mut config = properties.reader(Some("headway"))?;
+            // It looks at one record at a time.
+            config.set("isolation.level", "read_uncommitted").set("queued.min.messages", "1");
+            let mut consumer = client(&properties, &config, &context)?;
+            let wake = Arc::clone(&wake);
+            consumer.set_nonempty_callback(move || wake());
+            Ok(consumer)
+        })
     }
 
     /// The client that asks where partitions end.
@@ -323,7 +358,10 @@ impl Connector for Kafka {
         "kafka"
     }
 
-    fn remember(&self, _earlier: &[Earlier]) {}
+    fn remember(&self, earlier: &[Earlier]) {
+        let read = earlier.iter().filter_map(|part| Some((part.partition, part.last_read?)));
+        *self.earlier.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = read.collect();
+    }
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         self.ask_for_ends()?;
@@ -358,14 +396,10 @@ impl Connector for Kafka {
                 return Err(error::Error::RecordsGone { input, partition, from: *next, to: first });
             }
         }
-        let mut consumer = self.consumer()?;
-        consumer.set_nonempty_callback(wake);
         drop(known);
-        let identity = self.identity.get().map_or("", String::as_str);
-        let (ends, answers) = (Arc::clone(&self.ends), Arc::clone(&self.answers));
-        let shared = Shared { ends, answers, brokers: self.brokers.clone() };
-        let source = KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)?;
-        Ok(Box::new(source))
+        let wake = Arc::new(wake);
+        let witness = self.witness(Arc::clone(&wake));
+        Ok(Box::new(self.source(assigned, wake, witness)?))
     }
 
     fn confirm(&self) -> Result<(), error::Error> {

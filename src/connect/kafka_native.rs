@@ -36,6 +36,8 @@ pub(super) enum Fetched<'a> {
         partition: i32,
         /// Its position there.
         offset: i64,
+        /// The epoch of the leader that took it; -1 in formats that do not have it.
+        leader_epoch: i32,
         /// Its time stamp in milliseconds; `None` where absent or negative.
         timestamp_ms: Option<i64>,
         /// Length of its key.
@@ -61,6 +63,8 @@ pub(super) struct Reader<C: ConsumerContext> {
     /// Owned messages: `taken[at..]`, each not null. Those before `at` are destroyed.
     taken: Vec<*mut native::rd_kafka_message_t>,
     at: usize,
+    /// The message at `at` was given.
+    given: bool,
     queue: Guard<native::rd_kafka_queue_t>,
     /// Where the client's log goes: from its own queue it would go to standard error.
     log: Guard<native::rd_kafka_queue_t>,
@@ -79,7 +83,7 @@ impl<C: ConsumerContext> Reader<C> {
             native::rd_kafka_set_log_queue(rk, log.get());
             (queue, log)
         };
-        Ok(Reader { taken: Vec::with_capacity(BATCH), at: 0, queue, log, consumer })
+        Ok(Reader { taken: Vec::with_capacity(BATCH), at: 0, given: false, queue, log, consumer })
     }
 
     /// The consumer.
@@ -90,18 +94,34 @@ impl<C: ConsumerContext> Reader<C> {
     /// The next message or event; `None` if there is none now. Never waits.
     pub(super) fn next(&mut self) -> Option<Fetched<'_>> {
         // The message given before is not borrowed any more, since we are borrowed anew.
-        if self.at > 0 {
-            // SAFETY: 2. `at - 1` was given and not destroyed before: `at` only rises, and `take` sets it to 0.
-            unsafe { native::rd_kafka_message_destroy(self.taken[self.at - 1]) };
+        if self.given {
+            self.given = false;
+            // SAFETY: 2. What is at `at` is ours, and not any more from here on.
+            unsafe { native::rd_kafka_message_destroy(self.taken[self.at]) };
+            self.at += 1;
         }
         if self.at == self.taken.len() {
             self.take();
         }
         let message = *self.taken.get(self.at)?;
-        self.at += 1;
+        self.given = true;
         // SAFETY: 2, 3. The message is not null, and is destroyed by the next call at the earliest, which needs the
         // borrow that the result has of `self` to be over.
         Some(unsafe { look(message) })
+    }
+
+    /// Gives the last message or event once more, next time.
+    pub(super) fn put_back(&mut self) {
+        self.given = false;
+    }
+
+    /// Gives up what was taken from the client and not given yet.
+    pub(super) fn clear(&mut self) {
+        for message in self.taken.drain(..).skip(self.at) {
+            // SAFETY: 2. It is ours, no borrow of `self` is left, and `taken` does not have it any more.
+            unsafe { native::rd_kafka_message_destroy(message) };
+        }
+        (self.at, self.given) = (0, false);
     }
 
     /// Gives the client's context the oldest line of its log that it was not given; false if there is none.
@@ -139,10 +159,7 @@ impl<C: ConsumerContext> Reader<C> {
 
 impl<C: ConsumerContext> Drop for Reader<C> {
     fn drop(&mut self) {
-        for message in &self.taken[self.at.saturating_sub(1)..] {
-            // SAFETY: 2. The message given last and those not given yet are ours, and no borrow of `self` is left.
-            unsafe { native::rd_kafka_message_destroy(*message) };
-        }
+        self.clear();
     }
 }
 
@@ -174,7 +191,8 @@ unsafe fn look<'a>(message: *mut native::rd_kafka_message_t) -> Fetched<'a> {
         let timestamp_ms = native::rd_kafka_message_timestamp(message, &mut kind);
         let is_there = kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         let timestamp_ms = Some(timestamp_ms).filter(|ms| is_there && *ms >= 0);
-        Fetched::Message { partition, offset, timestamp_ms, key_bytes: key_len, value }
+        let leader_epoch = native::rd_kafka_message_leader_epoch(message);
+        Fetched::Message { partition, offset, leader_epoch, timestamp_ms, key_bytes: key_len, value }
     }
 }
 

@@ -6,8 +6,9 @@
 
 use crate::connect::kafka::{Context, list, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, high_watermark, remind_of_brokers};
+use crate::connect::kafka_witness::{Trail, Verdict, Witness, changes};
 use crate::connect::{Event, Heard, Polled, Source, error};
-use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -57,6 +58,9 @@ pub(super) struct Shared {
     pub(super) answers: Answers,
     /// The brokers to ask first, in the client's form.
     pub(super) brokers: CString,
+    pub(super) witness: Witness,
+    /// The last records that an earlier run has read.
+    pub(super) earlier: BTreeMap<Partition, LastRead>,
 }
 
 /// A partition that is read.
@@ -64,6 +68,9 @@ struct Part {
     partition: Partition,
     /// The next offset.
     next: Offset,
+    /// The last message, of this run or the one before.
+    last: Option<LastRead>,
+    trail: Trail,
     /// Where its end was seen, since the last message.
     end: Option<Offset>,
     /// That a broker says the same.
@@ -93,6 +100,8 @@ pub(super) struct KafkaSource {
     heard: Instant,
     /// Some partition's offset was refused.
     in_doubt: bool,
+    /// The place of the partition that the witness is asked about: nothing is taken from the client before it has answered.
+    asked: Option<usize>,
     /// Why a partition that rested cannot be read again.
     failure: Option<error::Error>,
 }
@@ -118,6 +127,7 @@ impl KafkaSource {
             shared,
             heard: Instant::now(),
             in_doubt: false,
+            asked: None,
             failure: None,
         };
         source.add(assigned)?;
@@ -134,6 +144,8 @@ impl KafkaSource {
             self.parts.push(Part {
                 partition,
                 next,
+                last: self.shared.earlier.get(&partition).copied(),
+                trail: Trail::default(),
                 end: None,
                 heard: None,
                 stalled: None,
@@ -166,6 +178,9 @@ impl KafkaSource {
                 let part = &mut self.parts[place];
                 (part.end, part.heard) = (Some(offset), None);
                 part.next = part.next.max(offset);
+                if let Some(last) = part.last {
+                    part.trail.gap(last, part.next);
+                }
                 if high.is_some_and(|high| high > offset) {
                     part.stall(each);
                 } else {
@@ -176,13 +191,7 @@ impl KafkaSource {
             }
             // What was read may be gone, and what follows have its offsets: where that is so the client says no offset.
             (Code::AutoOffsetReset, Some(place)) if offset < 0 || reason.contains(TRUNCATED) => {
-                let part = &self.parts[place];
-                Err(error::Error::OtherIdentity {
-                    input: self.topic.clone(),
-                    partition: part.partition,
-                    expected: format!("{} up to offset {}", self.identity, part.next),
-                    found: format!("{}, of which records were lost that were read: {reason}", self.identity),
-                })
+                Err(self.lost(place, reason))
             }
             // The client has stopped reading the partition.
             (Code::AutoOffsetReset, Some(place)) if !self.parts[place].rests => {
@@ -190,27 +199,32 @@ impl KafkaSource {
                 self.in_doubt = true;
                 Ok(())
             }
-            // The client would go on behind what it could not read.
-            (
-                Code::BadMessage
-                | Code::BadCompression
-                | Code::InvalidMessage
-                | Code::InvalidMessageSize
-                | Code::MessageSizeTooLarge
-                | Code::NotImplemented
-                | Code::UnsupportedFeature
-                | Code::Fatal
-                | Code::TopicAuthorizationFailed,
-                _,
-            ) => Err(error::Error::Unusable {
-                what: format!("topic {}, partition {partition}, offset {offset}", self.topic),
-                why: reason.to_string(),
-                hint: "Read it with another client: if that fails too, it is the broker's to repair.".into(),
-            }),
-            // All else passes, as a group does that we are not in.
-            _ => {
-                tracing::debug!(?code, partition, reason, "kafka consumer event");
-                Ok(())
+            _ => broken(&self.topic, code, (partition, offset), reason).map_or(Ok(()), Err),
+        }
+    }
+
+    /// The error for a partition that does not have any more what was read of it.
+    fn lost(&self, place: usize, reason: &str) -> error::Error {
+        let part = &self.parts[place];
+        error::Error::OtherIdentity {
+            input: self.topic.clone(),
+            partition: part.partition,
+            expected: format!("{} up to offset {}", self.identity, part.next),
+            found: format!("{}, of which records were lost that were read: {reason}", self.identity),
+        }
+    }
+
+    /// Hears what the witness has to say of the partition at `place`; true if it can be read on.
+    fn is_settled(&mut self, place: usize) -> Result<bool, error::Error> {
+        match self.shared.witness.answer()? {
+            None => Ok(false),
+            Some(Verdict::Kept) => {
+                (self.parts[place].last, self.asked) = (None, None);
+                Ok(true)
+            }
+            Some(Verdict::Lost(read)) => {
+                Err(self
+                    .lost(place, &format!("the one at offset {} is another one now, or none", read.offset)))
             }
         }
     }
@@ -319,6 +333,34 @@ impl Part {
     }
 }
 
+/// The error for an event after which the client would go on behind what it could not read. All else passes, as a group
+/// does that we are not in.
+pub(super) fn broken(
+    topic: &str,
+    code: Code,
+    (partition, offset): (i32, Offset),
+    reason: &str,
+) -> Option<error::Error> {
+    tracing::debug!(?code, partition, reason, "kafka consumer event");
+    let unreadable = matches!(
+        code,
+        Code::BadMessage
+            | Code::BadCompression
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::MessageSizeTooLarge
+            | Code::NotImplemented
+            | Code::UnsupportedFeature
+            | Code::Fatal
+            | Code::TopicAuthorizationFailed
+    );
+    unreadable.then(|| error::Error::Unusable {
+        what: format!("topic {topic}, partition {partition}, offset {offset}"),
+        why: reason.to_string(),
+        hint: "Read it with another client: if that fails too, it is the broker's to repair.".into(),
+    })
+}
+
 impl Source for KafkaSource {
     fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, error::Error> {
         if let Some(failure) = self.failure.take() {
@@ -328,6 +370,11 @@ impl Source for KafkaSource {
             self.ask()?;
         }
         self.look_at_ends(each);
+        if let Some(place) = self.asked
+            && !self.is_settled(place)?
+        {
+            return Ok(Polled::Nothing);
+        }
         let mut bytes = 0;
         let mut some = false;
         while bytes < bytes_max {
@@ -340,13 +387,29 @@ impl Source for KafkaSource {
                     self.remind();
                     return Ok(Polled::Nothing);
                 }
-                Some(Fetched::Message { partition, offset, timestamp_ms, key_bytes, value }) => {
+                Some(Fetched::Message {
+                    partition,
+                    offset,
+                    leader_epoch,
+                    timestamp_ms,
+                    key_bytes,
+                    value,
+                }) => {
                     let place = self.places.get(partition as usize).copied().flatten();
-                    let part = &mut self.parts[place.expect("a consumer gives only what it is assigned")];
+                    let place = place.expect("a consumer gives only what it is assigned");
+                    let part = &mut self.parts[place];
                     if offset < part.next {
                         continue;
                     }
-                    part.next = offset + 1;
+                    let read = LastRead { offset, leader_epoch };
+                    if let Some(last) = part.last.filter(|last| changes(*last, read)) {
+                        self.reader.put_back();
+                        self.asked = Some(place);
+                        self.shared.witness.ask(part.partition, last)?;
+                        return Ok(Polled::Nothing);
+                    }
+                    (part.next, part.last) = (offset + 1, Some(read));
+                    part.trail.read(read);
                     some = true;
                     (part.end, part.heard, part.stalled, part.refusals) = (None, None, None, 0);
                     let read = key_bytes + value.map_or(0, <[u8]>::len);
@@ -393,5 +456,10 @@ impl Source for KafkaSource {
         let place = self.places.get(partition as usize).copied().flatten()?;
         let Answer { since, last, .. } = self.parts[place].heard?;
         Some(Heard { since: since.elapsed(), last: last.elapsed() })
+    }
+
+    fn last_read(&mut self, partition: Partition, next: Offset) -> Option<LastRead> {
+        let place = self.places.get(partition as usize).copied().flatten()?;
+        self.parts[place].trail.before(next)
     }
 }

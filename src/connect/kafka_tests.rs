@@ -6,7 +6,7 @@ use crate::connect::kafka::{Kafka, Options};
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_produce::to_topic;
 use crate::connect::produce::{Pace, Produced};
-use crate::connect::{Connector, Heard, Polled, Source};
+use crate::connect::{Connector, Earlier, Heard, Polled, Source, Wake};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -71,10 +71,10 @@ fn until(source: &mut dyn Source, drained: &mut Drained, done: impl Fn(&Drained)
     }
 }
 
-fn failure(source: &mut dyn Source) -> Error {
+fn failure(source: &mut dyn Source, drained: &mut Drained) -> Error {
     let end = Instant::now() + PATIENCE;
     loop {
-        if let Err(error) = poll(source, 1000, &mut Drained::default()) {
+        if let Err(error) = poll(source, 1000, drained) {
             return error;
         }
         assert!(Instant::now() < end, "it does not fail");
@@ -167,7 +167,7 @@ fn records_that_are_gone_stop_the_job() {
     produce(&cluster, 0, 0..80, 100_000);
     let kafka = on(&cluster);
     let mut source = kafka.open(&[(0, 1)], Box::new(|| {})).unwrap();
-    let error = failure(source.as_mut());
+    let error = failure(source.as_mut(), &mut Drained::default());
     let Error::RecordsGone { input, partition: 0, from: 1, to } = &error else { panic!("{error}") };
     let first = kafka.partitions().unwrap()[0].first;
     assert_eq!((input.as_str(), *to), ("t", first));
@@ -181,7 +181,7 @@ fn partition_that_ends_before_what_was_read_is_another_one() {
     let cluster = cluster(1);
     produce(&cluster, 0, 0..10, 0);
     let mut source = on(&cluster).open(&[(0, 11)], Box::new(|| {})).unwrap();
-    let error = failure(source.as_mut());
+    let error = failure(source.as_mut(), &mut Drained::default());
     assert!(
         matches!(&error, Error::OtherIdentity { found, .. } if found.contains("ends at offset 10")),
         "{error}"
@@ -309,6 +309,101 @@ fn partition_without_a_leader_for_a_moment_is_waited_for() {
     let errors = [Response::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 3];
     cluster.request_errors(RDKafkaApiKey::ListOffsets, &errors);
     assert_eq!(kafka.partitions().unwrap()[0].end, Some(10));
+}
+
+/// Wakes nobody.
+fn quiet() -> Arc<Wake> {
+    Arc::new(Box::new(|| {}))
+}
+
+/// A cluster whose partitions have ten messages each of their first leader, and `then` more of another one.
+fn led_by_two(partitions: i32, then: Offset) -> Cluster {
+    let cluster = cluster(partitions);
+    for partition in 0..partitions {
+        produce(&cluster, partition as Partition, 0..10, 0);
+        cluster.partition_leader("t", partition, Some(1)).unwrap();
+        produce(&cluster, partition as Partition, 10..10 + then, 0);
+    }
+    cluster
+}
+
+#[test]
+fn partition_whose_leader_changes_loses_and_repeats_nothing() {
+    let cluster = led_by_two(3, 10);
+    let mut source = on(&cluster).open(&[(0, 0), (1, 9), (2, 10)], Box::new(|| {})).unwrap();
+    let mut drained = Drained::default();
+    let up_to =
+        |drained: &Drained, end| (0..3).all(|partition| drained.caught_up.get(&partition) == Some(&end));
+    until(source.as_mut(), &mut drained, |drained| up_to(drained, 20));
+    // Once more while they are read, and once where one rests.
+    source.pause(2, true);
+    (0..3).for_each(|partition| cluster.partition_leader("t", partition, Some(1)).unwrap());
+    (0..3).for_each(|partition| produce(&cluster, partition as Partition, 20..30, 0));
+    source.pause(2, false);
+    until(source.as_mut(), &mut drained, |drained| up_to(drained, 30));
+    for (partition, first) in [(0, 0), (1, 9), (2, 10)] {
+        assert_eq!(offsets(&drained, partition), (first..30).collect::<Vec<_>>());
+    }
+}
+
+/// The same, had the first leader's messages been lost and sent again.
+fn led_by_the_second() -> Cluster {
+    let cluster = cluster(1);
+    cluster.partition_leader("t", 0, Some(1)).unwrap();
+    produce(&cluster, 0, 0..20, 0);
+    cluster
+}
+
+/// What a topic has lost shows where it is looked at again: here that is another cluster.
+#[test]
+fn record_that_another_leader_has_replaced_stops_the_job() {
+    let read = led_by_two(1, 10);
+    let cases = [
+        ("as it was", led_by_two(1, 10), false),
+        ("replaced", led_by_the_second(), true),
+        ("empty", cluster(1), true),
+    ];
+    for (what, now, is_lost) in cases {
+        let (kafka, again) = (on(&read), on(&now));
+        let (mut source, mut drained) =
+            (kafka.source(&[(0, 0)], quiet(), again.witness(quiet())).unwrap(), Drained::default());
+        if is_lost {
+            assert_lost(&failure(&mut source, &mut drained), what);
+            assert_eq!(offsets(&drained, 0), (0..10).collect::<Vec<_>>(), "{what}: nothing after it is read");
+        } else {
+            until(&mut source, &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
+            assert_eq!(offsets(&drained, 0), (0..20).collect::<Vec<_>>(), "{what}");
+        }
+    }
+}
+
+fn assert_lost(error: &Error, what: &str) {
+    let lost =
+        matches!(error, Error::OtherIdentity { found, .. } if found.contains("at offset 9 is another"));
+    assert!(lost, "{what}: {error}");
+}
+
+#[test]
+fn record_that_was_replaced_between_two_runs_stops_the_second() {
+    let before = led_by_two(1, 10);
+    let mut source = on(&before).open(&[(0, 0)], Box::new(|| {})).unwrap();
+    until(source.as_mut(), &mut Drained::default(), |drained| drained.caught_up.get(&0) == Some(&20));
+    let last_read = source.last_read(0, 10);
+    assert_eq!(last_read.map(|last| last.offset), Some(9));
+    let cases = [("as it was", led_by_two(1, 10), false), ("replaced", led_by_the_second(), true)];
+    for (what, now, is_lost) in cases {
+        let kafka = on(&now);
+        kafka.remember(&[Earlier { partition: 0, identity: String::new(), next: 10, last_read }]);
+        let mut source = kafka.open(&[(0, 10)], Box::new(|| {})).unwrap();
+        let mut drained = Drained::default();
+        if is_lost {
+            assert_lost(&failure(source.as_mut(), &mut drained), what);
+            assert!(offsets(&drained, 0).is_empty(), "{what}: nothing is read");
+        } else {
+            until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
+            assert_eq!(offsets(&drained, 0), (10..20).collect::<Vec<_>>(), "{what}");
+        }
+    }
 }
 
 /// librdkafka up to 2.12.1 takes the end for a message when it is asked for a batch, and would resume one behind it

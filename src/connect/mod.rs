@@ -3,7 +3,7 @@
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::pipeline::OutputSpec;
 use headway_operators::port::Stage;
-use headway_operators::record::{Offset, Partition, Raw};
+use headway_operators::record::{LastRead, Offset, Partition, Raw};
 use headway_operators::row::Rows;
 use headway_operators::state::{Saved, StateChange};
 
@@ -29,6 +29,8 @@ pub struct Earlier {
     pub identity: String,
     /// The next offset to read.
     pub next: Offset,
+    /// The last record before that, as [`Source::last_read`] told.
+    pub last_read: Option<LastRead>,
 }
 
 /// What a source reports while it is polled.
@@ -55,7 +57,8 @@ pub trait Connector: Send + Sync {
 
     /// Tells, before anything else, what an earlier run of the job knew of its partitions.
     ///
-    /// For connectors that number partitions themselves, and must not number them anew.
+    /// For connectors that number partitions themselves, and must not number them anew; and for those that can tell whether
+    /// what was read is still there.
     fn remember(&self, earlier: &[Earlier]);
 
     /// A reader of `assigned`: (partition, next offset).
@@ -99,6 +102,10 @@ pub trait Source {
     /// What is known of a partition that was read to its end and gives nothing; `None` if nothing is. That nothing comes
     /// is no evidence of quiet where nobody may be there to send it.
     fn heard(&self, partition: Partition) -> Option<Heard>;
+
+    /// The last record of `partition` before `next`, if it was read in this run and can be told from one that would be
+    /// written in its place. Asked for rising offsets, none of them beyond what was given.
+    fn last_read(&mut self, partition: Partition, next: Offset) -> Option<LastRead>;
 }
 
 /// What a poll found.
@@ -158,6 +165,8 @@ mod kafka_reader;
 #[cfg(test)]
 #[cfg(feature = "kafka")]
 mod kafka_tests;
+#[cfg(feature = "kafka")]
+mod kafka_witness;
 mod lines;
 pub mod memory;
 pub mod ndjson_gz;

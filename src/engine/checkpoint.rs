@@ -278,6 +278,7 @@ fn claimed_input(info: &InputInfo, head: Option<&Input>, all: bool) -> Input {
             first: seen.first,
             from: seen.first,
             next: seen.first,
+            last_read: None,
             own: EventTime::MIN,
             floor: EventTime::MIN,
             floor_from: seen.first,

@@ -183,7 +183,6 @@ fn is_full(error: &io::Error) -> bool {
 impl CheckpointError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        use connect::error::Error as Source;
         match self {
             CheckpointError::Fenced { .. } => "fenced",
             CheckpointError::Running { .. } => "already-running",
@@ -200,9 +199,7 @@ impl CheckpointError {
             }
             CheckpointError::PrefixTaken { .. } => "prefix-taken",
             CheckpointError::BadName { .. } => "bad-name",
-            CheckpointError::Source(Source::RecordsGone { .. }) => "records-gone",
-            CheckpointError::Source(Source::OtherIdentity { .. }) => "other-identity",
-            CheckpointError::Source(_) => "source-failed",
+            CheckpointError::Source(error) => error.code(),
             CheckpointError::Store(store::Error::Sync { .. }) => "disk-sync-failed",
             CheckpointError::Store(store::Error::Failed { source, .. }) if is_full(source) => "disk-full",
             CheckpointError::Store(_) => "store-failed",
@@ -215,7 +212,11 @@ impl CheckpointError {
             "too-many-dead" => 1,
             "bad-name" => 2,
             "store-failed" | "disk-full" | "source-failed" => 3,
-            "conservation-failed" | "checkpoint-invalid" | "store-inconsistent" | "disk-sync-failed" => 5,
+            "conservation-failed"
+            | "checkpoint-invalid"
+            | "store-inconsistent"
+            | "disk-sync-failed"
+            | "input-unusable" => 5,
             _ => 4,
         }
     }

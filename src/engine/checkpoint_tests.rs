@@ -24,6 +24,7 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         partition,
         from,
         next,
+        last_read: None,
         own: EventTime(next * 1_000),
         floor: EventTime::MIN,
         idle: false,

@@ -44,12 +44,8 @@ pub enum Error {
 impl Error {
     /// The stable code of the error.
     pub fn code(&self) -> &'static str {
-        use connect::error::Error as Source;
         match self {
-            Error::Source(Source::RecordsGone { .. }) => "records-gone",
-            Error::Source(Source::OtherIdentity { .. }) => "other-identity",
-            Error::Source(Source::Unusable { .. }) => "input-unusable",
-            Error::Source(_) => "source-failed",
+            Error::Source(error) => error.code(),
             Error::Panicked { .. } => "panicked",
             Error::Start { .. } => "start-failed",
             Error::Commit { code, .. } => code,

@@ -262,6 +262,10 @@ impl SourceFeed {
             partitions.push(Position {
                 partition: part.partition,
                 next: part.next,
+                last_read: self
+                    .source
+                    .as_mut()
+                    .and_then(|source| source.last_read(part.partition, part.next)),
                 idle_ms: idle.then(|| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)),
                 joining,
                 ended: part.complete && ends,

@@ -7,7 +7,7 @@ use crate::engine::control::Control;
 use crate::engine::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
 use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
 use headway_operators::progress::{Mark, Progress, Rules, SharedProgress};
-use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
 use std::cell::{Cell, RefCell};
@@ -74,6 +74,10 @@ impl Source for Script {
 
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         self.heard.get()
+    }
+
+    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
+        None
     }
 }
 

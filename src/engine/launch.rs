@@ -211,6 +211,7 @@ fn partitions(launch: &Launch, head: Option<&Manifest>) -> Result<Vec<Vec<Partit
             partition: part.partition,
             identity: part.identity.clone(),
             next: part.next,
+            last_read: part.last_read,
         });
         source.connector.remember(&earlier.collect::<Vec<_>>());
     }

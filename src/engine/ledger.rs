@@ -354,6 +354,7 @@ fn new_partition(partition: Partition, identity: &str, first: Offset) -> Partiti
         first,
         from: first,
         next: first,
+        last_read: None,
         own: EventTime::MIN,
         floor: EventTime::MIN,
         floor_from: first,
@@ -389,6 +390,7 @@ fn add_epoch(
             *entry.fates.dead.entry(*reason).or_default() += count;
         }
         (entry.next, entry.own) = (part.next, part.own);
+        entry.last_read = part.last_read.or(entry.last_read);
         (entry.idle, entry.joining, entry.ended) = (part.idle, part.joining, part.ended);
         raise_floor(entry, part.floor, part.from);
     }

@@ -8,6 +8,7 @@ use crate::engine::ledger::{Ledger, Rules};
 use crate::engine::manifest::tests::first;
 use crate::engine::manifest::{Fed, Manifest, Nonce};
 use headway_operators::ack::{Ack, PartitionAck, StagedFile, StateFile};
+use headway_operators::record::LastRead;
 use headway_operators::time::{Epoch, EventTime};
 
 fn ledger(partitions: u32, workers: u32) -> Ledger {
@@ -116,6 +117,27 @@ fn joining_partition_takes_the_watermark_as_floor_from_its_next_record_on() {
     assert_eq!((part.floor, part.floor_from, part.joining), (EventTime(7_000), 40, true));
     let old = &manifest.inputs[0].partitions[0];
     assert_eq!(old.floor, EventTime::MIN, "the others have none");
+}
+
+#[test]
+fn last_record_stays_known_until_another_one_is() {
+    let mut ledger = ledger(1, 1);
+    let read = |offset| Some(LastRead { offset, leader_epoch: 2 });
+    let steps = [
+        ("nothing told yet", reads(0, 0, 10), None, None),
+        ("told", reads(0, 10, 20), read(19), read(19)),
+        ("only a gap since", mark(0, 25, |p| (p.from, p.idle) = (20, true)), None, read(19)),
+        ("told again", reads(0, 25, 30), read(29), read(29)),
+    ];
+    for (epoch, (what, mut acks, told, expected)) in (1..).zip(steps) {
+        for ack in &mut acks {
+            if let Ack::Source { partitions, .. } = ack {
+                partitions[0].last_read = told;
+            }
+        }
+        let manifest = commit(&mut ledger, epoch, &acks).unwrap();
+        assert_eq!(manifest.inputs[0].partitions[0].last_read, expected, "{what}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use crate::engine::names::{self, Generation, Seq};
 use headway_operators::ack::{InputIx, StateFile};
 use headway_operators::error::Reason;
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::{LastRead, Offset, Partition};
 use headway_operators::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::fmt;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The format that this build writes and reads. Frozen: files of it are kept in `tests/golden`, and whatever changes what
-/// is written is a new format. So is a new format of state files or segments: who cannot read them must not take over.
+/// is written is a new format, but for fields that a build which does not know them may pass over without harm. So is a new format of state files or segments: who cannot read them must not take over.
 pub const FORMAT: u32 = 1;
 
 /// The longest manifest that is read, in bytes.
@@ -112,6 +112,10 @@ pub struct PartitionEntry {
     pub from: Offset,
     /// … to before here, the next to read.
     pub next: Offset,
+    /// The last record before `next`, where the source can tell whether it is still there. Left out of the file where it is
+    /// not known; builds that do not know of it pass it over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_read: Option<LastRead>,
     /// Newest event time accepted so far less lateness.
     #[serde(with = "known_time")]
     pub own: Watermark,
@@ -343,6 +347,7 @@ pub(crate) mod tests {
             first: 0,
             from: 0,
             next: 0,
+            last_read: None,
             own: EventTime::MIN,
             floor: EventTime::MIN,
             floor_from: 0,

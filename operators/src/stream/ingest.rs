@@ -225,6 +225,7 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
                 partition: part.partition,
                 from: part.from,
                 next: position.next,
+                last_read: position.last_read,
                 own: part.own,
                 floor: part.floor,
                 idle: position.idle_ms.is_some(),

@@ -480,6 +480,7 @@ impl Feed for Script {
             }
         }
         let position = |(partition, flags): (&Partition, &Flags)| Position {
+            last_read: None,
             partition: *partition,
             next: self.next[partition],
             idle_ms: flags.idle_ms,

@@ -213,6 +213,7 @@ impl Feed for Player {
             let ended = until == messages.len();
             let next = until as i64;
             cut.partitions.push(Position {
+                last_read: None,
                 partition,
                 next,
                 idle_ms: None,
