@@ -179,13 +179,14 @@ impl Kafka {
         KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)
     }
 
-    /// How to make a client that looks at records again, aborted ones too, and wakes whoever waits for it.
+    /// How to make a client that looks at records again, and wakes whoever waits for it. It sees what a reader sees: of a record
+    /// that was aborted nothing is known.
     pub(super) fn witness(&self, wake: Arc<Wake>) -> Make {
         let (properties, context) = (self.options.properties.clone(), self.context.clone());
         Box::new(move || {
             let mut config = properties.reader(Some("headway"))?;
             // It looks at one record at a time.
-            config.set("isolation.level", "read_uncommitted").set("queued.min.messages", "1");
+            config.set("queued.min.messages", "1");
             let mut consumer = client(&properties, &config, &context)?;
             let wake = Arc::clone(&wake);
             consumer.set_nonempty_callback(move || wake());
