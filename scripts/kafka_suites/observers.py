@@ -3,9 +3,6 @@
 Kafka's own tool must show the group's offsets where the last manifest stands, after a run has ended and while one is at
 work, and no member: nobody joins the group. `headway status` must show how far the topic is ahead of the job.
 """
-import json
-import subprocess
-
 from crash_suites import rig as rigs
 from kafka_suites import rig as kafka
 
@@ -28,13 +25,6 @@ def group(broker):
     return offsets
 
 
-def status(rig, lake, *more):
-    done = subprocess.run([rig.binary, "status", "--lake", lake, "-o", "json", *more], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise kafka.Failed(f"status ended with {done.returncode}\n{done.stderr}")
-    return {part["partition"]: part for part in json.loads(done.stdout)["inputs"][0]["partitions"]}
-
-
 def agree(broker, lake):
     expected = {number: part["next"] for number, part in kafka.partitions(lake).items()}
     found = group(broker)
@@ -54,7 +44,7 @@ def suite(rig, args, broker):
     rig.write(broker, topic, "observed-b", todo[half:]).result()
     ends = {int(number): one["end"] for number, one in broker.ask("read", topic=topic, out=rig.path("look"))["partitions"].items()}
     # 2. The lag, asked of the brokers.
-    for number, part in status(rig, lake, "--kafka-config", broker.config).items():
+    for number, part in rig.status(lake, "--kafka-config", broker.config).items():
         if part["lag"] != ends[number] - part["next"] or part["end"] != ends[number]:
             raise kafka.Failed(f"partition {number} ends at {ends[number]}, and status says {part}")
     if sum(ends.values()) - sum(part["next"] for part in kafka.partitions(lake).values()) != len(todo) - half:
@@ -62,7 +52,7 @@ def suite(rig, args, broker):
     # 3. A run at work, with another number of workers.
     run = rig.job(broker, topic, lake, "--group", GROUP, workers=3)
     kafka.wait_for("the commit of the rest", lambda: kafka.consumed(lake) == len(todo), run)
-    kafka.wait_for("a sign that knows the ends", lambda: all(part["lag"] == 0 for part in status(rig, lake).values()), run)
+    kafka.wait_for("a sign that knows the ends", lambda: all(part["lag"] == 0 for part in rig.status(lake).values()), run)
     # Telling the group takes a moment after the commit.
     expected = {number: part["next"] for number, part in kafka.partitions(lake).items()}
     kafka.wait_for("the group's offsets", lambda: group(broker) == expected, run)

@@ -182,6 +182,14 @@ class Rig(rigs.Rig):
             out.writelines(json.dumps(envelope, ensure_ascii=False) + "\n" for envelope in envelopes)
         return broker.peer.ask("write", topic=topic, file=file, **more)
 
+    def status(self, lake, *more):
+        """What `headway status` says of each partition, by number."""
+        command = [self.binary, "status", "--lake", lake, "-o", "json", *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"status ended with {done.returncode}\n{done.stderr}")
+        return {part["partition"]: part for part in json.loads(done.stdout)["inputs"][0]["partitions"]}
+
     def verify_topic(self, broker, topic, lake, known=None):
         """Oracle, given what the Java client reads from the topic and the floors of the manifests, and audit: all well."""
         capture = os.path.join(self.folder, f"read-{topic}")

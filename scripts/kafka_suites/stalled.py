@@ -74,6 +74,9 @@ def held(rig, args, broker):
         raise kafka.Failed(f"a run that was caught up had read {kafka.consumed(lake)} of {half} records")
     run = rig.job(broker, topic, lake, "--idle-after", "300ms", "--idle-flush", "600ms", workers=2)
     kafka.wait_for("idleness of the partition without a transaction", lambda: FREE in idle(lake), run)
+    expected = {partition: "idle" if partition == FREE else "stalled" for partition in range(4)}
+    says = lambda: {number: part["state"] for number, part in rig.status(lake).items()}
+    kafka.wait_for("a status that tells what is held", lambda: says() == expected, run)
     # Long enough for the others to be idle too, and for a flush, if they could be.
     time.sleep(2)
     if rigs.head(lake)["held"].get("Aggregate") == 0 or idle(lake) != [FREE]:

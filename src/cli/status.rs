@@ -6,6 +6,7 @@ use super::kafka;
 use super::lake::{self, At, Job};
 use super::table::{self, counted, grouped};
 use super::units::{Millis, When};
+use crate::connect::End;
 use crate::engine::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
 use headway_operators::record::{Offset, Partition};
@@ -42,29 +43,30 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One past the last offset of partitions, for each input, as far as it is known.
-type Ends = Vec<BTreeMap<Partition, Offset>>;
+/// Where partitions end, for each input, as far as it is known.
+type Ends = Vec<BTreeMap<Partition, End>>;
 
 fn ends(flags: &Flags, job: &Job, manifest: &Manifest) -> Result<Ends, Failure> {
     let sign = job.sign()?;
     let mut seen = sign.map(|sign| sign.ends).unwrap_or_default().into_iter();
     let mut ends = Ends::new();
     for input in &manifest.inputs {
-        let seen: BTreeMap<_, _> = seen.next().unwrap_or_default().into_iter().collect();
-        ends.push(match &flags.kafka_config {
-            Some(config) if input.kind == "kafka" => {
-                let there = kafka::connector(Some(config), &input.topic, None)?.partitions()?;
-                there.iter().filter_map(|info| Some((info.partition, info.end?))).collect()
+        let seen = seen.next().unwrap_or_default().into_iter();
+        let mut seen: BTreeMap<_, _> = seen.map(|end| (end.partition, end)).collect();
+        if let (Some(config), "kafka") = (&flags.kafka_config, input.kind.as_str()) {
+            for info in kafka::connector(Some(config), &input.topic, None)?.partitions()? {
+                let (partition, Some(offset)) = (info.partition, info.end) else { continue };
+                seen.entry(partition).or_insert(End { partition, offset, stalled: false }).offset = offset;
             }
-            _ => seen,
-        });
+        }
+        ends.push(seen);
     }
     Ok(ends)
 }
 
 /// How many offsets lie between what is committed and the partition's end, where that is known.
-fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, Offset>) -> Option<Offset> {
-    ends.get(&part.partition).map(|end| end.saturating_sub(part.next).max(0))
+fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> Option<Offset> {
+    ends.get(&part.partition).map(|end| end.offset.saturating_sub(part.next).max(0))
 }
 
 fn text(manifest: &Manifest, ends: &Ends, age_ms: i64, out: &mut dyn Write) -> io::Result<()> {
@@ -100,7 +102,7 @@ fn text(manifest: &Manifest, ends: &Ends, age_ms: i64, out: &mut dyn Write) -> i
     Ok(())
 }
 
-fn partitions(input: &Input, ends: &BTreeMap<Partition, Offset>, out: &mut dyn Write) -> io::Result<()> {
+fn partitions(input: &Input, ends: &BTreeMap<Partition, End>, out: &mut dyn Write) -> io::Result<()> {
     // Only a source that can be asked for its ends has a lag to show.
     let known = !ends.is_empty();
     let lag_head = known.then_some("LAG");
@@ -117,18 +119,20 @@ fn partitions(input: &Input, ends: &BTreeMap<Partition, Offset>, out: &mut dyn W
         let mut row = vec![part.partition.to_string(), part.next.to_string()];
         row.extend(known.then(lag));
         row.extend(counts.map(grouped));
-        row.extend([time(part.own), state(part).to_string()]);
+        row.extend([time(part.own), state(part, ends).to_string()]);
         row
     };
     let rows: Vec<Vec<String>> = input.partitions.iter().map(row).collect();
     table::write(out, &head, &rows)
 }
 
-/// What a partition was doing when the manifest was written.
-fn state(part: &PartitionEntry) -> &'static str {
+/// What a partition was doing when the manifest was written, or that a transaction has held it since.
+fn state(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> &'static str {
+    let stalled = ends.get(&part.partition).is_some_and(|end| end.stalled);
     match part {
         PartitionEntry { ended: true, .. } => "ended",
         PartitionEntry { idle: true, .. } => "idle",
+        _ if stalled => "stalled",
         PartitionEntry { joining: true, .. } => "joining",
         _ => "reading",
     }
@@ -176,7 +180,7 @@ fn answer(manifest: &Manifest, ends: &Ends, age_ms: i64) -> Value {
     })
 }
 
-fn input_answer((input, ends): (&Input, &BTreeMap<Partition, Offset>)) -> Value {
+fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
     let known = |time: EventTime| (time > EventTime::MIN).then_some(time.ms());
     let partition = |part: &PartitionEntry| {
         json!({
@@ -184,11 +188,11 @@ fn input_answer((input, ends): (&Input, &BTreeMap<Partition, Offset>)) -> Value 
             "identity": part.identity,
             "first": part.first,
             "next": part.next,
-            "end": ends.get(&part.partition),
+            "end": ends.get(&part.partition).map(|end| end.offset),
             "lag": lag(part, ends),
             "own_ms": known(part.own),
             "floor_ms": known(part.floor),
-            "state": state(part),
+            "state": state(part, ends),
             "consumed": part.total.consumed,
             "accepted": part.total.accepted,
             "duplicate": part.total.duplicate,

@@ -16,7 +16,7 @@ use crate::connect::file_identity::FileIdentity;
 use crate::connect::file_reader::Reader;
 use crate::connect::place::{Place, list};
 use crate::connect::scan::{Extent, Scan, fewer_lines, first_line_is_envelope};
-use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake};
+use crate::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake};
 use headway_operators::record::{LastRead, Offset, Partition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ impl Connector for Files {
         Ok(())
     }
 
-    fn ends(&self) -> Vec<(Partition, Offset)> {
+    fn ends(&self) -> Vec<End> {
         Vec::new()
     }
 

@@ -1,6 +1,6 @@
 //! Seeded messages as an input: no broker and no file is needed to see a real job run.
 
-use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
+use crate::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Connector for Generator {
         Ok(())
     }
 
-    fn ends(&self) -> Vec<(Partition, Offset)> {
+    fn ends(&self) -> Vec<End> {
         Vec::new()
     }
 

@@ -22,7 +22,7 @@ use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka_reader::{Answer, Answers, Ends, KafkaSource, Shared};
 use crate::connect::kafka_witness::{Make, Witness};
-use crate::connect::{Connector, Earlier, PartitionInfo, Source, Wake, error};
+use crate::connect::{Connector, Earlier, End, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{LastRead, Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -420,9 +420,8 @@ impl Connector for Kafka {
         }
     }
 
-    fn ends(&self) -> Vec<(Partition, Offset)> {
-        let ends = self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        ends.iter().map(|(partition, end)| (*partition, *end)).collect()
+    fn ends(&self) -> Vec<End> {
+        self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).values().copied().collect()
     }
 
     fn committed(&self, positions: &[(Partition, Offset)]) {

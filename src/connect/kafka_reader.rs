@@ -7,7 +7,7 @@
 use crate::connect::kafka::{Context, list, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::kafka_witness::{Trail, Verdict, Witness, changes};
-use crate::connect::{Event, Heard, Polled, Source, error};
+use crate::connect::{End, Event, Heard, Polled, Source, error};
 use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
@@ -36,7 +36,7 @@ const TRUNCATED: &str = "truncation";
 const REFUSALS_MAX: u32 = 20;
 
 /// High watermarks of the partitions of a topic, as their readers saw them last.
-pub(super) type Ends = Arc<Mutex<BTreeMap<Partition, Offset>>>;
+pub(super) type Ends = Arc<Mutex<BTreeMap<Partition, End>>>;
 
 /// What the leader of a partition answered when it was asked where that ends.
 #[derive(Clone, Copy, Debug)]
@@ -296,10 +296,11 @@ impl KafkaSource {
         for part in self.parts.iter_mut() {
             let client = self.reader.consumer().client();
             let Some(high) = high_watermark(client, &self.name, part.partition as i32) else { continue };
-            ends.insert(part.partition, high);
             if part.stalled.is_none() && !part.rests && part.end.is_some_and(|end| high > end) {
                 part.stall(each);
             }
+            let (partition, stalled) = (part.partition, part.stalled.is_some());
+            ends.insert(partition, End { partition, offset: high, stalled });
             part.complain(&self.topic);
         }
         let answers = self.shared.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -6,7 +6,7 @@ use crate::connect::kafka::{Kafka, Options};
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_produce::to_topic;
 use crate::connect::produce::{Pace, Produced};
-use crate::connect::{Connector, Earlier, Heard, Polled, Source, Wake};
+use crate::connect::{Connector, Earlier, End, Heard, Polled, Source, Wake};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -463,7 +463,9 @@ fn ends_are_known_where_they_are_beyond_what_was_read() {
     let mut source = kafka.open(&[(0, 0)], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
-    until(source.as_mut(), &mut drained, |_| kafka.ends() == [(0, 10)]);
+    until(source.as_mut(), &mut drained, |_| {
+        kafka.ends() == [End { partition: 0, offset: 10, stalled: false }]
+    });
 }
 
 /// Asks, as those do who look for partitions, until `known` is so of the quiet of partition 0.

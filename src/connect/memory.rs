@@ -1,7 +1,7 @@
 //! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
 
 use crate::connect::{
-    Connector, Earlier, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
+    Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
 };
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::pipeline::OutputSpec;
@@ -59,7 +59,7 @@ impl Connector for Lists {
         Ok(())
     }
 
-    fn ends(&self) -> Vec<(Partition, Offset)> {
+    fn ends(&self) -> Vec<End> {
         Vec::new()
     }
 

@@ -6,6 +6,7 @@ use headway_operators::port::Stage;
 use headway_operators::record::{LastRead, Offset, Partition, Raw};
 use headway_operators::row::Rows;
 use headway_operators::state::{Saved, StateChange};
+use serde::{Deserialize, Serialize};
 
 /// A partition of an input as its connector sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,18 @@ pub struct Earlier {
     pub next: Offset,
     /// The last record before that, as [`Source::last_read`] told.
     pub last_read: Option<LastRead>,
+}
+
+/// Where a partition ends that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its number within the input.
+    pub partition: Partition,
+    /// One past its last offset.
+    pub offset: Offset,
+    /// It was read as far as it may be: an open transaction holds what there is more.
+    #[serde(default)]
+    pub stalled: bool,
 }
 
 /// What a source reports while it is polled.
@@ -74,8 +87,8 @@ pub trait Connector: Send + Sync {
     /// [`error::Error::Unreachable`] if nobody answers in time, which may pass; else if they are others now.
     fn confirm(&self) -> Result<(), error::Error>;
 
-    /// One past the last offset of partitions that are being read, as far as it is known without asking.
-    fn ends(&self) -> Vec<(Partition, Offset)>;
+    /// Where partitions that are being read end, as far as it is known without asking.
+    fn ends(&self) -> Vec<End>;
 
     /// Tells that everything before these offsets is committed, for systems that show it to others. Never waits; that
     /// it failed is no more than a line in the log.

@@ -1,10 +1,10 @@
 //! The sign of life of a run. Advisory: it helps a person not to start a job twice; nothing safe depends on it.
 
+use crate::connect::End;
 use crate::engine::checkpoint_error::CheckpointError;
 use crate::engine::names::{self, Generation};
 use crate::engine::recover;
 use crate::engine::site::Site;
-use headway_operators::record::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ pub struct Alive {
     pub host: String,
     /// When it said so, milliseconds since the Unix epoch.
     pub time_ms: i64,
-    /// For each input, one past the last offset of partitions, as far as the run knows it.
+    /// For each input, where partitions end, as far as the run knows it.
     #[serde(default)]
     pub ends: Ends,
 }
 
-/// One past the last offset of partitions, for each input.
-pub type Ends = Vec<Vec<(Partition, Offset)>>;
+/// Where partitions end, for each input.
+pub type Ends = Vec<Vec<End>>;
 
 /// The sign of one run.
 #[derive(Debug)]
