@@ -12,12 +12,12 @@ pub type Partition = u32;
 pub type Offset = i64;
 
 /// A record that was read, by which it can be found out later whether its log still has it: one that was written in its place
-/// has another epoch.
+/// has another leader epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRead {
     /// Its position.
     pub offset: Offset,
-    /// The epoch of the leader that took it; -1 where the log does not tell.
+    /// The leader epoch in which it was taken; -1 where the log does not tell.
     pub leader_epoch: i32,
 }
 

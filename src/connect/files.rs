@@ -17,7 +17,7 @@ use crate::connect::file_reader::Reader;
 use crate::connect::place::{Place, list};
 use crate::connect::scan::{Extent, Scan, fewer_lines, first_line_is_envelope};
 use crate::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake};
-use headway_operators::record::{LastRead, Offset, Partition};
+use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -256,7 +256,7 @@ impl Source for FilesSource {
         Some(Heard::ALWAYS)
     }
 
-    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
+    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
         None
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway_operators::generate::{Generate, Message};
-use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
 use std::sync::Arc;
 
 /// A [`Generate`] as an input.
@@ -121,7 +121,7 @@ impl Source for GeneratorSource {
         Some(Heard::ALWAYS)
     }
 
-    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
+    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
         None
     }
 }

@@ -166,11 +166,11 @@ impl Kafka {
     pub(super) fn source(
         &self,
         assigned: &[(Partition, Offset)],
-        wake: Arc<Wake>,
+        wake: Wake,
         witness: Make,
     ) -> Result<KafkaSource, error::Error> {
         let mut consumer = self.consumer()?;
-        consumer.set_nonempty_callback(move || wake());
+        consumer.set_nonempty_callback(wake);
         let identity = self.identity.get().map_or("", String::as_str);
         let (ends, answers) = (Arc::clone(&self.ends), Arc::clone(&self.answers));
         let witness = Witness::new(&self.options.topic, self.brokers.clone(), witness);
@@ -179,18 +179,15 @@ impl Kafka {
         KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)
     }
 
-    /// How to make a client that looks at records again, and wakes whoever waits for it. It sees what a reader sees: of a record
-    /// that was aborted nothing is known.
-    pub(super) fn witness(&self, wake: Arc<Wake>) -> Make {
+    /// How to make a client that looks at records again, as their leader has them.
+    pub(super) fn witness(&self) -> Make {
         let (properties, context) = (self.options.properties.clone(), self.context.clone());
         Box::new(move || {
             let mut config = properties.reader(Some("headway"))?;
-            // It looks at one record at a time.
-            config.set("queued.min.messages", "1");
-            let mut consumer = client(&properties, &config, &context)?;
-            let wake = Arc::clone(&wake);
-            consumer.set_nonempty_callback(move || wake());
-            Ok(consumer)
+            // It looks at a few records at a time; a follower may have what its leader has not.
+            config.set("isolation.level", "read_uncommitted").set("queued.min.messages", "1");
+            config.remove("client.rack");
+            client(&properties, &config, &context)
         })
     }
 
@@ -398,9 +395,7 @@ impl Connector for Kafka {
             }
         }
         drop(known);
-        let wake = Arc::new(wake);
-        let witness = self.witness(Arc::clone(&wake));
-        Ok(Box::new(self.source(assigned, wake, witness)?))
+        Ok(Box::new(self.source(assigned, wake, self.witness())?))
     }
 
     fn confirm(&self) -> Result<(), error::Error> {

@@ -36,7 +36,7 @@ pub(super) enum Fetched<'a> {
         partition: i32,
         /// Its position there.
         offset: i64,
-        /// The epoch of the leader that took it; -1 in formats that do not have it.
+        /// The leader epoch in which it was taken; -1 in formats that do not have it.
         leader_epoch: i32,
         /// Its time stamp in milliseconds; `None` where absent or negative.
         timestamp_ms: Option<i64>,
@@ -110,18 +110,9 @@ impl<C: ConsumerContext> Reader<C> {
         Some(unsafe { look(message) })
     }
 
-    /// Gives the last message or event once more, next time.
-    pub(super) fn put_back(&mut self) {
-        self.given = false;
-    }
-
-    /// Gives up what was taken from the client and not given yet.
-    pub(super) fn clear(&mut self) {
-        for message in self.taken.drain(..).skip(self.at) {
-            // SAFETY: 2. It is ours, no borrow of `self` is left, and `taken` does not have it any more.
-            unsafe { native::rd_kafka_message_destroy(message) };
-        }
-        (self.at, self.given) = (0, false);
+    /// Whether all that was taken from the client was given: what comes next was not taken yet.
+    pub(super) fn is_spent(&self) -> bool {
+        self.at + usize::from(self.given) == self.taken.len()
     }
 
     /// Gives the client's context the oldest line of its log that it was not given; false if there is none.
@@ -159,7 +150,10 @@ impl<C: ConsumerContext> Reader<C> {
 
 impl<C: ConsumerContext> Drop for Reader<C> {
     fn drop(&mut self) {
-        self.clear();
+        for message in &self.taken[self.at..] {
+            // SAFETY: 2. They are ours, and no borrow of `self` is left.
+            unsafe { native::rd_kafka_message_destroy(*message) };
+        }
     }
 }
 

@@ -83,6 +83,8 @@ struct Part {
     refusals: u32,
     /// Not read for now: not assigned to the client.
     rests: bool,
+    /// The witness is asked about it: not read before the answer, and not assigned either.
+    asked: bool,
 }
 
 /// Reads the partitions of one worker.
@@ -100,8 +102,6 @@ pub(super) struct KafkaSource {
     heard: Instant,
     /// Some partition's offset was refused.
     in_doubt: bool,
-    /// The place of the partition that the witness is asked about: nothing is taken from the client before it has answered.
-    asked: Option<usize>,
     /// Why a partition that rested cannot be read again.
     failure: Option<error::Error>,
 }
@@ -127,7 +127,6 @@ impl KafkaSource {
             shared,
             heard: Instant::now(),
             in_doubt: false,
-            asked: None,
             failure: None,
         };
         source.add(assigned)?;
@@ -152,6 +151,7 @@ impl KafkaSource {
                 refused: None,
                 refusals: 0,
                 rests: false,
+                asked: false,
             });
         }
         if assigned.is_empty() {
@@ -172,15 +172,14 @@ impl KafkaSource {
     ) -> Result<(), error::Error> {
         let place = usize::try_from(partition).ok().and_then(|p| self.places.get(p).copied().flatten());
         match (code, place) {
+            // Of the time before the witness was asked.
+            (Code::PartitionEOF | Code::AutoOffsetReset, Some(place)) if self.parts[place].asked => Ok(()),
             (Code::PartitionEOF, Some(place)) => {
                 self.heard = Instant::now();
                 let high = high_watermark(self.reader.consumer().client(), &self.name, partition);
                 let part = &mut self.parts[place];
                 (part.end, part.heard) = (Some(offset), None);
                 part.next = part.next.max(offset);
-                if let Some(last) = part.last {
-                    part.trail.gap(last, part.next);
-                }
                 if high.is_some_and(|high| high > offset) {
                     part.stall(each);
                 } else {
@@ -214,19 +213,36 @@ impl KafkaSource {
         }
     }
 
-    /// Hears what the witness has to say of the partition at `place`; true if it can be read on.
-    fn is_settled(&mut self, place: usize) -> Result<bool, error::Error> {
-        match self.shared.witness.answer()? {
-            None => Ok(false),
-            Some(Verdict::Kept) => {
-                (self.parts[place].last, self.asked) = (None, None);
-                Ok(true)
+    /// Stops reading the partition at `place`, whose next record is `next`, until the witness knows of the one before.
+    fn ask_witness(&mut self, place: usize, last: LastRead, next: LastRead) -> Result<(), error::Error> {
+        let part = &mut self.parts[place];
+        part.asked = true;
+        part.unsure();
+        let partition = part.partition;
+        let list = list(&self.topic, &[(partition, next.offset)]);
+        let done = list.and_then(|list| self.reader.consumer().incremental_unassign(&list));
+        done.map_err(|error| unusable(&self.topic, &error.to_string()))?;
+        self.shared.witness.ask(partition, last, next)
+    }
+
+    /// Hears what the witness has to say, and reads on what it has no doubt of. Nothing that was taken from the client before
+    /// may be left: it would leave a gap.
+    fn hear_witness(&mut self) -> Result<(), error::Error> {
+        for (partition, verdict) in self.shared.witness.answers()? {
+            let Some(place) = self.places.get(partition as usize).copied().flatten() else { continue };
+            if let Verdict::Lost(read) = verdict {
+                let reason = format!("the one at offset {} is another one now, or none", read.offset);
+                return Err(self.lost(place, &reason));
             }
-            Some(Verdict::Lost(read)) => {
-                Err(self
-                    .lost(place, &format!("the one at offset {} is another one now, or none", read.offset)))
+            let part = &mut self.parts[place];
+            (part.asked, part.last) = (false, None);
+            if !part.rests {
+                let list = list(&self.topic, &[(partition, part.next)]);
+                let done = list.and_then(|list| self.reader.consumer().incremental_assign(&list));
+                done.map_err(|error| unusable(&self.topic, &error.to_string()))?;
             }
         }
+        Ok(())
     }
 
     /// Finds out why offsets were refused.
@@ -312,6 +328,11 @@ impl KafkaSource {
 }
 
 impl Part {
+    /// Forgets what was known of its end: it is not read for a while.
+    fn unsure(&mut self) {
+        (self.end, self.heard, self.stalled, self.refused) = (None, None, None, None);
+    }
+
     /// Reports that a transaction holds its end.
     fn stall(&mut self, each: &mut dyn FnMut(Event<'_>)) {
         self.stalled.get_or_insert((Instant::now(), false));
@@ -371,17 +392,16 @@ impl Source for KafkaSource {
             self.ask()?;
         }
         self.look_at_ends(each);
-        if let Some(place) = self.asked
-            && !self.is_settled(place)?
-        {
-            return Ok(Polled::Nothing);
-        }
         let mut bytes = 0;
         let mut some = false;
         while bytes < bytes_max {
+            if self.shared.witness.is_asked() && self.reader.is_spent() {
+                self.hear_witness()?;
+            }
             match self.reader.next() {
                 None => {
                     while self.reader.log() {}
+                    self.hear_witness()?;
                     if some {
                         self.heard = Instant::now();
                     }
@@ -399,15 +419,13 @@ impl Source for KafkaSource {
                     let place = self.places.get(partition as usize).copied().flatten();
                     let place = place.expect("a consumer gives only what it is assigned");
                     let part = &mut self.parts[place];
-                    if offset < part.next {
+                    if part.asked || offset < part.next {
                         continue;
                     }
                     let read = LastRead { offset, leader_epoch };
                     if let Some(last) = part.last.filter(|last| changes(*last, read)) {
-                        self.reader.put_back();
-                        self.asked = Some(place);
-                        self.shared.witness.ask(part.partition, last)?;
-                        return Ok(Polled::Nothing);
+                        self.ask_witness(place, last, read)?;
+                        continue;
                     }
                     (part.next, part.last) = (offset + 1, Some(read));
                     part.trail.read(read);
@@ -437,6 +455,10 @@ impl Source for KafkaSource {
         if part.rests == paused {
             return;
         }
+        if part.asked {
+            part.rests = paused;
+            return;
+        }
         let done = list(&self.topic, &[(partition, part.next)]).and_then(|list| match paused {
             true => consumer.incremental_unassign(&list),
             false => consumer.incremental_assign(&list),
@@ -444,8 +466,8 @@ impl Source for KafkaSource {
         match done {
             // What was taken from the client before still comes; what comes again is passed over by its offset.
             Ok(()) => {
-                (part.rests, part.refused) = (paused, None);
-                (part.end, part.heard, part.stalled) = (None, None, None);
+                part.rests = paused;
+                part.unsure();
             }
             // It goes on being read, which loses nothing.
             Err(error) if paused => tracing::warn!(%error, partition, "could not let a partition rest"),
@@ -459,8 +481,8 @@ impl Source for KafkaSource {
         Some(Heard { since: since.elapsed(), last: last.elapsed() })
     }
 
-    fn last_read(&mut self, partition: Partition, next: Offset) -> Option<LastRead> {
+    fn leader_epoch(&mut self, partition: Partition, offset: Offset) -> Option<i32> {
         let place = self.places.get(partition as usize).copied().flatten()?;
-        self.parts[place].trail.before(next)
+        self.parts[place].trail.leader_epoch(offset).filter(|epoch| *epoch >= 0)
     }
 }

@@ -6,7 +6,7 @@ use crate::connect::kafka::{Kafka, Options};
 use crate::connect::kafka_config::Properties;
 use crate::connect::kafka_produce::to_topic;
 use crate::connect::produce::{Pace, Produced};
-use crate::connect::{Connector, Earlier, End, Heard, Polled, Source, Wake};
+use crate::connect::{Connector, End, Heard, Polled, Source};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -20,12 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-type Cluster = MockCluster<'static, DefaultProducerContext>;
+pub(super) type Cluster = MockCluster<'static, DefaultProducerContext>;
 
 /// How long a test waits for what must happen. Never reached where it does.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn cluster(partitions: i32) -> Cluster {
+pub(super) fn cluster(partitions: i32) -> Cluster {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t", partitions, 1).unwrap();
     cluster
@@ -36,7 +36,7 @@ fn options(brokers: &str) -> Options {
     Options { properties, topic: "t".into(), group: None, patience: Duration::from_secs(10) }
 }
 
-fn on(cluster: &Cluster) -> Kafka {
+pub(super) fn on(cluster: &Cluster) -> Kafka {
     Kafka::new(options(&cluster.bootstrap_servers())).unwrap()
 }
 
@@ -46,7 +46,12 @@ fn value(partition: Partition, offset: Offset) -> Option<Vec<u8>> {
 }
 
 /// Writes messages `offsets` of `partition`, each with `padding` more bytes.
-fn produce(cluster: &Cluster, partition: Partition, offsets: std::ops::Range<Offset>, padding: usize) {
+pub(super) fn produce(
+    cluster: &Cluster,
+    partition: Partition,
+    offsets: std::ops::Range<Offset>,
+    padding: usize,
+) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers()).set("linger.ms", "1");
     let producer: BaseProducer = config.create().unwrap();
@@ -61,7 +66,7 @@ fn produce(cluster: &Cluster, partition: Partition, offsets: std::ops::Range<Off
 }
 
 /// Polls until `done`, or fails the test.
-fn until(source: &mut dyn Source, drained: &mut Drained, done: impl Fn(&Drained) -> bool) {
+pub(super) fn until(source: &mut dyn Source, drained: &mut Drained, done: impl Fn(&Drained) -> bool) {
     let end = Instant::now() + PATIENCE;
     while !done(drained) {
         assert!(Instant::now() < end, "it takes too long: {:?}", drained.caught_up);
@@ -71,7 +76,7 @@ fn until(source: &mut dyn Source, drained: &mut Drained, done: impl Fn(&Drained)
     }
 }
 
-fn failure(source: &mut dyn Source, drained: &mut Drained) -> Error {
+pub(super) fn failure(source: &mut dyn Source, drained: &mut Drained) -> Error {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Err(error) = poll(source, 1000, drained) {
@@ -81,7 +86,7 @@ fn failure(source: &mut dyn Source, drained: &mut Drained) -> Error {
     }
 }
 
-fn offsets(drained: &Drained, partition: Partition) -> Vec<Offset> {
+pub(super) fn offsets(drained: &Drained, partition: Partition) -> Vec<Offset> {
     drained.messages.get(&partition).into_iter().flatten().map(|message| message.0).collect()
 }
 
@@ -309,101 +314,6 @@ fn partition_without_a_leader_for_a_moment_is_waited_for() {
     let errors = [Response::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 3];
     cluster.request_errors(RDKafkaApiKey::ListOffsets, &errors);
     assert_eq!(kafka.partitions().unwrap()[0].end, Some(10));
-}
-
-/// Wakes nobody.
-fn quiet() -> Arc<Wake> {
-    Arc::new(Box::new(|| {}))
-}
-
-/// A cluster whose partitions have ten messages each of their first leader, and `then` more of another one.
-fn led_by_two(partitions: i32, then: Offset) -> Cluster {
-    let cluster = cluster(partitions);
-    for partition in 0..partitions {
-        produce(&cluster, partition as Partition, 0..10, 0);
-        cluster.partition_leader("t", partition, Some(1)).unwrap();
-        produce(&cluster, partition as Partition, 10..10 + then, 0);
-    }
-    cluster
-}
-
-#[test]
-fn partition_whose_leader_changes_loses_and_repeats_nothing() {
-    let cluster = led_by_two(3, 10);
-    let mut source = on(&cluster).open(&[(0, 0), (1, 9), (2, 10)], Box::new(|| {})).unwrap();
-    let mut drained = Drained::default();
-    let up_to =
-        |drained: &Drained, end| (0..3).all(|partition| drained.caught_up.get(&partition) == Some(&end));
-    until(source.as_mut(), &mut drained, |drained| up_to(drained, 20));
-    // Once more while they are read, and once where one rests.
-    source.pause(2, true);
-    (0..3).for_each(|partition| cluster.partition_leader("t", partition, Some(1)).unwrap());
-    (0..3).for_each(|partition| produce(&cluster, partition as Partition, 20..30, 0));
-    source.pause(2, false);
-    until(source.as_mut(), &mut drained, |drained| up_to(drained, 30));
-    for (partition, first) in [(0, 0), (1, 9), (2, 10)] {
-        assert_eq!(offsets(&drained, partition), (first..30).collect::<Vec<_>>());
-    }
-}
-
-/// The same, had the first leader's messages been lost and sent again.
-fn led_by_the_second() -> Cluster {
-    let cluster = cluster(1);
-    cluster.partition_leader("t", 0, Some(1)).unwrap();
-    produce(&cluster, 0, 0..20, 0);
-    cluster
-}
-
-/// What a topic has lost shows where it is looked at again: here that is another cluster.
-#[test]
-fn record_that_another_leader_has_replaced_stops_the_job() {
-    let read = led_by_two(1, 10);
-    let cases = [
-        ("as it was", led_by_two(1, 10), false),
-        ("replaced", led_by_the_second(), true),
-        ("empty", cluster(1), true),
-    ];
-    for (what, now, is_lost) in cases {
-        let (kafka, again) = (on(&read), on(&now));
-        let (mut source, mut drained) =
-            (kafka.source(&[(0, 0)], quiet(), again.witness(quiet())).unwrap(), Drained::default());
-        if is_lost {
-            assert_lost(&failure(&mut source, &mut drained), what);
-            assert_eq!(offsets(&drained, 0), (0..10).collect::<Vec<_>>(), "{what}: nothing after it is read");
-        } else {
-            until(&mut source, &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
-            assert_eq!(offsets(&drained, 0), (0..20).collect::<Vec<_>>(), "{what}");
-        }
-    }
-}
-
-fn assert_lost(error: &Error, what: &str) {
-    let lost =
-        matches!(error, Error::OtherIdentity { found, .. } if found.contains("at offset 9 is another"));
-    assert!(lost, "{what}: {error}");
-}
-
-#[test]
-fn record_that_was_replaced_between_two_runs_stops_the_second() {
-    let before = led_by_two(1, 10);
-    let mut source = on(&before).open(&[(0, 0)], Box::new(|| {})).unwrap();
-    until(source.as_mut(), &mut Drained::default(), |drained| drained.caught_up.get(&0) == Some(&20));
-    let last_read = source.last_read(0, 10);
-    assert_eq!(last_read.map(|last| last.offset), Some(9));
-    let cases = [("as it was", led_by_two(1, 10), false), ("replaced", led_by_the_second(), true)];
-    for (what, now, is_lost) in cases {
-        let kafka = on(&now);
-        kafka.remember(&[Earlier { partition: 0, identity: String::new(), next: 10, last_read }]);
-        let mut source = kafka.open(&[(0, 10)], Box::new(|| {})).unwrap();
-        let mut drained = Drained::default();
-        if is_lost {
-            assert_lost(&failure(source.as_mut(), &mut drained), what);
-            assert!(offsets(&drained, 0).is_empty(), "{what}: nothing is read");
-        } else {
-            until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
-            assert_eq!(offsets(&drained, 0), (10..20).collect::<Vec<_>>(), "{what}");
-        }
-    }
 }
 
 /// librdkafka up to 2.12.1 takes the end for a message when it is asked for a batch, and would resume one behind it

@@ -1,8 +1,13 @@
 //! Whether a partition still has what was read of it, after others have led it.
 //!
 //! A leader that lacks records of the one before (an unclean election, a log that was cut) gives their offsets away. Each
-//! record carries the epoch of the leader that took it: where that changes, the last record before is read once more, and
-//! must still be of its epoch. One that is not there any more (a compacted topic, retention) says nothing.
+//! record carries the leader epoch in which it was taken: where that changes, the last record before is read once more, and
+//! must still be of its leader epoch. Nothing of the partition is read on until this is known; all others are.
+//!
+//! 1. The record and those after it are read as the leader has them, aborted ones included.
+//! 2. Another one in its place: records were lost. So it is where the partition ends before it, for long.
+//! 3. The next record is there, too: it is kept. Or it is not there any more (a compacted topic, retention), which says
+//!    nothing. A leader that was deposed, and does not know so yet, cannot have the next record.
 //!
 //! The client has such a check of its own (KIP-320), which is left out for partitions that rest while their leader
 //! changes, and where the new leader is not connected yet when the client hears of it.
@@ -18,71 +23,71 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-/// After how long without an answer the question is put again.
+/// After how long without an answer a question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long a new leader may be without the latest offsets that consumers may read: it learns them from the others.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// How long a question may be open before it is worth a line in the log.
+const OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait for the broker's word on where a partition begins and ends.
 const BOUNDS_MAX: Duration = Duration::from_millis(500);
 
-/// Whether `next`, the record that follows `last`, was taken by another leader.
+/// Whether the leader epoch changes between a record and the one that follows it. Formats without one tell nothing.
 pub(super) fn changes(last: LastRead, next: LastRead) -> bool {
-    last.leader_epoch != next.leader_epoch
+    last.leader_epoch != next.leader_epoch && last.leader_epoch >= 0 && next.leader_epoch >= 0
 }
 
-/// What it means that `found` is at the offset of `read`, or the first record after that.
-fn compare(read: LastRead, found: LastRead) -> Verdict {
-    match found.offset == read.offset && changes(read, found) {
-        true => Verdict::Lost(read),
-        false => Verdict::Kept,
-    }
-}
-
-/// What it means that `read` is refused by a partition that goes from `low` to `high`; `None` if it lies in there.
-fn outside(read: LastRead, (low, high): (Offset, Offset)) -> Option<Verdict> {
-    match read.offset {
-        offset if offset < low => Some(Verdict::Kept),
-        offset if offset >= high => Some(Verdict::Lost(read)),
-        _ => None,
-    }
-}
-
-/// Which record was the last one before an offset. Behind each record of a leader follows the next one, or a gap; those at
-/// ends are noted, for reading may stop there.
-#[derive(Debug, Default)]
-pub(super) struct Trail(VecDeque<(Offset, LastRead)>);
-
-impl Trail {
-    /// Notes a record that was read.
-    pub(super) fn read(&mut self, read: LastRead) {
-        if self.0.back().is_none_or(|(_, last)| changes(*last, read)) {
-            self.0.push_back((read.offset + 1, read));
-        }
-    }
-
-    /// Notes that there is nothing between `last`, the last record read, and `next`.
-    pub(super) fn gap(&mut self, last: LastRead, next: Offset) {
-        if last.offset + 1 < next {
-            self.0.push_back((next, last));
-        }
-    }
-
-    /// The last record before `next`, if it was noted. Forgets what is known of offsets before.
-    pub(super) fn before(&mut self, next: Offset) -> Option<LastRead> {
-        while self.0.get(1).is_some_and(|(from, _)| *from <= next) {
-            self.0.pop_front();
-        }
-        let (from, last) = *self.0.front().filter(|(from, _)| *from <= next)?;
-        Some(if from == next { last } else { LastRead { offset: next - 1, ..last } })
-    }
-}
-
-/// What is there of a record.
+/// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Itself, or nothing that says otherwise.
+    /// It is there, or nothing says otherwise.
     Kept,
-    /// Another one, or nothing: this one was lost.
+    /// Another one is there, or none.
     Lost(LastRead),
+}
+
+/// What is found where a record is looked for.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    /// A record.
+    Record(LastRead),
+    /// The end of what may be read.
+    End(Offset),
+    /// No such offset, in a partition that has these, if its leader could say.
+    Refused(Option<(Offset, Offset)>),
+}
+
+/// Whether `read` is still there, before `next`.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    partition: Partition,
+    read: LastRead,
+    next: LastRead,
+    /// When it was put first, and last.
+    since: Instant,
+    put: Instant,
+    /// It was said in the log that it is open.
+    told: bool,
+}
+
+impl Question {
+    /// What `found` means, where what a new leader knows is `settled` or may be behind; `None` if it means nothing yet.
+    fn hear(&self, found: Found, settled: bool) -> Option<Verdict> {
+        let (read, lost) = (self.read, Verdict::Lost(self.read));
+        match found {
+            Found::Record(record) if record.offset == read.offset && changes(read, record) => Some(lost),
+            Found::Record(record) if record.offset >= self.next.offset => Some(Verdict::Kept),
+            Found::Record(_) => None,
+            Found::End(end) if end > self.next.offset => Some(Verdict::Kept),
+            Found::End(end) if settled => Some(if end > read.offset { Verdict::Kept } else { lost }),
+            Found::End(_) | Found::Refused(None) => None,
+            Found::Refused(Some((first, _))) if first > read.offset => Some(Verdict::Kept),
+            Found::Refused(Some((_, end))) => (end <= read.offset).then_some(lost),
+        }
+    }
 }
 
 /// Makes the client that looks.
@@ -95,74 +100,147 @@ pub(super) struct Witness {
     brokers: CString,
     /// Made with the first question.
     reader: Option<Reader<Context>>,
-    asked: Option<(Partition, LastRead, Instant)>,
+    open: Vec<Question>,
 }
 
 impl Witness {
     pub(super) fn new(topic: &str, brokers: CString, make: Make) -> Witness {
-        Witness { topic: topic.to_string(), make, brokers, reader: None, asked: None }
+        Witness { topic: topic.to_string(), make, brokers, reader: None, open: Vec::new() }
     }
 
-    /// Begins to look at `read`, a record of `partition`.
+    /// Begins to look whether `read` is still there: the last record of `partition` before `next`.
     ///
     /// # Errors
     /// If there can be no client.
-    pub(super) fn ask(&mut self, partition: Partition, read: LastRead) -> Result<(), error::Error> {
+    pub(super) fn ask(
+        &mut self,
+        partition: Partition,
+        read: LastRead,
+        next: LastRead,
+    ) -> Result<(), error::Error> {
         tracing::debug!(partition, offset = read.offset, "another leader: looking at the last record again");
         if self.reader.is_none() {
             let reader = Reader::new((self.make)()?);
             self.reader = Some(reader.map_err(|failed| unusable(&self.topic, &failed.reason))?);
         }
-        self.asked = Some((partition, read, Instant::now()));
-        self.assign(partition, Some(read.offset))
+        let since = Instant::now();
+        self.open.push(Question { partition, read, next, since, put: since, told: false });
+        self.look(partition, Some(read.offset))
     }
 
-    /// The answer, which ends the question; `None` while it is not there.
+    /// Whether a question is open.
+    pub(super) fn is_asked(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// The answers there are now; each ends its question. Serves the client, too, where there is no question.
     ///
     /// # Errors
     /// If the client cannot go on.
-    pub(super) fn answer(&mut self) -> Result<Option<Verdict>, error::Error> {
-        let Some(((partition, read, since), reader)) = self.asked.zip(self.reader.as_mut()) else {
-            return Ok(None);
-        };
-        let (mut answer, mut again) = (None, since.elapsed() > ASK_AGAIN);
-        while let (None, Some(fetched)) = (answer, reader.next()) {
-            match fetched {
-                Fetched::Message { partition: of, offset, leader_epoch, .. } if of == partition as i32 => {
-                    answer = Some(compare(read, LastRead { offset, leader_epoch }));
-                }
-                Fetched::Event { code: Code::AutoOffsetReset, partition: of, .. }
-                    if of == partition as i32 =>
-                {
-                    let bounds = reader.consumer().fetch_watermarks(&self.topic, of, BOUNDS_MAX);
-                    answer = bounds.ok().and_then(|bounds| outside(read, bounds));
-                    again |= answer.is_none();
-                }
-                Fetched::Event { code, partition, offset, reason } => {
-                    broken(&self.topic, code, (partition, offset), reason).map_or(Ok(()), Err)?;
-                }
-                Fetched::Message { .. } => {}
+    pub(super) fn answers(&mut self) -> Result<Vec<(Partition, Verdict)>, error::Error> {
+        let mut answers = Vec::new();
+        while let Some((place, found)) = self.find()? {
+            let question = self.open[place];
+            let settled = question.since.elapsed() > SETTLED;
+            if let Some(verdict) = question.hear(found, settled) {
+                self.open.swap_remove(place);
+                self.look(question.partition, None)?;
+                answers.push((question.partition, verdict));
             }
         }
-        while reader.log() {}
-        if answer.is_some() {
-            self.asked = None;
-            self.assign(partition, None)?;
-        } else if again {
-            remind_of_brokers(reader.consumer().client(), &self.brokers);
-            self.ask(partition, read)?;
+        self.ask_again()?;
+        Ok(answers)
+    }
+
+    /// The next thing that was found, and the place of its question; `None` if there is nothing now. Nothing that the client
+    /// gave is left behind: it would be taken for an answer to a later question.
+    fn find(&mut self) -> Result<Option<(usize, Found)>, error::Error> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        loop {
+            let (partition, found) = match reader.next() {
+                None => break,
+                Some(Fetched::Message { partition, offset, leader_epoch, .. }) => {
+                    (partition, Found::Record(LastRead { offset, leader_epoch }))
+                }
+                Some(Fetched::Event { code: Code::PartitionEOF, partition, offset, .. }) => {
+                    (partition, Found::End(offset))
+                }
+                Some(Fetched::Event { code: Code::AutoOffsetReset, partition, .. }) => {
+                    (partition, Found::Refused(None))
+                }
+                Some(Fetched::Event { code, partition, offset, reason }) => {
+                    match broken(&self.topic, code, (partition, offset), reason) {
+                        Some(error) if !self.open.is_empty() => return Err(error),
+                        _ => continue,
+                    }
+                }
+            };
+            let of = |question: &Question| question.partition as i32 == partition;
+            let Some(place) = self.open.iter().position(of) else { continue };
+            let bounds = || reader.consumer().fetch_watermarks(&self.topic, partition, BOUNDS_MAX).ok();
+            let found = if let Found::Refused(_) = found { Found::Refused(bounds()) } else { found };
+            return Ok(Some((place, found)));
         }
-        Ok(answer)
+        while reader.log() {}
+        Ok(None)
+    }
+
+    /// Puts questions again that had no answer for long, and says so in the log.
+    fn ask_again(&mut self) -> Result<(), error::Error> {
+        for place in 0..self.open.len() {
+            let question = &mut self.open[place];
+            if question.put.elapsed() < ASK_AGAIN {
+                continue;
+            }
+            question.put = Instant::now();
+            let Question { partition, read, since, .. } = *question;
+            if since.elapsed() > OPEN_MAX && !std::mem::replace(&mut question.told, true) {
+                let (topic, offset) = (&self.topic, read.offset);
+                tracing::warn!(
+                    topic,
+                    partition,
+                    offset,
+                    "waiting for the new leader, which has to show that it has the last record that was read"
+                );
+            }
+            if let Some(reader) = &self.reader {
+                remind_of_brokers(reader.consumer().client(), &self.brokers);
+            }
+            self.look(partition, None)?;
+            self.look(partition, Some(read.offset))?;
+        }
+        Ok(())
     }
 
     /// Reads `partition` from an offset on, or no more.
-    fn assign(&mut self, partition: Partition, from: Option<Offset>) -> Result<(), error::Error> {
-        let Some(reader) = &mut self.reader else { return Ok(()) };
-        let assigned: Vec<_> = from.map(|offset| (partition, offset)).into_iter().collect();
-        let done = list(&self.topic, &assigned).and_then(|list| reader.consumer().assign(&list));
-        // What the client had of an earlier assignment it does not give any more: nothing older than the question is seen.
-        reader.clear();
+    fn look(&self, partition: Partition, from: Option<Offset>) -> Result<(), error::Error> {
+        let Some(reader) = &self.reader else { return Ok(()) };
+        let done = list(&self.topic, &[(partition, from.unwrap_or_default())]).and_then(|list| match from {
+            Some(_) => reader.consumer().incremental_assign(&list),
+            None => reader.consumer().incremental_unassign(&list),
+        });
         done.map_err(|error| unusable(&self.topic, &error.to_string()))
+    }
+}
+
+/// Which leader epoch the records of a partition are of: the first offset of each, and all after it.
+#[derive(Debug, Default)]
+pub(super) struct Trail(VecDeque<LastRead>);
+
+impl Trail {
+    /// Notes a record that was read.
+    pub(super) fn read(&mut self, record: LastRead) {
+        if self.0.back().is_none_or(|first| first.leader_epoch != record.leader_epoch) {
+            self.0.push_back(record);
+        }
+    }
+
+    /// The leader epoch of the record at `offset`, if that was noted. Forgets what is known of records before.
+    pub(super) fn leader_epoch(&mut self, offset: Offset) -> Option<i32> {
+        while self.0.get(1).is_some_and(|first| first.offset <= offset) {
+            self.0.pop_front();
+        }
+        self.0.front().filter(|first| first.offset <= offset).map(|first| first.leader_epoch)
     }
 }
 
@@ -176,53 +254,54 @@ mod tests {
 
     #[test]
     fn only_another_record_or_none_at_all_is_a_loss() {
-        let read = at(10, 3);
-        let (kept, lost) = (Verdict::Kept, Verdict::Lost(read));
+        let (read, next, now) = (at(10, 3), at(12, 5), Instant::now());
+        let question = Question { partition: 0, read, next, since: now, put: now, told: false };
+        let (kept, lost) = (Some(Verdict::Kept), Some(Verdict::Lost(read)));
+        let record = |offset, leader_epoch| Found::Record(at(offset, leader_epoch));
+        // What is found, what it means at once, and when the new leader has settled.
         let cases = [
-            ("itself", at(10, 3), kept),
-            ("one of a later leader", at(10, 5), lost),
-            ("one of an earlier leader", at(10, 2), lost),
-            ("the next one, of the same leader: compacted", at(11, 3), kept),
-            ("the next one, of a later leader: it may be compacted", at(11, 5), kept),
+            ("itself: the leader may be a deposed one", record(10, 3), None, None),
+            ("one of a later leader", record(10, 5), lost, lost),
+            ("one of an earlier leader", record(10, 2), lost, lost),
+            ("one of a format without leaders", record(10, -1), None, None),
+            ("an aborted one between", record(11, 5), None, None),
+            ("the next one", record(12, 5), kept, kept),
+            ("one after it: the next was compacted away", record(15, 5), kept, kept),
+            ("an end behind the next: that was compacted away", Found::End(13), kept, kept),
+            ("an end before the next", Found::End(12), None, kept),
+            ("an end right behind it", Found::End(11), None, kept),
+            ("an end where it was", Found::End(10), None, lost),
+            ("an end before it", Found::End(4), None, lost),
+            ("refused, nobody knows why", Found::Refused(None), None, None),
+            ("refused, though it is among what is there", Found::Refused(Some((0, 11))), None, None),
+            ("refused: retention took it", Found::Refused(Some((11, 20))), kept, kept),
+            ("refused: the partition ends before it", Found::Refused(Some((0, 10))), lost, lost),
+            ("refused: the partition is empty", Found::Refused(Some((0, 0))), lost, lost),
         ];
-        for (what, found, expected) in cases {
-            assert_eq!(compare(read, found), expected, "{what}");
-        }
-        let bounds = [
-            ("it is among them", (0, 11), None),
-            ("it is the first", (10, 20), None),
-            ("retention took it", (11, 20), Some(kept)),
-            ("the partition ends before it", (0, 10), Some(lost)),
-            ("the partition is empty", (0, 0), Some(lost)),
-        ];
-        for (what, bounds, expected) in bounds {
-            assert_eq!(outside(read, bounds), expected, "{what}");
+        for (what, found, at_once, settled) in cases {
+            assert_eq!(question.hear(found, false), at_once, "{what}");
+            assert_eq!(question.hear(found, true), settled, "{what}, settled");
         }
     }
 
     #[test]
-    fn trail_leads_to_the_last_record_before_an_offset() {
-        let mut trail = Trail::default();
-        assert_eq!(trail.before(7), None);
-        // Leader 1 from offset 4 on; a gap after offset 8, seen at the end; leader 3 from offset 20 on.
-        (4..9).for_each(|offset| trail.read(at(offset, 1)));
-        trail.gap(at(8, 1), 11);
-        (11..14).for_each(|offset| trail.read(at(offset, 1)));
-        trail.gap(at(13, 1), 14);
-        (20..31).for_each(|offset| trail.read(at(offset, 3)));
-        assert_eq!(trail.0.len(), 3, "few are kept");
-        let cases = [
-            (4, None),
-            (5, Some(at(4, 1))),
-            (7, Some(at(6, 1))),
-            (11, Some(at(8, 1))),
-            (13, Some(at(12, 1))),
-            (21, Some(at(20, 3))),
-            (30, Some(at(29, 3))),
-        ];
-        for (next, expected) in cases {
-            assert_eq!(trail.before(next), expected, "before {next}");
+    fn leader_changes_only_where_both_records_tell_theirs() {
+        let cases = [((3, 3), false), ((3, 4), true), ((4, 3), true), ((-1, 3), false), ((3, -1), false)];
+        for ((last, next), expected) in cases {
+            assert_eq!(changes(at(1, last), at(2, next)), expected, "from {last} to {next}");
         }
-        assert_eq!(trail.before(5), None, "what lies before is forgotten");
+    }
+
+    #[test]
+    fn trail_tells_the_leader_epoch_of_what_was_read() {
+        let mut trail = Trail::default();
+        assert_eq!(trail.leader_epoch(7), None);
+        [4, 5, 8, 12].iter().for_each(|offset| trail.read(at(*offset, 1)));
+        (20..31).for_each(|offset| trail.read(at(offset, 3)));
+        assert_eq!(trail.0.len(), 2, "few are kept");
+        for (offset, expected) in [(3, None), (4, Some(1)), (12, Some(1)), (20, Some(3)), (30, Some(3))] {
+            assert_eq!(trail.leader_epoch(offset), expected, "at {offset}");
+        }
+        assert_eq!(trail.leader_epoch(5), None, "what lies before is forgotten");
     }
 }

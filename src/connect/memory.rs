@@ -6,7 +6,7 @@ use crate::connect::{
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::pipeline::OutputSpec;
 use headway_operators::port::Stage;
-use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
@@ -130,7 +130,7 @@ impl Source for ListSource {
         Some(Heard::ALWAYS)
     }
 
-    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
+    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
         None
     }
 }

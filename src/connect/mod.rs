@@ -30,7 +30,7 @@ pub struct Earlier {
     pub identity: String,
     /// The next offset to read.
     pub next: Offset,
-    /// The last record before that, as [`Source::last_read`] told.
+    /// The last record before that, if its source could tell it from another one.
     pub last_read: Option<LastRead>,
 }
 
@@ -116,9 +116,9 @@ pub trait Source {
     /// is no evidence of quiet where nobody may be there to send it.
     fn heard(&self, partition: Partition) -> Option<Heard>;
 
-    /// The last record of `partition` before `next`, if it was read in this run and can be told from one that would be
-    /// written in its place. Asked for rising offsets, none of them beyond what was given.
-    fn last_read(&mut self, partition: Partition, next: Offset) -> Option<LastRead>;
+    /// The leader epoch of the message of `partition` at `offset`, where there is one: another message at that offset has
+    /// another. Asked for messages that were given, in rising order.
+    fn leader_epoch(&mut self, partition: Partition, offset: Offset) -> Option<i32>;
 }
 
 /// What a poll found.
@@ -180,6 +180,9 @@ mod kafka_reader;
 mod kafka_tests;
 #[cfg(feature = "kafka")]
 mod kafka_witness;
+#[cfg(test)]
+#[cfg(feature = "kafka")]
+mod kafka_witness_tests;
 mod lines;
 pub mod memory;
 pub mod ndjson_gz;

@@ -24,7 +24,7 @@ use crate::engine::clock::Clock;
 use crate::engine::control::Control;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
 use headway_operators::progress::SharedProgress;
-use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -120,6 +120,8 @@ enum Phase {
 struct Part {
     partition: Partition,
     next: Offset,
+    /// The last message that was handed on.
+    last: Option<Offset>,
     /// Where the run ends, if it ends by itself and the place is known: the end that was there at the start.
     end: Option<Offset>,
     phase: Phase,
@@ -262,10 +264,7 @@ impl SourceFeed {
             partitions.push(Position {
                 partition: part.partition,
                 next: part.next,
-                last_read: self
-                    .source
-                    .as_mut()
-                    .and_then(|source| source.last_read(part.partition, part.next)),
+                last_read: part.last_read(self.source.as_deref_mut()),
                 idle_ms: idle.then(|| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)),
                 joining,
                 ended: part.complete && ends,
@@ -331,7 +330,7 @@ impl SourceFeed {
             part.phase = Phase::Counting;
             part.flushable = false;
             for held in std::mem::take(&mut part.held) {
-                part.next = held.offset + 1;
+                part.read(held.offset);
                 self.epoch_bytes += held.payload.as_ref().map_or(0, Vec::len);
                 intake.message(&held.raw(partition));
                 self.changed = true;
@@ -379,7 +378,7 @@ impl SourceFeed {
                     part.quiet_since = None;
                     match part.phase {
                         Phase::Counting => {
-                            part.next = raw.offset + 1;
+                            part.read(raw.offset);
                             *bytes += read;
                             intake.message(&raw);
                         }
@@ -474,6 +473,7 @@ impl Part {
         Part {
             partition,
             next,
+            last: None,
             end,
             phase,
             unassigned: false,
@@ -485,6 +485,17 @@ impl Part {
             held: VecDeque::new(),
             held_to: None,
         }
+    }
+
+    /// The message at `offset` is handed on.
+    fn read(&mut self, offset: Offset) {
+        (self.next, self.last) = (offset + 1, Some(offset));
+    }
+
+    /// The last message that was handed on, if its source can tell it from another one.
+    fn last_read(&self, source: Option<&mut (dyn connect::Source + 'static)>) -> Option<LastRead> {
+        let offset = self.last?;
+        Some(LastRead { offset, leader_epoch: source?.leader_epoch(self.partition, offset)? })
     }
 
     /// For how long it is known to have been quiet.

@@ -7,7 +7,7 @@ use crate::engine::control::Control;
 use crate::engine::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
 use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
 use headway_operators::progress::{Mark, Progress, Rules, SharedProgress};
-use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
 use std::cell::{Cell, RefCell};
@@ -76,8 +76,9 @@ impl Source for Script {
         self.heard.get()
     }
 
-    fn last_read(&mut self, _partition: Partition, _next: Offset) -> Option<LastRead> {
-        None
+    /// Every message has a leader of its own.
+    fn leader_epoch(&mut self, _partition: Partition, offset: Offset) -> Option<i32> {
+        i32::try_from(offset).ok()
     }
 }
 
@@ -154,6 +155,13 @@ impl Bench {
         self.feed.turn(&mut self.taken)
     }
 
+    /// The offset that `cut` has for the last message of its first partition.
+    fn last(cut: &Cut) -> Option<Offset> {
+        let last = cut.partitions[0].last_read?;
+        assert_eq!(Offset::from(last.leader_epoch), last.offset, "it is asked for that message");
+        Some(last.offset)
+    }
+
     /// The joining mark comes back from all workers, and its epoch closes.
     fn joins(&self, epoch: u64, mark: Mark) {
         self.progress.borrow_mut().see(epoch, mark);
@@ -207,6 +215,7 @@ fn what_comes_after_the_end_is_left_for_the_next_run() {
         bench.script.poll(&[Step::Messages(0, 0, 6), Step::CaughtUp(0, 6)]);
         let (cut, last) = bench.cut();
         assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next, last), (&[0, 1, 2][..], 3, true));
+        assert_eq!(Bench::last(&cut), Some(2));
     }
 }
 
@@ -216,6 +225,7 @@ fn gap_before_the_end_is_passed() {
     bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 8)]);
     let (cut, last) = bench.cut();
     assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (5, true, true));
+    assert_eq!(Bench::last(&cut), Some(2), "nobody read what is before the end");
 }
 
 #[test]
@@ -246,8 +256,10 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
         bench.script.poll(&[Step::Messages(0, 3, to), Step::CaughtUp(0, 9)]);
         let (cut, last) = bench.cut();
         assert_eq!((cut.partitions[0].joining, last), (true, false));
+        assert_eq!(Bench::last(&cut), Some(2), "what is held was not read yet");
         bench.joins(2, joining(0, 3));
         let (cut, last) = bench.cut();
+        assert_eq!(Bench::last(&cut), Some(to - 1));
         assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (9, true, true));
         assert_eq!(bench.taken.0[&0].last(), Some(&(to - 1)));
     }

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// The format that this build writes and reads. Frozen: files of it are kept in `tests/golden`, and whatever changes what
-/// is written is a new format, but for fields that a build which does not know them may pass over without harm. So is a new format of state files or segments: who cannot read them must not take over.
+/// The format that this build writes and reads. Frozen: files of it are kept in `tests/golden`, and whatever changes what is
+/// written is a new format, but for fields that builds may pass over without harm. So is a new format of state files or
+/// segments: who cannot read them must not take over.
 pub const FORMAT: u32 = 1;
 
 /// The longest manifest that is read, in bytes.
