@@ -465,6 +465,26 @@ pub(super) fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResul
     Ok(list)
 }
 
+/// Has `consumer` read a partition from an offset on, too.
+pub(super) fn assign(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    (partition, from): (Partition, Offset),
+) -> Result<(), error::Error> {
+    let list = list(topic, &[(partition, from)]);
+    list.and_then(|list| consumer.incremental_assign(&list)).map_err(|e| unusable(topic, &e.to_string()))
+}
+
+/// Has `consumer` read a partition no more that is assigned to it.
+pub(super) fn unassign(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    partition: Partition,
+) -> Result<(), error::Error> {
+    let list = list(topic, &[(partition, 0)]);
+    list.and_then(|list| consumer.incremental_unassign(&list)).map_err(|e| unusable(topic, &e.to_string()))
+}
+
 pub(super) fn unusable(topic: &str, why: &str) -> error::Error {
     let hint = "Check --topic, and that this user may read and describe it.".to_string();
     error::Error::Unusable { what: format!("topic {topic}"), why: why.to_string(), hint }

@@ -4,13 +4,12 @@
 //! stand: librdkafka's own pause resumes where *it* thinks we stand, which up to 2.12.1 is one message too far once it
 //! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
-use crate::connect::kafka::{Context, list, unusable};
+use crate::connect::kafka::{Context, assign, list, unassign, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::kafka_witness::{Trail, Verdict, Witness, changes};
 use crate::connect::{End, Event, Heard, Polled, Source, error};
 use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -85,6 +84,8 @@ struct Part {
     rests: bool,
     /// The witness is asked about it: not read before the answer, and not assigned either.
     asked: bool,
+    /// The leader epoch of what comes next, of which the witness is asked, or has said that nothing before it is lost.
+    next_leader: Option<i32>,
 }
 
 /// Reads the partitions of one worker.
@@ -152,6 +153,7 @@ impl KafkaSource {
                 refusals: 0,
                 rests: false,
                 asked: false,
+                next_leader: None,
             });
         }
         if assigned.is_empty() {
@@ -216,12 +218,13 @@ impl KafkaSource {
     /// Stops reading the partition at `place`, whose next record is `next`, until the witness knows of the one before.
     fn ask_witness(&mut self, place: usize, last: LastRead, next: LastRead) -> Result<(), error::Error> {
         let part = &mut self.parts[place];
-        part.asked = true;
+        (part.asked, part.next_leader) = (true, Some(next.leader_epoch));
         part.unsure();
         let partition = part.partition;
-        let list = list(&self.topic, &[(partition, next.offset)]);
-        let done = list.and_then(|list| self.reader.consumer().incremental_unassign(&list));
-        done.map_err(|error| unusable(&self.topic, &error.to_string()))?;
+        // Of one that rests messages may still come that were taken before.
+        if !part.rests {
+            unassign(self.reader.consumer(), &self.topic, partition)?;
+        }
         self.shared.witness.ask(partition, last, next)
     }
 
@@ -235,11 +238,9 @@ impl KafkaSource {
                 return Err(self.lost(place, &reason));
             }
             let part = &mut self.parts[place];
-            (part.asked, part.last) = (false, None);
+            part.asked = false;
             if !part.rests {
-                let list = list(&self.topic, &[(partition, part.next)]);
-                let done = list.and_then(|list| self.reader.consumer().incremental_assign(&list));
-                done.map_err(|error| unusable(&self.topic, &error.to_string()))?;
+                assign(self.reader.consumer(), &self.topic, (partition, part.next))?;
             }
         }
         Ok(())
@@ -285,12 +286,8 @@ impl KafkaSource {
             let why = format!("offset {next} of partition {partition} is refused, and lies in {low}..{high}");
             return Err(unusable(&self.topic, &why));
         }
-        let again = || -> KafkaResult<()> {
-            let list = list(&self.topic, &[(partition, next)])?;
-            self.reader.consumer().incremental_unassign(&list)?;
-            self.reader.consumer().incremental_assign(&list)
-        };
-        again().map_err(|error| unusable(&self.topic, &error.to_string()))
+        unassign(self.reader.consumer(), &self.topic, partition)?;
+        assign(self.reader.consumer(), &self.topic, (partition, next))
     }
 
     /// Tells the client where its brokers are, if nothing has come for long. One that only has nothing to read takes no
@@ -423,11 +420,13 @@ impl Source for KafkaSource {
                         continue;
                     }
                     let read = LastRead { offset, leader_epoch };
-                    if let Some(last) = part.last.filter(|last| changes(*last, read)) {
+                    if let Some(last) = part.last.filter(|last| changes(*last, read))
+                        && part.next_leader != Some(leader_epoch)
+                    {
                         self.ask_witness(place, last, read)?;
                         continue;
                     }
-                    (part.next, part.last) = (offset + 1, Some(read));
+                    (part.next, part.last, part.next_leader) = (offset + 1, Some(read), None);
                     part.trail.read(read);
                     some = true;
                     (part.end, part.heard, part.stalled, part.refusals) = (None, None, None, 0);
@@ -459,10 +458,10 @@ impl Source for KafkaSource {
             part.rests = paused;
             return;
         }
-        let done = list(&self.topic, &[(partition, part.next)]).and_then(|list| match paused {
-            true => consumer.incremental_unassign(&list),
-            false => consumer.incremental_assign(&list),
-        });
+        let done = match paused {
+            true => unassign(consumer, &self.topic, partition),
+            false => assign(consumer, &self.topic, (partition, part.next)),
+        };
         match done {
             // What was taken from the client before still comes; what comes again is passed over by its offset.
             Ok(()) => {
@@ -471,7 +470,7 @@ impl Source for KafkaSource {
             }
             // It goes on being read, which loses nothing.
             Err(error) if paused => tracing::warn!(%error, partition, "could not let a partition rest"),
-            Err(error) => self.failure = Some(unusable(&self.topic, &error.to_string())),
+            Err(error) => self.failure = Some(error),
         }
     }
 

@@ -67,10 +67,19 @@ pub(super) fn produce(
 
 /// Polls until `done`, or fails the test.
 pub(super) fn until(source: &mut dyn Source, drained: &mut Drained, done: impl Fn(&Drained) -> bool) {
+    until_slice(source, (drained, 1000), done);
+}
+
+/// The same, about so many bytes at a time.
+pub(super) fn until_slice(
+    source: &mut dyn Source,
+    (drained, bytes): (&mut Drained, usize),
+    done: impl Fn(&Drained) -> bool,
+) {
     let end = Instant::now() + PATIENCE;
     while !done(drained) {
         assert!(Instant::now() < end, "it takes too long: {:?}", drained.caught_up);
-        if poll(source, 1000, drained).unwrap() == Polled::Nothing {
+        if poll(source, bytes, drained).unwrap() == Polled::Nothing {
             std::thread::yield_now();
         }
     }

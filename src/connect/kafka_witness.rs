@@ -4,16 +4,17 @@
 //! record carries the leader epoch in which it was taken: where that changes, the last record before is read once more, and
 //! must still be of its leader epoch. Nothing of the partition is read on until this is known; all others are.
 //!
-//! 1. The record and those after it are read as the leader has them, aborted ones included.
-//! 2. Another one in its place: records were lost. So it is where the partition ends before it, for long.
-//! 3. The next record is there, too: it is kept. Or it is not there any more (a compacted topic, retention), which says
-//!    nothing. A leader that was deposed, and does not know so yet, cannot have the next record.
+//! 1. What is around the record is read as the leader has it, aborted ones included.
+//! 2. Another one is in its place, or one of a later leader before it: records were lost. So it is where the partition ends
+//!    before it, for long.
+//! 3. What comes next is of the new leader: it is kept, or it is not there any more (a compacted topic, retention), which
+//!    says nothing. A leader that was deposed, and does not know so yet, has no such record.
 //!
 //! The client has such a check of its own (KIP-320), which is left out for partitions that rest while their leader
 //! changes, and where the new leader is not connected yet when the client hears of it.
 
 use crate::connect::error;
-use crate::connect::kafka::{Context, list, unusable};
+use crate::connect::kafka::{Context, assign, unassign, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, remind_of_brokers};
 use crate::connect::kafka_reader::broken;
 use headway_operators::record::{LastRead, Offset, Partition};
@@ -25,6 +26,9 @@ use std::time::{Duration, Instant};
 
 /// After how long without an answer a question is put again.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How many offsets before the record are looked at, too: at its own may be the marker of a transaction by now.
+const BEFORE: Offset = 8;
 
 /// How long a new leader may be without the latest offsets that consumers may read: it learns them from the others.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -66,26 +70,35 @@ struct Question {
     partition: Partition,
     read: LastRead,
     next: LastRead,
-    /// When it was put first, and last.
+    /// Where looking begins.
+    from: Offset,
+    /// When it was put first, and last; and when something was found.
     since: Instant,
     put: Instant,
+    heard: Instant,
     /// It was said in the log that it is open.
     told: bool,
 }
 
 impl Question {
-    /// What `found` means, where what a new leader knows is `settled` or may be behind; `None` if it means nothing yet.
-    fn hear(&self, found: Found, settled: bool) -> Option<Verdict> {
-        let (read, lost) = (self.read, Verdict::Lost(self.read));
+    /// What `found` means, in a look that began so long after the first; `None` if it means nothing yet.
+    fn hear(&self, found: Found, waited: Duration) -> Option<Verdict> {
+        let (read, next, lost) = (self.read, self.next, Verdict::Lost(self.read));
+        let is_settled = waited > SETTLED;
         match found {
-            Found::Record(record) if record.offset == read.offset && changes(read, record) => Some(lost),
-            Found::Record(record) if record.offset >= self.next.offset => Some(Verdict::Kept),
-            Found::Record(_) => None,
-            Found::End(end) if end > self.next.offset => Some(Verdict::Kept),
-            Found::End(end) if settled => Some(if end > read.offset { Verdict::Kept } else { lost }),
-            Found::End(_) | Found::Refused(None) => None,
+            Found::Record(record) if record.offset == read.offset => changes(read, record).then_some(lost),
+            Found::Record(record) if record.offset < read.offset => {
+                (changes(read, record) && record.leader_epoch > read.leader_epoch).then_some(lost)
+            }
+            Found::Record(record) if record.offset >= next.offset => {
+                let is_new = !changes(next, record) || record.leader_epoch > next.leader_epoch;
+                is_new.then_some(Verdict::Kept)
+            }
+            Found::Record(_) | Found::Refused(None) => None,
+            Found::End(end) => is_settled.then_some(if end > read.offset { Verdict::Kept } else { lost }),
             Found::Refused(Some((first, _))) if first > read.offset => Some(Verdict::Kept),
-            Found::Refused(Some((_, end))) => (end <= read.offset).then_some(lost),
+            // One that does not know better may have said so, once.
+            Found::Refused(Some((_, end))) => (end <= read.offset && waited >= ASK_AGAIN).then_some(lost),
         }
     }
 }
@@ -123,9 +136,18 @@ impl Witness {
             let reader = Reader::new((self.make)()?);
             self.reader = Some(reader.map_err(|failed| unusable(&self.topic, &failed.reason))?);
         }
-        let since = Instant::now();
-        self.open.push(Question { partition, read, next, since, put: since, told: false });
-        self.look(partition, Some(read.offset))
+        let (now, from) = (Instant::now(), (read.offset - BEFORE).max(0));
+        self.open.push(Question {
+            partition,
+            read,
+            next,
+            from,
+            since: now,
+            put: now,
+            heard: now,
+            told: false,
+        });
+        self.look(partition, Some(from))
     }
 
     /// Whether a question is open.
@@ -138,14 +160,24 @@ impl Witness {
     /// # Errors
     /// If the client cannot go on.
     pub(super) fn answers(&mut self) -> Result<Vec<(Partition, Verdict)>, error::Error> {
-        let mut answers = Vec::new();
-        while let Some((place, found)) = self.find()? {
-            let question = self.open[place];
-            let settled = question.since.elapsed() > SETTLED;
-            if let Some(verdict) = question.hear(found, settled) {
+        let (mut answers, mut may_wait) = (Vec::new(), true);
+        while let Some((place, found)) = self.find(&mut may_wait)? {
+            let question = &mut self.open[place];
+            question.heard = Instant::now();
+            if let Found::Refused(Some((first, _))) = found
+                && (question.from..question.read.offset).contains(&(first - 1))
+            {
+                question.from = first;
+                let partition = question.partition;
+                self.look(partition, None)?;
+                self.look(partition, Some(first))?;
+                continue;
+            }
+            let partition = question.partition;
+            if let Some(verdict) = question.hear(found, question.put - question.since) {
                 self.open.swap_remove(place);
-                self.look(question.partition, None)?;
-                answers.push((question.partition, verdict));
+                self.look(partition, None)?;
+                answers.push((partition, verdict));
             }
         }
         self.ask_again()?;
@@ -153,8 +185,8 @@ impl Witness {
     }
 
     /// The next thing that was found, and the place of its question; `None` if there is nothing now. Nothing that the client
-    /// gave is left behind: it would be taken for an answer to a later question.
-    fn find(&mut self) -> Result<Option<(usize, Found)>, error::Error> {
+    /// gave is left behind: it would be taken for an answer to a later question. Waits for a broker once, while it `may_wait`.
+    fn find(&mut self, may_wait: &mut bool) -> Result<Option<(usize, Found)>, error::Error> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
         loop {
             let (partition, found) = match reader.next() {
@@ -177,8 +209,12 @@ impl Witness {
             };
             let of = |question: &Question| question.partition as i32 == partition;
             let Some(place) = self.open.iter().position(of) else { continue };
-            let bounds = || reader.consumer().fetch_watermarks(&self.topic, partition, BOUNDS_MAX).ok();
-            let found = if let Found::Refused(_) = found { Found::Refused(bounds()) } else { found };
+            if let Found::Refused(_) = found
+                && std::mem::take(may_wait)
+            {
+                let bounds = reader.consumer().fetch_watermarks(&self.topic, partition, BOUNDS_MAX);
+                return Ok(Some((place, Found::Refused(bounds.ok()))));
+            }
             return Ok(Some((place, found)));
         }
         while reader.log() {}
@@ -189,11 +225,11 @@ impl Witness {
     fn ask_again(&mut self) -> Result<(), error::Error> {
         for place in 0..self.open.len() {
             let question = &mut self.open[place];
-            if question.put.elapsed() < ASK_AGAIN {
+            if question.heard.elapsed() < ASK_AGAIN {
                 continue;
             }
-            question.put = Instant::now();
-            let Question { partition, read, since, .. } = *question;
+            (question.put, question.heard) = (Instant::now(), Instant::now());
+            let Question { partition, read, from, since, .. } = *question;
             if since.elapsed() > OPEN_MAX && !std::mem::replace(&mut question.told, true) {
                 let (topic, offset) = (&self.topic, read.offset);
                 tracing::warn!(
@@ -207,19 +243,18 @@ impl Witness {
                 remind_of_brokers(reader.consumer().client(), &self.brokers);
             }
             self.look(partition, None)?;
-            self.look(partition, Some(read.offset))?;
+            self.look(partition, Some(from))?;
         }
         Ok(())
     }
 
     /// Reads `partition` from an offset on, or no more.
     fn look(&self, partition: Partition, from: Option<Offset>) -> Result<(), error::Error> {
-        let Some(reader) = &self.reader else { return Ok(()) };
-        let done = list(&self.topic, &[(partition, from.unwrap_or_default())]).and_then(|list| match from {
-            Some(_) => reader.consumer().incremental_assign(&list),
-            None => reader.consumer().incremental_unassign(&list),
-        });
-        done.map_err(|error| unusable(&self.topic, &error.to_string()))
+        match (&self.reader, from) {
+            (None, _) => Ok(()),
+            (Some(reader), Some(from)) => assign(reader.consumer(), &self.topic, (partition, from)),
+            (Some(reader), None) => unassign(reader.consumer(), &self.topic, partition),
+        }
     }
 }
 
@@ -255,32 +290,36 @@ mod tests {
     #[test]
     fn only_another_record_or_none_at_all_is_a_loss() {
         let (read, next, now) = (at(10, 3), at(12, 5), Instant::now());
-        let question = Question { partition: 0, read, next, since: now, put: now, told: false };
+        let question =
+            Question { partition: 0, read, next, from: 2, since: now, put: now, heard: now, told: false };
         let (kept, lost) = (Some(Verdict::Kept), Some(Verdict::Lost(read)));
         let record = |offset, leader_epoch| Found::Record(at(offset, leader_epoch));
-        // What is found, what it means at once, and when the new leader has settled.
+        // What is found, and what it means at once, in a second look, and when the new leader has settled.
         let cases = [
-            ("itself: the leader may be a deposed one", record(10, 3), None, None),
-            ("one of a later leader", record(10, 5), lost, lost),
-            ("one of an earlier leader", record(10, 2), lost, lost),
-            ("one of a format without leaders", record(10, -1), None, None),
-            ("an aborted one between", record(11, 5), None, None),
-            ("the next one", record(12, 5), kept, kept),
-            ("one after it: the next was compacted away", record(15, 5), kept, kept),
-            ("an end behind the next: that was compacted away", Found::End(13), kept, kept),
-            ("an end before the next", Found::End(12), None, kept),
-            ("an end right behind it", Found::End(11), None, kept),
-            ("an end where it was", Found::End(10), None, lost),
-            ("an end before it", Found::End(4), None, lost),
-            ("refused, nobody knows why", Found::Refused(None), None, None),
-            ("refused, though it is among what is there", Found::Refused(Some((0, 11))), None, None),
-            ("refused: retention took it", Found::Refused(Some((11, 20))), kept, kept),
-            ("refused: the partition ends before it", Found::Refused(Some((0, 10))), lost, lost),
-            ("refused: the partition is empty", Found::Refused(Some((0, 0))), lost, lost),
+            ("one before it", record(8, 2), [None, None, None]),
+            ("one before it that a later leader has taken", record(9, 4), [lost, lost, lost]),
+            ("itself: the leader may be a deposed one", record(10, 3), [None, None, None]),
+            ("one of a later leader", record(10, 5), [lost, lost, lost]),
+            ("one of an earlier leader", record(10, 2), [lost, lost, lost]),
+            ("one of a format without leaders", record(10, -1), [None, None, None]),
+            ("an aborted one between", record(11, 5), [None, None, None]),
+            ("the next one", record(12, 5), [kept, kept, kept]),
+            ("the next one, that a later leader has taken", record(12, 6), [kept, kept, kept]),
+            ("one of a deposed leader, where the next one was", record(12, 3), [None, None, None]),
+            ("one after it: the next was compacted away", record(15, 5), [kept, kept, kept]),
+            ("an end behind the next: that was compacted away", Found::End(13), [None, None, kept]),
+            ("an end right behind it", Found::End(11), [None, None, kept]),
+            ("an end where it was", Found::End(10), [None, None, lost]),
+            ("an end before it", Found::End(4), [None, None, lost]),
+            ("refused, nobody knows why", Found::Refused(None), [None, None, None]),
+            ("refused, though it is among what is there", Found::Refused(Some((0, 11))), [None, None, None]),
+            ("refused: retention took it", Found::Refused(Some((11, 20))), [kept, kept, kept]),
+            ("refused: the partition ends before it", Found::Refused(Some((0, 10))), [None, lost, lost]),
+            ("refused: the partition is empty", Found::Refused(Some((0, 0))), [None, lost, lost]),
         ];
-        for (what, found, at_once, settled) in cases {
-            assert_eq!(question.hear(found, false), at_once, "{what}");
-            assert_eq!(question.hear(found, true), settled, "{what}, settled");
+        for (what, found, expected) in cases {
+            let waited = [Duration::ZERO, ASK_AGAIN, SETTLED + ASK_AGAIN];
+            assert_eq!(waited.map(|waited| question.hear(found, waited)), expected, "{what}");
         }
     }
 
