@@ -136,9 +136,8 @@ impl Kafka {
     /// # Errors
     /// If the topic cannot be read.
     pub fn count(&self, assigned: &[(Partition, Offset)], messages: u64) -> Result<(u64, u64), error::Error> {
-        let refused = |error: KafkaError| unusable(&self.options.topic, &error.to_string());
         let consumer = self.consumer()?;
-        consumer.assign(&list(&self.options.topic, assigned).map_err(refused)?).map_err(refused)?;
+        assign(&consumer, &self.options.topic, assigned)?;
         let reader = Reader::new(consumer);
         let mut reader = reader.map_err(|failed| unusable(&self.options.topic, &failed.reason))?;
         let (mut seen, mut bytes) = (0, 0);
@@ -457,7 +456,7 @@ fn left(deadline: Instant) -> Duration {
 }
 
 /// `positions` in the client's form.
-pub(super) fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResult<TopicPartitionList> {
+fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for (partition, next) in positions {
         list.add_partition_offset(topic, i32::try_from(*partition).unwrap_or(i32::MAX), At::Offset(*next))?;
@@ -465,13 +464,13 @@ pub(super) fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResul
     Ok(list)
 }
 
-/// Has `consumer` read a partition from an offset on, too.
+/// Has `consumer` read partitions from these offsets on, too.
 pub(super) fn assign(
     consumer: &BaseConsumer<Context>,
     topic: &str,
-    (partition, from): (Partition, Offset),
+    from: &[(Partition, Offset)],
 ) -> Result<(), error::Error> {
-    let list = list(topic, &[(partition, from)]);
+    let list = list(topic, from);
     list.and_then(|list| consumer.incremental_assign(&list)).map_err(|e| unusable(topic, &e.to_string()))
 }
 

@@ -4,7 +4,7 @@
 //! stand: librdkafka's own pause resumes where *it* thinks we stand, which up to 2.12.1 is one message too far once it
 //! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
-use crate::connect::kafka::{Context, assign, list, unassign, unusable};
+use crate::connect::kafka::{Context, assign, unassign, unusable};
 use crate::connect::kafka_native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::kafka_witness::{Trail, Verdict, Witness, changes};
 use crate::connect::{End, Event, Heard, Polled, Source, error};
@@ -30,6 +30,9 @@ const ASK: Duration = Duration::from_millis(500);
 
 /// What the client says where a new leader does not have all that was read.
 const TRUNCATED: &str = "truncation";
+
+/// What is said of a partition that does not have all that was read.
+const LOST: &str = "of which records were lost that were read";
 
 /// How often an offset that is there may be refused, with nothing read in between.
 const REFUSALS_MAX: u32 = 20;
@@ -159,9 +162,7 @@ impl KafkaSource {
         if assigned.is_empty() {
             return Ok(());
         }
-        let list = list(&self.topic, assigned);
-        let assigned = list.and_then(|list| self.reader.consumer().incremental_assign(&list));
-        assigned.map_err(|error| unusable(&self.topic, &error.to_string()))
+        assign(self.reader.consumer(), &self.topic, assigned)
     }
 
     /// Takes what is not a message.
@@ -192,7 +193,7 @@ impl KafkaSource {
             }
             // What was read may be gone, and what follows have its offsets: where that is so the client says no offset.
             (Code::AutoOffsetReset, Some(place)) if offset < 0 || reason.contains(TRUNCATED) => {
-                Err(self.lost(place, reason))
+                Err(self.other(place, &format!("{LOST}: {reason}")))
             }
             // The client has stopped reading the partition.
             (Code::AutoOffsetReset, Some(place)) if !self.parts[place].rests => {
@@ -204,14 +205,14 @@ impl KafkaSource {
         }
     }
 
-    /// The error for a partition that does not have any more what was read of it.
-    fn lost(&self, place: usize, reason: &str) -> error::Error {
+    /// The error for a partition that does not have any more what was read of it: `found` says what shows it.
+    fn other(&self, place: usize, found: &str) -> error::Error {
         let part = &self.parts[place];
         error::Error::OtherIdentity {
             input: self.topic.clone(),
             partition: part.partition,
             expected: format!("{} up to offset {}", self.identity, part.next),
-            found: format!("{}, of which records were lost that were read: {reason}", self.identity),
+            found: format!("{}, {found}", self.identity),
         }
     }
 
@@ -234,13 +235,13 @@ impl KafkaSource {
         for (partition, verdict) in self.shared.witness.answers()? {
             let Some(place) = self.places.get(partition as usize).copied().flatten() else { continue };
             if let Verdict::Lost(read) = verdict {
-                let reason = format!("the one at offset {} is another one now, or none", read.offset);
-                return Err(self.lost(place, &reason));
+                let found = format!("{LOST}: the one at offset {} is another one now, or none", read.offset);
+                return Err(self.other(place, &found));
             }
             let part = &mut self.parts[place];
             part.asked = false;
             if !part.rests {
-                assign(self.reader.consumer(), &self.topic, (partition, part.next))?;
+                assign(self.reader.consumer(), &self.topic, &[(partition, part.next)])?;
             }
         }
         Ok(())
@@ -275,9 +276,7 @@ impl KafkaSource {
             return Err(error::Error::RecordsGone { input, partition, from: next, to: low });
         }
         if next > high {
-            let (input, expected) = (self.topic.clone(), format!("{} up to offset {next}", self.identity));
-            let found = format!("{}, which ends at offset {high}", self.identity);
-            return Err(error::Error::OtherIdentity { input, partition, expected, found });
+            return Err(self.other(place, &format!("which ends at offset {high}")));
         }
         // It is there now: a broker that had just become the leader did not know so yet.
         part.refused = None;
@@ -287,7 +286,7 @@ impl KafkaSource {
             return Err(unusable(&self.topic, &why));
         }
         unassign(self.reader.consumer(), &self.topic, partition)?;
-        assign(self.reader.consumer(), &self.topic, (partition, next))
+        assign(self.reader.consumer(), &self.topic, &[(partition, next)])
     }
 
     /// Tells the client where its brokers are, if nothing has come for long. One that only has nothing to read takes no
@@ -392,13 +391,12 @@ impl Source for KafkaSource {
         let mut bytes = 0;
         let mut some = false;
         while bytes < bytes_max {
-            if self.shared.witness.is_asked() && self.reader.is_spent() {
+            if self.reader.is_spent() {
                 self.hear_witness()?;
             }
             match self.reader.next() {
                 None => {
                     while self.reader.log() {}
-                    self.hear_witness()?;
                     if some {
                         self.heard = Instant::now();
                     }
@@ -460,7 +458,7 @@ impl Source for KafkaSource {
         }
         let done = match paused {
             true => unassign(consumer, &self.topic, partition),
-            false => assign(consumer, &self.topic, (partition, part.next)),
+            false => assign(consumer, &self.topic, &[(partition, part.next)]),
         };
         match done {
             // What was taken from the client before still comes; what comes again is passed over by its offset.

@@ -150,11 +150,6 @@ impl Witness {
         self.look(partition, Some(from))
     }
 
-    /// Whether a question is open.
-    pub(super) fn is_asked(&self) -> bool {
-        !self.open.is_empty()
-    }
-
     /// The answers there are now; each ends its question. Serves the client, too, where there is no question.
     ///
     /// # Errors
@@ -164,16 +159,15 @@ impl Witness {
         while let Some((place, found)) = self.find(&mut may_wait)? {
             let question = &mut self.open[place];
             question.heard = Instant::now();
+            let partition = question.partition;
             if let Found::Refused(Some((first, _))) = found
                 && (question.from..question.read.offset).contains(&(first - 1))
             {
                 question.from = first;
-                let partition = question.partition;
                 self.look(partition, None)?;
                 self.look(partition, Some(first))?;
                 continue;
             }
-            let partition = question.partition;
             if let Some(verdict) = question.hear(found, question.put - question.since) {
                 self.open.swap_remove(place);
                 self.look(partition, None)?;
@@ -252,7 +246,7 @@ impl Witness {
     fn look(&self, partition: Partition, from: Option<Offset>) -> Result<(), error::Error> {
         match (&self.reader, from) {
             (None, _) => Ok(()),
-            (Some(reader), Some(from)) => assign(reader.consumer(), &self.topic, (partition, from)),
+            (Some(reader), Some(from)) => assign(reader.consumer(), &self.topic, &[(partition, from)]),
             (Some(reader), None) => unassign(reader.consumer(), &self.topic, partition),
         }
     }
