@@ -1,4 +1,4 @@
-"""All suites but `memory`, as CI runs them, in about two minutes: those that mostly wait beside the others, on brokers of their own.
+"""All suites but `memory`, as CI runs them, in about three minutes: those that mostly wait beside the others, on brokers of their own.
 
 TLS and SASL want a binary of their own, given by --tls-binary; without it they are left out, and the last line says so.
 
@@ -30,7 +30,7 @@ def one(rig, args, broker, name):
     return n
 
 
-def outage(rig, args):
+def killed(rig, args):
     """The suites that kill their broker."""
     broker = rig.broker("silenced")
     return sum(one(rig, args, broker, name) for name in ("truncated", "outage"))
@@ -48,7 +48,7 @@ def secure(rig, args):
 
 def suite(rig, args, broker):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        beside = [pool.submit(work, rig, args) for work in (outage, secure)]
+        beside = [pool.submit(work, rig, args) for work in (killed, secure)]
         n = sum(one(rig, args, broker, name) for name in SELECTION)
         n += sum(future.result() for future in beside)
     skipped = {} if args.tls_binary else {"secure": "no binary with TLS was given"}

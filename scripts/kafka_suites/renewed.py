@@ -15,24 +15,15 @@ def options(parser):
 def one_trial(rig, args, broker, number):
     topic, lake = f"renewed-{number}", rig.path("renewed")
     todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 50, args.messages))
-    half = len(todo) // 2
-    broker.ask("create", topic=topic, partitions=4)
-    rig.write(broker, topic, f"{topic}-a", todo[:half]).result()
-    run = rig.job(broker, topic, lake, workers=1 + number % 3)
-    kafka.wait_for("the commit of the first half", lambda: kafka.consumed(lake) == half, run)
+    run, half = rig.first_half(broker, topic, lake, todo, workers=1 + number % 3)
     broker.ask("delete", topic=topic)
     broker.ask("create", topic=topic, partitions=4)
     # More of them than before, so that every offset of the job is there.
     rig.write(broker, topic, f"{topic}-b", todo).result()
-    code = rig.finish(run, 90)
-    if code != 4 or "(other-identity)" not in run.said():
-        raise kafka.Failed(f"the job ended with {code}\n{run.said()}")
+    rig.finds_another(run)
     if kafka.consumed(lake) != half:
         raise kafka.Failed(f"{kafka.consumed(lake) - half} records of the new topic were committed")
-    again = rig.job(broker, topic, lake)
-    code = rig.finish(again)
-    if code != 4:
-        raise kafka.Failed(f"the job could be started on the new topic: {code}\n{again.said()}")
+    rig.finds_another(rig.job(broker, topic, lake))
     if rig.audit(lake)[0] != 0:
         raise kafka.Failed("the audit does not hold")
 

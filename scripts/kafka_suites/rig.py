@@ -182,6 +182,21 @@ class Rig(rigs.Rig):
             out.writelines(json.dumps(envelope, ensure_ascii=False) + "\n" for envelope in envelopes)
         return broker.peer.ask("write", topic=topic, file=file, **more)
 
+    def first_half(self, broker, topic, lake, todo, workers):
+        """Makes a topic of the first half of `todo`; gives a run, when it has committed all of that, and how much that is."""
+        half = len(todo) // 2
+        broker.ask("create", topic=topic, partitions=4)
+        self.write(broker, topic, f"{topic}-a", todo[:half]).result()
+        run = self.job(broker, topic, lake, workers=workers)
+        wait_for("the commit of the first half", lambda: consumed(lake) == half, run)
+        return run, half
+
+    def finds_another(self, run, *words):
+        """Waits for the end of a run, which must say, in these words too, that what it read is not what is there."""
+        code = self.finish(run, 90)
+        if code != 4 or any(word not in run.said() for word in ("(other-identity)", *words)):
+            raise Failed(f"the job ended with {code}\n{run.said()}")
+
     def status(self, lake, *more):
         """What `headway status` says of each partition, by number."""
         command = [self.binary, "status", "--lake", lake, "-o", "json", *more]

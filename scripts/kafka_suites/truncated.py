@@ -48,13 +48,9 @@ def cut(broker, topic):
 
 
 def one_trial(rig, args, broker, what):
-    topic, lake = f"truncated-{what}", rig.path("truncated")
+    topic, lake, words = f"truncated-{what}", rig.path("truncated"), f"partition {SHORT} of"
     todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 60, args.messages))
-    half = len(todo) // 2
-    broker.ask("create", topic=topic, partitions=4)
-    rig.write(broker, topic, f"{topic}-a", todo[:half]).result()
-    run = rig.job(broker, topic, lake, workers=2)
-    kafka.wait_for("the commit of all records", lambda: kafka.consumed(lake) == half, run)
+    run, _ = rig.first_half(broker, topic, lake, todo, workers=2)
     read = kafka.partitions(lake)[SHORT]["next"]
     if what == "held":
         run.child.send_signal(signal.SIGSTOP)
@@ -69,19 +65,12 @@ def one_trial(rig, args, broker, what):
     if what == "held":
         run.child.send_signal(signal.SIGCONT)
     if what != "between":
-        stopped(rig, run)
-    stopped(rig, rig.job(broker, topic, lake))
+        rig.finds_another(run, words)
+    rig.finds_another(rig.job(broker, topic, lake), words)
     if kafka.partitions(lake)[SHORT]["next"] != read:
         raise kafka.Failed("records that took the place of lost ones were committed")
     if rig.audit(lake)[0] != 0:
         raise kafka.Failed("the audit does not hold")
-
-
-def stopped(rig, run):
-    """Waits for the end of a run, which must say that the partition is another one."""
-    code = rig.finish(run, 90)
-    if code != 4 or f"partition {SHORT} of" not in run.said() or "(other-identity)" not in run.said():
-        raise kafka.Failed(f"the job ended with {code}\n{run.said()}")
 
 
 def suite(rig, args, broker):
