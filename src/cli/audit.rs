@@ -1,9 +1,9 @@
 //! `headway audit`: proves from the lake alone that nothing is lost or doubled, or names the first contradiction.
 
-use super::Form;
-use super::failure::{Exit, Failure, sentence};
 use super::lake::At;
-use super::table::{counted, grouped};
+use super::terminal::failure::{Exit, Failure, sentence};
+use super::terminal::form::Form;
+use super::terminal::table::{counted, grouped};
 use crate::engine::audit::{Finding, Report};
 use clap::Args;
 use serde_json::json;

@@ -1,11 +1,13 @@
 //! `headway check`: finds before a job starts what would stop it, and says what would run.
 
-use super::failure::Failure;
-use super::plan::{self, Plan, Source};
+use super::run;
 use super::run::{Found, Place};
-use super::table::{counted, grouped};
+use super::settings::config;
+use super::settings::plan::{self, Plan, Source};
+use super::terminal::failure::Failure;
+use super::terminal::form::Form;
+use super::terminal::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
-use super::{Form, config, run};
 use crate::engine::launch;
 use crate::engine::manifest::Manifest;
 use clap::Args;

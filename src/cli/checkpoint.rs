@@ -1,11 +1,11 @@
 //! `headway checkpoint`: the commits of a job, one by one.
 
-use super::Form;
 use super::audit::audit;
-use super::failure::{Exit, Failure};
 use super::lake::At;
 use super::status::{dead_reasons, time};
-use super::table::{self, counted, grouped};
+use super::terminal::failure::{Exit, Failure};
+use super::terminal::form::Form;
+use super::terminal::table::{self, counted, grouped};
 use super::units::When;
 use crate::engine::job::FOLDING;
 use crate::engine::manifest::{Input, Kind, Manifest, PartitionEntry};

@@ -1,6 +1,6 @@
 //! `headway completions`: a script that lets a shell complete commands and flags.
 
-use super::failure::Failure;
+use super::terminal::failure::Failure;
 use clap::Args;
 use clap_complete::Shell;
 use std::io::Write;

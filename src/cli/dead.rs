@@ -1,9 +1,9 @@
 //! `headway dead`: messages that could not be decoded, or came too late, as the lake keeps them.
 
-use super::Form;
-use super::failure::{Exit, Failure, sentence};
 use super::lake::{At, Job};
-use super::table::{self, counted, grouped};
+use super::terminal::failure::{Exit, Failure, sentence};
+use super::terminal::form::Form;
+use super::terminal::table::{self, counted, grouped};
 use crate::engine::manifest::{LakeFile, Manifest};
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;

@@ -3,15 +3,15 @@
 //! The folder has a marker file. A folder with the marker is the demo's own and starts over; any other folder that
 //! is not empty is refused, so that no one's lake is ever removed.
 
-use super::config::{Generate, Job, Lake, Settings, Source, Window};
-use super::failure::{Exit, Failure, sentence};
 use super::lake;
-use super::plan;
-use super::progress::Progress;
 use super::run;
-use super::signals;
+use super::settings::config::{Generate, Job, Lake, Settings, Source, Window};
+use super::settings::plan;
 use super::stations::Stations;
-use super::table::{counted, grouped};
+use super::terminal::failure::{Exit, Failure, sentence};
+use super::terminal::progress::Progress;
+use super::terminal::signals;
+use super::terminal::table::{counted, grouped};
 use super::units::{Count, Limit, Millis};
 use crate::engine::Control;
 use crate::engine::manifest::{Fates, Manifest};

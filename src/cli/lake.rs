@@ -1,8 +1,8 @@
 //! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Only pruning changes it.
 
-use super::config::File;
-use super::failure::{Exit, Failure};
-use super::plan::lake_path;
+use super::settings::config::File;
+use super::settings::plan::lake_path;
+use super::terminal::failure::{Exit, Failure};
 use crate::engine::alive::{self, Alive};
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};

@@ -1,12 +1,12 @@
 //! `headway produce`: writes a pipeline's generated messages where a job, or another program, can read them.
 
-use super::config::Generate;
-use super::failure::{Exit, Failure};
-use super::kafka;
-use super::plan::{entry, generate_options, topic};
-use super::progress::Progress;
-use super::signals;
-use super::table::{counted, grouped};
+use super::settings::config::Generate;
+use super::settings::kafka;
+use super::settings::plan::{entry, generate_options, topic};
+use super::terminal::failure::{Exit, Failure};
+use super::terminal::progress::Progress;
+use super::terminal::signals;
+use super::terminal::table::{counted, grouped};
 use crate::connect::error::Error;
 use crate::connect::produce::{Format, Pace, Produced, to_folder, to_writer};
 use crate::engine::Control;

@@ -1,13 +1,14 @@
 //! `headway run`: one process of a job, until its input ends, it is drained, or something stops it.
 
-use super::config::{IfRunning, Until};
-use super::failure::{Exit, Failure};
-use super::plan::{self, Plan, Source};
-use super::progress::{Bar, Progress};
+use super::settings::config::{IfRunning, Until};
+use super::settings::plan::{self, Plan, Source};
 use super::status::time;
-use super::table::counted;
+use super::terminal::failure::{Exit, Failure};
+use super::terminal::form::Form;
+use super::terminal::progress::{Bar, Progress};
+use super::terminal::signals;
+use super::terminal::table::counted;
 use super::units::{Limit, Millis};
-use super::{Form, signals};
 use crate::connect::{PartitionInfo, csv_gz};
 use crate::engine::checkpoint::Resume;
 use crate::engine::clock::{Clock, System};

@@ -1,7 +1,8 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
-use super::failure::Failure;
-use super::{audit, check, checkpoint, completions, dead, demo, produce, run, status, talk};
+use super::terminal::failure::Failure;
+use super::terminal::talk;
+use super::{audit, check, checkpoint, completions, dead, demo, produce, run, status};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;

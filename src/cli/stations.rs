@@ -1,6 +1,6 @@
 //! The busiest stations, added up from committed rows: what `headway demo` shows.
 
-use super::table::{self, grouped};
+use super::terminal::table::{self, grouped};
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -1,10 +1,10 @@
 //! `headway status`: where a job stands, from its lake alone; the lag also from the brokers, if it is told how.
 
-use super::Form;
-use super::failure::Failure;
-use super::kafka;
 use super::lake::{self, At, Job};
-use super::table::{self, counted, grouped};
+use super::settings::kafka;
+use super::terminal::failure::Failure;
+use super::terminal::form::Form;
+use super::terminal::table::{self, counted, grouped};
 use super::units::{Millis, When};
 use crate::connect::End;
 use crate::engine::manifest::{Input, Manifest, PartitionEntry};

@@ -1,6 +1,6 @@
 //! Kafka on the command line. A build without it says so.
 
-use super::failure::{Exit, Failure};
+use crate::cli::terminal::failure::{Exit, Failure};
 use crate::connect::{Connector, produce};
 #[cfg(feature = "kafka")]
 use crate::connect::{kafka, kafka_config::Properties, kafka_produce};

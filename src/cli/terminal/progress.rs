@@ -1,7 +1,7 @@
 //! How far a running job has got, drawn on a terminal; elsewhere a line in the log for each commit, at `debug`.
 
 use super::table::counted;
-use super::units::When;
+use crate::cli::units::When;
 use crate::engine::checkpoint::Committed;
 use crate::engine::manifest::Manifest;
 use headway_operators::time::EventTime;

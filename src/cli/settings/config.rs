@@ -3,8 +3,8 @@
 //! The id of a flag is the key's path in the file (`window.size` is `--window`), so that the reference in README
 //! and the check for unknown keys come from the flags themselves. A flag overrides the file.
 
-use super::failure::{Exit, Failure, sentence};
-use super::units::{Bytes, Count, Limit, Millis, Share, When};
+use crate::cli::terminal::failure::{Exit, Failure, sentence};
+use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use clap::{Args, FromArgMatches, ValueEnum};
 use serde::Deserialize;
 use std::fs;

@@ -1,9 +1,9 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
 use super::config::{File, Generate, IfRunning, Settings, Until};
-use super::failure::{Exit, Failure};
 use super::kafka;
-use super::units::{Bytes, Count, Limit, Millis, Share, When};
+use crate::cli::terminal::failure::{Exit, Failure};
+use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use crate::connect::{Connector, files, generator};
 use clap::Args;
 use headway_operators::generate;

@@ -1,0 +1,7 @@
+//! What can be set: keys and flags ([`config`]), and the job that follows from them ([`plan`]).
+
+pub(crate) mod config;
+pub(crate) mod kafka;
+pub(crate) mod plan;
+#[cfg(test)]
+mod reference;

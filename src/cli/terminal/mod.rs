@@ -1,0 +1,8 @@
+//! What a person sees: answers as tables or JSON, progress, the log, and why a command failed.
+
+pub(crate) mod failure;
+pub(crate) mod form;
+pub(crate) mod progress;
+pub(crate) mod signals;
+pub(crate) mod table;
+pub(crate) mod talk;
