@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use timely::dataflow::ProbeHandle;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::{InputHandle, ProbeHandle};
 
 /// What one poll of a script gives.
 #[derive(Clone, Copy)]
@@ -115,6 +117,17 @@ fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
 
 /// The same, with epochs of the length `epoch`.
 fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+    // Nothing holds it back: every epoch is resolved at once.
+    gated(ProbeHandle::new(), epoch, until, partitions)
+}
+
+/// The same, where `resolved` has passed an epoch once it is resolved.
+fn gated(
+    resolved: ProbeHandle<u64>,
+    epoch: Duration,
+    until: Until,
+    partitions: &[(Offset, Option<Offset>)],
+) -> Bench {
     let (script, clock) = (Script::default(), Arc::new(Manual::default()));
     script.heard.set(Some(Heard::ALWAYS));
     let rules = Rules { grid: Grid::tumbling(60_000), lateness_ms: 0, idle_flush_ms: None };
@@ -123,8 +136,7 @@ fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
     let around = Surroundings {
         progress: Rc::clone(&progress),
-        // Nothing holds it back: every epoch is resolved at once.
-        resolved: ProbeHandle::new(),
+        resolved,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         control: Control::new(),
         found: Box::new({
@@ -314,6 +326,43 @@ fn partition_that_is_paused_is_never_idle() {
     let (cut, _) = bench.cut();
     assert_eq!(cut.partitions[1].idle_ms, None);
     assert!(cut.partitions[1].backlog);
+}
+
+#[test]
+fn time_behind_a_closed_gate_is_no_quiet() {
+    timely::execute_directly(|worker| {
+        let mut commits: InputHandle<u64, CapacityContainerBuilder<Vec<()>>> = InputHandle::new();
+        let resolved = ProbeHandle::new();
+        worker.dataflow(|scope| {
+            commits.to_stream(scope).probe_with(&resolved);
+        });
+        let mut bench = gated(resolved.clone(), Duration::from_millis(50), Until::Forever, &[(0, None)]);
+        // 1. Three epochs are read while none is resolved: the gate of the fourth is closed.
+        for offset in 0..3 {
+            bench.script.poll(&[Step::Messages(0, offset, offset + 1), Step::CaughtUp(0, offset + 1)]);
+            bench.cut();
+        }
+        bench.turn();
+        // 2. An hour behind the gate: what the source has is not looked at.
+        bench.script.poll(&[Step::CaughtUp(0, 3)]);
+        for _ in 0..60 {
+            bench.clock.advance(Duration::from_secs(60));
+            assert!(matches!(bench.turn(), Turn::Wait(_)), "it is not idle, and nothing is read");
+        }
+        assert_eq!(bench.script.polls.borrow().len(), 1);
+        // 3. The gate opens: only what was quiet while the feed listened counts.
+        commits.advance_to(5);
+        worker.step_while(|| resolved.less_than(&5));
+        bench.turn();
+        assert!(bench.script.polls.borrow().is_empty(), "it reads again");
+        // It was quiet for a second before the gate closed: that is when the last epoch was cut.
+        bench.clock.advance(Duration::from_secs(58));
+        let turn = bench.turn();
+        assert!(matches!(turn, Turn::More | Turn::Wait(_)), "59 s of quiet are not 60: {turn:?}");
+        bench.clock.advance(Duration::from_secs(1));
+        let (cut, _) = bench.cut();
+        assert!(cut.partitions[0].idle_ms >= Some(60_000));
+    });
 }
 
 #[test]
