@@ -8,3 +8,4 @@ mod readme;
 mod recovery;
 mod rust_text;
 mod store_faults;
+mod two_inputs;

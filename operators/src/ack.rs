@@ -18,8 +18,8 @@ pub enum Ack {
     Source {
         /// The input.
         input: InputIx,
-        /// Wall-clock time of the cut on the source's host, in milliseconds since the Unix epoch.
-        cut_ms: i64,
+        /// Whether what it sent counts as accepted; else one operator counts it, in [`Ack::Fates`].
+        counts_accepted: bool,
         /// One for each partition the worker owns.
         partitions: Vec<PartitionAck>,
     },

@@ -7,7 +7,7 @@ use crate::ack::{Ack, InputIx};
 use crate::keyed::{self, Keyed, Resume};
 use crate::pipeline::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::port::Ports;
-use crate::progress::{Progress, Rules, SharedProgress, Tick};
+use crate::progress::{NewestEnded, Progress, Rules, SharedProgress, Tick};
 use crate::record::{Partition, Stamped};
 use crate::row::{Row, Rows};
 use crate::state::StateChange;
@@ -18,7 +18,7 @@ use crate::stream::stage::stage;
 use crate::stream::watermark::watermark;
 use crate::stream::window::{Grid, Lateness};
 use crate::time::{Epoch, EventTime, Watermark};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::operator::empty;
@@ -31,6 +31,7 @@ pub struct Build<'s> {
     ports: Box<dyn Ports>,
     pipeline: &'static str,
     inputs: Vec<InputSpec>,
+    newest_ended: NewestEnded,
     acks: Vec<StreamVec<'s, Epoch, Ack>>,
     states: Vec<StreamVec<'s, Epoch, StateChange>>,
 }
@@ -52,10 +53,13 @@ pub struct InputStart {
     pub idle_flush_ms: Option<u64>,
 }
 
-/// An input within a pipeline's dataflow.
+/// An input within a pipeline's dataflow. A clone is the same input again: two operators may read it.
+#[derive(Clone)]
 pub struct Input<'s, R: Clone + 'static, K: Clone + 'static> {
     index: InputIx,
     watermark: Watermark,
+    /// Whether the source counts accepted records; an operator may do so in its place.
+    counts_accepted: Rc<Cell<bool>>,
     /// Records with their stamps, on the worker that read them.
     pub records: StreamVec<'s, Epoch, Stamped<R>>,
     /// The keys of the records, by value.
@@ -72,7 +76,8 @@ impl<'s> Build<'s> {
         pipeline: &'static str,
         inputs: Vec<InputSpec>,
     ) -> Build<'s> {
-        Build { scope, ports, pipeline, inputs, acks: Vec::new(), states: Vec::new() }
+        let newest_ended = NewestEnded::default();
+        Build { scope, ports, pipeline, inputs, newest_ended, acks: Vec::new(), states: Vec::new() }
     }
 
     /// Reads input number `index`. What is dead or late leaves by the side outputs.
@@ -92,10 +97,12 @@ impl<'s> Build<'s> {
             lateness_ms: spec.lateness_ms,
             idle_flush_ms: start.idle_flush_ms,
         };
-        let progress: SharedProgress =
-            Rc::new(RefCell::new(Progress::new(rules, start.watermark, start.partitions.clone())));
+        let progress = Progress::new(rules, start.watermark, start.partitions.clone());
+        let progress: SharedProgress = Rc::new(RefCell::new(progress.sharing(&self.newest_ended)));
+        let counts_accepted = Rc::new(Cell::new(true));
         let options = ingest::Options {
             input: index,
+            counts_accepted: Rc::clone(&counts_accepted),
             topic: start.topic.clone(),
             lateness_ms: spec.lateness_ms,
             max_ahead_ms: start.max_ahead_ms,
@@ -113,19 +120,35 @@ impl<'s> Build<'s> {
             let definitions = empty(self.scope);
             let inputs = keyed::Inputs { records: rows, definitions, ticks: ticks.clone() };
             let rolled = self.drive(roll, None, inputs, start.watermark);
-            self.output(side_output(self.pipeline, &spec, side), rolled);
+            self.output(side_output(self.pipeline, &self.inputs, usize::from(index), side), rolled);
         }
         let (records, definitions) = (ingested.records, ingested.definitions);
-        Input { index, watermark: start.watermark, records, definitions, ticks }
+        Input { index, watermark: start.watermark, counts_accepted, records, definitions, ticks }
     }
 
-    /// Runs a keyed operator on the records of `input`, and counts their fates there.
+    /// Runs a keyed operator on the records of `input`.
     pub fn keyed<R, K>(&mut self, operator: K, input: Input<'s, R, K::Key>) -> StreamVec<'s, Epoch, K::Out>
     where
         R: Clone + 'static,
         K: Keyed<In = Stamped<R>>,
     {
-        let Input { index, watermark, records, definitions, ticks } = input;
+        let Input { watermark, records, definitions, ticks, .. } = input;
+        self.drive(operator, None, keyed::Inputs { records, definitions, ticks }, watermark)
+    }
+
+    /// Runs a keyed operator that finds repeats on the records of `input`: it counts, in place of the source, which of
+    /// them are accepted and which are duplicates.
+    ///
+    /// # Panics
+    /// If another operator counts the records of `input` already.
+    pub fn counting<R, K>(&mut self, operator: K, input: Input<'s, R, K::Key>) -> StreamVec<'s, Epoch, K::Out>
+    where
+        R: Clone + 'static,
+        K: Keyed<In = Stamped<R>>,
+    {
+        let Input { index, watermark, counts_accepted, records, definitions, ticks } = input;
+        let first = counts_accepted.replace(false);
+        assert!(first, "operator \"{}\" is the second to count the records of an input", operator.name());
         self.drive(operator, Some(index), keyed::Inputs { records, definitions, ticks }, watermark)
     }
 
@@ -168,9 +191,10 @@ impl<'s> Build<'s> {
     }
 }
 
-/// The outputs that every input of `pipeline` has beside its rows: dead letters and late records.
-pub fn side_outputs(pipeline: &str, input: &InputSpec) -> [OutputSpec; 2] {
-    ["dead", "late"].map(|side| side_output(pipeline, input, side))
+/// The outputs that the inputs of `pipeline` have beside its rows: dead letters and late records of each.
+pub fn side_outputs(pipeline: &str, inputs: &[InputSpec]) -> Vec<OutputSpec> {
+    let sides = (0..inputs.len()).flat_map(|index| ["dead", "late"].map(|side| (index, side)));
+    sides.map(|(index, side)| side_output(pipeline, inputs, index, side)).collect()
 }
 
 /// The keyed operators that every input has: the open rolls of its side outputs.
@@ -182,12 +206,14 @@ fn roll_name(input: &InputSpec, side: &str) -> String {
     format!("Roll-{side}-{}", input.name)
 }
 
-/// The output of an input's refused records.
-fn side_output(pipeline: &str, input: &InputSpec, side: &'static str) -> OutputSpec {
+/// The output of the refused records of input `index`. Its files have the input's name if there are several inputs: all
+/// of them lie in one folder.
+fn side_output(pipeline: &str, inputs: &[InputSpec], index: usize, side: &'static str) -> OutputSpec {
+    let name = format!("{side}-{}", inputs[index].name);
     OutputSpec {
-        name: format!("{side}-{}", input.name),
+        stem: if inputs.len() > 1 { name.clone().into() } else { side.into() },
+        name,
         prefix: format!("_{side}/{pipeline}"),
-        stem: side,
         format: Format::NdjsonGz,
         columns: roll::columns(side == "late"),
     }

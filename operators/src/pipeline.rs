@@ -4,6 +4,7 @@ use crate::build::Build;
 use crate::generate::{self, Generate};
 use crate::keyed::Keyed;
 use crate::row::Column;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One subject's dataflow, made from [`Settings`].
@@ -122,7 +123,7 @@ pub struct OutputSpec {
     /// The folder in the lake, `turnstile` or `_dead/turnstile`.
     pub prefix: String,
     /// The first word of its files' names: `batch`, `dead`, `late`.
-    pub stem: &'static str,
+    pub stem: Cow<'static, str>,
     /// The file format.
     pub format: Format,
     /// Its columns.

@@ -15,12 +15,16 @@ use crate::record::{Offset, Partition};
 use crate::stream::window::Grid;
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Shared between the watermark operator, which writes it, and the feed of the same worker, which reads it.
 pub type SharedProgress = Rc<RefCell<Progress>>;
+
+/// The newest epoch that some source of the job has ended, as far as marks have told this worker. All inputs of a worker
+/// share it: the job has one sequence of epochs, and a quiet input must not hold a busy one back.
+pub type NewestEnded = Rc<Cell<Option<Epoch>>>;
 
 /// What a source says of one of its partitions at the end of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +82,7 @@ pub struct Progress {
     partitions: BTreeMap<Partition, State>,
     pending: BTreeMap<Epoch, Vec<Mark>>,
     watermark: Watermark,
-    seen: Option<Epoch>,
+    newest_ended: NewestEnded,
     first_own: Option<Watermark>,
 }
 
@@ -126,12 +130,20 @@ impl Progress {
             newest: None,
         };
         let partitions = partitions.into_iter().map(|(p, own, floor)| (p, state(own, floor))).collect();
-        Progress { rules, partitions, pending: BTreeMap::new(), watermark, seen: None, first_own: None }
+        let (pending, newest_ended) = (BTreeMap::new(), NewestEnded::default());
+        Progress { rules, partitions, pending, watermark, newest_ended, first_own: None }
+    }
+
+    /// Shares the newest ended epoch with the other inputs of the worker.
+    #[must_use]
+    pub fn sharing(mut self, newest_ended: &NewestEnded) -> Progress {
+        self.newest_ended = Rc::clone(newest_ended);
+        self
     }
 
     /// Notes a mark of `epoch` as soon as it arrives.
     pub fn see(&mut self, epoch: Epoch, mark: Mark) {
-        self.seen = self.seen.max(Some(epoch));
+        self.newest_ended.set(self.newest_ended.get().max(Some(epoch)));
         if mark.own > EventTime::MIN {
             self.first_own = Some(self.first_own.map_or(mark.own, |own| own.min(mark.own)));
         }
@@ -208,9 +220,9 @@ impl Progress {
         self.watermark
     }
 
-    /// The newest epoch that some source has ended, closed or not.
-    pub fn seen(&self) -> Option<Epoch> {
-        self.seen
+    /// The newest epoch that some source of the job has ended, closed or not.
+    pub fn newest_ended(&self) -> Option<Epoch> {
+        self.newest_ended.get()
     }
 
     /// The floor of a partition, as of the closed epochs.

@@ -179,7 +179,7 @@ impl Found {
 pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
     let lake = Local::new(&plan.lake)?;
     let name = plan.pipeline.name();
-    let sides = plan.pipeline.inputs().into_iter().flat_map(|input| side_outputs(name, &input));
+    let sides = side_outputs(name, &plan.pipeline.inputs());
     let outputs = plan.pipeline.outputs().into_iter().chain(sides).map(|output| output.prefix);
     let folders: Vec<String> = outputs.chain([names::stage_folder(&plan.job)]).collect();
     lake.probe(&folders.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -74,7 +74,7 @@ pub(crate) fn output(columns: usize) -> OutputSpec {
     OutputSpec {
         name: "rows".into(),
         prefix: "rows".into(),
-        stem: "batch",
+        stem: "batch".into(),
         format: Format::CsvGz,
         columns: (0..columns).map(column).collect(),
     }

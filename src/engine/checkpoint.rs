@@ -189,12 +189,7 @@ fn overtaken(job: &Job) -> CheckpointError {
 fn started(site: Site, job: Job, chain: Chain, manifest: Manifest) -> (Committer, Resume) {
     let all = chain.folded.iter().chain(&chain.loose).chain(std::iter::once(&manifest));
     let history = History::of(all);
-    let rules = Rules {
-        dead_max: job.dead_max,
-        counted: job.inputs.iter().map(|input| input.counted).collect(),
-        outputs: job.outputs.clone(),
-        workers: job.workers,
-    };
+    let rules = Rules { dead_max: job.dead_max, outputs: job.outputs.clone(), workers: job.workers };
     let mut ledger = Ledger::new(rules, manifest.clone(), history);
     for (index, input) in (0..).zip(&job.inputs) {
         input.partitions.iter().for_each(|part| ledger.announce(index, part.partition, &part.identity));

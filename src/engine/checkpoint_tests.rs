@@ -37,7 +37,7 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         sample: None,
     };
     vec![
-        Ack::Source { input: 0, cut_ms: 0, partitions: vec![part] },
+        Ack::Source { input: 0, counts_accepted: false, partitions: vec![part] },
         Ack::Fates { input: 0, partition, accepted: read, duplicate: 0, filtered: 0 },
     ]
 }

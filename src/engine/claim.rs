@@ -101,7 +101,7 @@ pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<
     for spec in &job.outputs {
         let folder = format!("{}/", spec.prefix);
         let names = site.list(&folder).await?;
-        let later = |name: &&String| names::lake_epoch(name, spec.stem).is_some_and(|found| found > epoch);
+        let later = |name: &&String| names::lake_epoch(name, &spec.stem).is_some_and(|found| found > epoch);
         let Some(name) = names.iter().find(later) else { continue };
         if recover::highest(site, &job.name).await? != head.map(|head| head.seq) {
             return Ok(false);
@@ -189,10 +189,10 @@ mod tests {
 
     #[test]
     fn name_of_a_lake_file_says_epoch_and_utc_time_and_its_part_where_there_are_several() {
-        let spec = |prefix: &str, stem, format| OutputSpec {
+        let spec = |prefix: &str, stem: &'static str, format| OutputSpec {
             name: "rows".into(),
             prefix: prefix.into(),
-            stem,
+            stem: stem.into(),
             format,
             columns: Vec::new(),
         };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connect::Source ──events──► Feed ──messages──► ingest        cut when: the epoch is old, or full, or another
-//!                              ▲  │                            source has ended it; and something has changed
+//!                              ▲  │                            source of any input has ended it
 //!      probe: which epochs are │  └─cuts, marks───► all workers
 //!      resolved; progress: wm, │
 //!      floors, cuts of others ─┘
@@ -277,8 +277,8 @@ impl SourceFeed {
     /// Ends the epoch and goes on with the next one that nobody has ended yet.
     fn cut_and_go_on(&mut self) -> Turn {
         let cut = self.cut();
-        let seen = self.around.progress.borrow().seen();
-        self.epoch = seen.map_or(self.epoch, |seen| seen.max(self.epoch)) + 1;
+        let newest = self.around.progress.borrow().newest_ended();
+        self.epoch = newest.map_or(self.epoch, |newest| newest.max(self.epoch)) + 1;
         self.epoch_began = self.around.clock.elapsed();
         self.epoch_bytes = 0;
         self.changed = false;
@@ -436,7 +436,8 @@ impl SourceFeed {
         if self.around.control.is_draining() || self.is_complete() {
             return Ok(Turn::Finish(self.cut()));
         }
-        let ended_by_others = self.around.progress.borrow().seen().is_some_and(|seen| seen >= self.epoch);
+        let ended_by_others =
+            self.around.progress.borrow().newest_ended().is_some_and(|newest| newest >= self.epoch);
         let age = now.saturating_sub(self.epoch_began);
         let held_back = || self.parts.iter().any(|part| part.paused && !part.complete);
         let old = (self.changed && age >= self.options.epoch) || (age >= HELD_BACK_MAX && held_back());

@@ -50,8 +50,6 @@ pub struct InputInfo {
     pub topic: String,
     /// Its partitions.
     pub partitions: Vec<PartitionInfo>,
-    /// Whether a keyed operator counts the fates of its records.
-    pub counted: bool,
 }
 
 /// What to do if another run of the job is at work.
@@ -154,7 +152,7 @@ pub(crate) mod tests {
             outputs: vec![OutputSpec {
                 name: "batch".into(),
                 prefix: "gate".into(),
-                stem: "batch",
+                stem: "batch".into(),
                 format: headway_operators::pipeline::Format::CsvGz,
                 columns: Vec::new(),
             }],
@@ -163,7 +161,6 @@ pub(crate) mod tests {
                 kind: "files".into(),
                 topic: "gates".into(),
                 partitions: (0..partitions).map(partition).collect(),
-                counted: true,
             }],
             operators: Vec::new(),
             workers: 1,

@@ -265,20 +265,18 @@ impl Launch {
     /// The job as the commit protocol compares it with the lake.
     fn job(&self, specs: &[InputSpec], partitions: &[Vec<PartitionInfo>]) -> Job {
         let name = self.pipeline.name();
-        let sides = specs.iter().flat_map(|spec| side_outputs(name, spec));
         let info = |((spec, source), partitions): ((&InputSpec, &Source), &Vec<PartitionInfo>)| InputInfo {
             name: spec.name.to_string(),
             kind: source.connector.kind().to_string(),
             topic: source.topic.clone(),
             partitions: partitions.clone(),
-            counted: true,
         };
         Job {
             name: self.job.clone(),
             pipeline: name.to_string(),
             pipeline_version: self.pipeline.version(),
             fingerprint: self.fingerprint(),
-            outputs: self.pipeline.outputs().into_iter().chain(sides).collect(),
+            outputs: self.pipeline.outputs().into_iter().chain(side_outputs(name, specs)).collect(),
             inputs: specs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
             operators: self.operators().into_iter().map(|operator| operator.name).collect(),
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),

@@ -25,8 +25,6 @@ const DEAD_SAMPLE_MIN: u64 = 1_000;
 pub struct Rules {
     /// The share of dead letters, 0 to 1, above which the job stops.
     pub dead_max: f64,
-    /// For each input, whether a keyed operator counts the fates of its records.
-    pub counted: Vec<bool>,
     /// The pipeline's outputs, side outputs included.
     pub outputs: Vec<OutputSpec>,
     /// Workers of this run.
@@ -53,6 +51,8 @@ pub struct Ledger {
 #[derive(Default)]
 struct Told<'a> {
     partitions: BTreeMap<(InputIx, Partition), Vec<&'a PartitionAck>>,
+    /// Inputs whose records an operator counts.
+    counted: BTreeSet<InputIx>,
     kept: BTreeMap<(InputIx, Partition), [u64; 3]>,
     watermarks: BTreeMap<InputIx, (Watermark, bool, Option<EventTime>)>,
     held: BTreeMap<(&'a str, u32), u64>,
@@ -65,7 +65,10 @@ impl<'a> Told<'a> {
         let mut told = Told::default();
         for ack in acks {
             match ack {
-                Ack::Source { input, partitions, .. } => {
+                Ack::Source { input, counts_accepted, partitions } => {
+                    if !counts_accepted {
+                        told.counted.insert(*input);
+                    }
                     for partition in partitions {
                         told.partitions.entry((*input, partition.partition)).or_default().push(partition);
                     }
@@ -223,8 +226,7 @@ impl Ledger {
             let entry = partitions.get_mut(number).expect("inserted above where it was absent");
             let read = self.read.get(&(index, *number)).copied().unwrap_or(entry.next);
             let kept = told.kept.get(&(index, *number)).copied();
-            let kept =
-                if self.rules.counted[usize::from(index)] { Some(kept.unwrap_or_default()) } else { None };
+            let kept = kept.or(told.counted.contains(&index).then_some([0; 3]));
             add_epoch(entry, parts, (read, kept)).map_err(unknown)?;
         }
         let acks: Vec<&PartitionAck> = acked.flat_map(|(_, parts)| parts.iter().copied()).collect();
@@ -366,7 +368,8 @@ fn new_partition(partition: Partition, identity: &str, first: Offset) -> Partiti
     }
 }
 
-/// Adds what one epoch did to a partition that was `read` so far; `kept` is what its keyed operator counted.
+/// Adds what one epoch did to a partition that was `read` so far; `kept` is what an operator counted,
+/// if one counts in place of the source.
 fn add_epoch(
     entry: &mut PartitionEntry,
     parts: &[&PartitionAck],

@@ -13,7 +13,7 @@ use headway_operators::time::{Epoch, EventTime};
 
 fn ledger(partitions: u32, workers: u32) -> Ledger {
     let head = first(partitions);
-    let rules = Rules { dead_max: 0.5, counted: vec![true], outputs: job(1).outputs, workers };
+    let rules = Rules { dead_max: 0.5, outputs: job(1).outputs, workers };
     let history = History::of([&head]);
     Ledger::new(rules, head, history)
 }
@@ -182,7 +182,7 @@ fn state_of_the_run_before_stays_until_all_workers_have_their_own_or_hold_nothin
     let mut head = commit(&mut ledger, 1, &acks).unwrap();
     assert_eq!(head.held["Sum"], 3);
     (head.generation, head.seq) = (2, head.seq + 1);
-    let rules = Rules { dead_max: 0.5, counted: vec![true], outputs: job(1).outputs, workers: 2 };
+    let rules = Rules { dead_max: 0.5, outputs: job(1).outputs, workers: 2 };
     let mut ledger = Ledger::new(rules, head.clone(), History::of([&head]));
     let paths = |manifest: &Manifest| manifest.state.iter().map(|s| s.file.path.clone()).collect::<Vec<_>>();
     let mut acks = reads(0, 1, 2);
@@ -198,11 +198,20 @@ fn state_of_the_run_before_stays_until_all_workers_have_their_own_or_hold_nothin
 }
 
 #[test]
-fn input_without_a_keyed_operator_counts_what_was_sent_as_accepted() {
+fn source_counts_what_it_sent_as_accepted_where_no_operator_does() {
     let head = first(1);
-    let rules = Rules { dead_max: 0.5, counted: vec![false], outputs: Vec::new(), workers: 1 };
+    let rules = Rules { dead_max: 0.5, outputs: Vec::new(), workers: 1 };
     let mut ledger = Ledger::new(rules, head, History::default());
-    let manifest = commit(&mut ledger, 1, &reads(0, 0, 4)[..1]).unwrap();
+    let mut acks = reads(0, 0, 4);
+    acks.truncate(1);
+    let error = ledger.plan(1, &acks, (Nonce(9), 0), |_, _| String::new()).unwrap_err();
+    assert!(
+        matches!(error, CheckpointError::Conservation { .. }),
+        "an operator should have counted: {error}"
+    );
+    let Ack::Source { counts_accepted, .. } = &mut acks[0] else { unreachable!() };
+    *counts_accepted = true;
+    let manifest = commit(&mut ledger, 1, &acks).unwrap();
     assert_eq!(manifest.inputs[0].partitions[0].fates.accepted, 4);
 }
 

@@ -310,7 +310,7 @@ mod tests {
         OutputSpec {
             name: "numbers".into(),
             prefix: "numbers".into(),
-            stem: "batch",
+            stem: "batch".into(),
             format: Format::CsvGz,
             columns: vec![Column::new("N", Kind::Int)],
         }

@@ -24,6 +24,8 @@ use crate::record::{Offset, Partition, Payload, Raw, Refused, Stamped};
 use crate::stream::decode::{Decoder, Definition};
 use crate::stream::window::Lateness;
 use crate::time::{Epoch, EventTime, Watermark};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
@@ -40,6 +42,9 @@ const TURNS_MAX: usize = 8;
 pub struct Options {
     /// The number of the input in its pipeline.
     pub input: InputIx,
+    /// Whether every record that is sent is counted as accepted here. Set until the dataflow is built: an operator that
+    /// finds repeats may count in place of the source.
+    pub counts_accepted: Rc<Cell<bool>>,
     /// Name of the input in refused rows.
     pub topic: String,
     /// How much disorder is waited for, in milliseconds.
@@ -239,7 +244,8 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
             });
             part.from = position.next;
         }
-        (marks, Ack::Source { input: self.options.input, cut_ms: cut.wall_ms, partitions })
+        let (input, counts_accepted) = (self.options.input, self.options.counts_accepted.get());
+        (marks, Ack::Source { input, counts_accepted, partitions })
     }
 
     fn begin(&mut self, epoch: Epoch) {

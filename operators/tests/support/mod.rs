@@ -211,11 +211,11 @@ fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize
             };
             let mut build = Build::new(scope, Box::new(ports), "test", vec![spec]);
             let input = build.input(0, Words, case.grid);
-            let sums = build.keyed(Aggregate::<Amount, String, 1>::new("Aggregate", case.grid), input);
+            let sums = build.counting(Aggregate::<Amount, String, 1>::new("Aggregate", case.grid), input);
             let columns = vec![Column::new("key", Kind::Text)];
             let (name, prefix) = ("sums".to_string(), "sums".to_string());
             build.output(
-                OutputSpec { name, prefix, stem: "batch", format: Format::CsvGz, columns },
+                OutputSpec { name, prefix, stem: "batch".into(), format: Format::CsvGz, columns },
                 sums.map(Sum),
             );
             build

@@ -105,7 +105,7 @@ impl Pipeline for Turnstile {
 
     fn build(&self, build: &mut Build<'_>) {
         let readings = build.input(0, Decoder::new(self.shape.zone.clone()), self.grid);
-        let totals = build.keyed(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
+        let totals = build.counting(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));
         build.output(self.batch(), rows);
@@ -122,7 +122,7 @@ impl Turnstile {
         OutputSpec {
             name: "turnstile".to_string(),
             prefix: "turnstile".to_string(),
-            stem: "batch",
+            stem: "batch".into(),
             format: Format::CsvGz,
             columns: self.shape.columns(),
         }
