@@ -15,12 +15,12 @@
 mod figures;
 
 use figures::{cpu_seconds, median, spread};
-use headway::connect::kafka::{Kafka, Options};
-use headway::connect::kafka_config::Properties;
+use headway::connect::Connector;
+use headway::connect::kafka::config::Properties;
+use headway::connect::kafka::{Kafka, Options, produce};
 use headway::connect::produce::Pace;
-use headway::connect::{Connector, kafka_produce};
-use headway::engine::feed::Until;
-use headway::engine::launch::{self, Launch};
+use headway::engine::run::feed::Until;
+use headway::engine::run::launch::{self, Launch};
 use headway::engine::{Control, launch as start};
 use headway::store::local::Local;
 use headway_operators::generate;
@@ -125,7 +125,7 @@ fn fill(pipeline: &dyn Pipeline, properties: &Properties, messages: u64) {
     let options = generate::Options { messages: Some(messages), partitions, ..(entry.generate)() };
     let mut tell = |_: &_| ControlFlow::Continue(());
     let pace = Pace { per_second: None, tell: &mut tell };
-    kafka_produce::to_topic(pipeline.generator(&options).as_ref(), (properties, TOPIC), PATIENCE, pace)
+    produce::to_topic(pipeline.generator(&options).as_ref(), (properties, TOPIC), PATIENCE, pace)
         .expect("the topic can be filled");
 }
 

@@ -18,9 +18,9 @@ use figures::{cpu_seconds, median, spread};
 use headway::connect::memory::{Lists, Message};
 use headway::connect::{Connector, PartitionInfo, Sink, Wake, WorkerSink};
 use headway::engine::clock::System;
-use headway::engine::commit::Commit;
-use headway::engine::discover::Discovered;
-use headway::engine::feed::{self, Assigned, Until};
+use headway::engine::commit::discovered::Discovered;
+use headway::engine::run::committing::Commit;
+use headway::engine::run::feed::{self, Assigned, Until};
 use headway::engine::{Control, Error, InputOptions, Options};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::build::InputStart;
@@ -193,7 +193,7 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
         clock: Arc::new(System::default()),
         pipeline: Arc::clone(pipeline),
     };
-    headway::engine::run(options, &Control::new()).expect("the job ends well");
+    headway::engine::run_workers(options, &Control::new()).expect("the job ends well");
     let mut output = text.0.lock().expect("no thread panicked");
     std::mem::take(&mut *output)
 }

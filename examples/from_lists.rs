@@ -12,9 +12,10 @@
 use headway::connect::Connector;
 use headway::connect::memory::{Kept, Lists, Message};
 use headway::engine::clock::{Clock, System};
-use headway::engine::commit::Commit;
-use headway::engine::feed::{self, Assigned, Until};
-use headway::engine::{Control, Error, InputOptions, Options, discover::Discovered};
+use headway::engine::commit::discovered::Discovered;
+use headway::engine::run::committing::Commit;
+use headway::engine::run::feed::{self, Assigned, Until};
+use headway::engine::{Control, Error, InputOptions, Options};
 use headway_operators::ack::Ack;
 use headway_operators::build::InputStart;
 use headway_operators::generate::Generate;
@@ -70,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         pipeline,
     };
-    headway::engine::run(run, &Control::new())?;
+    headway::engine::run_workers(run, &Control::new())?;
 
     // 4. What came out.
     let rows = kept.rows();

@@ -2,7 +2,7 @@
 //!
 //! Each rule is a function from sources to complaints, so each is also shown to complain about a planted violation.
 
-use crate::rust_text::{Keep, Source, blank, paths, sources, without_tests};
+use crate::rust_text::{Keep, Source, absolute, blank, paths, sources, without_tests};
 use std::path::{Path, PathBuf};
 
 /// The rooms of the root package, lowest first: a room may use itself and those before it.
@@ -14,15 +14,23 @@ const LINES_MAX: usize = 600;
 /// What each operator's card says, in this order.
 const CARD: [&str; 7] = ["Input", "Output", "State", "Progress", "Late and bad data", "Restart", "Cost"];
 
+/// What lies beside the operators and is none.
+const HELPERS: [&str; 2] = ["decode.rs", "window.rs"];
+
 /// What `operators` and `pipelines` may not touch: the outside world, and time.
 const OUTSIDE: [&str; 8] =
     ["std::fs", "std::net", "std::env", "std::process", "std::thread", "tokio", "rdkafka", "async_std"];
 
 /// What stands between us and librdkafka.
-const UNSAFE: &str = "src/connect/kafka_native.rs";
+const UNSAFE: &str = "src/connect/kafka/native.rs";
 
 /// Folders that hold Rust sources.
 const FOLDERS: [&str; 6] = ["operators", "pipelines", "src", "tests", "benches", "examples"];
+
+/// The rooms of `src/engine`, lowest first: `engine/format`, `engine/commit`, ... A file beside them stands on one floor with
+/// the rooms named here, and a room may use it if that floor is not above its own.
+const ENGINE: [&[&str]; 5] =
+    [&["clock", "failpoint"], &["format"], &["commit"], &["control", "error", "run"], &["audit"]];
 
 type Rule = fn(&[Source]) -> Vec<String>;
 
@@ -83,6 +91,41 @@ fn rooms_use_only_rooms_below(tree: &[Source]) -> Vec<String> {
             let from_below = ROOMS[own] != "cli";
             if from_below && path[0] == "headway_pipelines" {
                 complaints.push(format!("{}:{line} says headway_pipelines: only cli names it", file.path));
+            }
+        }
+    }
+    complaints
+}
+
+/// The floor of `name` within the engine; `None` if no room and no file there is called so.
+fn floor(name: &str) -> Option<usize> {
+    ENGINE.iter().position(|floor| floor.contains(&name))
+}
+
+fn engine_rooms_use_only_rooms_below(tree: &[Source]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for file in tree.iter().filter(|file| file.path.starts_with("src/engine/")) {
+        let name = file.path["src/engine/".len()..].split('/').next().unwrap_or_default();
+        if name == "mod.rs" {
+            continue;
+        }
+        let Some(own) = floor(name.trim_end_matches(".rs")) else {
+            complaints.push(format!("{}: {name} is on no floor of the engine", file.path));
+            continue;
+        };
+        let tests_from = without_tests(&file.text).lines().count();
+        for (line, path) in paths(&blank(&file.text, Keep::Code)) {
+            // In the tests at a file's end, `super` is the file.
+            if line > tests_from && path[0] == "super" {
+                continue;
+            }
+            let Some(path) = absolute(&file.path, &path) else { continue };
+            let Some(used) = path.strip_prefix(&["engine".to_string()]).and_then(|rest| rest.first()) else {
+                continue;
+            };
+            // What the front door re-exports has no floor by its name alone.
+            if floor(used).is_none_or(|used| used > own) {
+                complaints.push(format!("{}:{line} says {used}, which is not below {name}", file.path));
             }
         }
     }
@@ -174,17 +217,23 @@ fn front_doors_have_no_logic(tree: &[Source]) -> Vec<String> {
     complaints
 }
 
+/// The card of an operator is in its file, or in the front door of its folder. Its parts, and what only helps operators,
+/// carry none: a form filled in for its own sake says nothing.
 fn operators_have_cards(tree: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for file in tree {
-        let operator =
-            ["operators/src/stream/", "operators/src/view/"].iter().any(|f| file.path.starts_with(f));
-        if !operator || file.path.ends_with("/mod.rs") {
-            continue;
-        }
+        let folders = ["operators/src/stream/", "operators/src/view/"];
+        let Some(name) = folders.iter().find_map(|folder| file.path.strip_prefix(folder)) else { continue };
+        let is_operator = match name.split_once('/') {
+            Some((_, below)) => below == "mod.rs",
+            None => name != "mod.rs" && !HELPERS.contains(&name),
+        };
         let headings: Vec<&str> = file.text.lines().filter_map(|line| line.strip_prefix("//! # ")).collect();
-        if headings != CARD {
+        if is_operator && headings != CARD {
             complaints.push(format!("{} has the card {headings:?}, not {CARD:?}", file.path));
+        }
+        if !is_operator && CARD.iter().any(|heading| headings.contains(heading)) {
+            complaints.push(format!("{} is no operator and has a card: {headings:?}", file.path));
         }
     }
     complaints
@@ -238,14 +287,41 @@ fn every_test_file_is_run(tree: &[Source]) -> Vec<String> {
 fn a_room_uses_only_rooms_below_its_own() {
     check(rooms_use_only_rooms_below);
     let rule = rooms_use_only_rooms_below;
-    refuses(rule, "src/connect/files.rs", "use crate::engine::worker;", "crate::engine");
+    refuses(rule, "src/connect/files/connector.rs", "use crate::engine::worker;", "crate::engine");
     refuses(rule, "src/store/local.rs", "use crate::{store, cli::{run, config}};", "crate::cli");
-    refuses(rule, "src/engine/feed.rs", "fn f() { crate::serve::http::start() }", "crate::serve");
-    refuses(rule, "src/engine/feed.rs", "use super::super::cli;", "cli");
-    refuses(rule, "src/engine/feed.rs", "use headway_pipelines::all;", "headway_pipelines");
-    accepts(rule, "src/engine/feed.rs", "use crate::{store, connect::Source, engine::clock};");
-    accepts(rule, "src/connect/files.rs", "// crate::engine reads us\nlet s = \"crate::cli\";");
+    refuses(rule, "src/engine/run/feed.rs", "fn f() { crate::serve::http::start() }", "crate::serve");
+    refuses(rule, "src/engine/run/feed.rs", "use super::super::cli;", "cli");
+    refuses(rule, "src/engine/run/feed.rs", "use headway_pipelines::all;", "headway_pipelines");
+    accepts(rule, "src/engine/run/feed.rs", "use crate::{store, connect::Source, engine::clock};");
+    accepts(rule, "src/connect/files/connector.rs", "// crate::engine reads us\nlet s = \"crate::cli\";");
     accepts(rule, "src/cli/run.rs", "use crate::serve;\nuse headway_pipelines::all;");
+}
+
+#[test]
+fn a_room_of_the_engine_uses_only_rooms_below_its_own() {
+    check(engine_rooms_use_only_rooms_below);
+    let rule = engine_rooms_use_only_rooms_below;
+    refuses(rule, "src/engine/format/names.rs", "use crate::engine::commit::site::Site;", "commit");
+    refuses(rule, "src/engine/commit/job.rs", "use crate::engine::{clock, run::{feed, sink}};", "run");
+    refuses(rule, "src/engine/commit/job.rs", "fn f() { super::super::audit::run() }", "audit");
+    refuses(rule, "src/engine/commit/job.rs", "use crate::engine::error::Error;", "error");
+    refuses(rule, "src/engine/run/feed.rs", "use crate::engine::Control;", "Control");
+    refuses(rule, "src/engine/clock.rs", "use super::format::names;", "format");
+    refuses(rule, "src/engine/other/a.rs", "", "no floor");
+    refuses(
+        rule,
+        "src/engine/clock.rs",
+        "\n#[cfg(test)]\nmod tests { use crate::engine::run::feed; }",
+        "run",
+    );
+    accepts(rule, "src/engine/clock.rs", "\n#[cfg(test)]\nmod tests { use super::Clock; }");
+    accepts(
+        rule,
+        "src/engine/run/feed.rs",
+        "use crate::engine::{clock::Clock, commit::site, format::names};",
+    );
+    accepts(rule, "src/engine/run/feed.rs", "use super::launch;\nuse crate::connect::Source;");
+    accepts(rule, "src/engine/mod.rs", "pub use run::launch::launch;\npub use crate::engine::audit::run;");
 }
 
 #[test]
@@ -292,7 +368,7 @@ fn dataflow_opens_no_file_and_reads_no_clock() {
 #[test]
 fn unsafe_code_stays_in_its_file() {
     check(only_one_file_may_be_unsafe);
-    refuses(only_one_file_may_be_unsafe, "src/engine/feed.rs", "#![allow(unsafe_code)]", "unsafe_code");
+    refuses(only_one_file_may_be_unsafe, "src/engine/run/feed.rs", "#![allow(unsafe_code)]", "unsafe_code");
     refuses(only_one_file_may_be_unsafe, "operators/src/a.rs", "#[allow(unsafe_code)]", "unsafe_code");
     accepts(only_one_file_may_be_unsafe, "operators/src/lib.rs", "#![forbid(unsafe_code)]");
     accepts(only_one_file_may_be_unsafe, UNSAFE, "#![allow(unsafe_code)]");
@@ -322,6 +398,11 @@ fn every_operator_begins_with_its_card() {
     order.swap(0, 1);
     refuses(operators_have_cards, path, &card(&order), "card");
     refuses(operators_have_cards, "operators/src/view/b.rs", "//! Joins.", "card");
+    refuses(operators_have_cards, "operators/src/stream/a/mod.rs", "//! Sums.", "card");
+    refuses(operators_have_cards, "operators/src/stream/a/part.rs", &card(&CARD), "no operator");
+    refuses(operators_have_cards, "operators/src/stream/window.rs", &card(&CARD), "no operator");
+    accepts(operators_have_cards, "operators/src/stream/a/part.rs", "//! A part of the operator.");
+    accepts(operators_have_cards, "operators/src/stream/mod.rs", "//! Operators.");
 }
 
 #[test]

@@ -5,13 +5,13 @@
 
 use crate::cli::{folder, headway};
 use headway::engine::clock::System;
-use headway::engine::manifest::{
+use headway::engine::commit::segment;
+use headway::engine::commit::site::{Site, run};
+use headway::engine::format::manifest::{
     Fates, Fed, Input, Kind, LakeFile, Manifest, Nonce, PartitionEntry, StateEntry,
 };
-use headway::engine::names;
-use headway::engine::segment;
-use headway::engine::site::{Site, run};
-use headway::engine::state;
+use headway::engine::format::names;
+use headway::engine::format::state;
 use headway::store::local::Local;
 use headway_operators::ack::StateFile;
 use headway_operators::error::Reason;
@@ -184,7 +184,7 @@ fn manifests_are_written_and_read_as_they_were_released() {
 fn segments_are_read_as_they_were_released() {
     let texts: Vec<String> =
         [claim(), epoch()].iter().map(|m| String::from_utf8(m.encode()).unwrap()).collect();
-    as_released("pieces.json", &headway::engine::pieces::fold(&texts));
+    as_released("pieces.json", &headway::engine::format::pieces::fold(&texts));
     // The compressed bytes may differ from one release of the compressor to the next; what is in them may not.
     let (folder, job) = (folder(), claim().job);
     let at = folder.path().join(names::segment(&job, (0, 1)));

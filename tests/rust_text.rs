@@ -158,6 +158,36 @@ pub(crate) fn paths(code: &str) -> Vec<(usize, Vec<String>)> {
     found
 }
 
+/// The module of a crate that the file at `path` is, as names below the crate's root: `["engine", "run", "feed"]`.
+pub(crate) fn module(path: &str) -> Vec<String> {
+    let below = path.split_once("src/").map_or(path, |(_, below)| below).trim_end_matches(".rs");
+    let names = below.split('/').filter(|name| !["mod", "lib"].contains(name));
+    names.map(ToString::to_string).collect()
+}
+
+/// `path` as the file at `file` says it, from the root of its crate; `None` if it leads out of the crate, or may. Of a path in
+/// an inline module, `super` is taken to lead out of the file.
+pub(crate) fn absolute(file: &str, path: &[String]) -> Option<Vec<String>> {
+    let mut base = module(file);
+    let mut rest = path;
+    match path.first()?.as_str() {
+        "crate" => {
+            base.clear();
+            rest = &path[1..];
+        }
+        "self" => rest = &path[1..],
+        "super" => {
+            while rest.first().is_some_and(|word| word == "super") {
+                base.pop()?;
+                rest = &rest[1..];
+            }
+        }
+        _ => return None,
+    }
+    base.extend(rest.iter().cloned());
+    Some(base)
+}
+
 fn path_at(
     tokens: &[(usize, String)],
     mut at: usize,
@@ -254,6 +284,26 @@ mod tests {
         ] {
             assert!(paths.iter().any(|p| p == path), "{path} is not in {paths:?}");
         }
+    }
+
+    #[test]
+    fn paths_are_followed_from_the_root() {
+        let absolute = |file: &str, path: &str| {
+            let path: Vec<String> = path.split("::").map(ToString::to_string).collect();
+            absolute(file, &path).map(|path| path.join("::"))
+        };
+        assert_eq!(
+            absolute("src/engine/run/feed.rs", "crate::connect::Event").as_deref(),
+            Some("connect::Event")
+        );
+        assert_eq!(
+            absolute("src/engine/run/feed.rs", "super::ports::A").as_deref(),
+            Some("engine::run::ports::A")
+        );
+        assert_eq!(absolute("src/engine/run/mod.rs", "super::super::store").as_deref(), Some("store"));
+        assert_eq!(absolute("operators/src/lib.rs", "self::time").as_deref(), Some("time"));
+        assert_eq!(absolute("src/lib.rs", "super::a"), None);
+        assert_eq!(absolute("src/a.rs", "std::fs"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use flate2::read::MultiGzDecoder;
 use headway::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway::engine::clock::{Clock, System};
-use headway::engine::feed::Until;
+use headway::engine::run::feed::Until;
 use headway::engine::{Control, Error, Launch, audit, launch};
 use headway::store::Store;
 use headway::store::memory::Memory;

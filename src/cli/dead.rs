@@ -4,7 +4,7 @@ use super::lake::{At, Job};
 use super::terminal::failure::{Exit, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
-use crate::engine::manifest::{LakeFile, Manifest};
+use crate::engine::format::manifest::{LakeFile, Manifest};
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
 use headway_operators::error::Reason;

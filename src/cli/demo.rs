@@ -14,7 +14,7 @@ use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
 use super::units::{Count, Limit, Millis};
 use crate::engine::Control;
-use crate::engine::manifest::{Fates, Manifest};
+use crate::engine::format::manifest::{Fates, Manifest};
 use clap::Args;
 use headway_operators::pipeline::Entry;
 use std::fs;

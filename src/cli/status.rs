@@ -7,7 +7,7 @@ use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::units::{Millis, When};
 use crate::connect::End;
-use crate::engine::manifest::{Input, Manifest, PartitionEntry};
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::EventTime;

@@ -1,6 +1,7 @@
 //! Why a running job stops, with the code that names it and the exit code that a supervisor acts on.
 
 use crate::connect;
+use crate::engine::commit::error::CheckpointError;
 
 /// Why a job stopped. Every variant has a stable code and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -62,5 +63,13 @@ impl Error {
             Error::Panicked { .. } => 101,
             Error::Commit { exit, .. } => *exit,
         }
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Error {
+        let (code, exit) = (error.code(), error.exit_code());
+        let (detail, hint) = (error.detail(), error.hint());
+        Error::Commit { code, message: error.to_string(), detail, hint, exit }
     }
 }

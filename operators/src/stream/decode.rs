@@ -1,19 +1,9 @@
-//! Turns the value of a message into a record, or says why it cannot.
+//! Turns the value of a message into a record, or says why it cannot. It runs inside the source, on borrowed bytes
+//! ([`crate::stream::ingest`]).
 //!
-//! # Input
-//! The borrowed value of one message. A message is one record; each is parsed by itself.
-//! # Output
-//! The event time and the record; or a [`Reason`], and the message becomes a dead letter with its bytes.
-//! # State
-//! A decoder may cache (interned keys, zone offsets), but its answers must not depend on what came before.
-//! # Progress
-//! Not an operator of its own: it runs inside the source, on borrowed bytes ([`crate::stream::ingest`]).
-//! # Late and bad data
-//! Never panics on any bytes; every refusal has a reason.
-//! # Restart
-//! Nothing to restore.
-//! # Cost
-//! No allocation on the good path.
+//! A message is one record; each is parsed by itself. A message that gives no record becomes a dead letter, with its bytes
+//! and a [`Reason`]. A decoder never panics on any bytes. It may cache (interned keys, zone offsets), but its answers must
+//! not depend on what came before. No allocation on the good path.
 
 use crate::error::Reason;
 use crate::state::KeyHash;

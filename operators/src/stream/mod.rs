@@ -2,7 +2,6 @@
 
 pub mod aggregate;
 pub mod decode;
-pub mod dedup;
 pub mod ingest;
 pub mod roll;
 pub mod stage;

@@ -1,20 +1,9 @@
-//! Assigns records to windows of event time.
+//! Assigns records to windows of event time: a pure function of the grid that operators ask.
 //!
-//! # Input
-//! A record's event time, and its stamp: the effective watermark of its own partition just before it.
-//! # Output
-//! The ends of the windows that hold the record and are open to it.
-//! # State
-//! None: a pure function of the grid.
-//! # Progress
-//! Not an operator of its own; the keyed operators ask it.
-//! # Late and bad data
-//! Lateness is a method of the window kind. Here: a record is added to exactly its windows with end > stamp, and is
-//! late if none is left.
-//! # Restart
-//! Nothing to restore.
-//! # Cost
-//! O(1) to decide, O(windows per record) to list.
+//! From a record's event time and its stamp (the effective watermark of its own partition just before it) follow the
+//! ends of the windows that hold the record and are open to it. Lateness is a method of the window kind. Here: a record is
+//! added to exactly its windows with end > stamp, and is late if none is left. O(1) to decide, O(windows per record) to
+//! list.
 
 use crate::time::{EventTime, Span, Watermark};
 

@@ -1,9 +1,9 @@
 //! Kafka on the command line. A build without it says so.
 
 use crate::cli::terminal::failure::{Exit, Failure};
-use crate::connect::{Connector, produce};
 #[cfg(feature = "kafka")]
-use crate::connect::{kafka, kafka_config::Properties, kafka_produce};
+use crate::connect::kafka::{self, config::Properties, produce::to_topic};
+use crate::connect::{Connector, produce};
 use headway_operators::generate::Generate;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) fn produce(
     pace: produce::Pace<'_>,
 ) -> Result<produce::Produced, Failure> {
     let properties = properties(config)?;
-    Ok(kafka_produce::to_topic(generate, (&properties, topic), PATIENCE, pace)?)
+    Ok(to_topic(generate, (&properties, topic), PATIENCE, pace)?)
 }
 
 #[cfg(feature = "kafka")]

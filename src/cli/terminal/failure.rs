@@ -2,7 +2,7 @@
 
 use crate::connect;
 use crate::engine;
-use crate::engine::checkpoint_error::CheckpointError;
+use crate::engine::commit::error::CheckpointError;
 use crate::store;
 use std::fmt::Write as _;
 use std::io::ErrorKind;

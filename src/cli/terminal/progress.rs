@@ -2,8 +2,8 @@
 
 use super::table::counted;
 use crate::cli::units::When;
-use crate::engine::checkpoint::Committed;
-use crate::engine::manifest::Manifest;
+use crate::engine::commit::checkpoint::Committed;
+use crate::engine::format::manifest::Manifest;
 use headway_operators::time::EventTime;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;

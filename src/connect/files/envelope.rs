@@ -1,0 +1,548 @@
+//! Messages as `kcat -J` writes them: one JSON object a line, with `partition`, `offset`, `ts` and `payload`.
+//!
+//! A line that fits in a buffer is parsed where it lies. A longer one, or one that is not UTF-8, is walked piece by
+//! piece: its payload goes to a [`Value`], which keeps no more than a value may be long, and what remains of the line
+//! with all other strings emptied is parsed as the envelope. Either way a payload that is not text comes out as the
+//! bytes it stands for, lone surrogates too, so that the decoder can refuse it.
+
+use crate::connect::files::lines::{Line, Value};
+use headway_operators::record::{Offset, Partition, Payload};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+/// How much a line may hold beside its strings, in bytes.
+const BESIDE_STRINGS_MAX: usize = 64 << 10;
+
+/// The longest field name that is looked at, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Why a line is not an envelope.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(String);
+
+impl Malformed {
+    /// The offsets of a partition do not rise.
+    pub(super) fn falling(partition: Partition, before: Offset, offset: Offset) -> Malformed {
+        Malformed(format!("partition {partition} has offset {offset} after {before}"))
+    }
+}
+
+/// A message without its payload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'a> {
+    /// The partition it came from.
+    pub(super) partition: Partition,
+    /// Its position there.
+    pub(super) offset: Offset,
+    /// Its time stamp in milliseconds; `None` where absent or negative.
+    pub(super) timestamp_ms: Option<i64>,
+    /// Where its payload is: see [`Envelopes::payload`].
+    pub(super) text: Text<'a>,
+}
+
+/// Where a payload is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Text<'a> {
+    /// There is none: a tombstone.
+    Null,
+    /// A JSON string, in its quotes.
+    Quoted(&'a str),
+    /// It was decoded while the line was walked.
+    Decoded,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    partition: Partition,
+    offset: Offset,
+    #[serde(borrow)]
+    ts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+/// What makes a line an envelope.
+#[derive(Deserialize)]
+struct Marks {
+    #[serde(rename = "offset")]
+    _offset: IgnoredAny,
+    #[serde(rename = "payload")]
+    _payload: IgnoredAny,
+}
+
+/// Decodes envelopes, one after the other, into buffers that are reused.
+#[derive(Default)]
+pub(super) struct Envelopes {
+    walk: Walk,
+}
+
+impl Envelopes {
+    /// The envelope in `line`; `None` where more of the line is to come.
+    pub(super) fn take<'l>(&mut self, line: Line<'l>) -> Result<Option<Head<'l>>, Malformed> {
+        match line {
+            Line::Whole(line) => {
+                let error = match head(line) {
+                    Ok(head) => return Ok(Some(head)),
+                    Err(error) => error,
+                };
+                if std::str::from_utf8(line).is_ok() {
+                    return Err(error);
+                }
+                self.walk.piece(line);
+            }
+            Line::Piece(piece) => {
+                self.walk.piece(piece);
+                return Ok(None);
+            }
+            Line::End => {}
+        }
+        self.walk.end()?;
+        let Head { partition, offset, timestamp_ms, text } = head(&self.walk.rest)?;
+        let text = match text {
+            Text::Quoted("\"\"") if self.walk.payloads == 1 => Text::Decoded,
+            Text::Quoted(_) => return Err(not_text()),
+            Text::Null | Text::Decoded => Text::Null,
+        };
+        Ok(Some(Head { partition, offset, timestamp_ms, text }))
+    }
+
+    /// The payload of the envelope that was taken last.
+    pub(super) fn payload(&mut self, text: Text<'_>) -> Result<Payload<'_>, Malformed> {
+        match text {
+            Text::Null => return Ok(Payload::Null),
+            Text::Decoded => {}
+            Text::Quoted(text) => {
+                let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+                let inside = inside.ok_or_else(not_text)?.as_bytes();
+                self.walk.value.clear();
+                self.walk.unescape = Unescape::default();
+                self.walk.unescape.add(inside, &mut self.walk.value)?;
+                self.walk.unescape.end(&mut self.walk.value)?;
+            }
+        }
+        Ok(self.walk.value.payload())
+    }
+
+    /// True if `line` begins like the lines of `kcat -J`; `None` where more of it is to come.
+    pub(super) fn is_envelope(&mut self, line: Line<'_>) -> Option<bool> {
+        let is_marked =
+            |line: &[u8]| line.first() == Some(&b'{') && serde_json::from_slice::<Marks>(line).is_ok();
+        match line {
+            Line::Whole(line) => Some(is_marked(line)),
+            Line::Piece(piece) => {
+                self.walk.piece(piece);
+                None
+            }
+            Line::End => Some(self.walk.end().is_ok() && is_marked(&self.walk.rest)),
+        }
+    }
+}
+
+fn not_text() -> Malformed {
+    Malformed("its payload is neither a string nor null".into())
+}
+
+/// Parses a line.
+fn head(line: &[u8]) -> Result<Head<'_>, Malformed> {
+    let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| {
+        let text = error.to_string();
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+        Malformed(format!(
+            "it is not an envelope as kcat -J writes it: {reason}, at column {}",
+            error.column()
+        ))
+    })?;
+    if fields.offset < 0 {
+        return Err(Malformed(format!("its offset is {}", fields.offset)));
+    }
+    let timestamp_ms = fields.ts.and_then(|ts| ts.get().parse().ok()).filter(|ms: &i64| *ms >= 0);
+    let text = match fields.payload.get() {
+        "null" => Text::Null,
+        text => Text::Quoted(text),
+    };
+    Ok(Head { partition: fields.partition, offset: fields.offset, timestamp_ms, text })
+}
+
+/// Walks over a line in pieces: see the module.
+#[derive(Default)]
+struct Walk {
+    /// The line with its strings emptied, but for the names of its fields.
+    rest: Vec<u8>,
+    value: Value,
+    unescape: Unescape,
+    /// How many strings went to `value`.
+    payloads: u32,
+    depth: u32,
+    /// In the object itself: a value comes next, not a name.
+    after_colon: bool,
+    string: Option<Kind>,
+    /// Inside a string: the byte before was a backslash that escapes this one.
+    escaped: bool,
+    /// Where the name of the field begins in `rest`.
+    name: usize,
+    failed: Option<Malformed>,
+    /// A line is being walked over.
+    under_way: bool,
+}
+
+/// What a string is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Name,
+    Payload,
+    Other,
+}
+
+impl Walk {
+    /// Forgets the line before.
+    fn begin(&mut self) {
+        let mut rest = std::mem::take(&mut self.rest);
+        let mut value = std::mem::take(&mut self.value);
+        rest.clear();
+        value.clear();
+        *self = Walk { rest, value, under_way: true, ..Walk::default() };
+    }
+
+    fn piece(&mut self, mut piece: &[u8]) {
+        if !self.under_way {
+            self.begin();
+        }
+        while !piece.is_empty() && self.failed.is_none() {
+            let used = match self.string {
+                Some(kind) => self.inside(kind, piece),
+                None => self.outside(piece),
+            };
+            piece = &piece[used..];
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Malformed> {
+        self.under_way = false;
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Goes on to the next string; answers how many bytes it used.
+    fn outside(&mut self, piece: &[u8]) -> usize {
+        for (at, byte) in piece.iter().enumerate() {
+            if self.rest.len() == BESIDE_STRINGS_MAX {
+                let why = format!("it has more than {BESIDE_STRINGS_MAX} bytes beside its strings");
+                self.failed = Some(Malformed(why));
+                return at;
+            }
+            self.rest.push(*byte);
+            match byte {
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                b':' if self.depth == 1 => self.after_colon = true,
+                b',' if self.depth == 1 => self.after_colon = false,
+                b'"' => {
+                    let is_payload = self.rest[self.name.min(self.rest.len())..].starts_with(b"payload\"");
+                    self.string = Some(match (self.depth, self.after_colon) {
+                        (1, false) => Kind::Name,
+                        (1, true) if is_payload => Kind::Payload,
+                        _ => Kind::Other,
+                    });
+                    if self.string == Some(Kind::Name) {
+                        self.name = self.rest.len();
+                    }
+                    self.payloads += u32::from(self.string == Some(Kind::Payload));
+                    return at + 1;
+                }
+                _ => {}
+            }
+        }
+        piece.len()
+    }
+
+    /// Goes on to the end of a string; answers how many bytes it used.
+    fn inside(&mut self, kind: Kind, piece: &[u8]) -> usize {
+        let mut at = 0;
+        let mut closed = false;
+        while at < piece.len() && !closed {
+            if std::mem::take(&mut self.escaped) {
+                at += 1;
+                continue;
+            }
+            match memchr::memchr2(b'"', b'\\', &piece[at..]) {
+                None => at = piece.len(),
+                Some(next) => {
+                    self.escaped = piece[at + next] == b'\\';
+                    closed = !self.escaped;
+                    at += next + 1;
+                }
+            }
+        }
+        let content = &piece[..at - usize::from(closed)];
+        match kind {
+            Kind::Payload => {
+                let mut added = self.unescape.add(content, &mut self.value);
+                if closed && added.is_ok() {
+                    added = self.unescape.end(&mut self.value);
+                }
+                self.failed = added.err();
+            }
+            Kind::Name => {
+                self.rest.extend_from_slice(&content[..content.len().min(NAME_BYTES_MAX + 1)]);
+                if self.rest.len() - self.name > NAME_BYTES_MAX {
+                    // Longer than any name that matters, and cut where it may not be cut.
+                    self.rest.truncate(self.name);
+                }
+            }
+            Kind::Other => {}
+        }
+        if closed {
+            self.rest.push(b'"');
+            self.string = None;
+        }
+        at
+    }
+}
+
+/// Undoes the escapes of a JSON string that comes in pieces.
+#[derive(Default)]
+struct Unescape {
+    state: State,
+    /// The first half of a surrogate pair.
+    high: Option<u16>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    #[default]
+    Plain,
+    Backslash,
+    Hex {
+        digits: u8,
+        unit: u16,
+    },
+}
+
+impl Unescape {
+    fn add(&mut self, mut piece: &[u8], out: &mut Value) -> Result<(), Malformed> {
+        while let Some(byte) = piece.first().copied() {
+            let mut used = 1;
+            match self.state {
+                State::Plain => {
+                    used = memchr::memchr(b'\\', piece).unwrap_or(piece.len());
+                    let (run, rest) = piece.split_at(used);
+                    if let Some(control) = run.iter().find(|byte| **byte < b' ') {
+                        return Err(Malformed(format!("its payload holds the control byte {control}")));
+                    }
+                    if !run.is_empty() {
+                        self.end_pair(out);
+                        out.add(run);
+                    }
+                    if !rest.is_empty() {
+                        self.state = State::Backslash;
+                        used += 1;
+                    }
+                }
+                State::Backslash if byte == b'u' => self.state = State::Hex { digits: 0, unit: 0 },
+                State::Backslash => {
+                    self.end_pair(out);
+                    out.add(&[simple(byte)?]);
+                    self.state = State::Plain;
+                }
+                State::Hex { digits, unit } => {
+                    let digit = char::from(byte).to_digit(16).ok_or_else(bad_escape)?;
+                    let unit = unit << 4 | digit as u16;
+                    self.state = State::Hex { digits: digits + 1, unit };
+                    if digits == 3 {
+                        self.state = State::Plain;
+                        self.unit(unit, out);
+                    }
+                }
+            }
+            piece = &piece[used..];
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Value) -> Result<(), Malformed> {
+        self.end_pair(out);
+        let state = std::mem::take(&mut self.state);
+        if matches!(state, State::Plain) { Ok(()) } else { Err(bad_escape()) }
+    }
+
+    /// Adds a UTF-16 code unit.
+    fn unit(&mut self, unit: u16, out: &mut Value) {
+        let low = (0xDC00..0xE000).contains(&unit);
+        if let Some(high) = self.high.filter(|_| low) {
+            self.high = None;
+            let pair = 0x1_0000 + (u32::from(high) - 0xD800) * 0x400 + (u32::from(unit) - 0xDC00);
+            code_point(pair, out);
+            return;
+        }
+        self.end_pair(out);
+        if (0xD800..0xDC00).contains(&unit) {
+            self.high = Some(unit);
+        } else {
+            code_point(u32::from(unit), out);
+        }
+    }
+
+    /// Adds the first half of a pair that has no second.
+    fn end_pair(&mut self, out: &mut Value) {
+        if let Some(high) = self.high.take() {
+            code_point(u32::from(high), out);
+        }
+    }
+}
+
+fn bad_escape() -> Malformed {
+    Malformed("its payload has an escape that JSON does not know".into())
+}
+
+/// The byte that a backslash and `byte` stand for.
+fn simple(byte: u8) -> Result<u8, Malformed> {
+    Ok(match byte {
+        b'"' | b'\\' | b'/' => byte,
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return Err(bad_escape()),
+    })
+}
+
+/// Adds `code` as UTF-8; a surrogate in the same pattern of bits, which is not UTF-8, and thus seen to be none.
+fn code_point(code: u32, out: &mut Value) {
+    if let Some(char) = char::from_u32(code) {
+        return out.add(char.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+    out.add(&[0xE0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3F) as u8, 0x80 | (code & 0x3F) as u8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headway_operators::record::VALUE_BYTES_MAX;
+    use proptest::prelude::*;
+
+    type Message = (Partition, Offset, Option<i64>, Option<Vec<u8>>);
+
+    fn owned(payload: Payload<'_>) -> Option<Vec<u8>> {
+        match payload {
+            Payload::Null => None,
+            Payload::Bytes(bytes) => Some(bytes.to_vec()),
+            Payload::TooLong { .. } => panic!("too long"),
+        }
+    }
+
+    /// Takes `line` whole (`size` 0), or in pieces of `size`.
+    fn take(envelopes: &mut Envelopes, line: &[u8], size: usize) -> Result<Message, Malformed> {
+        let mut lines = vec![Line::Whole(line)];
+        if size > 0 {
+            lines = line.chunks(size).map(Line::Piece).chain([Line::End]).collect();
+        }
+        for line in lines {
+            if let Some(head) = envelopes.take(line)? {
+                let Head { partition, offset, timestamp_ms, text } = head;
+                return Ok((partition, offset, timestamp_ms, owned(envelopes.payload(text)?)));
+            }
+        }
+        panic!("the line has an end");
+    }
+
+    #[test]
+    fn envelopes_are_read_whole_and_in_pieces_alike() {
+        let cases: &[(&[u8], Message)] = &[
+            (br#"{"topic":"t","partition":2,"offset":7,"tstype":"create","ts":5,"broker":1,"key":"k","payload":"a,b"}"#, (2, 7, Some(5), Some(b"a,b".to_vec()))),
+            (br#"{"partition":0,"offset":0,"payload":null}"#, (0, 0, None, None)),
+            (br#"{"partition":0,"offset":0,"ts":-1,"payload":""}"#, (0, 0, None, Some(vec![]))),
+            (br#" { "payload" : "\"x\"" , "ts":1.5, "offset":3 , "partition":0 } "#, (0, 3, None, Some(b"\"x\"".to_vec()))),
+            (br#"{"headers":["payload","{\"",{"payload":"no"}],"key":"payload","partition":0,"offset":1,"payload":"yes"}"#, (0, 1, None, Some(b"yes".to_vec()))),
+            (br#"{"partition":0,"offset":0,"payload":"\u00e9\ud83d\ude00\/\b\f\n\r\t\\"}"#, (0, 0, None, Some("é😀/\u{8}\u{c}\n\r\t\\".into()))),
+            (br#"{"partition":0,"offset":0,"payload":"\ud83dx\ud83d\ud83d\ude00\ude00"}"#, (0, 0, None, Some([&b"\xed\xa0\xbdx\xed\xa0\xbd"[..], "😀".as_bytes(), b"\xed\xb8\x80"].concat()))),
+            (b"{\"partition\":0,\"offset\":0,\"key\":\"\xff\",\"payload\":\"\xff\\n\"}\r", (0, 0, None, Some(b"\xff\n".to_vec()))),
+        ];
+        for (line, expected) in cases {
+            for size in 0..line.len() + 1 {
+                let taken = take(&mut Envelopes::default(), line, size);
+                assert_eq!(taken.as_ref(), Ok(expected), "{} in {size}", String::from_utf8_lossy(line));
+            }
+        }
+    }
+
+    #[test]
+    fn other_lines_are_refused_with_the_reason() {
+        let long =
+            format!(r#"{{"partition":0,"offset":0,"headers":[{}1],"payload":"x"}}"#, "1,".repeat(40_000));
+        let cases: &[(&str, usize, &str)] = &[
+            ("", 0, "EOF"),
+            ("A002,R051", 0, "expected value"),
+            ("[1]", 0, "invalid"),
+            (r#"{"offset":0,"payload":"x"}"#, 0, "missing field `partition`"),
+            (r#"{"partition":0,"offset":0}"#, 0, "missing field `payload`"),
+            (r#"{"partition":-1,"offset":0,"payload":"x"}"#, 0, "-1"),
+            (r#"{"partition":0,"offset":-1,"payload":"x"}"#, 0, "its offset is -1"),
+            (r#"{"partition":0,"offset":0,"payload":5}"#, 0, "neither a string nor null"),
+            (r#"{"partition":0,"offset":0,"payload":5}"#, 3, "neither a string nor null"),
+            (r#"{"partition":0,"offset":0,"payload":"x","payload":"y"}"#, 0, "duplicate field"),
+            (r#"{"partition":0,"offset":0,"payload":"x","payload":"y"}"#, 3, "duplicate field"),
+            (r#"{"partition":0,"offset":0,"payload":"\x"}"#, 0, "escape"),
+            (r#"{"partition":0,"offset":0,"payload":"\x"}"#, 3, "escape"),
+            (r#"{"partition":0,"offset":0,"\u0070ayload":"x"}"#, 3, "neither a string nor null"),
+            (r#"{"partition":0,"offset":0,"payload":"x"#, 0, "EOF"),
+            (&long, 1000, "more than 65536 bytes beside its strings"),
+        ];
+        for (line, size, why) in cases {
+            let error = take(&mut Envelopes::default(), line.as_bytes(), *size).unwrap_err().to_string();
+            assert!(error.contains(why), "{line} in {size}: {error}");
+        }
+    }
+
+    #[test]
+    fn payload_of_any_length_is_hashed_in_bounded_memory() {
+        let mut envelopes = Envelopes::default();
+        envelopes.take(Line::Piece(br#"{"key":""#)).unwrap();
+        let (key, text) = ("k".repeat(1 << 16), "\\u0041".repeat(1 << 14));
+        (0..64).for_each(|_| assert!(envelopes.take(Line::Piece(key.as_bytes())).unwrap().is_none()));
+        envelopes.take(Line::Piece(br#"","partition":1,"offset":2,"payload":""#)).unwrap();
+        for _ in 0..256 {
+            assert!(envelopes.take(Line::Piece(text.as_bytes())).unwrap().is_none());
+        }
+        envelopes.take(Line::Piece(br#""}"#)).unwrap();
+        let head = envelopes.take(Line::End).unwrap().unwrap();
+        assert_eq!((head.partition, head.offset), (1, 2));
+        assert!(matches!(head.text, Text::Decoded));
+        let whole = vec![b'A'; 256 << 14];
+        assert!(whole.len() > VALUE_BYTES_MAX);
+        assert_eq!(envelopes.payload(Text::Decoded).unwrap(), Payload::of(Some(&whole)));
+        assert!(envelopes.walk.rest.len() < 100, "only the fields remain");
+    }
+
+    #[test]
+    fn first_line_tells_envelopes_from_raw_lines() {
+        let is = |line: &str| Envelopes::default().is_envelope(Line::Whole(line.as_bytes()));
+        assert_eq!(is(r#"{"offset":"x","payload":null}"#), Some(true));
+        assert_eq!(is(r#"{"payload":null}"#), Some(false));
+        assert_eq!(is(r#"["offset","payload"]"#), Some(false));
+        assert_eq!(is("CA,UNIT"), Some(false));
+        let mut envelopes = Envelopes::default();
+        assert_eq!(envelopes.is_envelope(Line::Piece(br#"{"offset":1,"payload":"x"#)), None);
+        assert_eq!(envelopes.is_envelope(Line::Piece(br#"y"}"#)), None);
+        assert_eq!(envelopes.is_envelope(Line::End), Some(true));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back_however_it_is_escaped_and_cut(
+            text in any::<String>(),
+            ascii in any::<bool>(),
+            size in 0_usize..40,
+        ) {
+            let escape = |unit: u16| format!("\\u{unit:04X}");
+            let quoted = match ascii {
+                true => format!("\"{}\"", text.encode_utf16().map(escape).collect::<String>()),
+                false => serde_json::to_string(&text).unwrap(),
+            };
+            let line = format!(r#"{{"partition":3,"offset":9,"key":{quoted},"ts":4,"payload":{quoted}}}"#);
+            let taken = take(&mut Envelopes::default(), line.as_bytes(), size);
+            prop_assert_eq!(taken, Ok((3, 9, Some(4), Some(text.into_bytes()))));
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Reads one file on behalf of one worker: its lines as messages, or the envelopes of some of its partitions.
+
+use crate::connect::error::Error;
+use crate::connect::files::envelope::{Envelopes, Head, Malformed};
+use crate::connect::files::lines::{Line, Lines, Value};
+use crate::connect::files::place::{Bytes, Place};
+use crate::connect::{Event, error};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
+use std::time::{Duration, Instant};
+
+/// How often a file that was read to its end is looked at for more.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A partition that is read from a file.
+#[derive(Debug)]
+struct Wanted {
+    partition: Partition,
+    /// The first offset that is given.
+    next: Offset,
+    /// The newest offset in the file so far.
+    seen: Option<Offset>,
+    paused: bool,
+}
+
+impl Wanted {
+    /// The next offset, for all that was read so far.
+    fn position(&self) -> Offset {
+        self.seen.map_or(0, |seen| seen + 1).max(self.next)
+    }
+}
+
+/// Reads a file.
+pub(super) struct Reader {
+    place: Place,
+    /// `None` once everything is read of a file that does not grow.
+    lines: Option<Lines<Bytes>>,
+    /// The next line, from 0.
+    line: u64,
+    /// Bytes of a line that comes in pieces.
+    pieces: usize,
+    decode: Decode,
+    wanted: Vec<Wanted>,
+    /// When the end was last seen; `None` if there may be more at once.
+    ended: Option<Instant>,
+}
+
+/// What a line is.
+enum Decode {
+    /// A message; what is kept is of a line in pieces.
+    Raw(Value),
+    /// An envelope around a message.
+    Envelopes(Box<Envelopes>),
+}
+
+impl Reader {
+    /// A reader of `place`, which holds raw lines.
+    pub(super) fn raw(place: Place, start: (Partition, Offset)) -> Result<Reader, Error> {
+        Reader::new(place, &[start], Decode::Raw(Value::default()))
+    }
+
+    /// A reader of `place`, which holds envelopes, from each partition's next offset on.
+    pub(super) fn envelopes(place: Place, starts: &[(Partition, Offset)]) -> Result<Reader, Error> {
+        Reader::new(place, starts, Decode::Envelopes(Box::default()))
+    }
+
+    fn new(place: Place, starts: &[(Partition, Offset)], decode: Decode) -> Result<Reader, Error> {
+        let wanted = |(partition, next): &(Partition, Offset)| Wanted {
+            partition: *partition,
+            next: *next,
+            seen: None,
+            paused: false,
+        };
+        let (lines, wanted) = (Some(place.lines()?), starts.iter().map(wanted).collect());
+        Ok(Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended: None })
+    }
+
+    /// True if nothing is to be read now. Partitions that share a file rest together or not at all: one that waits
+    /// for another one in the same file would wait for ever.
+    pub(super) fn rests(&self) -> bool {
+        self.lines.is_none()
+            || self.wanted.iter().all(|wanted| wanted.paused)
+            || self.ended.is_some_and(|ended| ended.elapsed() < LOOK_AGAIN)
+    }
+
+    /// Pauses or resumes a partition, if it is read here.
+    pub(super) fn pause(&mut self, partition: Partition, paused: bool) {
+        for wanted in self.wanted.iter_mut().filter(|wanted| wanted.partition == partition) {
+            wanted.paused = paused;
+        }
+    }
+
+    /// Reads about `bytes_max` bytes of lines. True if there may be more at once.
+    pub(super) fn read(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<bool, Error> {
+        let Some(mut lines) = self.lines.take() else { return Ok(false) };
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            let Some(line) = lines.next().map_err(|source| self.place.unreadable(source))? else {
+                self.end(bytes > 0, each)?;
+                if self.place.bytes.is_none() {
+                    self.lines = Some(lines);
+                }
+                return Ok(bytes > 0);
+            };
+            let newline = usize::from(!matches!(line, Line::Piece(_)));
+            if let Line::Whole(piece) | Line::Piece(piece) = line {
+                self.pieces += piece.len();
+                bytes += piece.len();
+            }
+            bytes += newline;
+            self.take(line, each)?;
+            if newline == 1 {
+                self.pieces = 0;
+                self.line += 1;
+            }
+        }
+        self.ended = None;
+        self.lines = Some(lines);
+        Ok(true)
+    }
+
+    /// Takes a line, or a piece of one.
+    fn take(&mut self, line: Line<'_>, each: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
+        let read = self.pieces + 1;
+        match &mut self.decode {
+            Decode::Raw(value) => {
+                let payload = match line {
+                    Line::Whole(line) => Payload::of(Some(line)),
+                    Line::Piece(piece) => {
+                        value.add(piece);
+                        return Ok(());
+                    }
+                    Line::End => value.payload(),
+                };
+                let (wanted, offset) = (&mut self.wanted[0], self.line as Offset);
+                wanted.seen = Some(offset);
+                if offset >= wanted.next {
+                    let partition = wanted.partition;
+                    each(Event::Message(Raw { partition, offset, timestamp_ms: None, payload }, read));
+                }
+                if line == Line::End {
+                    value.clear();
+                }
+                Ok(())
+            }
+            Decode::Envelopes(envelopes) => {
+                take_envelope(envelopes, line, &mut self.wanted, &mut |raw| each(Event::Message(raw, read)))
+                    .map_err(|malformed| self.place.unusable(self.line, malformed))
+            }
+        }
+    }
+
+    /// Says how far the partitions were read, if there was anything new; refuses a file that has less than was read.
+    fn end(&mut self, is_new: bool, each: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
+        let is_first = self.ended.is_none();
+        self.ended = Some(Instant::now());
+        if !is_new && !is_first {
+            return Ok(());
+        }
+        for wanted in &self.wanted {
+            let there = wanted.seen.map_or(0, |seen| seen + 1);
+            if wanted.next > there {
+                let (input, partition) = ("files".to_string(), wanted.partition);
+                let name = &self.place.relative;
+                let expected = format!("{name} with offset {}", wanted.next - 1);
+                let found = format!("{name}, which ends before offset {there}");
+                return Err(error::Error::OtherIdentity { input, partition, expected, found });
+            }
+            each(Event::CaughtUp(wanted.partition, wanted.position()));
+        }
+        Ok(())
+    }
+}
+
+/// Takes a line of envelopes; gives the message if it is wanted.
+fn take_envelope(
+    envelopes: &mut Envelopes,
+    line: Line<'_>,
+    wanted: &mut [Wanted],
+    give: &mut dyn FnMut(Raw<'_>),
+) -> Result<(), Malformed> {
+    let Some(Head { partition, offset, timestamp_ms, text }) = envelopes.take(line)? else { return Ok(()) };
+    let Some(wanted) = wanted.iter_mut().find(|wanted| wanted.partition == partition) else { return Ok(()) };
+    rises(wanted.seen, partition, offset)?;
+    wanted.seen = Some(offset);
+    if offset >= wanted.next {
+        let payload = envelopes.payload(text)?;
+        give(Raw { partition, offset, timestamp_ms, payload });
+    }
+    Ok(())
+}
+
+/// Refuses an offset that does not follow `seen`, the one before it in the file.
+pub(super) fn rises(seen: Option<Offset>, partition: Partition, offset: Offset) -> Result<(), Malformed> {
+    match seen.filter(|seen| *seen >= offset) {
+        None => Ok(()),
+        Some(seen) => Err(Malformed::falling(partition, seen, offset)),
+    }
+}

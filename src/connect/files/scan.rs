@@ -1,0 +1,83 @@
+//! What a file holds, before it is read: raw lines, or the envelopes of which partitions.
+
+use crate::connect::error::Error;
+use crate::connect::files::envelope::Envelopes;
+use crate::connect::files::lines::{Line, Lines};
+use crate::connect::files::place::{Bytes, Place};
+use crate::connect::files::reader::rises;
+use headway_operators::record::{Offset, Partition};
+use std::collections::BTreeMap;
+
+/// The partitions that a file of envelopes holds.
+pub(super) struct Scan {
+    /// By number.
+    pub(super) partitions: BTreeMap<Partition, Extent>,
+    /// Where the scan goes on when the file has grown.
+    rest: Option<(Lines<Bytes>, Envelopes)>,
+    /// The next line.
+    line: u64,
+}
+
+/// What a file of envelopes holds of a partition.
+pub(super) struct Extent {
+    /// The first offset.
+    pub(super) first: Offset,
+    /// The newest offset so far.
+    pub(super) newest: Offset,
+    /// The line that holds the first.
+    pub(super) line: u64,
+}
+
+impl Scan {
+    /// Of a file that nothing was read of.
+    pub(super) fn new(place: &Place) -> Result<Scan, Error> {
+        Ok(Scan { partitions: BTreeMap::new(), rest: Some((place.lines()?, Envelopes::default())), line: 0 })
+    }
+
+    /// Reads on to the end of the file as of now.
+    pub(super) fn go_on(&mut self, place: &Place) -> Result<(), Error> {
+        let Some((mut lines, mut envelopes)) = self.rest.take() else { return Ok(()) };
+        while let Some(line) = lines.next().map_err(|source| place.unreadable(source))? {
+            let refused = |malformed| place.unusable(self.line, malformed);
+            let Some(head) = envelopes.take(line).map_err(refused)? else { continue };
+            let (partition, offset) = (head.partition, head.offset);
+            match self.partitions.get_mut(&partition) {
+                None => {
+                    let extent = Extent { first: offset, newest: offset, line: self.line };
+                    self.partitions.insert(partition, extent);
+                }
+                Some(extent) => {
+                    rises(Some(extent.newest), partition, offset).map_err(refused)?;
+                    extent.newest = offset;
+                }
+            }
+            self.line += 1;
+        }
+        self.rest = place.bytes.is_none().then_some((lines, envelopes));
+        Ok(())
+    }
+}
+
+/// Whether the first line is an envelope; `None` if there is none yet.
+pub(super) fn first_line_is_envelope(place: &Place) -> Result<Option<bool>, Error> {
+    let (mut lines, mut envelopes) = (place.lines()?, Envelopes::default());
+    while let Some(line) = lines.next().map_err(|source| place.unreadable(source))? {
+        if let Some(is_envelope) = envelopes.is_envelope(line) {
+            return Ok(Some(is_envelope));
+        }
+    }
+    Ok(None)
+}
+
+/// How many lines a file has, if they are fewer than `lines`.
+pub(super) fn fewer_lines(place: &Place, lines: Offset) -> Result<Option<Offset>, Error> {
+    let (mut here, mut count) = (place.lines()?, 0);
+    while count < lines {
+        match here.next().map_err(|source| place.unreadable(source))? {
+            None => return Ok(Some(count)),
+            Some(Line::Piece(_)) => {}
+            Some(Line::Whole(_) | Line::End) => count += 1,
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,152 @@
+//! Writes generated messages to a topic: an idempotent producer, each delivery checked.
+
+use crate::connect::error::Error;
+use crate::connect::kafka::config::Properties;
+use crate::connect::kafka::connector::{Context, unusable};
+use crate::connect::produce::{Pace, Produced, produce};
+use headway_operators::generate::{Generate, Message};
+use headway_operators::record::{Offset, Partition};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long to wait for room in the producer's queue before looking again.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Writes the messages of all partitions to `topic`, each to the partition of its number, with the time it was sent
+/// at. Returns when the brokers have all of them.
+///
+/// # Errors
+/// If no broker answers within `patience`, the topic has too few partitions, or a message cannot be delivered.
+pub fn to_topic(
+    generate: &dyn Generate,
+    (properties, topic): (&Properties, &str),
+    patience: Duration,
+    pace: Pace<'_>,
+) -> Result<Produced, Error> {
+    let config = properties.writer()?;
+    let producer: BaseProducer<Deliveries> =
+        config.create_with_context(Deliveries::default()).map_err(|error| properties.refused(error))?;
+    let brokers = format!("broker \"{}\"", properties.brokers()?);
+    check(&producer, (topic, &brokers), generate.partitions(), patience)?;
+    let mut sent = 0;
+    let produced = produce(generate, pace, &mut |at, message| {
+        sent += 1;
+        send(&producer, topic, at, message)?;
+        producer.context().check(topic)
+    })?;
+    // Ends by itself: what cannot be delivered fails when its time is over.
+    while producer.in_flight_count() > 0 {
+        let _ = producer.flush(WAIT);
+    }
+    producer.context().check(topic)?;
+    let delivered = producer.context().delivered.load(Ordering::SeqCst);
+    assert_eq!(delivered, sent, "each message is delivered, or fails");
+    Ok(produced)
+}
+
+/// Looks whether the topic is there, with enough partitions.
+fn check(
+    producer: &BaseProducer<Deliveries>,
+    (topic, brokers): (&str, &str),
+    partitions: u32,
+    patience: Duration,
+) -> Result<(), Error> {
+    let described = producer.client().fetch_metadata(Some(topic), patience);
+    let described = described.map_err(|error| {
+        producer.poll(Duration::ZERO);
+        let detail = producer.context().heard.newest().unwrap_or_else(|| error.to_string());
+        Error::Unreachable { what: brokers.to_string(), detail }
+    })?;
+    let there = described.topics().first().map_or(0, |topic| topic.partitions().len());
+    if there >= partitions as usize {
+        return Ok(());
+    }
+    Err(Error::Unusable {
+        what: format!("topic {topic}"),
+        why: format!("it has {there} partitions, and messages are made for {partitions}"),
+        hint: format!("Create it with {partitions} partitions, or give --partitions {}.", there.max(1)),
+    })
+}
+
+/// Hands a message to the producer, when it has room.
+fn send(
+    producer: &BaseProducer<Deliveries>,
+    topic: &str,
+    (partition, _): (Partition, Offset),
+    message: &Message,
+) -> Result<(), Error> {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic)
+        .partition(i32::try_from(partition).unwrap_or(i32::MAX))
+        .key(message.key.as_slice())
+        .timestamp(message.timestamp_ms);
+    record.payload = message.value.as_deref();
+    loop {
+        match producer.send(record) {
+            Ok(()) => break,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
+                record = again;
+                producer.poll(WAIT);
+            }
+            Err((error, _)) => return Err(unusable(topic, &error.to_string())),
+        }
+    }
+    producer.poll(Duration::ZERO);
+    Ok(())
+}
+
+/// Counts what was delivered, and keeps the first failure.
+#[derive(Default)]
+struct Deliveries {
+    delivered: AtomicU64,
+    failure: Mutex<Option<KafkaError>>,
+    heard: Context,
+}
+
+impl Deliveries {
+    /// Fails if a delivery did.
+    fn check(&self, topic: &str) -> Result<(), Error> {
+        let failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(failure) = failure.as_ref() else { return Ok(()) };
+        let is_silence = matches!(
+            failure.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::BrokerTransportFailure)
+        );
+        if !is_silence {
+            return Err(unusable(topic, &format!("a message was refused: {failure}")));
+        }
+        let detail = self.heard.newest().map_or(failure.to_string(), |newest| format!("{failure}; {newest}"));
+        Err(Error::Unreachable { what: format!("topic \"{topic}\""), detail })
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.heard.log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        match result {
+            Ok(_) => {
+                self.delivered.fetch_add(1, Ordering::SeqCst);
+            }
+            Err((error, _)) => {
+                let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                failure.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+}

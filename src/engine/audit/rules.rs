@@ -1,0 +1,243 @@
+//! What must hold between a manifest and the one before it: the law that an audit proves. No I/O.
+
+use crate::engine::format::manifest::{Fates, Input, Kind, LakeFile, Manifest, PartitionEntry};
+use std::collections::BTreeSet;
+
+/// Says what is wrong with `next` as the manifest after `before`.
+///
+/// # Errors
+/// The first thing that contradicts.
+pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), String> {
+    let Some(before) = before else { return starts(next) };
+    if next.seq != before.seq + 1 || next.parent != Some(before.nonce) {
+        return Err("it does not follow the manifest before it".into());
+    }
+    let job = |m: &Manifest| (m.job.clone(), m.pipeline.clone(), m.pipeline_version, m.fingerprint.clone());
+    if job(next) != job(before) {
+        return Err("its job, pipeline or settings are not those before".into());
+    }
+    match next.kind {
+        Kind::Claim if next.generation != before.generation + 1 || next.epoch != before.epoch => {
+            return Err("it claims the job for a run that is not the next".into());
+        }
+        Kind::Epoch if next.generation != before.generation || next.epoch <= before.epoch => {
+            return Err(format!("its epoch {} does not follow {}", next.epoch, before.epoch));
+        }
+        _ => {}
+    }
+    claims_nothing(next)?;
+    state_follows(before, next)?;
+    if next.inputs.len() != before.inputs.len() {
+        return Err("it has other inputs".into());
+    }
+    for (old, new) in before.inputs.iter().zip(&next.inputs) {
+        input_follows(old, new).map_err(|what| format!("in input \"{}\", {what}", new.name))?;
+    }
+    rows_follow(before, next)?;
+    next.lake.iter().try_for_each(|file| fed(next, file))
+}
+
+/// The first manifest starts from nothing.
+fn starts(first: &Manifest) -> Result<(), String> {
+    if (first.seq, first.parent, first.generation, first.epoch) != (0, None, 1, 0) {
+        return Err("the first manifest is missing".into());
+    }
+    claims_nothing(first)?;
+    let parts = first.inputs.iter().flat_map(|input| &input.partitions);
+    for part in parts {
+        if (part.from, part.next) != (part.first, part.first) || part.total != Fates::default() {
+            return Err(format!("partition {} does not start at its first offset", part.partition));
+        }
+    }
+    Ok(())
+}
+
+/// A claim adds no records and no files.
+fn claims_nothing(manifest: &Manifest) -> Result<(), String> {
+    let mut parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
+    let adds = parts.any(|part| part.from != part.next || part.fates != Fates::default());
+    if manifest.kind == Kind::Claim && (adds || !manifest.lake.is_empty()) {
+        return Err("it is a claim, and adds records or files".into());
+    }
+    Ok(())
+}
+
+/// State files come from the manifest before or from the epoch itself.
+fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), String> {
+    let old: BTreeSet<&str> = before.state.iter().map(|entry| entry.file.path.as_str()).collect();
+    let is_new =
+        |entry: &&crate::engine::format::manifest::StateEntry| !old.contains(entry.file.path.as_str());
+    let new = next.state.iter().filter(is_new);
+    for entry in new {
+        let own = (entry.generation, entry.epoch) == (next.generation, next.epoch);
+        if next.kind == Kind::Claim || !own {
+            return Err(format!("state file \"{}\" is of another epoch", entry.file.path));
+        }
+    }
+    Ok(())
+}
+
+/// Rows are counted on; and each refused record is a row, or held by the open roll of its side output.
+fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), String> {
+    let mut written = before.written.clone();
+    for file in &next.lake {
+        *written.entry(file.output.clone()).or_default() += file.rows;
+    }
+    if written != next.written {
+        return Err("its rows are not those before and its files' together".into());
+    }
+    for input in &next.inputs {
+        let dead = input.partitions.iter().map(|part| part.total.dead_total()).sum::<u64>();
+        let late = input.partitions.iter().map(|part| part.total.late).sum::<u64>();
+        for (side, counted) in [("dead", dead), ("late", late)] {
+            let Some(held) = next.held.get(&format!("Roll-{side}-{}", input.name)) else { continue };
+            let rows = written.get(&format!("{side}-{}", input.name)).copied().unwrap_or(0);
+            if rows + held != counted {
+                return Err(format!(
+                    "{counted} records of \"{}\" were {side}, and {rows} are rows and {held} held",
+                    input.name
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn input_follows(old: &Input, new: &Input) -> Result<(), String> {
+    if (&old.name, &old.kind, &old.topic) != (&new.name, &new.kind, &new.topic) {
+        return Err("its name, kind or topic is another".into());
+    }
+    if new.watermark < old.watermark {
+        return Err("the watermark goes back".into());
+    }
+    for part in &new.partitions {
+        let before = old.partitions.iter().find(|before| before.partition == part.partition);
+        partition_follows(before, part).map_err(|what| format!("partition {}: {what}", part.partition))?;
+    }
+    let gone = old.partitions.iter().find(|p| new.partitions.iter().all(|q| q.partition != p.partition));
+    gone.map_or(Ok(()), |gone| Err(format!("partition {} is gone", gone.partition)))
+}
+
+/// Offsets tile, fates add up, marks do not go back.
+fn partition_follows(before: Option<&PartitionEntry>, part: &PartitionEntry) -> Result<(), String> {
+    let expected = before.map_or(part.first, |before| before.next);
+    if part.from > expected {
+        return Err(format!("offsets {expected}..{} are in no manifest", part.from));
+    }
+    if part.from < expected {
+        return Err(format!("offsets {}..{expected} are in two manifests", part.from));
+    }
+    if part.next < part.from {
+        return Err(format!("its offsets go back from {} to {}", part.from, part.next));
+    }
+    let room = u64::try_from(part.next - part.from).unwrap_or(0);
+    if part.fates.consumed > room {
+        return Err(format!("{} records were read from {room} offsets", part.fates.consumed));
+    }
+    if !part.fates.adds_up() {
+        return Err(format!(
+            "{} records were read, and their fates do not add up to that",
+            part.fates.consumed
+        ));
+    }
+    let mut total = before.map(|before| before.total.clone()).unwrap_or_default();
+    total.add(&part.fates);
+    if total != part.total {
+        return Err("its totals are not those before and the epoch's together".into());
+    }
+    if let Some(before) = before {
+        if (&before.identity, before.first) != (&part.identity, part.first) {
+            return Err("it is another partition under the same number".into());
+        }
+        if part.own < before.own || part.floor < before.floor {
+            return Err("its watermark or floor goes back".into());
+        }
+    }
+    Ok(())
+}
+
+/// The offsets that fed a file were read by then.
+fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("lake file \"{}\" {what}", file.path));
+    if file.since > manifest.epoch {
+        return wrong("has records of a later epoch");
+    }
+    for range in &file.fed {
+        let input = manifest.inputs.get(usize::from(range.input));
+        let part = input.and_then(|input| input.partitions.iter().find(|p| p.partition == range.partition));
+        let Some(part) = part else { return wrong("is fed by a partition that is not there") };
+        if range.from < part.first || range.from >= range.next || range.next > part.next {
+            return wrong("is fed by offsets that were not read");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::manifest::Nonce;
+    use crate::engine::format::manifest::tests::first;
+    use headway_operators::time::EventTime;
+
+    /// Manifest 1 after [`first`]: ten records of partition 0, and a file.
+    fn second() -> Manifest {
+        let mut next = first(2);
+        (next.seq, next.parent, next.nonce) = (1, Some(next.nonce), Nonce(2));
+        (next.kind, next.epoch) = (Kind::Epoch, 1);
+        let part = &mut next.inputs[0].partitions[0];
+        part.next = 10;
+        part.fates = Fates { consumed: 10, accepted: 9, late: 1, ..Fates::default() };
+        part.total = part.fates.clone();
+        next.written.insert("batch".into(), 1);
+        next.held.insert("Roll-late-gate".into(), 1);
+        next.lake.push(LakeFile {
+            output: "batch".into(),
+            path: "gate/batch_1.csv.gz".into(),
+            staged: "s".into(),
+            rows: 1,
+            bytes: 3,
+            checksum: "abc".into(),
+            event_time: None,
+            since: 1,
+            fed: vec![crate::engine::format::manifest::Fed { input: 0, partition: 0, from: 0, next: 10 }],
+        });
+        next
+    }
+
+    #[test]
+    fn whatever_contradicts_the_manifest_before_is_named() {
+        type Change = fn(&mut Manifest);
+        let cases: [(&str, Change); 17] = [
+            ("does not follow", |m| m.seq = 2),
+            ("does not follow", |m| m.parent = Some(Nonce(77))),
+            ("does not follow", |m| m.epoch = 0),
+            ("settings", |m| drop(m.fingerprint.insert("window".into(), "60".into()))),
+            ("not the next", |m| m.kind = Kind::Claim),
+            ("offsets 0..1 are in no manifest", |m| m.inputs[0].partitions[0].from = 1),
+            ("are in two manifests", |m| m.inputs[0].partitions[0].from = -1),
+            ("go back", |m| m.inputs[0].partitions[1].next = -1),
+            ("records were read from 9 offsets", |m| m.inputs[0].partitions[0].next = 9),
+            ("do not add up", |m| m.inputs[0].partitions[0].fates.accepted = 8),
+            ("totals", |m| m.inputs[0].partitions[0].total.accepted = 2),
+            ("another partition", |m| m.inputs[0].partitions[0].identity = "x".into()),
+            ("is gone", |m| drop(m.inputs[0].partitions.remove(1))),
+            ("later epoch", |m| m.lake[0].since = 2),
+            ("its rows are not", |m| m.lake[0].rows = 2),
+            ("were late", |m| *m.held.get_mut("Roll-late-gate").unwrap() = 0),
+            ("were not read", |m| m.lake[0].fed[0].next = 11),
+        ];
+        assert_eq!(follows(None, &first(2)), Ok(()));
+        assert_eq!(follows(Some(&first(2)), &second()), Ok(()));
+        assert!(follows(None, &second()).is_err(), "the first one is missing");
+        for (word, change) in cases {
+            let mut changed = second();
+            change(&mut changed);
+            let what = follows(Some(&first(2)), &changed).expect_err(word);
+            assert!(what.contains(word), "{word}: {what}");
+        }
+        let mut before = first(2);
+        before.inputs[0].watermark = EventTime(5);
+        assert!(follows(Some(&before), &second()).unwrap_err().contains("goes back"));
+    }
+}

@@ -1,0 +1,495 @@
+//! The commit protocol: starts or resumes a job, and makes epochs true, one manifest at a time.
+//!
+//! ```text
+//! begin    read the chain ─► does the job fit? ─► publish the head again ─► claim: create n+1 ─► counts? ─► sweep
+//! commit   acks of e ─► plan ─► create n+1 ─► counts? ─► is head? publish ─► is head? collect, fold
+//! ```
+//!
+//! **The create is the commit point.** Before it nothing happened; after it everything did, and what is left to do
+//! (publish) is repeated by whoever comes next until it is done.
+//!
+//! 1. State and lake files are durable before their acks arrive, so a manifest never names what can be lost.
+//! 2. `n` is published, durably, before `n+1` is written: only the head can be half published.
+//! 3. A create has four outcomes; what is not known is read back by its nonce ([`decide::written`]).
+//! 4. A run starts by taking a number itself, so the run before finds it there and stops: nothing but that create
+//!    decides who is fenced ([`decide::counts`]); no lease and no clock does.
+//!
+//! Every decision is a function in [`decide`], [`crate::engine::commit::ledger`] or [`crate::engine::commit::job`].
+
+use crate::engine::clock::Clock;
+use crate::engine::commit::decide::{self, Base, Link, Written};
+use crate::engine::commit::discovered::Discovered;
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::history::History;
+use crate::engine::commit::job::{IfRunning, InputInfo, Job, fits};
+use crate::engine::commit::ledger::{Ledger, Rules};
+use crate::engine::commit::recover::{self, Chain};
+use crate::engine::commit::site::{Site, run};
+use crate::engine::commit::{alive, claim, publish, segment};
+use crate::engine::failpoint;
+use crate::engine::format::manifest::{
+    FORMAT, Fates, Input, Kind, Manifest, Nonce, PartitionEntry, StateEntry,
+};
+use crate::engine::format::names::{self, Generation, Seq};
+use crate::store::{Error as StoreError, Store};
+use headway_operators::ack::{Ack, InputIx, StagedFile};
+use headway_operators::pipeline::OutputSpec;
+use headway_operators::time::{Epoch, EventTime};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a create whose outcome is not known is tried again.
+const CREATES_MAX: u32 = 8;
+
+/// How often a start may lose a number to a run that is still committing.
+const CLAIMS_MAX: u32 = 100;
+
+/// After how many manifests the leavings of earlier runs are looked for again.
+const SWEEP_EVERY: Seq = 256;
+
+/// What a run starts from.
+#[derive(Clone, Debug)]
+pub struct Resume {
+    /// The claim of this run: positions, marks, watermarks, state files in the order they are read back.
+    pub manifest: Manifest,
+    /// True if the job never committed an epoch.
+    pub fresh: bool,
+    /// The first epoch of this run.
+    pub first_epoch: Epoch,
+    /// How long ago the last epoch was committed, in milliseconds; `None` if none was.
+    pub age_ms: Option<i64>,
+}
+
+/// What a commit made true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The manifest.
+    pub seq: Seq,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Rows of all lake files.
+    pub rows: u64,
+    /// Lake files.
+    pub files: usize,
+}
+
+/// Makes the epochs of one run true.
+pub struct Committer {
+    site: Site,
+    job: Job,
+    ledger: Ledger,
+    base: Option<Base>,
+    discovered: Vec<Discovered>,
+    alive: alive::Sign,
+}
+
+/// The head of `job` in `store`; `None` if it never started. Changes nothing.
+///
+/// # Errors
+/// If the manifests cannot be read, or are damaged.
+pub fn look(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    job: &str,
+) -> Result<Option<Manifest>, CheckpointError> {
+    let site = Site::new(Arc::clone(store), Arc::clone(clock));
+    Ok(run(recover::chain(&site, job))?.loose.pop())
+}
+
+/// Refuses what [`begin`] would refuse, and gives the head that it would go on from. Changes nothing.
+///
+/// # Errors
+/// As [`begin`].
+pub fn inspect(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    job: &Job,
+) -> Result<Option<Manifest>, CheckpointError> {
+    let site = Site::new(Arc::clone(store), Arc::clone(clock));
+    run(async {
+        claim::check_names(job)?;
+        if job.if_running == IfRunning::Refuse {
+            alive::refuse_if_running(&site, &job.name).await?;
+        }
+        let mut chain = recover::chain(&site, &job.name).await?;
+        if let Some(head) = chain.head() {
+            fits(job, head)?;
+        }
+        claim::check_prefixes(&site, job).await?;
+        claim::is_last(&site, job, chain.head()).await?;
+        Ok(chain.loose.pop())
+    })
+}
+
+/// Starts or resumes `job`: fences the run before, publishes what it had committed, and claims the next number.
+///
+/// # Errors
+/// If the job does not fit the lake, is not to be taken over, or the lake is damaged. Then nothing was claimed.
+pub fn begin(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    job: Job,
+) -> Result<(Committer, Resume), CheckpointError> {
+    run(async {
+        let (mut committer, resume) = begin_on(Site::new(store, clock), job).await?;
+        // From now on a cautious start sees it, not only once it has committed.
+        committer.alive.give(&committer.site).await;
+        Ok((committer, resume))
+    })
+}
+
+pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume), CheckpointError> {
+    claim::check_names(&job)?;
+    if job.if_running == IfRunning::Refuse {
+        alive::refuse_if_running(&site, &job.name).await?;
+    }
+    for _ in 0..CLAIMS_MAX {
+        let chain = recover::chain(&site, &job.name).await?;
+        if let Some(head) = chain.head() {
+            fits(&job, head)?;
+        }
+        failpoint::at("begin.read");
+        claim::claim_prefixes(&site, &job).await?;
+        failpoint::at("begin.prefixes");
+        if let Some(head) = chain.head() {
+            publish::finish(&site, head).await?;
+            failpoint::at("begin.published");
+        }
+        if !claim::is_last(&site, &job, chain.head()).await? {
+            if job.if_running == IfRunning::Refuse {
+                return Err(overtaken(&job));
+            }
+            continue;
+        }
+        let manifest = claim_of(&job, chain.head(), (site.nonce(), site.now_ms()));
+        match create(&site, &manifest).await {
+            Ok(()) => {
+                failpoint::at("begin.claimed");
+                return Ok(started(site, job, chain, manifest));
+            }
+            // Another run starts just now, or the one before gave no sign of life.
+            Err(CheckpointError::Fenced { .. }) if job.if_running == IfRunning::Refuse => {
+                return Err(overtaken(&job));
+            }
+            // The run before was faster: look again.
+            Err(CheckpointError::Fenced { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(CheckpointError::Running {
+        job: job.name,
+        who: "It commits faster than it can be taken over.".into(),
+    })
+}
+
+/// The refusal of a cautious start that met another run, which had given no sign of life before.
+fn overtaken(job: &Job) -> CheckpointError {
+    let who = "Another run has started, or has committed, in this very moment.".to_string();
+    CheckpointError::Running { job: job.name.clone(), who }
+}
+
+fn started(site: Site, job: Job, chain: Chain, manifest: Manifest) -> (Committer, Resume) {
+    let all = chain.folded.iter().chain(&chain.loose).chain(std::iter::once(&manifest));
+    let history = History::of(all);
+    let rules = Rules { dead_max: job.dead_max, outputs: job.outputs.clone(), workers: job.workers };
+    let mut ledger = Ledger::new(rules, manifest.clone(), history);
+    for (index, input) in (0..).zip(&job.inputs) {
+        input.partitions.iter().for_each(|part| ledger.announce(index, part.partition, &part.identity));
+    }
+    let last = chain.folded.iter().chain(&chain.loose).rfind(|manifest| manifest.kind == Kind::Epoch);
+    let age_ms = last.map(|last| manifest.written_ms.saturating_sub(last.written_ms));
+    let fresh = manifest.epoch == 0;
+    let resume = Resume { fresh, first_epoch: manifest.epoch + 1, age_ms, manifest };
+    let alive = alive::Sign::new(&job.name, resume.manifest.generation);
+    (Committer { site, job, ledger, base: chain.base, discovered: Vec::new(), alive }, resume)
+}
+
+/// The manifest by which a run takes over from `head`.
+fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64)) -> Manifest {
+    let mut claim = Manifest {
+        format: FORMAT,
+        job: job.name.clone(),
+        pipeline: job.pipeline.clone(),
+        pipeline_version: job.pipeline_version,
+        fingerprint: job.fingerprint.clone(),
+        program: env!("CARGO_PKG_VERSION").to_string(),
+        seq: 0,
+        generation: 1,
+        nonce,
+        parent: None,
+        kind: Kind::Claim,
+        epoch: 0,
+        workers: job.workers,
+        written_ms,
+        not_after_ms: job.not_after_ms,
+        allowed: Vec::new(),
+        inputs: job.inputs.iter().map(|info| claimed_input(info, None, true)).collect(),
+        written: BTreeMap::new(),
+        held: BTreeMap::new(),
+        state: Vec::new(),
+        lake: Vec::new(),
+    };
+    if let Some(head) = head {
+        let dropped =
+            |entry: &&StateEntry| !job.operators.is_empty() && !job.operators.contains(&entry.file.operator);
+        let lost: std::collections::BTreeSet<_> =
+            head.state.iter().filter(dropped).map(|entry| &entry.file.operator).collect();
+        claim.allowed = lost.into_iter().map(|name| format!("dropped-state {name}")).collect();
+        claim.seq = head.seq + 1;
+        claim.generation = head.generation + 1;
+        claim.parent = Some(head.nonce);
+        claim.epoch = head.epoch;
+        claim.not_after_ms = head.not_after_ms;
+        claim.written = head.written.clone();
+        claim.held = head.held.clone();
+        // Before the first epoch every partition is there from the start; later ones have to join.
+        let inputs = job.inputs.iter().zip(&head.inputs);
+        claim.inputs =
+            inputs.map(|(info, input)| claimed_input(info, Some(input), head.epoch == 0)).collect();
+        claim.state = head.state.iter().filter(|entry| !dropped(entry)).cloned().collect();
+    }
+    claim
+}
+
+/// An input as a run takes it over: what was told of idleness and ends by an earlier run does not hold any more.
+///
+/// A partition that did not count may lie behind the watermark, and now counts again: as one that wakes, it takes the
+/// watermark for its floor. Else its records would be stamped as if closed windows were open to them.
+fn claimed_input(info: &InputInfo, head: Option<&Input>, all: bool) -> Input {
+    let known = head.map(|head| head.partitions.as_slice()).unwrap_or_default();
+    let watermark = head.map_or(EventTime::MIN, |head| head.watermark);
+    let mut partitions = BTreeMap::new();
+    for part in known {
+        let (from, fates) = (part.next, Fates::default());
+        let mut entry =
+            PartitionEntry { from, fates, idle: false, joining: false, ended: false, ..part.clone() };
+        if entry.own.max(entry.floor) < watermark {
+            (entry.floor, entry.floor_from) = (watermark, entry.next);
+        }
+        partitions.insert(entry.partition, entry);
+    }
+    for seen in info.partitions.iter().filter(|_| all) {
+        partitions.entry(seen.partition).or_insert_with(|| PartitionEntry {
+            partition: seen.partition,
+            identity: seen.identity.clone(),
+            first: seen.first,
+            from: seen.first,
+            next: seen.first,
+            last_read: None,
+            own: EventTime::MIN,
+            floor: EventTime::MIN,
+            floor_from: seen.first,
+            idle: false,
+            joining: false,
+            ended: false,
+            fates: Fates::default(),
+            total: Fates::default(),
+        });
+    }
+    Input {
+        name: info.name.clone(),
+        kind: info.kind.clone(),
+        topic: info.topic.clone(),
+        watermark,
+        ended: false,
+        partitions: partitions.into_values().collect(),
+    }
+}
+
+/// Writes `manifest` and sees whether it counts.
+///
+/// # Errors
+/// [`CheckpointError::Fenced`] if another run has the number or has gone on; then it does not count.
+async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
+    let (job, seq, generation) = (manifest.job.clone(), manifest.seq, manifest.generation);
+    let (name, bytes) = (names::manifest(&job, seq), manifest.encode());
+    let fenced = || CheckpointError::Fenced { job: job.clone(), generation, seq };
+    // 1. Write it, until it is known what happened.
+    let mut pause = Duration::from_millis(2);
+    let mut tries = 1;
+    loop {
+        let doubt = match site.create(&name, &bytes).await {
+            Ok(crate::store::Created::Yes) => break,
+            Ok(crate::store::Created::Exists) => None,
+            Err(error @ (StoreError::Unknown { .. } | StoreError::Failed { .. })) => Some(error),
+            Err(error) => return Err(error.into()),
+        };
+        let found = recover::manifest(site, &job, seq).await?.map(|found| found.nonce);
+        match decide::written(manifest.nonce, found) {
+            Written::Mine => {
+                // It is there; that its name is durable was not said.
+                site.sync_folder(names::parent(&name)).await?;
+                break;
+            }
+            Written::Other => return Err(fenced()),
+            Written::Absent => match doubt {
+                // There, and gone again: folded by another run.
+                None => return Err(fenced()),
+                Some(error) if tries == CREATES_MAX => return Err(error.into()),
+                Some(_) => site.pause(pause).await,
+            },
+        }
+        (tries, pause) = (tries + 1, pause * 2);
+    }
+    failpoint::at("commit.created");
+    // 2. It counts only on the manifest that this run holds, and as the highest.
+    let parent = match seq.checked_sub(1) {
+        None => None,
+        Some(before) => recover::manifest(site, &job, before).await?.map(|parent| parent.nonce),
+    };
+    let highest = recover::highest(site, &job).await?;
+    if decide::counts(Link::of(manifest), parent, highest) { Ok(()) } else { Err(fenced()) }
+}
+
+impl Committer {
+    /// Where partitions that appear during the run are announced, one for each input.
+    pub fn watch(&mut self, discovered: Vec<Discovered>) {
+        self.discovered = discovered;
+    }
+
+    /// The last manifest.
+    pub fn head(&self) -> &Manifest {
+        self.ledger.head()
+    }
+
+    /// The number of this run.
+    pub fn generation(&self) -> Generation {
+        self.head().generation
+    }
+
+    /// Commits `epoch`; `None` if nothing happened in it and nothing was written. Blocks until it is resolved.
+    ///
+    /// # Errors
+    /// If it was not committed, or cannot be told, or not published. This run must stop; the next finds out.
+    pub fn commit(&mut self, epoch: Epoch, acks: &[Ack]) -> Result<Option<Committed>, CheckpointError> {
+        run(self.commit_on(epoch, acks))
+    }
+
+    pub(crate) async fn commit_on(
+        &mut self,
+        epoch: Epoch,
+        acks: &[Ack],
+    ) -> Result<Option<Committed>, CheckpointError> {
+        for (index, discovered) in (0..).zip(&self.discovered) {
+            for part in discovered.all() {
+                self.ledger.announce(index, part.partition, &part.identity);
+            }
+        }
+        // 1. What follows from the acks.
+        let now_ms = self.site.now_ms();
+        let name = |spec: &OutputSpec, file: &StagedFile| {
+            let same = |ack: &&Ack| matches!(ack, Ack::Lake(other) if other.output == file.output);
+            let part = (acks.iter().filter(same).count() > 1).then_some(file.part);
+            claim::final_name(spec, epoch, now_ms, part)
+        };
+        let Some(manifest) = self.ledger.plan(epoch, acks, (self.site.nonce(), now_ms), name)? else {
+            self.ledger.resolved(acks, None);
+            return Ok(None);
+        };
+        failpoint::at("commit.planned");
+        // 2. The commit point.
+        create(&self.site, &manifest).await?;
+        failpoint::at("commit.counted");
+        let dropped = decide::dropped_state(self.ledger.head(), &manifest);
+        let (rows, files) = (manifest.rows(), manifest.lake.len());
+        self.ledger.resolved(acks, Some(manifest));
+        // 3. Make it visible.
+        let head = self.ledger.head();
+        publish::still_head(&self.site, head, head.generation).await?;
+        publish::publish(&self.site, head).await?;
+        // 4. Take away what nothing needs.
+        self.clean(&dropped).await?;
+        Ok(Some(Committed { seq: self.head().seq, epoch, rows, files }))
+    }
+
+    /// Removes garbage and folds old manifests. Garbage that stays is no reason to stop.
+    async fn clean(&mut self, dropped: &[String]) -> Result<(), CheckpointError> {
+        let head = self.ledger.head();
+        publish::still_head(&self.site, head, head.generation).await?;
+        let result = async {
+            publish::collect(&self.site, head, dropped).await?;
+            if head.seq.is_multiple_of(SWEEP_EVERY) {
+                publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
+            }
+            segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await
+        };
+        match result.await {
+            Ok(base) => self.base = base,
+            Err(CheckpointError::Store(error)) if !matches!(error, StoreError::Sync { .. }) => {
+                tracing::warn!(%error, "could not remove all garbage; it is tried again later");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Removes what earlier runs left, and folds their manifests: runs that die before they commit fold none. Called once,
+    /// after [`begin`]; a job may already read meanwhile.
+    ///
+    /// # Errors
+    /// If this run was fenced.
+    pub fn sweep(&mut self) -> Result<(), CheckpointError> {
+        run(self.sweep_on())
+    }
+
+    pub(crate) async fn sweep_on(&mut self) -> Result<(), CheckpointError> {
+        match self.tidy().await {
+            Err(CheckpointError::Store(error)) if !matches!(error, StoreError::Sync { .. }) => {
+                tracing::warn!(%error, "could not remove all that earlier runs left; it is tried again later");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn tidy(&mut self) -> Result<(), CheckpointError> {
+        let head = self.ledger.head();
+        publish::still_head(&self.site, head, head.generation).await?;
+        publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
+        loop {
+            publish::still_head(&self.site, head, head.generation).await?;
+            let base = segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await?;
+            if base == self.base {
+                return Ok(());
+            }
+            self.base = base;
+        }
+    }
+
+    /// Looks whether this run is still the one, and gives a sign of life. For about once a second.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Fenced`] if it is not.
+    pub fn heartbeat(&mut self) -> Result<(), CheckpointError> {
+        run(self.heartbeat_on())
+    }
+
+    pub(crate) async fn heartbeat_on(&mut self) -> Result<(), CheckpointError> {
+        let head = self.ledger.head();
+        publish::still_head(&self.site, head, head.generation).await?;
+        self.alive.give(&self.site).await;
+        Ok(())
+    }
+
+    /// Notes what the next sign of life is to say of the sources' ends.
+    pub fn ends(&mut self, ends: alive::Ends) {
+        self.alive.ends = ends;
+    }
+
+    /// Gives a sign of life, if one is due. For busy times, which have no heartbeat.
+    pub fn sign(&mut self) {
+        run(self.alive.give(&self.site));
+    }
+
+    /// Ends the run: takes the sign of life away.
+    pub fn finish(&mut self) {
+        run(self.alive.take(&self.site));
+    }
+
+    /// Where partition `partition` of `input` stands after the last commit.
+    pub fn partition(&self, input: InputIx, partition: u32) -> Option<&PartitionEntry> {
+        let input = self.head().inputs.get(usize::from(input))?;
+        input.partitions.iter().find(|entry| entry.partition == partition)
+    }
+}

@@ -1,0 +1,225 @@
+//! Output prefixes: which job owns which folder of the lake, and what its files are called.
+
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::job::Job;
+use crate::engine::commit::recover;
+use crate::engine::commit::site::Site;
+use crate::engine::format::manifest::Manifest;
+use crate::engine::format::names;
+use crate::store::Error as StoreError;
+use headway_operators::pipeline::{Format, OutputSpec};
+use headway_operators::time::Epoch;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How often a claim whose outcome is not known is tried again.
+const ATTEMPTS: u32 = 8;
+
+/// The format of a prefix's file.
+const FORMAT: u32 = 1;
+
+/// What a prefix's file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct PrefixClaim {
+    format: u32,
+    prefix: String,
+    job: String,
+}
+
+/// Refuses names that cannot be folders of a lake.
+///
+/// # Errors
+/// [`CheckpointError::BadName`].
+pub fn check_names(job: &Job) -> Result<(), CheckpointError> {
+    if !names::is_plain(&job.name) || job.name == "prefix" {
+        return Err(CheckpointError::BadName { what: "job", name: job.name.clone() });
+    }
+    for spec in &job.outputs {
+        let plain = names::is_safe(&spec.prefix) && spec.prefix.split('/').all(names::is_plain);
+        if !plain || spec.prefix.split('/').next() == Some("_headway") {
+            return Err(CheckpointError::BadName { what: "prefix", name: spec.prefix.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Claims every output prefix of `job`.
+///
+/// # Errors
+/// [`CheckpointError::PrefixTaken`] if another job owns one, or a folder above or below it.
+pub async fn claim_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointError> {
+    check_prefixes(site, job).await?;
+    for prefix in prefixes(job) {
+        claim(site, &job.name, prefix).await?;
+    }
+    Ok(())
+}
+
+/// Refuses what [`claim_prefixes`] would refuse, and claims nothing.
+///
+/// # Errors
+/// As [`claim_prefixes`].
+pub async fn check_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointError> {
+    let names = site.list(names::PREFIX_FOLDER).await?;
+    let taken: Vec<String> = names.iter().filter_map(|name| names::claimed_prefix(name)).collect();
+    for prefix in prefixes(job) {
+        for other in taken.iter().filter(|other| overlaps(prefix, other)) {
+            match owner(site, other).await? {
+                Some(owner) if owner != job.name => {
+                    return Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The prefixes that `job` has claimed.
+///
+/// # Errors
+/// If a claim cannot be read.
+pub async fn prefixes_of(site: &Site, job: &str) -> Result<Vec<String>, CheckpointError> {
+    let mut mine = Vec::new();
+    for name in site.list(names::PREFIX_FOLDER).await? {
+        let Some(prefix) = names::claimed_prefix(&name) else { continue };
+        if owner(site, &prefix).await?.as_deref() == Some(job) {
+            mine.push(prefix);
+        }
+    }
+    Ok(mine)
+}
+
+/// Refuses a lake where a file is visible that only a commit after `head`, the last one there is, can have published:
+/// that commit was lost, and going on would publish its rows again. False if another run has committed it since `head`
+/// was read.
+///
+/// # Errors
+/// [`CheckpointError::Inconsistent`] with the file.
+pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<bool, CheckpointError> {
+    let epoch = head.map_or(0, |head| head.epoch);
+    for spec in &job.outputs {
+        let folder = format!("{}/", spec.prefix);
+        let names = site.list(&folder).await?;
+        let later = |name: &&String| names::lake_epoch(name, &spec.stem).is_some_and(|found| found > epoch);
+        let Some(name) = names.iter().find(later) else { continue };
+        if recover::highest(site, &job.name).await? != head.map(|head| head.seq) {
+            return Ok(false);
+        }
+        let path = site.describe(&format!("{folder}{name}"));
+        let last =
+            if head.is_some() { format!("the last one is of epoch {epoch}") } else { "there is none".into() };
+        let what = format!("\"{path}\" was published, and its commit is gone: {last}");
+        return Err(CheckpointError::Inconsistent { what });
+    }
+    Ok(true)
+}
+
+fn prefixes(job: &Job) -> BTreeSet<&str> {
+    job.outputs.iter().map(|spec| spec.prefix.as_str()).collect()
+}
+
+/// True if one of two prefixes holds the other.
+fn overlaps(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn claim(site: &Site, job: &str, prefix: &str) -> Result<(), CheckpointError> {
+    let claim = PrefixClaim { format: FORMAT, prefix: prefix.to_string(), job: job.to_string() };
+    let bytes = serde_json::to_vec(&claim).expect("plain values encode");
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        match owner(site, prefix).await? {
+            Some(owner) if owner == job => return Ok(()),
+            Some(owner) => return Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner }),
+            None => {}
+        }
+        match site.create(&names::prefix(prefix), &bytes).await {
+            Ok(_) => {}
+            Err(error @ (StoreError::Unknown { .. } | StoreError::Failed { .. })) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match (owner(site, prefix).await?, last) {
+        (Some(owner), _) if owner == job => Ok(()),
+        (Some(owner), _) => Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner }),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => {
+            let what = format!("the claim of prefix \"{prefix}\" goes away again");
+            Err(CheckpointError::Inconsistent { what })
+        }
+    }
+}
+
+async fn owner(site: &Site, prefix: &str) -> Result<Option<String>, CheckpointError> {
+    let name = names::prefix(prefix);
+    let Some(bytes) = site.read(&name, 1 << 16).await? else { return Ok(None) };
+    match serde_json::from_slice::<PrefixClaim>(&bytes) {
+        Ok(claim) if claim.prefix == prefix && claim.format == FORMAT => Ok(Some(claim.job)),
+        Ok(claim) if claim.format > FORMAT => {
+            let what = format!("format {}", claim.format);
+            Err(CheckpointError::Newer { file: site.describe(&name), what })
+        }
+        Ok(_) => {
+            let what = "it is about another prefix, or of a format that no release wrote".to_string();
+            Err(CheckpointError::Invalid { file: site.describe(&name), what })
+        }
+        Err(error) => Err(CheckpointError::Invalid { file: site.describe(&name), what: error.to_string() }),
+    }
+}
+
+/// The final name of a lake file of `epoch`, whose manifest was built at `written_ms`; `part` is its number where the
+/// epoch has several of the output.
+pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, part: Option<u32>) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(written_ms).unwrap_or_default();
+    let time = time.format("%Y%m%d_%H%M%S");
+    let end = match spec.format {
+        Format::CsvGz => "csv.gz",
+        _ => "ndjson.gz",
+    };
+    let OutputSpec { prefix, stem, .. } = spec;
+    let part = part.map_or(String::new(), |part| format!("_{part}"));
+    format!("{prefix}/{stem}_{epoch}_{time}{part}.{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_of_a_lake_file_says_epoch_and_utc_time_and_its_part_where_there_are_several() {
+        let spec = |prefix: &str, stem: &'static str, format| OutputSpec {
+            name: "rows".into(),
+            prefix: prefix.into(),
+            stem: stem.into(),
+            format,
+            columns: Vec::new(),
+        };
+        let (batch, dead) =
+            (spec("gate", "batch", Format::CsvGz), spec("_dead/gate", "dead", Format::NdjsonGz));
+        // One second before and at a new UTC day; a leap day; before the Unix epoch's first second.
+        let cases = [
+            (&batch, 7, 1_706_659_199_999, None, "gate/batch_7_20240130_235959.csv.gz"),
+            (&batch, 7, 1_706_659_200_000, Some(0), "gate/batch_7_20240131_000000_0.csv.gz"),
+            (
+                &batch,
+                u64::MAX,
+                1_709_210_096_000,
+                Some(12),
+                "gate/batch_18446744073709551615_20240229_123456_12.csv.gz",
+            ),
+            (&dead, 1, 0, None, "_dead/gate/dead_1_19700101_000000.ndjson.gz"),
+            (&dead, 1, -1, Some(3), "_dead/gate/dead_1_19691231_235959_3.ndjson.gz"),
+        ];
+        for (spec, epoch, written_ms, part, name) in cases {
+            assert_eq!(final_name(spec, epoch, written_ms, part), name);
+        }
+    }
+
+    #[test]
+    fn prefixes_that_hold_each_other_overlap() {
+        assert!(overlaps("gate", "gate/a") && overlaps("a/b", "a") && overlaps("a", "a"));
+        assert!(!overlaps("gate", "gate2") && !overlaps("_dead/a", "_dead/b"));
+    }
+}

@@ -1,0 +1,327 @@
+//! The decisions of the commit protocol, as functions of facts already read: which manifest is the head, whether a
+//! create counts, what is published, what is garbage. No I/O; what acts calls exactly these.
+//!
+//! Invariants that they keep together, for any number of runs and any interleaving of their steps:
+//! 1. Every number has one winner: the create that succeeded, unless the number had been folded before.
+//! 2. A number is folded only while two higher ones are loose, so a run that slept through it finds a higher one.
+//! 3. A run publishes only what a manifest of the winning chain names, and deletes only what none will name again.
+
+use crate::engine::format::manifest::{LakeFile, Manifest, Nonce, StateEntry};
+use crate::engine::format::names::{Generation, Seq};
+use crate::store::Published;
+use headway_operators::time::Epoch;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What ties manifests to a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The number.
+    pub seq: Seq,
+    /// Unique to this manifest.
+    pub nonce: Nonce,
+    /// The nonce of the one before.
+    pub parent: Option<Nonce>,
+}
+
+impl Link {
+    /// The link of `manifest`.
+    pub fn of(manifest: &Manifest) -> Link {
+        Link { seq: manifest.seq, nonce: manifest.nonce, parent: manifest.parent }
+    }
+}
+
+/// The end of the folded manifests: the loose ones hang on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The last folded number.
+    pub seq: Seq,
+    /// Its nonce.
+    pub nonce: Nonce,
+}
+
+/// The first number that is loose.
+pub fn first_loose(base: Option<Base>) -> Seq {
+    base.map_or(0, |base| base.seq + 1)
+}
+
+/// The head: the highest loose manifest whose parent chain reaches the base. `None` if the job never started.
+///
+/// Numbers up to the base are litter of runs that slept while they were folded.
+///
+/// # Errors
+/// Says what is missing or contradicts, if a higher manifest does not reach the base: going on would commit twice.
+pub fn head(base: Option<Base>, loose: &BTreeMap<Seq, Link>) -> Result<Option<Seq>, String> {
+    let first = first_loose(base);
+    let mut parent = base.map(|base| base.nonce);
+    let mut head = None;
+    for (seq, (found, link)) in (first..).zip(loose.range(first..)) {
+        if *found != seq {
+            return Err(format!("manifest {seq} is missing, and {found} is there"));
+        }
+        if link.seq != seq || link.parent != parent {
+            return Err(format!("manifest {seq} does not follow the one before it"));
+        }
+        (head, parent) = (Some(seq), Some(link.nonce));
+    }
+    match (head, base) {
+        (None, Some(base)) => Err(format!("every manifest after {} is missing", base.seq)),
+        (head, _) => Ok(head),
+    }
+}
+
+/// What a create left behind, by what is found under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It happened.
+    Mine,
+    /// Another's is there.
+    Other,
+    /// Nothing is there: it did not happen.
+    Absent,
+}
+
+/// Resolves a create whose outcome is not known, or that found something there.
+pub fn written(mine: Nonce, found: Option<Nonce>) -> Written {
+    match found {
+        None => Written::Absent,
+        Some(nonce) if nonce == mine => Written::Mine,
+        Some(_) => Written::Other,
+    }
+}
+
+/// True if the create of `mine` counts: its parent is still there, and no higher number is.
+///
+/// `parent` is the nonce found under the number before; `highest` the highest number found.
+pub fn counts(mine: Link, parent: Option<Nonce>, highest: Option<Seq>) -> bool {
+    parent == mine.parent && highest == Some(mine.seq)
+}
+
+/// True if the run whose last manifest is `seq` may still publish and delete. `highest` is what was found just now.
+pub fn is_head(seq: Seq, highest: Option<Seq>) -> bool {
+    highest == Some(seq)
+}
+
+/// True if `file` has its final name. `found` is the size and checksum under that name; not needed for a plain yes.
+pub fn is_published(outcome: Published, file: &LakeFile, found: Option<&(u64, String)>) -> bool {
+    match outcome {
+        Published::Yes => true,
+        Published::Exists | Published::Missing => {
+            found.is_some_and(|(bytes, checksum)| *bytes == file.bytes && *checksum == file.checksum)
+        }
+    }
+}
+
+/// True if a folder of staged or state files of (`generation`, `epoch`) may be cleaned by a run of `mine` that
+/// committed up to `committed`: what is not referenced there never will be.
+pub fn is_past((generation, epoch): (Generation, Epoch), (mine, committed): (Generation, Epoch)) -> bool {
+    generation < mine || (generation == mine && epoch <= committed)
+}
+
+/// How manifests are folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folding {
+    /// How many make a segment.
+    pub segment: u64,
+    /// How many stay loose at least. At least 2: see the invariants.
+    pub keep: u64,
+}
+
+/// The manifests to fold next, if there are enough: always the same ranges, whichever run folds them.
+pub fn fold(base: Option<Base>, head: Seq, rule: Folding) -> Option<(Seq, Seq)> {
+    let first = first_loose(base);
+    let last = first + rule.segment - 1;
+    (last + rule.keep.max(2) <= head).then_some((first, last))
+}
+
+/// The state files still needed, in the order of `all`, for a run of `generation` with `workers` workers.
+///
+/// A base of a worker replaces that worker's earlier files of the same run. Files of earlier runs go once every
+/// worker has a base of this run, or says by `is_empty` that it holds nothing.
+pub fn live_state(
+    all: Vec<StateEntry>,
+    (generation, workers): (Generation, u32),
+    is_empty: impl Fn(&str, u32) -> bool,
+) -> Vec<StateEntry> {
+    let mut bases: BTreeMap<(String, Generation, u32), Epoch> = BTreeMap::new();
+    for entry in all.iter().filter(|entry| entry.file.base) {
+        let newest =
+            bases.entry((entry.file.operator.clone(), entry.generation, entry.file.worker)).or_default();
+        *newest = (*newest).max(entry.epoch);
+    }
+    let mut replaced: BTreeMap<String, bool> = BTreeMap::new();
+    let mut is_replaced = |operator: &str| {
+        let has_base = |worker| bases.contains_key(&(operator.to_string(), generation, worker));
+        *replaced
+            .entry(operator.to_string())
+            .or_insert_with(|| (0..workers).all(|worker| has_base(worker) || is_empty(operator, worker)))
+    };
+    let is_live = |entry: &StateEntry| {
+        let file = &entry.file;
+        if entry.generation < generation && is_replaced(&file.operator) {
+            return false;
+        }
+        let base = bases.get(&(file.operator.clone(), entry.generation, file.worker));
+        base.is_none_or(|base| entry.epoch > *base || (entry.epoch == *base && file.base))
+    };
+    let keep: Vec<bool> = all.iter().map(is_live).collect();
+    all.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect()
+}
+
+/// The state files that `before` names and `after` does not: nothing will name them again.
+pub fn dropped_state(before: &Manifest, after: &Manifest) -> Vec<String> {
+    let kept: BTreeSet<&str> = after.state.iter().map(|entry| entry.file.path.as_str()).collect();
+    let paths = before.state.iter().map(|entry| entry.file.path.clone());
+    paths.filter(|path| !kept.contains(path.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headway_operators::ack::StateFile;
+
+    fn link(seq: Seq, nonce: u128, parent: Option<u128>) -> (Seq, Link) {
+        (seq, Link { seq, nonce: Nonce(nonce), parent: parent.map(Nonce) })
+    }
+
+    #[test]
+    fn head_is_the_highest_manifest_that_reaches_the_base() {
+        let base = |seq, nonce| Some(Base { seq, nonce: Nonce(nonce) });
+        let cases = [
+            ("a job that never started", None, vec![], Ok(None)),
+            ("a first claim", None, vec![link(0, 10, None)], Ok(Some(0))),
+            ("a chain", None, vec![link(0, 10, None), link(1, 11, Some(10))], Ok(Some(1))),
+            ("a chain on a segment", base(4, 14), vec![link(5, 15, Some(14))], Ok(Some(5))),
+            (
+                "litter below the base does not matter",
+                base(4, 14),
+                vec![link(3, 99, Some(98)), link(5, 15, Some(14)), link(6, 16, Some(15))],
+                Ok(Some(6)),
+            ),
+            ("a first one with a parent", None, vec![link(0, 10, Some(9))], Err(())),
+            ("a gap", None, vec![link(0, 10, None), link(2, 12, Some(11))], Err(())),
+            ("a start that is missing", None, vec![link(3, 13, Some(12))], Err(())),
+            ("another parent", None, vec![link(0, 10, None), link(1, 11, Some(77))], Err(())),
+            ("another base", base(4, 14), vec![link(5, 15, Some(77))], Err(())),
+            ("nothing on a segment", base(4, 14), vec![link(4, 14, Some(13))], Err(())),
+        ];
+        for (name, base, links, expected) in cases {
+            assert_eq!(head(base, &links.into_iter().collect()).map_err(drop), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn create_counts_only_on_its_own_parent_and_as_the_highest() {
+        let mine = link(7, 17, Some(16)).1;
+        let cases = [
+            ("undisturbed", Some(16), Some(7), true),
+            ("another parent", Some(99), Some(7), false),
+            ("the parent was folded", None, Some(7), false),
+            ("a higher one is there", Some(16), Some(8), false),
+            ("slept through many", None, Some(300), false),
+            ("ours is gone", Some(16), Some(6), false),
+            ("all are gone", None, None, false),
+        ];
+        for (name, parent, highest, expected) in cases {
+            assert_eq!(counts(mine, parent.map(Nonce), highest), expected, "{name}");
+        }
+        let first = link(0, 10, None).1;
+        assert!(counts(first, None, Some(0)));
+        assert!(!counts(first, None, Some(400)), "the first number can be folded, too");
+    }
+
+    #[test]
+    fn outcome_of_a_write_is_read_from_its_nonce() {
+        assert_eq!(written(Nonce(1), Some(Nonce(1))), Written::Mine);
+        assert_eq!(written(Nonce(1), Some(Nonce(2))), Written::Other);
+        assert_eq!(written(Nonce(1), None), Written::Absent);
+    }
+
+    #[test]
+    fn file_that_exists_is_published_only_if_it_is_the_same() {
+        let file = LakeFile {
+            output: "batch".into(),
+            path: "gate/batch_1.csv.gz".into(),
+            staged: "s".into(),
+            rows: 1,
+            bytes: 3,
+            checksum: "abc".into(),
+            event_time: None,
+            since: 1,
+            fed: Vec::new(),
+        };
+        let same = (3, "abc".to_string());
+        let other = (3, "abd".to_string());
+        let cases = [
+            ("published now", Published::Yes, None, true),
+            ("published before", Published::Exists, Some(&same), true),
+            ("another file has the name", Published::Exists, Some(&other), false),
+            ("published, and its stage cleaned", Published::Missing, Some(&same), true),
+            ("neither is there", Published::Missing, None, false),
+        ];
+        for (name, outcome, found, expected) in cases {
+            assert_eq!(is_published(outcome, &file, found), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_past_of_this_and_earlier_runs_is_garbage() {
+        let mine = (3, 40);
+        let cases = [
+            ("own, committed", (3, 40), true),
+            ("own, still open", (3, 41), false),
+            ("of an earlier run", (2, 90), true),
+            ("of a later run", (4, 1), false),
+        ];
+        for (name, folder, expected) in cases {
+            assert_eq!(is_past(folder, mine), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn segments_are_the_same_whoever_folds_and_two_stay_loose() {
+        let rule = Folding { segment: 4, keep: 0 };
+        assert_eq!(fold(None, 4, rule), None);
+        assert_eq!(fold(None, 5, rule), Some((0, 3)));
+        assert_eq!(fold(None, 500, rule), Some((0, 3)));
+        assert_eq!(fold(Some(Base { seq: 3, nonce: Nonce(1) }), 9, rule), Some((4, 7)));
+    }
+
+    #[test]
+    fn state_is_what_the_newest_bases_and_their_changes_say() {
+        // Entries are (generation, epoch, worker, base); the run is number 2 with two workers.
+        let old = [(1, 5, 0, true), (1, 6, 0, false)];
+        let cases = [
+            ("changes stay", vec![], vec![(2, 8, 0, true), (2, 9, 0, false)], true, 2),
+            ("a base replaces its worker's files", vec![], vec![(2, 8, 0, true), (2, 9, 0, true)], true, 1),
+            ("but not another worker's", vec![], vec![(2, 8, 1, true), (2, 9, 0, true)], false, 2),
+            (
+                "an earlier run's stay while a worker has no base",
+                old.to_vec(),
+                vec![(2, 8, 0, true)],
+                false,
+                3,
+            ),
+            ("and go when that worker holds nothing", old.to_vec(), vec![(2, 8, 0, true)], true, 1),
+            ("or has a base", old.to_vec(), vec![(2, 8, 0, true), (2, 8, 1, true)], false, 2),
+            ("a claim changes nothing", old.to_vec(), vec![], false, 2),
+        ];
+        for (name, old, new, empty, expected) in cases {
+            let all = old.into_iter().chain(new).map(|(generation, epoch, worker, base)| StateEntry {
+                generation,
+                epoch,
+                file: StateFile {
+                    operator: "Sum".into(),
+                    version: 1,
+                    worker,
+                    base,
+                    path: format!("{generation}/{epoch}/{worker}"),
+                    bytes: 1,
+                    checksum: String::new(),
+                    shards: 1,
+                },
+            });
+            let live = live_state(all.collect(), (2, 2), |_, worker| empty && worker == 1);
+            assert_eq!(live.len(), expected, "{name}: {live:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Why a job cannot start, or an epoch cannot be committed: each with its code, exit code, detail and way out.
+
+use crate::connect;
+use crate::engine::format::names::{Generation, Seq};
+use crate::store;
+use headway_operators::error::{Reason, StateError};
+use headway_operators::record::{Offset, Partition, Refused};
+use headway_operators::time::Epoch;
+use std::fmt;
+use std::io;
+
+/// What stands between a job and its next manifest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Another run has taken the job over. Never retried: this run must stop.
+    #[error("job \"{job}\" was taken over by another run")]
+    Fenced {
+        /// The job.
+        job: String,
+        /// This run.
+        generation: Generation,
+        /// The first manifest that is not ours.
+        seq: Seq,
+    },
+    /// Another run works, and this one was told not to take over.
+    #[error("job \"{job}\" is running already")]
+    Running {
+        /// The job.
+        job: String,
+        /// What it says of itself.
+        who: String,
+    },
+    /// The records of an epoch do not add up. Ours to mend; nothing of the epoch was committed.
+    #[error("epoch {epoch} does not add up in partition {partition} of \"{input}\"")]
+    Conservation {
+        /// The epoch.
+        epoch: Epoch,
+        /// The input.
+        input: String,
+        /// The partition.
+        partition: Partition,
+        /// What does not.
+        what: Imbalance,
+    },
+    /// Most of what was read cannot be decoded: probably the wrong topic or the wrong settings.
+    #[error("{dead} of {consumed} records of \"{input}\" in epoch {epoch} could not be decoded")]
+    TooManyDead {
+        /// The epoch.
+        epoch: Epoch,
+        /// The input.
+        input: String,
+        /// Dead letters.
+        dead: u64,
+        /// Records read.
+        consumed: u64,
+        /// The reason of most of them.
+        reason: Reason,
+        /// One of them.
+        sample: Option<Box<Refused>>,
+    },
+    /// A file of the checkpoint is not what was written. Never skipped, never started over.
+    #[error("\"{file}\" is not what was written: {what}")]
+    Invalid {
+        /// The file.
+        file: String,
+        /// What does not fit.
+        what: String,
+    },
+    /// Written by a later release.
+    #[error("\"{file}\" was written by a later release: {what}")]
+    Newer {
+        /// The file.
+        file: String,
+        /// The format found.
+        what: String,
+    },
+    /// Saved state that its operator cannot take back.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What is in the store contradicts itself or a manifest.
+    #[error("the lake contradicts itself: {what}")]
+    Inconsistent {
+        /// What was found.
+        what: String,
+    },
+    /// The saved state was made by another job, pipeline or setting.
+    #[error("the state of job \"{job}\" was made with {what} {expected}, not {found}")]
+    DoesNotFit {
+        /// The job.
+        job: String,
+        /// The name of what differs: `window`, `zone`, `pipeline`, …
+        what: String,
+        /// What the manifest says.
+        expected: String,
+        /// What this run has.
+        found: String,
+    },
+    /// Saved state that no operator of this pipeline takes back.
+    #[error("job \"{job}\" has state of operator \"{operator}\", which this pipeline does not have")]
+    StateWithoutOperator {
+        /// The job.
+        job: String,
+        /// The operator's name in the manifest.
+        operator: String,
+    },
+    /// Another job writes below this prefix.
+    #[error("output prefix \"{prefix}\" belongs to job \"{owner}\"")]
+    PrefixTaken {
+        /// The prefix.
+        prefix: String,
+        /// Its owner.
+        owner: String,
+    },
+    /// The name of a job or prefix cannot be a name in a lake.
+    #[error("\"{name}\" cannot be the name of a {what}")]
+    BadName {
+        /// What it was to name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// What a source holds does not continue what the manifest has.
+    #[error(transparent)]
+    Source(#[from] connect::error::Error),
+    /// Storage did not do what it was asked, also when asked again.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// How records can fail to add up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Imbalance {
+    /// Offsets were skipped or read twice.
+    Offsets {
+        /// Where the epoch should have begun.
+        expected: Offset,
+        /// Where it began.
+        found: Offset,
+    },
+    /// The source lost or invented records.
+    Source {
+        /// Records read.
+        consumed: u64,
+        /// Records with a fate.
+        told: u64,
+    },
+    /// The operators lost or invented records.
+    Operators {
+        /// Records sent to them.
+        sent: u64,
+        /// Records with a fate.
+        told: u64,
+    },
+    /// A partition that nobody has announced.
+    Unknown,
+}
+
+impl fmt::Display for Imbalance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Imbalance::Offsets { expected, found } => {
+                write!(f, "it should have begun at offset {expected} and began at {found}")
+            }
+            Imbalance::Source { consumed, told } => {
+                write!(f, "{consumed} records were read, and {told} were sent, late, dead or filtered")
+            }
+            Imbalance::Operators { sent, told } => {
+                write!(f, "{sent} records were sent, and {told} were accepted, duplicate or filtered")
+            }
+            Imbalance::Unknown => f.write_str("the partition was never announced"),
+        }
+    }
+}
+
+/// True if there is no room left, on the medium or for this user.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl CheckpointError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            CheckpointError::Fenced { .. } => "fenced",
+            CheckpointError::Running { .. } => "already-running",
+            CheckpointError::Conservation { .. } => "conservation-failed",
+            CheckpointError::TooManyDead { .. } => "too-many-dead",
+            CheckpointError::Invalid { .. } => "checkpoint-invalid",
+            CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
+                "checkpoint-newer"
+            }
+            CheckpointError::State(_) => "checkpoint-invalid",
+            CheckpointError::Inconsistent { .. } => "store-inconsistent",
+            CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
+                "state-does-not-fit"
+            }
+            CheckpointError::PrefixTaken { .. } => "prefix-taken",
+            CheckpointError::BadName { .. } => "bad-name",
+            CheckpointError::Source(error) => error.code(),
+            CheckpointError::Store(store::Error::Sync { .. }) => "disk-sync-failed",
+            CheckpointError::Store(store::Error::Failed { source, .. }) if is_full(source) => "disk-full",
+            CheckpointError::Store(_) => "store-failed",
+        }
+    }
+
+    /// The exit code of a process that stops for it.
+    pub fn exit_code(&self) -> u8 {
+        match self.code() {
+            "too-many-dead" => 1,
+            "bad-name" => 2,
+            "store-failed" | "disk-full" | "source-failed" => 3,
+            "conservation-failed"
+            | "checkpoint-invalid"
+            | "store-inconsistent"
+            | "disk-sync-failed"
+            | "input-unusable" => 5,
+            _ => 4,
+        }
+    }
+
+    /// More than the first line says.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            CheckpointError::Fenced { generation, seq, .. } => Some(format!(
+                "This was run {generation}; manifest {seq} is not its own. It published nothing."
+            )),
+            CheckpointError::Running { who, .. } => Some(who.clone()),
+            CheckpointError::Conservation { what, .. } => {
+                Some(format!("In it, {what}. Nothing of the epoch was committed."))
+            }
+            CheckpointError::TooManyDead { reason, sample, .. } => {
+                let sample = sample.as_ref().map_or(String::new(), |sample| {
+                    let text = sample.payload.as_deref().unwrap_or_default();
+                    let text: String = String::from_utf8_lossy(text).chars().take(160).collect();
+                    format!(" One is at offset {} of partition {}: {text:?}", sample.offset, sample.partition)
+                });
+                Some(format!("Most are \"{reason}\". Nothing of the epoch was committed.{sample}"))
+            }
+            CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
+            CheckpointError::Source(error) => error.detail(),
+            _ => None,
+        }
+    }
+
+    /// The way out.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            CheckpointError::Fenced { .. } => {
+                "Only one run of a job may commit. To start a run only if none is there: --if-running refuse."
+                    .into()
+            }
+            CheckpointError::Running { .. } => "Stop it first, or use --if-running take-over.".into(),
+            CheckpointError::Conservation { .. } => {
+                "This is a bug. The last commit is whole: please report it with this message.".into()
+            }
+            CheckpointError::TooManyDead { reason, .. } => match reason {
+                Reason::BadTimestamp | Reason::FutureEventTime => "Check --zone and --topic.".into(),
+                _ => "Check --topic, and that the pipeline is the one for this input.".into(),
+            },
+            CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
+                "Use the release that wrote it, or a later one.".into()
+            }
+            CheckpointError::State(_)
+            | CheckpointError::Invalid { .. }
+            | CheckpointError::Inconsistent { .. } => {
+                "See what else is damaged with: headway audit --deep.".into()
+            }
+            CheckpointError::DoesNotFit { what, expected, .. } => {
+                format!("Go on with {what} {expected}, or start a new job in another lake.")
+            }
+            CheckpointError::StateWithoutOperator { operator, .. } => {
+                format!("To lose that state for good: --allow-dropped-state {operator}.")
+            }
+            CheckpointError::PrefixTaken { owner, .. } => {
+                format!("Choose another lake, or go on with that job: --job {owner}.")
+            }
+            CheckpointError::BadName { .. } => {
+                "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.".into()
+            }
+            CheckpointError::Store(_) if self.code() == "disk-full" => {
+                "Make room and start the job again: it goes on from the last commit.".into()
+            }
+            CheckpointError::Source(error) => error.hint().to_string(),
+            CheckpointError::Store(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! What a run wants to be: the job as its command line and pipeline say, and whether a manifest fits it.
+
+use crate::connect::PartitionInfo;
+use crate::connect::error::Error as SourceError;
+use crate::engine::commit::decide::Folding;
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::format::manifest::{Input, Manifest};
+use headway_operators::pipeline::OutputSpec;
+use std::collections::BTreeMap;
+
+/// A job as a run wants it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its name in the lake.
+    pub name: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The version of the pipeline's output and state.
+    pub pipeline_version: u32,
+    /// What its state is made with: window, slide, lateness, zone, …
+    pub fingerprint: BTreeMap<String, String>,
+    /// Its outputs, side outputs included.
+    pub outputs: Vec<OutputSpec>,
+    /// Its inputs, in the pipeline's order.
+    pub inputs: Vec<InputInfo>,
+    /// The names of its operators with state; empty if they are not known, and then not compared.
+    pub operators: Vec<String>,
+    /// Workers of this run, in all processes.
+    pub workers: u32,
+    /// The share of dead letters, 0 to 1, above which the job stops.
+    pub dead_max: f64,
+    /// What to do if another run is at work.
+    pub if_running: IfRunning,
+    /// The newest event time of messages without a time stamp, if this is the job's first start; `None` is no limit.
+    pub not_after_ms: Option<i64>,
+    /// Operators whose saved state may be lost.
+    pub allow_dropped_state: Vec<String>,
+    /// How old manifests are folded.
+    pub folding: Folding,
+}
+
+/// An input as its connector sees it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputInfo {
+    /// Its name in the pipeline.
+    pub name: String,
+    /// The kind of its connector.
+    pub kind: String,
+    /// The topic, or what stands for it.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// What to do if another run of the job is at work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfRunning {
+    /// Fence it.
+    #[default]
+    TakeOver,
+    /// Do not start.
+    Refuse,
+}
+
+/// Manifests that stay loose, and how many make a segment.
+pub const FOLDING: Folding = Folding { segment: 256, keep: 256 };
+
+/// Refuses a job that cannot go on from `head`.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn fits(job: &Job, head: &Manifest) -> Result<(), CheckpointError> {
+    let same = |what: &str, expected: &str, found: &str| {
+        if expected == found {
+            return Ok(());
+        }
+        let (job, what) = (job.name.clone(), what.to_string());
+        let (expected, found) = (format!("\"{expected}\""), format!("\"{found}\""));
+        Err(CheckpointError::DoesNotFit { job, what, expected, found })
+    };
+    same("pipeline", &head.pipeline, &job.pipeline)?;
+    same("pipeline version", &head.pipeline_version.to_string(), &job.pipeline_version.to_string())?;
+    for key in head.fingerprint.keys().chain(job.fingerprint.keys()) {
+        let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_string());
+        same(key, &of(&head.fingerprint), &of(&job.fingerprint))?;
+    }
+    same("number of inputs", &head.inputs.len().to_string(), &job.inputs.len().to_string())?;
+    for (input, info) in head.inputs.iter().zip(&job.inputs) {
+        same("input", &input.name, &info.name)?;
+        same(&format!("kind of input \"{}\"", input.name), &input.kind, &info.kind)?;
+        same(&format!("topic of input \"{}\"", input.name), &input.topic, &info.topic)?;
+        partitions_fit(input, info)?;
+    }
+    let lost = head.state.iter().map(|entry| &entry.file.operator).find(|operator| {
+        !job.operators.is_empty()
+            && !job.operators.contains(operator)
+            && !job.allow_dropped_state.contains(operator)
+    });
+    match lost {
+        Some(operator) => {
+            let (job, operator) = (job.name.clone(), operator.clone());
+            Err(CheckpointError::StateWithoutOperator { job, operator })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Every partition of the manifest is there, is the same, and still has what comes next.
+fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
+    for part in &input.partitions {
+        let seen = info.partitions.iter().find(|seen| seen.partition == part.partition);
+        let other = |found: &str| SourceError::OtherIdentity {
+            input: input.topic.clone(),
+            partition: part.partition,
+            expected: part.identity.clone(),
+            found: found.to_string(),
+        };
+        let seen = seen.ok_or_else(|| other("nothing"))?;
+        if seen.identity != part.identity {
+            return Err(other(&seen.identity));
+        }
+        if seen.first > part.next {
+            let (partition, from, to) = (part.partition, part.next, seen.first);
+            return Err(SourceError::RecordsGone { input: input.topic.clone(), partition, from, to });
+        }
+        if let Some(end) = seen.end.filter(|end| *end < part.next) {
+            // It ends before what was read from it: it was cut, or is another one of the same name.
+            return Err(other(&format!("{}, which ends at {end}, before {}", seen.identity, part.next)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::engine::format::manifest::tests::first;
+
+    /// The job that [`first`] is a manifest of.
+    pub(crate) fn job(partitions: u32) -> Job {
+        let partition = |partition| PartitionInfo {
+            partition,
+            identity: format!("file-{partition}"),
+            first: 0,
+            end: Some(1_000_000),
+        };
+        Job {
+            name: "job".into(),
+            pipeline: "gate".into(),
+            pipeline_version: 1,
+            fingerprint: BTreeMap::from([("window".into(), "300".into())]),
+            outputs: vec![OutputSpec {
+                name: "batch".into(),
+                prefix: "gate".into(),
+                stem: "batch".into(),
+                format: headway_operators::pipeline::Format::CsvGz,
+                columns: Vec::new(),
+            }],
+            inputs: vec![InputInfo {
+                name: "gate".into(),
+                kind: "files".into(),
+                topic: "gates".into(),
+                partitions: (0..partitions).map(partition).collect(),
+            }],
+            operators: Vec::new(),
+            workers: 1,
+            dead_max: 0.5,
+            if_running: IfRunning::TakeOver,
+            not_after_ms: None,
+            allow_dropped_state: Vec::new(),
+            folding: FOLDING,
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_name() {
+        type Case = (&'static str, fn(&mut Job), Option<(&'static str, &'static str)>);
+        let cases: [Case; 11] = [
+            ("the same job", |_| (), None),
+            ("a new partition joins", |j| j.inputs = job(3).inputs, None),
+            (
+                "a partition is gone",
+                |j| j.inputs[0].partitions.truncate(1),
+                Some(("other-identity", "\"nothing\"")),
+            ),
+            (
+                "another file",
+                |j| j.inputs[0].partitions[1].identity = "x".into(),
+                Some(("other-identity", "\"x\"")),
+            ),
+            ("records gone", |j| j.inputs[0].partitions[0].first = 11, Some(("records-gone", "10..11"))),
+            (
+                "a truncated file",
+                |j| j.inputs[0].partitions[0].end = Some(9),
+                Some(("other-identity", "ends at 9")),
+            ),
+            ("another pipeline", |j| j.pipeline = "music".into(), Some(("state-does-not-fit", "pipeline"))),
+            (
+                "a later pipeline",
+                |j| j.pipeline_version = 2,
+                Some(("state-does-not-fit", "pipeline version")),
+            ),
+            (
+                "another window",
+                |j| drop(j.fingerprint.insert("window".into(), "60".into())),
+                Some(("state-does-not-fit", "window")),
+            ),
+            (
+                "a slide where there was none",
+                |j| drop(j.fingerprint.insert("slide".into(), "60".into())),
+                Some(("state-does-not-fit", "slide")),
+            ),
+            (
+                "another topic",
+                |j| j.inputs[0].topic = "other".into(),
+                Some(("state-does-not-fit", "topic of input")),
+            ),
+        ];
+        let mut head = first(2);
+        head.inputs[0].partitions[0].next = 10;
+        for (name, change, expected) in cases {
+            let mut job = job(2);
+            change(&mut job);
+            match (fits(&job, &head), expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some((code, word))) => {
+                    assert_eq!(error.code(), code, "{name}");
+                    assert_eq!(error.exit_code(), 4, "{name}");
+                    assert!(error.to_string().contains(word), "{name}: {error}");
+                }
+                (result, _) => panic!("{name}: {result:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What becomes true, and when: takes a job over, plans and commits manifests, publishes files, compacts history.
+//!
+//! Every decision is a pure function over facts already read ([`decide`], [`ledger`], [`job`]); [`checkpoint`] does the I/O.
+
+pub mod alive;
+pub mod checkpoint;
+#[cfg(test)]
+pub(crate) mod checkpoint_tests;
+pub mod claim;
+pub mod decide;
+pub mod discovered;
+pub mod error;
+pub mod history;
+pub mod job;
+pub mod ledger;
+#[cfg(test)]
+mod ledger_tests;
+pub mod publish;
+pub mod recover;
+pub mod segment;
+#[cfg(test)]
+mod simulation;
+pub mod site;
+#[cfg(test)]
+pub(crate) mod test_store;
+pub mod upkeep;

@@ -1,0 +1,109 @@
+//! Reads a job's manifests back: the chain from the newest segment to the head.
+
+use crate::engine::commit::decide::{self, Base, Link};
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::segment;
+use crate::engine::commit::site::Site;
+use crate::engine::format::manifest::{BYTES_MAX, DecodeError, Manifest};
+use crate::engine::format::names::{self, Seq};
+use std::collections::BTreeMap;
+
+/// How often a chain that changes while it is read is read again.
+const ATTEMPTS: u32 = 20;
+
+/// The loose manifests of a job, and what they hang on.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// The end of the folded ones.
+    pub base: Option<Base>,
+    /// The manifests of the newest segment, oldest first.
+    pub folded: Vec<Manifest>,
+    /// The loose manifests from the base to the head; empty if the job never started.
+    pub loose: Vec<Manifest>,
+}
+
+impl Chain {
+    /// The head.
+    pub fn head(&self) -> Option<&Manifest> {
+        self.loose.last()
+    }
+}
+
+/// The highest loose number now.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub async fn highest(site: &Site, job: &str) -> Result<Option<Seq>, CheckpointError> {
+    let names = site.list(&names::manifest_folder(job)).await?;
+    Ok(names.iter().filter_map(|name| names::manifest_seq(name)).max())
+}
+
+/// Manifest `seq`, if it is loose.
+///
+/// # Errors
+/// If it is there and is not what was written.
+pub async fn manifest(site: &Site, job: &str, seq: Seq) -> Result<Option<Manifest>, CheckpointError> {
+    Ok(manifest_with_bytes(site, job, seq).await?.map(|(manifest, _)| manifest))
+}
+
+/// Manifest `seq` and the bytes of its file, if it is loose.
+///
+/// # Errors
+/// As [`manifest`].
+pub async fn manifest_with_bytes(
+    site: &Site,
+    job: &str,
+    seq: Seq,
+) -> Result<Option<(Manifest, Vec<u8>)>, CheckpointError> {
+    let name = names::manifest(job, seq);
+    let Some(bytes) = site.read(&name, BYTES_MAX).await? else { return Ok(None) };
+    let manifest = Manifest::decode(&bytes).map_err(|error| refuse(site.describe(&name), error))?;
+    if manifest.job != job || manifest.seq != seq {
+        let what = format!("it says that it is manifest {} of job \"{}\"", manifest.seq, manifest.job);
+        return Err(CheckpointError::Invalid { file: site.describe(&name), what });
+    }
+    Ok(Some((manifest, bytes)))
+}
+
+/// The error of a file that does not decode.
+pub(crate) fn refuse(file: String, error: DecodeError) -> CheckpointError {
+    let what = error.to_string();
+    match error {
+        DecodeError::Newer { .. } => CheckpointError::Newer { file, what },
+        DecodeError::Malformed(_) => CheckpointError::Invalid { file, what },
+    }
+}
+
+/// The chain of `job`, read while other runs may go on committing and folding.
+///
+/// # Errors
+/// If a file is not what was written, or the manifests do not make a chain.
+pub async fn chain(site: &Site, job: &str) -> Result<Chain, CheckpointError> {
+    let mut what = String::new();
+    for _ in 0..ATTEMPTS {
+        match read_chain(site, job).await? {
+            Ok(chain) => return Ok(chain),
+            // It may have been folded between two reads; if it stays like this, it is damage.
+            Err(broken) => what = broken,
+        }
+        site.pause(std::time::Duration::from_millis(5)).await;
+    }
+    Err(CheckpointError::Inconsistent { what: format!("of job \"{job}\", {what}") })
+}
+
+async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, String>, CheckpointError> {
+    // Loose numbers first: what is folded afterwards is then found in the segment.
+    let names = site.list(&names::manifest_folder(job)).await?;
+    let loose: Vec<Seq> = names.iter().filter_map(|name| names::manifest_seq(name)).collect();
+    let folded = segment::newest(site, job).await?;
+    let base = folded.last().map(|last| Base { seq: last.seq, nonce: last.nonce });
+    let mut manifests = BTreeMap::new();
+    for seq in loose.into_iter().filter(|seq| *seq >= decide::first_loose(base)) {
+        match manifest(site, job, seq).await? {
+            Some(manifest) => drop(manifests.insert(seq, manifest)),
+            None => return Ok(Err(format!("manifest {seq} went away"))),
+        }
+    }
+    let links = manifests.iter().map(|(seq, manifest)| (*seq, Link::of(manifest))).collect();
+    Ok(decide::head(base, &links).map(|_| Chain { base, folded, loose: manifests.into_values().collect() }))
+}

@@ -1,0 +1,253 @@
+//! A seeded simulation of the commit protocol: up to three runs of one job, interleaved call by call over one store,
+//! with crashes, calls that fail, calls that do not tell, and creates that arrive late.
+//!
+//! The runs are the production functions themselves: a [`Site`] that is stepped gives way before every call, so a
+//! schedule is a list of whose turn it is, and a crash is a run that never gets another turn.
+//!
+//! Told by each schedule, at the end or as soon as it happens:
+//! 1. Every number has one winner, and every commit that was reported is in the chain.
+//! 2. The published rows are the input's records up to the head's offset, each once.
+//! 3. Nothing is published that no manifest of the chain names; nothing is deleted that the head names.
+//!
+//! `HEADWAY_SCHEDULES` says how many each test plays, `HEADWAY_SEED` where it begins. With `--nocapture` each prints a line of
+//! JSON. The figure of the README, a few minutes:
+//!
+//! ```text
+//! HEADWAY_SCHEDULES=40000 cargo test --lib engine::simulation -- --nocapture
+//! ```
+
+use crate::engine::clock::Manual;
+use crate::engine::commit::checkpoint::begin_on;
+use crate::engine::commit::checkpoint_tests::{reads, stage, state};
+use crate::engine::commit::decide::Folding;
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::job::tests::job;
+use crate::engine::commit::segment;
+use crate::engine::commit::site::Site;
+use crate::engine::commit::test_store::{Dice, TestStore};
+use crate::engine::format::manifest::{Kind, Manifest, Nonce};
+use crate::engine::format::names::Seq;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
+
+/// Bound on the steps of one schedule: far more than any needs.
+const STEPS_MAX: usize = 20_000;
+
+/// What the runs of a schedule have reported: manifests that count, by number.
+type Reported = Rc<RefCell<BTreeMap<Seq, Nonce>>>;
+
+type Playing = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The kinds of trouble in a schedule.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    runs: u64,
+    crashes: u64,
+    faults_per_mille: u64,
+}
+
+/// One run: begins, commits some epochs, sweeps now and then, ends.
+async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) {
+    let mut small = job(1);
+    small.folding = Folding { segment: 1 + dice.below(3), keep: dice.below(4) };
+    // Whichever run folds, the ranges must be the same: all runs of a schedule fold alike.
+    small.folding = Folding { segment: 2, ..small.folding };
+    let Ok((mut committer, resume)) = begin_on(site, small).await.map_err(expected) else { return };
+    report(&reported, &resume.manifest);
+    check_state(&store, &resume.manifest);
+    let run = resume.manifest.generation;
+    let mut next = resume.manifest.inputs[0].partitions[0].next;
+    for epoch in resume.first_epoch..resume.first_epoch + dice.below(6) {
+        if dice.below(4) == 0 && committer.sweep_on().await.map_err(expected).is_err() {
+            return;
+        }
+        if dice.below(6) == 0 && committer.heartbeat_on().await.map_err(expected).is_err() {
+            return;
+        }
+        let from = next;
+        next += i64::try_from(dice.below(3)).expect("small");
+        let mut acks = reads(0, from, next);
+        if next > from {
+            let rows: String = (from..next).map(|offset| format!("{offset} by {run}\n")).collect();
+            acks.push(stage(&store, (run, epoch), &rows));
+            acks.push(state(&store, (run, epoch), dice.below(2) == 0 || epoch == resume.first_epoch));
+        }
+        match committer.commit_on(epoch, &acks).await {
+            Ok(None) => assert_eq!(next, from),
+            Ok(Some(_)) => report(&reported, committer.head()),
+            Err(error) => return expected(error),
+        }
+    }
+}
+
+/// A run may be fenced, or give up on a store that fails again and again. Nothing else may happen to it.
+fn expected(error: CheckpointError) {
+    assert!(
+        matches!(error.code(), "fenced" | "store-failed" | "already-running"),
+        "{}: {error}",
+        error.code()
+    );
+}
+
+fn report(reported: &Reported, manifest: &Manifest) {
+    let before = reported.borrow_mut().insert(manifest.seq, manifest.nonce);
+    assert!(before.is_none_or(|nonce| nonce == manifest.nonce), "number {} has two winners", manifest.seq);
+}
+
+/// Everything that `manifest` needs to be restored is there.
+fn check_state(store: &TestStore, manifest: &Manifest) {
+    let files = store.files();
+    for entry in &manifest.state {
+        let size = files.get(&entry.file.path).map(|bytes| bytes.len() as u64);
+        assert_eq!(size, Some(entry.file.bytes), "state file {} is not there", entry.file.path);
+    }
+}
+
+/// Plays one schedule.
+fn schedule(seed: u64, trouble: Trouble) {
+    let mut dice = Dice::new(seed);
+    let store = TestStore::watched();
+    let reported = Reported::default();
+    let nonces = Arc::new(AtomicU64::new(1));
+    let start = |dice: &mut Dice, faults| {
+        let store = store.faulty(faults, dice.below(1 << 30));
+        let nonces = Arc::clone(&nonces);
+        let nonce = move || Nonce(u128::from(nonces.fetch_add(1, Ordering::Relaxed)));
+        let site = Site::stepped(Arc::new(store.clone()), Arc::new(Manual::default()), nonce);
+        let dice = Dice::new(dice.below(1 << 30));
+        Box::pin(play(store, site, dice, Rc::clone(&reported))) as Playing
+    };
+    // 1. Play: whose turn it is, is drawn; some sleep for long.
+    let mut playing: Vec<Playing> = Vec::new();
+    let (mut to_start, mut crashes, mut sleeper) = (trouble.runs + trouble.crashes, trouble.crashes, None);
+    for _ in 0..STEPS_MAX {
+        if to_start > 0 && (playing.len() as u64) < trouble.runs && dice.below(12) == 0 {
+            to_start -= 1;
+            playing.push(start(&mut dice, trouble.faults_per_mille));
+        }
+        if playing.is_empty() {
+            if to_start == 0 {
+                break;
+            }
+            continue;
+        }
+        if dice.below(40) == 0 {
+            sleeper = (dice.below(3) > 0).then(|| dice.below(playing.len() as u64) as usize);
+        }
+        let turn = dice.below(playing.len() as u64) as usize;
+        if sleeper == Some(turn) && playing.len() > 1 {
+            continue;
+        }
+        if crashes > 0 && dice.below(60) == 0 {
+            crashes -= 1;
+            drop(playing.swap_remove(turn));
+            continue;
+        }
+        store.deliver_late(&mut dice);
+        if playing[turn].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            drop(playing.swap_remove(turn));
+        }
+    }
+    assert!(playing.is_empty(), "the schedule did not end");
+    // 2. One more run, undisturbed, makes good what is left; then everything must hold.
+    let mut last = start(&mut dice, 0);
+    while last.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {}
+    check(&store, &reported.borrow());
+}
+
+/// What must hold when all runs have ended.
+fn check(store: &TestStore, reported: &BTreeMap<Seq, Nonce>) {
+    let manifests = chain(store);
+    for (seq, nonce) in reported {
+        let found = manifests.get(usize::try_from(*seq).expect("small")).map(|manifest| manifest.nonce);
+        assert_eq!(found, Some(*nonce), "the commit {seq} that was reported is not in the chain");
+    }
+    let head = manifests.last().expect("the last run claimed a number");
+    check_state(store, head);
+    // The rows of the chain are the records, each once, by the run that committed them.
+    let mut rows = Vec::new();
+    let mut named = Vec::new();
+    for manifest in manifests.iter().filter(|manifest| manifest.kind == Kind::Epoch) {
+        let part = &manifest.inputs[0].partitions[0];
+        rows.extend((part.from..part.next).map(|offset| format!("{offset} by {}", manifest.generation)));
+        named.extend(manifest.lake.iter().map(|file| file.path.clone()));
+    }
+    assert_eq!(rows.len() as i64, head.inputs[0].partitions[0].next, "offsets tile");
+    named.sort_unstable();
+    assert_eq!(store.below("gate/"), named, "published is what the chain names, no more and no less");
+    let files = store.files();
+    let published = named.iter().flat_map(|name| {
+        let text = String::from_utf8_lossy(&files[name]).into_owned();
+        text.lines().map(str::to_string).collect::<Vec<_>>()
+    });
+    let mut published: Vec<String> = published.collect();
+    published.sort_unstable();
+    rows.sort_unstable();
+    assert_eq!(published, rows);
+}
+
+/// All manifests, folded and loose, read by the production functions.
+fn chain(store: &TestStore) -> Vec<Manifest> {
+    let site = Site::new(Arc::new(store.clone()), Arc::new(Manual::default()));
+    crate::engine::commit::site::run(async {
+        let chain = crate::engine::commit::recover::chain(&site, "job").await.expect("the chain is whole");
+        let mut all = Vec::new();
+        for range in segment::ranges(&site, "job").await.expect("the segments tile") {
+            all.extend(segment::read(&site, "job", range).await.expect("a segment is whole"));
+        }
+        assert_eq!(all.last(), chain.folded.last());
+        all.extend(chain.loose);
+        all
+    })
+}
+
+fn number(name: &str, or: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or)
+}
+
+fn simulate(trouble: Trouble, schedules: u64) {
+    let schedules = number("HEADWAY_SCHEDULES", schedules);
+    let first = number("HEADWAY_SEED", 0);
+    let next = AtomicU64::new(first);
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + schedules {
+                        return;
+                    }
+                    let played = std::panic::catch_unwind(|| schedule(seed, trouble));
+                    assert!(played.is_ok(), "HEADWAY_SEED={seed} HEADWAY_SCHEDULES=1 shows it again");
+                }
+            });
+        }
+    });
+    let Trouble { runs, crashes, faults_per_mille } = trouble;
+    println!(
+        "{{\"name\": \"commit-simulation\", \"seed\": {first}, \"n\": {schedules}, \"violations\": 0, \"runs\": {runs}, \
+         \"crashes\": {crashes}, \"faults_per_mille\": {faults_per_mille}}}"
+    );
+}
+
+#[test]
+fn three_runs_and_two_crashes_leave_every_record_once() {
+    simulate(Trouble { runs: 3, crashes: 2, faults_per_mille: 0 }, 500);
+}
+
+#[test]
+fn three_runs_on_a_store_that_fails_leave_every_record_once() {
+    simulate(Trouble { runs: 3, crashes: 2, faults_per_mille: 50 }, 1_000);
+}
+
+#[test]
+fn one_run_after_the_other_goes_on_where_the_last_one_crashed() {
+    simulate(Trouble { runs: 1, crashes: 2, faults_per_mille: 50 }, 500);
+}

@@ -1,0 +1,185 @@
+//! What the commit protocol stands on: storage one call at a time, a clock, and numbers nobody else has.
+//!
+//! The protocol is written as `async` functions that await only a [`Site`]. A job runs them to their end in one go
+//! ([`run`]); a simulation polls those of several runs step by step, in any order, and drops them where they crash.
+
+use crate::engine::clock::Clock;
+use crate::engine::format::manifest::Nonce;
+use crate::store::{Created, Error, Published, Store};
+use std::cell::Cell;
+use std::future::Future;
+use std::io::Read;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use xxhash_rust::xxh3::Xxh3;
+
+/// How often a call that failed is made again before the job gives up.
+const ATTEMPTS: u32 = 8;
+
+/// How long to wait before the first repetition; doubled for each further one.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Storage one call at a time, a clock, and randomness.
+pub struct Site {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    nonces: Box<dyn Fn() -> Nonce + Send>,
+    stepped: bool,
+}
+
+/// Runs a protocol function to its end.
+///
+/// # Panics
+/// If the function awaits anything but a [`Site`] that is not stepped.
+pub fn run<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("a site that is not stepped never waits"),
+    }
+}
+
+/// Gives way once, where the site is stepped.
+struct Step(Cell<bool>);
+
+impl Future for Step {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
+        if self.0.replace(false) { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl Site {
+    /// The site of a job.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Site {
+        Site { store, clock, nonces: Box::new(random), stepped: false }
+    }
+
+    /// The site of a simulated run, which gives way before every call.
+    #[cfg(test)]
+    pub(crate) fn stepped(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        nonces: impl Fn() -> Nonce + Send + 'static,
+    ) -> Site {
+        Site { store, clock, nonces: Box::new(nonces), stepped: true }
+    }
+
+    /// Wall-clock time, milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.wall_ms()
+    }
+
+    /// A number that nobody else has.
+    pub fn nonce(&self) -> Nonce {
+        (self.nonces)()
+    }
+
+    /// How a person would name `name`.
+    pub fn describe(&self, name: &str) -> String {
+        self.store.describe(name)
+    }
+
+    /// Waits, or lets others go on.
+    pub async fn pause(&self, time: Duration) {
+        if self.stepped {
+            self.step().await;
+        } else {
+            std::thread::sleep(time);
+        }
+    }
+
+    fn step(&self) -> Step {
+        Step(Cell::new(self.stepped))
+    }
+
+    /// [`Store::create`], once: its caller resolves what is not known.
+    pub async fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, Error> {
+        self.step().await;
+        self.store.create(name, bytes)
+    }
+
+    /// [`Store::publish`], repeated until its outcome is known: one that may have happened is found to exist.
+    pub async fn publish(&self, from: &str, to: &str) -> Result<Published, Error> {
+        self.repeat(|store| store.publish(from, to)).await
+    }
+
+    /// [`Store::read`], repeated.
+    pub async fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.repeat(|store| store.read(name, bytes_max)).await
+    }
+
+    /// [`Store::list`], repeated.
+    pub async fn list(&self, folder: &str) -> Result<Vec<String>, Error> {
+        self.repeat(|store| store.list(folder)).await
+    }
+
+    /// [`Store::delete`], repeated.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        self.repeat(|store| store.delete(name)).await
+    }
+
+    /// [`Store::sync_folder`], never repeated: after a refusal nothing may be assumed.
+    pub async fn sync_folder(&self, folder: &str) -> Result<(), Error> {
+        self.step().await;
+        self.store.sync_folder(folder)
+    }
+
+    /// Size and checksum of a file, read whole; `None` if there is none.
+    pub async fn checksum(&self, name: &str) -> Result<Option<(u64, String)>, Error> {
+        self.repeat(|store| checksum(store, name)).await
+    }
+
+    async fn repeat<T>(&self, mut call: impl FnMut(&dyn Store) -> Result<T, Error>) -> Result<T, Error> {
+        let mut pause = PAUSE;
+        for _ in 1..ATTEMPTS {
+            self.step().await;
+            match call(self.store.as_ref()) {
+                Err(Error::Failed { .. } | Error::Unknown { .. }) => self.pause(pause).await,
+                result => return result,
+            }
+            pause *= 2;
+        }
+        self.step().await;
+        call(self.store.as_ref())
+    }
+}
+
+/// Size and xxh3-128 of a file, in hexadecimal; `None` if there is none.
+pub fn checksum(store: &dyn Store, name: &str) -> Result<Option<(u64, String)>, Error> {
+    let Some(mut file) = store.open(name)? else { return Ok(None) };
+    let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Some((bytes, format!("{:032x}", hash.digest128())))),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(Error::Failed { verb: "read", name: store.describe(name), source }),
+        }
+    }
+}
+
+/// 128 bits from the system; from the standard library's own seeds where there is no such device.
+fn random() -> Nonce {
+    let mut bytes = [0; 16];
+    let device = std::fs::File::open("/dev/urandom").and_then(|mut device| device.read_exact(&mut bytes));
+    if device.is_ok() {
+        return Nonce(u128::from_le_bytes(bytes));
+    }
+    use std::hash::{BuildHasher, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(std::time::SystemTime::now()));
+    Nonce(half() << 64 | half())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nonces_differ() {
+        assert_ne!(super::random(), super::random());
+    }
+}

@@ -1,0 +1,430 @@
+//! Tests of the feed: what it reads, where it ends, whom it pauses. Sources are scripts; time stands still.
+
+use crate::connect::error::Error;
+use crate::connect::{Event, Heard, PartitionInfo, Polled, Source};
+use crate::engine::clock::{Clock, Manual};
+use crate::engine::control::Control;
+use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
+use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
+use headway_operators::progress::{Mark, Progress, Rules, SharedProgress};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::stream::window::Grid;
+use headway_operators::time::EventTime;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::{InputHandle, ProbeHandle};
+
+/// What one poll of a script gives.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Messages of a partition, at these offsets.
+    Messages(Partition, Offset, Offset),
+    CaughtUp(Partition, Offset),
+    Stalled(Partition, Offset),
+}
+
+/// A source that gives one list of steps a poll, and notes what it is told.
+#[derive(Clone, Default)]
+struct Script {
+    polls: Rc<RefCell<VecDeque<Vec<Step>>>>,
+    paused: Rc<RefCell<BTreeSet<Partition>>>,
+    assigned: Rc<RefCell<Vec<(Partition, Offset)>>>,
+    /// What is known of its partitions while they are quiet.
+    heard: Rc<Cell<Option<Heard>>>,
+}
+
+impl Script {
+    fn poll(&self, steps: &[Step]) {
+        self.polls.borrow_mut().push_back(steps.to_vec());
+    }
+}
+
+impl Source for Script {
+    fn poll(&mut self, _bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, Error> {
+        let Some(steps) = self.polls.borrow_mut().pop_front() else { return Ok(Polled::Nothing) };
+        for step in steps {
+            match step {
+                Step::CaughtUp(partition, next) => each(Event::CaughtUp(partition, next)),
+                Step::Stalled(partition, next) => each(Event::Stalled(partition, next)),
+                Step::Messages(partition, from, to) => {
+                    for offset in from..to {
+                        let payload = Payload::Bytes(b"x");
+                        each(Event::Message(Raw { partition, offset, timestamp_ms: None, payload }, 1));
+                    }
+                }
+            }
+        }
+        Ok(Polled::More)
+    }
+
+    fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), Error> {
+        self.assigned.borrow_mut().push((partition, next));
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: Partition, paused: bool) {
+        match paused {
+            true => self.paused.borrow_mut().insert(partition),
+            false => self.paused.borrow_mut().remove(&partition),
+        };
+    }
+
+    fn heard(&self, _partition: Partition) -> Option<Heard> {
+        self.heard.get()
+    }
+
+    /// Every message has a leader of its own.
+    fn leader_epoch(&mut self, _partition: Partition, offset: Offset) -> Option<i32> {
+        i32::try_from(offset).ok()
+    }
+}
+
+/// Offsets that were handed over.
+#[derive(Default)]
+struct Taken(BTreeMap<Partition, Vec<Offset>>);
+
+impl Intake for Taken {
+    fn open(&mut self, start: Start) {
+        self.0.insert(start.partition, Vec::new());
+    }
+
+    fn floor(&mut self, _partition: Partition, _floor: EventTime) {}
+
+    fn message(&mut self, raw: &Raw<'_>) {
+        self.0.get_mut(&raw.partition).expect("it was opened").push(raw.offset);
+    }
+}
+
+/// A feed, and what is around it.
+struct Bench {
+    script: Script,
+    clock: Arc<Manual>,
+    progress: SharedProgress,
+    found: Rc<RefCell<Vec<PartitionInfo>>>,
+    feed: SourceFeed,
+    taken: Taken,
+}
+
+/// A feed in epoch 1 of partitions from 0 on, each (next offset, end at the start), with short epochs.
+fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+    bench_of(Duration::from_millis(50), until, partitions)
+}
+
+/// The same, with epochs of the length `epoch`.
+fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+    // Nothing holds it back: every epoch is resolved at once.
+    gated(ProbeHandle::new(), epoch, until, partitions)
+}
+
+/// The same, where `resolved` has passed an epoch once it is resolved.
+fn gated(
+    resolved: ProbeHandle<u64>,
+    epoch: Duration,
+    until: Until,
+    partitions: &[(Offset, Option<Offset>)],
+) -> Bench {
+    let (script, clock) = (Script::default(), Arc::new(Manual::default()));
+    script.heard.set(Some(Heard::ALWAYS));
+    let rules = Rules { grid: Grid::tumbling(60_000), lateness_ms: 0, idle_flush_ms: None };
+    let set = (0..).zip(partitions).map(|(partition, _)| (partition, EventTime::MIN, EventTime::MIN));
+    let progress = Rc::new(RefCell::new(Progress::new(rules, EventTime::MIN, set)));
+    let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
+    let around = Surroundings {
+        progress: Rc::clone(&progress),
+        resolved,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        control: Control::new(),
+        found: Box::new({
+            let found = Rc::clone(&found);
+            move || std::mem::take(&mut *found.borrow_mut())
+        }),
+    };
+    let options = Options {
+        epoch,
+        epoch_bytes: 1 << 20,
+        idle_after: Some(Duration::from_secs(60)),
+        idle_flush: None,
+        max_skew_ms: 1_000,
+        until,
+    };
+    let (own, floor) = (EventTime::MIN, EventTime::MIN);
+    let assigned = (0..).zip(partitions).map(|(partition, (next, end))| Assigned {
+        start: Start { partition, next: *next, own, floor },
+        end: *end,
+    });
+    let assigned: Vec<_> = assigned.collect();
+    let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, 1);
+    Bench { script, clock, progress, found, feed, taken: Taken::default() }
+}
+
+impl Bench {
+    fn turn(&mut self) -> Turn {
+        self.feed.turn(&mut self.taken)
+    }
+
+    /// The offset that `cut` has for the last message of its first partition.
+    fn last(cut: &Cut) -> Option<Offset> {
+        let last = cut.partitions[0].last_read?;
+        assert_eq!(Offset::from(last.leader_epoch), last.offset, "it is asked for that message");
+        Some(last.offset)
+    }
+
+    /// The joining mark comes back from all workers, and its epoch closes.
+    fn joins(&self, epoch: u64, mark: Mark) {
+        self.progress.borrow_mut().see(epoch, mark);
+        self.progress.borrow_mut().close(epoch);
+    }
+
+    /// Turns, a second apart, until the feed cuts; the cut, and whether it was the last one.
+    fn cut(&mut self) -> (Cut, bool) {
+        for _ in 0..10 {
+            match self.turn() {
+                Turn::Cut(cut, _) => return (cut, false),
+                Turn::Finish(cut) => return (cut, true),
+                Turn::More | Turn::Wait(_) => self.clock.advance(Duration::from_secs(1)),
+            }
+        }
+        panic!("it does not end the epoch");
+    }
+}
+
+fn joining(partition: Partition, next: Offset) -> Mark {
+    Mark {
+        partition,
+        own: EventTime::MIN,
+        next,
+        idle_ms: None,
+        joining: true,
+        ended: false,
+        last: false,
+        backlog: true,
+        wall_ms: 0,
+    }
+}
+
+#[test]
+fn run_without_an_end_reads_on_where_it_had_caught_up_at_the_start() {
+    let mut bench = bench(Until::Forever, &[(5, Some(5))]);
+    bench.script.poll(&[Step::CaughtUp(0, 5)]);
+    bench.script.poll(&[Step::Messages(0, 5, 7), Step::CaughtUp(0, 7)]);
+    bench.turn();
+    bench.turn();
+    assert_eq!(bench.taken.0[&0], [5, 6]);
+    assert_eq!(bench.cut().0.partitions[0].next, 7);
+    assert!(bench.script.paused.borrow().is_empty());
+}
+
+#[test]
+fn what_comes_after_the_end_is_left_for_the_next_run() {
+    for until in [Until::CaughtUp, Until::End] {
+        let mut bench = bench(until, &[(0, Some(3))]);
+        // The source reads on, and sees its end, before it can be told to stop.
+        bench.script.poll(&[Step::Messages(0, 0, 6), Step::CaughtUp(0, 6)]);
+        let (cut, last) = bench.cut();
+        assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next, last), (&[0, 1, 2][..], 3, true));
+        assert_eq!(Bench::last(&cut), Some(2));
+    }
+}
+
+#[test]
+fn gap_before_the_end_is_passed() {
+    let mut bench = bench(Until::End, &[(0, Some(5))]);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 8)]);
+    let (cut, last) = bench.cut();
+    assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (5, true, true));
+    assert_eq!(Bench::last(&cut), Some(2), "nobody read what is before the end");
+}
+
+#[test]
+fn partition_that_is_found_is_read_though_nothing_else_is_left() {
+    let mut bench = bench(Until::End, &[(4, Some(4))]);
+    let identity = "script:1".to_string();
+    bench.found.borrow_mut().push(PartitionInfo { partition: 1, identity, first: 7, end: Some(9) });
+    let (cut, last) = bench.cut();
+    assert_eq!((cut.partitions[1].joining, cut.partitions[1].next, last), (true, 7, false));
+    bench.joins(1, joining(1, 7));
+    bench.turn();
+    assert_eq!(*bench.script.assigned.borrow(), [(1, 7)]);
+    bench.script.poll(&[Step::Messages(1, 7, 9), Step::CaughtUp(1, 9)]);
+    let (cut, last) = bench.cut();
+    assert_eq!((bench.taken.0[&1].as_slice(), cut.partitions[1].ended, last), (&[7, 8][..], true, true));
+}
+
+#[test]
+fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
+    for to in [9, 8] {
+        let mut bench = bench(Until::End, &[(0, Some(9))]);
+        bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3)]);
+        bench.turn();
+        bench.clock.advance(Duration::from_secs(60));
+        let (cut, _) = bench.cut();
+        assert!(cut.partitions[0].idle_ms.is_some());
+        // It wakes, and its end comes with what it has; what is before the end of the run may be a gap.
+        bench.script.poll(&[Step::Messages(0, 3, to), Step::CaughtUp(0, 9)]);
+        let (cut, last) = bench.cut();
+        assert_eq!((cut.partitions[0].joining, last), (true, false));
+        assert_eq!(Bench::last(&cut), Some(2), "what is held was not read yet");
+        bench.joins(2, joining(0, 3));
+        let (cut, last) = bench.cut();
+        assert_eq!(Bench::last(&cut), Some(to - 1));
+        assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (9, true, true));
+        assert_eq!(bench.taken.0[&0].last(), Some(&(to - 1)));
+    }
+}
+
+#[test]
+fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
+    let mut bench = bench_of(Duration::from_secs(3_600), Until::Forever, &[(0, None), (0, None)]);
+    // Partition 1 is far ahead of 0, which has a backlog.
+    bench.progress.borrow_mut().see(0, ahead(0, 0));
+    bench.progress.borrow_mut().see(0, ahead(1, 5_000));
+    bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1)]);
+    bench.turn();
+    bench.turn();
+    assert!(bench.script.paused.borrow().contains(&1));
+    let before = bench.clock.elapsed();
+    bench.cut();
+    assert!(bench.clock.elapsed() - before <= Duration::from_secs(2));
+    // The mark of the epoch that was cut tells that 0 has come nearer.
+    bench.progress.borrow_mut().see(1, ahead(0, 4_900));
+    bench.turn();
+    assert!(bench.script.paused.borrow().is_empty());
+    // Nobody is held back: the epoch lasts.
+    bench.script.poll(&[Step::Messages(0, 1, 2)]);
+    for _ in 0..100 {
+        assert!(matches!(bench.turn(), Turn::More | Turn::Wait(_)));
+        bench.clock.advance(Duration::from_secs(1));
+    }
+}
+
+/// A mark of a partition with a backlog.
+fn ahead(partition: Partition, own: i64) -> Mark {
+    Mark { own: EventTime(own), joining: false, ..joining(partition, 1) }
+}
+
+#[test]
+fn partition_that_is_paused_is_never_idle() {
+    let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
+    // Partition 1 is far ahead of 0, which has a backlog.
+    bench.progress.borrow_mut().see(0, ahead(0, 0));
+    bench.progress.borrow_mut().see(0, ahead(1, 5_000));
+    bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1), Step::CaughtUp(1, 1)]);
+    bench.turn();
+    // Caught up, it has nothing to hold back; then there is more, and not yet its end.
+    bench.script.poll(&[Step::Messages(1, 1, 2)]);
+    bench.turn();
+    assert!(bench.script.paused.borrow().is_empty());
+    bench.turn();
+    assert!(bench.script.paused.borrow().contains(&1));
+    bench.clock.advance(Duration::from_secs(3_600));
+    bench.script.poll(&[Step::Messages(0, 1, 2)]);
+    let (cut, _) = bench.cut();
+    assert_eq!(cut.partitions[1].idle_ms, None);
+    assert!(cut.partitions[1].backlog);
+}
+
+#[test]
+fn time_behind_a_closed_gate_is_no_quiet() {
+    timely::execute_directly(|worker| {
+        let mut commits: InputHandle<u64, CapacityContainerBuilder<Vec<()>>> = InputHandle::new();
+        let resolved = ProbeHandle::new();
+        worker.dataflow(|scope| {
+            commits.to_stream(scope).probe_with(&resolved);
+        });
+        let mut bench = gated(resolved.clone(), Duration::from_millis(50), Until::Forever, &[(0, None)]);
+        // 1. Three epochs are read while none is resolved: the gate of the fourth is closed.
+        for offset in 0..3 {
+            bench.script.poll(&[Step::Messages(0, offset, offset + 1), Step::CaughtUp(0, offset + 1)]);
+            bench.cut();
+        }
+        bench.turn();
+        // 2. An hour behind the gate: what the source has is not looked at.
+        bench.script.poll(&[Step::CaughtUp(0, 3)]);
+        for _ in 0..60 {
+            bench.clock.advance(Duration::from_secs(60));
+            assert!(matches!(bench.turn(), Turn::Wait(_)), "it is not idle, and nothing is read");
+        }
+        assert_eq!(bench.script.polls.borrow().len(), 1);
+        // 3. The gate opens: only what was quiet while the feed listened counts.
+        commits.advance_to(5);
+        worker.step_while(|| resolved.less_than(&5));
+        bench.turn();
+        assert!(bench.script.polls.borrow().is_empty(), "it reads again");
+        // It was quiet for a second before the gate closed: that is when the last epoch was cut.
+        bench.clock.advance(Duration::from_secs(58));
+        let turn = bench.turn();
+        assert!(matches!(turn, Turn::More | Turn::Wait(_)), "59 s of quiet are not 60: {turn:?}");
+        bench.clock.advance(Duration::from_secs(1));
+        let (cut, _) = bench.cut();
+        assert!(cut.partitions[0].idle_ms >= Some(60_000));
+    });
+}
+
+#[test]
+fn partition_is_not_idle_while_nobody_answers_for_it() {
+    let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
+    bench.script.heard.set(None);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3), Step::CaughtUp(1, 0)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(3_600));
+    let (cut, _) = bench.cut();
+    assert_eq!(cut.partitions.iter().map(|part| part.idle_ms).collect::<Vec<_>>(), [None, None]);
+    // Somebody answers: from now on it is known to be quiet, but nobody could have sent anything before.
+    let heard =
+        |since, last| Some(Heard { since: Duration::from_secs(since), last: Duration::from_secs(last) });
+    let idle = |bench: &mut Bench, since, last| {
+        bench.script.heard.set(heard(since, last));
+        bench.script.poll(&[Step::Messages(0, 0, 1)]);
+        bench.turn();
+        let (cut, _) = bench.cut();
+        cut.partitions[1].idle_ms
+    };
+    assert_eq!(idle(&mut bench, 0, 0), None);
+    assert_eq!(idle(&mut bench, 59, 0), None);
+    assert_eq!(idle(&mut bench, 90, 40), None, "the last answer is old");
+    assert!(idle(&mut bench, 110, 40) >= Some(60_000));
+}
+
+#[test]
+fn partition_whose_end_a_transaction_holds_is_not_idle() {
+    let mut bench = bench(Until::Forever, &[(0, None)]);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3)]);
+    bench.turn();
+    bench.script.poll(&[Step::Stalled(0, 3)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(3_600));
+    let (cut, _) = bench.cut();
+    assert_eq!((cut.partitions[0].idle_ms, cut.partitions[0].backlog), (None, true));
+}
+
+#[test]
+fn idle_partition_joins_again_when_a_transaction_opens_on_it() {
+    let mut bench = bench(Until::Forever, &[(0, None)]);
+    bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 3)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(60));
+    assert!(bench.cut().0.partitions[0].idle_ms.is_some());
+    bench.script.poll(&[Step::Stalled(0, 3)]);
+    let (cut, _) = bench.cut();
+    assert_eq!((cut.partitions[0].idle_ms, cut.partitions[0].joining), (None, true));
+    bench.joins(2, joining(0, 3));
+    bench.script.poll(&[Step::Messages(0, 4, 6), Step::CaughtUp(0, 7)]);
+    let (cut, _) = bench.cut();
+    assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next), (&[0, 1, 2, 4, 5][..], 7));
+}
+
+#[test]
+fn run_ends_where_it_should_though_a_transaction_is_open_there() {
+    for until in [Until::CaughtUp, Until::End] {
+        let mut bench = bench(until, &[(0, Some(5))]);
+        // The last offset before the end is the marker of a transaction before it.
+        bench.script.poll(&[Step::Messages(0, 0, 4), Step::Stalled(0, 5)]);
+        let (cut, last) = bench.cut();
+        assert_eq!((cut.partitions[0].next, last), (5, true));
+    }
+}

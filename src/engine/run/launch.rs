@@ -1,0 +1,438 @@
+//! Starts or resumes a job on a lake: from what a person asked for to running workers.
+//!
+//! 1. Tell every connector what an earlier run called its partitions, and ask for those there are now.
+//! 2. Read the saved state, before anything is taken over.
+//! 3. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
+//! 4. Read again what has changed meanwhile, and take away what earlier runs left.
+//! 5. Run the workers, committing through the [`checkpoint::Committer`].
+
+use crate::connect::formats::csv_gz;
+use crate::connect::{Connector, Earlier, PartitionInfo};
+use crate::engine::clock::{Clock, System};
+use crate::engine::commit::checkpoint::{self, Committed, Resume};
+use crate::engine::commit::discovered::Discovered;
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
+use crate::engine::commit::site::{self, Site};
+use crate::engine::control::Control;
+use crate::engine::error::Error;
+use crate::engine::failpoint;
+use crate::engine::format::manifest::{Input, Manifest, StateEntry};
+use crate::engine::format::names::Generation;
+use crate::engine::format::state::{self, FrameError};
+use crate::engine::run::feed::{self, Assigned, Until};
+use crate::engine::run::ports::InputOptions;
+use crate::engine::run::sink::{Lake, SavedState};
+use crate::engine::run::watched::Watched;
+use crate::engine::run::worker::{Options, run_workers};
+use crate::store::Store;
+use headway_operators::ack::StateFile;
+use headway_operators::build::{InputStart, side_operators, side_outputs};
+use headway_operators::error::StateError;
+use headway_operators::pipeline::{InputSpec, OperatorSpec, Pipeline};
+use headway_operators::port::Start;
+use headway_operators::time::EventTime;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Called after each commit, with what it made true and the manifest that says so.
+pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
+
+/// Called when a job starts.
+pub type OnStart = Box<dyn Fn(&Resume, &[Vec<PartitionInfo>]) + Send>;
+
+/// A source of one input, as a person asked for it.
+#[derive(Clone)]
+pub struct Source {
+    /// Where messages come from.
+    pub connector: Arc<dyn Connector>,
+    /// The topic, or what stands for it.
+    pub topic: String,
+    /// How often to look for new partitions, and for those of a broker to be quiet; `None` is never: no partition of a
+    /// broker becomes idle then.
+    pub discover_every: Option<Duration>,
+}
+
+/// A job, as a person asked for it.
+pub struct Launch {
+    /// What to run.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// Where messages come from, in the order of the pipeline's inputs.
+    pub sources: Vec<Source>,
+    /// The lake.
+    pub store: Arc<dyn Store>,
+    /// The job's name in the lake.
+    pub job: String,
+    /// How many workers.
+    pub workers: usize,
+    /// How CSV files look.
+    pub csv: csv_gz::Options,
+    /// Length of an epoch.
+    pub epoch: Duration,
+    /// How many bytes of messages fill an epoch, on one worker.
+    pub epoch_bytes: usize,
+    /// After how long quiet a partition that was read to its end is idle; `None` is never.
+    pub idle_after: Option<Duration>,
+    /// After how long idleness of all partitions windows are flushed; `None` is never.
+    pub idle_flush: Option<Duration>,
+    /// When the run is over.
+    pub until: Until,
+    /// How far event time may be ahead of a message's time stamp.
+    pub max_ahead: Duration,
+    /// The newest event time of messages without a time stamp; `None` is no limit. Kept from the job's first start.
+    pub not_after: Option<EventTime>,
+    /// The share of dead letters in an epoch above which the job stops.
+    pub dead_max: f64,
+    /// What to do if another run is at work.
+    pub if_running: IfRunning,
+    /// Operators whose saved state may be lost.
+    pub allow_dropped_state: Vec<String>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Called once, before the first record is read, with the partitions of each input.
+    pub on_start: OnStart,
+    /// Called after each commit.
+    pub on_commit: OnCommit,
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The last manifest.
+    pub head: Manifest,
+    /// Epochs committed by this run.
+    pub epochs: u64,
+    /// Rows committed by this run.
+    pub rows: u64,
+}
+
+/// Runs a job until its input ends, it is drained, or something fails.
+///
+/// # Errors
+/// What refused or stopped it. Nothing after the last commit became visible.
+pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
+    let specs = launch.pipeline.inputs();
+    // 1. What is there to read?
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let partitions = partitions(&launch, head.as_ref())?;
+    // 2. Does its state come back? A start that cannot go on must not end a run that can.
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let foreseen = foresee(&site, &launch, head.as_ref())?;
+    // 3. Take the job over.
+    let job = launch.job(&specs, &partitions);
+    let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
+    let (mut committer, resume) = begun;
+    (launch.on_start)(&resume, &partitions);
+    // Whatever fails from here on may do so because this run was taken over.
+    let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
+    let generation = resume.manifest.generation;
+    let blamed = |error: Error| match checkpoint::look(&store, &clock, &name) {
+        Ok(head) => blame(error, generation, head.as_ref()),
+        Err(_) => error,
+    };
+    // 4. Read what has changed meanwhile.
+    let saved = match foreseen {
+        Some((state, saved)) if state == resume.manifest.state => saved,
+        _ => read_state(&site, &resume.manifest.state, launch.workers).map_err(&blamed)?,
+    };
+    committer.sweep().map_err(|error| blamed(error.into()))?;
+    failpoint::at("begin.restored");
+    // 5. Run.
+    let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
+    let (inputs, discovered) = launch.inputs(&facts);
+    committer.watch(discovered.clone());
+    let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
+    let commit = Watched {
+        committer,
+        sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
+        control: control.clone(),
+        on_commit: launch.on_commit,
+        summary: Arc::clone(&shared),
+    };
+    // Whoever ended the run before may have been too late to tell.
+    commit.tell(&resume.manifest);
+    let lake = Lake {
+        store: launch.store,
+        job: launch.job,
+        generation,
+        csv: launch.csv,
+        saved: Arc::new(Mutex::new(saved)),
+        control: control.clone(),
+    };
+    let options = Options {
+        pipeline: launch.pipeline,
+        inputs,
+        discovered,
+        sink: Arc::new(lake),
+        commit: Box::new(commit),
+        first_epoch: resume.first_epoch,
+        workers: launch.workers,
+        clock: launch.clock,
+    };
+    run_workers(options, control).map_err(blamed)?;
+    let summary = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    Ok(summary)
+}
+
+/// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by
+/// its successor, which is no fault of the disk.
+fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
+    match (&error, head) {
+        (
+            Error::Commit { code: "store-failed" | "store-inconsistent" | "checkpoint-invalid", .. },
+            Some(head),
+        ) if head.generation > generation => {
+            tracing::debug!(%error, "failed after it was taken over");
+            CheckpointError::Fenced { job: head.job.clone(), generation, seq: head.seq }.into()
+        }
+        _ => error,
+    }
+}
+
+/// Refuses what [`launch`] would refuse before its first record, and gives the partitions of each input and the head
+/// that the job would go on from. Changes nothing.
+///
+/// # Errors
+/// What would refuse it.
+pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
+    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let partitions = partitions(launch, head.as_ref())?;
+    let job = launch.job(&launch.pipeline.inputs(), &partitions);
+    let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    foresee(&site, launch, head.as_ref())?;
+    Ok((partitions, head))
+}
+
+/// The partitions of each input, by the numbers that the run of `head` gave them.
+fn partitions(launch: &Launch, head: Option<&Manifest>) -> Result<Vec<Vec<PartitionInfo>>, Error> {
+    for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
+        let earlier = input.partitions.iter().map(|part| Earlier {
+            partition: part.partition,
+            identity: part.identity.clone(),
+            next: part.next,
+            last_read: part.last_read,
+        });
+        source.connector.remember(&earlier.collect::<Vec<_>>());
+    }
+    let partitions = launch.sources.iter().map(|source| source.connector.partitions());
+    Ok(partitions.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What is known once the job was taken over.
+struct Facts<'a> {
+    specs: &'a [InputSpec],
+    partitions: &'a [Vec<PartitionInfo>],
+    resume: &'a Resume,
+}
+
+impl Launch {
+    /// The job of `pipeline` that reads all there is in `connectors`, one an input, into the lake `store`: on one worker,
+    /// in epochs of a second or 16 MiB, until every window is closed. It has the pipeline's name, and tells nobody.
+    pub fn new(
+        pipeline: Arc<dyn Pipeline>,
+        connectors: impl IntoIterator<Item = Arc<dyn Connector>>,
+        store: Arc<dyn Store>,
+    ) -> Launch {
+        let source = |(connector, spec): (_, InputSpec)| Source {
+            connector,
+            topic: spec.topic.to_string(),
+            discover_every: None,
+        };
+        Launch {
+            sources: connectors.into_iter().zip(pipeline.inputs()).map(source).collect(),
+            store,
+            job: pipeline.name().to_string(),
+            pipeline,
+            workers: 1,
+            csv: csv_gz::Options::default(),
+            epoch: Duration::from_secs(1),
+            epoch_bytes: 16 << 20,
+            idle_after: None,
+            idle_flush: None,
+            until: Until::End,
+            max_ahead: Duration::from_secs(3600),
+            not_after: None,
+            dead_max: 0.5,
+            if_running: IfRunning::TakeOver,
+            allow_dropped_state: Vec::new(),
+            clock: Arc::new(System::default()),
+            on_start: Box::new(|_, _| {}),
+            on_commit: Box::new(|_, _| {}),
+        }
+    }
+
+    /// The job as the commit protocol compares it with the lake.
+    fn job(&self, specs: &[InputSpec], partitions: &[Vec<PartitionInfo>]) -> Job {
+        let name = self.pipeline.name();
+        let info = |((spec, source), partitions): ((&InputSpec, &Source), &Vec<PartitionInfo>)| InputInfo {
+            name: spec.name.to_string(),
+            kind: source.connector.kind().to_string(),
+            topic: source.topic.clone(),
+            partitions: partitions.clone(),
+        };
+        Job {
+            name: self.job.clone(),
+            pipeline: name.to_string(),
+            pipeline_version: self.pipeline.version(),
+            fingerprint: self.fingerprint(),
+            outputs: self.pipeline.outputs().into_iter().chain(side_outputs(name, specs)).collect(),
+            inputs: specs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
+            operators: self.operators().into_iter().map(|operator| operator.name).collect(),
+            workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
+            dead_max: self.dead_max,
+            if_running: self.if_running,
+            not_after_ms: self.not_after.map(EventTime::ms),
+            allow_dropped_state: self.allow_dropped_state.clone(),
+            folding: FOLDING,
+        }
+    }
+
+    /// All keyed operators.
+    fn operators(&self) -> Vec<OperatorSpec> {
+        let sides = self.pipeline.inputs();
+        self.pipeline.operators().into_iter().chain(sides.iter().flat_map(side_operators)).collect()
+    }
+
+    /// What state and output are made with. What is usual and came later is left out, so that older lakes fit.
+    fn fingerprint(&self) -> BTreeMap<String, String> {
+        let mut fingerprint = self.pipeline.fingerprint();
+        if self.csv.index {
+            fingerprint.insert("csv_index".to_string(), "true".to_string());
+        }
+        fingerprint
+    }
+
+    /// The inputs as the workers run them, and the partitions that are to join.
+    fn inputs(&self, facts: &Facts<'_>) -> (Vec<InputOptions>, Vec<Discovered>) {
+        let not_after = facts.resume.manifest.not_after_ms.map(EventTime);
+        let mut inputs = Vec::new();
+        let mut discovered = Vec::new();
+        for (index, (spec, source)) in facts.specs.iter().zip(&self.sources).enumerate() {
+            let (input, seen) = (&facts.resume.manifest.inputs[index], &facts.partitions[index]);
+            let new = Discovered::default();
+            for info in
+                seen.iter().filter(|info| input.partitions.iter().all(|p| p.partition != info.partition))
+            {
+                new.announce(info.clone());
+            }
+            discovered.push(new);
+            inputs.push(InputOptions {
+                connector: Arc::clone(&source.connector),
+                start: InputStart {
+                    topic: source.topic.clone(),
+                    watermark: input.watermark,
+                    partitions: input.partitions.iter().map(|p| (p.partition, p.own, p.floor)).collect(),
+                    max_ahead_ms: i64::try_from(self.max_ahead.as_millis()).unwrap_or(i64::MAX),
+                    not_after,
+                    idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+                },
+                assigned: assigned(input, seen),
+                feed: self.feed(spec),
+                known: seen.iter().map(|info| (info.partition, info.identity.clone())).collect(),
+                discover_every: source.discover_every.filter(|_| self.until == Until::Forever),
+            });
+        }
+        (inputs, discovered)
+    }
+
+    fn feed(&self, spec: &InputSpec) -> feed::Options {
+        feed::Options {
+            epoch: self.epoch,
+            epoch_bytes: self.epoch_bytes,
+            idle_after: self.idle_after,
+            idle_flush: self.idle_flush,
+            max_skew_ms: 2 * (spec.window_ms.saturating_add(spec.lateness_ms)),
+            until: self.until,
+        }
+    }
+}
+
+/// The partitions of an input where the manifest says they stand, and the ends they have now.
+fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
+    let end = |partition| seen.iter().find(|info| info.partition == partition).and_then(|info| info.end);
+    let assign = |p: &crate::engine::format::manifest::PartitionEntry| Assigned {
+        start: Start { partition: p.partition, next: p.next, own: p.own, floor: p.floor },
+        end: end(p.partition),
+    };
+    input.partitions.iter().map(assign).collect()
+}
+
+/// The state that `head` names, read before the job is taken over; `None` if there is none, or a run that goes on has
+/// just taken some of it away.
+fn foresee(
+    site: &Site,
+    launch: &Launch,
+    head: Option<&Manifest>,
+) -> Result<Option<(Vec<StateEntry>, SavedState)>, Error> {
+    let Some(head) = head else { return Ok(None) };
+    newer(&launch.operators(), &head.state)?;
+    match read_state(site, &head.state, launch.workers) {
+        Ok(saved) => Ok(Some((head.state.clone(), saved))),
+        Err(error) => {
+            let now = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+            if now.is_some_and(|now| now.seq == head.seq) { Err(error) } else { Ok(None) }
+        }
+    }
+}
+
+/// Refuses state that a later version of one of `operators` has saved.
+fn newer(operators: &[OperatorSpec], state: &[StateEntry]) -> Result<(), Error> {
+    for StateFile { operator, version: found, .. } in state.iter().map(|entry| &entry.file) {
+        let known = operators.iter().find(|known| known.name == *operator).map(|known| known.version);
+        if let Some(known) = known.filter(|known| found > known) {
+            let (operator, found) = (operator.clone(), *found);
+            return Err(CheckpointError::State(StateError::Newer { operator, found, known }).into());
+        }
+    }
+    Ok(())
+}
+
+/// Reads the state files that a manifest names, in its order, for each of `workers` its own.
+fn read_state(site: &Site, state: &[StateEntry], workers: usize) -> Result<SavedState, Error> {
+    let mut saved = SavedState::new();
+    for entry in state {
+        let file = &entry.file;
+        let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&file.path), what };
+        let bytes = site::run(site.read(&file.path, state::BYTES_MAX)).map_err(CheckpointError::from)?;
+        let bytes = bytes.ok_or_else(|| invalid("it is not there".to_string()))?;
+        let pieces = state::decode_named(file, &bytes).map_err(|error| match error {
+            FrameError::Newer { .. } => {
+                CheckpointError::Newer { file: site.describe(&file.path), what: error.to_string() }
+            }
+            error => invalid(error.to_string()),
+        })?;
+        for piece in pieces {
+            let owner = (file.operator.clone(), piece.shard.owner(workers));
+            saved.entry(owner).or_default().push(piece);
+        }
+    }
+    Ok(saved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::manifest::tests::first;
+    use crate::store;
+
+    #[test]
+    fn failure_of_a_run_that_was_taken_over_is_told_as_that() {
+        let mut head = first(1);
+        head.generation = 3;
+        let failed = || {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            Error::from(CheckpointError::Store(store::Error::Failed {
+                verb: "create",
+                name: "x".into(),
+                source,
+            }))
+        };
+        assert_eq!(blame(failed(), 2, Some(&head)).code(), "fenced");
+        assert_eq!(blame(failed(), 3, Some(&head)).code(), "store-failed");
+        assert_eq!(blame(failed(), 2, None).code(), "store-failed");
+        let panicked = || Error::Panicked { thread: "t".into(), reason: "r".into() };
+        assert_eq!(blame(panicked(), 2, Some(&head)).code(), "panicked");
+    }
+}

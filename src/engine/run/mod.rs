@@ -1,0 +1,12 @@
+//! A run of a job on worker threads: reads sources, cuts epochs, writes files, hands acks to the commit.
+
+pub mod committing;
+pub mod discover;
+pub mod feed;
+#[cfg(test)]
+mod feed_tests;
+pub mod launch;
+pub mod ports;
+pub mod sink;
+pub mod watched;
+pub mod worker;

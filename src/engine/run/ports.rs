@@ -1,0 +1,132 @@
+//! The engine's end of a dataflow's ports: feeds from connectors, stages into the sink, saved state.
+
+use crate::connect::{Connector, WorkerSink};
+use crate::engine::clock::Clock;
+use crate::engine::commit::discovered::Discovered;
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::control::Control;
+use crate::engine::run::feed::{self, Assigned, SourceFeed, Surroundings};
+use headway_operators::ack::{InputIx, StagedFile, StateFile};
+use headway_operators::build::InputStart;
+use headway_operators::error::StateError;
+use headway_operators::pipeline::{InputSpec, OutputSpec};
+use headway_operators::port::{Feed, Ports, Stage};
+use headway_operators::progress::SharedProgress;
+use headway_operators::record::Partition;
+use headway_operators::row::Rows;
+use headway_operators::state::{Saved, StateChange};
+use headway_operators::time::Epoch;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use timely::dataflow::ProbeHandle;
+use timely::scheduling::SyncActivator;
+
+/// One input of a run.
+#[derive(Clone)]
+pub struct InputOptions {
+    /// Where its messages come from.
+    pub connector: Arc<dyn Connector>,
+    /// Where it stands.
+    pub start: InputStart,
+    /// The partitions to read, with the ends there were when the run started.
+    pub assigned: Vec<Assigned>,
+    /// How its feeds behave.
+    pub feed: feed::Options,
+    /// The identity of every known partition.
+    pub known: BTreeMap<Partition, String>,
+    /// How often to look for new partitions; `None` is never.
+    pub discover_every: Option<std::time::Duration>,
+}
+
+/// The ports of one worker.
+pub struct WorkerPorts {
+    /// This worker's number.
+    pub index: usize,
+    /// How many workers there are.
+    pub peers: usize,
+    /// The inputs, in the pipeline's order.
+    pub inputs: Vec<InputOptions>,
+    /// Partitions found since the start, per input.
+    pub discovered: Vec<Discovered>,
+    /// Passes an epoch when it is resolved.
+    pub resolved: ProbeHandle<Epoch>,
+    /// The first epoch of the run.
+    pub first_epoch: Epoch,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The job's handle.
+    pub control: Control,
+    /// Where rows and state go.
+    pub sink: Box<dyn WorkerSink>,
+}
+
+/// True if `partition` of input `input` is read by worker `index` of `peers`.
+pub fn is_mine(input: InputIx, partition: Partition, index: usize, peers: usize) -> bool {
+    (usize::from(input) + partition as usize) % peers == index
+}
+
+impl Ports for WorkerPorts {
+    fn start(&mut self, index: InputIx) -> InputStart {
+        self.inputs[usize::from(index)].start.clone()
+    }
+
+    fn feed(
+        &mut self,
+        index: InputIx,
+        _input: &InputSpec,
+        progress: SharedProgress,
+        wake: SyncActivator,
+    ) -> Box<dyn Feed> {
+        let input = &self.inputs[usize::from(index)];
+        let mine = |p: Partition| is_mine(index, p, self.index, self.peers);
+        let assigned: Vec<_> = input.assigned.iter().filter(|a| mine(a.start.partition)).copied().collect();
+        let positions: Vec<_> = assigned.iter().map(|a| (a.start.partition, a.start.next)).collect();
+        let wake = move || {
+            let _ = wake.activate();
+        };
+        let source = match input.connector.open(&positions, Box::new(wake)) {
+            Ok(source) => Some(source),
+            Err(error) => {
+                self.control.fail(error.into());
+                None
+            }
+        };
+        let mut found = self.discovered[usize::from(index)].clone();
+        let (me, peers) = (self.index, self.peers);
+        let around = Surroundings {
+            progress,
+            resolved: self.resolved.clone(),
+            clock: Arc::clone(&self.clock),
+            control: self.control.clone(),
+            found: Box::new(move || found.take(|partition| is_mine(index, partition, me, peers))),
+        };
+        Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.first_epoch))
+    }
+
+    fn rows(
+        &mut self,
+        output: &OutputSpec,
+        wake: SyncActivator,
+    ) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+        self.sink.rows(
+            output,
+            Box::new(move || {
+                let _ = wake.activate();
+            }),
+        )
+    }
+
+    fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
+        self.sink.state(Box::new(move || {
+            let _ = wake.activate();
+        }))
+    }
+
+    fn saved(&mut self, operator: &str) -> Vec<Saved> {
+        self.sink.saved(operator)
+    }
+
+    fn refuse(&mut self, error: StateError) {
+        self.control.fail(CheckpointError::State(error).into());
+    }
+}

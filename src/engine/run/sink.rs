@@ -1,0 +1,464 @@
+//! The lake as a sink: what an epoch gave is written, synced and verified where no reader looks.
+//!
+//! ```text
+//! worker ──put (rows, state)──► stager thread: encode ► write ► fsync ► read back ──done, wake──► worker ► ack
+//! ```
+//!
+//! One thread a worker does the I/O of all its outputs and its state, in the order it was given. A file that could not
+//! be written, synced or verified stops the job (`disk-full`, `disk-sync-failed`, `store-inconsistent`), and its epoch
+//! is never acked, so it can never be committed. The thread ends before the worker does: once a run has ended, nothing
+//! of it writes any more.
+
+use crate::connect::formats::{csv_gz, ndjson_gz};
+use crate::connect::{Sink, Wake, WorkerSink};
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::control::Control;
+use crate::engine::failpoint;
+use crate::engine::format::names;
+use crate::engine::format::state;
+use crate::engine::run::worker::guard;
+use crate::store::{self, Store};
+use crossbeam_channel::{Receiver, Sender};
+use headway_operators::ack::{StagedFile, StateFile};
+use headway_operators::pipeline::{Format, OutputSpec};
+use headway_operators::port::Stage;
+use headway_operators::row::Rows;
+use headway_operators::state::{Saved, StateChange};
+use headway_operators::time::Epoch;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use xxhash_rust::xxh3::Xxh3;
+
+/// How many pieces of work may wait for the thread of a worker. Sources are at most a few epochs ahead, so it is more
+/// than there ever are; if not, `put` waits for the oldest to be written.
+const QUEUE: usize = 256;
+
+/// What a run needs to write to a lake.
+#[derive(Clone)]
+pub struct Lake {
+    /// The lake.
+    pub store: Arc<dyn Store>,
+    /// The job's name.
+    pub job: String,
+    /// The generation of this run.
+    pub generation: u64,
+    /// How CSV files look.
+    pub csv: csv_gz::Options,
+    /// What the run starts from. Each worker takes its own, once.
+    pub saved: Arc<Mutex<SavedState>>,
+    /// Where failures are reported.
+    pub control: Control,
+}
+
+/// Saved state by operator and owning worker, oldest first.
+pub type SavedState = BTreeMap<(String, usize), Vec<Saved>>;
+
+/// A piece of work for a stager thread.
+type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
+
+impl Sink for Lake {
+    fn worker(&self, index: usize, _workers: usize) -> Box<dyn WorkerSink> {
+        let thread = Rc::new(Stager::start(self.clone(), index));
+        Box::new(LakeWorker { lake: self.clone(), index, thread })
+    }
+}
+
+/// The thread of a worker that writes. Shared by the stages of that worker; ends with the last of them.
+struct Stager {
+    jobs: Option<Sender<Job>>,
+    /// Nobody waits for what is still queued.
+    abandoned: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stager {
+    fn start(lake: Lake, index: usize) -> Stager {
+        let (jobs, todo) = crossbeam_channel::bounded::<Job>(QUEUE);
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let (given_up, control) = (Arc::clone(&abandoned), lake.control.clone());
+        let run = move || {
+            for job in todo {
+                if given_up.load(Ordering::SeqCst) || lake.control.is_stopped() {
+                    return;
+                }
+                if let Err(error) = job(&lake) {
+                    return lake.control.fail(error.into());
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("headway-stage-{index}"));
+        let thread = thread.spawn(guard(control, run)).expect("a thread can be started");
+        Stager { jobs: Some(jobs), abandoned, thread: Some(thread) }
+    }
+}
+
+impl Drop for Stager {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        self.jobs = None;
+        // A panic was reported by the guard.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+struct LakeWorker {
+    lake: Lake,
+    index: usize,
+    thread: Rc<Stager>,
+}
+
+impl LakeWorker {
+    /// A stage whose work `write` does on the thread.
+    fn stage<Work: Send + 'static, Done: Send + 'static>(
+        &self,
+        wake: Wake,
+        write: impl Fn(&Lake, Epoch, Epoch, Work) -> Result<Vec<Done>, CheckpointError> + Send + Sync + 'static,
+    ) -> Box<dyn Stage<Work, Done>> {
+        let (answer, done) = crossbeam_channel::unbounded();
+        let shared = Arc::new((wake, write, answer));
+        let thread = Rc::clone(&self.thread);
+        let put = Box::new(move |epoch, since, work| {
+            let shared = Arc::clone(&shared);
+            let job: Job = Box::new(move |lake| {
+                let (wake, write, answer) = &*shared;
+                let written = write(lake, epoch, since, work)?;
+                // Nobody listens any more only where the worker has ended.
+                let _ = answer.send((epoch, written));
+                wake();
+                Ok(())
+            });
+            // If the thread is gone, it has told why.
+            let _ = thread.jobs.as_ref().map(|jobs| jobs.send(job));
+        });
+        Box::new(ThreadStage { put, done })
+    }
+}
+
+impl WorkerSink for LakeWorker {
+    fn rows(&mut self, output: &OutputSpec, wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+        let (output, part) = (output.clone(), part_number(self.index));
+        self.stage(wake, move |lake, epoch, since, rows: Box<dyn Rows>| {
+            lake.stage_rows(&output, (epoch, since, part), rows.as_ref())
+        })
+    }
+
+    fn state(&mut self, wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
+        let worker = part_number(self.index);
+        self.stage(wake, move |lake, epoch, _since, changes| lake.stage_state(epoch, worker, changes))
+    }
+
+    fn saved(&mut self, operator: &str) -> Vec<Saved> {
+        let mut saved = self.lake.saved.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        saved.remove(&(operator.to_string(), self.index)).unwrap_or_default()
+    }
+}
+
+fn part_number(worker: usize) -> u32 {
+    u32::try_from(worker).expect("there are not that many workers")
+}
+
+/// Hands work to the thread of a worker.
+struct ThreadStage<Work, Done> {
+    put: Box<dyn Fn(Epoch, Epoch, Work)>,
+    done: Receiver<(Epoch, Vec<Done>)>,
+}
+
+impl<Work, Done> Stage<Work, Done> for ThreadStage<Work, Done> {
+    fn put(&mut self, epoch: Epoch, since: Epoch, work: Work) {
+        (self.put)(epoch, since, work);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
+        self.done.try_recv().ok()
+    }
+}
+
+impl Lake {
+    /// Writes the rows of one output, epoch and worker.
+    fn stage_rows(
+        &self,
+        output: &OutputSpec,
+        (epoch, since, part): (Epoch, Epoch, u32),
+        rows: &dyn Rows,
+    ) -> Result<Vec<StagedFile>, CheckpointError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let staged = names::staged(&self.job, (self.generation, epoch), (&output.name, part));
+        let (bytes, checksum) = self.write(&staged, |out| match output.format {
+            Format::CsvGz => csv_gz::write(rows, output, self.csv, out),
+            Format::NdjsonGz => ndjson_gz::write(rows, output, out),
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "no writer for this format")),
+        })?;
+        failpoint::at("stage.rows");
+        let (output, event_time, rows) = (output.name.clone(), rows.event_time(), rows.len() as u64);
+        Ok(vec![StagedFile { output, part, staged, rows, bytes, checksum, event_time, since }])
+    }
+
+    /// Writes the changes of one epoch and worker: a file an operator.
+    fn stage_state(
+        &self,
+        epoch: Epoch,
+        worker: u32,
+        changes: Vec<StateChange>,
+    ) -> Result<Vec<StateFile>, CheckpointError> {
+        let mut operators: BTreeMap<String, Vec<StateChange>> = BTreeMap::new();
+        for change in changes {
+            operators.entry(change.operator.clone()).or_default().push(change);
+        }
+        let write = |(operator, changes): (String, Vec<StateChange>)| {
+            let (base, version, shards) = (changes[0].base, changes[0].version, changes.len());
+            let author = state::Author { job: &self.job, generation: self.generation, epoch, worker };
+            let path = names::state(&self.job, (self.generation, epoch), (&operator, worker), base);
+            let (bytes, checksum) = self.write(&path, |out| state::write(out, author, &changes))?;
+            failpoint::at("stage.state");
+            let shards = u32::try_from(shards).expect("there are not that many shards");
+            Ok(StateFile { operator, version, worker, base, path, bytes, checksum, shards })
+        };
+        operators.into_iter().map(write).collect()
+    }
+
+    /// Writes a file that no reader is told of, syncs it and reads it back; its size and checksum.
+    fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(u64, String), CheckpointError> {
+        let failed =
+            |verb| move |source| store::Error::Failed { verb, name: self.store.describe(name), source };
+        // 1. Write and sync.
+        let mut staged = Counted { inner: self.store.stage(name)?, hash: Xxh3::new(), bytes: 0 };
+        failpoint::at("stage.opened");
+        content(&mut staged).map_err(failed("write"))?;
+        failpoint::at("stage.written");
+        let (written, checksum) = (staged.bytes, staged.hash.digest128());
+        staged.inner.finish()?;
+        failpoint::at("stage.synced");
+        // 2. What a reader would see is what was meant.
+        let found = self.store.open(name)?.map(digest).transpose().map_err(failed("read"))?;
+        if found != Some((written, checksum)) {
+            let what =
+                format!("\"{}\" reads back differently than it was written", self.store.describe(name));
+            return Err(CheckpointError::Inconsistent { what });
+        }
+        Ok((written, format!("{checksum:032x}")))
+    }
+}
+
+/// Length and xxh3-128 of what `reader` gives.
+fn digest(mut reader: Box<dyn Read + Send>) -> io::Result<(u64, u128)> {
+    let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; 64 << 10]);
+    loop {
+        let read = match reader.read(&mut buffer) {
+            Ok(0) => return Ok((bytes, hash.digest128())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        hash.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+}
+
+/// Counts and hashes what passes.
+struct Counted {
+    inner: Box<dyn store::Staged>,
+    hash: Xxh3,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::error::Error;
+    use crate::store::faulty::{Fault, Faulty};
+    use crate::store::memory::{Call, Memory};
+    use headway_operators::row::{Cell, Column, Kind, Row};
+    use headway_operators::state::Shard;
+    use headway_operators::time::EventTime;
+
+    #[derive(Clone)]
+    struct Number(i64);
+
+    impl Row for Number {
+        fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
+            assert!(self.0 >= 0, "a number that a test planted");
+            put(Cell::Int(self.0));
+        }
+
+        fn time(&self) -> EventTime {
+            EventTime(self.0)
+        }
+    }
+
+    fn output() -> OutputSpec {
+        OutputSpec {
+            name: "numbers".into(),
+            prefix: "numbers".into(),
+            stem: "batch".into(),
+            format: Format::CsvGz,
+            columns: vec![Column::new("N", Kind::Int)],
+        }
+    }
+
+    /// A worker that writes to `store`; the second value hears each wake.
+    struct Worker {
+        control: Control,
+        rows: Box<dyn Stage<Box<dyn Rows>, StagedFile>>,
+        state: Box<dyn Stage<Vec<StateChange>, StateFile>>,
+        woken: Receiver<()>,
+    }
+
+    fn worker(store: Arc<dyn Store>) -> Worker {
+        let control = Control::new();
+        let lake = Lake {
+            store,
+            job: "gate".into(),
+            generation: 3,
+            csv: csv_gz::Options::default(),
+            saved: Arc::default(),
+            control: control.clone(),
+        };
+        let mut sink = lake.worker(1, 2);
+        let (wake, woken) = crossbeam_channel::unbounded();
+        let waker = || -> Wake {
+            let wake = wake.clone();
+            Box::new(move || {
+                let _ = wake.send(());
+            })
+        };
+        Worker { control, rows: sink.rows(&output(), waker()), state: sink.state(waker()), woken }
+    }
+
+    fn numbers(numbers: &[i64]) -> Box<dyn Rows> {
+        Box::new(numbers.iter().map(|number| Number(*number)).collect::<Vec<_>>())
+    }
+
+    fn change(operator: &str, shard: u16, bytes: Vec<u8>) -> StateChange {
+        StateChange { operator: operator.into(), shard: Shard(shard), version: 1, base: true, bytes }
+    }
+
+    #[test]
+    fn rows_are_staged_durably_with_what_a_manifest_says_of_them() {
+        let files = Memory::new();
+        let mut worker = worker(Arc::new(files.clone()));
+        worker.rows.put(7, 5, numbers(&[40, 2, 9]));
+        worker.rows.put(8, 8, numbers(&[]));
+        worker.rows.put(9, 9, numbers(&[1]));
+        hear(&worker.control, &worker.woken, 3);
+        let (epoch, done) = worker.rows.done().unwrap();
+        let staged = done.into_iter().next().unwrap();
+        assert_eq!((epoch, staged.part, staged.rows, staged.since), (7, 1, 3, 5));
+        assert_eq!(staged.event_time, Some((EventTime(2), EventTime(40))));
+        assert_eq!(worker.rows.done(), Some((8, Vec::new())), "an epoch without rows has no file");
+        assert_eq!(worker.rows.done().map(|(epoch, done)| (epoch, done.len())), Some((9, 1)));
+        assert_eq!(worker.rows.done(), None);
+        files.power_cut();
+        let bytes = &files.files()[&staged.staged];
+        assert_eq!((bytes.len() as u64, digest(Box::new(io::Cursor::new(Arc::clone(bytes)))).unwrap().1), {
+            (staged.bytes, u128::from_str_radix(&staged.checksum, 16).unwrap())
+        });
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "N\n40\n2\n9\n");
+    }
+
+    #[test]
+    fn state_is_a_file_an_operator_and_comes_back() {
+        let files = Memory::new();
+        let mut worker = worker(Arc::new(files.clone()));
+        let changes =
+            vec![change("Sum", 3, vec![3; 9]), change("Roll", 1, vec![]), change("Sum", 5, vec![5])];
+        worker.state.put(7, 7, changes);
+        hear(&worker.control, &worker.woken, 1);
+        let (epoch, done) = worker.state.done().unwrap();
+        assert_eq!((epoch, done.len()), (7, 2));
+        files.power_cut();
+        let sum = done.iter().find(|file| file.operator == "Sum").unwrap();
+        let saved = state::decode_named(sum, &files.files()[&sum.path]).unwrap();
+        let shards: Vec<_> = saved.iter().map(|saved| (saved.shard.0, saved.bytes.clone())).collect();
+        assert_eq!(shards, [(3, vec![3; 9]), (5, vec![5])]);
+    }
+
+    /// Waits for `answers` wakes. That the job stops before is a failure.
+    fn hear(control: &Control, woken: &Receiver<()>, mut answers: usize) {
+        while answers > 0 {
+            answers -= woken.try_iter().take(answers).count();
+            assert!(!control.is_stopped(), "the job stopped: {:?}", control.take_failure());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the job has stopped. That every put was answered and it still runs is a failure.
+    fn until_stopped(control: &Control, woken: &Receiver<()>, puts: usize) {
+        let mut answers = 0;
+        while !control.is_stopped() {
+            answers += woken.try_iter().count();
+            assert!(answers < puts, "all was written, and nothing stopped the job");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The code, exit code and message a job stops with when `fault` strikes.
+    fn stopped_by(call: Call, fault: Fault) -> (&'static str, u8, String) {
+        let files = Memory::new();
+        let store = Faulty::new(Arc::new(files.clone()), 1);
+        let Worker { control, mut rows, mut state, woken } = worker(Arc::new(store.clone()));
+        rows.put(7, 7, numbers(&[1]));
+        hear(&control, &woken, 1);
+        assert_eq!(rows.done().map(|(epoch, _)| epoch), Some(7));
+        let next = store.calls(call) + 1;
+        drop(store.at(call, next, fault));
+        rows.put(8, 8, numbers(&[2]));
+        rows.put(9, 9, numbers(&[3]));
+        state.put(9, 9, vec![change("Sum", 3, vec![3; 9])]);
+        until_stopped(&control, &woken, 3);
+        assert_eq!(rows.done(), None, "what was not written is not done");
+        assert_eq!(state.done(), None, "nothing is written after a failure");
+        drop((rows, state));
+        assert!(files.files().keys().all(|name| !name.contains("/9/")));
+        let error: Error = control.take_failure().unwrap();
+        (error.code(), error.exit_code(), error.to_string())
+    }
+
+    #[test]
+    fn failure_stops_the_job_by_name_and_the_epoch_is_never_done() {
+        let full = Fault::Refused(io::ErrorKind::StorageFull);
+        let (code, exit, message) = stopped_by(Call::Write, full);
+        assert_eq!((code, exit), ("disk-full", 3));
+        assert!(message.contains("_headway/gate/stage/3/8/"), "{message}");
+        assert_eq!(stopped_by(Call::Stage, full).0, "disk-full");
+        let other = Fault::Refused(io::ErrorKind::Other);
+        let (code, exit, message) = stopped_by(Call::Finish, other);
+        assert_eq!((code, exit), ("disk-sync-failed", 5));
+        assert!(message.contains("_headway/gate/stage/3/8/"), "{message}");
+        assert_eq!(stopped_by(Call::Stage, other).0, "store-failed");
+        assert_eq!(stopped_by(Call::Open, other).0, "store-failed");
+    }
+
+    #[test]
+    fn panic_on_the_thread_stops_the_job() {
+        let Worker { control, mut rows, state, woken } = worker(Arc::new(Memory::new()));
+        rows.put(1, 1, numbers(&[-1]));
+        until_stopped(&control, &woken, 1);
+        drop((rows, state));
+        assert!(woken.recv().is_err());
+        assert_eq!(control.take_failure().map(|error| error.code()), Some("panicked"));
+    }
+}

@@ -1,0 +1,110 @@
+//! The committer of a run, and those around it who have a say before a commit, or hear of it.
+//!
+//! Before: each source whose records the epoch holds confirms that it is still what the manifests call it. A source
+//! that cannot be asked is waited for, as it is while it cannot be read; only a drain does not wait.
+//! After: the sources hear how far their partitions are committed, then whoever started the job.
+
+use crate::connect::{Connector, error};
+use crate::engine::commit::checkpoint::{Committed, Committer};
+use crate::engine::control::Control;
+use crate::engine::error::Error;
+use crate::engine::failpoint;
+use crate::engine::format::manifest::Manifest;
+use crate::engine::run::committing::Commit;
+use crate::engine::run::launch::{OnCommit, Summary};
+use headway_operators::ack::Ack;
+use headway_operators::record::{Offset, Partition};
+use headway_operators::time::Epoch;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long to wait before a source is asked again that could not answer.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// A committer, and who is around it.
+pub struct Watched {
+    /// What makes epochs true.
+    pub committer: Committer,
+    /// Where messages come from, in the order of the pipeline's inputs.
+    pub sources: Vec<Arc<dyn Connector>>,
+    /// Whether to drain.
+    pub control: Control,
+    /// Called after each commit.
+    pub on_commit: OnCommit,
+    /// What the run did so far.
+    pub summary: Arc<Mutex<Summary>>,
+}
+
+impl Watched {
+    /// Waits until every source has confirmed what `acks` say was read from it.
+    fn confirm(&mut self, acks: &[Ack]) -> Result<(), Error> {
+        for (index, source) in self.sources.iter().enumerate() {
+            let is_read = |ack: &Ack| match ack {
+                Ack::Source { input, partitions, .. } => {
+                    usize::from(*input) == index && partitions.iter().any(|part| part.consumed > 0)
+                }
+                _ => false,
+            };
+            if !acks.iter().any(is_read) {
+                continue;
+            }
+            while let Err(error) = source.confirm() {
+                let passes = matches!(error, error::Error::Unreachable { .. });
+                if !passes || self.control.is_draining() || self.control.is_stopped() {
+                    return Err(error.into());
+                }
+                tracing::debug!(%error, "a commit waits for its source");
+                // It is still the run that commits, and alive.
+                self.committer.heartbeat()?;
+                std::thread::sleep(ASK_AGAIN);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the sources how far they are committed.
+    pub fn tell(&self, manifest: &Manifest) {
+        for (source, input) in self.sources.iter().zip(&manifest.inputs) {
+            let positions: Vec<(Partition, Offset)> =
+                input.partitions.iter().map(|part| (part.partition, part.next)).collect();
+            source.committed(&positions);
+        }
+    }
+
+    fn look_at_ends(&mut self) {
+        self.committer.ends(self.sources.iter().map(|source| source.ends()).collect());
+    }
+
+    /// Notes what was committed, and tells whoever started the job.
+    fn note(&mut self, committed: &Committed) {
+        let head = self.committer.head();
+        (self.on_commit)(committed, head);
+        let mut summary = self.summary.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (epochs, rows) = (summary.epochs + 1, summary.rows + committed.rows);
+        *summary = Summary { head: head.clone(), epochs, rows };
+    }
+}
+
+impl Commit for Watched {
+    fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
+        self.confirm(&acks)?;
+        if let Some(committed) = self.committer.commit(epoch, &acks)? {
+            self.tell(self.committer.head());
+            self.note(&committed);
+        }
+        self.look_at_ends();
+        self.committer.sign();
+        Ok(())
+    }
+
+    fn heartbeat(&mut self) -> Result<(), Error> {
+        self.look_at_ends();
+        Ok(self.committer.heartbeat()?)
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        failpoint::at("finish.begin");
+        self.committer.finish();
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! Runs the workers of one process: builds the dataflow on each, steps it, and stops all when one fails.
+
+use crate::connect::Sink;
+use crate::engine::clock::Clock;
+use crate::engine::commit::discovered::Discovered;
+use crate::engine::control::Control;
+use crate::engine::error::Error;
+use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
+use crate::engine::run::discover;
+use crate::engine::run::ports::{InputOptions, WorkerPorts};
+use headway_operators::build::Build;
+use headway_operators::pipeline::Pipeline;
+use headway_operators::time::Epoch;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::Probe;
+use timely::worker::Worker;
+use timely::{CommunicationConfig, Config, WorkerConfig};
+
+/// How long a worker sleeps where nothing wakes it.
+const PARK: Duration = Duration::from_millis(10);
+
+/// How long the workers of a failed job may take to stop by themselves.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// One run of a pipeline in this process.
+pub struct Options {
+    /// What to run.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// Where its messages come from, in the order of [`Pipeline::inputs`].
+    pub inputs: Vec<InputOptions>,
+    /// Partitions found while the job runs, per input; the committer keeps a clone.
+    pub discovered: Vec<Discovered>,
+    /// Where rows and state go.
+    pub sink: Arc<dyn Sink>,
+    /// What makes epochs true.
+    pub commit: Box<dyn Commit>,
+    /// The first epoch of the run.
+    pub first_epoch: Epoch,
+    /// How many workers.
+    pub workers: usize,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs until the input ends, the job is drained, or something fails.
+///
+/// # Errors
+/// What stopped the job, if it did not end by itself. Nothing after the last commit became visible.
+pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
+    let Options { pipeline, inputs, discovered, sink, commit, first_epoch, workers, clock } = options;
+    let (stop, stopped) = crossbeam_channel::bounded(0);
+    let seekers = look_for_partitions(&inputs, &discovered, (&stopped, control));
+    let (commit_thread, commit_port) = CommitThread::start(commit, control.clone());
+    let commit_port = Arc::new(Mutex::new(Some(commit_port)));
+    let shared = control.clone();
+    let body = move |worker: &mut Worker| {
+        let work = || {
+            let resolved = ProbeHandle::new();
+            let ports = WorkerPorts {
+                index: worker.index(),
+                peers: worker.peers(),
+                inputs: inputs.clone(),
+                discovered: discovered.clone(),
+                resolved: resolved.clone(),
+                first_epoch,
+                clock: Arc::clone(&clock),
+                control: shared.clone(),
+                sink: sink.worker(worker.index(), worker.peers()),
+            };
+            let port = if worker.index() == 0 {
+                commit_port.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+            } else {
+                None
+            };
+            build(worker, pipeline.as_ref(), ports, port);
+            // If saved state was refused, the job is stopped already, and the dataflow takes no step.
+            while !shared.is_stopped() && worker.has_dataflows() {
+                worker.step_or_park(Some(PARK));
+            }
+        };
+        report_panic(&shared, catch_unwind(AssertUnwindSafe(work)));
+        if shared.is_stopped() {
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
+        }
+    };
+    let communication =
+        if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
+    let config = Config { communication, worker: WorkerConfig::default() };
+    let guards = timely::execute(config, body).map_err(|reason| Error::Start { workers, reason })?;
+    wait(guards, control);
+    drop(stop);
+    seekers.into_iter().for_each(|thread| drop(thread.join()));
+    match control.take_failure() {
+        // The commit thread may be inside a call that does not come back; the process ends without it.
+        Some(error) => Err(error),
+        None => {
+            commit_thread.join();
+            control.take_failure().map_or(Ok(()), Err)
+        }
+    }
+}
+
+/// Builds the pipeline's dataflow on one worker.
+fn build(worker: &mut Worker, pipeline: &dyn Pipeline, ports: WorkerPorts, port: Option<CommitPort>) {
+    let resolved = ports.resolved.clone();
+    worker.dataflow::<Epoch, _, _>(move |scope| {
+        let mut build = Build::new(scope, Box::new(ports), pipeline.name(), pipeline.inputs());
+        pipeline.build(&mut build);
+        commit(build.finish(), port).probe_with(&resolved);
+    });
+}
+
+/// Waits for the workers; not for ever, once the job has failed: a worker may be blocked for good.
+fn wait(guards: timely::communication::WorkerGuards<()>, control: &Control) {
+    let (ended, end) = crossbeam_channel::bounded::<()>(0);
+    let joiner = std::thread::spawn(move || {
+        let _ended = ended;
+        guards.join().into_iter().for_each(drop);
+    });
+    while !control.is_stopped() {
+        if end.recv_timeout(PARK) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
+            drop(joiner.join());
+            return;
+        }
+    }
+    let _ = end.recv_timeout(GRACE);
+}
+
+/// Starts a thread for each input whose partitions may grow.
+fn look_for_partitions(
+    inputs: &[InputOptions],
+    discovered: &[Discovered],
+    (stopped, control): (&crossbeam_channel::Receiver<()>, &Control),
+) -> Vec<JoinHandle<()>> {
+    let growing = inputs.iter().zip(discovered).filter_map(|(i, d)| Some((i, d, i.discover_every?)));
+    growing
+        .map(|(input, discovered, every)| {
+            let (connector, discovered) = (Arc::clone(&input.connector), discovered.clone());
+            let (stopped, shared) = (stopped.clone(), control.clone());
+            let (known, topic) = (input.known.clone(), input.start.topic.clone());
+            let seek = move || {
+                let source = (connector.as_ref(), topic.as_str());
+                discover::run(source, known, &discovered, every, (&stopped, &shared));
+            };
+            let thread = std::thread::Builder::new().name("headway-discover".into());
+            thread.spawn(guard(control.clone(), seek)).expect("a thread can be started")
+        })
+        .collect()
+}
+
+/// Wraps the body of an engine thread: a panic stops the job with its reason, instead of leaving it half alive.
+pub fn guard(control: Control, body: impl FnOnce()) -> impl FnOnce() {
+    move || report_panic(&control, catch_unwind(AssertUnwindSafe(body)))
+}
+
+fn report_panic(control: &Control, result: std::thread::Result<()>) {
+    let Err(panic) = result else { return };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let reason =
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string();
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_string();
+    control.fail(Error::Panicked { thread, reason });
+}
