@@ -58,7 +58,7 @@ def suite(rig, args):
         else:
             binary = args.failpoints if name == "kill-every-step" else args.binary
             command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", os.path.abspath(binary)]
-            child = rig.spawn([*command, "--shared", rig.shared, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], os.path.join(rig.folder, name))
+            child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], os.path.join(rig.folder, name))
             while not rigs.has_ended(child):
                 time.sleep(0.05)
             failed += [name] if rig.end(child) != 0 else []

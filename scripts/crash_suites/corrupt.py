@@ -3,7 +3,7 @@
 Each trial copies the lake of a job that was killed near its end (one in five has folded manifests), harms one file of it (a flipped bit, a cut, a file that is
 gone, two that are swapped, a stretch of zeros, a file of another job or format), and runs the job. Allowed are exit code 5,
 or 4 for a later format or another identity, naming a file or number that is there; or exit code 0 and a lake that is
-equal to the oracle's. Anything else fails: a wrong result, a panic, a start from nothing. `headway audit --deep` looks at the
+what the reference program expects. Anything else fails: a wrong result, a panic, a start from nothing. `headway audit --deep` looks at the
 copy first, and must find every change of a byte. One thing it need not find: without its newest manifest a lake that had
 published nothing of it is a whole one, of the commit before.
 

@@ -5,7 +5,7 @@ full   the lake is on a tmpfs that is too small for it; the job must stop with e
 sync   strace lets the n-th fsync of a thread fail with EIO, for each n of the start and the first epochs, and for a few
        drawn later ones; the job must stop with exit code 5 (`disk-sync-failed`) and name the file. The thread that met the
        failure names no manifest any more, and another one at most the one it was about to. With a sound disk it goes on.
-At the end the lake must be equal to the oracle's.
+At the end the lake must be what the reference program expects.
 
   scripts/crash disk
 """

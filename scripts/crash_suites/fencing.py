@@ -5,8 +5,8 @@ Four ways to be the loser, in turn:
   idle      it follows files that do not grow
   stopped   SIGSTOP in the middle of a commit; it wakes when its successor has committed
   folded    the same, and it wakes when its successor has folded the manifests it knew and ended
-The loser must exit with 4 (`fenced`) within --grace seconds of the moment it can know; the lake must be equal to the
-oracle's; every manifest has one winner, and files of the loser that are visible were committed by it before.
+The loser must exit with 4 (`fenced`) within --grace seconds of the moment it can know; the lake must be what the reference
+program expects; every manifest has one winner, and files of the loser that are visible were committed by it before.
 Then `--if-running refuse` must leave a live run alone, say so, and exit with 4; and start when nobody runs any more.
 
   scripts/crash fencing --trials 20

@@ -1,7 +1,7 @@
 """R01: SIGKILL at random moments, with the number of workers drawn anew at each start.
 
 A run is one lake: the job is started on 1, 2 or 3 workers, killed, started again, …, and at the end left alone. Then its
-rows, dead letters and late records must be equal to the oracle's, and no file that a reader had seen may have changed.
+rows, dead letters and late records must be what the reference program expects, and no file that a reader had seen may have changed.
 A kill counts only if it met the run at work: after it had claimed the lake and committed an epoch. One in five aims at
 the start, at recovery, instead; those are counted apart. Each run must have committed at least --epochs-min epochs.
 

@@ -2,7 +2,7 @@
 
 Needs a binary with fail points: cargo build --features failpoints. The sites are those of src/engine/failpoint.rs. A single
 trial ends the run at one site, at its first or a later hit; a double one ends the run after it at a second site, too. Then
-the job is left alone, and its lake must be equal to the oracle's. A site at which no run ended is a failure of the suite.
+the job is left alone, and its lake must be what the reference program expects. A site at which no run ended is a failure of the suite.
 
   scripts/crash kill-every-step                   every site once, 12 pairs
   scripts/crash kill-every-step --pairs all       every pair as well; about an hour

@@ -2,7 +2,7 @@
 
 The shutdown ioctl drops what the file system has not written, its journal included; then it is mounted again. After each cut
 every manifest that a later one had followed must be there, with all its files as a reader saw them, and the audit must
-find the lake whole. Then the job goes on, to the next cut; at the end its lake must be equal to the oracle's. Needs root.
+find the lake whole. Then the job goes on, to the next cut; at the end its lake must be what the reference program expects. Needs root.
 
   scripts/crash power-cut --cuts 50
 """

@@ -1,7 +1,7 @@
 """R16: any number of workers resumes any manifest. All pairs of 1 to 3 workers, and the chain 1, 2, 3, 1, 2.
 
 Each pair is one lake: it is started on the first number and killed while it commits, started on the second, killed again,
-and ends on the first. The chain is killed at each step. The lake must be equal to the oracle's every time.
+and ends on the first. The chain is killed at each step. The lake must be what the reference program expects every time.
 
   scripts/crash rescale
 """

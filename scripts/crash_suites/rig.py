@@ -1,9 +1,14 @@
-"""What all suites stand on: captures, runs of the real binary, the oracle, and one line of JSON at the end.
+"""What all suites stand on: captures, runs of the real binary, the reference program, and one line of JSON at the end.
+
+The reference program (`scripts/reference`) writes the captures and says what the job must make of them. Windows, slides and
+lateness are drawn freely, for each capture anew; they follow from the suite's seed, which its last line says.
 
 Every process that is started belongs to a group of its own, is ended with the suite, and never dumps core.
 """
 import argparse
+import collections
 import concurrent.futures
+import dataclasses
 import glob
 import gzip
 import json
@@ -18,10 +23,15 @@ import tempfile
 import threading
 import time
 
+from reference import draws
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+REFERENCE = (sys.executable, os.path.join(ROOT, "scripts", "reference"))
 JOB = "turnstile"
 # A process that takes longer has failed.
 SECONDS_MAX = 240
+# Windows of jobs in the suites, in seconds: short enough that many close while a capture is read.
+WINDOWS_S = (7, 45, 60, 61, 90, 180, 300, 420, 900)
 
 
 class Failed(Exception):
@@ -32,8 +42,7 @@ def parser(doc, prog, program="crash"):
     """The options that every suite has."""
     made = argparse.ArgumentParser(prog=f"scripts/{program} {prog}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--binary", default=os.path.join(ROOT, "target", "debug", "headway"), help="default: target/debug/headway")
-    made.add_argument("--shared", default=os.path.join(os.path.dirname(ROOT), "shared"), help="the folder that holds oracle/")
-    made.add_argument("--seed", type=int, default=1, help="what is drawn at random follows from it (default 1)")
+    made.add_argument("--seed", type=int, help="what is drawn at random follows from it (default: another one each time)")
     made.add_argument("-j", "--jobs", type=int, default=2, help="trials at a time (default 2)")
     made.add_argument("--keep", metavar="DIR", help="work here and leave everything there")
     return made
@@ -43,8 +52,7 @@ def run_suite(name, args, suite, kind=None):
     """Runs `suite(rig)`, which gives (n, figures), on a rig of `kind`; prints the JSON line; gives the exit code."""
     if not os.access(args.binary, os.X_OK):
         sys.exit(f'error: there is no program "{args.binary}"\nhint: Build it with: cargo build')
-    if not os.path.isdir(os.path.join(args.shared, "oracle")):
-        sys.exit(f'error: there is no folder "{args.shared}/oracle"\nhint: Name the one that holds oracle/ with --shared.')
+    args.seed = random.randrange(1_000_000) if args.seed is None else args.seed
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began, failed, n, figures = time.monotonic(), None, 0, {}
@@ -53,10 +61,24 @@ def run_suite(name, args, suite, kind=None):
             n, figures = suite(rig)
         except Failed as error:
             failed = str(error)
-            print(f"FAILED {name}: {failed}", flush=True)
+            print(f"FAILED {name} --seed {args.seed}: {failed}", flush=True)
     line = {"name": name, "seed": args.seed, "n": n, **figures, "failed": failed is not None, "seconds": round(time.monotonic() - began, 1)}
     print(json.dumps(line), flush=True)
     return 1 if failed else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture(os.PathLike):
+    """A folder of messages, and how a job reads them: the same flags are given to the job and to the reference program."""
+
+    folder: str
+    flags: tuple
+
+    def __fspath__(self):
+        return self.folder
+
+    def __str__(self):
+        return self.folder
 
 
 class Run:
@@ -82,10 +104,11 @@ def has_ended(child):
 class Rig:
     """A scratch folder, and the processes of one suite."""
 
+    # In which forms captures are written.
+    forms = ("envelopes", "envelopes", "lines")
+
     def __init__(self, args):
-        self.binary, self.shared = os.path.abspath(args.binary), os.path.abspath(args.shared)
-        self.oracle = os.path.join(self.shared, "oracle", "turnstile_oracle.py")
-        self.jobs, self.keep = args.jobs, args.keep
+        self.binary, self.jobs, self.keep = os.path.abspath(args.binary), args.jobs, args.keep
         self.lock, self.children, self.numbers = threading.Lock(), set(), 0
         self.audits, self.compared = 0, 0
 
@@ -131,7 +154,7 @@ class Rig:
         command += ["--idle-after", "never", "--not-after", "none", "--epoch", "50ms"]
         command += ["--until", until] if until else []
         command += ["--epoch-bytes", "16KiB"] if "--epoch-bytes" not in more else []
-        command += more
+        command += [*capture.flags, *more]
         os.makedirs(os.path.dirname(lake), exist_ok=True)
         log = log or lake.rstrip("/") + ".log"
         return Run(self.spawn(command, log, env), log, command)
@@ -165,19 +188,35 @@ class Rig:
         if not self.keep:
             shutil.rmtree(os.path.dirname(lake), ignore_errors=True)
 
-    def capture(self, seed, messages, rate=2.0, partitions=4):
-        """A capture with repeats, late, early and broken records, skew and a silent stretch."""
+    def capture(self, seed, messages, partitions=4):
+        """A capture with every trouble we know, skew and a silent stretch; four or five hours of event time for 30,000 messages."""
+        draw = rng(seed, "capture")
+        zone, start = self.place(draw)
         out = os.path.join(self.folder, f"capture-{seed}-{messages}-{partitions}")
+        made = Capture(out, (*window_flags(draw), "--zone", zone))
         if os.path.exists(out + ".done"):
-            return out
-        command = [sys.executable, os.path.join(self.shared, "oracle", "turnstile_capture.py"), "--out", out, "--seed", str(seed)]
-        command += ["--messages", str(messages), "--rate", str(rate), "--skew", "30", "--dup", "0.02", "--late", "0.02"]
-        command += ["--partitions", str(partitions)] + (["--idle", "1:0.30:0.45"] if partitions > 1 else [])
-        if subprocess.run(command, check=False).returncode != 0:
-            raise Failed("the capture could not be made")
+            return made
+        form = draw.choice(self.forms)
+        command = [*REFERENCE, "capture", "--out", out, "--seed", str(seed), "--messages", str(messages), "--partitions", str(partitions)]
+        command += ["--zone", zone, "--start", start, "--rate", "2", "--skew", "30", "--late", "0.02", "--form", form]
+        # Lines have no timestamp: one record of the future would make all that follow it late.
+        command += ["--ahead", "0.001" if form == "envelopes" else "0"]
+        command += ["--idle", "1:0.30:0.45"] if partitions > 1 else []
+        self.call(command, "the capture could not be made")
         with open(out + ".done", "w", encoding="utf-8"):
             pass
-        return out
+        return made
+
+    def place(self, draw):
+        """(zone, start) of a capture."""
+        return draw.choice(draws.PLACES)
+
+    def call(self, command, failure):
+        """What a program of ours prints; raises Failed if it does not end well."""
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"{failure}\n  {' '.join(command)}\n{done.stdout[:2000]}{done.stderr[-1500:]}")
+        return done.stdout
 
     # --- verdicts
 
@@ -189,14 +228,18 @@ class Rig:
             raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
 
     def equal(self, lake, capture):
-        """True if the lake is equal to what the oracle expects; raises Failed, with the differences, if not."""
-        command = [sys.executable, self.oracle, "compare", "--lake", lake, "--capture", *sorted(glob.glob(os.path.join(capture, "*")))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        """The report if the lake is what the reference program expects; raises Failed, with the differences, if not."""
+        return self.judge(lake, capture.folder, capture.flags, ["--answer", capture.folder + ".answer"])
+
+    def judge(self, lake, folder, flags, more=()):
+        """Compares a lake with what the reference program makes of the capture in `folder`; the fates, too."""
+        command = [*REFERENCE, "compare", "--lake", lake, "--capture", folder, *flags, *more]
         with self.lock:
             self.compared += 1
-        if done.returncode != 0:
-            raise Failed(f"{lake} is not what the oracle expects\n{done.stdout[:2000]}{done.stderr[-1500:]}")
-        return json.loads(done.stdout.splitlines()[0])
+        report = json.loads(self.call(command, f"{lake} is not what the reference program expects").splitlines()[0])
+        if (told := fates(lake)) != (expected := in_any_order(report["fates"])):
+            raise Failed(f"the manifests of {lake} tell the fates {told}, and they are {expected}\n  {' '.join(command)}")
+        return report
 
     def audit(self, lake):
         """The exit code and the output of the audit."""
@@ -206,7 +249,7 @@ class Rig:
         return done.returncode, done.stdout + done.stderr
 
     def verify(self, lake, capture):
-        """Oracle and audit agree that all is well."""
+        """The reference program and the audit agree that all is well."""
         report = self.equal(lake, capture)
         audit = self.audit(lake)
         if audit[0] != 0:
@@ -235,6 +278,20 @@ class Rig:
 
 
 # --- what a lake says of itself, read without the engine
+
+def fates(lake):
+    """How many records had which fate, as the newest manifest tells it."""
+    found = collections.Counter()
+    for part in (part for source in head(lake)["inputs"] for part in source["partitions"]):
+        found.update({fate: sum(count.values()) if fate == "dead" else count for fate, count in part["total"].items()})
+    return in_any_order(found)
+
+
+def in_any_order(counts):
+    """Fates without those that depend on which of two equal records, in windows that overlap, was read first."""
+    once = {fate: counts[fate] for fate in ("consumed", "late", "dead", "filtered")}
+    return {**once, "accepted or duplicate": counts["accepted"] + counts["duplicate"]}
+
 
 def manifest_numbers(lake):
     """The numbers of the loose manifests, in order."""
@@ -346,6 +403,12 @@ def random_moment(draw, run, lake, before, epochs, start=(0.0, 0.25), share=0.2,
     enough, end = before + 2 + draw.randrange(epochs), time.monotonic() + (patience or 0)
     wait_for("a commit", lambda: highest(lake) >= enough or (patience and time.monotonic() > end), run)
     time.sleep(draw.random() * 0.03)
+
+
+def window_flags(draw, sizes=WINDOWS_S):
+    """The flags of windows that are drawn freely, for the job and for the reference program."""
+    window, slide, lateness = draws.windows_s(draw, sizes)
+    return "--window", f"{window}s", "--slide", f"{slide}s", "--lateness", f"{lateness}s"
 
 
 def rng(seed, *parts):

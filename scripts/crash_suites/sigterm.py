@@ -1,7 +1,7 @@
 """R25: SIGTERM drains: the run commits what it has read, exits with 0, and the next one goes on from there.
 
 A lake takes several signals at random moments, the start included; each run must end with exit code 0 in --grace seconds,
-say that it drained, and the lake must be equal to the oracle's at the end. A signal that comes before the run listens ends
+say that it drained, and the lake must be what the reference program expects at the end. A signal that comes before the run listens ends
 it as the system does (-15): such a run must have claimed nothing, and is counted apart.
 
   scripts/crash sigterm --signals 50

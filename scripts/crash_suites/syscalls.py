@@ -6,7 +6,7 @@ its own calls:
            until its first commit is one trial (reading the chain, publishing again, claiming, sweeping)
   epoch    strace is attached to the thread that commits, or to one that stages, in the middle of the run: every call of
            one epoch of that thread is one trial
-Then the job is left alone, and its lake must be equal to the oracle's.
+Then the job is left alone, and its lake must be what the reference program expects.
 
   scripts/crash syscalls                   40 trials, drawn
   scripts/crash syscalls --trials all      every n of every call

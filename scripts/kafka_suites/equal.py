@@ -58,7 +58,7 @@ def live(rig, broker, args, compression, workers):
     for partition in (SILENT, ADDED):
         if not any(floor[0] == partition for floor in floors):
             raise kafka.Failed(f"partition {partition} of {topic} has no floor: it did not join")
-    return {"rows": report["rows"], "aborted": sum(aborted), "floors": len(floors)}
+    return {"rows": report["written"], "aborted": sum(aborted), "floors": len(floors)}
 
 
 def compacted(rig, broker, args):
@@ -89,7 +89,7 @@ def compacted(rig, broker, args):
     rig.close_windows(broker, topic, lake)
     report, read, _ = rig.verify_topic(broker, topic, lake)
     holes = sum(one["end"] - one["messages"] for one in read.values())
-    return {"rows": report["rows"], "holes": holes}
+    return {"rows": report["written"], "holes": holes}
 
 
 def suite(rig, args, broker):

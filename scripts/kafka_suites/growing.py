@@ -2,7 +2,7 @@
 
 Each run must end by itself at what was there when it began, though the topic is written on meanwhile. In the end each
 window must be there once and whole, and nothing may be late that a continuous run would not have called late: the
-oracle is given no floors. One topic gets a partition between two runs; that one has a floor, which the oracle is given.
+reference program is given no floors. One topic gets a partition between two runs; that one has a floor, which it is given.
 """
 import json
 
@@ -53,7 +53,7 @@ def one_topic(rig, args, broker, grows):
     report, read, _ = rig.verify_topic(broker, topic, lake, before)
     if sum(one["messages"] for one in read.values()) != kafka.consumed(lake):
         raise kafka.Failed(f"{kafka.consumed(lake)} records were read, and the Java client reads {read}")
-    return {"rows": report["rows"], "runs": len(consumed), "late": report["late"]["expected"], "floors": len(before)}
+    return {"rows": report["written"], "runs": len(consumed), "late": report["late"]["expected"], "floors": len(before)}
 
 
 def suite(rig, args, broker):

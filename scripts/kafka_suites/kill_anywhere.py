@@ -1,7 +1,7 @@
 """R01 on a real broker: SIGKILL at random moments, with the number of workers drawn anew at each start.
 
 A run is one topic, one in a thousand of whose records is in an aborted transaction, and one lake: the job is started,
-killed, started again, …, and at the end left alone. Then its rows must be equal to what the oracle makes of what the
+killed, started again, …, and at the end left alone. Then its rows must be equal to what the reference program makes of what the
 Java client reads, and no file that a reader had seen may have changed. A kill counts only if it met the run at work:
 after it had claimed the lake and committed an epoch. One in five aims at the start; those are counted apart.
 

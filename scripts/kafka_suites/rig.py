@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 
 from crash_suites import rig as rigs
@@ -19,6 +18,8 @@ KAFKA = os.path.join(rigs.ROOT, "scripts", "kafka")
 JARS = os.path.join(rigs.ROOT, "target", "kafka", "jars")
 # About one in so many records is in a transaction that is aborted.
 ABORT_EVERY = 1000
+# Windows of the jobs, in seconds. Many topics hold an hour or two of event time.
+WINDOWS_S = (45, 60, 61, 90, 180, 300, 420)
 
 
 def wait_for(what, condition, run=None, seconds=60):
@@ -134,9 +135,20 @@ class Peer:
 class Rig(rigs.Rig):
     """A scratch folder, one broker, and the processes of a suite."""
 
+    forms = ("envelopes",)
+
     def __init__(self, args):
         super().__init__(args)
-        self.brokers = []
+        self.brokers, self.seed = [], args.seed
+        # One for all topics: a job is given the zone that its messages were written in.
+        self.zone, self.start_time = rigs.rng(args.seed, "place").choice(rigs.draws.PLACES)
+
+    def place(self, draw):
+        return self.zone, self.start_time
+
+    def flags(self, topic):
+        """Windows and zone of the jobs that read a topic."""
+        return *rigs.window_flags(rigs.rng(self.seed, "windows", topic), WINDOWS_S), "--zone", self.zone
 
     def __exit__(self, *words):
         for broker in self.brokers:
@@ -152,6 +164,7 @@ class Rig(rigs.Rig):
         """Starts the job on a topic, with small epochs."""
         command = [self.binary, "run", rigs.JOB, "--source", "kafka:", "--kafka-config", config or broker.config, "--topic", topic]
         command += ["--lake", lake, "-w", str(workers), "--epoch", "50ms", "--epoch-bytes", "16KiB", "--not-after", "none"]
+        command += self.flags(topic)
         command += ["--until", until] if until else []
         command += ["--idle-after", "never"] if "--idle-after" not in more else []
         command += more
@@ -165,7 +178,7 @@ class Rig(rigs.Rig):
             raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
 
     def close_windows(self, broker, topic, lake, workers=1):
-        """Reads what is left and closes every window, as the oracle expects: a topic has no end, but it can be idle."""
+        """Reads what is left and closes every window, as the reference program does: a topic has no end, but it can be idle."""
         run = self.job(broker, topic, lake, "--idle-after", "200ms", "--idle-flush", "300ms", workers=workers)
         first = rigs.next_generation(lake)
         wait_for("the flush of all windows", lambda: is_flushed(lake, first), run)
@@ -179,7 +192,7 @@ class Rig(rigs.Rig):
         """Hands envelopes to the Java client to write in this order; gives a future."""
         file = os.path.join(self.folder, f"{name}.todo")
         with open(file, "w", encoding="utf-8") as out:
-            out.writelines(json.dumps(envelope, ensure_ascii=False) + "\n" for envelope in envelopes)
+            out.writelines(json.dumps(envelope) + "\n" for envelope in envelopes)
         return broker.peer.ask("write", topic=topic, file=file, **more)
 
     def first_half(self, broker, topic, lake, todo, workers):
@@ -206,23 +219,18 @@ class Rig(rigs.Rig):
         return {part["partition"]: part for part in json.loads(done.stdout)["inputs"][0]["partitions"]}
 
     def verify_topic(self, broker, topic, lake, known=None):
-        """Oracle, given what the Java client reads from the topic and the floors of the manifests, and audit: all well."""
+        """All is well: says the reference program, given what the Java client reads and the manifests' floors, and the audit."""
         capture = os.path.join(self.folder, f"read-{topic}")
         read = broker.ask("read", topic=topic, out=capture)["partitions"]
         floors = os.path.join(self.folder, f"floors-{topic}.ndjson")
         known = floors_of(lake) if known is None else known
         with open(floors, "w", encoding="utf-8") as out:
             out.writelines(json.dumps({"partition": p, "offset": o, "floor": f}) + "\n" for p, o, f in known)
-        command = [sys.executable, self.oracle, "compare", "--lake", lake, "--floors", floors, "--capture", *sorted(glob.glob(os.path.join(capture, "*")))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        with self.lock:
-            self.compared += 1
-        if done.returncode != 0:
-            raise Failed(f"{lake} is not what the oracle expects\n{done.stdout[:2000]}{done.stderr[-1500:]}")
+        report = self.judge(lake, capture, self.flags(topic), ["--topic", topic, "--floors", floors])
         code, said = self.audit(lake)
         if code != 0:
             raise Failed(f"the audit of {lake} ended with {code}\n{said[-2000:]}")
-        return json.loads(done.stdout.splitlines()[0]), read, known
+        return report, read, known
 
 
 def envelopes_of(capture):

@@ -88,7 +88,7 @@ def suite(rig, args, _broker):
         if where or secret.encode() in arguments or secret in status.stdout + status.stderr:
             raise kafka.Failed(f"the password is in {where or 'the arguments, or what status says'}")
         rig.close_windows(broker, "secure", lake)
-        figures[name] = rig.verify_topic(broker, "secure", lake)[0]["rows"]
+        figures[name] = rig.verify_topic(broker, "secure", lake)[0]["written"]
     # What would be missed if it looked in the wrong place: the file that does hold it.
     if not found_in(rig.folder, secret):
         raise kafka.Failed("the password is in no file at all: this check would not find it")

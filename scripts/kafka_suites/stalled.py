@@ -62,7 +62,7 @@ def go_on(rig, broker, topic, lake, run, transaction, rest):
 def verdict(rig, broker, topic, lake, floors):
     rig.close_windows(broker, topic, lake)
     report, _, _ = rig.verify_topic(broker, topic, lake, floors)
-    return {"rows": report["rows"], "floors": len(floors)}
+    return {"rows": report["written"], "floors": len(floors)}
 
 
 def held(rig, args, broker):

@@ -77,9 +77,10 @@ def answer(args):
             return pickle.load(file)
     made = job.run(captures.partitions(files_of(args.capture), args.topic), job_options(args))
     if args.answer:
-        with open(args.answer + ".new", "wb") as file:
+        mine = f"{args.answer}.{os.getpid()}"
+        with open(mine, "wb") as file:
             pickle.dump(made, file)
-        os.replace(args.answer + ".new", args.answer)
+        os.replace(mine, args.answer)
     return made
 
 

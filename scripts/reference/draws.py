@@ -15,7 +15,7 @@ PLACES = (
     ("Asia/Kathmandu", "2024-12-31 22:00:00"),
 )
 # A record is in at most so many windows.
-OVERLAP_MAX = 8
+OVERLAP_MAX = 6
 
 
 def windows_s(draw, sizes=SIZES_S):
@@ -45,4 +45,4 @@ def capture(draw, messages):
         # Without timestamps one record of the future makes all that follow it late.
         ahead=share(0.01) if is_enveloped else 0.0, huge=share(0.01), form=form, long=draw.choice((0, 0, 0, 1)),
         foreign=share(0.1) if is_enveloped else 0.0, gaps=share(0.1) if is_enveloped else 0.0,
-        no_timestamp=share(0.02) if is_enveloped else 0.0, files=draw.choice((1, 1, 3)), member=draw.choice((0, 100, 5000)), idle=idle)
+        no_timestamp=share(0.02) if is_enveloped else 0.0, files=draw.choice((1, 1, 3)), open_ended=0.3, member=draw.choice((0, 100, 5000)), idle=idle)

@@ -51,6 +51,8 @@ class Options:
     files: int = 1
     # Messages of a gzip member; 0 for files that are not packed.
     member: int = 0
+    # The share of files whose last line has no line end.
+    open_ended: float = 0.0
     # How many messages are longer than a message may be.
     long: int = 0
     # (partition, from, to): it is silent between two points of the run, given as shares of it.
@@ -79,7 +81,7 @@ class Generator:
             part.put(self.pen.usual(self.record(self.start_s - part.number * options.skew), part.columns), self.start_s)
         long_ones = set(draw.sample(range(options.messages), min(options.long, options.messages)))
         for index in range(options.messages):
-            awake = [part for part in self.parts if not part.is_idle(index / options.messages)]
+            awake = [part for part in self.parts if not part.is_idle(index / options.messages)] if options.idle else self.parts
             part = draw.choice(awake)
             now_s = self.start_s + index / options.rate - part.number * options.skew
             if index in long_ones:
@@ -200,7 +202,7 @@ class Part:
         """The bytes of a file; of a packed one a member after the other."""
         member = self.options.member
         text = [line + self.line_end for line in lines]
-        if text and self.draw.random() < 0.3:
+        if text and self.draw.random() < self.options.open_ended:
             text[-1] = text[-1].rstrip(b"\r\n") or text[-1]
         if not member:
             yield b"".join(text)

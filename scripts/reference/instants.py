@@ -37,6 +37,11 @@ class Clock:
         hours = range((day - 1) * DAY_S, (day + 2) * DAY_S + 1, 3600)
         return sorted({self.offset_s(at) for at in hours})
 
+    def wall(self, utc_s):
+        """What the clock shows at an instant."""
+        offsets = self.offsets_near(utc_s // DAY_S)
+        return EPOCH + dt.timedelta(seconds=utc_s + (offsets[0] if len(offsets) == 1 else self.offset_s(utc_s)))
+
     def instants_s(self, wall_s):
         """When the wall clock shows `wall_s`, seconds since 1970 on that clock: never, once, or twice; earliest first."""
         offsets = self.offsets_near(wall_s // DAY_S)
@@ -65,8 +70,7 @@ class Clock:
 
     def date_and_time(self, utc_ms):
         """`MM/DD/YYYY` and `HH:MM:SS` on the wall at an instant."""
-        utc_s = utc_ms // 1000
-        wall = EPOCH + dt.timedelta(seconds=utc_s + self.offset_s(utc_s))
+        wall = self.wall(utc_ms // 1000)
         return f"{wall.month:02}/{wall.day:02}/{wall.year:04}", f"{wall.hour:02}:{wall.minute:02}:{wall.second:02}"
 
 

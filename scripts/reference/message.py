@@ -6,15 +6,16 @@ import typing
 from reference import csv_text
 from reference.instants import NoTime, joined
 
-# The columns of a message that has no header, of a key, and those of a key that must not be empty.
+# The columns of a message that has no header, of a key, and how many of a key's must not be empty.
 COLUMNS = ("CA", "UNIT", "SCP", "STATION", "LINENAME", "DIVISION", "DATE", "TIME", "DESC", "ENTRIES", "EXITS", "ID", "TIMESTAMP")
 KEY = ("CA", "UNIT", "SCP", "STATION", "LINENAME", "DIVISION", "DESC")
-KEY_NEEDED = KEY[:4]
+KEY_NEEDED = 4
 FIRST_OF_A_HEADER = ("CA", "C/A", "A/C", "AC")
 BYTES_MAX = 1 << 20
 BLANKS = " \t\r\n"
 BYTE_ORDER_MARK = "\ufeff"
 COUNT = re.compile(r"[0-9]{1,18}")
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -44,10 +45,10 @@ def read(value, clock, columns=COLUMNS, newest_ms=None, limit_ms=None):
     """
     columns, fields = one_record(text_of(value), columns)
     cells = {name: field.strip(BLANKS + '"') for name, field in zip(columns, fields)}
-    if any(cells[name] == "" for name in KEY_NEEDED):
+    key = tuple([cells[name] for name in KEY])
+    if "" in key[:KEY_NEEDED]:
         raise Refused("missing-field")
-    key = tuple(cells[name] for name in KEY)
-    if any(CONTROL.search(cell) for cell in key):
+    if CONTROL.search("".join(key)):
         raise Refused("control-character")
     entries, exits = count(cells["ENTRIES"]), count(cells["EXITS"])
     try:
@@ -88,7 +89,7 @@ def unquoted(text):
         said = json.loads(text)
     except ValueError:
         return text
-    if any("\ud800" <= character <= "\udfff" for character in said):
+    if HALF_A_PAIR.search(said):
         raise Refused("not-utf8")
     return said.rstrip("\r\n")
 

@@ -64,18 +64,16 @@ class Pen:
 
     def cells(self, record, odd=False):
         """The fields of a record by the names of their columns."""
-        wall = self.wall(record.utc_ms)
+        wall = self.clock.wall(record.utc_ms // 1000)
         cells = dict(zip(("CA", "UNIT", "SCP", "STATION", "LINENAME", "DIVISION", "DESC"), record.key))
         cells |= {"ENTRIES": str(record.entries), "EXITS": str(record.exits), "ID": record.id}
-        cells["DATE"] = wall.strftime("%m/%d/%Y") if odd and self.draw.random() < 0.5 else wall.strftime("%m-%d-%y")
-        cells["TIME"] = wall.strftime("%H:%M:%S")
-        cells["TIMESTAMP"] = self.time(record.utc_ms) if odd else wall.strftime("%Y-%m-%d %H:%M:%S")
+        is_long = odd and self.draw.random() < 0.5
+        cells["DATE"] = f"{wall.month:02}/{wall.day:02}/{wall.year}" if is_long else f"{wall.month:02}-{wall.day:02}-{wall.year % 100:02}"
+        cells["TIME"] = f"{wall.hour:02}:{wall.minute:02}:{wall.second:02}"
+        cells["TIMESTAMP"] = self.time(record.utc_ms) if odd else str(wall)
         if odd and self.draw.random() < 0.2:
             cells["ENTRIES"] = cells["ENTRIES"].zfill(self.draw.randrange(1, 19))
         return cells
-
-    def wall(self, utc_ms):
-        return EPOCH + dt.timedelta(seconds=utc_ms // 1000 + self.clock.offset_s(utc_ms // 1000))
 
     def time(self, utc_ms):
         """An instant in one of the spellings of ISO 8601."""
@@ -83,7 +81,7 @@ class Pen:
         digits = self.draw.randrange(10)
         fraction = self.draw.choice(".,") + f"{utc_ms % 1000:03}{self.draw.randrange(10**6):06}"[:digits] if digits else ""
         if self.draw.random() < 0.4:
-            return self.wall(utc_ms).strftime(f"%Y-%m-%d{between}%H:%M:%S") + fraction
+            return self.clock.wall(utc_ms // 1000).strftime(f"%Y-%m-%d{between}%H:%M:%S") + fraction
         if self.draw.random() < 0.5:
             shift_s, place = 0, "Z"
         else:
