@@ -214,7 +214,7 @@ fn written_again(bytes: &[u8], change: impl Fn(&mut StateChange)) -> Vec<u8> {
             operator: header.operator.clone(),
             shard: saved.shard,
             version: header.version,
-            base: header.base,
+            kind: saved.kind,
             bytes: saved.bytes,
         })
         .collect();

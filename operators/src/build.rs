@@ -19,6 +19,7 @@ use crate::stream::watermark::watermark;
 use crate::stream::window::{Grid, Lateness};
 use crate::time::{Epoch, EventTime, Watermark};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::operator::empty;
@@ -160,10 +161,11 @@ impl<'s> Build<'s> {
         watermark: Watermark,
     ) -> StreamVec<'s, Epoch, K::Out> {
         let resume = Resume { saved: self.ports.saved(operator.name()), watermark };
-        if let Err(error) = resume.into_operator(&mut operator) {
+        let saved = resume.into_operator(&mut operator).unwrap_or_else(|error| {
             self.ports.refuse(error);
-        }
-        let driven = keyed::drive(operator, input, inputs);
+            BTreeSet::new()
+        });
+        let driven = keyed::drive((operator, saved), input, inputs);
         self.states.push(driven.state);
         self.acks.push(driven.acks);
         driven.out

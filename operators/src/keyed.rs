@@ -22,10 +22,10 @@ use crate::ack::{Ack, InputIx};
 use crate::error::StateError;
 use crate::progress::Tick;
 use crate::record::Partition;
-use crate::state::{Saved, Shard, StateChange};
+use crate::state::{Saved, SectionKind, Shard, StateChange};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, Watermark};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -68,11 +68,12 @@ pub trait Keyed: 'static {
     /// The epoch is complete: gives what it makes true, in an order that depends on the content only.
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>);
 
-    /// Gives the encoded state, shard by shard: all of it (`base`), or the entries changed since the last call.
+    /// Gives the encoded state, shard by shard: all of it (`base`), or the entries changed or deleted since the last call.
+    /// A shard that holds nothing gives nothing: the driver writes its empty base. Nothing that is given is empty.
     fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>));
 
-    /// Takes back what `snapshot` gave, in this version or an earlier one. Pieces come oldest first; a later one wins,
-    /// entry by entry.
+    /// Takes back what `snapshot` gave, in this version or an earlier one. The sections of a shard come oldest first, from
+    /// its last base on; a later one wins, entry by entry.
     ///
     /// # Errors
     /// If the bytes are not what some version of this operator writes.
@@ -145,9 +146,9 @@ impl<K: Keyed> Open<K> {
     }
 }
 
-/// Runs `operator` on every worker. `input` is where its fates are counted, if they are.
+/// Runs `operator` on every worker, as it was [resumed](Resume). `input` is where its fates are counted, if they are.
 pub fn drive<'s, K: Keyed>(
-    mut operator: K,
+    (mut operator, saved): (K, BTreeSet<Shard>),
     input: Option<InputIx>,
     inputs: Inputs<'s, K::In, K::Key>,
 ) -> Driven<'s, K::Out> {
@@ -166,7 +167,7 @@ pub fn drive<'s, K: Keyed>(
     let (acks, ack_stream) = builder.new_output();
     let mut acks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Ack>>>::from(acks);
 
-    let mut bases = Bases::default();
+    let mut bases = Bases { saved, ..Bases::default() };
     builder.build(move |initial| {
         drop(initial);
         let mut open: BTreeMap<Epoch, Open<K>> = BTreeMap::new();
@@ -245,27 +246,37 @@ pub struct Resume {
 }
 
 impl Resume {
-    /// Gives `operator` its state back.
+    /// Gives `operator` its state back; answers the shards that have sections on disk.
     ///
     /// # Errors
-    /// At the first piece of a later version, or that does not decode. The operator must not run then: it would give a
+    /// At the first section of a later version, or that does not decode. The operator must not run then: it would give a
     /// wrong answer.
-    pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<(), StateError> {
-        for saved in self.saved {
+    pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<BTreeSet<Shard>, StateError> {
+        // A base replaces all that was saved of its shard before it, by whichever worker.
+        let bases = self.saved.iter().enumerate().filter(|(_, saved)| saved.kind == SectionKind::Base);
+        let last_base: BTreeMap<Shard, usize> = bases.map(|(at, saved)| (saved.shard, at)).collect();
+        let mut shards = BTreeSet::new();
+        for (at, saved) in self.saved.into_iter().enumerate() {
             if saved.version > K::VERSION {
                 let (operator, found) = (operator.name().to_string(), saved.version);
                 return Err(StateError::Newer { operator, found, known: K::VERSION });
             }
+            if last_base.get(&saved.shard).is_some_and(|base| at < *base) || saved.bytes.is_empty() {
+                continue;
+            }
             operator.restore(&saved)?;
+            shards.insert(saved.shard);
         }
         operator.restored(self.watermark);
-        Ok(())
+        Ok(shards)
     }
 }
 
 /// Decides when a worker's state is written whole again: restart time is bounded by live state, not by history.
 #[derive(Debug, Default)]
 struct Bases {
+    /// The shards that have sections on disk which are not empty.
+    saved: BTreeSet<Shard>,
     written: bool,
     base_bytes: usize,
     changes: u32,
@@ -276,23 +287,125 @@ impl Bases {
     fn changes<K: Keyed>(&mut self, operator: &mut K) -> Vec<StateChange> {
         let outgrown = self.changes >= CHANGES_MIN && self.change_bytes > self.base_bytes;
         let base = !self.written || self.changes >= CHANGES_MAX || outgrown;
-        let mut changes = Vec::new();
-        let mut bytes = 0;
+        let kind = if base { SectionKind::Base } else { SectionKind::Change };
         let name = operator.name().to_string();
-        operator.snapshot(base, &mut |shard, encoded| {
+        let section =
+            |shard, bytes| StateChange { operator: name.clone(), shard, version: K::VERSION, kind, bytes };
+        let (mut changes, mut shards, mut bytes) = (Vec::new(), BTreeSet::new(), 0);
+        operator.snapshot(base, &mut |shard, encoded: Vec<u8>| {
+            assert!(!encoded.is_empty(), "operator \"{name}\" gives an empty section of shard {}", shard.0);
             bytes += encoded.len();
-            let (operator, version) = (name.clone(), K::VERSION);
-            changes.push(StateChange { operator, shard, version, base, bytes: encoded });
+            shards.insert(shard);
+            changes.push(section(shard, encoded));
         });
+        // What a shard held on disk and does not hold any more would else come back with the next start.
+        let empty = self.saved.difference(&shards).filter(|_| base);
+        changes.extend(empty.map(|shard| section(*shard, Vec::new())));
         if changes.is_empty() {
             return changes;
         }
         if base {
-            *self = Bases { written: true, base_bytes: bytes, changes: 0, change_bytes: 0 };
+            *self = Bases { saved: shards, written: true, base_bytes: bytes, changes: 0, change_bytes: 0 };
         } else {
+            self.saved.extend(shards);
             self.changes += 1;
             self.change_bytes += bytes;
         }
         changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Keeps the last value of each key. A deleted key is in a change by its absence; a base has only what is there.
+    #[derive(Default)]
+    struct Latest {
+        values: BTreeMap<u16, u8>,
+        changed: BTreeSet<u16>,
+    }
+
+    impl Latest {
+        fn set(&mut self, key: u16, value: Option<u8>) {
+            match value {
+                Some(value) => drop(self.values.insert(key, value)),
+                None => drop(self.values.remove(&key)),
+            }
+            self.changed.insert(key);
+        }
+    }
+
+    impl Keyed for Latest {
+        type In = u16;
+        type Key = ();
+        type Out = ();
+
+        const VERSION: u32 = 1;
+
+        fn name(&self) -> &str {
+            "Latest"
+        }
+
+        fn shard(key: &u16) -> Shard {
+            Shard(key % 3)
+        }
+
+        fn define(&mut self, _definition: Definition<()>) {}
+
+        fn apply(&mut self, _epoch: Epoch, _batch: &mut Vec<u16>, _fates: &mut Fates) {}
+
+        fn close(&mut self, _epoch: Epoch, _tick: &Tick, _out: &mut Vec<()>) {}
+
+        fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
+            let changed = std::mem::take(&mut self.changed);
+            let keys: Vec<u16> =
+                if base { self.values.keys().copied().collect() } else { changed.into_iter().collect() };
+            let mut sections: BTreeMap<Shard, Vec<(u16, Option<u8>)>> = BTreeMap::new();
+            for key in keys {
+                sections.entry(Latest::shard(&key)).or_default().push((key, self.values.get(&key).copied()));
+            }
+            for (shard, section) in sections {
+                put(shard, postcard::to_stdvec(&section).unwrap());
+            }
+        }
+
+        fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
+            let section: Vec<(u16, Option<u8>)> = postcard::from_bytes(&saved.bytes).unwrap();
+            section.into_iter().for_each(|(key, value)| self.set(key, value));
+            Ok(())
+        }
+
+        fn restored(&mut self, _watermark: Watermark) {
+            self.changed.clear();
+        }
+
+        fn held(&self) -> u64 {
+            self.values.len() as u64
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn state_that_was_deleted_stays_deleted_whenever_bases_are_written(
+            steps in prop::collection::vec((0u16..5, prop::option::of(any::<u8>()), 0u8..12), 1..200)
+        ) {
+            let (mut operator, mut bases) = (Latest::default(), Bases::default());
+            let mut disk: Vec<Saved> = Vec::new();
+            for (key, value, restart) in steps {
+                operator.set(key, value);
+                for StateChange { shard, version, kind, bytes, .. } in bases.changes(&mut operator) {
+                    disk.push(Saved { shard, version, kind, bytes });
+                }
+                let mut again = Latest::default();
+                let resume = Resume { saved: disk.clone(), watermark: Watermark::MIN };
+                let saved = resume.into_operator(&mut again).unwrap();
+                prop_assert_eq!(&again.values, &operator.values);
+                if restart == 0 {
+                    (operator, bases) = (again, Bases { saved, ..Bases::default() });
+                }
+            }
+        }
     }
 }

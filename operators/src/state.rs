@@ -55,7 +55,21 @@ impl std::hash::Hash for KeyHash {
     }
 }
 
-/// A piece of an operator's state that leaves it at the close of an epoch.
+/// How much of its shard a section of saved state holds.
+///
+/// A section is live until a later base of its operator and shard; a change also until a later merged change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SectionKind {
+    /// Every entry. An empty base is a base too: it says that the shard holds nothing.
+    Base,
+    /// The entries changed or deleted since the shard's last base.
+    Merged,
+    /// The entries changed or deleted since the shard's last section of any kind.
+    Change,
+}
+
+/// A section of an operator's state that leaves it at the close of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChange {
     /// The operator's name, stable across releases.
@@ -64,19 +78,21 @@ pub struct StateChange {
     pub shard: Shard,
     /// The version of the operator's encoding.
     pub version: u32,
-    /// Everything in the shard (`true`), or only the entries changed since the last snapshot.
-    pub base: bool,
-    /// The operator's own encoding.
+    /// How much of the shard it holds.
+    pub kind: SectionKind,
+    /// The operator's own encoding. No bytes: an empty base, which the driver of keyed operators writes and reads.
     pub bytes: Vec<u8>,
 }
 
-/// A piece of state that comes back when a dataflow is built.
+/// A section of state that comes back when a dataflow is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// The slice it belongs to.
     pub shard: Shard,
     /// The version of the encoding.
     pub version: u32,
+    /// How much of the shard it holds.
+    pub kind: SectionKind,
     /// The operator's own encoding.
     pub bytes: Vec<u8>,
 }

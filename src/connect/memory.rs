@@ -173,8 +173,8 @@ impl Kept {
         inner.state.retain(|(e, _)| lives(*e));
         let mut saved: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
         for (_, change) in &inner.state {
-            let StateChange { operator, shard, version, bytes, .. } = change.clone();
-            saved.entry(operator).or_default().push(Saved { shard, version, bytes });
+            let StateChange { operator, shard, version, kind, bytes } = change.clone();
+            saved.entry(operator).or_default().push(Saved { shard, version, kind, bytes });
         }
         inner.saved = saved;
     }

@@ -310,6 +310,7 @@ mod tests {
     use super::*;
     use crate::error::Reason;
     use crate::record::{Payload, Raw};
+    use crate::state::SectionKind;
 
     const FIRST: Tick =
         Tick { watermark: EventTime::MIN, wall_ms: 1, ended: false, finishing: false, flushed: None };
@@ -346,8 +347,9 @@ mod tests {
         before.apply(4, &mut vec![full], &mut Fates::default());
         before.apply(5, &mut vec![dead, refused(1, Payload::Null)], &mut Fates::default());
         let mut after = Roll::new("Roll");
-        before
-            .snapshot(true, &mut |shard, bytes| after.restore(&Saved { shard, version: 1, bytes }).unwrap());
+        before.snapshot(true, &mut |shard, bytes| {
+            after.restore(&Saved { shard, version: 1, kind: SectionKind::Base, bytes }).unwrap()
+        });
         after.restored(EventTime::MIN);
         for mut roll in [before, after] {
             let mut out = Vec::new();
@@ -374,10 +376,10 @@ mod tests {
     #[test]
     fn piece_of_a_later_version_is_refused_by_the_driver() {
         let resume = |version| {
-            let saved = vec![Saved { shard: Shard(0), version, bytes: vec![0, 0] }];
+            let saved = vec![Saved { shard: Shard(0), version, kind: SectionKind::Base, bytes: vec![0, 0] }];
             crate::keyed::Resume { saved, watermark: EventTime::MIN }.into_operator(&mut Roll::new("Roll"))
         };
-        assert_eq!(resume(1), Ok(()));
+        assert_eq!(resume(1), Ok([Shard(0)].into()));
         assert_eq!(resume(2), Err(StateError::Newer { operator: "Roll".into(), found: 2, known: 1 }));
     }
 }

@@ -149,8 +149,8 @@ fn forget_after(kept: &mut Kept, last: Epoch) -> From {
     }
     let mut state = kept.state.clone();
     state.sort_by_key(|(epoch, _)| *epoch);
-    for (_, StateChange { operator, shard, version, bytes, .. }) in state {
-        from.saved.push((operator, Saved { shard, version, bytes }));
+    for (_, StateChange { operator, shard, version, kind, bytes }) in state {
+        from.saved.push((operator, Saved { shard, version, kind, bytes }));
     }
     from
 }

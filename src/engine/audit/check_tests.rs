@@ -13,7 +13,7 @@ use crate::store::Store;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use headway_operators::ack::{Ack, StagedFile, StateFile};
-use headway_operators::state::{Shard, StateChange};
+use headway_operators::state::{SectionKind, Shard, StateChange};
 use std::io::Write;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
@@ -34,8 +34,13 @@ fn rows(store: &TestStore, epoch: u64) -> Ack {
 }
 
 fn saved(store: &TestStore, epoch: u64) -> Ack {
-    let change =
-        StateChange { operator: "Sum".into(), shard: Shard(1), version: 1, base: true, bytes: vec![1, 2, 3] };
+    let change = StateChange {
+        operator: "Sum".into(),
+        shard: Shard(1),
+        version: 1,
+        kind: SectionKind::Base,
+        bytes: vec![1, 2, 3],
+    };
     let mut bytes = Vec::new();
     state::write(&mut bytes, state::Author { job: "job", generation: 1, epoch, worker: 0 }, &[change])
         .unwrap();

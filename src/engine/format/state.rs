@@ -12,7 +12,7 @@
 //! deflate at level 1 leaves 66 %, and takes seven times as long as writing and syncing them whole.
 
 use headway_operators::ack::StateFile;
-use headway_operators::state::{SHARDS, Saved, Shard, StateChange};
+use headway_operators::state::{SHARDS, Saved, SectionKind, Shard, StateChange};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -101,8 +101,9 @@ pub enum FrameError {
 /// If there is no change, if they are not all of one operator, version and kind, or if there are more than eight
 /// times as many as shards.
 pub fn write(out: &mut dyn Write, author: Author<'_>, changes: &[StateChange]) -> io::Result<()> {
-    let StateChange { operator, version, base, .. } = changes.first().expect("there is a change");
-    let alike = |c: &StateChange| (&c.operator, c.version, c.base) == (operator, *version, *base);
+    let StateChange { operator, version, kind, .. } = changes.first().expect("there is a change");
+    assert!(*kind != SectionKind::Merged, "format 1 has no merged changes");
+    let alike = |c: &StateChange| (&c.operator, c.version, c.kind) == (operator, *version, *kind);
     assert!(changes.iter().all(alike), "changes of one operator go into one file");
     assert!(changes.len() <= SECTIONS_MAX, "an operator gives a shard in a few pieces at most");
     let header = Header {
@@ -112,7 +113,7 @@ pub fn write(out: &mut dyn Write, author: Author<'_>, changes: &[StateChange]) -
         worker: author.worker,
         operator: operator.clone(),
         version: *version,
-        base: *base,
+        base: *kind == SectionKind::Base,
         sections: changes.iter().map(|c| (c.shard, c.bytes.len() as u64)).collect(),
     };
     let header = postcard::to_stdvec(&header).expect("a header of plain values encodes");
@@ -157,13 +158,14 @@ pub fn decode(file: &[u8]) -> Result<(Header, Vec<Saved>), FrameError> {
     }
     let mut rest = &content[PREFIX + length..];
     let mut saved = Vec::with_capacity(header.sections.len());
+    let (version, kind) = (header.version, if header.base { SectionKind::Base } else { SectionKind::Change });
     for (shard, length) in &header.sections {
         let length = usize::try_from(*length).ok().filter(|length| *length <= rest.len());
         let (bytes, more) = rest.split_at(length.ok_or(FrameError::Header)?);
         if shard.0 >= SHARDS {
             return Err(FrameError::Header);
         }
-        saved.push(Saved { shard: *shard, version: header.version, bytes: bytes.to_vec() });
+        saved.push(Saved { shard: *shard, version, kind, bytes: bytes.to_vec() });
         rest = more;
     }
     if rest.is_empty() { Ok((header, saved)) } else { Err(FrameError::Header) }
@@ -190,7 +192,13 @@ mod tests {
 
     fn change(shard: u16, bytes: &[u8]) -> StateChange {
         let bytes = bytes.to_vec();
-        StateChange { operator: "Sum".into(), shard: Shard(shard), version: 3, base: true, bytes }
+        StateChange {
+            operator: "Sum".into(),
+            shard: Shard(shard),
+            version: 3,
+            kind: SectionKind::Base,
+            bytes,
+        }
     }
 
     fn encode(changes: &[StateChange]) -> Vec<u8> {

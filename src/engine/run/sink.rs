@@ -23,7 +23,7 @@ use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::pipeline::{Format, OutputSpec};
 use headway_operators::port::Stage;
 use headway_operators::row::Rows;
-use headway_operators::state::{Saved, StateChange};
+use headway_operators::state::{Saved, SectionKind, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -211,7 +211,8 @@ impl Lake {
             operators.entry(change.operator.clone()).or_default().push(change);
         }
         let write = |(operator, changes): (String, Vec<StateChange>)| {
-            let (base, version, shards) = (changes[0].base, changes[0].version, changes.len());
+            let (version, shards) = (changes[0].version, changes.len());
+            let base = changes[0].kind == SectionKind::Base;
             let author = state::Author { job: &self.job, generation: self.generation, epoch, worker };
             let path = names::state(&self.job, (self.generation, epoch), (&operator, worker), base);
             let (bytes, checksum) = self.write(&path, |out| state::write(out, author, &changes))?;
@@ -351,7 +352,13 @@ mod tests {
     }
 
     fn change(operator: &str, shard: u16, bytes: Vec<u8>) -> StateChange {
-        StateChange { operator: operator.into(), shard: Shard(shard), version: 1, base: true, bytes }
+        StateChange {
+            operator: operator.into(),
+            shard: Shard(shard),
+            version: 1,
+            kind: SectionKind::Base,
+            bytes,
+        }
     }
 
     #[test]
