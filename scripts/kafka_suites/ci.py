@@ -10,7 +10,7 @@ import importlib
 
 from kafka_suites import rig as kafka
 
-SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "kill-anywhere")
+SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "kill-anywhere", "settings")
 
 
 def options(parser):

@@ -8,6 +8,7 @@ use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
+use crate::connect::{Notice, notice};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch;
 use clap::Args;
@@ -42,12 +43,13 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write
 /// Opens source and lake as `run` would. Folders that are made on the way are removed again.
 fn look(plan: &Plan) -> Result<Looked, Failure> {
     let place = Place::of(&plan.lake);
-    let inspected = run::open(plan)
-        .and_then(|store| run::prepare(plan, store))
-        .and_then(|job| launch::inspect(&job).map_err(run::refused));
+    let inspected = run::open(plan).and_then(|store| run::prepare(plan, store)).and_then(|job| {
+        let (partitions, head) = launch::inspect(&job).map_err(run::refused)?;
+        let notices = job.sources.iter().flat_map(|source| source.connector.notices()).collect();
+        Ok(Looked { source: Found::of(&partitions.concat()), head, notices })
+    });
     place.leave();
-    let (partitions, head) = inspected?;
-    Ok(Looked { source: Found::of(&partitions.concat()), head })
+    inspected
 }
 
 /// What source and lake hold.
@@ -55,6 +57,8 @@ struct Looked {
     source: Found,
     /// The manifest that the job would go on from.
     head: Option<Manifest>,
+    /// What the sources do not take as it is.
+    notices: Vec<Notice>,
 }
 
 impl Looked {
@@ -77,6 +81,9 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     writeln!(out, "job       {} on {}", plan.job, counted(plan.workers as u64, "worker"))?;
     writeln!(out, "pipeline  {}: {}", plan.pipeline.name(), settings.join(", "))?;
     writeln!(out, "source    {}: {}", source(plan), found.words())?;
+    for line in notice::lines(&found.notices) {
+        writeln!(out, "notice    {line}")?;
+    }
     writeln!(out, "lake      {}: {}", plan.lake.display(), found.start())?;
     writeln!(out, "commits   every {}, or {} a worker", epoch(plan), Bytes(plan.epoch_bytes))?;
     writeln!(out, "idle      {}", idle(plan))?;
@@ -86,6 +93,8 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
 }
 
 fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
+    let notice = |Notice { name, what, is_warning }: &Notice| json!({ "name": name, "what": what, "warning": is_warning });
+    let notices: Vec<serde_json::Value> = found.notices.iter().map(notice).collect();
     json!({
         "schema_version": 1,
         "job": plan.job,
@@ -95,6 +104,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "source": source(plan),
         "partitions": found.source.partitions,
         "messages": found.source.messages,
+        "notices": notices,
         "lake": plan.lake,
         "resumes_from_seq": found.head.as_ref().map(|head| head.seq),
         "epoch_ms": plan.epoch_ms,

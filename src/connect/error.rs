@@ -3,6 +3,17 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+/// A line of a settings file that cannot be used. It quotes no value: that may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What does not fit.
+    pub why: String,
+    /// The way out.
+    pub hint: String,
+}
+
 /// Why a connector cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +43,14 @@ pub enum Error {
         why: String,
         /// The way out.
         hint: String,
+    },
+    /// Lines of a client's settings cannot be used. The user's turn; exit 2.
+    #[error("could not use \"{file}:{}\": {}", problems.first().map_or(0, |first| first.line), problems.first().map_or("", |first| &first.why))]
+    Settings {
+        /// The file.
+        file: String,
+        /// The lines, in their order; at least one.
+        problems: Vec<Problem>,
     },
     /// The system does not answer. Retried while a job runs; exit 3 at start.
     #[error("could not reach {what}")]
@@ -76,6 +95,7 @@ impl Error {
             Error::RecordsGone { .. } => "records-gone",
             Error::OtherIdentity { .. } => "other-identity",
             Error::Unusable { .. } => "input-unusable",
+            Error::Settings { .. } => "settings-unusable",
             Error::Unreadable { .. } | Error::Unwritable { .. } | Error::Unreachable { .. } => {
                 "source-failed"
             }
@@ -92,6 +112,12 @@ impl Error {
             }
             Error::OtherIdentity { .. } => Some("The lake's state was made from other records.".to_string()),
             Error::Unusable { .. } => None,
+            Error::Settings { problems, .. } => {
+                let others =
+                    problems.iter().skip(1).map(|other| format!("line {}: {}", other.line, other.why));
+                let others: Vec<String> = others.collect();
+                (!others.is_empty()).then(|| format!("Also {}.", others.join("; ")))
+            }
         }
     }
 
@@ -108,6 +134,7 @@ impl Error {
                 "Give a folder that does not hold such files yet, and that this user may write to."
             }
             Error::Unusable { hint, .. } => hint,
+            Error::Settings { problems, .. } => problems.first().map_or("", |first| &first.hint),
             Error::Unreachable { .. } => {
                 "Check that it is running, or replay a saved file with --source files:PATH."
             }

@@ -9,9 +9,11 @@ pub mod generator;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
+pub mod notice;
 pub mod produce;
 mod sink;
 mod source;
 
+pub use notice::Notice;
 pub use sink::{Sink, Wake, WorkerSink};
 pub use source::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source};

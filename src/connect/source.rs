@@ -1,6 +1,7 @@
 //! What messages are read from: the traits [`Connector`] and [`Source`], and what they report.
 
 use crate::connect::error;
+use crate::connect::notice::Notice;
 use crate::connect::sink::Wake;
 use headway_operators::record::{LastRead, Offset, Partition, Raw};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,11 @@ pub enum Event<'a> {
 pub trait Connector: Send + Sync {
     /// The kind, as in manifests: `kafka`, `files`, `generate`.
     fn kind(&self) -> &'static str;
+
+    /// What is passed over, translated or risky. A start logs it, and `check` lists it.
+    fn notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
 
     /// All partitions there are now, by number.
     ///

@@ -119,7 +119,7 @@ impl From<connect::error::Error> for Failure {
                 ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Exit::Usage,
                 _ => Exit::Unreachable,
             },
-            Error::Unusable { .. } => Exit::Usage,
+            Error::Unusable { .. } | Error::Settings { .. } => Exit::Usage,
             Error::RecordsGone { .. } | Error::OtherIdentity { .. } => Exit::Misfit,
         };
         let what = match exit {

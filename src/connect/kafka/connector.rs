@@ -22,7 +22,7 @@ use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::leader_check::{Make, Witness};
 use crate::connect::kafka::native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka::reader::{Answer, Answers, Ends, KafkaSource, Shared};
-use crate::connect::{Connector, Earlier, End, PartitionInfo, Source, Wake, error};
+use crate::connect::{Connector, Earlier, End, Notice, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{LastRead, Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -353,6 +353,10 @@ impl Kafka {
 impl Connector for Kafka {
     fn kind(&self) -> &'static str {
         "kafka"
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        self.options.properties.reader_notices(self.options.group.as_deref())
     }
 
     fn remember(&self, earlier: &[Earlier]) {

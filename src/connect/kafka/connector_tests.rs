@@ -32,7 +32,7 @@ pub(super) fn cluster(partitions: i32) -> Cluster {
 }
 
 fn options(brokers: &str) -> Options {
-    let properties = Properties::parse(&format!("bootstrap.servers={brokers}"), "client.properties").unwrap();
+    let properties = Properties::parse(format!("bootstrap.servers={brokers}"), "client.properties").unwrap();
     Options { properties, topic: "t".into(), group: None, patience: Duration::from_secs(10) }
 }
 

@@ -3,6 +3,7 @@
 use crate::connect::error::Error;
 use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::connector::{Context, unusable};
+use crate::connect::notice;
 use crate::connect::produce::{Pace, Produced, produce};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
@@ -29,6 +30,7 @@ pub fn to_topic(
     patience: Duration,
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
+    notice::log(topic, &properties.writer_notices());
     let config = properties.writer()?;
     let producer: BaseProducer<Deliveries> =
         config.create_with_context(Deliveries::default()).map_err(|error| properties.refused(error))?;

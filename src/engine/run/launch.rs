@@ -7,7 +7,7 @@
 //! 5. Run the workers, committing through the [`checkpoint::Committer`].
 
 use crate::connect::formats::csv_gz;
-use crate::connect::{Connector, Earlier, PartitionInfo};
+use crate::connect::{Connector, Earlier, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::checkpoint::{self, Committed, Resume};
 use crate::engine::commit::discovered::Discovered;
@@ -115,7 +115,11 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let specs = launch.pipeline.inputs();
     // 1. What is there to read?
     let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-    let partitions = partitions(&launch, head.as_ref())?;
+    let partitions = partitions(&launch, head.as_ref());
+    for source in &launch.sources {
+        notice::log(&source.topic, &source.connector.notices());
+    }
+    let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let foreseen = foresee(&site, &launch, head.as_ref())?;
