@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 9] =
-    ["demo", "run", "check", "produce", "status", "audit", "checkpoint", "dead", "completions"];
+const COMMANDS: [&str; 10] =
+    ["demo", "run", "check", "produce", "status", "audit", "checkpoint", "dead", "explain", "completions"];
 
 /// What a run of the program left behind.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) fn headway(folder: &Path, args: &[&str]) -> Run {
         .current_dir(folder)
         .env_remove("RUST_LOG")
         .env_remove("COLUMNS")
+        // The twin of a flag, and of some tests.
+        .env_remove("HEADWAY_SEED")
         .stdin(Stdio::null())
         .output()
         .expect("the program starts");

@@ -71,6 +71,6 @@ fn refusal_that_is_shown_is_what_is_said() {
     std::fs::write(folder.path().join("headway.toml"), text).expect("the file can be written");
     let args = ["check", "-c", "headway.toml", "turnstile", "--source", "generate", "--lake", "lake"];
     let run = headway(folder.path(), &args);
-    let shown = block(&readme(), "Every refusal has three parts");
+    let shown = block(&readme(), "Every error has three parts");
     assert_eq!(run.err.lines().collect::<Vec<_>>(), shown);
 }

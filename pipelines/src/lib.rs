@@ -6,6 +6,7 @@
 
 pub mod turnstile;
 pub mod zone;
+mod zone_suggest;
 
 use headway_operators::pipeline::Entry;
 

@@ -3,6 +3,7 @@
 //! The rules come with the binary (`jiff`'s bundled database), never from the machine, so the same job gives the
 //! same rows everywhere. They are rules and not a table of transitions, so they hold in the year 2999 too.
 
+use crate::zone_suggest;
 use headway_operators::time::EventTime;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -18,18 +19,20 @@ pub struct Zone {
 /// No zone has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
-    /// The zone whose name is most like it.
-    pub nearest: String,
+    /// What to write instead.
+    pub hint: String,
 }
 
 impl Zone {
     /// The zone of `name`, in upper or lower case.
     ///
     /// # Errors
-    /// If there is none: the nearest name.
+    /// If there is none: what to write instead.
     pub fn find(name: &str) -> Result<Zone, Unknown> {
         let zones = TimeZoneDatabase::bundled();
-        let Ok(rules) = zones.get(name) else { return Err(Unknown { nearest: nearest(&zones, name) }) };
+        let Ok(rules) = zones.get(name) else {
+            return Err(Unknown { hint: zone_suggest::hint(&zones, name) });
+        };
         Ok(Zone { name: rules.iana_name().unwrap_or(name).to_string(), rules })
     }
 
@@ -174,32 +177,6 @@ impl Clock {
     }
 }
 
-/// The name most like `name`: the whole of it, or its last part (`Berlin`).
-fn nearest(zones: &TimeZoneDatabase, name: &str) -> String {
-    let wanted = name.to_ascii_lowercase();
-    let distance_of = |known: &str| {
-        let known = known.to_ascii_lowercase();
-        let city = known.rsplit('/').next().unwrap_or(&known);
-        distance(&known, &wanted).min(distance(city, &wanted))
-    };
-    let names = zones.available().map(|known| known.as_str().to_string());
-    names.min_by_key(|known| (distance_of(known), known.len())).unwrap_or_else(|| "UTC".to_string())
-}
-
-/// How many characters must be put in, taken out or replaced to make one of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.iter().enumerate() {
-            let cost = (diagonal + usize::from(a != *b)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], cost);
-        }
-    }
-    row[other.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,15 +230,8 @@ mod tests {
     }
 
     #[test]
-    fn unknown_zone_is_answered_with_the_nearest_name() {
-        for (asked, nearest) in [
-            ("America/NewYork", "America/New_York"),
-            ("New York", "America/New_York"),
-            ("berlin", "Europe/Berlin"),
-            ("UCT0", "UCT"),
-        ] {
-            assert_eq!(Zone::find(asked).err().map(|unknown| unknown.nearest).as_deref(), Some(nearest));
-        }
+    fn zone_is_found_in_upper_or_lower_case() {
         assert_eq!(Zone::find("europe/berlin").expect("known").name(), "Europe/Berlin");
+        assert!(Zone::find("UTC+2").expect_err("no zone").hint.contains("Etc/GMT-2"));
     }
 }

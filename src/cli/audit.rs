@@ -1,7 +1,7 @@
 //! `headway audit`: proves from the lake alone that nothing is lost or doubled, or names the first contradiction.
 
 use super::lake::At;
-use super::terminal::failure::{Exit, Failure, sentence};
+use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use crate::engine::audit::{Finding, Report};
@@ -41,7 +41,7 @@ pub(crate) fn audit(at: &At, deep: bool, output: Form, out: &mut dyn Write) -> R
     let Some(Finding { seq, what }) = &report.finding else { return Ok(()) };
     let place =
         seq.map_or("the lake contradicts itself".to_string(), |seq| format!("manifest {seq} does not hold"));
-    Err(Failure::new(Exit::Check, place)
+    Err(Failure::new(Code::AuditFailed, place)
         .detail(sentence(what))
         .hint("Nothing was changed. Keep a copy of the lake before anything else is done to it."))
 }

@@ -3,9 +3,10 @@
 use super::audit::audit;
 use super::lake::At;
 use super::status::{dead_reasons, time};
-use super::terminal::failure::{Exit, Failure};
+use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
+use super::terminal::text::Reader;
 use super::units::When;
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::upkeep::Pruned;
@@ -68,6 +69,16 @@ enum What {
     },
 }
 
+impl Flags {
+    /// Whether the command goes on without a reader.
+    pub(crate) fn reader(&self) -> Reader {
+        match self.what {
+            What::Verify { .. } | What::Prune { .. } => Reader::MayLeave,
+            What::Ls { .. } | What::Show { .. } => Reader::Listens,
+        }
+    }
+}
+
 /// Answers on `out`.
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
@@ -100,7 +111,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let Some(manifest) = found else {
                 let last = manifests.last().map(|manifest| manifest.seq).unwrap_or_default();
                 return Err(Failure::new(
-                    Exit::Usage,
+                    Code::ManifestNotFound,
                     format!("there is no manifest {}", seq.unwrap_or_default()),
                 )
                 .hint(format!("The last one is {last}: see headway checkpoint ls.")));

@@ -1,7 +1,7 @@
 //! `headway dead`: messages that could not be decoded, or came too late, as the lake keeps them.
 
 use super::lake::{At, Job};
-use super::terminal::failure::{Exit, Failure, sentence};
+use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use crate::engine::format::manifest::{LakeFile, Manifest};
@@ -115,7 +115,8 @@ fn show(
     let mut shown = 0;
     for file in files(&manifests, folder) {
         let damaged = |why: String| {
-            Failure::new(Exit::Corrupt, format!("could not read \"{}\"", file.path)).detail(sentence(&why))
+            Failure::new(Code::LakeFileDamaged, format!("could not read \"{}\"", file.path))
+                .detail(sentence(&why))
         };
         for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path)?)).lines() {
             let line = line.map_err(|error| damaged(error.to_string()))?;

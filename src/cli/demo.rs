@@ -6,9 +6,9 @@
 use super::lake;
 use super::run;
 use super::settings::config::{Generate, Job, Lake, Settings, Source, Window};
-use super::settings::plan;
+use super::settings::plan::{self, flag_path};
 use super::stations::Stations;
-use super::terminal::failure::{Exit, Failure, sentence};
+use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::progress::Progress;
 use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
@@ -56,11 +56,12 @@ pub(crate) fn run(
     progress: Progress,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let lake = flags.folder.join("lake");
+    let folder = flag_path("--folder", &flags.folder)?;
+    let lake = folder.join("lake");
     let plan = plan::Flags::with(settings(flags, &lake)).plan(catalogue)?;
-    clear(&flags.folder)?;
+    clear(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
-    writeln!(out, "headway {version} demo: everything is under {}", flags.folder.display())?;
+    writeln!(out, "headway {version} demo: everything is under {}", folder.display())?;
     writeln!(out, "  source    {}", super::check::source(&plan))?;
     writeln!(
         out,
@@ -81,7 +82,7 @@ pub(crate) fn run(
     writeln!(out)?;
     let fates = conserved(&manifests, (!control.is_draining()).then_some(flags.messages.0))?;
     tell(&fates, rows, &manifests, took, out)?;
-    try_next(&flags.folder, &lake, out)?;
+    try_next(&folder, &lake, out)?;
     Ok(())
 }
 
@@ -107,7 +108,7 @@ fn settings(flags: &Flags, lake: &Path) -> Settings {
 /// Makes the demo's folder, or empties it if an earlier demo made it.
 fn clear(folder: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| {
-        Failure::new(Exit::Unreachable, format!("could not prepare folder \"{}\"", folder.display()))
+        Failure::new(Code::FolderUnwritable, format!("could not prepare folder \"{}\"", folder.display()))
             .detail(sentence(&error.to_string()))
             .hint("Name another one with --folder.")
     };
@@ -120,9 +121,12 @@ fn clear(folder: &Path) -> Result<(), Failure> {
         }
     }
     if entries.peek().is_some() {
-        return Err(Failure::new(Exit::Usage, format!("folder \"{}\" is not the demo's", folder.display()))
-            .detail("It is not empty, and no demo made it. Nothing in it was touched.")
-            .hint("Name another one with --folder."));
+        return Err(Failure::new(
+            Code::FolderTaken,
+            format!("folder \"{}\" is not the demo's", folder.display()),
+        )
+        .detail("It is not empty, and no demo made it. Nothing in it was touched.")
+        .hint("Name another one with --folder."));
     }
     fs::write(folder.join(MARKER), "The next `headway demo` removes the lake in this folder.\n")
         .map_err(failed)
@@ -134,12 +138,12 @@ fn read_back(job: &lake::Job, manifests: &[Manifest]) -> Result<(Stations, u64),
     let mut rows = 0;
     for file in manifests.iter().flat_map(|manifest| &manifest.lake).filter(|file| file.output == PIPELINE) {
         let found = stations.add(job.file(&file.path)?).map_err(|error| {
-            Failure::new(Exit::Check, format!("could not read \"{}\"", file.path))
+            Failure::new(Code::DemoFailed, format!("could not read \"{}\"", file.path))
                 .detail(sentence(&error.to_string()))
         })?;
         if found != file.rows {
             return Err(Failure::new(
-                Exit::Check,
+                Code::DemoFailed,
                 format!("\"{}\" has {found} rows, not {}", file.path, file.rows),
             )
             .hint("This is a bug of Headway's: please report it with the seed."));
@@ -161,7 +165,7 @@ fn conserved(manifests: &[Manifest], messages: Option<u64>) -> Result<Fates, Fai
     if sum.adds_up() && messages.is_none_or(|messages| sum.consumed == messages) {
         return Ok(sum);
     }
-    Err(Failure::new(Exit::Check, "the fates of the messages do not add up")
+    Err(Failure::new(Code::DemoFailed, "the fates of the messages do not add up")
         .detail(format!("{messages:?} were made; the manifests say {sum:?}."))
         .hint("This is a bug of Headway's: please report it with the seed."))
 }
@@ -209,6 +213,7 @@ fn try_next(folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::terminal::form::Form;
 
     #[test]
     fn only_a_folder_that_a_demo_made_is_emptied() {
@@ -221,7 +226,7 @@ mod tests {
 
         fs::remove_file(folder.join(MARKER)).expect("the marker can be removed");
         fs::write(folder.join("mine"), "").expect("a file can be written");
-        let refused = clear(&folder).expect_err("it is not the demo's").render();
+        let refused = clear(&folder).expect_err("it is not the demo's").render(Form::Text);
         assert!(refused.contains("is not the demo's"), "{refused}");
         assert!(folder.join("mine").exists());
     }

@@ -1,8 +1,9 @@
 //! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Only pruning changes it.
 
 use super::settings::config::File;
-use super::settings::plan::lake_path;
-use super::terminal::failure::{Exit, Failure};
+use super::settings::place::without_password;
+use super::settings::plan::{flag_path, lake_path};
+use super::terminal::failure::{Code, Failure};
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{self, Alive};
@@ -47,13 +48,15 @@ impl At {
     /// # Errors
     /// Exit 2 if the lake or the job is not named, or there is no such job; exit 3 if the lake cannot be read.
     pub(crate) fn open(&self) -> Result<Job, Failure> {
-        let file = self.config.as_deref().map(File::read).transpose()?;
+        let file = self.config.as_deref().map(|path| File::read(&flag_path("-c", path)?)).transpose()?;
         let set = file.map(|file| file.settings).unwrap_or_default();
         let Some(uri) = self.lake.clone().or(set.lake.uri) else {
-            return Err(Failure::new(Exit::Usage, "no lake was named").hint("Use --lake FOLDER."));
+            return Err(Failure::new(Code::LakeInvalid, "no lake was named").hint("Use --lake FOLDER."));
         };
-        let path = lake_path(&uri)
-            .map_err(|why| Failure::new(Exit::Usage, format!("--lake: \"{uri}\" is no lake: {why}")))?;
+        let path = lake_path(&uri).map_err(|no| {
+            let what = format!("--lake: \"{}\" is no lake: {}", without_password(&uri), no.why);
+            Failure::new(Code::LakeInvalid, what).hint(no.hint)
+        })?;
         let store = open(&path)?;
         let name = match self.job.clone().or(set.job.name).or(set.job.pipeline) {
             Some(name) => name,
@@ -66,7 +69,7 @@ impl At {
 /// The lake at `path`, which must be there.
 fn open(path: &Path) -> Result<Arc<dyn Store>, Failure> {
     if !path.is_dir() {
-        return Err(Failure::new(Exit::Unreachable, format!("there is no lake \"{}\"", path.display()))
+        return Err(Failure::new(Code::LakeNotFound, format!("there is no lake \"{}\"", path.display()))
             .hint("Check the path of --lake: it is the folder that `headway run` was given."));
     }
     Ok(Arc::new(Local::existing(path)?))
@@ -81,10 +84,12 @@ fn only_job(store: &dyn Store, path: &Path) -> Result<String, Failure> {
         }
     }
     match jobs.as_slice() {
-        [] => Err(Failure::new(Exit::Usage, format!("no job has started in lake \"{}\"", path.display()))
-            .hint("Start one: headway run turnstile --source generate --lake FOLDER.")),
+        [] => {
+            Err(Failure::new(Code::JobNotFound, format!("no job has started in lake \"{}\"", path.display()))
+                .hint("Start one: headway run turnstile --source generate --lake FOLDER."))
+        }
         [job] => Ok(job.clone()),
-        jobs => Err(Failure::new(Exit::Usage, format!("lake \"{}\" has several jobs", path.display()))
+        jobs => Err(Failure::new(Code::JobNotFound, format!("lake \"{}\" has several jobs", path.display()))
             .hint(format!("Name one with --job: {}.", jobs.join(", ")))),
     }
 }
@@ -157,13 +162,13 @@ impl Job {
     /// Exit 5 if a manifest names it and it is not there; exit 3 if it cannot be read.
     pub(crate) fn file(&self, name: &str) -> Result<Box<dyn Read + Send>, Failure> {
         self.store.open(name)?.ok_or_else(|| {
-            Failure::new(Exit::Corrupt, format!("\"{}\" is gone", self.store.describe(name)))
+            Failure::new(Code::LakeFileMissing, format!("\"{}\" is gone", self.store.describe(name)))
                 .detail("A manifest says that it is there.")
         })
     }
 
     fn never_started(&self) -> Failure {
-        Failure::new(Exit::Usage, format!("job \"{}\" has not started in this lake", self.name))
+        Failure::new(Code::JobNotFound, format!("job \"{}\" has not started in this lake", self.name))
             .hint("Check --job and --lake.")
     }
 }

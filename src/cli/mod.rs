@@ -10,6 +10,7 @@ mod checkpoint;
 mod completions;
 mod dead;
 mod demo;
+mod explain;
 mod lake;
 mod produce;
 mod run;

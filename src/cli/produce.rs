@@ -2,8 +2,8 @@
 
 use super::settings::config::Generate;
 use super::settings::kafka;
-use super::settings::plan::{entry, generate_options, topic};
-use super::terminal::failure::{Exit, Failure};
+use super::settings::plan::{entry, flag_path, generate_options, topic};
+use super::terminal::failure::{Code, Failure};
 use super::terminal::progress::Progress;
 use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
@@ -60,16 +60,23 @@ pub(crate) fn run(
     let options = generate_options(entry, &flags.generate)?;
     let settings = Settings { zone: flags.zone.clone(), ..Settings::default() };
     let pipeline = (entry.make)(&settings)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()).hint(error.hint.clone()))?;
+        .map_err(|error| Failure::new(Code::SettingInvalid, error.to_string()).hint(error.hint.clone()))?;
     let topic = topic(flags.topic.clone(), pipeline.as_ref());
     fits(flags)?;
     if flags.pace.is_some_and(|pace| !(pace.is_finite() && pace > 0.0)) {
-        return Err(Failure::new(Exit::Usage, "--pace must be above 0").hint("Leave it out for no limit."));
+        return Err(
+            Failure::new(Code::CommandLine, "--pace must be above 0").hint("Leave it out for no limit.")
+        );
     }
     if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
-        return Err(Failure::new(Exit::Usage, "messages without end do not fit into a folder")
+        return Err(Failure::new(Code::CommandLine, "messages without end do not fit into a folder")
             .hint("Give --messages N, or write to standard output with --to -."));
     }
+    let config = flags.kafka_config.as_deref().map(|path| flag_path("--kafka-config", path)).transpose()?;
+    let to = match flags.to.as_str() {
+        "-" | KAFKA => PathBuf::from(&flags.to),
+        folder => flag_path("--to", Path::new(folder))?,
+    };
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
     let bar = progress.count(options.messages);
@@ -80,10 +87,10 @@ pub(crate) fn run(
     let pace = Pace { per_second: flags.pace, tell: &mut tell };
     let generator = pipeline.generator(&options);
     let produced = if flags.to == KAFKA {
-        kafka::produce(generator.as_ref(), (flags.kafka_config.as_deref(), &topic), pace)
+        kafka::produce(generator.as_ref(), (config.as_deref(), &topic), pace)
     } else {
         let format = if flags.envelope { Format::Envelopes(topic) } else { Format::Lines };
-        match write(generator.as_ref(), (&flags.to, out), &format, pace) {
+        match write(generator.as_ref(), (&to, out), &format, pace) {
             // A reader who has seen enough (`| head`) is no failure.
             Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
                 bar.end();
@@ -101,7 +108,7 @@ pub(crate) fn run(
 
 /// Refuses a place that is none, and flags that say nothing about it.
 fn fits(flags: &Flags) -> Result<(), Failure> {
-    let refuse = |what: String, hint: &str| Err(Failure::new(Exit::Usage, what).hint(hint));
+    let refuse = |what: String, hint: &str| Err(Failure::new(Code::CommandLine, what).hint(hint));
     let to = flags.to.as_str();
     match to.split_once(':').unwrap_or((to, "")) {
         ("kafka", _) if to != KAFKA => refuse(
@@ -127,12 +134,13 @@ fn fits(flags: &Flags) -> Result<(), Failure> {
 
 fn write(
     messages: &dyn Messages,
-    (to, out): (&str, &mut dyn Write),
+    (to, out): (&Path, &mut dyn Write),
     format: &Format,
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
-    match to {
-        "-" => to_writer(messages, (out, "standard output"), format, pace),
-        folder => to_folder(messages, Path::new(folder), format, pace),
+    if to == Path::new("-") {
+        to_writer(messages, (out, "standard output"), format, pace)
+    } else {
+        to_folder(messages, to, format, pace)
     }
 }

@@ -3,7 +3,7 @@
 use super::settings::config::{IfRunning, Until};
 use super::settings::plan::{self, Plan, Source};
 use super::status::time;
-use super::terminal::failure::{Exit, Failure};
+use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::progress::{Bar, Progress};
 use super::terminal::signals;
@@ -195,7 +195,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
     let inputs = plan.pipeline.inputs();
     let [_] = inputs.as_slice() else {
         let what = format!("pipeline \"{}\" has {} inputs", plan.pipeline.name(), inputs.len());
-        return Err(Failure::new(Exit::Usage, what).detail("One --source feeds one input."));
+        return Err(Failure::new(Code::SourceInvalid, what).detail("One --source feeds one input."));
     };
     let clock = System::default();
     let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());

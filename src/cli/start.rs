@@ -1,15 +1,19 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
-use super::terminal::failure::Failure;
+use super::settings::twins::{twin, with_twins};
+use super::terminal::failure::{Code, Failure};
+use super::terminal::form::Form;
 use super::terminal::talk;
-use super::{audit, check, checkpoint, completions, dead, demo, produce, run, status};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use super::terminal::text::{Reader, Screen};
+use super::{audit, check, checkpoint, completions, dead, demo, explain, produce, run, status};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Turns Kafka topics into a lake and into live tables, exactly once.
+/// Turns Kafka topics into a lake, exactly once.
 #[derive(Parser, Debug)]
 #[command(name = "headway", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = EXIT_CODES)]
@@ -28,9 +32,11 @@ Exit codes:
     3  a source or the lake cannot be reached at start
     4  the state does not fit: other job, other records, newer format, fenced
     5  damage refused: checksum, conservation, sync failed
-   75  a peer process was lost: restart all
   101  a bug: the last commit holds, restart
-  130, 143  ended at once by a second signal";
+  130, 143  ended at once by a second signal
+
+Every flag has a twin in the environment: --idle-after is HEADWAY_IDLE_AFTER.
+A flag overrides its twin, and the twin overrides the configuration file.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -50,6 +56,8 @@ enum Command {
     Checkpoint(checkpoint::Flags),
     /// Look at messages that could not be decoded, or came too late
     Dead(dead::Flags),
+    /// Say what an error means, whose turn it is, and what to do
+    Explain(explain::Flags),
     /// Write a script that lets your shell complete commands and flags
     Completions(completions::Flags),
 }
@@ -58,15 +66,61 @@ enum Command {
 ///
 /// A binary of your own calls it with its own catalogue and has every command of `headway`.
 pub fn main(catalogue: &'static [Entry]) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match parsed(catalogue, std::env::args_os()) {
-        Ok(line) => finish(dispatch(line, catalogue, &mut out).and_then(|()| Ok(out.flush()?))),
-        // Help and version are errors of clap's too, with exit code 0; nothing is left to do if printing fails.
-        Err(error) => {
-            let _ = error.print();
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let matches = match with_twins(command(catalogue)).try_get_matches_from(&args) {
+        Ok(matches) => matches,
+        Err(error) => return refused(&error, asks_for_json(&args)),
+    };
+    let form = form(&matches);
+    match CommandLine::from_arg_matches(&matches) {
+        Ok(line) => finish(dispatch(line, catalogue), form),
+        Err(error) => refused(&error, form),
+    }
+}
+
+/// Reports what clap says of the command line. Help and version are errors of clap's too, with exit code 0.
+fn refused(error: &clap::Error, form: Form) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if form == Form::Text || is_answer {
+        // Nothing is left to do if printing fails.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_string();
+    let rest: Vec<&str> = lines.collect();
+    let failure = Failure::new(Code::CommandLine, what);
+    finish(Err(if rest.is_empty() { failure } else { failure.detail(rest.join(" ")) }), form)
+}
+
+/// The form of the last error: JSON if the log or the answer is.
+fn form(matches: &ArgMatches) -> Form {
+    let mut matches = matches;
+    loop {
+        for id in ["log_format", "output"] {
+            if let Ok(Some(Form::Json)) = matches.try_get_one::<Form>(id) {
+                return Form::Json;
+            }
+        }
+        match matches.subcommand() {
+            Some((_, inner)) => matches = inner,
+            None => return Form::Text,
         }
     }
+}
+
+/// The same for a command line that cannot be parsed.
+fn asks_for_json(args: &[OsString]) -> Form {
+    let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let says = |arg: &str, next: Option<&str>| {
+        let joined = ["-ojson", "-o=json", "--output=json", "--log-format=json"].contains(&arg);
+        joined || ["-o", "--output", "--log-format"].contains(&arg) && next == Some("json")
+    };
+    let said = (0..args.len()).any(|at| says(&args[at], args.get(at + 1).map(|next| &**next)));
+    let set =
+        ["output", "log-format"].iter().any(|flag| std::env::var(twin(flag)).is_ok_and(|v| v == "json"));
+    if said || set { Form::Json } else { Form::Text }
 }
 
 /// The whole command line, with the catalogue's pipelines in its help.
@@ -85,38 +139,56 @@ fn command(catalogue: &'static [Entry]) -> clap::Command {
     command
 }
 
-fn parsed(
-    catalogue: &'static [Entry],
-    args: impl Iterator<Item = OsString>,
-) -> Result<CommandLine, clap::Error> {
-    CommandLine::from_arg_matches(&command(catalogue).try_get_matches_from(args)?)
-}
-
-fn dispatch(line: CommandLine, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
+fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failure> {
     let progress = line.talk.start();
     match line.command {
-        Command::Demo(flags) => demo::run(&flags, catalogue, progress, out),
-        Command::Run(flags) => run::run(*flags, catalogue, progress, out),
-        Command::Check(flags) => check::run(*flags, catalogue, out),
-        Command::Produce(flags) => produce::run(&flags, catalogue, progress, out),
-        Command::Status(flags) => status::run(&flags, out),
-        Command::Audit(flags) => audit::run(&flags, out),
-        Command::Checkpoint(flags) => checkpoint::run(&flags, out),
-        Command::Dead(flags) => dead::run(&flags, out),
-        Command::Completions(flags) => completions::run(&flags, command(catalogue), out),
+        // What is done, and the exit code, matter without a reader too.
+        Command::Demo(flags) => screen(Reader::MayLeave, |out| demo::run(&flags, catalogue, progress, out)),
+        Command::Run(flags) => screen(Reader::MayLeave, |out| run::run(*flags, catalogue, progress, out)),
+        Command::Check(flags) => screen(Reader::MayLeave, |out| check::run(*flags, catalogue, out)),
+        Command::Audit(flags) => screen(Reader::MayLeave, |out| audit::run(&flags, out)),
+        Command::Checkpoint(flags) => screen(flags.reader(), |out| checkpoint::run(&flags, out)),
+        Command::Status(flags) => screen(Reader::Listens, |out| status::run(&flags, out)),
+        Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
+        Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),
+        // For programs: not a byte of it is changed.
+        Command::Produce(flags) => produce::run(&flags, catalogue, progress, &mut io::stdout().lock()),
+        Command::Completions(flags) => completions::run(&flags, command(catalogue), &mut io::stdout().lock()),
     }
 }
 
-fn finish(result: Result<(), Failure>) -> ExitCode {
+/// Lets `command` answer on standard output. An answer that could not be written is an error, unless the command
+/// itself failed.
+fn screen(
+    reader: Reader,
+    command: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut out = Screen::new(io::stdout().lock(), reader);
+    let result = command(&mut out);
+    result.and(out.end().map_err(Failure::from))
+}
+
+fn finish(result: Result<(), Failure>, form: Form) -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
-    // Nobody is left to tell if standard error is closed.
-    let _ = io::stderr().write_all(failure.render().as_bytes());
+    // Nobody is left to read it if standard error is closed.
+    let _ = io::stderr().write_all(failure.render(form).as_bytes());
     failure.exit_code()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_seen_on_a_command_line_that_cannot_be_parsed() {
+        let form = |line: &str| asks_for_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in ["run -o json --x", "run -ojson", "--log-format json x", "run --output=json"] {
+            assert_eq!(form(line), Form::Json, "{line}");
+        }
+        for line in ["run --x json", "run -o text", "run -o", ""] {
+            assert_eq!(form(line), Form::Text, "{line}");
+        }
+    }
 
     #[test]
     fn flags_are_consistent() {

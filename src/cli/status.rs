@@ -2,6 +2,7 @@
 
 use super::lake::{self, At, Job};
 use super::settings::kafka;
+use super::settings::plan::flag_path;
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
@@ -47,13 +48,14 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
 type Ends = Vec<BTreeMap<Partition, End>>;
 
 fn ends(flags: &Flags, job: &Job, manifest: &Manifest) -> Result<Ends, Failure> {
+    let config = flags.kafka_config.as_deref().map(|path| flag_path("--kafka-config", path)).transpose()?;
     let sign = job.sign()?;
     let mut seen = sign.map(|sign| sign.ends).unwrap_or_default().into_iter();
     let mut ends = Ends::new();
     for input in &manifest.inputs {
         let seen = seen.next().unwrap_or_default().into_iter();
         let mut seen: BTreeMap<_, _> = seen.map(|end| (end.partition, end)).collect();
-        if let (Some(config), "kafka") = (&flags.kafka_config, input.kind.as_str()) {
+        if let (Some(config), "kafka") = (&config, input.kind.as_str()) {
             for info in kafka::connector(Some(config), &input.topic, None)?.partitions()? {
                 let (partition, Some(offset)) = (info.partition, info.end) else { continue };
                 seen.entry(partition).or_insert(End { partition, offset, stalled: false }).offset = offset;

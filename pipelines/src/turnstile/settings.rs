@@ -36,7 +36,7 @@ pub(super) fn zone(settings: &Settings) -> Result<Zone, SettingError> {
     Zone::find(name).map_err(|unknown| SettingError {
         setting: "zone",
         what: format!("there is no time zone \"{name}\""),
-        hint: format!("Did you mean \"{}\"? Names are those of the IANA database.", unknown.nearest),
+        hint: unknown.hint,
     })
 }
 

@@ -3,7 +3,8 @@
 //! The id of a flag is the key's path in the file (`window.size` is `--window`), so that the reference in README
 //! and the check for unknown keys come from the flags themselves. A flag overrides the file.
 
-use crate::cli::terminal::failure::{Exit, Failure, sentence};
+use super::place::without_password;
+use crate::cli::terminal::failure::{Code, Failure, sentence};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use clap::{Args, FromArgMatches, ValueEnum};
 use serde::Deserialize;
@@ -266,7 +267,7 @@ impl Generate {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&key) {
                 return Err(Failure::new(
-                    Exit::Usage,
+                    Code::SettingInvalid,
                     format!("unknown key \"{key}\" in --source generate:"),
                 )
                 .hint(suggest(key, &known, "keys")));
@@ -276,7 +277,7 @@ impl Generate {
             let one = found.and_then(|found| Generate::from_arg_matches(&found)).map_err(|error| {
                 let why = std::error::Error::source(&error)
                     .map_or("the value is missing".into(), ToString::to_string);
-                Failure::new(Exit::Usage, format!("unfit value of \"{key}\" in --source generate:"))
+                Failure::new(Code::SettingInvalid, format!("unfit value of \"{key}\" in --source generate:"))
                     .detail(sentence(&why))
                     .hint("Write --source generate:key=value,key=value.")
             })?;
@@ -370,9 +371,12 @@ impl File {
     /// Exit 2: if it cannot be read; with line and column, if a key is unknown or a value unfit.
     pub(crate) fn read(path: &Path) -> Result<File, Failure> {
         let text = fs::read_to_string(path).map_err(|error| {
-            Failure::new(Exit::Usage, format!("could not read configuration file \"{}\"", path.display()))
-                .detail(sentence(&error.to_string()))
-                .hint("Check the path after -c.")
+            Failure::new(
+                Code::ConfigUnreadable,
+                format!("could not read configuration file \"{}\"", path.display()),
+            )
+            .detail(sentence(&error.to_string()))
+            .hint("Check the path after -c.")
         })?;
         File::parse(path, text)
     }
@@ -433,8 +437,8 @@ impl File {
         let line = self.text[start..].lines().next().unwrap_or_default();
         let before = self.text[..start].rsplit('\n').next().unwrap_or_default();
         let what = what.lines().next().unwrap_or_default();
-        Failure::new(Exit::Usage, format!("{}: {what}", self.at(start)))
-            .detail(format!("The line is `{}`.", format!("{before}{line}").trim()))
+        Failure::new(Code::ConfigInvalid, format!("{}: {what}", self.at(start)))
+            .detail(format!("The line is `{}`.", without_secret(format!("{before}{line}").trim())))
             .hint(hint)
     }
 
@@ -443,6 +447,20 @@ impl File {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         format!("{}:{line}:{column}", self.path.display())
+    }
+}
+
+/// What a line of a configuration file may be called where its value must not be shown.
+const SECRETS: [&str; 8] =
+    ["password", "passwd", "passphrase", "secret", "token", "jaas", "credential", "apikey"];
+
+/// `line` without its value, if its words say that the value is a secret; else without the password of a URI.
+fn without_secret(line: &str) -> String {
+    let plain: String = line.to_lowercase().chars().filter(|c| !"_-. ".contains(*c)).collect();
+    match line.split_once('=') {
+        _ if !SECRETS.iter().any(|word| plain.contains(word)) => without_password(line),
+        Some((key, _)) => format!("{}= ***", key.trim_end().to_string() + " "),
+        None => "***".to_string(),
     }
 }
 
@@ -467,7 +485,8 @@ mod tests {
 
     fn parse(text: &str) -> Result<Settings, String> {
         let file = File::parse(Path::new("headway.toml"), text.to_string());
-        file.map(|file| file.settings).map_err(|failure| failure.render())
+        file.map(|file| file.settings)
+            .map_err(|failure| failure.render(crate::cli::terminal::form::Form::Text))
     }
 
     fn refusal(text: &str) -> String {
@@ -493,11 +512,11 @@ mod tests {
     fn an_unknown_key_is_refused_where_it_stands() {
         assert_eq!(
             refusal("# c\n[window]\nsize = \"1m\"\n  slyde = \"1m\" # é\n"),
-            "error: headway.toml:4:3: unknown key \"slyde\" in [window]\n\
+            "error: headway.toml:4:3: unknown key \"slyde\" in [window] (config-invalid)\n\
              detail: The line is `slyde = \"1m\" # é`.\n\
              hint: Did you mean \"slide\"? The keys of [window] are size, slide, lateness, zone.\n"
         );
-        assert!(refusal("[windows]\n").contains("1:2: unknown section \"windows\"\n"));
+        assert!(refusal("[windows]\n").contains("1:2: unknown section \"windows\" (config"));
         assert!(refusal("[windows]\n").contains("Did you mean \"window\"?"));
         assert!(refusal("workers = 2\n").contains("1:1: unknown key \"workers\" outside of a section"));
         assert!(refusal("window = \"5m\"\n").contains("1:1: \"window\" is a section, not a key"));
@@ -515,6 +534,20 @@ mod tests {
         assert!(refused.contains("1:1: \"job\" is a section, not a key"), "{refused}");
         let refused = refusal("[job\n");
         assert!(refused.starts_with("error: headway.toml:1:5: "), "{refused}");
+    }
+
+    #[test]
+    fn refusal_shows_no_secret() {
+        for text in [
+            "[source]\nsasl.password = \"hunter2\"\n",
+            "[source]\nssl_key_password = 'hunter2'\n",
+            "[lake]\nuri = [\"s3://me:hunter2@bucket\"]\n",
+            "[source]\nkafka_config = true # the token is hunter2\n",
+            "[wndow] # password hunter2\n",
+        ] {
+            let refused = refusal(text);
+            assert!(!refused.contains("hunter2") && refused.contains("***"), "{refused}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Kafka on the command line. A build without it says so.
 
-use crate::cli::terminal::failure::{Exit, Failure};
+use crate::cli::terminal::failure::{Code, Failure};
 #[cfg(feature = "kafka")]
 use crate::connect::kafka::{self, config::Properties, produce::to_topic};
 use crate::connect::{Connector, produce};
@@ -44,7 +44,7 @@ pub(crate) fn produce(
 #[cfg(feature = "kafka")]
 fn properties(config: Option<&Path>) -> Result<Properties, Failure> {
     let Some(config) = config else {
-        return Err(Failure::new(Exit::Usage, "Kafka needs a file with the client's settings")
+        return Err(Failure::new(Code::SourceInvalid, "Kafka needs a file with the client's settings")
             .hint("Give --kafka-config FILE, with the line bootstrap.servers=HOST:PORT at least."));
     };
     Ok(Properties::read(config)?)
@@ -78,5 +78,6 @@ pub(crate) fn produce(
 
 #[cfg(not(feature = "kafka"))]
 fn absent() -> Failure {
-    Failure::new(Exit::Usage, "this build has no Kafka").hint("Build it with --features kafka, or use files.")
+    Failure::new(Code::NotInThisBuild, "this build has no Kafka")
+        .hint("Build it with --features kafka, or use files.")
 }

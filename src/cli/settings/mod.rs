@@ -2,6 +2,8 @@
 
 pub(crate) mod config;
 pub(crate) mod kafka;
+pub(crate) mod place;
 pub(crate) mod plan;
 #[cfg(test)]
 mod reference;
+pub(crate) mod twins;

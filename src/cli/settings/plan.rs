@@ -2,7 +2,9 @@
 
 use super::config::{File, Generate, IfRunning, Settings, Until};
 use super::kafka;
-use crate::cli::terminal::failure::{Exit, Failure};
+use super::place::{NoPath, Surroundings, without_password};
+use super::twins::{Twins, twin};
+use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use crate::connect::{Connector, files, generator};
 use clap::Args;
@@ -22,6 +24,8 @@ const WORKERS_MAX: u64 = 256;
 #[derive(Args, Clone, Debug, Default)]
 #[group(skip)]
 pub(crate) struct Flags {
+    #[command(flatten)]
+    twins: Twins,
     /// Read settings from FILE (TOML); flags override it
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -92,6 +96,7 @@ pub(crate) enum Source {
 /// Where settings came from, so that a refusal can name the place.
 struct Origin<'a> {
     flags: &'a Settings,
+    twins: &'a Twins,
     file: Option<&'a File>,
 }
 
@@ -100,9 +105,25 @@ impl Origin<'_> {
     fn refuse(&self, (section, key): (&str, &str), flag: &str, what: impl Display) -> Failure {
         let place = match self.file.and_then(|file| file.place(section, key)) {
             Some(place) if !self.flags.sets(section, key) => place,
+            _ if self.twins.gave(section, key) => twin(flag),
             _ => flag.to_string(),
         };
-        Failure::new(Exit::Usage, format!("{place}: {what}"))
+        let code = match section {
+            "lake" => Code::LakeInvalid,
+            "source" => Code::SourceInvalid,
+            _ if key == "pipeline" => Code::PipelineUnknown,
+            _ => Code::SettingInvalid,
+        };
+        Failure::new(code, format!("{place}: {what}"))
+    }
+
+    /// The path that is written as `section.key`.
+    fn path(&self, key: (&str, &str), flag: &str, path: &Path) -> Result<PathBuf, Failure> {
+        let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
+        Surroundings::here().path(text).map_err(|no| {
+            let what = format!("\"{}\" is no path: {}", without_password(text), no.why);
+            self.refuse(key, flag, what).hint(no.hint)
+        })
     }
 }
 
@@ -129,7 +150,7 @@ impl Plan {
 impl Flags {
     /// The flags of a command that chooses the settings itself.
     pub(crate) fn with(settings: Settings) -> Flags {
-        Flags { config: None, settings }
+        Flags { twins: Twins::default(), config: None, settings }
     }
 
     /// Puts flags, file and defaults together.
@@ -137,10 +158,10 @@ impl Flags {
     /// # Errors
     /// Exit 2 if anything does not fit, with its place, or the configuration file cannot be read.
     pub(crate) fn plan(self, catalogue: &'static [Entry]) -> Result<Plan, Failure> {
-        let file = self.config.as_deref().map(File::read).transpose()?;
+        let file = self.config.as_deref().map(|path| File::read(&flag_path("-c", path)?)).transpose()?;
         let under = file.as_ref().map(|file| file.settings.clone()).unwrap_or_default();
         let set = self.settings.clone().over(under);
-        let origin = Origin { flags: &self.settings, file: file.as_ref() };
+        let origin = Origin { flags: &self.settings, twins: &self.twins, file: file.as_ref() };
 
         let entry = find(set.job.pipeline.as_deref(), catalogue, &origin)?;
         let pipeline = make(entry, &set, &origin)?;
@@ -190,7 +211,7 @@ fn find(
 ) -> Result<&'static Entry, Failure> {
     let known: Vec<&str> = catalogue.iter().map(|entry| entry.name).collect();
     let Some(name) = name else {
-        return Err(Failure::new(Exit::Usage, "no pipeline was named").hint(format!(
+        return Err(Failure::new(Code::PipelineUnknown, "no pipeline was named").hint(format!(
             "Name it: headway run {}, or set it in the file under [job].",
             known.first().unwrap_or(&"PIPELINE")
         )));
@@ -207,7 +228,20 @@ fn find(
 /// # Errors
 /// Exit 2 if there is none.
 pub(crate) fn entry(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
-    find(Some(name), catalogue, &Origin { flags: &Settings::default(), file: None })
+    let origin = Origin { flags: &Settings::default(), twins: &Twins::default(), file: None };
+    find(Some(name), catalogue, &origin)
+}
+
+/// The path that was given with `flag`.
+///
+/// # Errors
+/// Exit 2 if only a shell would understand it.
+pub(crate) fn flag_path(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
+    let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
+    Surroundings::here().path(text).map_err(|no| {
+        let what = format!("{flag}: \"{}\" is no path: {}", without_password(text), no.why);
+        Failure::new(Code::PathInvalid, what).hint(no.hint)
+    })
 }
 
 /// The topic that was named, or the pipeline's own.
@@ -238,26 +272,36 @@ fn source(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Source, 
     const WAYS: &str = "Use --source kafka:, --source files:PATH or --source generate.";
     let key = ("source", "uri");
     let Some(uri) = set.source.uri.as_deref() else {
-        return Err(Failure::new(Exit::Usage, "no source was named").hint(WAYS));
+        return Err(Failure::new(Code::SourceInvalid, "no source was named").hint(WAYS));
     };
+    let shown = without_password(uri);
     match uri.split_once(':').unwrap_or((uri, "")) {
         ("kafka", "") if uri.ends_with(':') => {
-            Ok(Source::Kafka { config: set.source.kafka_config.clone(), group: set.source.group.clone() })
+            let config = set.source.kafka_config.as_deref();
+            let config = config.map(|path| origin.path(("source", "kafka_config"), "--kafka-config", path));
+            Ok(Source::Kafka { config: config.transpose()?, group: set.source.group.clone() })
         }
         ("kafka", "") => Err(origin.refuse(key, "--source", "\"kafka\" lacks its colon").hint(WAYS)),
         ("kafka", _) => Err(origin
-            .refuse(key, "--source", format!("\"{uri}\" says more than kafka:"))
+            .refuse(key, "--source", format!("\"{shown}\" says more than kafka:"))
             .hint("Use --source kafka: with --topic TOPIC and --kafka-config FILE.")),
         ("files", "") => Err(origin.refuse(key, "--source", "files: without a path").hint(WAYS)),
+        ("files", path) if path.starts_with("//") && !path.starts_with("///") => Err(origin
+            .refuse(key, "--source", format!("\"{shown}\" names a host after files://"))
+            .hint(format!("Write files:{} for that path.", path.trim_start_matches('/')))),
         ("files", path) => {
-            Ok(Source::Files { path: PathBuf::from(path), follow: set.source.follow.unwrap_or(false) })
+            let path = origin.path(key, "--source", Path::new(path))?;
+            Ok(Source::Files { path, follow: set.source.follow.unwrap_or(false) })
         }
+        ("file", path) => Err(origin
+            .refuse(key, "--source", format!("\"{shown}\" is no source"))
+            .hint(format!("Did you mean files:{}? {WAYS}", path.trim_start_matches("//")))),
         ("generate", keys) => {
             let inline = Generate::parse(keys)?;
             let set = Settings { generate: inline, ..Settings::default() }.over(set.clone());
             Ok(Source::Generate(generate_options(entry, &set.generate)?))
         }
-        _ => Err(origin.refuse(key, "--source", format!("\"{uri}\" is no source")).hint(WAYS)),
+        _ => Err(origin.refuse(key, "--source", format!("\"{shown}\" is no source")).hint(WAYS)),
     }
 }
 
@@ -271,7 +315,7 @@ pub(crate) fn generate_options(entry: &Entry, set: &Generate) -> Result<generate
         None => Ok(own),
         Some(Count(n)) => u32::try_from(n).map_err(|_| "a count is too large"),
     };
-    let unfit = |what: &str| Failure::new(Exit::Usage, format!("generator: {what}"));
+    let unfit = |what: &str| Failure::new(Code::SettingInvalid, format!("generator: {what}"));
     let options = generate::Options {
         seed: set.seed.map_or(own.seed, |seed| seed.0),
         messages: set.messages.map_or(own.messages, |messages| messages.at().map(|count| count.0)),
@@ -316,25 +360,22 @@ fn until(source: &Source, set: &Settings, origin: &Origin<'_>) -> Result<Option<
     }
 }
 
-/// The lake's folder from its URI.
-pub(crate) fn lake_path(uri: &str) -> Result<PathBuf, &'static str> {
-    let path = uri.strip_prefix("file://").unwrap_or(uri);
-    match path {
-        "" => Err("it is empty"),
-        _ if path.contains("://") => Err("this version writes to local folders only"),
-        _ => Ok(Path::new(path).to_path_buf()),
-    }
+/// The lake's folder from what was written as `--lake`.
+///
+/// # Errors
+/// If it cannot be the path of a local folder.
+pub(crate) fn lake_path(uri: &str) -> Result<PathBuf, NoPath> {
+    Surroundings::here().path(uri)
 }
 
 fn lake(uri: Option<&str>, origin: &Origin<'_>) -> Result<PathBuf, Failure> {
     let Some(uri) = uri else {
-        return Err(
-            Failure::new(Exit::Usage, "no lake was named").hint("Use --lake FOLDER; it is made if absent.")
-        );
+        return Err(Failure::new(Code::LakeInvalid, "no lake was named")
+            .hint("Use --lake FOLDER; it is made if absent."));
     };
-    lake_path(uri).map_err(|why| {
-        let what = format!("\"{uri}\" is no lake: {why}");
-        origin.refuse(("lake", "uri"), "--lake", what).hint("Use --lake FOLDER; it is made if absent.")
+    lake_path(uri).map_err(|no| {
+        let what = format!("\"{}\" is no lake: {}", without_password(uri), no.why);
+        origin.refuse(("lake", "uri"), "--lake", what).hint(no.hint)
     })
 }
 

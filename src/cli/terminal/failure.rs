@@ -1,32 +1,27 @@
-//! What a person is told when a command stops: what could not be done, the detail, the way out, an exit code.
+//! What a person is told when a command stops: what could not be done, the detail, the hint, a code, an exit code.
+//!
+//! A failure always has all three parts. Where the place that failed has no detail or hint of its own, the page of its
+//! code gives them.
 
+pub(crate) use super::code::{Code, Exit};
+use super::form::Form;
+use super::pages::page;
+use super::text::{visible, visible_lines};
+use crate::cli::units::When;
 use crate::connect;
 use crate::engine;
+use crate::engine::clock::{Clock, System};
 use crate::engine::commit::error::CheckpointError;
 use crate::store;
-use std::fmt::Write as _;
+use serde_json::json;
 use std::io::ErrorKind;
 use std::process::ExitCode;
-
-/// The exit codes, as `--help` lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// The command ran, and a check failed.
-    Check = 1,
-    /// The command line or the configuration is wrong.
-    Usage = 2,
-    /// A source or the lake cannot be reached.
-    Unreachable = 3,
-    /// The state in the lake does not fit this job.
-    Misfit = 4,
-    /// What was read is damaged, or storage cannot be relied on.
-    Corrupt = 5,
-}
 
 /// Why a command stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    code: u8,
+    name: &'static str,
+    exit: u8,
     what: String,
     detail: Option<String>,
     hint: Option<String>,
@@ -34,8 +29,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure described by `what`: lowercase, no full stop, quoting the name of the thing.
-    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Failure {
-        Failure { code: exit as u8, what: what.into(), detail: None, hint: None }
+    pub(crate) fn new(code: Code, what: impl Into<String>) -> Failure {
+        Failure::named(code.name(), code.exit() as u8, what)
+    }
+
+    /// The same for an error that has a code and an exit code of its own.
+    pub(crate) fn named(name: &'static str, exit: u8, what: impl Into<String>) -> Failure {
+        Failure { name, exit, what: what.into(), detail: None, hint: None }
     }
 
     /// The same with a sentence or two about what was found.
@@ -43,29 +43,45 @@ impl Failure {
         Failure { detail: Some(detail.into()), ..self }
     }
 
-    /// The same with the way out.
+    /// The same with what to do next.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
 
     /// The process's exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code)
+        ExitCode::from(self.exit)
     }
 
-    /// The three parts, a line each, for standard error.
-    pub(crate) fn render(&self) -> String {
-        if self.code == 0 {
+    /// What standard error is told: three parts, a line each, or one JSON object.
+    pub(crate) fn render(&self, form: Form) -> String {
+        if self.exit == 0 {
             return String::new();
         }
-        let mut text = format!("error: {}\n", self.what);
-        for (label, part) in [("detail", &self.detail), ("hint", &self.hint)] {
-            if let Some(part) = part {
-                // Writing to a string cannot fail.
-                let _ = writeln!(text, "{label}: {}", part.replace('\n', "\n  "));
+        let page = page(self.name);
+        let detail = self.detail.as_deref().or(page.map(|page| page.happened)).unwrap_or_default();
+        let hint = self.hint.as_deref().or(page.map(|page| page.action)).unwrap_or_default();
+        match form {
+            Form::Text => {
+                let part = |text: &str| visible_lines(text).replace('\n', "\n  ");
+                let (what, name) = (visible(&self.what), self.name);
+                format!("error: {what} ({name})\ndetail: {}\nhint: {}\n", part(detail), part(hint))
+            }
+            Form::Json => {
+                let object = json!({
+                    "schema_version": 1,
+                    "timestamp": When(System::default().wall_ms()).to_string(),
+                    "level": "ERROR",
+                    "event": "failed",
+                    "code": self.name,
+                    "exit_code": self.exit,
+                    "error": self.what,
+                    "detail": detail,
+                    "hint": hint,
+                });
+                format!("{}\n", visible(&object.to_string()))
             }
         }
-        text
     }
 }
 
@@ -87,11 +103,6 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> Option<String> {
     if text.is_empty() { None } else { Some(sentence(&text)) }
 }
 
-/// A message with the stable code of its error, by which a supervisor or a search finds it.
-fn named(message: &dyn std::fmt::Display, code: &str) -> String {
-    format!("{message} ({code})")
-}
-
 /// `text` with a capital and a full stop.
 pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
@@ -103,9 +114,9 @@ pub(crate) fn sentence(text: &str) -> String {
 impl From<std::io::Error> for Failure {
     /// Writing to standard output failed. A reader who has seen enough (`| head`) is no failure.
     fn from(error: std::io::Error) -> Failure {
-        let failure = Failure::new(Exit::Check, "could not write to standard output");
-        let code = if error.kind() == ErrorKind::BrokenPipe { 0 } else { failure.code };
-        Failure { code, ..failure.detail(sentence(&error.to_string())) }
+        let failure = Failure::new(Code::OutputFailed, "could not write to standard output");
+        let exit = if error.kind() == ErrorKind::BrokenPipe { 0 } else { failure.exit };
+        Failure { exit, ..failure.detail(sentence(&error.to_string())) }
     }
 }
 
@@ -122,32 +133,22 @@ impl From<connect::error::Error> for Failure {
             Error::Unusable { .. } | Error::Settings { .. } => Exit::Usage,
             Error::RecordsGone { .. } | Error::OtherIdentity { .. } => Exit::Misfit,
         };
-        let what = match exit {
-            Exit::Misfit => named(&error, error.code()),
-            _ => error.to_string(),
-        };
-        let failure = Failure::new(exit, what).hint(error.hint());
+        let failure = Failure::named(error.code(), exit as u8, error.to_string()).hint(error.hint());
         Failure { detail: error.detail().as_deref().map(sentence), ..failure }
     }
 }
 
 impl From<engine::Error> for Failure {
-    /// What stopped a job. Errors with a stable code name it.
+    /// What stopped a job, as it counts while a job runs.
     fn from(error: engine::Error) -> Failure {
-        let code = error.exit_code();
-        let name = error.code();
-        let failure = match error {
-            // While a job runs, the engine's exit code counts.
-            engine::Error::Source(error) => Failure { what: named(&error, name), ..Failure::from(error) },
+        let (name, exit) = (error.code(), error.exit_code());
+        match error {
+            engine::Error::Source(error) => Failure { exit, ..Failure::from(error) },
             engine::Error::Commit { message, detail, hint, .. } => {
-                Failure { code, what: named(&message, name), detail: detail.as_deref().map(sentence), hint }
+                Failure { name, exit, what: message, detail: detail.as_deref().map(sentence), hint }
             }
-            error @ engine::Error::Panicked { .. } => Failure::new(Exit::Check, error.to_string())
-                .detail("This is a bug. The last commit is whole, and a restart goes on from there.")
-                .hint("Please report it, with this message and the command."),
-            error => Failure::new(Exit::Unreachable, error.to_string()),
-        };
-        Failure { code, ..failure }
+            error => Failure::named(name, exit, error.to_string()),
+        }
     }
 }
 
@@ -165,11 +166,6 @@ impl From<store::Error> for Failure {
     /// A store's error as it counts at start.
     fn from(error: store::Error) -> Failure {
         use store::Error;
-        let exit = match &error {
-            Error::Failed { .. } | Error::Unknown { .. } => Exit::Unreachable,
-            Error::OtherFileSystem { .. } | Error::Symlink { .. } => Exit::Usage,
-            Error::Sync { .. } | Error::TooLong { .. } => Exit::Corrupt,
-        };
         let hint = match &error {
             Error::Failed { .. } => "Check the path of --lake, and that this user may read and write there.",
             Error::Unknown { .. } => "Run the same command again: it looks at what is there and goes on.",
@@ -180,11 +176,16 @@ impl From<store::Error> for Failure {
             Error::Symlink { .. } => "Put a folder in its place, or give the folder behind it as --lake.",
             Error::TooLong { .. } => "No version of headway writes such a file: restore it from a copy.",
         };
-        let failure = Failure::new(exit, error.to_string()).hint(hint);
-        match causes(&error) {
-            Some(detail) => failure.detail(detail),
-            None => failure,
-        }
+        let (what, detail) = (error.to_string(), causes(&error));
+        let failure = match &error {
+            Error::OtherFileSystem { .. } | Error::Symlink { .. } => Failure::new(Code::LakeInvalid, what),
+            Error::TooLong { .. } => Failure::named("checkpoint-invalid", Exit::Corrupt as u8, what),
+            Error::Sync { .. } => Failure::named("disk-sync-failed", Exit::Corrupt as u8, what),
+            Error::Failed { .. } | Error::Unknown { .. } => {
+                Failure::named(CheckpointError::from(error).code(), Exit::Unreachable as u8, what)
+            }
+        };
+        Failure { detail, ..failure.hint(hint) }
     }
 }
 
@@ -195,17 +196,32 @@ mod tests {
 
     #[test]
     fn a_failure_has_three_parts() {
-        let failure = Failure::new(Exit::Usage, "unknown key \"a\"").detail("At 1:1.\nMore.").hint("Try b.");
-        assert_eq!(failure.render(), "error: unknown key \"a\"\ndetail: At 1:1.\n  More.\nhint: Try b.\n");
+        let failure =
+            Failure::new(Code::ConfigInvalid, "unknown key \"a\"").detail("At 1:1.\nMore.").hint("Try b.");
+        assert_eq!(
+            failure.render(Form::Text),
+            "error: unknown key \"a\" (config-invalid)\ndetail: At 1:1.\n  More.\nhint: Try b.\n"
+        );
+        let object: serde_json::Value = serde_json::from_str(&failure.render(Form::Json)).expect("JSON");
+        assert_eq!(object["code"], "config-invalid");
+        assert_eq!((&object["detail"], &object["exit_code"]), (&json!("At 1:1.\nMore."), &json!(2)));
+    }
+
+    #[test]
+    fn page_gives_the_parts_that_are_missing() {
+        let shown = Failure::new(Code::ConfigInvalid, "a\nb\u{1b}[2J").render(Form::Text);
+        let page = page("config-invalid").expect("it has a page");
+        let expected = format!("detail: {}\nhint: {}\n", page.happened, page.action);
+        assert_eq!(shown, format!("error: a\\nb\\u001b[2J (config-invalid)\n{expected}"));
     }
 
     #[test]
     fn a_cause_is_told_once_and_as_a_sentence() {
         let source = io::Error::new(io::ErrorKind::PermissionDenied, "permission denied");
         let failure = Failure::from(store::Error::Failed { verb: "create", name: "lake/x".into(), source });
-        assert_eq!(failure.code, 3);
-        assert!(failure.render().starts_with(
-            "error: could not create \"lake/x\"\ndetail: Permission denied.\nhint: Check the path of --lake"
+        assert_eq!((failure.exit, failure.name), (3, "store-failed"));
+        assert!(failure.render(Form::Text).starts_with(
+            "error: could not create \"lake/x\" (store-failed)\ndetail: Permission denied.\nhint: Check the path of --lake"
         ));
     }
 }

@@ -7,6 +7,6 @@ use clap::ValueEnum;
 pub(crate) enum Form {
     /// For people; may change
     Text,
-    /// JSON; only grows, and has a `schema_version`
+    /// For programs: JSON, to which fields are only ever added
     Json,
 }

@@ -1,8 +1,11 @@
 //! What a person sees: answers as tables or JSON, progress, the log, and why a command failed.
 
+pub(crate) mod code;
 pub(crate) mod failure;
 pub(crate) mod form;
+pub(crate) mod pages;
 pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod table;
 pub(crate) mod talk;
+pub(crate) mod text;

@@ -1,11 +1,15 @@
 //! Tables for people: columns as wide as they need to be, numbers to the right.
 
+use super::text::visible;
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Writes `rows` under `head`, indented by two. Columns whose cells all begin with a digit (or are empty) are aligned
-/// to the right.
+/// to the right. A cell stays on its line, whatever is in it.
 pub(crate) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let number = |cell: &String| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
+    let rows: Vec<Vec<Cow<'_, str>>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
+    let number = |cell: &Cow<'_, str>| cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit());
     let columns: Vec<(usize, bool)> = (0..head.len())
         .map(|at| {
             let cells = || rows.iter().filter_map(|row| row.get(at));
@@ -13,8 +17,8 @@ pub(crate) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) ->
             (wide.unwrap_or_default(), !rows.is_empty() && cells().all(number))
         })
         .collect();
-    let head: Vec<String> = head.iter().map(ToString::to_string).collect();
-    for row in [&head].into_iter().chain(rows) {
+    let head: Vec<Cow<'_, str>> = head.iter().map(|name| Cow::Borrowed(*name)).collect();
+    for row in [&head].into_iter().chain(&rows) {
         let mut line = String::new();
         for (cell, (wide, right)) in row.iter().zip(&columns) {
             let wide = *wide;
@@ -59,6 +63,15 @@ mod tests {
             String::from_utf8(out).expect("text"),
             "  NAME      N  S\n  a     1,000  x\n  été       2\n"
         );
+    }
+
+    #[test]
+    fn cell_cannot_leave_its_line() {
+        let mut out = Vec::new();
+        write(&mut out, &["TOPIC"], &[vec!["a\nFAKE\u{1b}[2J\u{202e}".into()]])
+            .expect("memory can be written");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text, "  TOPIC\n  a\\nFAKE\\u001b[2J\\u202e\n");
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! `headway explain`: what an error means, whose turn it is, and what to do.
+
+use super::settings::config::suggest;
+use super::terminal::failure::{Code, Failure};
+use super::terminal::form::Form;
+use super::terminal::pages::{PAGES, Page, Turn, page};
+use super::terminal::table;
+use clap::Args;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+/// What `explain` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// The code at the end of an error's first line, such as records-gone [default: list all codes]
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
+    /// Form of the answer on standard output
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    output: Form,
+}
+
+/// Prints the page of a code, or the list of all.
+///
+/// # Errors
+/// Exit 2 if no error has that code.
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    let Some(code) = &flags.code else { return Ok(list(flags.output, out)?) };
+    // As it stands in an error's line, or alone.
+    let name = code.trim_matches(['(', ')']);
+    let Some(page) = page(name) else {
+        let known: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
+        return Err(Failure::new(Code::CodeUnknown, format!("no error has the code \"{name}\""))
+            .hint(suggest(name, &known, "codes")));
+    };
+    match flags.output {
+        Form::Text => text(page, out)?,
+        Form::Json => writeln!(out, "{}", answer(page))?,
+    }
+    Ok(())
+}
+
+fn list(output: Form, out: &mut dyn Write) -> io::Result<()> {
+    match output {
+        Form::Text => {
+            let row = |page: &Page| vec![page.code.to_string(), page.happened.to_string()];
+            table::write(out, &["CODE", "WHAT HAPPENED"], &PAGES.iter().map(row).collect::<Vec<_>>())
+        }
+        Form::Json => PAGES.iter().try_for_each(|page| writeln!(out, "{}", answer(page))),
+    }
+}
+
+fn text(page: &Page, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", page.code)?;
+    writeln!(out, "  what happened  {}", page.happened)?;
+    writeln!(out, "  why            {}", page.why)?;
+    writeln!(out, "  whose turn     {}", turn(page.turn))?;
+    writeln!(out, "  what to do     {}", page.action)
+}
+
+fn answer(page: &Page) -> Value {
+    json!({
+        "schema_version": 1,
+        "code": page.code,
+        "happened": page.happened,
+        "why": page.why,
+        "turn": match page.turn {
+            Turn::Yours => "user",
+            Turn::TheirSystem => "system",
+            Turn::Ours => "headway",
+        },
+        "action": page.action,
+    })
+}
+
+fn turn(turn: Turn) -> &'static str {
+    match turn {
+        Turn::Yours => "Yours.",
+        Turn::TheirSystem => "The broker's, the disk's or the machine's, and of whoever runs it.",
+        Turn::Ours => "The authors of Headway's.",
+    }
+}

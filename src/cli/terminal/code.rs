@@ -1,0 +1,87 @@
+//! The names of the command line's own errors, each with its exit code. Those of a job are the engine's.
+
+/// The exit codes, as `--help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The command ran, and a check failed.
+    Check = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// A source or the lake cannot be reached.
+    Unreachable = 3,
+    /// The state in the lake does not fit this job.
+    Misfit = 4,
+    /// What was read is damaged, or storage cannot be relied on.
+    Corrupt = 5,
+}
+
+/// Declares the codes: variant, name, exit code.
+macro_rules! codes {
+    ($($(#[$about:meta])* $variant:ident = $name:literal, $exit:ident;)*) => {
+        /// An error of the command line.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Code { $($(#[$about])* $variant,)* }
+
+        impl Code {
+            /// All of them.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The stable name.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+
+            /// The exit code of a process that stops for it.
+            pub(crate) fn exit(self) -> Exit {
+                match self { $(Code::$variant => Exit::$exit,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Flags or arguments that are unknown, lack a value, or do not go together.
+    CommandLine = "command-line-invalid", Usage;
+    /// The configuration file cannot be read.
+    ConfigUnreadable = "config-unreadable", Usage;
+    /// The configuration file has an unknown key, an unfit value, or is not TOML.
+    ConfigInvalid = "config-invalid", Usage;
+    /// A setting makes no job.
+    SettingInvalid = "setting-invalid", Usage;
+    /// No pipeline was named, or there is none of that name.
+    PipelineUnknown = "pipeline-unknown", Usage;
+    /// No source was named, or it is not one.
+    SourceInvalid = "source-invalid", Usage;
+    /// No lake was named, or it cannot be one.
+    LakeInvalid = "lake-invalid", Usage;
+    /// A path with a part that only a shell would replace.
+    PathInvalid = "path-invalid", Usage;
+    /// There is no lake to look at.
+    LakeNotFound = "lake-not-found", Unreachable;
+    /// The lake has no such job, or several and none was named.
+    JobNotFound = "job-not-found", Usage;
+    /// The job has no such manifest.
+    ManifestNotFound = "manifest-not-found", Usage;
+    /// `headway explain` was asked for a code that no error has.
+    CodeUnknown = "code-unknown", Usage;
+    /// This build lacks what the command needs.
+    #[cfg_attr(feature = "kafka", allow(dead_code, reason = "this build lacks nothing"))]
+    NotInThisBuild = "not-in-this-build", Usage;
+    /// The demo's folder holds something else.
+    FolderTaken = "folder-taken", Usage;
+    /// The demo's folder cannot be made or emptied.
+    FolderUnwritable = "folder-unwritable", Unreachable;
+    /// A file that a manifest names is not there.
+    LakeFileMissing = "lake-file-missing", Corrupt;
+    /// A file of the lake cannot be read to its end.
+    LakeFileDamaged = "lake-file-damaged", Corrupt;
+    /// The audit found a contradiction.
+    AuditFailed = "audit-failed", Check;
+    /// The demo's rows are not what they must be.
+    DemoFailed = "demo-failed", Check;
+    /// Standard output cannot be written.
+    OutputFailed = "output-failed", Check;
+    /// The process cannot listen for signals.
+    SignalsUnavailable = "signals-unavailable", Unreachable;
+}

@@ -1,0 +1,394 @@
+//! What each error means: the pages of `headway explain`.
+//!
+//! A failure that has no detail or hint of its own takes them from its page. A test demands a page for every code.
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The person who ran the command.
+    Yours,
+    /// Whoever runs the broker, the disk or the machine.
+    TheirSystem,
+    /// The authors of Headway.
+    Ours,
+}
+
+/// The page of one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The code, as errors show it.
+    pub(crate) code: &'static str,
+    /// What happened.
+    pub(crate) happened: &'static str,
+    /// Why Headway stops there.
+    pub(crate) why: &'static str,
+    /// Who has to act.
+    pub(crate) turn: Turn,
+    /// What to do.
+    pub(crate) action: &'static str,
+}
+
+/// The page of `code`.
+pub(crate) fn page(code: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.code == code)
+}
+
+/// A page, on fewer lines.
+const fn of(
+    code: &'static str,
+    turn: Turn,
+    happened: &'static str,
+    why: &'static str,
+    action: &'static str,
+) -> Page {
+    Page { code, happened, why, turn, action }
+}
+
+use Turn::{Ours, TheirSystem, Yours};
+
+/// All pages: those of the command line, of the start of a job, of a running job.
+pub(crate) const PAGES: &[Page] = &[
+    of(
+        "command-line-invalid",
+        Yours,
+        "A flag or an argument is unknown, lacks its value, or does not go with another one.",
+        "Headway guesses nothing: a mistyped flag that is ignored would run another job than you meant.",
+        "Run the command with --help: it lists every flag with its meaning.",
+    ),
+    of(
+        "config-unreadable",
+        Yours,
+        "The configuration file cannot be read.",
+        "Running without it would run another job than you meant.",
+        "Check the path after -c, and that this user may read the file.",
+    ),
+    of(
+        "config-invalid",
+        Yours,
+        "The configuration file is not TOML, has a key that no setting has, or a value that does not fit its key.",
+        "A key that is ignored is a setting that you believe in and that does nothing.",
+        "Correct the line and column that the error names. README.md lists every key.",
+    ),
+    of(
+        "setting-invalid",
+        Yours,
+        "A setting has a value with which no job can run.",
+        "The error says what does not fit, and names the flag, the variable or the line that set it.",
+        "Change that setting, then run `headway check` with the same flags.",
+    ),
+    of(
+        "pipeline-unknown",
+        Yours,
+        "No pipeline was named, or this program has none of that name.",
+        "A pipeline is the work that a job does; `headway run --help` lists them.",
+        "Name one after the command: headway run turnstile.",
+    ),
+    of(
+        "source-invalid",
+        Yours,
+        "No source was named, or the text after --source is not a source.",
+        "A job reads from kafka:, files:PATH or generate, and from nothing else.",
+        "Use --source kafka:, --source files:PATH or --source generate.",
+    ),
+    of(
+        "lake-invalid",
+        Yours,
+        "No lake was named, or what was named cannot be a lake.",
+        "A lake is a local folder on one file system, without symbolic links inside.",
+        "Use --lake FOLDER; the folder is made if it is absent.",
+    ),
+    of(
+        "path-invalid",
+        Yours,
+        "A path has a part that a shell or another program would have replaced.",
+        "Headway would otherwise make a folder that is really called \"~\", \"$DATA\" or \"file:\".",
+        "Write the whole path, such as /home/me/lake. ~/ and $HOME/ at its beginning are understood.",
+    ),
+    of(
+        "lake-not-found",
+        Yours,
+        "There is no folder where the lake should be.",
+        "A command that only looks at a lake makes none.",
+        "Check the path of --lake: it is the folder that `headway run` was given.",
+    ),
+    of(
+        "job-not-found",
+        Yours,
+        "The lake holds no job of that name, or several jobs and none was named.",
+        "A lake may hold several jobs; each has its own commits.",
+        "Name the job with --job. A job exists once `headway run` has started it.",
+    ),
+    of(
+        "manifest-not-found",
+        Yours,
+        "The job has no manifest with that number.",
+        "Manifests are numbered from 0 without gaps.",
+        "List them with: headway checkpoint ls.",
+    ),
+    of(
+        "code-unknown",
+        Yours,
+        "No error has that code.",
+        "Each error ends its first line with its code in brackets.",
+        "List all codes with: headway explain.",
+    ),
+    of(
+        "not-in-this-build",
+        Yours,
+        "This build of Headway lacks what the command needs.",
+        "The Kafka client can be left out of a build; TLS and SASL need a feature of their own.",
+        "Build with: cargo build --release --features kafka (or kafka-tls).",
+    ),
+    of(
+        "folder-taken",
+        Yours,
+        "The folder is not empty, and no demo made it.",
+        "The demo empties its folder, and must never empty another one.",
+        "Name another folder with --folder.",
+    ),
+    of(
+        "folder-unwritable",
+        Yours,
+        "The folder of the demo cannot be made or emptied.",
+        "The demo writes its messages and its lake there.",
+        "Name another folder with --folder, or make this one writable.",
+    ),
+    of(
+        "signals-unavailable",
+        TheirSystem,
+        "The operating system did not let the process listen for SIGTERM and SIGINT.",
+        "A job that cannot be drained would have to be killed.",
+        "Check the limits of processes and open files of this user with: ulimit -a.",
+    ),
+    of(
+        "output-failed",
+        TheirSystem,
+        "Standard output could not be written, for example because its disk is full.",
+        "What was committed to the lake holds; only the answer was lost.",
+        "Make room, or send the output elsewhere. `headway status` shows what a run has done.",
+    ),
+    of(
+        "demo-failed",
+        Ours,
+        "The rows or the counts of the demo are not what they must be.",
+        "The demo reads back what it wrote and adds it up: this must never happen.",
+        "Please report it with the seed and the version.",
+    ),
+    of(
+        "audit-failed",
+        TheirSystem,
+        "The lake contradicts its own manifests: a file is missing or changed, or offsets do not tile.",
+        "An audit changes nothing. It stops at the first contradiction and names it.",
+        "Copy the lake before you change anything in it, then restore what the error names from a backup.",
+    ),
+    of(
+        "lake-file-missing",
+        TheirSystem,
+        "A manifest names a file that is not in the lake.",
+        "Headway never deletes committed rows, so something else has moved or deleted the file.",
+        "Restore the file from a copy, and see what else is missing with: headway audit.",
+    ),
+    of(
+        "lake-file-damaged",
+        TheirSystem,
+        "A file of the lake cannot be read to its end, or holds something else than it should.",
+        "Headway writes each file whole before a manifest names it, so it was changed afterwards.",
+        "Restore the file from a copy, and see what else is damaged with: headway audit --deep.",
+    ),
+    of(
+        "source-failed",
+        TheirSystem,
+        "A source cannot be read: a broker does not answer, or a file cannot be opened.",
+        "At the start a job stops, so that a wrong address is seen at once. A running job waits for its broker.",
+        "Check the address or path, that the other system runs, and that this user may read from it.",
+    ),
+    of(
+        "input-unusable",
+        Yours,
+        "What the source holds cannot be the input of this job.",
+        "Reading it all the same would skip, repeat or misread records.",
+        "Correct what the error names, or point --source at another input.",
+    ),
+    of(
+        "records-gone",
+        TheirSystem,
+        "Records that the job has not read yet were deleted from the source.",
+        "Going on would skip them without a trace. Headway never skips by itself.",
+        "Restore the records, or start a new job with another --job and --lake. Raise the topic's retention.",
+    ),
+    of(
+        "other-identity",
+        Yours,
+        "A partition or file is not the one that the job has read so far, though it has the same name.",
+        "Its offsets mean other records: going on would skip some and repeat others.",
+        "Point --source at the original input, or start a new job with another --job and --lake.",
+    ),
+    of(
+        "state-does-not-fit",
+        Yours,
+        "The lake's state was made with other settings, or by another pipeline.",
+        "Windows that are half summed under one setting cannot be finished under another one.",
+        "Go on with the settings of the lake, or start a new job with another --job and --lake.",
+    ),
+    of(
+        "prefix-taken",
+        Yours,
+        "Another job of this lake writes to the folder that this job would write to.",
+        "Two jobs in one folder would double the rows that a reader of the folder sees.",
+        "Choose another --lake, or go on with the job that owns the folder: --job NAME.",
+    ),
+    of(
+        "bad-name",
+        Yours,
+        "The name of a job or of a folder in the lake has characters that a name cannot have.",
+        "Names become parts of paths, here and in object stores.",
+        "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.",
+    ),
+    of(
+        "already-running",
+        Yours,
+        "Another run of this job is at work.",
+        "Two runs of one job would fight for every commit.",
+        "Stop the other run first, or take the job over with --if-running take-over.",
+    ),
+    of(
+        "fenced",
+        Yours,
+        "Another run has taken this job over.",
+        "Only the newest run may commit. This one published nothing after its last commit.",
+        "Nothing is lost. To start a run only if none is at work, use --if-running refuse.",
+    ),
+    of(
+        "checkpoint-newer",
+        Yours,
+        "The lake was written by a later release of Headway.",
+        "An older release would misread it.",
+        "Use the release that wrote it, or a later one.",
+    ),
+    of(
+        "checkpoint-invalid",
+        TheirSystem,
+        "A manifest or a state file is damaged or missing.",
+        "Starting from less than what was committed would lose or repeat records.",
+        "See what else is damaged with headway audit --deep, and restore the file from a copy.",
+    ),
+    of(
+        "store-inconsistent",
+        TheirSystem,
+        "The files in the lake contradict its manifests.",
+        "Something else than Headway has changed the lake, or its file system lost a write.",
+        "See what else is damaged with: headway audit --deep.",
+    ),
+    of(
+        "store-failed",
+        TheirSystem,
+        "The lake's storage refused to read or write, again and again.",
+        "The last commit holds. What was read since is read again by the next run.",
+        "Check the path of --lake, the disk, and that this user may read and write there. Then start again.",
+    ),
+    of(
+        "disk-full",
+        TheirSystem,
+        "The disk of the lake is full, or this user may not use more of it.",
+        "The last commit holds. What was read since is read again by the next run.",
+        "Make room and start the job again: it goes on from the last commit.",
+    ),
+    of(
+        "disk-sync-failed",
+        TheirSystem,
+        "The disk reported that it could not make a file durable.",
+        "After that nothing can be assumed about what is on the disk, so the job stops at once.",
+        "Do not trust this disk before it was checked: see the kernel's log.",
+    ),
+    of(
+        "conservation-failed",
+        Ours,
+        "The records of an epoch do not add up: one was lost, or counted twice.",
+        "Nothing of the epoch was committed. This must never happen.",
+        "The last commit holds. Please report it with the whole message.",
+    ),
+    of(
+        "start-failed",
+        TheirSystem,
+        "The worker threads could not be started.",
+        "A job runs on all of its workers or not at all.",
+        "Use fewer --workers, or raise the limit of threads of this user: see ulimit -a.",
+    ),
+    of(
+        "panicked",
+        Ours,
+        "A thread of Headway met a state that must never be, and stopped the process.",
+        "The last commit is whole, and a restart goes on from there.",
+        "Start the job again. Please report it, with the message and the command.",
+    ),
+    of(
+        "too-many-dead",
+        Yours,
+        "More messages than --dead-max allows could not be decoded.",
+        "Most likely the topic, the pipeline or a setting is the wrong one. Nothing of the epoch was committed.",
+        "Check --topic, --zone and the pipeline. To accept so many dead letters, raise --dead-max.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::terminal::code::Code;
+    use std::collections::BTreeSet;
+
+    /// The codes of the engine and of what is below it.
+    const ENGINE: [&str; 19] = [
+        "already-running",
+        "bad-name",
+        "checkpoint-invalid",
+        "checkpoint-newer",
+        "conservation-failed",
+        "disk-full",
+        "disk-sync-failed",
+        "fenced",
+        "input-unusable",
+        "other-identity",
+        "panicked",
+        "prefix-taken",
+        "records-gone",
+        "source-failed",
+        "start-failed",
+        "state-does-not-fit",
+        "store-failed",
+        "store-inconsistent",
+        "too-many-dead",
+    ];
+
+    #[test]
+    fn every_code_has_one_page_and_every_page_a_code() {
+        let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).chain(ENGINE).collect();
+        let pages: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
+        let distinct: BTreeSet<&str> = pages.iter().copied().collect();
+        assert_eq!(distinct.len(), pages.len(), "a code has two pages");
+        assert_eq!(
+            codes.difference(&distinct).collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "codes without a page"
+        );
+        assert_eq!(
+            distinct.difference(&codes).collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "pages without a code"
+        );
+    }
+
+    #[test]
+    fn pages_are_whole_sentences() {
+        for page in PAGES {
+            for part in [page.happened, page.why, page.action] {
+                let ends = part.ends_with('.');
+                assert!(
+                    ends && part.starts_with(char::is_uppercase) && part.len() > 15,
+                    "{}: {part}",
+                    page.code
+                );
+            }
+            assert!(page.code.chars().all(|c| c == '-' || c.is_ascii_lowercase()), "{}", page.code);
+        }
+    }
+}
