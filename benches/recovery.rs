@@ -20,7 +20,7 @@ use figures::{cpu_seconds, median, most, spread};
 use headway::connect::Connector;
 use headway::connect::generator::Generator;
 use headway::engine::run::feed::Until;
-use headway::engine::run::launch::OnCommit;
+use headway::engine::run::watched::OnCommit;
 use headway::engine::{Control, Launch, Summary, launch};
 use headway::store::local::Local;
 use headway_operators::generate;

@@ -2,6 +2,8 @@
 //!
 //! Each rule is a function from sources to complaints, so each is also shown to complain about a planted violation.
 
+mod circles;
+
 use crate::rust_text::{Keep, Source, absolute, blank, paths, sources, without_tests};
 use std::path::{Path, PathBuf};
 

@@ -139,8 +139,9 @@ fn char_end(bytes: &[u8], at: usize) -> usize {
 
 /// `text` without what follows `#[cfg(test)]` before a module: by our convention tests come last in a file.
 pub(crate) fn without_tests(text: &str) -> &str {
-    let mark = "\n#[cfg(test)]\nmod ";
-    text.find(mark).map_or(text, |at| &text[..at])
+    let marks = ["\n#[cfg(test)]\nmod ", "\n#[cfg(test)]\npub(crate) mod "];
+    let at = marks.iter().filter_map(|mark| text.find(mark)).min();
+    at.map_or(text, |at| &text[..at])
 }
 
 /// Every path that blanked code names, with its line; trees like `a::{b, c::d}` are taken apart.
@@ -309,6 +310,7 @@ mod tests {
     #[test]
     fn tests_at_the_end_of_a_file_are_cut_off() {
         assert_eq!(without_tests("a\n\n#[cfg(test)]\nmod tests {\n}"), "a\n");
+        assert_eq!(without_tests("a\n\n#[cfg(test)]\npub(crate) mod tests {\n}"), "a\n");
         assert_eq!(without_tests("a\n#[cfg(test)]\nfn b() {}"), "a\n#[cfg(test)]\nfn b() {}");
     }
 }

@@ -5,11 +5,11 @@
 
 use crate::ack::{Ack, InputIx};
 use crate::keyed::{self, Keyed, Resume};
-use crate::pipeline::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::port::Ports;
 use crate::progress::{NewestEnded, Progress, Rules, SharedProgress, Tick};
-use crate::record::{Partition, Stamped};
+use crate::record::Stamped;
 use crate::row::{Row, Rows};
+use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::state::StateChange;
 use crate::stream::decode::{Decoder, Definition};
 use crate::stream::ingest::{self, ingest};
@@ -17,7 +17,7 @@ use crate::stream::roll::{self, Roll};
 use crate::stream::stage::stage;
 use crate::stream::watermark::watermark;
 use crate::stream::window::{Grid, Lateness};
-use crate::time::{Epoch, EventTime, Watermark};
+use crate::time::{Epoch, Watermark};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -35,23 +35,6 @@ pub struct Build<'s> {
     newest_ended: NewestEnded,
     acks: Vec<StreamVec<'s, Epoch, Ack>>,
     states: Vec<StreamVec<'s, Epoch, StateChange>>,
-}
-
-/// Where an input stands when a run starts.
-#[derive(Clone, Debug)]
-pub struct InputStart {
-    /// The topic, or what stands for it, in refused rows.
-    pub topic: String,
-    /// `wm` of the last committed epoch.
-    pub watermark: Watermark,
-    /// The partition set: number, own watermark, floor.
-    pub partitions: Vec<(Partition, Watermark, Watermark)>,
-    /// How far event time may be ahead of a message's time stamp, in milliseconds.
-    pub max_ahead_ms: i64,
-    /// The newest event time of messages without a time stamp; `None` is no limit.
-    pub not_after: Option<EventTime>,
-    /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
-    pub idle_flush_ms: Option<u64>,
 }
 
 /// An input within a pipeline's dataflow. A clone is the same input again: two operators may read it.

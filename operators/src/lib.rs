@@ -14,6 +14,7 @@ pub mod port;
 pub mod progress;
 pub mod record;
 pub mod row;
+pub mod spec;
 pub mod state;
 pub mod stream;
 pub mod time;

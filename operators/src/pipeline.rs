@@ -2,9 +2,7 @@
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
-use crate::keyed::Keyed;
-use crate::row::Column;
-use std::borrow::Cow;
+use crate::spec::{InputSpec, OperatorSpec, OutputSpec};
 use std::collections::BTreeMap;
 
 /// One subject's dataflow, made from [`Settings`].
@@ -32,22 +30,6 @@ pub trait Pipeline: Send + Sync {
 
     /// The messages of the embedded source, in the wire format of the first input.
     fn generator(&self, options: &generate::Options) -> Box<dyn Generate>;
-}
-
-/// A keyed operator of a pipeline, as saved state is matched with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperatorSpec {
-    /// Its name, stable across releases.
-    pub name: String,
-    /// The version of its state's encoding; it reads those before.
-    pub version: u32,
-}
-
-impl OperatorSpec {
-    /// An operator `K` called `name`.
-    pub fn of<K: Keyed>(name: &str) -> OperatorSpec {
-        OperatorSpec { name: name.to_string(), version: K::VERSION }
-    }
 }
 
 /// One entry of the catalogue.
@@ -88,44 +70,4 @@ pub struct SettingError {
     pub what: String,
     /// The way out.
     pub hint: String,
-}
-
-/// An input of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputSpec {
-    /// Its name in configuration and manifests.
-    pub name: &'static str,
-    /// The topic where nothing else is said.
-    pub topic: &'static str,
-    /// How much disorder is waited for, in milliseconds.
-    pub lateness_ms: i64,
-    /// Grid of its windows: length and slide in milliseconds. Used for skew, flush and the closing time.
-    pub window_ms: i64,
-    /// See `window_ms`.
-    pub slide_ms: i64,
-}
-
-/// How an output is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// gzipped CSV with a header row and LF.
-    CsvGz,
-    /// gzipped newline-delimited JSON objects.
-    NdjsonGz,
-}
-
-/// An output of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputSpec {
-    /// Its name in manifests; unique in the pipeline.
-    pub name: String,
-    /// The folder in the lake, `turnstile` or `_dead/turnstile`.
-    pub prefix: String,
-    /// The first word of its files' names: `batch`, `dead`, `late`.
-    pub stem: Cow<'static, str>,
-    /// The file format.
-    pub format: Format,
-    /// Its columns.
-    pub columns: Vec<Column>,
 }

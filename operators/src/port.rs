@@ -4,14 +4,13 @@
 //! and the engine implements both. Everything here is one worker's: nothing is shared between threads.
 
 use crate::ack::{InputIx, StagedFile, StateFile};
-use crate::build::InputStart;
 use crate::error::StateError;
-use crate::pipeline::{InputSpec, OutputSpec};
 use crate::progress::SharedProgress;
 use crate::record::{LastRead, Offset, Partition, Raw};
 use crate::row::Rows;
+use crate::spec::{InputSpec, OutputSpec};
 use crate::state::{Saved, StateChange};
-use crate::time::{Epoch, EventTime};
+use crate::time::{Epoch, EventTime, Watermark};
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
 
@@ -41,6 +40,23 @@ pub trait Ports {
 
     /// Saved state did not decode: the job must stop before its first epoch. The dataflow is built, and must not run.
     fn refuse(&mut self, error: StateError);
+}
+
+/// Where an input stands when a run starts.
+#[derive(Clone, Debug)]
+pub struct InputStart {
+    /// The topic, or what stands for it, in refused rows.
+    pub topic: String,
+    /// `wm` of the last committed epoch.
+    pub watermark: Watermark,
+    /// The partition set: number, own watermark, floor.
+    pub partitions: Vec<(Partition, Watermark, Watermark)>,
+    /// How far event time may be ahead of a message's time stamp, in milliseconds.
+    pub max_ahead_ms: i64,
+    /// The newest event time of messages without a time stamp; `None` is no limit.
+    pub not_after: Option<EventTime>,
+    /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
+    pub idle_flush_ms: Option<u64>,
 }
 
 /// Work that is done off the engine's thread, an epoch at a time.

@@ -4,10 +4,10 @@ use crate::connect::{
     Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
 };
 use headway_operators::ack::{StagedFile, StateFile};
-use headway_operators::pipeline::OutputSpec;
 use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Rows};
+use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,9 +1,9 @@
 //! Where rows and state go: the traits [`Sink`] and [`WorkerSink`].
 
 use headway_operators::ack::{StagedFile, StateFile};
-use headway_operators::pipeline::OutputSpec;
 use headway_operators::port::Stage;
 use headway_operators::row::Rows;
+use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 
 /// Where rows and state go; one a process.

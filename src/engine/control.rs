@@ -1,6 +1,7 @@
 //! The handle on a running job: drain it, stop it, see whether it failed.
 
 use crate::engine::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -47,4 +48,19 @@ impl Control {
     pub fn take_failure(&self) -> Option<Error> {
         self.0.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
+}
+
+/// Wraps the body of an engine thread: a panic stops the job with its reason, instead of leaving it half alive.
+pub fn guard(control: Control, body: impl FnOnce()) -> impl FnOnce() {
+    move || report_panic(&control, catch_unwind(AssertUnwindSafe(body)))
+}
+
+/// Stops the job if `result` is a panic.
+pub(super) fn report_panic(control: &Control, result: std::thread::Result<()>) {
+    let Err(panic) = result else { return };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let reason =
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string();
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_string();
+    control.fail(Error::Panicked { thread, reason });
 }

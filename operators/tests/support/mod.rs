@@ -1,13 +1,14 @@
 //! A small pipeline (sum per key and window) driven epoch by epoch, without an engine.
 
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
-use headway_operators::build::{Build, InputStart};
+use headway_operators::build::Build;
 use headway_operators::error::{Reason, StateError};
-use headway_operators::pipeline::{Format, InputSpec, OutputSpec};
+use headway_operators::port::InputStart;
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
 use headway_operators::progress::SharedProgress;
 use headway_operators::record::{Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row as OutputRow, Rows};
+use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::state::{KeyHash, Saved, StateChange};
 use headway_operators::stream::aggregate::{Aggregate, Summand, Total};
 use headway_operators::stream::decode::{Decoder, Definition};

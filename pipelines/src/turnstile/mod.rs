@@ -16,9 +16,8 @@ mod sheet;
 use batch::{Row, Shape};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
-use headway_operators::pipeline::{
-    Entry, Format, InputSpec, OperatorSpec, OutputSpec, Pipeline, SettingError, Settings,
-};
+use headway_operators::pipeline::{Entry, Pipeline, SettingError, Settings};
+use headway_operators::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
 use headway_operators::stream::window::Grid;
 use key::Key;

@@ -2,13 +2,15 @@
 
 use crate::oracle;
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
-use headway_operators::build::{Build, InputStart};
+use headway_operators::build::Build;
 use headway_operators::error::StateError;
-use headway_operators::pipeline::{Entry, InputSpec, OutputSpec, Settings};
+use headway_operators::pipeline::{Entry, Settings};
+use headway_operators::port::InputStart;
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
 use headway_operators::progress::SharedProgress;
 use headway_operators::record::{Partition, Payload, Raw};
 use headway_operators::row::{Cell, Rows};
+use headway_operators::spec::{InputSpec, OutputSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::VecDeque;

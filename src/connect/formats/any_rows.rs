@@ -1,7 +1,7 @@
 //! Rows of anything, for the tests of file formats, and Python to read what was written.
 
-use headway_operators::pipeline::{Format, OutputSpec};
 use headway_operators::row::{Cell, Column, Kind, Row};
+use headway_operators::spec::{Format, OutputSpec};
 use headway_operators::time::EventTime;
 use proptest::prelude::*;
 use std::io::Write;

@@ -1,8 +1,8 @@
 //! gzipped CSV: a header row, LF, quotes only where they are needed, as Python's `csv` writes it.
 
 use flate2::{Compression, GzBuilder};
-use headway_operators::pipeline::OutputSpec;
 use headway_operators::row::{Cell, Rows};
+use headway_operators::spec::OutputSpec;
 use std::io::{self, Write};
 
 /// Compression level: nearly the ratio of 6 at twice its speed, with zlib-rs.

@@ -4,8 +4,8 @@
 
 use crate::connect::formats::csv_gz::LEVEL;
 use flate2::{Compression, GzBuilder};
-use headway_operators::pipeline::OutputSpec;
 use headway_operators::row::{Cell, Rows};
+use headway_operators::spec::OutputSpec;
 use std::io::{self, Write};
 
 /// Writes `rows` as one gzip member to `out`. Equal rows give equal bytes.

@@ -18,16 +18,15 @@
 //! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
 //! start there is a limit.
 
+use crate::connect::kafka::client::{Context, assign, list, unusable};
 use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::leader_check::{Make, Witness};
 use crate::connect::kafka::native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka::reader::{Answer, Answers, Ends, KafkaSource, Shared};
 use crate::connect::{Connector, Earlier, End, Notice, PartitionInfo, Source, Wake, error};
 use headway_operators::record::{LastRead, Offset, Partition};
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset as At, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -56,9 +55,6 @@ const EVENTS_MAX: u32 = 64;
 
 /// How long the last offsets for a group may take to reach it when a run ends.
 const LAST_TOLD_MAX: Duration = Duration::from_secs(2);
-
-/// How often the same trouble is worth a line in the log.
-const WARN_EVERY: Duration = Duration::from_secs(30);
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -457,119 +453,4 @@ fn client(
 /// How long there is until `deadline`; not so little that no broker could answer.
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100))
-}
-
-/// `positions` in the client's form.
-fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResult<TopicPartitionList> {
-    let mut list = TopicPartitionList::with_capacity(positions.len());
-    for (partition, next) in positions {
-        list.add_partition_offset(topic, i32::try_from(*partition).unwrap_or(i32::MAX), At::Offset(*next))?;
-    }
-    Ok(list)
-}
-
-/// Has `consumer` read partitions from these offsets on, too.
-pub(super) fn assign(
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-    from: &[(Partition, Offset)],
-) -> Result<(), error::Error> {
-    let list = list(topic, from);
-    list.and_then(|list| consumer.incremental_assign(&list)).map_err(|e| unusable(topic, &e.to_string()))
-}
-
-/// Has `consumer` read a partition no more that is assigned to it.
-pub(super) fn unassign(
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-    partition: Partition,
-) -> Result<(), error::Error> {
-    let list = list(topic, &[(partition, 0)]);
-    list.and_then(|list| consumer.incremental_unassign(&list)).map_err(|e| unusable(topic, &e.to_string()))
-}
-
-pub(super) fn unusable(topic: &str, why: &str) -> error::Error {
-    let hint = "Check --topic, and that this user may read and describe it.".to_string();
-    error::Error::Unusable { what: format!("topic {topic}"), why: why.to_string(), hint }
-}
-
-/// Hears what the clients of one topic have to say. Clones hear the same.
-#[derive(Clone, Default)]
-pub(super) struct Context(Arc<Mutex<Heard>>);
-
-#[derive(Default)]
-struct Heard {
-    /// The newest trouble.
-    newest: Option<String>,
-    warned: Option<Instant>,
-    /// When it was said last that offsets could not be told to the group.
-    not_told: Option<Instant>,
-    /// Commits for the group that were not answered yet.
-    untold: usize,
-}
-
-impl Context {
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// The newest trouble, in the client's words.
-    pub(super) fn newest(&self) -> Option<String> {
-        self.heard().newest.clone()
-    }
-
-    /// Forgets trouble that is over.
-    fn calm(&self) {
-        self.heard().newest = None;
-    }
-
-    fn hear(&self, text: &str) {
-        let mut heard = self.heard();
-        // A count says less than the reason before it.
-        if heard.newest.is_none() || !text.ends_with("brokers are down") {
-            heard.newest = Some(text.to_string());
-        }
-        if heard.warned.is_none_or(|warned| warned.elapsed() > WARN_EVERY) {
-            heard.warned = Some(Instant::now());
-            tracing::warn!(reason = text, "kafka client in trouble");
-        }
-    }
-
-    /// Offsets could not be told to the group.
-    fn not_told(&self, error: &KafkaError) {
-        let mut heard = self.heard();
-        if heard.not_told.is_none_or(|said| said.elapsed() > WARN_EVERY) {
-            heard.not_told = Some(Instant::now());
-            tracing::warn!(%error, "could not commit offsets for the group");
-        }
-    }
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        // Begins with the name of a thread of the client's.
-        let text = text.split_once("]: ").map_or(text, |(_, text)| text);
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error => self.hear(text),
-            _ => tracing::debug!(facility, "{text}"),
-        }
-    }
-
-    fn error(&self, _error: KafkaError, reason: &str) {
-        self.hear(reason);
-    }
-}
-
-impl ConsumerContext for Context {
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        let mut heard = self.heard();
-        heard.untold = heard.untold.saturating_sub(1);
-        drop(heard);
-        if let Err(error) = result {
-            self.not_told(&error);
-        }
-    }
 }

@@ -14,9 +14,8 @@
 //! changes, and where the new leader is not connected yet when the client hears of it.
 
 use crate::connect::error;
-use crate::connect::kafka::connector::{Context, assign, unassign, unusable};
+use crate::connect::kafka::client::{Context, assign, broken, unassign, unusable};
 use crate::connect::kafka::native::{Fetched, Reader, remind_of_brokers};
-use crate::connect::kafka::reader::broken;
 use headway_operators::record::{LastRead, Offset, Partition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;

@@ -1,5 +1,6 @@
 //! Kafka topics as an input, and as a place to send messages to.
 
+mod client;
 pub mod config;
 mod connector;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Writes generated messages to a topic: an idempotent producer, each delivery checked.
 
 use crate::connect::error::Error;
+use crate::connect::kafka::client::{Context, unusable};
 use crate::connect::kafka::config::Properties;
-use crate::connect::kafka::connector::{Context, unusable};
 use crate::connect::notice;
 use crate::connect::produce::{Pace, Produced, produce};
 use headway_operators::generate::{Generate, Message};

@@ -4,7 +4,7 @@
 //! stand: librdkafka's own pause resumes where *it* thinks we stand, which up to 2.12.1 is one message too far once it
 //! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
-use crate::connect::kafka::connector::{Context, assign, unassign, unusable};
+use crate::connect::kafka::client::{Context, assign, broken, unassign, unusable};
 use crate::connect::kafka::leader_check::{Trail, Verdict, Witness, changes};
 use crate::connect::kafka::native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::{End, Event, Heard, Polled, Source, error};
@@ -349,34 +349,6 @@ impl Part {
             );
         }
     }
-}
-
-/// The error for an event after which the client would go on behind what it could not read. All else passes, as a group
-/// does that we are not in.
-pub(super) fn broken(
-    topic: &str,
-    code: Code,
-    (partition, offset): (i32, Offset),
-    reason: &str,
-) -> Option<error::Error> {
-    tracing::debug!(?code, partition, reason, "kafka consumer event");
-    let unreadable = matches!(
-        code,
-        Code::BadMessage
-            | Code::BadCompression
-            | Code::InvalidMessage
-            | Code::InvalidMessageSize
-            | Code::MessageSizeTooLarge
-            | Code::NotImplemented
-            | Code::UnsupportedFeature
-            | Code::Fatal
-            | Code::TopicAuthorizationFailed
-    );
-    unreadable.then(|| error::Error::Unusable {
-        what: format!("topic {topic}, partition {partition}, offset {offset}"),
-        why: reason.to_string(),
-        hint: "Read it with another client: if that fails too, it is the broker's to repair.".into(),
-    })
 }
 
 impl Source for KafkaSource {

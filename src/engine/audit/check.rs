@@ -12,6 +12,7 @@
 use crate::engine::audit::rules::follows;
 use crate::engine::clock::Clock;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, checksum, run as finish};
 use crate::engine::commit::{claim, segment};
@@ -276,7 +277,7 @@ impl Audit<'_> {
                 },
             };
             if let Some(what) = what {
-                if finish(recover::highest(site, &head.job))? != Some(head.seq) {
+                if finish(loose::highest(site, &head.job))? != Some(head.seq) {
                     return Ok(());
                 }
                 let what = format!("state file \"{}\" {what}", self.store.describe(&file.path));

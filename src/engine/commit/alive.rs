@@ -2,7 +2,7 @@
 
 use crate::connect::End;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::recover;
+use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::format::names::{self, Generation};
 use serde::{Deserialize, Serialize};
@@ -100,13 +100,13 @@ pub async fn read(site: &Site, job: &str) -> Result<Option<Alive>, CheckpointErr
 /// # Errors
 /// [`CheckpointError::Running`] if it does.
 pub async fn refuse_if_running(site: &Site, job: &str) -> Result<(), CheckpointError> {
-    let first = (recover::highest(site, job).await?, read(site, job).await?);
+    let first = (loose::highest(site, job).await?, read(site, job).await?);
     let Some(sign) = first.1.clone() else { return Ok(()) };
     let mut watched = Duration::ZERO;
     while watched < WATCH {
         site.pause(LOOK_EVERY).await;
         watched += LOOK_EVERY;
-        let now = (recover::highest(site, job).await?, read(site, job).await?);
+        let now = (loose::highest(site, job).await?, read(site, job).await?);
         // A sign that is just being replaced is not there for a moment.
         if now.0 != first.0 || now.1.as_ref().is_some_and(|now| *now != sign) {
             let Alive { generation, pid, host, .. } = now.1.unwrap_or(sign);

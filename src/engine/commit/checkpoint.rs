@@ -23,6 +23,7 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::history::History;
 use crate::engine::commit::job::{IfRunning, InputInfo, Job, fits};
 use crate::engine::commit::ledger::{Ledger, Rules};
+use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::{alive, claim, publish, segment};
@@ -33,7 +34,7 @@ use crate::engine::format::manifest::{
 use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
 use headway_operators::ack::{Ack, InputIx, StagedFile};
-use headway_operators::pipeline::OutputSpec;
+use headway_operators::spec::OutputSpec;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -315,7 +316,7 @@ async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
             Err(error @ (StoreError::Unknown { .. } | StoreError::Failed { .. })) => Some(error),
             Err(error) => return Err(error.into()),
         };
-        let found = recover::manifest(site, &job, seq).await?.map(|found| found.nonce);
+        let found = loose::manifest(site, &job, seq).await?.map(|found| found.nonce);
         match decide::written(manifest.nonce, found) {
             Written::Mine => {
                 // It is there; that its name is durable was not said.
@@ -336,9 +337,9 @@ async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
     // 2. It counts only on the manifest that this run holds, and as the highest.
     let parent = match seq.checked_sub(1) {
         None => None,
-        Some(before) => recover::manifest(site, &job, before).await?.map(|parent| parent.nonce),
+        Some(before) => loose::manifest(site, &job, before).await?.map(|parent| parent.nonce),
     };
-    let highest = recover::highest(site, &job).await?;
+    let highest = loose::highest(site, &job).await?;
     if decide::counts(Link::of(manifest), parent, highest) { Ok(()) } else { Err(fenced()) }
 }
 

@@ -2,12 +2,12 @@
 
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::Job;
-use crate::engine::commit::recover;
+use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::store::Error as StoreError;
-use headway_operators::pipeline::{Format, OutputSpec};
+use headway_operators::spec::{Format, OutputSpec};
 use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -103,7 +103,7 @@ pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<
         let names = site.list(&folder).await?;
         let later = |name: &&String| names::lake_epoch(name, &spec.stem).is_some_and(|found| found > epoch);
         let Some(name) = names.iter().find(later) else { continue };
-        if recover::highest(site, &job.name).await? != head.map(|head| head.seq) {
+        if loose::highest(site, &job.name).await? != head.map(|head| head.seq) {
             return Ok(false);
         }
         let path = site.describe(&format!("{folder}{name}"));

@@ -5,7 +5,7 @@ use crate::connect::error::Error as SourceError;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::format::manifest::{Input, Manifest};
-use headway_operators::pipeline::OutputSpec;
+use headway_operators::spec::OutputSpec;
 use std::collections::BTreeMap;
 
 /// A job as a run wants it.
@@ -153,7 +153,7 @@ pub(crate) mod tests {
                 name: "batch".into(),
                 prefix: "gate".into(),
                 stem: "batch".into(),
-                format: headway_operators::pipeline::Format::CsvGz,
+                format: headway_operators::spec::Format::CsvGz,
                 columns: Vec::new(),
             }],
             inputs: vec![InputInfo {

@@ -12,8 +12,8 @@ use crate::engine::format::manifest::{
     Fates, Fed, Input, Kind, LakeFile, Manifest, Nonce, PartitionEntry, StateEntry,
 };
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
-use headway_operators::pipeline::OutputSpec;
 use headway_operators::record::{Offset, Partition, Refused};
+use headway_operators::spec::OutputSpec;
 use headway_operators::time::{Epoch, EventTime, Watermark};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,6 +15,7 @@ pub mod job;
 pub mod ledger;
 #[cfg(test)]
 mod ledger_tests;
+pub mod loose;
 pub mod publish;
 pub mod recover;
 pub mod segment;

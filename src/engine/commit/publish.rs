@@ -9,7 +9,7 @@
 use crate::engine::commit::claim;
 use crate::engine::commit::decide;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::recover;
+use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{LakeFile, Manifest};
@@ -28,7 +28,7 @@ pub async fn still_head(
     manifest: &Manifest,
     generation: Generation,
 ) -> Result<(), CheckpointError> {
-    let highest = recover::highest(site, &manifest.job).await?;
+    let highest = loose::highest(site, &manifest.job).await?;
     if decide::is_head(manifest.seq, highest) {
         return Ok(());
     }

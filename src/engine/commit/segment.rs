@@ -5,7 +5,7 @@
 
 use crate::engine::commit::decide::{self, Base, Folding};
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::recover::{self, refuse};
+use crate::engine::commit::loose::{self, refuse};
 use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{BYTES_MAX, Manifest};
@@ -145,7 +145,7 @@ async fn loose(
 ) -> Result<Result<(Vec<String>, Base), String>, CheckpointError> {
     let (mut texts, mut parent) = (Vec::new(), base.map(|base| base.nonce));
     for seq in first..=last {
-        let Some((manifest, bytes)) = recover::manifest_with_bytes(site, job, seq).await? else {
+        let Some((manifest, bytes)) = loose::manifest_with_bytes(site, job, seq).await? else {
             return Ok(Err(format!("manifest {seq} of job \"{job}\" is missing")));
         };
         if manifest.parent != parent {

@@ -15,7 +15,7 @@
 //! # Cost
 //! One message to the commit thread and back an epoch.
 
-use crate::engine::control::Control;
+use crate::engine::control::{Control, guard};
 use crate::engine::error::Error;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use headway_operators::ack::Ack;
@@ -105,7 +105,7 @@ impl CommitThread {
                 }
             }
         };
-        let guarded = crate::engine::run::worker::guard(watch, run);
+        let guarded = guard(watch, run);
         let thread = std::thread::Builder::new().name("headway-commit".into()).spawn(guarded);
         let thread = thread.expect("a thread can be started");
         (CommitThread { thread }, CommitPort { work, done })

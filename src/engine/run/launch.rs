@@ -9,7 +9,7 @@
 use crate::connect::formats::csv_gz;
 use crate::connect::{Connector, Earlier, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
-use crate::engine::commit::checkpoint::{self, Committed, Resume};
+use crate::engine::commit::checkpoint::{self, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
@@ -23,21 +23,20 @@ use crate::engine::format::state::{self, FrameError};
 use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::ports::InputOptions;
 use crate::engine::run::sink::{Lake, SavedState};
-use crate::engine::run::watched::Watched;
+use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
 use headway_operators::ack::StateFile;
-use headway_operators::build::{InputStart, side_operators, side_outputs};
+use headway_operators::build::{side_operators, side_outputs};
 use headway_operators::error::StateError;
-use headway_operators::pipeline::{InputSpec, OperatorSpec, Pipeline};
+use headway_operators::pipeline::Pipeline;
+use headway_operators::port::InputStart;
 use headway_operators::port::Start;
+use headway_operators::spec::{InputSpec, OperatorSpec};
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Called after each commit, with what it made true and the manifest that says so.
-pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
 
 /// Called when a job starts.
 pub type OnStart = Box<dyn Fn(&Resume, &[Vec<PartitionInfo>]) + Send>;
@@ -94,17 +93,6 @@ pub struct Launch {
     pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
-}
-
-/// What a run did.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    /// The last manifest.
-    pub head: Manifest,
-    /// Epochs committed by this run.
-    pub epochs: u64,
-    /// Rows committed by this run.
-    pub rows: u64,
 }
 
 /// Runs a job until its input ends, it is drained, or something fails.

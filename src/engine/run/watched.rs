@@ -11,7 +11,6 @@ use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::committing::Commit;
-use crate::engine::run::launch::{OnCommit, Summary};
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
@@ -20,6 +19,20 @@ use std::time::Duration;
 
 /// How long to wait before a source is asked again that could not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Called after each commit, with what it made true and the manifest that says so.
+pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The last manifest.
+    pub head: Manifest,
+    /// Epochs committed by this run.
+    pub epochs: u64,
+    /// Rows committed by this run.
+    pub rows: u64,
+}
 
 /// A committer, and who is around it.
 pub struct Watched {

@@ -3,7 +3,7 @@
 use crate::connect::Sink;
 use crate::engine::clock::Clock;
 use crate::engine::commit::discovered::Discovered;
-use crate::engine::control::Control;
+use crate::engine::control::{Control, guard, report_panic};
 use crate::engine::error::Error;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
 use crate::engine::run::discover;
@@ -152,18 +152,4 @@ fn look_for_partitions(
             thread.spawn(guard(control.clone(), seek)).expect("a thread can be started")
         })
         .collect()
-}
-
-/// Wraps the body of an engine thread: a panic stops the job with its reason, instead of leaving it half alive.
-pub fn guard(control: Control, body: impl FnOnce()) -> impl FnOnce() {
-    move || report_panic(&control, catch_unwind(AssertUnwindSafe(body)))
-}
-
-fn report_panic(control: &Control, result: std::thread::Result<()>) {
-    let Err(panic) = result else { return };
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let reason =
-        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string();
-    let thread = std::thread::current().name().unwrap_or("unnamed").to_string();
-    control.fail(Error::Panicked { thread, reason });
 }
