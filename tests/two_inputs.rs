@@ -2,7 +2,7 @@
 //! may stand in the way of the other.
 
 use flate2::read::MultiGzDecoder;
-use headway::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
+use headway::connect::{Connector, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway::engine::clock::{Clock, System};
 use headway::engine::run::feed::Until;
 use headway::engine::{Control, Error, Launch, audit, launch};
@@ -125,8 +125,6 @@ impl Connector for Growing {
         "growing"
     }
 
-    fn remember(&self, _earlier: &[Earlier]) {}
-
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |partition: Partition| PartitionInfo {
             partition,
@@ -140,16 +138,6 @@ impl Connector for Growing {
     fn open(&self, assigned: &[(Partition, Offset)], _wake: Wake) -> Result<Box<dyn Source>, error::Error> {
         Ok(Box::new(Reader { lists: self.clone(), assigned: assigned.to_vec() }))
     }
-
-    fn confirm(&self) -> Result<(), error::Error> {
-        Ok(())
-    }
-
-    fn ends(&self) -> Vec<End> {
-        Vec::new()
-    }
-
-    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 struct Reader {
@@ -182,10 +170,6 @@ impl Source for Reader {
 
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         Some(Heard::ALWAYS)
-    }
-
-    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
-        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! Seeded messages as an input: no broker and no file is needed to see a real job run.
 
-use crate::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
+use crate::connect::{Connector, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use std::sync::Arc;
@@ -19,8 +19,6 @@ impl Connector for Generator {
     fn kind(&self) -> &'static str {
         "generate"
     }
-
-    fn remember(&self, _earlier: &[Earlier]) {}
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |partition| PartitionInfo {
@@ -41,16 +39,6 @@ impl Connector for Generator {
             message: Message::default(),
         }))
     }
-
-    fn confirm(&self) -> Result<(), error::Error> {
-        Ok(())
-    }
-
-    fn ends(&self) -> Vec<End> {
-        Vec::new()
-    }
-
-    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 struct Cursor {
@@ -119,10 +107,6 @@ impl Source for GeneratorSource {
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         // It is all there.
         Some(Heard::ALWAYS)
-    }
-
-    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
-        None
     }
 }
 

@@ -1,8 +1,6 @@
 //! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
 
-use crate::connect::{
-    Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
-};
+use crate::connect::{Connector, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error};
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
@@ -38,8 +36,6 @@ impl Connector for Lists {
         "memory"
     }
 
-    fn remember(&self, _earlier: &[Earlier]) {}
-
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |(number, list): (usize, &Vec<Message>)| PartitionInfo {
             partition: number as Partition,
@@ -54,16 +50,6 @@ impl Connector for Lists {
         let cursors = assigned.iter().map(|(partition, next)| Cursor::new(*partition, *next)).collect();
         Ok(Box::new(ListSource { lists: Arc::clone(&self.0), cursors, turn: 0 }))
     }
-
-    fn confirm(&self) -> Result<(), error::Error> {
-        Ok(())
-    }
-
-    fn ends(&self) -> Vec<End> {
-        Vec::new()
-    }
-
-    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 struct Cursor {
@@ -128,10 +114,6 @@ impl Source for ListSource {
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         // It is all there.
         Some(Heard::ALWAYS)
-    }
-
-    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
-        None
     }
 }
 

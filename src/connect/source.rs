@@ -57,6 +57,9 @@ pub enum Event<'a> {
 }
 
 /// A system that messages are read from; one a process and input.
+///
+/// The methods with a body are for systems that can change behind our back, such as a broker. A list or a file that is read
+/// where it lies needs none of them.
 pub trait Connector: Send + Sync {
     /// The kind, as in manifests: `kafka`, `files`, `generate`.
     fn kind(&self) -> &'static str;
@@ -72,31 +75,35 @@ pub trait Connector: Send + Sync {
     /// If the system cannot be reached, or what it holds cannot be an input.
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
 
-    /// Tells, before anything else, what an earlier run of the job knew of its partitions.
-    ///
-    /// For connectors that number partitions themselves, and must not number them anew; and for those that can tell whether
-    /// what was read is still there.
-    fn remember(&self, earlier: &[Earlier]);
-
     /// A reader of `assigned`: (partition, next offset).
     ///
     /// # Errors
     /// If the system cannot be reached, or no longer holds the offsets asked for.
     fn open(&self, assigned: &[(Partition, Offset)], wake: Wake) -> Result<Box<dyn Source>, error::Error>;
 
-    /// Confirms, by asking, that everything read so far came from the partitions that [`Connector::partitions`] told of
-    /// first: asked before a commit, so that nothing is committed that others of the same name have sent.
+    /// Takes over what an earlier run of the job knew of its partitions. Called before all else.
+    ///
+    /// For connectors that number partitions themselves, and must keep the numbers of earlier runs; and for connectors that
+    /// can check whether the records that were read are still there.
+    fn remember(&self, _earlier: &[Earlier]) {}
+
+    /// Asks the system whether its partitions are still those that [`Connector::partitions`] reported first. Called before
+    /// a commit, so that nothing is committed that was read from another topic of the same name.
     ///
     /// # Errors
-    /// [`error::Error::Unreachable`] if nobody answers in time, which may pass; else if they are others now.
-    fn confirm(&self) -> Result<(), error::Error>;
+    /// [`error::Error::Unreachable`] if there is no answer in time, which may pass; else if they are others now.
+    fn confirm(&self) -> Result<(), error::Error> {
+        Ok(())
+    }
 
-    /// Where partitions that are being read end, as far as it is known without asking.
-    fn ends(&self) -> Vec<End>;
+    /// The ends of the partitions that are being read, as far as they are known without asking.
+    fn ends(&self) -> Vec<End> {
+        Vec::new()
+    }
 
-    /// Tells that everything before these offsets is committed, for systems that show it to others. Never waits; that
-    /// it failed is no more than a line in the log.
-    fn committed(&self, positions: &[(Partition, Offset)]);
+    /// Reports that everything before these offsets is committed, to systems that show it to others. Never waits; a
+    /// failure is only logged.
+    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 /// One worker's reader of one input.
@@ -116,13 +123,18 @@ pub trait Source {
     /// Stops or resumes reading a partition; nothing is lost meanwhile.
     fn pause(&mut self, partition: Partition, paused: bool);
 
-    /// What is known of a partition that was read to its end and gives nothing; `None` if nothing is. That nothing comes
-    /// is no evidence of quiet where nobody may be there to send it.
-    fn heard(&self, partition: Partition) -> Option<Heard>;
+    /// The evidence that a partition which was read to its end is quiet. Silence is evidence of idleness only while the
+    /// system answers; a source that looks at all of its data in each poll gives [`Heard::ALWAYS`]. Without evidence
+    /// (`None`) the partition never counts as idle.
+    fn heard(&self, _partition: Partition) -> Option<Heard> {
+        None
+    }
 
-    /// The leader epoch of the message of `partition` at `offset`, where there is one: another message at that offset has
-    /// another. Asked for messages that were given, in rising order.
-    fn leader_epoch(&mut self, partition: Partition, offset: Offset) -> Option<i32>;
+    /// The leader epoch of the message of `partition` at `offset`, if there is one: a message that replaces it has
+    /// another. Called for messages that were given, in rising order.
+    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
+        None
+    }
 }
 
 /// What a poll found.
@@ -134,8 +146,8 @@ pub enum Polled {
     Nothing,
 }
 
-/// For how long a partition's end is known to have been where reading has ended: a stretch of time, from and to so long
-/// ago.
+/// The period during which the system confirmed that we are at the end of a partition, as ages: how long ago it began, and
+/// how long ago it was confirmed last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// When it was first certain.

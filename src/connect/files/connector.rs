@@ -16,7 +16,7 @@ use crate::connect::files::identity::FileIdentity;
 use crate::connect::files::place::{Place, list};
 use crate::connect::files::reader::Reader;
 use crate::connect::files::scan::{Extent, Scan, fewer_lines, first_line_is_envelope};
-use crate::connect::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source, Wake};
+use crate::connect::{Connector, Earlier, Event, Heard, PartitionInfo, Polled, Source, Wake};
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -95,16 +95,6 @@ impl Connector for Files {
         let readers = known.readers(assigned)?;
         Ok(Box::new(FilesSource { known: Arc::clone(&self.known), readers, turn: 0 }))
     }
-
-    fn confirm(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn ends(&self) -> Vec<End> {
-        Vec::new()
-    }
-
-    fn committed(&self, _positions: &[(Partition, Offset)]) {}
 }
 
 fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
@@ -254,10 +244,6 @@ impl Source for FilesSource {
     fn heard(&self, _partition: Partition) -> Option<Heard> {
         // Each poll looks at the files.
         Some(Heard::ALWAYS)
-    }
-
-    fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
-        None
     }
 }
 
