@@ -10,8 +10,9 @@ use crate::csv;
 use chrono::NaiveDate;
 use hashbrown::{HashSet, HashTable};
 use headway::connect::memory::Message;
+use headway_operators::record::{Payload, Raw};
 use headway_operators::stream::aggregate::Summand;
-use headway_operators::stream::decode::{Decoder as _, Definition};
+use headway_operators::stream::decode::{Context, Decoded, Decoder as _, Definition};
 use headway_pipelines::turnstile::key::Key;
 use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
@@ -155,7 +156,9 @@ impl Loop {
     fn decode_odd(&mut self, value: &[u8]) -> Option<Reading> {
         self.odd.begin(0);
         self.definitions.clear();
-        let (time, reading) = self.odd.decode(value, &mut self.definitions).ok()?;
+        let raw = Raw::of(0, 0, Payload::Bytes(value));
+        let decoded = self.odd.decode(&raw, &Context::default(), &mut self.definitions).ok()?;
+        let Decoded::Record(time, reading) = decoded else { return None };
         let [prefix @ .., desc] = self.definitions.first()?.key.columns();
         // A comma inside a field would make two keys look alike.
         let prefix = prefix.map(|field| field.replace(',', "\u{1f}"));

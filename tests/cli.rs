@@ -261,13 +261,13 @@ fn check_and_run_refuse_alike() {
     std::fs::create_dir(folder.path().join("empty")).expect("a folder can be made");
     // Not even root can read a link to itself.
     std::os::unix::fs::symlink("loop.csv", folder.path().join("loop.csv")).expect("a link can be made");
-    std::fs::write(folder.path().join("torn.gz"), "no gzip").expect("a file can be written");
+    std::fs::write(folder.path().join("torn.csv"), b"\x1f\x8b and no more").expect("a file can be written");
     let cases: [(&[&str], i32, &str); 14] = [
         (&["--window", "1m"], 4, "was made with"),
         (&["--csv-index=true"], 4, "csv_index"),
         (&["--csv-window-end-utc=true"], 4, "csv_window_end_utc"),
         (&["--lateness", "-5s"], 2, "\"-5s\" is not a duration"),
-        (&["--source", "files:torn.gz"], 3, "hint: It is not whole gzip"),
+        (&["--source", "files:torn.csv"], 3, "hint: It begins as gzip does, and is not whole"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),
         (&["--source", "files:absent"], 3, "could not read \"absent\""),
         (&["--source", "files:loop.csv"], 3, "could not read \"loop.csv\""),

@@ -29,6 +29,18 @@ fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "v1", name].iter().collect()
 }
 
+/// Compares a manifest with a golden file. In which order an object has its names means nothing, but changes the
+/// checksum.
+fn as_released_json(name: &str, bytes: &[u8]) {
+    let json = |bytes: &[u8]| {
+        let mut value = serde_json::from_slice::<serde_json::Value>(bytes).expect("it is JSON");
+        assert!(value.as_object_mut().expect("it is an object").remove("xxh3").is_some(), "{name}");
+        value
+    };
+    let released = std::fs::read(golden(name)).expect("the golden file is there");
+    assert_eq!(json(&released), json(bytes), "{name} would be written differently than it was released");
+}
+
 /// Compares `bytes` with a golden file.
 fn as_released(name: &str, bytes: &[u8]) {
     let path = golden(name);
@@ -93,27 +105,28 @@ fn claim() -> Manifest {
 /// The manifest after [`claim`], every field in use.
 fn epoch() -> Manifest {
     let reasons = [
-        (Reason::NullValue, 1),
-        (Reason::TooLong, 2),
-        (Reason::NotUtf8, 3),
-        (Reason::Empty, 4),
-        (Reason::BadCsv, 5),
-        (Reason::BadHeader, 6),
-        (Reason::TooManyRecords, 7),
-        (Reason::WrongFieldCount, 8),
-        (Reason::MissingField, 9),
-        (Reason::BadNumber, 10),
-        (Reason::BadTimestamp, 11),
-        (Reason::FutureEventTime, 12),
-        (Reason::BadJson, 13),
-    ];
+        "null-value",
+        "too-long",
+        "not-utf8",
+        "empty",
+        "bad-csv",
+        "bad-header",
+        "too-many-records",
+        "wrong-field-count",
+        "missing-field",
+        "bad-number",
+        "bad-timestamp",
+        "future-event-time",
+        "bad-json",
+    ]
+    .map(Reason::of);
     let fates = Fates {
         consumed: 100,
         accepted: 3,
         duplicate: 2,
         filtered: 1,
         late: 3,
-        dead: BTreeMap::from(reasons),
+        dead: reasons.into_iter().zip(1..).collect(),
     };
     let mut manifest = claim();
     manifest.parent = Some(manifest.nonce);
@@ -174,7 +187,7 @@ fn found_again() -> Manifest {
 fn manifests_are_written_and_read_as_they_were_released() {
     let manifests = [("claim.json", claim()), ("epoch.json", epoch()), ("last-read.json", found_again())];
     for (name, manifest) in manifests {
-        as_released(name, &manifest.encode());
+        as_released_json(name, &manifest.encode());
         let released = std::fs::read(golden(name)).expect("it was just compared");
         assert_eq!(Manifest::decode(&released), Ok(manifest), "{name}");
     }
@@ -182,8 +195,8 @@ fn manifests_are_written_and_read_as_they_were_released() {
 
 #[test]
 fn segments_are_read_as_they_were_released() {
-    let texts: Vec<String> =
-        [claim(), epoch()].iter().map(|m| String::from_utf8(m.encode()).unwrap()).collect();
+    let released = |name| std::fs::read_to_string(golden(name)).expect("the golden file is there");
+    let texts = ["claim.json", "epoch.json"].map(released);
     as_released("pieces.json", &headway::engine::format::pieces::fold(&texts));
     // The compressed bytes may differ from one release of the compressor to the next; what is in them may not.
     let (folder, job) = (folder(), claim().job);
@@ -253,7 +266,8 @@ fn copy() -> tempfile::TempDir {
 
 const RUN: [&str; 8] = ["run", JOB, "--source", "files:messages", "--until", "end", "--epoch-bytes", "1KiB"];
 
-/// The rows of every visible file but the header's, sorted, by the folder they are in.
+/// The rows of every visible file but the header's, sorted, by the folder they are in. A field that later releases added
+/// is left out where it is empty.
 fn rows(lake: &Path) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for prefix in [JOB, "_dead/turnstile", "_late/turnstile"] {
@@ -263,7 +277,7 @@ fn rows(lake: &Path) -> Vec<(String, String)> {
                 flate2::read::MultiGzDecoder::new(std::fs::File::open(&path).expect("it is there"));
             std::io::Read::read_to_string(&mut file, &mut text).expect("it is gzipped text");
             let lines = text.lines().filter(|line| !line.starts_with("CA,UNIT"));
-            rows.extend(lines.map(|line| (prefix.to_string(), line.to_string())));
+            rows.extend(lines.map(|line| (prefix.to_string(), line.replace(",\"limit\":null", ""))));
         }
     }
     rows.sort_unstable();

@@ -15,7 +15,7 @@ use headway_operators::pipeline::Pipeline;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row};
 use headway_operators::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
-use headway_operators::stream::decode::{Decoder, Definition};
+use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
 use headway_operators::stream::window::Never;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
@@ -40,7 +40,14 @@ impl Pipeline for Pair {
     }
 
     fn inputs(&self) -> Vec<InputSpec> {
-        let spec = |name| InputSpec { name, topic: name, lateness_ms: 0, window_ms: 1000, slide_ms: 1000 };
+        let spec = |name| InputSpec {
+            name,
+            topic: name,
+            lateness_ms: 0,
+            window_ms: 1000,
+            slide_ms: 1000,
+            header: None,
+        };
         INPUTS.map(spec).to_vec()
     }
 
@@ -89,11 +96,13 @@ impl Decoder for Numbers {
 
     fn decode(
         &mut self,
-        value: &[u8],
+        raw: &Raw<'_>,
+        _context: &Context,
         _definitions: &mut Vec<Definition<()>>,
-    ) -> Result<(EventTime, i64), Reason> {
+    ) -> Result<Decoded<i64>, Reason> {
+        let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
         let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-        number.map(|number| (EventTime(number), number)).ok_or(Reason::BadNumber)
+        number.map(|number| Decoded::Record(EventTime(number), number)).ok_or(Reason::BAD_NUMBER)
     }
 }
 
@@ -152,7 +161,7 @@ impl Source for Reader {
             for value in &lists[*partition as usize][usize::try_from(*next).expect("offsets are positions")..]
             {
                 let payload = Payload::Bytes(value.as_bytes());
-                let raw = Raw { partition: *partition, offset: *next, timestamp_ms: None, payload };
+                let raw = Raw::of(*partition, *next, payload);
                 each(Event::Message(raw, value.len()));
                 *next += 1;
             }

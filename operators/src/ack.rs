@@ -73,7 +73,7 @@ pub struct PartitionAck {
     pub next: Offset,
     /// The last record before that, where it was read in this run and its source has a way to know it again.
     pub last_read: Option<LastRead>,
-    /// Newest event time accepted so far less lateness; [`EventTime::MIN`] if none.
+    /// Newest event time decoded so far less lateness; [`EventTime::MIN`] if none.
     pub own: Watermark,
     /// The floor in force; [`EventTime::MIN`] if none.
     pub floor: Watermark,
@@ -89,6 +89,8 @@ pub struct PartitionAck {
     pub sent: u64,
     /// Records refused as late.
     pub late: u64,
+    /// Records that the decoder left out on purpose, and header lines of files.
+    pub filtered: u64,
     /// Records refused as dead letters, by reason.
     pub dead: Vec<(Reason, u64)>,
     /// One of the dead letters of the epoch, for the message that stops a job.

@@ -31,7 +31,7 @@ pub type NewestEnded = Rc<Cell<Option<Epoch>>>;
 pub struct Mark {
     /// The partition.
     pub partition: Partition,
-    /// Newest event time accepted so far, in offset order, less lateness; [`EventTime::MIN`] if none.
+    /// Newest event time decoded so far, in offset order, less lateness; [`EventTime::MIN`] if none.
     pub own: Watermark,
     /// The next offset to read.
     pub next: Offset,

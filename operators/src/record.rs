@@ -3,6 +3,8 @@
 use crate::error::Reason;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The number of a partition within its input.
@@ -21,7 +23,7 @@ pub struct LastRead {
     pub leader_epoch: i32,
 }
 
-/// One message as a source read it; the payload is borrowed and never copied on the good path.
+/// One message as a source read it; what it holds is borrowed and never copied on the good path.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a> {
     /// The partition it came from.
@@ -30,8 +32,71 @@ pub struct Raw<'a> {
     pub offset: Offset,
     /// The broker's time stamp in milliseconds; `None` where absent or negative.
     pub timestamp_ms: Option<i64>,
+    /// The bytes of its key; `None` where it has none.
+    pub key: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers<'a>,
     /// The bytes of its value.
     pub payload: Payload<'a>,
+    /// The columns that the header of its file names, where that header differs from what the input expects.
+    pub columns: Option<&'a Columns>,
+}
+
+impl<'a> Raw<'a> {
+    /// A message without time stamp, key, headers and columns.
+    pub fn of(partition: Partition, offset: Offset, payload: Payload<'a>) -> Raw<'a> {
+        let (timestamp_ms, key, headers, columns) = (None, None, Headers::NONE, None);
+        Raw { partition, offset, timestamp_ms, key, headers, payload, columns }
+    }
+}
+
+/// The names of the columns of a file, shared by its messages: two that are the same pointer are equal.
+pub type Columns = Arc<[String]>;
+
+/// A header of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Its name; names may repeat.
+    pub name: &'a str,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The headers of a message, which a source reads when they are asked for.
+pub trait HeaderList {
+    /// Header number `at`, from 0; `None` behind the last.
+    fn header(&self, at: usize) -> Option<Header<'_>>;
+}
+
+/// The headers of one message. A decoder that never looks at them pays nothing for them.
+#[derive(Clone, Copy)]
+pub struct Headers<'a>(Option<&'a dyn HeaderList>);
+
+impl<'a> Headers<'a> {
+    /// No headers.
+    pub const NONE: Headers<'static> = Headers(None);
+
+    /// The headers that `list` holds.
+    pub fn of(list: &'a dyn HeaderList) -> Headers<'a> {
+        Headers(Some(list))
+    }
+
+    /// All headers, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let list = self.0;
+        (0..).map_while(move |at| list?.header(at))
+    }
+
+    /// The last header called `name`, which is the one that counts.
+    pub fn last(&self, name: &str) -> Option<Header<'a>> {
+        self.iter().filter(|header| header.name == name).last()
+    }
+}
+
+impl fmt::Debug for Headers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 /// The value of a message.
@@ -50,6 +115,8 @@ pub enum Payload<'a> {
         /// xxh3-128 of the whole value.
         hash: u128,
     },
+    /// The message is the header line of a file: it names columns, is no record, and is filtered.
+    Header,
 }
 
 impl<'a> Payload<'a> {
@@ -87,7 +154,7 @@ pub struct Stamped<R> {
 
 /// A record that was refused or came late, in the envelope that the side outputs keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refused<Text = String, Bytes = Vec<u8>> {
+pub struct Refused<Text = String, Bytes = Vec<u8>, Why = Reason> {
     /// Name of the input: the topic, or what stands for it.
     pub topic: Text,
     /// The partition it came from.
@@ -97,11 +164,13 @@ pub struct Refused<Text = String, Bytes = Vec<u8>> {
     /// The broker's time stamp in milliseconds.
     pub timestamp_ms: Option<i64>,
     /// Why it was refused; `None` for a late record.
-    pub reason: Option<Reason>,
+    pub reason: Option<Why>,
     /// Event time, of a late record.
     pub event_time: Option<EventTime>,
     /// The watermark that made a record late.
     pub stamp: Option<EventTime>,
+    /// The newest event time that was allowed, where a record lies beyond it.
+    pub limit: Option<EventTime>,
     /// Its bytes (whole, or the head of a value that was too long); `None` for a tombstone.
     pub payload: Option<Bytes>,
     /// Length and xxh3-128 of the whole value, where `payload` is only its head.
@@ -112,7 +181,7 @@ impl Refused {
     /// The envelope of `raw` as read from `topic`, without a verdict yet.
     pub fn of(topic: &str, raw: &Raw<'_>) -> Refused {
         let (payload, too_long) = match raw.payload {
-            Payload::Null => (None, None),
+            Payload::Null | Payload::Header => (None, None),
             Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
             Payload::TooLong { head, bytes, hash } => (Some(head.to_vec()), Some((bytes, hash))),
         };
@@ -124,6 +193,7 @@ impl Refused {
             reason: None,
             event_time: None,
             stamp: None,
+            limit: None,
             payload,
             too_long,
         }

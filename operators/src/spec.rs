@@ -1,11 +1,12 @@
 //! What a pipeline declares of its inputs, outputs and operators.
 
+use crate::error::Reason;
 use crate::keyed::Keyed;
 use crate::row::Column;
 use std::borrow::Cow;
 
 /// An input of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct InputSpec {
     /// Its name in configuration and manifests.
     pub name: &'static str,
@@ -17,6 +18,17 @@ pub struct InputSpec {
     pub window_ms: i64,
     /// See `window_ms`.
     pub slide_ms: i64,
+    /// How header lines in files of raw lines are known; `None` where files have none.
+    pub header: Option<HeaderSpec>,
+}
+
+/// How the header lines of a file of raw lines are known.
+#[derive(Clone, Copy, Debug)]
+pub struct HeaderSpec {
+    /// The columns of a file without a header.
+    pub columns: &'static [&'static str],
+    /// The columns that a line names; `None` if the line is no header; the reason if it is a header that cannot be used.
+    pub read: fn(&[u8]) -> Result<Option<Vec<String>>, Reason>,
 }
 
 /// How an output is written.

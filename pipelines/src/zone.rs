@@ -84,7 +84,7 @@ pub struct Wall {
 
 impl Wall {
     /// The seconds since 1970-01-01 00:00:00 on the same wall; `None` if the calendar has no such time.
-    fn seconds(self) -> Option<i64> {
+    pub fn seconds(self) -> Option<i64> {
         const DAYS: [u8; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         if !(1..=12).contains(&self.month) || self.hour > 23 || self.minute > 59 || self.second > 59 {
             return None;
@@ -108,6 +108,30 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// The instants at which a clock on the wall shows one time: two where it is turned back, else they are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meanings {
+    /// The earlier instant.
+    pub first: EventTime,
+    /// The later instant.
+    pub second: EventTime,
+}
+
+impl Meanings {
+    /// Both instants, `ms` later.
+    #[must_use]
+    pub fn plus_ms(self, ms: i64) -> Meanings {
+        Meanings { first: self.first.plus_ms(ms), second: self.second.plus_ms(ms) }
+    }
+
+    /// The instant nearer to `newest`; the earlier one if there is no such time, or both are as near.
+    pub fn nearer(self, newest: Option<EventTime>) -> EventTime {
+        let Some(newest) = newest else { return self.first };
+        let distance = |instant: EventTime| instant.ms().abs_diff(newest.ms());
+        if distance(self.second) < distance(self.first) { self.second } else { self.first }
+    }
 }
 
 /// Reads wall-clock times of one zone, and remembers the offset of the hours it met last.
@@ -141,37 +165,42 @@ impl Clock {
         Some(EventTime((number * 3600 - self.offset_of_hour(number)?) * 1000))
     }
 
-    /// The instant at which the wall shows `wall`: the earlier one where it shows it twice, `None` where it never does.
-    pub fn instant(&mut self, wall: Wall) -> Option<EventTime> {
+    /// The instants at which the wall shows `wall`; `None` where it never does.
+    pub fn meanings(&mut self, wall: Wall) -> Option<Meanings> {
         let seconds = wall.seconds()?;
         let number = seconds.div_euclid(3600);
         let slot = number.rem_euclid(HOURS as i64) as usize;
         if self.hours[slot].number != number {
             let Some(offset_s) = self.offset_of_hour(number) else {
-                return Some(EventTime((seconds - self.offset_at(seconds)?.0) * 1000));
+                let instant = |offset: i64| EventTime((seconds - offset) * 1000);
+                let [before, after] = self.offsets_at(seconds)?;
+                return Some(Meanings { first: instant(before), second: instant(after) });
             };
             self.hours[slot] = Hour { number, offset_s };
         }
-        Some(EventTime((seconds - self.hours[slot].offset_s) * 1000))
+        let instant = EventTime((seconds - self.hours[slot].offset_s) * 1000);
+        Some(Meanings { first: instant, second: instant })
     }
 
     /// The one offset of a whole hour on the wall; `None` if there is a change in it or a doubt.
     fn offset_of_hour(&self, number: i64) -> Option<i64> {
         let (first, last) = (number * 3600, number * 3600 + 3599);
-        let ((offset, false), (same, false)) = (self.offset_at(first)?, self.offset_at(last)?) else {
-            return None;
-        };
+        let ([offset, again], ends) = (self.offsets_at(first)?, self.offsets_at(last)?);
         let begin = Timestamp::from_second(first - offset).ok()?;
         let next = self.zone.rules.following(begin).next().map(|change| change.timestamp().as_second());
-        (offset == same && next.is_none_or(|change| change > last - offset)).then_some(offset)
+        let is_one = offset == again && ends == [offset, offset];
+        (is_one && next.is_none_or(|change| change > last - offset)).then_some(offset)
     }
 
-    /// The offset in seconds at a wall-clock time, and whether the wall shows that time twice.
-    fn offset_at(&self, seconds: i64) -> Option<(i64, bool)> {
+    /// The offsets in seconds at a wall-clock time: before and after the clock is turned back, where the wall shows the
+    /// time twice, else the same one twice.
+    fn offsets_at(&self, seconds: i64) -> Option<[i64; 2]> {
         let wall: DateTime = TimeZone::UTC.to_datetime(Timestamp::from_second(seconds).ok()?);
         match self.zone.rules.to_ambiguous_timestamp(wall).offset() {
-            AmbiguousOffset::Unambiguous { offset } => Some((i64::from(offset.seconds()), false)),
-            AmbiguousOffset::Fold { before, .. } => Some((i64::from(before.seconds()), true)),
+            AmbiguousOffset::Unambiguous { offset } => Some([i64::from(offset.seconds()); 2]),
+            AmbiguousOffset::Fold { before, after } => {
+                Some([i64::from(before.seconds()), i64::from(after.seconds())])
+            }
             AmbiguousOffset::Gap { .. } => None,
         }
     }
@@ -219,7 +248,7 @@ mod tests {
             let mut clock = Clock::new(Zone::find(zone).expect("a known zone"));
             // Asked twice: the second answer comes from memory.
             for _ in 0..2 {
-                let instant = clock.instant(wall(text));
+                let instant = clock.meanings(wall(text)).map(|meanings| meanings.first);
                 assert_eq!(instant, seconds.map(|s: i64| EventTime(s * 1000)), "{zone} {text}");
             }
             if let Some(seconds) = seconds {

@@ -68,9 +68,9 @@ fn files<'a>(manifests: &'a [Manifest], folder: &'a str) -> impl Iterator<Item =
 fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
     let parts =
         || manifests.last().into_iter().flat_map(|head| &head.inputs).flat_map(|input| &input.partitions);
-    let mut dead = BTreeMap::<Reason, u64>::new();
+    let mut dead = BTreeMap::<&Reason, u64>::new();
     for (reason, count) in parts().flat_map(|part| &part.total.dead) {
-        *dead.entry(*reason).or_default() += count;
+        *dead.entry(reason).or_default() += count;
     }
     let late: u64 = parts().map(|part| part.total.late).sum();
     let kept = |folder| files(manifests, folder).map(|file| file.rows).sum::<u64>();
@@ -82,7 +82,7 @@ fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(),
         });
         return Ok(writeln!(out, "{answer}")?);
     }
-    let mut counts: Vec<(Reason, u64)> = dead.into_iter().collect();
+    let mut counts: Vec<(&Reason, u64)> = dead.into_iter().collect();
     counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
     let rows: Vec<Vec<String>> =
         counts.iter().map(|(reason, n)| vec![reason.to_string(), grouped(*n)]).collect();

@@ -144,7 +144,7 @@ fn state(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> &'static str
 pub(crate) fn dead_reasons(input: &Input) -> Vec<String> {
     let mut counts = std::collections::BTreeMap::<_, u64>::new();
     for (reason, count) in input.partitions.iter().flat_map(|part| &part.total.dead) {
-        *counts.entry(*reason).or_default() += count;
+        *counts.entry(reason).or_default() += count;
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));

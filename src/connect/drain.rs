@@ -35,7 +35,7 @@ pub(super) fn poll(
         Event::Message(raw, read) => {
             drained.bytes += read;
             let value = match raw.payload {
-                Payload::Null => None,
+                Payload::Null | Payload::Header => None,
                 Payload::Bytes(bytes) => Some(bytes.to_vec()),
                 Payload::TooLong { bytes, hash, .. } => Some(too_long(bytes, hash)),
             };

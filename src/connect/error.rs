@@ -1,7 +1,7 @@
 //! What can go wrong between us and another system.
 
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A line of a settings file that cannot be used. It quotes no value: that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,28 @@ pub enum Error {
         /// The lines, in their order; at least one.
         problems: Vec<Problem>,
     },
+    /// The first line of a file is a header that cannot be used. The user's turn; exit 2 at start, 5 while running.
+    #[error("line {line} of \"{path}\" is a header that cannot be used")]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Why, and what it says.
+        detail: String,
+    },
+    /// A file goes on with other columns than it began with. The user's turn; exit 5.
+    #[error("line {line} of \"{path}\" is another header than the one before")]
+    HeaderChanged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The columns of the lines before it.
+        before: String,
+        /// The columns that it names.
+        found: String,
+    },
     /// The system does not answer. Retried while a job runs; exit 3 at start.
     #[error("could not reach {what}")]
     Unreachable {
@@ -96,6 +118,8 @@ impl Error {
             Error::OtherIdentity { .. } => "other-identity",
             Error::Unusable { .. } => "input-unusable",
             Error::Settings { .. } => "settings-unusable",
+            Error::BadHeader { .. } => "bad-header",
+            Error::HeaderChanged { .. } => "header-changed",
             Error::Unreadable { .. } | Error::Unwritable { .. } | Error::Unreachable { .. } => {
                 "source-failed"
             }
@@ -118,14 +142,18 @@ impl Error {
                 let others: Vec<String> = others.collect();
                 (!others.is_empty()).then(|| format!("Also {}.", others.join("; ")))
             }
+            Error::BadHeader { detail, .. } => Some(detail.clone()),
+            Error::HeaderChanged { before, found, .. } => {
+                Some(format!("The lines before it have the columns {before}. It names {found}."))
+            }
         }
     }
 
     /// The way out.
     pub fn hint(&self) -> &str {
         match self {
-            Error::Unreadable { path, source } if is_torn_gz(path, source) => {
-                "It is not whole gzip: write it again, or take .gz off its name if it is not compressed."
+            Error::Unreadable { source, .. } if is_torn_gz(source) => {
+                "It begins as gzip does, and is not whole gzip: write it again."
             }
             Error::Unreadable { .. } => {
                 "Check the path of --source files:PATH, and that this user may read it."
@@ -135,6 +163,10 @@ impl Error {
             }
             Error::Unusable { hint, .. } => hint,
             Error::Settings { problems, .. } => problems.first().map_or("", |first| &first.hint),
+            Error::BadHeader { .. } => {
+                "Mend the header, or take it out if the lines have the topic's own columns."
+            }
+            Error::HeaderChanged { .. } => "Cut the file in two before that line: each file has one header.",
             Error::Unreachable { .. } => {
                 "Check that it is running, or replay a saved file with --source files:PATH."
             }
@@ -148,8 +180,7 @@ impl Error {
     }
 }
 
-/// True if a file that is named as gzip could not be unpacked to its end.
-fn is_torn_gz(path: &Path, error: &io::Error) -> bool {
-    let kinds = [ErrorKind::InvalidInput, ErrorKind::InvalidData, ErrorKind::UnexpectedEof];
-    kinds.contains(&error.kind()) && path.extension().is_some_and(|extension| extension == "gz")
+/// True if a file could not be unpacked to its end.
+fn is_torn_gz(error: &io::Error) -> bool {
+    [ErrorKind::InvalidInput, ErrorKind::InvalidData, ErrorKind::UnexpectedEof].contains(&error.kind())
 }

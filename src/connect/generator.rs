@@ -80,7 +80,9 @@ impl Source for GeneratorSource {
                 let read = key.len() + value.as_ref().map_or(0, Vec::len);
                 let timestamp_ms = Some(*timestamp_ms).filter(|ms| *ms >= 0);
                 let payload = Payload::of(value.as_deref());
-                each(Event::Message(Raw { partition, offset: *next, timestamp_ms, payload }, read));
+                let key = (!key.is_empty()).then_some(key.as_slice());
+                let raw = Raw { timestamp_ms, key, ..Raw::of(partition, *next, payload) };
+                each(Event::Message(raw, read));
                 *next += 1;
                 bytes += read + 1;
             }

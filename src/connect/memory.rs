@@ -86,7 +86,7 @@ impl Source for ListSource {
                 let payload = Payload::of(message.value.as_deref());
                 let (partition, offset) = (cursor.partition, cursor.next as Offset);
                 let read = message.value.as_ref().map_or(0, Vec::len);
-                let raw = Raw { partition, offset, timestamp_ms: message.timestamp_ms, payload };
+                let raw = Raw { timestamp_ms: message.timestamp_ms, ..Raw::of(partition, offset, payload) };
                 each(Event::Message(raw, read));
                 bytes += read + 1;
                 cursor.next += 1;

@@ -260,7 +260,10 @@ mod tests {
         assert_eq!((produced.messages, produced.tombstones), (messages, 2 * tombstones as u64));
         let again = to_folder(&few, &path, format, fast(&mut |_| ControlFlow::Continue(())));
         assert!(matches!(again, Err(Error::Unwritable { .. })), "nothing is written over");
-        (read(&Files::new(Options { path, follow: false })), read(&Generator::new(Arc::new(few))))
+        (
+            read(&Files::new(Options { path, follow: false, topic: None, header: None })),
+            read(&Generator::new(Arc::new(few))),
+        )
     }
 
     #[test]

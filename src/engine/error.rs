@@ -58,7 +58,9 @@ impl Error {
         use connect::error::Error as Source;
         match self {
             Error::Source(Source::RecordsGone { .. } | Source::OtherIdentity { .. }) => 4,
-            Error::Source(Source::Unusable { .. }) => 5,
+            Error::Source(
+                Source::Unusable { .. } | Source::BadHeader { .. } | Source::HeaderChanged { .. },
+            ) => 5,
             Error::Source(_) | Error::Start { .. } => 3,
             Error::Panicked { .. } => 101,
             Error::Commit { exit, .. } => *exit,

@@ -5,14 +5,15 @@
 //! # Output
 //! Records with their stamps, key definitions, marks, refused records (dead and late), acks.
 //! # State
-//! For each partition: own watermark, floor, offsets of the epoch and fates of the epoch.
+//! For each partition: own watermark, newest event time, floor, offsets and fates of the epoch.
 //! # Progress
 //! Holds the capability of the current epoch; downgrades when the feed cuts, drops when it finishes.
 //! # Late and bad data
 //! A record is late by the window kind's rule against its own partition's effective watermark just before it. Dead
-//! letters move no watermark. Both leave with their bytes; nothing vanishes.
+//! letters and filtered messages move no watermark. Late and dead ones leave with their bytes; filtered ones are counted.
 //! # Restart
-//! The feed opens each partition at the offset, own watermark and floor of the manifest.
+//! The feed opens each partition at the offset, own watermark and floor of the manifest. The newest event time is the
+//! own watermark and the lateness.
 //! # Cost
 //! One decode a message; no allocation on the good path beyond the batch.
 
@@ -21,7 +22,7 @@ use crate::error::Reason;
 use crate::port::{Cut, Feed, Intake, Start, Turn};
 use crate::progress::Mark;
 use crate::record::{Offset, Partition, Payload, Raw, Refused, Stamped};
-use crate::stream::decode::{Decoder, Definition};
+use crate::stream::decode::{Context, Decoded, Decoder, Definition};
 use crate::stream::window::Lateness;
 use crate::time::{Epoch, EventTime, Watermark};
 use std::cell::Cell;
@@ -168,12 +169,28 @@ struct Part {
     partition: Partition,
     own: Watermark,
     floor: Watermark,
+    /// What the decoder knows of it.
+    context: Context,
     from: Offset,
     consumed: u64,
     sent: u64,
     late: u64,
+    filtered: u64,
     dead: Vec<(Reason, u64)>,
     sample: Option<Refused>,
+}
+
+/// Why a message is a dead letter.
+struct Refusal {
+    reason: Reason,
+    /// The newest event time that was allowed, where that is the reason.
+    limit: Option<EventTime>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal { reason, limit: None }
+    }
 }
 
 impl<D: Decoder, L: Lateness> Bench<D, L> {
@@ -192,20 +209,37 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
         found.unwrap_or_else(|| panic!("a message of partition {partition}, which was never opened"))
     }
 
-    /// The record of a message, or the reason why there is none.
-    fn decode(&mut self, raw: &Raw<'_>) -> Result<(EventTime, D::Out), Reason> {
-        let value = match raw.payload {
-            Payload::Null => return Err(Reason::NullValue),
-            Payload::TooLong { .. } => return Err(Reason::TooLong),
-            Payload::Bytes(value) => value,
-        };
-        let (time, data) = self.decoder.decode(value, &mut self.definitions)?;
+    /// What a message of partition `at` says, or why it says nothing.
+    fn decode(&mut self, at: usize, raw: &Raw<'_>) -> Result<Decoded<D::Out>, Refusal> {
+        match raw.payload {
+            Payload::Header => return Ok(Decoded::Filtered),
+            Payload::TooLong { .. } => return Err(Reason::TOO_LONG.into()),
+            Payload::Null | Payload::Bytes(_) => {}
+        }
+        let decoded = self.decoder.decode(raw, &self.parts[at].context, &mut self.definitions)?;
+        let Decoded::Record(time, _) = decoded else { return Ok(decoded) };
         let stamped = raw.timestamp_ms.filter(|ms| *ms >= 0);
         let limit = match stamped {
             Some(ms) => Some(EventTime(ms).plus_ms(self.options.max_ahead_ms)),
             None => self.options.not_after,
         };
-        if limit.is_some_and(|limit| time > limit) { Err(Reason::FutureEventTime) } else { Ok((time, data)) }
+        match limit.filter(|limit| time > *limit) {
+            None => Ok(decoded),
+            Some(limit) => Err(Refusal { reason: Reason::FUTURE_EVENT_TIME, limit: Some(limit) }),
+        }
+    }
+
+    /// Notes a dead letter of partition `at`.
+    #[cold]
+    fn refuse(&mut self, at: usize, raw: &Raw<'_>, Refusal { reason, limit }: Refusal) {
+        let part = &mut self.parts[at];
+        match part.dead.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => part.dead.push((reason.clone(), 1)),
+        }
+        let refused = Refused { reason: Some(reason), limit, ..Refused::of(&self.options.topic, raw) };
+        part.sample.get_or_insert_with(|| refused.clone());
+        self.refused.push(refused);
     }
 
     /// Ends the epoch: the marks and the ack of this worker's partitions.
@@ -239,6 +273,7 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
                 consumed: std::mem::take(&mut part.consumed),
                 sent: std::mem::take(&mut part.sent),
                 late: std::mem::take(&mut part.late),
+                filtered: std::mem::take(&mut part.filtered),
                 dead: std::mem::take(&mut part.dead),
                 sample: part.sample.take(),
             });
@@ -257,15 +292,18 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
 impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
     fn open(&mut self, start: Start) {
         let Start { partition, next, own, floor } = start;
+        let newest = (own > EventTime::MIN).then(|| own.plus_ms(self.options.lateness_ms));
         let (dead, sample) = (Vec::new(), None);
         self.parts.push(Part {
             partition,
             own,
             floor,
+            context: Context { newest },
             from: next,
             consumed: 0,
             sent: 0,
             late: 0,
+            filtered: 0,
             dead,
             sample,
         });
@@ -280,24 +318,16 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
         let at = self.find(raw.partition);
         self.last = at;
         self.parts[at].consumed += 1;
-        let decoded = self.decode(raw);
-        let part = &mut self.parts[at];
-        let (time, data) = match decoded {
-            Ok(record) => record,
-            Err(reason) => {
-                match part.dead.iter_mut().find(|(known, _)| *known == reason) {
-                    Some((_, count)) => *count += 1,
-                    None => part.dead.push((reason, 1)),
-                }
-                let refused = Refused { reason: Some(reason), ..Refused::of(&self.options.topic, raw) };
-                part.sample.get_or_insert_with(|| refused.clone());
-                self.refused.push(refused);
-                return;
-            }
+        let (time, data) = match self.decode(at, raw) {
+            Ok(Decoded::Record(time, data)) => (time, data),
+            Ok(Decoded::Filtered) => return self.parts[at].filtered += 1,
+            Err(refusal) => return self.refuse(at, raw, refusal),
         };
+        let part = &mut self.parts[at];
         // The stamp is what the partition's watermark was just before this record; the record moves it after.
         let stamp = part.own.max(part.floor);
         part.own = part.own.max(time.minus_ms(self.options.lateness_ms));
+        part.context.newest = part.context.newest.max(Some(time));
         if self.lateness.is_late(time, stamp) {
             part.late += 1;
             let (event_time, stamp) = (Some(time), Some(stamp));

@@ -11,7 +11,8 @@
 //! # Late and bad data
 //! It is the late and bad data.
 //! # Restart
-//! Rows with their epoch, and the last epoch that left ("cleared"): rows up to it are gone. Version 1.
+//! Rows with their epoch, and the last epoch that left ("cleared"): rows up to it are gone. Version 2; version 1 had
+//! reasons by number, and no limits.
 //! # Cost
 //! O(1) a row, a sort a roll. Rows are held encoded, one after the other: tens of thousands of them live for a minute among
 //! what lives for a moment, and allocated one by one they would pin its memory. Holds at most [`BYTES_MAX`] and one
@@ -56,7 +57,7 @@ struct Place {
 }
 
 /// A refused record where it lies: the same encoding, borrowed.
-type Entry<'a> = Refused<&'a str, &'a [u8]>;
+type Entry<'a> = Refused<&'a str, &'a [u8], &'a str>;
 
 /// Rows one after the other, each as a section has it.
 #[derive(Debug, Default)]
@@ -84,10 +85,77 @@ pub struct Roll {
 
 /// A shard's part of a snapshot. Its rows are put together from where they lie.
 #[derive(Deserialize)]
-struct Section<'a> {
+struct Section<Row> {
     cleared: Option<Epoch>,
+    rows: Vec<(Epoch, Row)>,
+}
+
+/// A row of version 1.
+#[derive(Deserialize)]
+struct Entry1<'a> {
+    topic: &'a str,
+    partition: Partition,
+    offset: Offset,
+    timestamp_ms: Option<i64>,
+    /// Place in [`REASONS_1`].
+    reason: Option<u32>,
+    event_time: Option<EventTime>,
+    stamp: Option<EventTime>,
     #[serde(borrow)]
-    rows: Vec<(Epoch, Entry<'a>)>,
+    payload: Option<&'a [u8]>,
+    too_long: Option<(u64, u128)>,
+}
+
+/// The reasons that version 1 knew, by number. Written down once: it never changes.
+const REASONS_1: [&str; 13] = [
+    "null-value",
+    "too-long",
+    "not-utf8",
+    "empty",
+    "bad-csv",
+    "bad-header",
+    "too-many-records",
+    "wrong-field-count",
+    "missing-field",
+    "bad-number",
+    "bad-timestamp",
+    "future-event-time",
+    "bad-json",
+];
+
+impl<'a> Entry1<'a> {
+    /// The row as it is today; `None` if its reason has no name.
+    fn today(self) -> Option<Entry<'a>> {
+        let Entry1 { topic, partition, offset, timestamp_ms, event_time, stamp, payload, too_long, .. } =
+            self;
+        let reason = match self.reason {
+            None => None,
+            Some(number) => Some(*REASONS_1.get(usize::try_from(number).ok()?)?),
+        };
+        let limit = None;
+        Some(Refused {
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            reason,
+            event_time,
+            stamp,
+            limit,
+            payload,
+            too_long,
+        })
+    }
+}
+
+/// The section that a snapshot holds; `None` if it does not decode.
+fn section(saved: &Saved) -> Option<Section<Entry<'_>>> {
+    if saved.version != 1 {
+        return postcard::from_bytes(&saved.bytes).ok();
+    }
+    let Section { cleared, rows }: Section<Entry1<'_>> = postcard::from_bytes(&saved.bytes).ok()?;
+    let rows = rows.into_iter().map(|(since, row)| Some((since, row.today()?)));
+    Some(Section { cleared, rows: rows.collect::<Option<_>>()? })
 }
 
 impl Rows {
@@ -144,7 +212,7 @@ impl Keyed for Roll {
     type Key = ();
     type Out = Rolled;
 
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn name(&self) -> &str {
         &self.name
@@ -202,11 +270,8 @@ impl Keyed for Roll {
 
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
         let (operator, shard) = (self.name.clone(), saved.shard);
-        let section: Section<'_> = postcard::from_bytes(&saved.bytes).map_err(|_| StateError::Malformed {
-            operator,
-            shard: shard.0,
-            what: "a section of refused rows",
-        })?;
+        let what = "a section of refused rows";
+        let section = section(saved).ok_or(StateError::Malformed { operator, shard: shard.0, what })?;
         if let Some(cleared) = section.cleared {
             let rows = std::mem::take(&mut self.rows);
             for (place, bytes) in rows.iter(0) {
@@ -239,7 +304,7 @@ impl Keyed for Roll {
     }
 }
 
-/// The columns of a side output; late records have two more.
+/// The columns of a side output: late records have their own time and stamp, dead letters the limit that they exceed.
 pub fn columns(late: bool) -> Vec<Column> {
     let mut columns = vec![
         Column::new("topic", Kind::Text),
@@ -255,6 +320,8 @@ pub fn columns(late: bool) -> Vec<Column> {
     if late {
         columns.push(Column::new("event_time", Kind::Int));
         columns.push(Column::new("stamp", Kind::Int));
+    } else {
+        columns.push(Column::new("limit", Kind::Int));
     }
     columns
 }
@@ -267,13 +334,13 @@ impl Rolled {
 
 impl Row for Rolled {
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
-        let Refused { topic, partition, offset, timestamp_ms, reason, event_time, stamp, payload, too_long } =
-            self.entry();
+        let row = self.entry();
+        let Refused { topic, partition, offset, timestamp_ms, reason, payload, too_long, .. } = row;
         put(Cell::Text(topic));
         put(Cell::Int(i64::from(partition)));
         put(Cell::Int(offset));
         put(timestamp_ms.map_or(Cell::Null, Cell::Int));
-        put(Cell::Text(reason.map_or("late", |reason| reason.name())));
+        put(Cell::Text(reason.unwrap_or("late")));
         match payload.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
             None => (put(Cell::Null), put(Cell::Null)),
             Some((_, Ok(text))) => (put(Cell::Text("utf8")), put(Cell::Text(text))),
@@ -284,9 +351,10 @@ impl Row for Rolled {
             None => put(Cell::Null),
             Some((_, hash)) => put(Cell::Text(&format!("{hash:032x}"))),
         }
-        if reason.is_none() {
-            put(event_time.map_or(Cell::Null, |time| Cell::Int(time.ms())));
-            put(stamp.map_or(Cell::Null, |time| Cell::Int(time.ms())));
+        let mut instant = |time: Option<EventTime>| put(time.map_or(Cell::Null, |time| Cell::Int(time.ms())));
+        match reason {
+            None => [row.event_time, row.stamp].map(&mut instant).into_iter().collect(),
+            Some(_) => instant(row.limit),
         }
     }
 
@@ -316,7 +384,7 @@ mod tests {
         Tick { watermark: EventTime::MIN, wall_ms: 1, ended: false, finishing: false, flushed: None };
 
     fn refused(offset: Offset, payload: Payload<'_>) -> Refused {
-        Refused::of("gate", &Raw { partition: 0, offset, timestamp_ms: None, payload })
+        Refused::of("gate", &Raw::of(0, offset, payload))
     }
 
     #[test]
@@ -342,13 +410,13 @@ mod tests {
             ..refused(300, Payload::Bytes(b"caf\xe9 \x00"))
         };
         let long = refused(2, Payload::TooLong { head: b"head", bytes: u64::MAX, hash: 0xab });
-        let dead = Refused { reason: Some(Reason::TooLong), ..long };
+        let dead = Refused { reason: Some(Reason::TOO_LONG), limit: Some(EventTime(9)), ..long };
         let mut before = Roll::new("Roll");
         before.apply(4, &mut vec![full], &mut Fates::default());
         before.apply(5, &mut vec![dead, refused(1, Payload::Null)], &mut Fates::default());
         let mut after = Roll::new("Roll");
         before.snapshot(true, &mut |shard, bytes| {
-            after.restore(&Saved { shard, version: 1, kind: SectionKind::Base, bytes }).unwrap()
+            after.restore(&Saved { shard, version: 2, kind: SectionKind::Base, bytes }).unwrap()
         });
         after.restored(EventTime::MIN);
         for mut roll in [before, after] {
@@ -365,12 +433,58 @@ mod tests {
                 [
                     "5 Text(\"gate\") Int(0) Int(1) Null Text(\"late\") Null Null Null Null Null Null",
                     "5 Text(\"gate\") Int(0) Int(2) Null Text(\"too-long\") Text(\"utf8\") Text(\"head\") \
-                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\")",
+                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\") Int(9)",
                     "4 Text(\"gate\") Int(0) Int(300) Int(-5) Text(\"late\") Text(\"base64\") \
                      Text(\"Y2Fm6SAA\") Null Null Int(7) Int(9223372036854775807)",
                 ]
             );
         }
+    }
+
+    /// A row as version 1 wrote it: reasons were an enumeration, which encodes as a number.
+    #[derive(serde::Serialize)]
+    struct Row1 {
+        topic: &'static str,
+        partition: Partition,
+        offset: Offset,
+        timestamp_ms: Option<i64>,
+        reason: Option<u32>,
+        event_time: Option<EventTime>,
+        stamp: Option<EventTime>,
+        payload: Option<&'static [u8]>,
+        too_long: Option<(u64, u128)>,
+    }
+
+    #[test]
+    fn rows_of_version_1_come_back_with_their_reasons() {
+        let row = |offset, reason| {
+            let (topic, partition, timestamp_ms) = ("gate", 0, Some(3));
+            let (event_time, stamp) = (Some(EventTime(4)), Some(EventTime(5)));
+            let (payload, too_long) = (Some(&b"x"[..]), None);
+            let reason: Option<u32> = reason;
+            (
+                7_u64,
+                Row1 { topic, partition, offset, timestamp_ms, reason, event_time, stamp, payload, too_long },
+            )
+        };
+        let restore = |reasons: &[Option<u32>]| {
+            let rows: Vec<_> = (0..).zip(reasons).map(|(offset, reason)| row(offset, *reason)).collect();
+            let bytes = postcard::to_stdvec(&(None::<Epoch>, rows)).expect("plain values encode");
+            let mut roll = Roll::new("Roll");
+            roll.restore(&Saved { shard: shard_of("gate", 0), version: 1, kind: SectionKind::Base, bytes })
+                .map(|()| roll)
+        };
+        let mut reasons: Vec<Option<u32>> = (0..13).map(Some).collect();
+        reasons.push(None);
+        let (mut roll, mut out) = (restore(&reasons).expect("they are all known"), Vec::new());
+        roll.restored(EventTime::MIN);
+        roll.close(8, &Tick { finishing: true, ..FIRST }, &mut out);
+        let names: Vec<_> = out.iter().map(|row| row.entry().reason).collect();
+        assert_eq!(names, REASONS_1.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
+        let Refused { timestamp_ms, event_time, stamp, limit, payload, .. } = out[13].entry();
+        assert_eq!((timestamp_ms, event_time, stamp), (Some(3), Some(EventTime(4)), Some(EventTime(5))));
+        assert_eq!((limit, payload), (None, Some(&b"x"[..])));
+        assert!(restore(&[Some(13)]).is_err(), "a reason that version 1 did not have");
     }
 
     #[test]
@@ -379,7 +493,7 @@ mod tests {
             let saved = vec![Saved { shard: Shard(0), version, kind: SectionKind::Base, bytes: vec![0, 0] }];
             crate::keyed::Resume { saved, watermark: EventTime::MIN }.into_operator(&mut Roll::new("Roll"))
         };
-        assert_eq!(resume(1), Ok([Shard(0)].into()));
-        assert_eq!(resume(2), Err(StateError::Newer { operator: "Roll".into(), found: 2, known: 1 }));
+        assert_eq!([resume(1), resume(2)], [(); 2].map(|()| Ok([Shard(0)].into())));
+        assert_eq!(resume(3), Err(StateError::Newer { operator: "Roll".into(), found: 3, known: 2 }));
     }
 }

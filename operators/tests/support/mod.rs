@@ -11,7 +11,7 @@ use headway_operators::row::{Cell, Column, Kind, Row as OutputRow, Rows};
 use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::state::{KeyHash, Saved, StateChange};
 use headway_operators::stream::aggregate::{Aggregate, Summand, Total};
-use headway_operators::stream::decode::{Decoder, Definition};
+use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::{BTreeMap, VecDeque};
@@ -209,6 +209,7 @@ fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize
                 lateness_ms: case.lateness_ms,
                 window_ms: case.grid.size_ms(),
                 slide_ms: case.grid.slide_ms(),
+                header: None,
             };
             let mut build = Build::new(scope, Box::new(ports), "test", vec![spec]);
             let input = build.input(0, Words, case.grid);
@@ -259,22 +260,25 @@ impl Decoder for Words {
 
     fn decode(
         &mut self,
-        value: &[u8],
+        raw: &Raw<'_>,
+        _context: &Context,
         definitions: &mut Vec<Definition<String>>,
-    ) -> Result<(EventTime, Amount), Reason> {
-        let text = std::str::from_utf8(value).map_err(|_| Reason::NotUtf8)?;
+    ) -> Result<Decoded<Amount>, Reason> {
+        let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
+        let text = std::str::from_utf8(value).map_err(|_| Reason::NOT_UTF8)?;
         let words: Vec<_> = text.split_whitespace().collect();
         let (clock, key, amount) = match words[..] {
             [clock, key, amount] | [clock, key, amount, _] => (clock, key, amount),
-            _ => return Err(Reason::WrongFieldCount),
+            _ => return Err(Reason::of("wrong-field-count")),
         };
         let parts: Vec<i64> = clock.split(':').filter_map(|part| part.parse().ok()).collect();
-        let [hours, minutes, seconds] = parts[..] else { return Err(Reason::BadTimestamp) };
+        let [hours, minutes, seconds] = parts[..] else { return Err(Reason::BAD_TIMESTAMP) };
         let time = EventTime((hours * 3600 + minutes * 60 + seconds) * 1000);
         let hash = KeyHash::of(key.as_bytes());
         definitions.push(Definition { hash, key: key.to_string() });
         let identity = words.get(3).map(|_| KeyHash::of(value).beside(hash));
-        Ok((time, Amount { key: hash, identity, amount: amount.parse().map_err(|_| Reason::BadNumber)? }))
+        let amount = amount.parse().map_err(|_| Reason::BAD_NUMBER)?;
+        Ok(Decoded::Record(time, Amount { key: hash, identity, amount }))
     }
 }
 
@@ -475,7 +479,7 @@ impl Feed for Script {
                     let Some(next) = self.next.get_mut(&partition) else { continue };
                     flags.insert(partition, Flags::default());
                     let (offset, payload) = (*next, Payload::Bytes(text.as_bytes()));
-                    intake.message(&Raw { partition, offset, timestamp_ms: None, payload });
+                    intake.message(&Raw::of(partition, offset, payload));
                     *next += 1;
                 }
             }

@@ -6,9 +6,12 @@
 //! ```
 
 pub mod batch;
+mod columns;
 pub mod generate;
+mod instant;
 pub mod key;
 mod plain;
+pub mod reason;
 pub mod record;
 mod settings;
 mod sheet;
@@ -17,7 +20,7 @@ use batch::{Row, Shape};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::pipeline::{Entry, Pipeline, SettingError, Settings};
-use headway_operators::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
+use headway_operators::spec::{Format, HeaderSpec, InputSpec, OperatorSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
 use headway_operators::stream::window::Grid;
 use key::Key;
@@ -76,6 +79,7 @@ impl Pipeline for Turnstile {
             lateness_ms: self.lateness_ms,
             window_ms: self.grid.size_ms(),
             slide_ms: self.grid.slide_ms(),
+            header: Some(HeaderSpec { columns: &record::FIELDS, read: sheet::header }),
         }]
     }
 

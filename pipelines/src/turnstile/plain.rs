@@ -3,7 +3,8 @@
 //! Whatever is in doubt (quotes inside, escapes, control characters, a header) is left to [`super::sheet`]. Where
 //! both ways apply they agree.
 
-use super::record::{FIELDS, Fields, When, is_header};
+use super::columns::is_header;
+use super::record::{FIELDS, Fields, When};
 
 /// The fields of a message that needs no CSV reader; `None` for any message in doubt.
 pub(super) fn plain(value: &[u8]) -> Option<Fields<'_>> {
@@ -18,8 +19,8 @@ pub(super) fn plain(value: &[u8]) -> Option<Fields<'_>> {
     // Every byte is looked at, so that the compiler can look at many at once.
     let (special, high) = text
         .iter()
-        .fold((false, false), |(special, high), byte| (special | is_special(*byte), high | (*byte >= 0x80)));
-    if special || (high && !is_utf8(text)) {
+        .fold((false, false), |(special, high), byte| (special | is_special(*byte), high | (*byte >= DEL)));
+    if special || (high && !is_clean(text)) {
         return None;
     }
     let ends = field_ends(text)?;
@@ -36,7 +37,7 @@ pub(super) fn plain(value: &[u8]) -> Option<Fields<'_>> {
     let key = [ca, unit, scp, station, linename, division, desc];
     let is_untrimmed = key[..6].iter().map(|field| field.len()).sum::<usize>() + 5 == ends[5];
     let joined = is_untrimmed.then_some(&text[..ends[5]]);
-    Some(Fields { key, joined, entries, exits, id, when: When::Timestamp(timestamp) })
+    Some(Fields { key, joined, is_clean: true, entries, exits, id, when: When::Timestamp(timestamp) })
 }
 
 #[cold]
@@ -45,10 +46,14 @@ fn trim_line_end(text: &[u8]) -> &[u8] {
     &text[..end.map_or(0, |last| last + 1)]
 }
 
-/// True for text that does not begin with a byte order mark.
+/// The first byte that may be part of a control character beyond the ones below the space.
+const DEL: u8 = 0x7f;
+
+/// True for text without control characters that does not begin with a byte order mark.
 #[cold]
-fn is_utf8(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| !text.starts_with('\u{feff}'))
+fn is_clean(text: &[u8]) -> bool {
+    std::str::from_utf8(text)
+        .is_ok_and(|text| !text.starts_with('\u{feff}') && !text.chars().any(char::is_control))
 }
 
 /// Cuts spaces off both ends, of which there are seldom any.

@@ -5,15 +5,19 @@
 //! every one, is cut at its commas where it lies ([`super::plain`]). Every other message goes through [`super::sheet`],
 //! which knows all of CSV. Both end in [`Readings::reading`], and where both apply they agree.
 
+use super::columns::{FileLayout, Layout};
+use super::instant::Instants;
 use super::key::{self, Key};
 use super::plain::plain;
+use super::reason;
 use super::sheet::Sheet;
-use crate::zone::{Clock, Wall, Zone};
+use crate::zone::Zone;
 use hashbrown::HashSet;
 use headway_operators::error::Reason;
+use headway_operators::record::{Payload, Raw};
 use headway_operators::state::KeyHash;
 use headway_operators::stream::aggregate::Summand;
-use headway_operators::stream::decode::{self, Definition};
+use headway_operators::stream::decode::{self, Context, Decoded, Definition};
 use headway_operators::time::{Epoch, EventTime};
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
@@ -72,6 +76,8 @@ pub(super) struct Fields<'a> {
     pub(super) key: [&'a [u8]; key::PARTS],
     /// The first six of the key as they stand in the message, with commas, where trimming changed none of them.
     pub(super) joined: Option<&'a [u8]>,
+    /// No field of the key has a control character: that was seen when the message was cut.
+    pub(super) is_clean: bool,
     pub(super) entries: &'a [u8],
     pub(super) exits: &'a [u8],
     pub(super) id: &'a [u8],
@@ -91,12 +97,13 @@ pub(super) enum When<'a> {
 pub struct Decoder {
     readings: Readings,
     sheet: Sheet,
+    topic: Layout,
+    file: FileLayout,
 }
 
 /// Makes readings of fields.
 struct Readings {
-    clock: Clock,
-    hour: Hour,
+    instants: Instants,
     /// Keys defined in this epoch; cleared at its begin, so no larger than an epoch's records.
     defined: HashSet<KeyHash, FxBuildHasher>,
     /// What is hashed.
@@ -107,9 +114,8 @@ impl Decoder {
     /// A decoder of messages whose wall-clock times are of `zone`.
     pub fn new(zone: Zone) -> Decoder {
         let content = Vec::with_capacity(256);
-        let readings =
-            Readings { clock: Clock::new(zone), hour: Hour::default(), defined: HashSet::default(), content };
-        Decoder { readings, sheet: Sheet::new() }
+        let readings = Readings { instants: Instants::new(zone), defined: HashSet::default(), content };
+        Decoder { readings, sheet: Sheet::new(), topic: Layout::of_topic(), file: FileLayout::default() }
     }
 }
 
@@ -118,18 +124,22 @@ impl Readings {
     fn reading(
         &mut self,
         fields: &Fields<'_>,
+        context: &Context,
         definitions: &mut Vec<Definition<Key>>,
-    ) -> Result<(EventTime, Reading), Reason> {
+    ) -> Result<Decoded<Reading>, Reason> {
         if fields.key[..KEY_NEEDED].iter().any(|field| field.is_empty()) {
-            return Err(Reason::MissingField);
+            return Err(Reason::MISSING_FIELD);
         }
-        let entries = count(fields.entries).ok_or(Reason::BadNumber)?;
-        let exits = count(fields.exits).ok_or(Reason::BadNumber)?;
+        if !fields.is_clean && fields.key.iter().any(|field| has_control(field)) {
+            return Err(reason::CONTROL_CHARACTER);
+        }
+        let entries = count(fields.entries).ok_or(Reason::BAD_NUMBER)?;
+        let exits = count(fields.exits).ok_or(Reason::BAD_NUMBER)?;
         let time = match fields.when {
-            When::Timestamp(text) => self.hour.instant(text, &mut self.clock),
-            When::DateTime(date, time) => date_and_time(date, time).and_then(|wall| self.clock.instant(wall)),
+            When::Timestamp(text) => self.instants.of_timestamp(text, context.newest),
+            When::DateTime(date, time) => self.instants.of_date_and_time(date, time, context.newest),
         };
-        let time = time.ok_or(Reason::BadTimestamp)?;
+        let time = time.ok_or(Reason::BAD_TIMESTAMP)?;
         let key = self.key(fields);
         if self.defined.insert(key) {
             definitions.push(Definition { hash: key, key: key_of(fields)? });
@@ -138,7 +148,7 @@ impl Readings {
         if !fields.id.is_empty() {
             reading.identity = self.identity(&reading, time, fields.id);
         }
-        Ok((time, reading))
+        Ok(Decoded::Record(time, reading))
     }
 
     /// The hash of the key: its fields with commas between, then their lengths, which make it unambiguous.
@@ -192,21 +202,28 @@ impl decode::Decoder for Decoder {
 
     fn decode(
         &mut self,
-        value: &[u8],
+        raw: &Raw<'_>,
+        context: &Context,
         definitions: &mut Vec<Definition<Key>>,
-    ) -> Result<(EventTime, Reading), Reason> {
-        let fields = match plain(value) {
-            Some(fields) => fields,
-            None => self.sheet.read(value)?,
+    ) -> Result<Decoded<Reading>, Reason> {
+        let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
+        let fields = match raw.columns {
+            None => plain(value),
+            // The short way knows the topic's own columns only.
+            Some(_) => None,
         };
-        self.readings.reading(&fields, definitions)
+        let fields = match (fields, raw.columns) {
+            (Some(fields), _) => fields,
+            (None, None) => self.sheet.read(value, &self.topic)?,
+            (None, Some(columns)) => self.sheet.read(value, &self.file.of(columns)?)?,
+        };
+        self.readings.reading(&fields, context, definitions)
     }
 }
 
-/// True if a first field says that its line is a header.
-pub(super) fn is_header(first: &[u8]) -> bool {
-    first.len() <= 3
-        && ["CA", "C/A", "A/C", "AC"].iter().any(|name| first.eq_ignore_ascii_case(name.as_bytes()))
+/// True if a field has a control character of ASCII or Latin-1, DEL included.
+fn has_control(field: &[u8]) -> bool {
+    std::str::from_utf8(field).is_ok_and(|text| text.chars().any(char::is_control))
 }
 
 /// A whole number of 1 to 18 digits, so that it and any sum of two fit in an `i64`.
@@ -224,79 +241,9 @@ fn count(digits: &[u8]) -> Option<i64> {
 fn key_of(fields: &Fields<'_>) -> Result<Key, Reason> {
     let mut columns = [""; key::PARTS];
     for (column, bytes) in columns.iter_mut().zip(fields.key) {
-        *column = std::str::from_utf8(bytes).map_err(|_| Reason::NotUtf8)?;
+        *column = std::str::from_utf8(bytes).map_err(|_| Reason::NOT_UTF8)?;
     }
     Ok(Key::new(columns))
-}
-
-/// The hour of the last time stamp: most have the same one.
-#[derive(Default)]
-struct Hour {
-    /// `YYYY-MM-DD HH`, as it stands in a message; `None` before the first.
-    text: Option<[u8; 13]>,
-    /// The instant at which it began. One offset holds in all of it.
-    start: EventTime,
-}
-
-impl Hour {
-    /// The instant of `YYYY-MM-DD HH:MM:SS` on the wall of `clock`.
-    fn instant(&mut self, text: &[u8], clock: &mut Clock) -> Option<EventTime> {
-        let text: &[u8; 19] = text.try_into().ok()?;
-        let (hour, rest) = text.split_first_chunk::<13>()?;
-        if self.text != Some(*hour) {
-            let wall = timestamp(text)?;
-            let Some(start) = clock.hour(wall) else { return clock.instant(wall) };
-            *self = Hour { text: Some(*hour), start };
-        }
-        let &[b':', m1, m2, b':', s1, s2] = rest else { return None };
-        let (minute, second) = (two(&[m1, m2])?, two(&[s1, s2])?);
-        let ms = (i64::from(minute) * 60 + i64::from(second)) * 1000;
-        (minute < 60 && second < 60).then(|| self.start.plus_ms(ms))
-    }
-}
-
-/// `YYYY-MM-DD HH:MM:SS`, with a space or a `T`, in the years 1970 to 2999.
-fn timestamp(text: &[u8; 19]) -> Option<Wall> {
-    let (date, clock) = (&text[..10], &text[11..]);
-    let is_shaped = date[4] == b'-' && date[7] == b'-' && (text[10] == b' ' || text[10] == b'T');
-    let year = year(two(&date[0..2])?, two(&date[2..4])?)?;
-    let (month, day) = (two(&date[5..7])?, two(&date[8..10])?);
-    let (hour, minute, second) = hms(clock)?;
-    is_shaped.then_some(Wall { year, month, day, hour, minute, second })
-}
-
-/// `MM-DD-YY` (of the years 2000 to 2099) or `MM/DD/YYYY`, and `HH:MM:SS`.
-fn date_and_time(date: &[u8], time: &[u8]) -> Option<Wall> {
-    let (month, day, year) = match *date {
-        [m1, m2, b'-', d1, d2, b'-', y1, y2] => {
-            (two(&[m1, m2])?, two(&[d1, d2])?, year(20, two(&[y1, y2])?)?)
-        }
-        [m1, m2, b'/', d1, d2, b'/', y1, y2, y3, y4] => {
-            (two(&[m1, m2])?, two(&[d1, d2])?, year(two(&[y1, y2])?, two(&[y3, y4])?)?)
-        }
-        _ => return None,
-    };
-    let (hour, minute, second) = hms(time)?;
-    Some(Wall { year, month, day, hour, minute, second })
-}
-
-/// A year from its first and last two digits, if it is one of 1970 to 2999.
-fn year(century: u8, of_century: u8) -> Option<i16> {
-    let year = i16::from(century) * 100 + i16::from(of_century);
-    (1970..=2999).contains(&year).then_some(year)
-}
-
-/// `HH:MM:SS`, which need not be a time of day.
-fn hms(text: &[u8]) -> Option<(u8, u8, u8)> {
-    let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else { return None };
-    Some((two(&[h1, h2])?, two(&[m1, m2])?, two(&[s1, s2])?))
-}
-
-/// Two digits.
-fn two(text: &[u8]) -> Option<u8> {
-    let &[tens, ones] = text else { return None };
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens < 10 && ones < 10).then(|| tens * 10 + ones)
 }
 
 #[cfg(test)]
@@ -308,9 +255,11 @@ mod tests {
     fn says(decoder: &mut Decoder, value: &[u8]) -> String {
         let mut definitions = Vec::new();
         decoder.begin(0);
-        match decoder.decode(value, &mut definitions) {
+        let raw = Raw::of(0, 0, Payload::Bytes(value));
+        match decoder.decode(&raw, &Context::default(), &mut definitions) {
             Err(reason) => reason.name().to_string(),
-            Ok((time, reading)) => {
+            Ok(Decoded::Filtered) => "filtered".to_string(),
+            Ok(Decoded::Record(time, reading)) => {
                 let seconds = time.ms() / 1000;
                 let key = definitions[0].key.columns().join("/");
                 format!("{seconds} {key} {} {}", reading.entries, reading.exits)
@@ -323,7 +272,7 @@ mod tests {
         const GOOD: &str = "1706617924 A002/R051/02-00-00/59 ST/NQR456W/BMT/REGULAR 6 7";
         const NO_DESC: &str = "1706617924 A002/R051/02-00-00/59 ST/// 6 7";
         const OHARE: &str = "1706617924 A002/R051/02-00-00/O'HARE, NORTH/L/BMT/REGULAR 6 7";
-        let cases: [(&str, &str); 26] = [
+        let cases: [(&str, &str); 27] = [
             // A bare line, and as upstream's producer quotes it.
             (
                 "A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,12:32:04,REGULAR,6,7,x,2024-01-30 12:32:04",
@@ -344,15 +293,16 @@ mod tests {
             // A quoted field, in CSV and in JSON.
             (r#"A002,R051,02-00-00,"O'HARE, NORTH",L,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04"#, OHARE),
             (r#""A002,R051,02-00-00,\"O'HARE, NORTH\",L,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04""#, OHARE),
-            // A header, as the C# producer sends it; its columns may be in any order, and of two the last counts.
+            // A header, as the C# producer sends it; its columns may be in any order.
             (
                 r#""A/C,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS,ID\nA002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,12:32:04,REGULAR,6,7,x""#,
                 GOOD,
             ),
             (
-                "ca,exits,unit,scp,station,linename,division,desc,entries,date,time,entries  \nA002,7,R051,02-00-00,59 ST,NQR456W,BMT,REGULAR,1,01/30/2024,12:32:04,6",
+                "ca,exits,unit,scp,station,linename,division,desc,more,date,time,entries  \nA002,7,R051,02-00-00,59 ST,NQR456W,BMT,REGULAR,1,01/30/2024,12:32:04,6",
                 GOOD,
             ),
+            ("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DESC,ENTRIES,EXITS,TIMESTAMP,EXITS\n", "bad-header"),
             ("C/A,UNIT,SCP,STATION\nA002,R051,02-00-00,59 ST", "bad-header"),
             ("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,DESC,ENTRIES,EXITS\n", "bad-header"),
             ("CA,UNIT,SCP,STATION,LINENAME,DIVISION,DESC,ENTRIES,EXITS,TIMESTAMP\n", "empty"),
@@ -383,10 +333,19 @@ mod tests {
         assert_eq!(says(&mut decoder, b"A002,\xff"), "not-utf8");
     }
 
+    /// The reading of a good message.
+    fn record(decoder: &mut Decoder, value: &[u8], definitions: &mut Vec<Definition<Key>>) -> Reading {
+        let raw = Raw::of(0, 0, Payload::Bytes(value));
+        match decoder.decode(&raw, &Context::default(), definitions) {
+            Ok(Decoded::Record(_, reading)) => reading,
+            other => panic!("{} gives {other:?}", value.escape_ascii()),
+        }
+    }
+
     /// Decodes a message with these three fields, the rest as usual.
     fn reading(decoder: &mut Decoder, station: &str, desc: &str, id: &str) -> Reading {
         let line = format!("A002,R051,02-00-00,{station},NQ,BMT,,,{desc},6,7,{id},2024-01-30 12:32:04");
-        decoder.decode(line.as_bytes(), &mut Vec::new()).expect("a good message").1
+        record(decoder, line.as_bytes(), &mut Vec::new())
     }
 
     #[test]
@@ -419,7 +378,7 @@ mod tests {
         for (epoch, defined) in [(1, 1), (2, 2)] {
             decoder.begin(epoch);
             for _ in 0..3 {
-                decoder.decode(line, &mut definitions).expect("a good message");
+                record(&mut decoder, line, &mut definitions);
             }
             assert_eq!(definitions.len(), defined);
         }

@@ -49,7 +49,7 @@ fn whole_seconds(setting: &'static str, ms: i64, least_ms: i64, example: &str) -
         _ => return Ok(()),
     };
     let what = format!("{setting} \"{}\" {wrong}", shown(ms));
-    Err(SettingError { setting, what, hint: format!("Event times are whole seconds: write {example}, say.") })
+    Err(SettingError { setting, what, hint: format!("Use whole seconds, for example {example}.") })
 }
 
 /// A duration as a person would write it.

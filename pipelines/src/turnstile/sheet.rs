@@ -2,15 +2,13 @@
 //!
 //! Its answers are those of Python's `json` and `csv` modules, which read the topic before us.
 
-use super::key;
-use super::record::{FIELDS, Fields, When, is_header};
+use super::columns::{BLANKS, Layout, WhenAt, is_header};
+use super::reason;
+use super::record::{Fields, When};
 use csv_core::ReadFieldResult;
 use headway_operators::error::Reason;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use std::fmt;
-
-/// What is cut off both ends of a name, and of a whole message before it is called empty.
-const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// What is cut off both ends of a field.
 const FIELD_BLANKS: [char; 5] = [' ', '\t', '\r', '\n', '"'];
@@ -34,20 +32,30 @@ impl Sheet {
         Sheet { text: String::new(), ends: Vec::new(), rows: Vec::new(), reader }
     }
 
-    /// The fields of the one record in `value`.
-    pub(super) fn read(&mut self, value: &[u8]) -> Result<Fields<'_>, Reason> {
-        let text = std::str::from_utf8(value).map_err(|_| Reason::NotUtf8)?;
+    /// The fields of the one record in `value`; `layout` is that of a message without a header.
+    pub(super) fn read(&mut self, value: &[u8], layout: &Layout) -> Result<Fields<'_>, Reason> {
+        let text = std::str::from_utf8(value).map_err(|_| Reason::NOT_UTF8)?;
         let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
         let inner = json_string(text)?;
         let text = inner.as_deref().map_or(text, |inner| inner.trim_end_matches(['\r', '\n']));
         if text.trim_matches(BLANKS).is_empty() {
-            return Err(Reason::Empty);
+            return Err(Reason::EMPTY);
         }
         if memchr::memchr_iter(b'"', text.as_bytes()).count() % 2 == 1 {
-            return Err(Reason::BadCsv);
+            return Err(reason::BAD_CSV);
         }
         self.parse(text)?;
-        self.record()
+        self.record(layout)
+    }
+
+    /// The columns that a line of a file names; `None` if it is no header.
+    fn header(&mut self, line: &[u8]) -> Result<Option<Vec<String>>, Reason> {
+        let Ok(text) = std::str::from_utf8(line) else { return Ok(None) };
+        self.parse(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']))?;
+        match self.rows[..] {
+            [width] if self.begins_with_header() => self.names(width).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Cuts `text` into rows of fields; blank lines are no rows.
@@ -79,52 +87,48 @@ impl Sheet {
         }
         fields.truncate(at);
         // Quotes and separators were taken out of text, so what is left is text.
-        self.text = String::from_utf8(fields).map_err(|_| Reason::NotUtf8)?;
+        self.text = String::from_utf8(fields).map_err(|_| Reason::NOT_UTF8)?;
         Ok(())
     }
 
-    /// Finds the columns by their names, which a header line may give.
-    fn record(&self) -> Result<Fields<'_>, Reason> {
-        let head = *self.rows.first().ok_or(Reason::Empty)?;
-        let has_header = is_header(self.field(0).trim_matches(BLANKS).as_bytes());
-        let names = has_header.then(|| self.names(head));
-        let rows = self.rows.len() - usize::from(has_header);
-        let column = |name: &str| match &names {
-            // Of two columns with one name the last counts.
-            Some(names) => names.iter().rposition(|known| known == name),
-            None => FIELDS.iter().position(|known| *known == name),
-        };
-        let is_whole = key::COLUMNS.iter().chain(&["ENTRIES", "EXITS"]).all(|name| column(name).is_some());
-        let timestamp = column("TIMESTAMP");
-        let when = timestamp.map(|at| (at, at)).or_else(|| column("DATE").zip(column("TIME")));
-        let (true, Some(when)) = (is_whole, when) else { return Err(Reason::BadHeader) };
-        let width = names.as_ref().map_or(FIELDS.len(), Vec::len);
+    /// Finds the columns of the one record, whose names a header line may give.
+    fn record(&self, layout: &Layout) -> Result<Fields<'_>, Reason> {
+        let head = *self.rows.first().ok_or(Reason::EMPTY)?;
+        let has_header = self.begins_with_header();
+        let own = if has_header { Some(Layout::of(&self.names(head)?)?) } else { None };
+        let layout = own.as_ref().unwrap_or(layout);
         let first = if has_header { head } else { 0 };
-        match rows {
-            0 => return Err(Reason::Empty),
-            1 if self.ends.len() - first == width => {}
-            1 => return Err(Reason::WrongFieldCount),
-            _ => return Err(Reason::TooManyRecords),
+        match self.rows.len() - usize::from(has_header) {
+            0 => return Err(Reason::EMPTY),
+            1 if self.ends.len() - first == layout.width => {}
+            1 => return Err(reason::WRONG_FIELD_COUNT),
+            _ => return Err(reason::TOO_MANY_RECORDS),
         }
         let field = |at: usize| self.field(first + at).trim_matches(FIELD_BLANKS).as_bytes();
-        let named = |name: &str| column(name).map_or(&b""[..], field);
         Ok(Fields {
-            key: key::COLUMNS.map(named),
+            key: layout.key.map(field),
             joined: None,
-            entries: named("ENTRIES"),
-            exits: named("EXITS"),
-            id: named("ID"),
-            when: match timestamp {
-                Some(at) => When::Timestamp(field(at)),
-                None => When::DateTime(field(when.0), field(when.1)),
+            is_clean: false,
+            entries: field(layout.entries),
+            exits: field(layout.exits),
+            id: layout.id.map_or(&b""[..], field),
+            when: match layout.when {
+                WhenAt::Timestamp(at) => When::Timestamp(field(at)),
+                WhenAt::DateTime(date, time) => When::DateTime(field(date), field(time)),
             },
         })
     }
 
-    /// The names in a header of `width` fields.
-    fn names(&self, width: usize) -> Vec<String> {
+    /// True if the first row is a header.
+    fn begins_with_header(&self) -> bool {
+        !self.rows.is_empty() && is_header(self.field(0).trim_matches(BLANKS).as_bytes())
+    }
+
+    /// The names in a header of `width` fields, if it is one that can be used.
+    fn names(&self, width: usize) -> Result<Vec<String>, Reason> {
         let name = |at| self.field(at).trim_matches(BLANKS).to_uppercase();
-        std::iter::once("CA".to_string()).chain((1..width).map(name)).collect()
+        let names: Vec<String> = std::iter::once("CA".to_string()).chain((1..width).map(name)).collect();
+        Layout::of(&names).map(|_| names)
     }
 
     /// The field at `at`, counted over all rows.
@@ -132,6 +136,22 @@ impl Sheet {
         let from = if at == 0 { 0 } else { self.ends[at - 1] };
         &self.text[from..self.ends[at]]
     }
+}
+
+/// The columns that a line of a file names; `None` if the line is no header.
+///
+/// # Errors
+/// `bad-header` if it is a header that lacks a name, or has one twice.
+pub(super) fn header(line: &[u8]) -> Result<Option<Vec<String>>, Reason> {
+    if may_be_header(line) { Sheet::new().header(line) } else { Ok(None) }
+}
+
+/// False for a line that is no header for certain: its first letters say so for nearly every line of a file.
+fn may_be_header(line: &[u8]) -> bool {
+    const PASSED_OVER: [u8; 8] = [b' ', b'\t', b'\r', b'\n', b'"', 0xef, 0xbb, 0xbf];
+    let mut letters = line.iter().filter(|byte| !PASSED_OVER.contains(byte)).map(u8::to_ascii_uppercase);
+    let first = [(); 2].map(|()| letters.next().unwrap_or_default());
+    matches!(&first, b"CA" | b"C/" | b"A/" | b"AC")
 }
 
 /// The content of a JSON string; `None` if `text` is none, and then it is taken as it stands.
@@ -143,7 +163,7 @@ fn json_string(text: &str) -> Result<Option<String>, Reason> {
     }
     match serde_json::from_str::<Bytes>(text) {
         // A lone surrogate, which JSON can write and text cannot hold.
-        Ok(Bytes(bytes)) => String::from_utf8(bytes).map(Some).map_err(|_| Reason::NotUtf8),
+        Ok(Bytes(bytes)) => String::from_utf8(bytes).map(Some).map_err(|_| Reason::NOT_UTF8),
         Err(_) => Ok(None),
     }
 }

@@ -210,7 +210,7 @@ impl Feed for Player {
             let (from, until) = (from.min(messages.len()), until.min(messages.len()));
             for (offset, value) in (from as i64..).zip(&messages[from..until]) {
                 let payload = Payload::Bytes(value);
-                intake.message(&Raw { partition, offset, timestamp_ms: None, payload });
+                intake.message(&Raw::of(partition, offset, payload));
             }
             let ended = until == messages.len();
             let next = until as i64;

@@ -1,6 +1,6 @@
 //! The generator's messages: the same in every release, in any order, and such as they were asked for.
 
-use crate::oracle::{Answer, agree};
+use crate::oracle::{Answer, Message as Asked, agree};
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::record::{Offset, Partition};
 use headway_pipelines::turnstile::generate::{Generator, options};
@@ -84,9 +84,9 @@ fn messages_of_another_zone_tell_the_same_instants() {
         let mut message = Message::default();
         let value = |offset| {
             generator.message(0, offset, &mut message);
-            message.value.clone().expect("a value")
+            Asked::from(message.value.clone().expect("a value"))
         };
-        let values: Vec<Vec<u8>> = (0..50).map(value).collect();
+        let values: Vec<Asked> = (0..50).map(value).collect();
         let instants = agree(zone, &values).into_iter().map(|answer| match answer {
             Answer::Record { ts, .. } => ts,
             Answer::Dead { reason } => panic!("{reason}"),
@@ -99,13 +99,14 @@ fn messages_of_another_zone_tell_the_same_instants() {
 #[test]
 fn good_messages_decode_and_bad_ones_do_not() {
     let good = all(&Options { bad: 0.0, ..few() });
-    let values: Vec<Vec<u8>> =
-        good.into_iter().map(|(_, _, message)| message.value.expect("a value")).collect();
+    let values: Vec<Asked> =
+        good.into_iter().map(|(_, _, message)| message.value.expect("a value").into()).collect();
     for answer in agree("UTC", &values) {
         assert!(matches!(answer, Answer::Record { .. }), "{answer:?}");
     }
     let bad = all(&Options { bad: 1.0, messages: Some(2000), ..options() });
-    let values: Vec<Vec<u8>> = bad.iter().filter_map(|(_, _, message)| message.value.clone()).collect();
+    let values: Vec<Asked> =
+        bad.iter().filter_map(|(_, _, message)| message.value.clone().map(Asked::from)).collect();
     assert!(values.len() < bad.len(), "some are tombstones");
     let mut reasons = HashSet::new();
     for answer in agree("UTC", &values) {
@@ -123,8 +124,8 @@ fn shares_and_delays_are_those_asked_for() {
     let mut seen = HashSet::new();
     let (mut repeats, mut late, mut dead) = (0, 0, 0);
     let mut turnstiles: HashMap<String, HashSet<String>> = HashMap::new();
-    let values: Vec<Vec<u8>> =
-        messages.iter().map(|(_, _, message)| message.value.clone().unwrap_or_default()).collect();
+    let values: Vec<Asked> =
+        messages.iter().map(|(_, _, message)| message.value.clone().unwrap_or_default().into()).collect();
     for ((_, _, message), answer) in messages.iter().zip(agree("UTC", &values)) {
         let is_repeat = !seen.insert(message.key.clone());
         repeats += u32::from(is_repeat);

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Decodes messages with the oracle: `ZONE HEX` lines in, one JSON line each out. The argument is the oracle's folder."""
+"""Answers with the oracle: a JSON object a line in, one out. The argument is the oracle's folder.
+
+`{"zone", "newest", "value"}` is a message: its value in hexadecimal, and the newest event time of its partition or null.
+`{"header"}` is a line of a file, in hexadecimal: the answer is the columns that it names, or null if it is no header.
+"""
 import json, sys, zoneinfo
 
 sys.dont_write_bytecode = True
@@ -7,13 +11,19 @@ sys.path.insert(0, sys.argv[1])
 import turnstile_oracle as oracle  # noqa: E402
 
 zones = {}
+
+
+def record(asked):
+    zone = zones.setdefault(asked["zone"], None) or zones.update({asked["zone"]: zoneinfo.ZoneInfo(asked["zone"])}) or zones[asked["zone"]]
+    rec = oracle.decode(bytes.fromhex(asked["value"]), None, zone, asked["newest"], asked["columns"] or oracle.FIELDS)
+    answer = {"key": [rec[n] for n in oracle.KEY], "id": rec.get("ID", "")}
+    return {**answer, "entries": rec["ENTRIES"], "exits": rec["EXITS"], "ts": rec["ts"]}
+
+
 for line in sys.stdin:
-    name, _, value = line.rstrip("\n").partition(" ")
-    zone = zones.setdefault(name, None) or zones.update({name: zoneinfo.ZoneInfo(name)}) or zones[name]
+    asked = json.loads(line)
     try:
-        rec = oracle.decode(bytes.fromhex(value), None, zone)
-        answer = {"key": [rec[n] for n in oracle.KEY], "id": rec.get("ID", "")}
-        answer.update(entries=rec["ENTRIES"], exits=rec["EXITS"], ts=rec["ts"])
+        answer = {"columns": oracle.file_header(bytes.fromhex(asked["header"]))} if "header" in asked else record(asked)
     except oracle.Dead as e:
         answer = {"reason": e.args[0]}
     print(json.dumps(answer))

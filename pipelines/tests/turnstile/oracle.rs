@@ -1,12 +1,16 @@
 //! Asks the oracle what messages say, and compares it with what our decoder says.
 
+use headway_operators::record::{Columns, Payload, Raw};
 use headway_operators::stream::aggregate::Summand;
-use headway_operators::stream::decode::Decoder as _;
+use headway_operators::stream::decode::{Context, Decoded, Decoder as _};
+use headway_operators::time::EventTime;
 use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::collections::HashMap;
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 use std::hash::Hash;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,8 +43,24 @@ pub(crate) fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("the oracle prints text")
 }
 
-/// The oracle's answers to `values`, whose wall-clock times are of `zone`.
-pub(crate) fn answers(zone: &str, values: &[Vec<u8>]) -> Vec<Answer> {
+/// A message as the oracle is asked about it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Message {
+    pub(crate) value: Vec<u8>,
+    /// The newest event time of its partition, in milliseconds.
+    pub(crate) newest: Option<i64>,
+    /// The columns of its file, if they are not the topic's own.
+    pub(crate) columns: Option<Columns>,
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(value: Vec<u8>) -> Message {
+        Message { value, ..Message::default() }
+    }
+}
+
+/// The oracle's answers to `questions`, each a JSON object.
+pub(crate) fn ask<Answer: DeserializeOwned>(questions: &[serde_json::Value]) -> Vec<Answer> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut python = Command::new("python3")
         .arg(here.join("tests/turnstile/oracle.py"))
@@ -49,35 +69,47 @@ pub(crate) fn answers(zone: &str, values: &[Vec<u8>]) -> Vec<Answer> {
         .stdout(Stdio::piped())
         .spawn()
         .expect("python3 is installed");
-    let mut questions = String::new();
-    for value in values {
-        write!(questions, "{zone} ").expect("a string takes any text");
-        value.iter().for_each(|byte| write!(questions, "{byte:02x}").expect("a string takes any text"));
-        questions.push('\n');
-    }
+    let lines: String = questions.iter().map(|question| format!("{question}\n")).collect();
     // Written from a thread of its own: the oracle answers while it reads.
     let mut stdin = python.stdin.take().expect("it is piped");
-    let writer = std::thread::spawn(move || stdin.write_all(questions.as_bytes()));
+    let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let output = python.wait_with_output().expect("the oracle ends");
     writer.join().expect("no panic").expect("the oracle reads to the end");
     assert!(output.status.success(), "the oracle failed: {}", output.status);
     let text = String::from_utf8(output.stdout).expect("JSON is text");
     let answers: Vec<Answer> =
         text.lines().map(|line| serde_json::from_str(line).expect("an answer")).collect();
-    assert_eq!(answers.len(), values.len());
+    assert_eq!(answers.len(), questions.len());
     answers
 }
 
+/// `bytes` in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The oracle's answers to `messages`, whose wall-clock times are of `zone`.
+fn answers(zone: &str, messages: &[Message]) -> Vec<Answer> {
+    let question = |Message { value, newest, columns }: &Message| {
+        let columns = columns.as_ref().map(|columns| columns.to_vec());
+        json!({ "zone": zone, "newest": newest, "value": hex(value), "columns": columns })
+    };
+    ask(&messages.iter().map(question).collect::<Vec<_>>())
+}
+
 /// Our decoder's answers, its hashes checked: equal for equal content, different for different content.
-pub(crate) fn ours(zone: &str, values: &[Vec<u8>], oracle: &[Answer]) -> Vec<Answer> {
+fn ours(zone: &str, messages: &[Message], oracle: &[Answer]) -> Vec<Answer> {
     let mut decoder = Decoder::new(Zone::find(zone).expect("a known zone"));
     let (mut keys, mut identities) = (Pairs::default(), Pairs::default());
     let mut answers = Vec::new();
-    for (epoch, (value, oracle)) in values.iter().zip(oracle).enumerate() {
+    for (epoch, (message, oracle)) in messages.iter().zip(oracle).enumerate() {
         let mut definitions = Vec::new();
         decoder.begin(epoch as u64);
-        let (time, reading) = match decoder.decode(value, &mut definitions) {
-            Ok(record) => record,
+        let raw = Raw { columns: message.columns.as_ref(), ..Raw::of(0, 0, Payload::Bytes(&message.value)) };
+        let context = Context { newest: message.newest.map(EventTime) };
+        let (time, reading) = match decoder.decode(&raw, &context, &mut definitions) {
+            Ok(Decoded::Record(time, reading)) => (time, reading),
+            Ok(Decoded::Filtered) => panic!("no message of the topic is filtered"),
             Err(reason) => {
                 assert!(definitions.is_empty());
                 answers.push(Answer::Dead { reason: reason.name().to_string() });
@@ -130,10 +162,11 @@ impl<A: Clone + Debug + Eq + Hash, B: Copy + Debug + Eq + Hash> Pairs<A, B> {
 }
 
 /// Fails on the first message on which the two differ, and gives the answers.
-pub(crate) fn agree(zone: &str, values: &[Vec<u8>]) -> Vec<Answer> {
-    let oracle = answers(zone, values);
-    for ((value, ours), oracle) in values.iter().zip(ours(zone, values, &oracle)).zip(&oracle) {
-        assert_eq!(&ours, oracle, "{zone}: {}", value.escape_ascii());
+pub(crate) fn agree(zone: &str, messages: &[Message]) -> Vec<Answer> {
+    let oracle = answers(zone, messages);
+    for ((message, ours), oracle) in messages.iter().zip(ours(zone, messages, &oracle)).zip(&oracle) {
+        let Message { value, newest, columns } = message;
+        assert_eq!(&ours, oracle, "{zone}, after {newest:?}, {columns:?}: {}", value.escape_ascii());
     }
     oracle
 }

@@ -137,9 +137,12 @@ impl Plan {
             Source::Kafka { config, group } => {
                 kafka::connector(config.as_deref(), &self.topic, group.as_deref())
             }
-            Source::Files { path, follow } => {
-                Ok(Arc::new(files::Files::new(files::Options { path: path.clone(), follow: *follow })))
-            }
+            Source::Files { path, follow } => Ok(Arc::new(files::Files::new(files::Options {
+                path: path.clone(),
+                follow: *follow,
+                topic: Some(self.topic.clone()),
+                header: self.pipeline.inputs().first().and_then(|input| input.header),
+            }))),
             Source::Generate(options) => {
                 Ok(Arc::new(generator::Generator::new(Arc::from(self.pipeline.generator(options)))))
             }

@@ -131,6 +131,7 @@ impl From<connect::error::Error> for Failure {
                 _ => Exit::Unreachable,
             },
             Error::Unusable { .. } | Error::Settings { .. } => Exit::Usage,
+            Error::BadHeader { .. } | Error::HeaderChanged { .. } => Exit::Usage,
             Error::RecordsGone { .. } | Error::OtherIdentity { .. } => Exit::Misfit,
         };
         let failure = Failure::named(error.code(), exit as u8, error.to_string()).hint(error.hint());

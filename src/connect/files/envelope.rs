@@ -17,6 +17,9 @@ const BESIDE_STRINGS_MAX: usize = 64 << 10;
 /// The longest field name that is looked at, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
+/// The longest topic that is looked at, in bytes: a name has up to 249, each of which JSON may write in six.
+const TOPIC_BYTES_MAX: usize = 249 * 6;
+
 /// Why a line is not an envelope.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -38,6 +41,8 @@ pub(super) struct Head<'a> {
     pub(super) offset: Offset,
     /// Its time stamp in milliseconds; `None` where absent or negative.
     pub(super) timestamp_ms: Option<i64>,
+    /// It is of the topic that is read.
+    pub(super) is_of_topic: bool,
     /// Where its payload is: see [`Envelopes::payload`].
     pub(super) text: Text<'a>,
 }
@@ -55,6 +60,8 @@ pub(super) enum Text<'a> {
 
 #[derive(Deserialize)]
 struct Fields<'a> {
+    #[serde(borrow)]
+    topic: Option<&'a RawValue>,
     partition: Partition,
     offset: Offset,
     #[serde(borrow)]
@@ -75,15 +82,23 @@ struct Marks {
 /// Decodes envelopes, one after the other, into buffers that are reused.
 #[derive(Default)]
 pub(super) struct Envelopes {
+    /// The topic that is read, as JSON; `None` reads all.
+    topic: Option<String>,
     walk: Walk,
 }
 
 impl Envelopes {
+    /// Decodes envelopes, and tells those of `topic` from those of others.
+    pub(super) fn of(topic: Option<&str>) -> Envelopes {
+        let topic = topic.map(|topic| serde_json::Value::from(topic).to_string());
+        Envelopes { topic, walk: Walk::default() }
+    }
+
     /// The envelope in `line`; `None` where more of the line is to come.
     pub(super) fn take<'l>(&mut self, line: Line<'l>) -> Result<Option<Head<'l>>, Malformed> {
         match line {
             Line::Whole(line) => {
-                let error = match head(line) {
+                let error = match head(line, self.topic.as_deref()) {
                     Ok(head) => return Ok(Some(head)),
                     Err(error) => error,
                 };
@@ -99,13 +114,13 @@ impl Envelopes {
             Line::End => {}
         }
         self.walk.end()?;
-        let Head { partition, offset, timestamp_ms, text } = head(&self.walk.rest)?;
-        let text = match text {
+        let head = head(&self.walk.rest, self.topic.as_deref())?;
+        let text = match head.text {
             Text::Quoted("\"\"") if self.walk.payloads == 1 => Text::Decoded,
             Text::Quoted(_) => return Err(not_text()),
             Text::Null | Text::Decoded => Text::Null,
         };
-        Ok(Some(Head { partition, offset, timestamp_ms, text }))
+        Ok(Some(Head { text, ..head }))
     }
 
     /// The payload of the envelope that was taken last.
@@ -144,8 +159,8 @@ fn not_text() -> Malformed {
     Malformed("its payload is neither a string nor null".into())
 }
 
-/// Parses a line.
-fn head(line: &[u8]) -> Result<Head<'_>, Malformed> {
+/// Parses a line; `topic` is JSON.
+fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> {
     let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| {
         let text = error.to_string();
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
@@ -162,7 +177,14 @@ fn head(line: &[u8]) -> Result<Head<'_>, Malformed> {
         "null" => Text::Null,
         text => Text::Quoted(text),
     };
-    Ok(Head { partition: fields.partition, offset: fields.offset, timestamp_ms, text })
+    let is_of_topic = topic.zip(fields.topic).is_none_or(|(topic, found)| is_same(topic, found.get()));
+    Ok(Head { partition: fields.partition, offset: fields.offset, timestamp_ms, is_of_topic, text })
+}
+
+/// True if two JSON texts are the same string, however it is escaped.
+fn is_same(one: &str, other: &str) -> bool {
+    let text = |json: &str| serde_json::from_str::<String>(json).ok();
+    one == other || text(other).is_some_and(|other| text(one) == Some(other))
 }
 
 /// Walks over a line in pieces: see the module.
@@ -182,6 +204,8 @@ struct Walk {
     escaped: bool,
     /// Where the name of the field begins in `rest`.
     name: usize,
+    /// Where the string begins in `rest`.
+    topic: usize,
     failed: Option<Malformed>,
     /// A line is being walked over.
     under_way: bool,
@@ -192,6 +216,7 @@ struct Walk {
 enum Kind {
     Name,
     Payload,
+    Topic,
     Other,
 }
 
@@ -238,12 +263,14 @@ impl Walk {
                 b':' if self.depth == 1 => self.after_colon = true,
                 b',' if self.depth == 1 => self.after_colon = false,
                 b'"' => {
-                    let is_payload = self.rest[self.name.min(self.rest.len())..].starts_with(b"payload\"");
+                    let field = &self.rest[self.name.min(self.rest.len())..];
                     self.string = Some(match (self.depth, self.after_colon) {
                         (1, false) => Kind::Name,
-                        (1, true) if is_payload => Kind::Payload,
+                        (1, true) if field.starts_with(b"payload\"") => Kind::Payload,
+                        (1, true) if field.starts_with(b"topic\"") => Kind::Topic,
                         _ => Kind::Other,
                     });
+                    self.topic = self.rest.len();
                     if self.string == Some(Kind::Name) {
                         self.name = self.rest.len();
                     }
@@ -290,7 +317,12 @@ impl Walk {
                     self.rest.truncate(self.name);
                 }
             }
-            Kind::Other => {}
+            // The names of topics are ASCII; whatever else is here is another topic.
+            Kind::Topic if content.is_ascii() => {
+                let room = (self.topic + TOPIC_BYTES_MAX).saturating_sub(self.rest.len());
+                self.rest.extend_from_slice(&content[..content.len().min(room)]);
+            }
+            Kind::Topic | Kind::Other => {}
         }
         if closed {
             self.rest.push(b'"');
@@ -428,7 +460,7 @@ mod tests {
         match payload {
             Payload::Null => None,
             Payload::Bytes(bytes) => Some(bytes.to_vec()),
-            Payload::TooLong { .. } => panic!("too long"),
+            Payload::TooLong { .. } | Payload::Header => panic!("{payload:?} is not expected"),
         }
     }
 
@@ -440,7 +472,7 @@ mod tests {
         }
         for line in lines {
             if let Some(head) = envelopes.take(line)? {
-                let Head { partition, offset, timestamp_ms, text } = head;
+                let Head { partition, offset, timestamp_ms, text, .. } = head;
                 return Ok((partition, offset, timestamp_ms, owned(envelopes.payload(text)?)));
             }
         }

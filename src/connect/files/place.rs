@@ -3,9 +3,13 @@
 use crate::connect::error::Error;
 use crate::connect::files::lines::{Last, Lines};
 use flate2::read::MultiGzDecoder;
+use headway_operators::error::Reason;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+
+/// How gzip begins (RFC 1952).
+const GZ: [u8; 2] = [0x1f, 0x8b];
 
 /// The bytes of a file, unpacked.
 pub(super) type Bytes = Box<dyn Read + Send>;
@@ -24,13 +28,13 @@ pub(super) struct Place {
 impl Place {
     /// The file's bytes, unpacked.
     pub(super) fn bytes(&self) -> Result<Bytes, Error> {
-        let file = File::open(&self.path).map_err(|source| self.unreadable(source))?;
+        let unreadable = |source| self.unreadable(source);
+        let mut file = File::open(&self.path).map_err(unreadable)?;
+        let is_gz = is_gz(&mut file).map_err(unreadable)?;
         Ok(match self.bytes {
+            None if is_gz => return Err(self.cannot_be_followed()),
             None => Box::new(Growing { file, read: 0 }),
-            // No bytes are no member, and hold no lines.
-            Some(bytes) if is_gz(&self.path) && bytes > 0 => {
-                Box::new(MultiGzDecoder::new(Exactly { file, left: bytes }))
-            }
+            Some(bytes) if is_gz => Box::new(MultiGzDecoder::new(Exactly { file, left: bytes })),
             Some(bytes) => Box::new(Exactly { file, left: bytes }),
         })
     }
@@ -43,6 +47,27 @@ impl Place {
 
     pub(super) fn unreadable(&self, source: io::Error) -> Error {
         Error::Unreadable { path: self.path.clone(), source }
+    }
+
+    fn cannot_be_followed(&self) -> Error {
+        Error::Unusable {
+            what: self.path.display().to_string(),
+            why: "a compressed file cannot be followed".into(),
+            hint: "Leave out --follow, or unpack it.".into(),
+        }
+    }
+
+    /// The error for a first header, in line `line` from 0, that cannot be used for `reason`.
+    pub(super) fn bad_header(&self, line: u64, reason: &Reason, header: &[u8]) -> Error {
+        let header = String::from_utf8_lossy(header).trim().to_string();
+        let detail = format!("It is refused as \"{reason}\": {header:?}.");
+        Error::BadHeader { path: self.path.clone(), line: line + 1, detail }
+    }
+
+    /// The error for a header, in line `line` from 0, that names `found` in a file that has `before`.
+    pub(super) fn header_changed(&self, line: u64, before: &str, found: &str) -> Error {
+        let (path, line) = (self.path.clone(), line + 1);
+        Error::HeaderChanged { path, line, before: before.to_string(), found: found.to_string() }
     }
 
     /// The error for line `line`, counted from 0.
@@ -83,9 +108,6 @@ pub(super) fn list(root: &Path, follow: bool) -> Result<Vec<Place>, Error> {
             None => return refuse("its name is not UTF-8", "Rename it: the name becomes part of the state."),
             Some(name) if !is_root && (name.starts_with(['.', '_']) || !file.is_file()) => {}
             Some(_) if !file.is_file() => return refuse("it is no file", "Give a file or a folder."),
-            Some(_) if follow && is_gz(&path) => {
-                return refuse("a compressed file cannot be followed", "Leave out --follow, or unpack it.");
-            }
             Some(name) => {
                 let (relative, bytes) = (name.to_string(), (!follow).then_some(file.len()));
                 places.push(Place { path, relative, bytes });
@@ -96,13 +118,16 @@ pub(super) fn list(root: &Path, follow: bool) -> Result<Vec<Place>, Error> {
     Ok(places)
 }
 
-/// True if the file's name says that it is compressed.
-fn is_gz(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
+/// True if the file begins as gzip does, whatever its name is. Its next byte is the first again.
+fn is_gz(file: &mut File) -> io::Result<bool> {
+    let mut first = Vec::with_capacity(GZ.len());
+    file.take(GZ.len() as u64).read_to_end(&mut first)?;
+    file.rewind()?;
+    Ok(first == GZ)
 }
 
 fn shorter() -> io::Error {
-    io::Error::new(ErrorKind::UnexpectedEof, "the file became shorter while it was read")
+    io::Error::other("the file became shorter while it was read")
 }
 
 /// A file up to the length it had.

@@ -2,10 +2,12 @@
 
 use crate::connect::error::Error;
 use crate::connect::files::envelope::{Envelopes, Head, Malformed};
+use crate::connect::files::header::{self, Header};
 use crate::connect::files::lines::{Line, Lines, Value};
 use crate::connect::files::place::{Bytes, Place};
 use crate::connect::{Event, error};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::spec::HeaderSpec;
 use std::time::{Duration, Instant};
 
 /// How often a file that was read to its end is looked at for more.
@@ -46,21 +48,29 @@ pub(super) struct Reader {
 
 /// What a line is.
 enum Decode {
-    /// A message; what is kept is of a line in pieces.
-    Raw(Value),
+    /// A message, or a header; what is kept is of a line in pieces.
+    Raw(Value, Option<Header>),
     /// An envelope around a message.
     Envelopes(Box<Envelopes>),
 }
 
 impl Reader {
     /// A reader of `place`, which holds raw lines.
-    pub(super) fn raw(place: Place, start: (Partition, Offset)) -> Result<Reader, Error> {
-        Reader::new(place, &[start], Decode::Raw(Value::default()))
+    pub(super) fn raw(
+        place: Place,
+        start: (Partition, Offset),
+        header: Option<HeaderSpec>,
+    ) -> Result<Reader, Error> {
+        Reader::new(place, &[start], Decode::Raw(Value::default(), header.map(Header::new)))
     }
 
     /// A reader of `place`, which holds envelopes, from each partition's next offset on.
-    pub(super) fn envelopes(place: Place, starts: &[(Partition, Offset)]) -> Result<Reader, Error> {
-        Reader::new(place, starts, Decode::Envelopes(Box::default()))
+    pub(super) fn envelopes(
+        place: Place,
+        starts: &[(Partition, Offset)],
+        topic: Option<&str>,
+    ) -> Result<Reader, Error> {
+        Reader::new(place, starts, Decode::Envelopes(Box::new(Envelopes::of(topic))))
     }
 
     fn new(place: Place, starts: &[(Partition, Offset)], decode: Decode) -> Result<Reader, Error> {
@@ -122,20 +132,30 @@ impl Reader {
     fn take(&mut self, line: Line<'_>, each: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         let read = self.pieces + 1;
         match &mut self.decode {
-            Decode::Raw(value) => {
+            Decode::Raw(value, header) => {
                 let payload = match line {
-                    Line::Whole(line) => Payload::of(Some(line)),
+                    Line::Whole(line) => {
+                        let mut kind = |header: &mut Header| header.take(&self.place, self.line, line);
+                        match header.as_mut().map(&mut kind).transpose()? {
+                            Some(header::Kind::Header) => Payload::Header,
+                            Some(header::Kind::Message) | None => Payload::of(Some(line)),
+                        }
+                    }
                     Line::Piece(piece) => {
                         value.add(piece);
                         return Ok(());
                     }
-                    Line::End => value.payload(),
+                    Line::End => {
+                        header.iter_mut().for_each(Header::take_long);
+                        value.payload()
+                    }
                 };
                 let (wanted, offset) = (&mut self.wanted[0], self.line as Offset);
                 wanted.seen = Some(offset);
                 if offset >= wanted.next {
-                    let partition = wanted.partition;
-                    each(Event::Message(Raw { partition, offset, timestamp_ms: None, payload }, read));
+                    let columns = header.as_ref().and_then(Header::columns);
+                    let raw = Raw { columns, ..Raw::of(wanted.partition, offset, payload) };
+                    each(Event::Message(raw, read));
                 }
                 if line == Line::End {
                     value.clear();
@@ -178,13 +198,14 @@ fn take_envelope(
     wanted: &mut [Wanted],
     give: &mut dyn FnMut(Raw<'_>),
 ) -> Result<(), Malformed> {
-    let Some(Head { partition, offset, timestamp_ms, text }) = envelopes.take(line)? else { return Ok(()) };
+    let Some(head) = envelopes.take(line)?.filter(|head| head.is_of_topic) else { return Ok(()) };
+    let Head { partition, offset, timestamp_ms, text, .. } = head;
     let Some(wanted) = wanted.iter_mut().find(|wanted| wanted.partition == partition) else { return Ok(()) };
     rises(wanted.seen, partition, offset)?;
     wanted.seen = Some(offset);
     if offset >= wanted.next {
         let payload = envelopes.payload(text)?;
-        give(Raw { partition, offset, timestamp_ms, payload });
+        give(Raw { timestamp_ms, ..Raw::of(partition, offset, payload) });
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ pub(super) struct Scan {
     rest: Option<(Lines<Bytes>, Envelopes)>,
     /// The next line.
     line: u64,
+    /// How many envelopes are of another topic.
+    pub(super) others: u64,
 }
 
 /// What a file of envelopes holds of a partition.
@@ -30,8 +32,9 @@ pub(super) struct Extent {
 
 impl Scan {
     /// Of a file that nothing was read of.
-    pub(super) fn new(place: &Place) -> Result<Scan, Error> {
-        Ok(Scan { partitions: BTreeMap::new(), rest: Some((place.lines()?, Envelopes::default())), line: 0 })
+    pub(super) fn new(place: &Place, topic: Option<&str>) -> Result<Scan, Error> {
+        let rest = Some((place.lines()?, Envelopes::of(topic)));
+        Ok(Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0 })
     }
 
     /// Reads on to the end of the file as of now.
@@ -40,6 +43,10 @@ impl Scan {
         while let Some(line) = lines.next().map_err(|source| place.unreadable(source))? {
             let refused = |malformed| place.unusable(self.line, malformed);
             let Some(head) = envelopes.take(line).map_err(refused)? else { continue };
+            if !head.is_of_topic {
+                (self.others, self.line) = (self.others + 1, self.line + 1);
+                continue;
+            }
             let (partition, offset) = (head.partition, head.offset);
             match self.partitions.get_mut(&partition) {
                 None => {

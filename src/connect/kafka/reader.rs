@@ -403,7 +403,8 @@ impl Source for KafkaSource {
                     let read = key_bytes + value.map_or(0, <[u8]>::len);
                     bytes += read + 1;
                     let (partition, payload) = (part.partition, Payload::of(value));
-                    each(Event::Message(Raw { partition, offset, timestamp_ms, payload }, read));
+                    let raw = Raw { timestamp_ms, ..Raw::of(partition, offset, payload) };
+                    each(Event::Message(raw, read));
                 }
                 Some(Fetched::Event { code, partition, offset, reason }) => {
                     let reason = reason.to_string();

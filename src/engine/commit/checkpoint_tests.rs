@@ -33,6 +33,7 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         consumed: read,
         sent: read,
         late: 0,
+        filtered: 0,
         dead: Vec::new(),
         sample: None,
     };
@@ -256,7 +257,7 @@ fn mostly_dead_input_stops_the_job_and_says_which_flag_to_check() {
         let mut acks = reads(0, 0, i64::try_from(of).unwrap());
         let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
         partitions[0].sent = of - count;
-        partitions[0].dead = vec![(Reason::BadTimestamp, count - 1), (Reason::Empty, 1)];
+        partitions[0].dead = vec![(Reason::BAD_TIMESTAMP, count - 1), (Reason::EMPTY, 1)];
         acks[1] = Ack::Fates { input: 0, partition: 0, accepted: of - count, duplicate: 0, filtered: 0 };
         acks
     };

@@ -215,7 +215,9 @@ impl CheckpointError {
             | "checkpoint-invalid"
             | "store-inconsistent"
             | "disk-sync-failed"
-            | "input-unusable" => 5,
+            | "input-unusable"
+            | "bad-header"
+            | "header-changed" => 5,
             _ => 4,
         }
     }
@@ -255,10 +257,14 @@ impl CheckpointError {
             CheckpointError::Conservation { .. } => {
                 "This is a bug. The last commit is whole: please report it with this message.".into()
             }
-            CheckpointError::TooManyDead { reason, .. } => match reason {
-                Reason::BadTimestamp | Reason::FutureEventTime => "Check --zone and --topic.".into(),
-                _ => "Check --topic, and that the pipeline is the one for this input.".into(),
-            },
+            CheckpointError::TooManyDead { reason, .. }
+                if [Reason::BAD_TIMESTAMP, Reason::FUTURE_EVENT_TIME].contains(reason) =>
+            {
+                "Check --zone and --topic.".into()
+            }
+            CheckpointError::TooManyDead { .. } => {
+                "Check --topic, and that the pipeline is the one for this input.".into()
+            }
             CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
                 "Use the release that wrote it, or a later one.".into()
             }

@@ -245,7 +245,7 @@ impl Ledger {
         let consumed: u64 = acks.iter().map(|ack| ack.consumed).sum();
         let mut reasons = BTreeMap::new();
         for (reason, count) in acks.iter().flat_map(|ack| &ack.dead) {
-            *reasons.entry(*reason).or_insert(0_u64) += count;
+            *reasons.entry(reason).or_insert(0_u64) += count;
         }
         let dead: u64 = reasons.values().sum();
         // Counts of one epoch are far below 2^53: the quotient is good enough for a limit.
@@ -253,9 +253,9 @@ impl Ledger {
             return Ok(());
         }
         let top = reasons.iter().max_by_key(|(_, count)| **count);
-        let reason = *top.expect("there are dead letters, so there is a reason").0;
+        let reason = (*top.expect("there are dead letters, so there is a reason").0).clone();
         let samples: Vec<&Refused> = acks.iter().filter_map(|ack| ack.sample.as_ref()).collect();
-        let sample = samples.iter().find(|s| s.reason == Some(reason)).or(samples.first());
+        let sample = samples.iter().find(|s| s.reason.as_ref() == Some(&reason)).or(samples.first());
         let sample = sample.map(|sample| Box::new((*sample).clone()));
         Err(CheckpointError::TooManyDead { epoch, input: input.to_string(), dead, consumed, reason, sample })
     }
@@ -378,7 +378,7 @@ fn add_epoch(
     let mut sent = 0;
     for part in parts {
         let dead: u64 = part.dead.iter().map(|(_, count)| count).sum();
-        let told = part.sent + part.late + dead;
+        let told = part.sent + part.late + part.filtered + dead;
         if part.from != read || part.next < part.from {
             return Err(Imbalance::Offsets { expected: read, found: part.from });
         }
@@ -389,8 +389,9 @@ fn add_epoch(
         sent += part.sent;
         entry.fates.consumed += part.consumed;
         entry.fates.late += part.late;
+        entry.fates.filtered += part.filtered;
         for (reason, count) in &part.dead {
-            *entry.fates.dead.entry(*reason).or_default() += count;
+            *entry.fates.dead.entry(reason.clone()).or_default() += count;
         }
         (entry.next, entry.own) = (part.next, part.own);
         entry.last_read = part.last_read.or(entry.last_read);
@@ -402,7 +403,8 @@ fn add_epoch(
     if sent != told {
         return Err(Imbalance::Operators { sent, told });
     }
-    (entry.fates.accepted, entry.fates.duplicate, entry.fates.filtered) = (accepted, duplicate, filtered);
+    (entry.fates.accepted, entry.fates.duplicate) = (accepted, duplicate);
+    entry.fates.filtered += filtered;
     let fates = entry.fates.clone();
     entry.total.add(&fates);
     Ok(())

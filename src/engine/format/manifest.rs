@@ -117,7 +117,7 @@ pub struct PartitionEntry {
     /// not known; builds that do not know of it pass it over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_read: Option<LastRead>,
-    /// Newest event time accepted so far less lateness.
+    /// Newest event time decoded so far less lateness.
     #[serde(with = "known_time")]
     pub own: Watermark,
     /// No record at `floor_from` or later is stamped below this.
@@ -292,7 +292,7 @@ impl Fates {
         self.filtered += more.filtered;
         self.late += more.late;
         for (reason, count) in &more.dead {
-            *self.dead.entry(*reason).or_default() += count;
+            *self.dead.entry(reason.clone()).or_default() += count;
         }
     }
 }

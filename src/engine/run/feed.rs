@@ -24,7 +24,9 @@ use crate::engine::clock::Clock;
 use crate::engine::control::Control;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
 use headway_operators::progress::SharedProgress;
-use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
+use headway_operators::record::{
+    Columns, Header, HeaderList, Headers, LastRead, Offset, Partition, Payload, Raw,
+};
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -146,27 +148,57 @@ struct Part {
 struct Held {
     offset: Offset,
     timestamp_ms: Option<i64>,
+    key: Option<Vec<u8>>,
+    headers: HeldHeaders,
+    columns: Option<Columns>,
     payload: Option<Vec<u8>>,
     too_long: Option<(u64, u128)>,
+    is_header: bool,
+}
+
+/// The headers of a message that waits: name and value of each.
+struct HeldHeaders(Vec<(String, Option<Vec<u8>>)>);
+
+impl HeaderList for HeldHeaders {
+    fn header(&self, at: usize) -> Option<Header<'_>> {
+        self.0.get(at).map(|(name, value)| Header { name, value: value.as_deref() })
+    }
 }
 
 impl Held {
     fn of(raw: &Raw<'_>) -> Held {
         let (payload, too_long) = match raw.payload {
-            Payload::Null => (None, None),
+            Payload::Null | Payload::Header => (None, None),
             Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
             Payload::TooLong { head, bytes, hash } => (Some(head.to_vec()), Some((bytes, hash))),
         };
-        Held { offset: raw.offset, timestamp_ms: raw.timestamp_ms, payload, too_long }
+        let header = |header: Header<'_>| (header.name.to_string(), header.value.map(<[u8]>::to_vec));
+        Held {
+            offset: raw.offset,
+            timestamp_ms: raw.timestamp_ms,
+            key: raw.key.map(<[u8]>::to_vec),
+            headers: HeldHeaders(raw.headers.iter().map(header).collect()),
+            columns: raw.columns.cloned(),
+            payload,
+            too_long,
+            is_header: raw.payload == Payload::Header,
+        }
     }
 
     fn raw(&self, partition: Partition) -> Raw<'_> {
         let payload = match (&self.payload, self.too_long) {
+            (None, _) if self.is_header => Payload::Header,
             (None, _) => Payload::Null,
             (Some(bytes), None) => Payload::Bytes(bytes),
             (Some(head), Some((bytes, hash))) => Payload::TooLong { head, bytes, hash },
         };
-        Raw { partition, offset: self.offset, timestamp_ms: self.timestamp_ms, payload }
+        Raw {
+            timestamp_ms: self.timestamp_ms,
+            key: self.key.as_deref(),
+            headers: Headers::of(&self.headers),
+            columns: self.columns.as_ref(),
+            ..Raw::of(partition, self.offset, payload)
+        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Source for Script {
                 Step::Messages(partition, from, to) => {
                     for offset in from..to {
                         let payload = Payload::Bytes(b"x");
-                        each(Event::Message(Raw { partition, offset, timestamp_ms: None, payload }, 1));
+                        each(Event::Message(Raw::of(partition, offset, payload), 1));
                     }
                 }
             }
