@@ -4,6 +4,7 @@ mod architecture;
 mod cli;
 mod durability;
 mod formats;
+mod odd_inputs;
 mod process;
 mod readme;
 mod recovery;
