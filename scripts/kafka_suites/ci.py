@@ -46,9 +46,14 @@ def secure(rig, args):
     return n
 
 
+def trouble(rig, args):
+    """The suite that mostly waits for a topic that was deleted."""
+    return one(rig, args, rig.broker("troubled"), "trouble")
+
+
 def suite(rig, args, broker):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        beside = [pool.submit(work, rig, args) for work in (killed, secure)]
+        beside = [pool.submit(work, rig, args) for work in (killed, secure, trouble)]
         n = sum(one(rig, args, broker, name) for name in SELECTION)
         n += sum(future.result() for future in beside)
     skipped = {} if args.tls_binary else {"secure": "no binary with TLS was given"}

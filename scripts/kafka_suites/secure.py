@@ -69,6 +69,11 @@ def suite(rig, args, _broker):
     ways = {"tls": tls}
     for mechanism in ("PLAIN", "SCRAM-SHA-512"):
         ways[mechanism.lower()] = [*sasl, f"sasl.mechanism={mechanism}", f"sasl.password = {secret}"]
+    # As Kafka's Java tools write it.
+    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    ways["java"] = [f"bootstrap.servers={ports['sasl']}".replace(":", "\\:"), "security.protocol: SASL_SSL", "ssl.truststore.type=PEM",
+                    f"ssl.truststore.location={broker.folder}/ca.pem", "sasl.mechanism=SCRAM-SHA-512",
+                    f'sasl.jaas.config={module} required \\\n  username="{USER}" \\\n  password=\'{secret}\';']
     todo = kafka.envelopes_of(rig.capture(args.seed * 1000 + 70, args.messages))
     broker.ask("create", topic="secure", partitions=4)
     rig.write(broker, "secure", "secure", todo).result()

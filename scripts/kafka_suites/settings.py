@@ -1,7 +1,8 @@
-"""What real Java makes of files of settings, of logins, and which settings Kafka's own client has.
+"""What real Java makes of files of settings, of logins, and which settings Kafka's own client has; files that people have.
 
 `cargo test` compares our reading with the answers kept in tests/golden/java_client.ndjson, and needs no Java. This suite
-asks Java again, and fails where an answer differs. With REWRITE=1 it writes the file.
+asks Java again, and fails where an answer differs. With REWRITE=1 it writes the file. Then `check` opens a real broker with
+files as consoles, Java and editors write them.
 """
 import json
 import os
@@ -28,6 +29,17 @@ LOGINS = [f"{MODULE} required username=\"u\" password=\"p\";", f"{MODULE} requir
           f"{MODULE} required username=u password=p; {MODULE} required;", f"{MODULE} optional\n  username=\"u\" // who\n  password=\"p/w\" /* how */;",
           f"{MODULE} required username=u password=p@q;", f"{MODULE} required username=u password=\"\\u0041\";", f"{MODULE}", "", ";",
           f"{MODULE} required username=\"\" password=\"\";", f"{MODULE} sufficient x=y username=u password=p tokenauth=\"false\";"]
+
+
+# The address of the broker stands for BROKER and, with the colon escaped, for ESCAPED.
+TAKEN = {
+    "hosted": (b"# as a console gives it\nbootstrap.servers=BROKER\nclient.dns.lookup=use_all_dns_ips\nsession.timeout.ms=45000\nacks=all\nclient.id=ccloud-0\n"
+               b"schema.registry.url=https://registry.invalid\nbasic.auth.credentials.source=USER_INFO\nbasic.auth.user.info=KEY:SECRET\n",
+               {"session.timeout.ms", "schema.registry.url", "basic.auth.credentials.source", "basic.auth.user.info"}),
+    "stored": (b"#Mon Aug 12 13:50:56 UTC 2024\nbootstrap.servers=ESCAPED\nclient.id=a\\=b\n", set()),
+    "marked": (b"\xef\xbb\xbfbootstrap.servers=BROKER\r\n", set()),
+    "latin1": (b"! caf\xe9\nbootstrap.servers : BROKER\nclient.id = caf\xe9 \\\n  au lait\nvalue.deserializer=X", {"value.deserializer"}),
+}
 
 
 def options(parser):
@@ -58,7 +70,25 @@ def is_utf8(data):
         return False
 
 
-def suite(_rig, args, _broker):
+def check(rig, broker, name, data, expected):
+    """`check` takes a file, and lists what it does not take as it is."""
+    escaped = broker.address.replace(":", "\\:").encode()
+    path = os.path.join(rig.folder, f"{name}.properties")
+    with open(path, "wb") as file:
+        file.write(data.replace(b"BROKER", broker.address.encode()).replace(b"ESCAPED", escaped))
+    command = [rig.binary, "check", "turnstile", "--source", "kafka:", "--topic", "checked", "--kafka-config", path, "--lake", rig.path("checked"), "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise kafka.Failed(f"check of {name} ended with {done.returncode}\n{done.stderr}")
+    found = [notice["name"] for notice in json.loads(done.stdout)["notices"]]
+    if sorted(found) != sorted(expected) or "SECRET" in done.stdout + done.stderr:
+        raise kafka.Failed(f"check of {name} lists {found}\n{done.stdout}")
+
+
+def suite(rig, args, broker):
+    broker.ask("create", topic="checked", partitions=1)
+    for name, (data, expected) in TAKEN.items():
+        check(rig, broker, name, data, expected)
     jars = subprocess.run([kafka.KAFKA, "jars"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "Settings.java")
     asked = "".join(json.dumps(request, ensure_ascii=False) + "\n" for request in requests(args.files))
@@ -77,4 +107,4 @@ def suite(_rig, args, _broker):
             raise kafka.Failed(f"Java answers otherwise than line {number} of {GOLDEN}:\n  {before}\n  {now}")
     if len(kept) != len(answers):
         raise kafka.Failed(f"{GOLDEN} has {len(kept)} lines, and Java answered {len(answers)} times")
-    return len(answers), {"refused": sum('"answer":null' in answer for answer in answers)}
+    return len(answers) + len(TAKEN), {"refused": sum('"answer":null' in answer for answer in answers)}

@@ -82,6 +82,32 @@ pub enum Error {
         /// What it said last.
         detail: String,
     },
+    /// A broker's name cannot be resolved. Retried while a job runs; exit 3 at start.
+    #[error("{}", unresolved(name, advertised_by.as_deref()))]
+    Unresolved {
+        /// Host and port.
+        name: String,
+        /// The broker that gave the name: `broker "localhost:9092"`. `None`: the client's settings did.
+        advertised_by: Option<String>,
+        /// What the resolver says.
+        detail: String,
+    },
+    /// The brokers do not know the topic at the moment: one that has just started does not yet. Retried while a job runs.
+    #[error("{broker} does not know topic \"{topic}\" at the moment")]
+    TopicMissing {
+        /// The topic.
+        topic: String,
+        /// The broker: `broker "localhost:9092"`.
+        broker: String,
+    },
+    /// A topic that was read is no longer there. Exit 4.
+    #[error("topic \"{topic}\" was deleted: {broker} does not have it any more")]
+    TopicDeleted {
+        /// The topic.
+        topic: String,
+        /// The broker: `broker "localhost:9092"`.
+        broker: String,
+    },
     /// Records that the job has not read yet are no longer there. Never skipped; exit 4.
     #[error("records {from}..{to} are gone from partition {partition} of \"{input}\"")]
     RecordsGone {
@@ -120,17 +146,29 @@ impl Error {
             Error::Settings { .. } => "settings-unusable",
             Error::BadHeader { .. } => "bad-header",
             Error::HeaderChanged { .. } => "header-changed",
+            Error::Unresolved { .. } => "broker-unresolved",
+            Error::TopicMissing { .. } => "topic-missing",
+            Error::TopicDeleted { .. } => "topic-deleted",
             Error::Unreadable { .. } | Error::Unwritable { .. } | Error::Unreachable { .. } => {
                 "source-failed"
             }
         }
     }
 
+    /// Whether waiting may help.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Error::Unreachable { .. } | Error::Unresolved { .. } | Error::TopicMissing { .. })
+    }
+
     /// What more there is to know, as a sentence, if it is not in the message.
     pub fn detail(&self) -> Option<String> {
         match self {
             Error::Unreadable { source, .. } | Error::Unwritable { source, .. } => Some(source.to_string()),
-            Error::Unreachable { detail, .. } => Some(detail.clone()),
+            Error::Unreachable { detail, .. } | Error::Unresolved { detail, .. } => Some(detail.clone()),
+            Error::TopicMissing { .. } => Some("It was there when the job started.".to_string()),
+            Error::TopicDeleted { .. } => {
+                Some("This job has read it. What it has committed stays in the lake.".to_string())
+            }
             Error::RecordsGone { .. } => {
                 Some("Going on would skip records that were never read.".to_string())
             }
@@ -170,6 +208,16 @@ impl Error {
             Error::Unreachable { .. } => {
                 "Check that it is running, or replay a saved file with --source files:PATH."
             }
+            Error::Unresolved { advertised_by: Some(_), .. } => {
+                "Set advertised.listeners of the broker to a name that its clients can resolve, or add the name to /etc/hosts."
+            }
+            Error::Unresolved { advertised_by: None, .. } => "Check the names in bootstrap.servers.",
+            Error::TopicMissing { .. } => {
+                "Wait until the broker knows it, or check that nobody has deleted it."
+            }
+            Error::TopicDeleted { .. } => {
+                "Check --topic. If the topic is made again, start a new job with another --job and --lake."
+            }
             Error::RecordsGone { .. } => {
                 "Restore the missing records, or start a new job with another --job and --lake."
             }
@@ -177,6 +225,15 @@ impl Error {
                 "Point --source at the original input, or start a new job with another --job and --lake."
             }
         }
+    }
+}
+
+fn unresolved(name: &str, advertised_by: Option<&str>) -> String {
+    match advertised_by {
+        Some(broker) => {
+            format!("{broker} answers, and advertises \"{name}\", a name that cannot be resolved here")
+        }
+        None => format!("could not resolve \"{name}\" of bootstrap.servers"),
     }
 }
 

@@ -91,7 +91,7 @@ pub trait Connector: Send + Sync {
     /// a commit, so that nothing is committed that was read from another topic of the same name.
     ///
     /// # Errors
-    /// [`error::Error::Unreachable`] if there is no answer in time, which may pass; else if they are others now.
+    /// One that [is transient](error::Error::is_transient) if there is no answer in time; else if they are others now.
     fn confirm(&self) -> Result<(), error::Error> {
         Ok(())
     }

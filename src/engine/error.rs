@@ -57,10 +57,12 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         use connect::error::Error as Source;
         match self {
-            Error::Source(Source::RecordsGone { .. } | Source::OtherIdentity { .. }) => 4,
             Error::Source(
                 Source::Unusable { .. } | Source::BadHeader { .. } | Source::HeaderChanged { .. },
             ) => 5,
+            Error::Source(
+                Source::RecordsGone { .. } | Source::OtherIdentity { .. } | Source::TopicDeleted { .. },
+            ) => 4,
             Error::Source(_) | Error::Start { .. } => 3,
             Error::Panicked { .. } => 101,
             Error::Commit { exit, .. } => *exit,

@@ -125,14 +125,19 @@ impl From<connect::error::Error> for Failure {
     fn from(error: connect::error::Error) -> Failure {
         use connect::error::Error;
         let exit = match &error {
-            Error::Unreadable { .. } | Error::Unreachable { .. } => Exit::Unreachable,
+            Error::Unreadable { .. }
+            | Error::Unreachable { .. }
+            | Error::Unresolved { .. }
+            | Error::TopicMissing { .. } => Exit::Unreachable,
             Error::Unwritable { source, .. } => match source.kind() {
                 ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Exit::Usage,
                 _ => Exit::Unreachable,
             },
             Error::Unusable { .. } | Error::Settings { .. } => Exit::Usage,
             Error::BadHeader { .. } | Error::HeaderChanged { .. } => Exit::Usage,
-            Error::RecordsGone { .. } | Error::OtherIdentity { .. } => Exit::Misfit,
+            Error::RecordsGone { .. } | Error::OtherIdentity { .. } | Error::TopicDeleted { .. } => {
+                Exit::Misfit
+            }
         };
         let failure = Failure::named(error.code(), exit as u8, error.to_string()).hint(error.hint());
         Failure { detail: error.detail().as_deref().map(sentence), ..failure }

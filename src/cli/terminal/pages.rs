@@ -210,6 +210,34 @@ pub(crate) const PAGES: &[Page] = &[
         "Correct what the error names, or point --source at another input.",
     ),
     of(
+        "settings-unusable",
+        Yours,
+        "Lines of the client's settings file cannot be used: a name that nobody knows, or a value that cannot be.",
+        "A setting that is passed over in silence is one that somebody relies on. What only Java's client needs is listed instead.",
+        "Correct the lines that the error names. The file is read as java.util.Properties reads it.",
+    ),
+    of(
+        "broker-unresolved",
+        TheirSystem,
+        "The name of a broker cannot be resolved. Brokers give their own names to clients, which connect to those.",
+        "A broker that answers under one name and advertises another one looks reachable, and nothing can be read from it.",
+        "Set advertised.listeners of the broker to a name that its clients can resolve, or correct bootstrap.servers.",
+    ),
+    of(
+        "topic-missing",
+        TheirSystem,
+        "The brokers do not know a topic that was there when the job started.",
+        "A broker that has just started may not know it yet, so a running job waits for a minute.",
+        "Wait until the broker knows it, or check that nobody has deleted it.",
+    ),
+    of(
+        "topic-deleted",
+        TheirSystem,
+        "A topic that this job has read was deleted.",
+        "One that is made again under its name has other records at the same offsets: going on would mix them.",
+        "Check --topic. If the topic is made again, start a new job with another --job and --lake.",
+    ),
+    of(
         "records-gone",
         TheirSystem,
         "Records that the job has not read yet were deleted from the source.",
@@ -337,9 +365,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// The codes of the engine and of what is below it.
-    const ENGINE: [&str; 19] = [
+    const ENGINE: [&str; 23] = [
         "already-running",
         "bad-name",
+        "broker-unresolved",
         "checkpoint-invalid",
         "checkpoint-newer",
         "conservation-failed",
@@ -351,12 +380,15 @@ mod tests {
         "panicked",
         "prefix-taken",
         "records-gone",
+        "settings-unusable",
         "source-failed",
         "start-failed",
         "state-does-not-fit",
         "store-failed",
         "store-inconsistent",
         "too-many-dead",
+        "topic-deleted",
+        "topic-missing",
     ];
 
     #[test]

@@ -18,8 +18,9 @@
 //! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
 //! start there is a limit.
 
-use crate::connect::kafka::client::{Context, assign, list, unusable};
+use crate::connect::kafka::client::{assign, list, unusable};
 use crate::connect::kafka::config::Properties;
+use crate::connect::kafka::context::Context;
 use crate::connect::kafka::leader_check::{Make, Witness};
 use crate::connect::kafka::native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka::reader::{Answer, Answers, Ends, KafkaSource, Shared};
@@ -214,6 +215,12 @@ impl Kafka {
         }
     }
 
+    /// As if the brokers had not known the topic for so long.
+    #[cfg(test)]
+    pub(super) fn missing_for(&self, time: Duration) {
+        *self.missing_since() = Instant::now().checked_sub(time);
+    }
+
     /// As if the topic had been this one when it was first asked for.
     #[cfg(test)]
     pub(super) fn known_as(&self, identity: &str) {
@@ -223,8 +230,7 @@ impl Kafka {
     fn unreachable(&self, reason: &str) -> error::Error {
         self.listen();
         remind_of_brokers(self.control.client(), &self.brokers);
-        let detail = self.context.newest().unwrap_or_else(|| reason.to_string());
-        error::Error::Unreachable { what: self.label.clone(), detail }
+        self.context.unreachable(&self.label, reason)
     }
 
     /// The error for a topic that is `found`, and was what this connector reads.
@@ -233,19 +239,26 @@ impl Kafka {
         error::Error::OtherIdentity { input: self.options.topic.clone(), partition: 0, expected, found }
     }
 
+    /// The error for a topic that the brokers do not know.
+    fn missing(&self) -> error::Error {
+        let (topic, broker) = (self.options.topic.clone(), self.label.clone());
+        if self.identity.get().is_none() {
+            let was_read = !self.earlier.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty();
+            return match was_read {
+                true => error::Error::TopicDeleted { topic, broker },
+                false => unusable(&topic, &format!("{broker} has no such topic")),
+            };
+        }
+        match self.missing_since().get_or_insert_with(Instant::now).elapsed() > MISSING_MAX {
+            true => error::Error::TopicDeleted { topic, broker },
+            false => error::Error::TopicMissing { topic, broker },
+        }
+    }
+
     /// What to make of a failed description.
     fn failed(&self, Failed { code, reason }: Failed) -> error::Error {
         match code {
-            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-                if self.identity.get().is_none() {
-                    return unusable(&self.options.topic, &format!("{} has no such topic", self.label));
-                }
-                let since = self.missing_since().get_or_insert_with(Instant::now).elapsed();
-                match since > MISSING_MAX {
-                    true => self.other("nothing: the topic was deleted".to_string()),
-                    false => self.unreachable("the topic is unknown there at the moment"),
-                }
-            }
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => self.missing(),
             RDKafkaErrorCode::InvalidTopic => unusable(&self.options.topic, "no topic can have this name"),
             RDKafkaErrorCode::TopicAuthorizationFailed => unusable(&self.options.topic, &reason),
             _ => self.unreachable(&reason),
@@ -371,7 +384,7 @@ impl Connector for Kafka {
             known.clear();
         }
         *self.missing_since() = None;
-        self.context.calm();
+        self.context.clear();
         for number in topic.partitions {
             let Ok(partition) = Partition::try_from(number) else { continue };
             if known.contains_key(&partition) {
@@ -425,8 +438,8 @@ impl Connector for Kafka {
         self.listen();
         let list = list(&self.options.topic, positions);
         match list.and_then(|list| self.control.commit(&list, CommitMode::Async)) {
-            Ok(()) => self.context.heard().untold += 1,
-            Err(error) => self.context.not_told(&error),
+            Ok(()) => self.context.commit_sent(),
+            Err(error) => self.context.commit_failed(&error),
         }
     }
 }
@@ -435,7 +448,7 @@ impl Drop for Kafka {
     /// Waits a moment for the group to hear of the last commit.
     fn drop(&mut self) {
         let deadline = Instant::now() + LAST_TOLD_MAX;
-        while self.context.heard().untold > 0 && Instant::now() < deadline {
+        while self.context.pending_commits() > 0 && Instant::now() < deadline {
             drop(self.control.poll(TRY_AGAIN));
         }
     }

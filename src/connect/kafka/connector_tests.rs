@@ -31,7 +31,7 @@ pub(super) fn cluster(partitions: i32) -> Cluster {
     cluster
 }
 
-fn options(brokers: &str) -> Options {
+pub(super) fn options(brokers: &str) -> Options {
     let properties = Properties::parse(format!("bootstrap.servers={brokers}"), "client.properties").unwrap();
     Options { properties, topic: "t".into(), group: None, patience: Duration::from_secs(10) }
 }
@@ -161,17 +161,6 @@ fn topic_that_is_not_there_is_named() {
     let error = kafka.partitions().unwrap_err();
     assert!(matches!(&error, Error::Unusable { what, .. } if what == "topic gone"), "{error}");
     assert!(error.to_string().contains("has no such topic"), "{error}");
-}
-
-#[test]
-fn topic_that_is_missing_for_a_moment_is_waited_for() {
-    let cluster = cluster(1);
-    let kafka = on(&cluster);
-    kafka.partitions().unwrap();
-    cluster.topic_error("t", Response::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
-    assert!(matches!(kafka.partitions(), Err(Error::Unreachable { .. })));
-    cluster.topic_error("t", Response::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
-    assert_eq!(kafka.partitions().unwrap().len(), 1);
 }
 
 #[test]

@@ -14,7 +14,8 @@
 //! changes, and where the new leader is not connected yet when the client hears of it.
 
 use crate::connect::error;
-use crate::connect::kafka::client::{Context, assign, broken, unassign, unusable};
+use crate::connect::kafka::client::{assign, broken, unassign, unusable};
+use crate::connect::kafka::context::Context;
 use crate::connect::kafka::native::{Fetched, Reader, remind_of_brokers};
 use headway_operators::record::{LastRead, Offset, Partition};
 use rdkafka::consumer::{BaseConsumer, Consumer};

@@ -5,6 +5,7 @@ pub mod config;
 mod connector;
 #[cfg(test)]
 mod connector_tests;
+mod context;
 mod jaas;
 mod java_properties;
 #[cfg(test)]
@@ -19,5 +20,7 @@ mod setting_names;
 mod settings;
 #[cfg(test)]
 mod settings_tests;
+#[cfg(test)]
+mod trouble_tests;
 
 pub use connector::{Kafka, Options};

@@ -1,8 +1,9 @@
 //! Writes generated messages to a topic: an idempotent producer, each delivery checked.
 
 use crate::connect::error::Error;
-use crate::connect::kafka::client::{Context, unusable};
+use crate::connect::kafka::client::unusable;
 use crate::connect::kafka::config::Properties;
+use crate::connect::kafka::context::Context;
 use crate::connect::notice;
 use crate::connect::produce::{Pace, Produced, produce};
 use headway_operators::generate::{Generate, Message};
@@ -14,7 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::types::RDKafkaErrorCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait for room in the producer's queue before looking again.
 const WAIT: Duration = Duration::from_millis(100);
@@ -32,38 +33,35 @@ pub fn to_topic(
 ) -> Result<Produced, Error> {
     notice::log(topic, &properties.writer_notices());
     let config = properties.writer()?;
+    let broker = format!("broker \"{}\"", properties.brokers()?);
+    let deliveries = Deliveries::new(topic, &broker, patience);
     let producer: BaseProducer<Deliveries> =
-        config.create_with_context(Deliveries::default()).map_err(|error| properties.refused(error))?;
-    let brokers = format!("broker \"{}\"", properties.brokers()?);
-    check(&producer, (topic, &brokers), generate.partitions(), patience)?;
+        config.create_with_context(deliveries).map_err(|error| properties.refused(error))?;
+    check(&producer, generate.partitions())?;
     let mut sent = 0;
     let produced = produce(generate, pace, &mut |at, message| {
         sent += 1;
-        send(&producer, topic, at, message)?;
-        producer.context().check(topic)
+        send(&producer, at, message)?;
+        producer.context().check()
     })?;
     // Ends by itself: what cannot be delivered fails when its time is over.
     while producer.in_flight_count() > 0 {
         let _ = producer.flush(WAIT);
+        producer.context().check_names()?;
     }
-    producer.context().check(topic)?;
+    producer.context().check()?;
     let delivered = producer.context().delivered.load(Ordering::SeqCst);
     assert_eq!(delivered, sent, "each message is delivered, or fails");
     Ok(produced)
 }
 
 /// Looks whether the topic is there, with enough partitions.
-fn check(
-    producer: &BaseProducer<Deliveries>,
-    (topic, brokers): (&str, &str),
-    partitions: u32,
-    patience: Duration,
-) -> Result<(), Error> {
-    let described = producer.client().fetch_metadata(Some(topic), patience);
+fn check(producer: &BaseProducer<Deliveries>, partitions: u32) -> Result<(), Error> {
+    let Deliveries { topic, broker, patience, context, .. } = producer.context().as_ref();
+    let described = producer.client().fetch_metadata(Some(topic), *patience);
     let described = described.map_err(|error| {
         producer.poll(Duration::ZERO);
-        let detail = producer.context().heard.newest().unwrap_or_else(|| error.to_string());
-        Error::Unreachable { what: brokers.to_string(), detail }
+        context.unreachable(broker, &error.to_string())
     })?;
     let there = described.topics().first().map_or(0, |topic| topic.partitions().len());
     if there >= partitions as usize {
@@ -79,10 +77,10 @@ fn check(
 /// Hands a message to the producer, when it has room.
 fn send(
     producer: &BaseProducer<Deliveries>,
-    topic: &str,
     (partition, _): (Partition, Offset),
     message: &Message,
 ) -> Result<(), Error> {
+    let topic = &producer.context().topic;
     let mut record = BaseRecord::<[u8], [u8]>::to(topic)
         .partition(i32::try_from(partition).unwrap_or(i32::MAX))
         .key(message.key.as_slice())
@@ -94,6 +92,7 @@ fn send(
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) => {
                 record = again;
                 producer.poll(WAIT);
+                producer.context().check_names()?;
             }
             Err((error, _)) => return Err(unusable(topic, &error.to_string())),
         }
@@ -103,18 +102,43 @@ fn send(
 }
 
 /// Counts what was delivered, and keeps the first failure.
-#[derive(Default)]
 struct Deliveries {
+    topic: String,
+    /// The brokers, as errors call them.
+    broker: String,
+    /// How long to wait for a first delivery while a broker's name cannot be resolved.
+    patience: Duration,
+    began: Instant,
     delivered: AtomicU64,
     failure: Mutex<Option<KafkaError>>,
-    heard: Context,
+    context: Context,
 }
 
 impl Deliveries {
+    fn new(topic: &str, broker: &str, patience: Duration) -> Deliveries {
+        Deliveries {
+            topic: topic.to_string(),
+            broker: broker.to_string(),
+            patience,
+            began: Instant::now(),
+            delivered: AtomicU64::default(),
+            failure: Mutex::default(),
+            context: Context::default(),
+        }
+    }
+
+    /// Fails if nothing was delivered because the brokers advertise names that cannot be resolved. By itself a delivery would
+    /// fail after minutes, and would not say why.
+    fn check_names(&self) -> Result<(), Error> {
+        let is_stuck = self.delivered.load(Ordering::SeqCst) == 0 && self.began.elapsed() > self.patience;
+        self.context.unresolved(&self.broker).filter(|_| is_stuck).map_or(Ok(()), Err)
+    }
+
     /// Fails if a delivery did.
-    fn check(&self, topic: &str) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Error> {
+        let topic = &self.topic;
         let failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let Some(failure) = failure.as_ref() else { return Ok(()) };
+        let Some(failure) = failure.as_ref() else { return self.check_names() };
         let is_silence = matches!(
             failure.rdkafka_error_code(),
             Some(RDKafkaErrorCode::MessageTimedOut | RDKafkaErrorCode::BrokerTransportFailure)
@@ -122,18 +146,19 @@ impl Deliveries {
         if !is_silence {
             return Err(unusable(topic, &format!("a message was refused: {failure}")));
         }
-        let detail = self.heard.newest().map_or(failure.to_string(), |newest| format!("{failure}; {newest}"));
+        let detail =
+            self.context.newest().map_or(failure.to_string(), |newest| format!("{failure}; {newest}"));
         Err(Error::Unreachable { what: format!("topic \"{topic}\""), detail })
     }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.heard.log(level, facility, text);
+        self.context.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.heard.error(error, reason);
+        self.context.error(error, reason);
     }
 }
 

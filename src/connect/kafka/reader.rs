@@ -4,7 +4,8 @@
 //! stand: librdkafka's own pause resumes where *it* thinks we stand, which up to 2.12.1 is one message too far once it
 //! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
-use crate::connect::kafka::client::{Context, assign, broken, unassign, unusable};
+use crate::connect::kafka::client::{assign, broken, unassign, unusable};
+use crate::connect::kafka::context::Context;
 use crate::connect::kafka::leader_check::{Trail, Verdict, Witness, changes};
 use crate::connect::kafka::native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::{End, Event, Heard, Polled, Source, error};

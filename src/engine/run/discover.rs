@@ -19,7 +19,7 @@ pub fn run(
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(every) {
         let partitions = match connector.partitions() {
             Ok(partitions) => partitions,
-            Err(error @ error::Error::Unreachable { .. }) => {
+            Err(error) if error.is_transient() => {
                 tracing::warn!(%error, "could not look for new partitions");
                 continue;
             }

@@ -4,7 +4,7 @@
 //! that cannot be asked is waited for, as it is while it cannot be read; only a drain does not wait.
 //! After: the sources hear how far their partitions are committed, then whoever started the job.
 
-use crate::connect::{Connector, error};
+use crate::connect::Connector;
 use crate::engine::commit::checkpoint::{Committed, Committer};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
@@ -62,8 +62,7 @@ impl Watched {
                 continue;
             }
             while let Err(error) = source.confirm() {
-                let passes = matches!(error, error::Error::Unreachable { .. });
-                if !passes || self.control.is_draining() || self.control.is_stopped() {
+                if !error.is_transient() || self.control.is_draining() || self.control.is_stopped() {
                     return Err(error.into());
                 }
                 tracing::debug!(%error, "a commit waits for its source");
