@@ -56,7 +56,7 @@ pub type Columns = Arc<[String]>;
 /// A header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// Its name; names may repeat.
+    /// Its name; names may repeat. Empty where it is not UTF-8.
     pub name: &'a str,
     /// Its value.
     pub value: Option<&'a [u8]>,

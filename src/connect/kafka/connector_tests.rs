@@ -6,7 +6,7 @@ use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::produce::to_topic;
 use crate::connect::kafka::{Kafka, Options};
 use crate::connect::produce::{Pace, Produced};
-use crate::connect::{Connector, End, Heard, Polled, Source};
+use crate::connect::{Connector, End, Event, Heard, Polled, Source};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use rdkafka::bindings::rd_kafka_resp_err_t as Response;
@@ -421,4 +421,43 @@ fn quiet_lasts_while_brokers_say_so_each_time_they_are_asked() {
     produce(&cluster, 0, 10..20, 0);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up[&0] == 20);
     assert_eq!(source.heard(0), None);
+}
+
+#[test]
+fn message_comes_with_its_key_and_its_headers() {
+    let cluster = cluster(1);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers());
+    let producer: BaseProducer = config.create().unwrap();
+    let header = |key, value| rdkafka::message::Header { key, value };
+    let headers = rdkafka::message::OwnedHeaders::new()
+        .insert(header("kind", Some("enter")))
+        .insert(header("trace", None::<&str>))
+        .insert(header("kind", Some("")));
+    let bare = BaseRecord::<str, str>::to("t").partition(0).payload("bare");
+    let empty_key = BaseRecord::to("t").partition(0).key("").payload("x");
+    let full = BaseRecord::to("t").partition(0).key("A002").payload("x").headers(headers);
+    for record in [bare, empty_key, full] {
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let mut source = on(&cluster).open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let (end, mut told) = (Instant::now() + PATIENCE, Vec::new());
+    while told.len() < 3 && Instant::now() < end {
+        let polled = source.poll(1000, &mut |event| {
+            if let Event::Message(raw, _) = event {
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                let key = raw.key.map(text);
+                let headers: Vec<_> =
+                    raw.headers.iter().map(|one| (one.name.to_string(), one.value.map(text))).collect();
+                let last = raw.headers.last("kind").and_then(|one| one.value.map(text));
+                told.push((key, headers, last));
+            }
+        });
+        polled.unwrap();
+    }
+    let some = |text: &str| Some(text.to_string());
+    let named = |name: &str, value: Option<String>| (name.to_string(), value);
+    let all = vec![named("kind", some("enter")), named("trace", None), named("kind", some(""))];
+    assert_eq!(told, [(None, vec![], None), (some(""), vec![], None), (some("A002"), all, some(""))]);
 }

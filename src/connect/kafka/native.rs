@@ -14,6 +14,7 @@
 //!    taken by one at a time here, since [`Reader::next`] wants `&mut`.
 #![allow(unsafe_code)]
 
+use headway_operators::record::{Header, HeaderList, Headers};
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
@@ -23,6 +24,8 @@ use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
 use std::ptr::{NonNull, null, null_mut};
 use std::time::Duration;
+
+const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 /// How many messages are taken from the client at once.
 const BATCH: usize = 256;
@@ -40,8 +43,10 @@ pub(super) enum Fetched<'a> {
         leader_epoch: i32,
         /// Its time stamp in milliseconds; `None` where absent or negative.
         timestamp_ms: Option<i64>,
-        /// Length of its key.
-        key_bytes: usize,
+        /// Its key; `None` if it has none.
+        key: Option<&'a [u8]>,
+        /// Its headers, which the client parses when they are asked for.
+        headers: Headers<'a>,
         /// Its value; `None` is a tombstone.
         value: Option<&'a [u8]>,
     },
@@ -61,7 +66,7 @@ pub(super) enum Fetched<'a> {
 /// A consumer, and the messages that were taken from it.
 pub(super) struct Reader<C: ConsumerContext> {
     /// Owned messages: `taken[at..]`, each not null. Those before `at` are destroyed.
-    taken: Vec<*mut native::rd_kafka_message_t>,
+    taken: Vec<Taken>,
     at: usize,
     /// The message at `at` was given.
     given: bool,
@@ -97,13 +102,13 @@ impl<C: ConsumerContext> Reader<C> {
         if self.given {
             self.given = false;
             // SAFETY: 2. What is at `at` is ours, and not any more from here on.
-            unsafe { native::rd_kafka_message_destroy(self.taken[self.at]) };
+            unsafe { native::rd_kafka_message_destroy(self.taken[self.at].0) };
             self.at += 1;
         }
         if self.at == self.taken.len() {
             self.take();
         }
-        let message = *self.taken.get(self.at)?;
+        let message = self.taken.get(self.at)?;
         self.given = true;
         // SAFETY: 2, 3. The message is not null, and is destroyed by the next call at the earliest, which needs the
         // borrow that the result has of `self` to be over.
@@ -139,6 +144,7 @@ impl<C: ConsumerContext> Reader<C> {
         self.taken.clear();
         let room = self.taken.spare_capacity_mut();
         // SAFETY: the client writes at most as many pointers as there is room for, and says how many. They are ours (2).
+        // A `Taken` is nothing but such a pointer.
         let taken = unsafe {
             let room = (room.as_mut_ptr().cast(), room.len());
             native::rd_kafka_consume_batch_queue(self.queue.get(), 0, room.0, room.1)
@@ -152,7 +158,29 @@ impl<C: ConsumerContext> Drop for Reader<C> {
     fn drop(&mut self) {
         for message in &self.taken[self.at..] {
             // SAFETY: 2. They are ours, and no borrow of `self` is left.
-            unsafe { native::rd_kafka_message_destroy(*message) };
+            unsafe { native::rd_kafka_message_destroy(message.0) };
+        }
+    }
+}
+
+/// A message that is ours: not null, and destroyed by the [`Reader`] that holds it.
+#[repr(transparent)]
+struct Taken(*mut native::rd_kafka_message_t);
+
+impl HeaderList for Taken {
+    fn header(&self, at: usize) -> Option<Header<'_>> {
+        let (mut headers, mut name, mut value, mut bytes) = (null_mut(), null(), null(), 0);
+        // SAFETY: 3, 4. The message lives as long as the borrow. The client parses its headers at the first call, keeps them
+        // with it, and answers with an error where there are none, or none at `at`; it writes the outputs before it says
+        // that there is no error. A value is null or so many bytes. A name is a C string.
+        unsafe {
+            if native::rd_kafka_message_headers(self.0, &mut headers) != NO_ERROR
+                || native::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut bytes) != NO_ERROR
+            {
+                return None;
+            }
+            let value = (!value.is_null()).then(|| std::slice::from_raw_parts(value.cast::<u8>(), bytes));
+            Some(Header { name: CStr::from_ptr(name).to_str().unwrap_or_default(), value })
         }
     }
 }
@@ -170,14 +198,15 @@ fn level_of(level: i32) -> RDKafkaLogLevel {
 /// Reads a message.
 ///
 /// # Safety
-/// `message` is a message of a consumer that is not destroyed during `'a`.
-unsafe fn look<'a>(message: *mut native::rd_kafka_message_t) -> Fetched<'a> {
+/// `taken` is a message of a consumer, and is not destroyed while it is borrowed.
+unsafe fn look(taken: &Taken) -> Fetched<'_> {
+    let message = taken.0;
     // SAFETY: as the caller promises. Key and value are null or so many bytes, which live as long as the message.
     unsafe {
-        let native::rd_kafka_message_t { err, partition, offset, payload, len, key_len, .. } = *message;
+        let native::rd_kafka_message_t { err, partition, offset, payload, len, key, key_len, .. } = *message;
         let value =
             (!payload.is_null()).then(|| std::slice::from_raw_parts(payload.cast_const().cast::<u8>(), len));
-        if err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if err != NO_ERROR {
             let reason = value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
             return Fetched::Event { code: err.into(), partition, offset, reason };
         }
@@ -186,7 +215,10 @@ unsafe fn look<'a>(message: *mut native::rd_kafka_message_t) -> Fetched<'a> {
         let is_there = kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         let timestamp_ms = Some(timestamp_ms).filter(|ms| is_there && *ms >= 0);
         let leader_epoch = native::rd_kafka_message_leader_epoch(message);
-        Fetched::Message { partition, offset, leader_epoch, timestamp_ms, key_bytes: key_len, value }
+        let key =
+            (!key.is_null()).then(|| std::slice::from_raw_parts(key.cast_const().cast::<u8>(), key_len));
+        let headers = Headers::of(taken);
+        Fetched::Message { partition, offset, leader_epoch, timestamp_ms, key, headers, value }
     }
 }
 
@@ -207,7 +239,7 @@ pub(super) fn high_watermark<C: ClientContext>(
             &mut high,
         )
     };
-    (error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+    (error == NO_ERROR && high >= 0).then_some(high)
 }
 
 /// Tells the client again where its first brokers are. Asks nobody; those it knows it keeps.
@@ -273,7 +305,7 @@ pub(super) fn describe<C: ClientContext>(
     // SAFETY: 3. Everything is reached through the event, and copied while its guard lives.
     unsafe {
         let code = native::rd_kafka_event_error(event.get());
-        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        if code != NO_ERROR {
             let reason = native::rd_kafka_event_error_string(event.get());
             return Err(Failed { code: code.into(), reason: text(reason) });
         }
@@ -301,7 +333,7 @@ unsafe fn copy(topic: *const native::rd_kafka_TopicDescription_t) -> Result<Topi
         let error = native::rd_kafka_TopicDescription_error(topic);
         if !error.is_null() {
             let code = native::rd_kafka_error_code(error);
-            if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            if code != NO_ERROR {
                 let reason = native::rd_kafka_error_string(error);
                 return Err(Failed { code: code.into(), reason: text(reason) });
             }

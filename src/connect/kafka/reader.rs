@@ -381,7 +381,8 @@ impl Source for KafkaSource {
                     offset,
                     leader_epoch,
                     timestamp_ms,
-                    key_bytes,
+                    key,
+                    headers,
                     value,
                 }) => {
                     let place = self.places.get(partition as usize).copied().flatten();
@@ -401,10 +402,10 @@ impl Source for KafkaSource {
                     part.trail.read(read);
                     some = true;
                     (part.end, part.heard, part.stalled, part.refusals) = (None, None, None, 0);
-                    let read = key_bytes + value.map_or(0, <[u8]>::len);
+                    let read = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
                     bytes += read + 1;
                     let (partition, payload) = (part.partition, Payload::of(value));
-                    let raw = Raw { timestamp_ms, ..Raw::of(partition, offset, payload) };
+                    let raw = Raw { timestamp_ms, key, headers, ..Raw::of(partition, offset, payload) };
                     each(Event::Message(raw, read));
                 }
                 Some(Fetched::Event { code, partition, offset, reason }) => {
