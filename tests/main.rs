@@ -1,5 +1,6 @@
 //! The integration tests of Headway: one binary, one file a promise.
 
+mod answers;
 mod architecture;
 mod cli;
 mod durability;
