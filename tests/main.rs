@@ -4,6 +4,7 @@ mod answers;
 mod architecture;
 mod cli;
 mod durability;
+mod files;
 mod formats;
 mod odd_inputs;
 mod process;
