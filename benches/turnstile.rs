@@ -25,7 +25,7 @@ use headway::engine::{Control, Error, InputOptions, Options};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::generate;
 use headway_operators::pipeline::{Pipeline, Settings};
-use headway_operators::port::InputStart;
+use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::port::{Stage, Start};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::OutputSpec;
@@ -157,17 +157,15 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
     let spec = pipeline.inputs().remove(0);
     let partitions = lists.partitions().expect("lists can be read");
     let (own, floor) = (EventTime::MIN, EventTime::MIN);
-    let assign = |info: &PartitionInfo| Assigned {
-        start: Start { partition: info.partition, next: info.first, own, floor },
-        end: info.end,
-    };
+    let assign =
+        |info: &PartitionInfo| Assigned { start: Start::first(info.partition, info.first), end: info.end };
     let input = InputOptions {
         start: InputStart {
             topic: spec.topic.to_string(),
             watermark: EventTime::MIN,
             partitions: partitions.iter().map(|info| (info.partition, own, floor)).collect(),
             max_ahead_ms: MAX_AHEAD_MS,
-            not_after: None,
+            not_after: NotAfter::Never,
             idle_flush_ms: None,
         },
         assigned: partitions.iter().map(assign).collect(),

@@ -19,8 +19,8 @@ use headway::engine::{Control, Error, InputOptions, Options};
 use headway_operators::ack::Ack;
 use headway_operators::generate::Generate;
 use headway_operators::pipeline::{Pipeline, Settings};
-use headway_operators::port::InputStart;
 use headway_operators::port::Start;
+use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
     let partitions = lists.partitions()?;
     let (own, floor) = (EventTime::MIN, EventTime::MIN);
     let assign = |info: &headway::connect::PartitionInfo| Assigned {
-        start: Start { partition: info.partition, next: info.first, own, floor },
+        start: Start::first(info.partition, info.first),
         end: info.end,
     };
     Ok(InputOptions {
@@ -113,7 +113,7 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
             watermark: EventTime::MIN,
             partitions: partitions.iter().map(|info| (info.partition, own, floor)).collect(),
             max_ahead_ms: 3_600_000,
-            not_after: None,
+            not_after: NotAfter::Never,
             idle_flush_ms: None,
         },
         assigned: partitions.iter().map(assign).collect(),

@@ -4,6 +4,7 @@ use crate::cli::{Run, folder, headway};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use headway::engine::clock::{Clock, System};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -180,7 +181,7 @@ fn header_that_cannot_be_used_or_changes_stops_the_job() {
     for (file, words) in cases {
         let folder = input(&[("a.csv", lines(&file))]);
         let told = run(folder.path(), &[]);
-        assert_eq!(told.code, Some(2), "{file:?}: {told:?}");
+        assert_eq!(told.code, Some(5), "{file:?}: {told:?}");
         for word in words {
             assert!(told.err.contains(word), "{word} is not in {}", told.err);
         }
@@ -223,6 +224,56 @@ fn control_characters_in_a_key_make_a_dead_letter() {
     ];
     let want = "11:00:00 1 2; 11:00:00 3 6; accepted 4; dead control-character 4";
     assert_lake(&[("a.csv", lines(&file))], &[], want);
+}
+
+fn now_ms() -> i64 {
+    System::default().wall_ms()
+}
+
+/// The wall-clock time in UTC, so many minutes from now, as a message has it.
+fn minutes_from_now(minutes: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(now_ms() + minutes * 60_000).expect("a time of today");
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+#[test]
+fn limit_on_the_future_is_that_of_the_run() {
+    // The first run has a fixed limit, which makes today the future.
+    let first = lines(&[line("2019-01-01 00:00:00", 0), line(&minutes_from_now(0), 1)]);
+    let folder = input(&[("a.csv", first.clone())]);
+    let told = run(folder.path(), &["--until", "caught-up", "--not-after", "2020-01-01"]);
+    assert_eq!((told.code, lake(folder.path()).as_str()), (Some(0), "accepted 1; dead future-event-time 1"));
+    // The next one, some other day, has the clock.
+    let more = [minutes_from_now(1), minutes_from_now(50), minutes_from_now(70)];
+    let more: Vec<_> = more.iter().zip(2..).map(|(time, id)| line(time, id)).collect();
+    std::fs::write(folder.path().join("in/a.csv"), [first, lines(&more)].concat())
+        .expect("a file can be written");
+    let before_ms = now_ms();
+    assert_eq!(run(folder.path(), &["--until", "end"]).code, Some(0));
+    assert!(lake(folder.path()).ends_with("accepted 3; dead future-event-time 2"), "{}", lake(folder.path()));
+    // A dead letter says which limit it was.
+    let shown = headway(folder.path(), &["dead", "show", "--lake", "lake"]);
+    let limits: Vec<i64> = shown
+        .out
+        .lines()
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).expect("a JSON object a line");
+            row["limit"].as_i64().expect("it has a limit")
+        })
+        .collect();
+    let hour = 3_600_000;
+    assert_eq!((limits.len(), limits[0]), (2, 1_577_836_800_000), "{}", shown.out);
+    assert!((before_ms + hour..before_ms + hour + 120_000).contains(&limits[1]), "{}", shown.out);
+    // With another reach, and none.
+    let messages = [("a.csv", lines(&[line(&minutes_from_now(90), 0), line("2999-01-01 00:00:00", 1)]))];
+    for (flags, want) in [
+        (&["--max-ahead", "2h"], "accepted 1; dead future-event-time 1"),
+        (&["--not-after", "none"], "accepted 2"),
+    ] {
+        let folder = input(&messages);
+        let told = run(folder.path(), flags);
+        assert!(told.code == Some(0) && lake(folder.path()).ends_with(want), "{flags:?}: {told:?}");
+    }
 }
 
 #[test]

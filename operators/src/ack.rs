@@ -95,6 +95,18 @@ pub struct PartitionAck {
     pub dead: Vec<(Reason, u64)>,
     /// One of the dead letters of the epoch, for the message that stops a job.
     pub sample: Option<Refused>,
+    /// The limit in the future that began in the epoch; `None` if no record without a time stamp was read, or the limit
+    /// before holds on.
+    pub limit: Option<Limit>,
+}
+
+/// The limit in the future that records without a time stamp were measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The first offset that it holds for.
+    pub from: Offset,
+    /// The newest event time that is believed.
+    pub limit_ms: i64,
 }
 
 /// A lake file that waits for its manifest.

@@ -53,10 +53,22 @@ pub struct InputStart {
     pub partitions: Vec<(Partition, Watermark, Watermark)>,
     /// How far event time may be ahead of a message's time stamp, in milliseconds.
     pub max_ahead_ms: i64,
-    /// The newest event time of messages without a time stamp; `None` is no limit.
-    pub not_after: Option<EventTime>,
+    /// The newest event time of messages without a time stamp.
+    pub not_after: NotAfter,
     /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
     pub idle_flush_ms: Option<u64>,
+}
+
+/// The newest event time of messages without a time stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAfter {
+    /// As far ahead of the source's wall clock as of a message's time stamp. The clock is read once an epoch, and within a
+    /// partition the limit never goes back.
+    Clock,
+    /// This instant.
+    At(EventTime),
+    /// There is no limit.
+    Never,
 }
 
 /// Work that is done off the engine's thread, an epoch at a time.
@@ -127,6 +139,9 @@ pub trait Intake {
     /// Raises the floor of a partition: none of its later records is stamped below it.
     fn floor(&mut self, partition: Partition, floor: EventTime);
 
+    /// What the wall clock shows, in milliseconds since the Unix epoch: told before the first message of each epoch.
+    fn clock(&mut self, wall_ms: i64);
+
     /// One message of an open partition, in rising offsets.
     fn message(&mut self, raw: &Raw<'_>);
 }
@@ -142,4 +157,13 @@ pub struct Start {
     pub own: EventTime,
     /// Floor so far; [`EventTime::MIN`] at first.
     pub floor: EventTime,
+    /// The newest limit that messages without a time stamp were measured against; `None` if there was none.
+    pub limit: Option<EventTime>,
+}
+
+impl Start {
+    /// The start, at `next`, of a partition that no run has read yet.
+    pub fn first(partition: Partition, next: Offset) -> Start {
+        Start { partition, next, own: EventTime::MIN, floor: EventTime::MIN, limit: None }
+    }
 }

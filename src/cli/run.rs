@@ -11,7 +11,7 @@ use super::terminal::table::counted;
 use super::units::{Limit, Millis};
 use crate::connect::PartitionInfo;
 use crate::connect::formats::csv_gz;
-use crate::engine::clock::{Clock, System};
+use crate::engine::clock::System;
 use crate::engine::commit::checkpoint::Resume;
 use crate::engine::commit::job;
 use crate::engine::format::names;
@@ -24,6 +24,7 @@ use crate::store::local::Local;
 use clap::Args;
 use headway_operators::build::side_outputs;
 use headway_operators::pipeline::Entry;
+use headway_operators::port::NotAfter;
 use headway_operators::time::EventTime;
 use serde_json::json;
 use std::fs;
@@ -227,9 +228,9 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         },
         max_ahead: duration(plan.max_ahead_ms),
         not_after: match plan.not_after {
-            None => Some(EventTime(clock.wall_ms())),
-            Some(Limit::Off) => None,
-            Some(Limit::At(when)) => Some(EventTime(when.0)),
+            None => NotAfter::Clock,
+            Some(Limit::Off) => NotAfter::Never,
+            Some(Limit::At(when)) => NotAfter::At(EventTime(when.0)),
         },
         dead_max: plan.dead_max,
         if_running: match plan.if_running {

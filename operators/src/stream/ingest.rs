@@ -5,7 +5,7 @@
 //! # Output
 //! Records with their stamps, key definitions, marks, refused records (dead and late), acks.
 //! # State
-//! For each partition: own watermark, newest event time, floor, offsets and fates of the epoch.
+//! For each partition: own watermark, newest event time, floor, limit in the future, offsets and fates of the epoch.
 //! # Progress
 //! Holds the capability of the current epoch; downgrades when the feed cuts, drops when it finishes.
 //! # Late and bad data
@@ -17,9 +17,9 @@
 //! # Cost
 //! One decode a message; no allocation on the good path beyond the batch.
 
-use crate::ack::{Ack, InputIx, PartitionAck};
+use crate::ack::{Ack, InputIx, Limit, PartitionAck};
 use crate::error::Reason;
-use crate::port::{Cut, Feed, Intake, Start, Turn};
+use crate::port::{Cut, Feed, Intake, NotAfter, Start, Turn};
 use crate::progress::Mark;
 use crate::record::{Offset, Partition, Payload, Raw, Refused, Stamped};
 use crate::stream::decode::{Context, Decoded, Decoder, Definition};
@@ -52,8 +52,8 @@ pub struct Options {
     pub lateness_ms: i64,
     /// How far event time may be ahead of a message's time stamp, in milliseconds.
     pub max_ahead_ms: i64,
-    /// The newest event time of messages without a time stamp; `None` is no limit.
-    pub not_after: Option<EventTime>,
+    /// The newest event time of messages without a time stamp.
+    pub not_after: NotAfter,
 }
 
 /// What comes out of an input on one worker.
@@ -156,6 +156,8 @@ struct Bench<D: Decoder, L> {
     decoder: D,
     lateness: L,
     epoch: Epoch,
+    /// What the wall clock showed before the first message of the epoch; `None` before that.
+    wall_ms: Option<i64>,
     parts: Vec<Part>,
     /// Index into `parts` of the partition of the last message: most messages follow one of their own.
     last: usize,
@@ -178,6 +180,26 @@ struct Part {
     filtered: u64,
     dead: Vec<(Reason, u64)>,
     sample: Option<Refused>,
+    /// The newest limit by the clock that a record without a time stamp was measured against.
+    limit: Option<EventTime>,
+    /// That limit is the one of this epoch.
+    is_limit_of_epoch: bool,
+    /// The limit that began in this epoch.
+    began: Option<Limit>,
+}
+
+impl Part {
+    /// The limit of this epoch by the clock, for the record at `offset`. It never goes back.
+    fn limit_by_clock(&mut self, now: EventTime, offset: Offset) -> EventTime {
+        let limit =
+            self.limit.map_or(now, |before| if self.is_limit_of_epoch { before } else { before.max(now) });
+        if self.limit != Some(limit) {
+            self.began = Some(Limit { from: offset, limit_ms: limit.ms() });
+            self.limit = Some(limit);
+        }
+        self.is_limit_of_epoch = true;
+        limit
+    }
 }
 
 /// Why a message is a dead letter.
@@ -197,7 +219,18 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
     fn new(options: Options, mut decoder: D, lateness: L, epoch: Epoch) -> Self {
         decoder.begin(epoch);
         let (records, definitions, refused) = (Vec::new(), Vec::new(), Vec::new());
-        Bench { options, decoder, lateness, epoch, parts: Vec::new(), last: 0, records, definitions, refused }
+        Bench {
+            options,
+            decoder,
+            lateness,
+            epoch,
+            wall_ms: None,
+            parts: Vec::new(),
+            last: 0,
+            records,
+            definitions,
+            refused,
+        }
     }
 
     /// Index of an open partition.
@@ -219,9 +252,16 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
         let decoded = self.decoder.decode(raw, &self.parts[at].context, &mut self.definitions)?;
         let Decoded::Record(time, _) = decoded else { return Ok(decoded) };
         let stamped = raw.timestamp_ms.filter(|ms| *ms >= 0);
-        let limit = match stamped {
-            Some(ms) => Some(EventTime(ms).plus_ms(self.options.max_ahead_ms)),
-            None => self.options.not_after,
+        let limit = match (stamped, self.options.not_after) {
+            (Some(ms), _) => Some(EventTime(ms).plus_ms(self.options.max_ahead_ms)),
+            (None, NotAfter::Never) => None,
+            (None, NotAfter::At(limit)) => Some(limit),
+            (None, NotAfter::Clock) => {
+                let wall_ms =
+                    self.wall_ms.expect("a feed tells the time before the first message of an epoch");
+                let now = EventTime(wall_ms).plus_ms(self.options.max_ahead_ms);
+                Some(self.parts[at].limit_by_clock(now, raw.offset))
+            }
         };
         match limit.filter(|limit| time > *limit) {
             None => Ok(decoded),
@@ -276,8 +316,10 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
                 filtered: std::mem::take(&mut part.filtered),
                 dead: std::mem::take(&mut part.dead),
                 sample: part.sample.take(),
+                limit: part.began.take(),
             });
             part.from = position.next;
+            part.is_limit_of_epoch = false;
         }
         let (input, counts_accepted) = (self.options.input, self.options.counts_accepted.get());
         (marks, Ack::Source { input, counts_accepted, partitions })
@@ -285,13 +327,14 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
 
     fn begin(&mut self, epoch: Epoch) {
         self.epoch = epoch;
+        self.wall_ms = None;
         self.decoder.begin(epoch);
     }
 }
 
 impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
     fn open(&mut self, start: Start) {
-        let Start { partition, next, own, floor } = start;
+        let Start { partition, next, own, floor, limit } = start;
         let newest = (own > EventTime::MIN).then(|| own.plus_ms(self.options.lateness_ms));
         let (dead, sample) = (Vec::new(), None);
         self.parts.push(Part {
@@ -306,12 +349,19 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
             filtered: 0,
             dead,
             sample,
+            limit,
+            is_limit_of_epoch: false,
+            began: None,
         });
     }
 
     fn floor(&mut self, partition: Partition, floor: EventTime) {
         let at = self.find(partition);
         self.parts[at].floor = self.parts[at].floor.max(floor);
+    }
+
+    fn clock(&mut self, wall_ms: i64) {
+        self.wall_ms = Some(wall_ms);
     }
 
     fn message(&mut self, raw: &Raw<'_>) {
@@ -336,5 +386,146 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
         }
         part.sent += 1;
         self.records.push(Stamped { time, stamp, partition: raw.partition, data });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::Position;
+    use crate::stream::window::Never;
+
+    /// A message is its event time in milliseconds; an empty one is filtered.
+    struct Numbers;
+
+    impl Decoder for Numbers {
+        type Out = i64;
+        type Key = ();
+
+        fn begin(&mut self, _epoch: Epoch) {}
+
+        fn decode(
+            &mut self,
+            raw: &Raw<'_>,
+            context: &Context,
+            _definitions: &mut Vec<Definition<()>>,
+        ) -> Result<Decoded<i64>, Reason> {
+            let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
+            if value.is_empty() {
+                return Ok(Decoded::Filtered);
+            }
+            let time = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            let time = time.ok_or(Reason::BAD_NUMBER)?;
+            Ok(Decoded::Record(EventTime(time), context.newest.map_or(-1, EventTime::ms)))
+        }
+    }
+
+    /// A bench in epoch 1 of partition 0, at offset 0, which may be 100 ms ahead and is 10 ms late.
+    fn bench(not_after: NotAfter, start: Start) -> Bench<Numbers, Never> {
+        let options = Options {
+            input: 0,
+            counts_accepted: Rc::default(),
+            topic: "t".to_string(),
+            lateness_ms: 10,
+            max_ahead_ms: 100,
+            not_after,
+        };
+        let mut bench = Bench::new(options, Numbers, Never, 1);
+        bench.open(start);
+        bench
+    }
+
+    /// Takes the next message of partition 0.
+    fn take(bench: &mut Bench<Numbers, Never>, timestamp_ms: Option<i64>, value: &str) {
+        let part = &bench.parts[0];
+        let offset = part.from + part.consumed.cast_signed();
+        let raw = Raw::of(0, offset, Payload::Bytes(value.as_bytes()));
+        bench.message(&Raw { timestamp_ms, ..raw });
+    }
+
+    /// Ends the epoch, and gives what it says of partition 0.
+    fn end(bench: &mut Bench<Numbers, Never>) -> PartitionAck {
+        let part = &bench.parts[0];
+        let next = part.from + part.consumed.cast_signed();
+        let position = Position {
+            partition: 0,
+            next,
+            last_read: None,
+            idle_ms: None,
+            joining: false,
+            ended: false,
+            backlog: true,
+        };
+        let (_, ack) = bench.end(&Cut { wall_ms: 0, partitions: vec![position] }, false);
+        bench.begin(bench.epoch + 1);
+        let Ack::Source { mut partitions, .. } = ack else { panic!("it is the source's") };
+        partitions.remove(0)
+    }
+
+    #[test]
+    fn limit_follows_the_clock_from_epoch_to_epoch_and_never_goes_back() {
+        let limit = Some(EventTime(450));
+        let mut bench = bench(NotAfter::Clock, Start { limit, ..Start::first(0, 20) });
+        // What the clock shows, the messages, and the limit that begins.
+        let epochs: [(i64, &[(Option<i64>, &str)], Option<(Offset, i64)>); 5] = [
+            // As an earlier run had it: the clock is behind.
+            (300, &[(None, "450"), (None, "451")], None),
+            // Only records without a time stamp are measured against it, from the first one on.
+            (
+                500,
+                &[(Some(700), "800"), (None, "x"), (None, "600"), (None, "601"), (Some(-1), "601")],
+                Some((24, 600)),
+            ),
+            (700, &[(Some(700), "801")], None),
+            (900, &[(None, ""), (None, "1000")], Some((29, 1000))),
+            (800, &[(None, "1000"), (None, "1001")], None),
+        ];
+        for (wall_ms, messages, began) in epochs {
+            bench.clock(wall_ms);
+            messages.iter().for_each(|(timestamp_ms, value)| take(&mut bench, *timestamp_ms, value));
+            let ack = end(&mut bench);
+            let began = began.map(|(from, limit_ms)| Limit { from, limit_ms });
+            assert_eq!(ack.limit, began, "at {wall_ms}");
+        }
+        let dead: Vec<_> =
+            bench.refused.iter().map(|one| (one.offset, one.limit.map(EventTime::ms))).collect();
+        let dead_wanted = [
+            (21, Some(450)),
+            (23, None),
+            (25, Some(600)),
+            (26, Some(600)),
+            (27, Some(800)),
+            (31, Some(1000)),
+        ];
+        assert_eq!(dead, dead_wanted);
+        let sent: Vec<_> = bench.records.iter().map(|record| record.time.ms()).collect();
+        assert_eq!(sent, [450, 800, 600, 1000, 1000]);
+    }
+
+    #[test]
+    fn fixed_limit_is_no_news_and_may_be_none() {
+        for (not_after, limit) in [(NotAfter::Never, None), (NotAfter::At(EventTime(5)), Some(5))] {
+            let mut bench = bench(not_after, Start { limit: Some(EventTime(1)), ..Start::first(0, 0) });
+            take(&mut bench, None, "5");
+            take(&mut bench, None, "6");
+            assert_eq!(end(&mut bench).limit, None);
+            let found: Vec<_> = bench.refused.iter().map(|one| one.limit.map(EventTime::ms)).collect();
+            assert_eq!(found, limit.map(Some).into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn newest_event_time_is_that_of_records_alone_also_after_a_restart() {
+        // Where an earlier run had decoded 30.
+        let mut bench =
+            bench(NotAfter::At(EventTime(90)), Start { own: EventTime(20), ..Start::first(0, 0) });
+        for value in ["25", "91", "", "x", "40", "35"] {
+            take(&mut bench, None, value);
+        }
+        let seen: Vec<_> = bench.records.iter().map(|record| (record.time.ms(), record.data)).collect();
+        assert_eq!(seen, [(25, 30), (40, 30), (35, 40)], "each with the newest before it");
+        let ack = end(&mut bench);
+        assert_eq!((ack.consumed, ack.sent, ack.filtered, ack.own), (6, 3, 1, EventTime(30)));
+        assert_eq!(ack.dead, [(Reason::FUTURE_EVENT_TIME, 1), (Reason::BAD_NUMBER, 1)]);
     }
 }

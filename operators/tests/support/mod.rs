@@ -3,8 +3,8 @@
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
 use headway_operators::build::Build;
 use headway_operators::error::{Reason, StateError};
-use headway_operators::port::InputStart;
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
+use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::progress::SharedProgress;
 use headway_operators::record::{Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row as OutputRow, Rows};
@@ -317,7 +317,7 @@ impl Ports for TestPorts {
             watermark: self.from.watermark.unwrap_or(EventTime::MIN),
             partitions: partitions.into_iter().map(|(p, (_, own, floor))| (p, own, floor)).collect(),
             max_ahead_ms: 3_600_000,
-            not_after: None,
+            not_after: NotAfter::Never,
             idle_flush_ms: self.case.flush_ms,
         }
     }
@@ -456,7 +456,7 @@ impl Feed for Script {
             for partition in &self.mine {
                 let unknown = (0, EventTime::MIN, EventTime::MIN);
                 let (next, own, floor) = self.from.partitions.get(partition).copied().unwrap_or(unknown);
-                intake.open(Start { partition: *partition, next, own, floor });
+                intake.open(Start { own, floor, ..Start::first(*partition, next) });
                 self.next.insert(*partition, next);
             }
             self.from.epoch

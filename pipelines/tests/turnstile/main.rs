@@ -1,11 +1,6 @@
-//! The turnstile pipeline against its slow twin, and against the answers of the reference program in `tests/golden`.
+//! The turnstile pipeline against the oracle, which reads the same bytes with Python's own json, csv and zoneinfo.
 
-mod captures;
+mod dataflow;
 mod decode;
-mod draws;
 mod generate;
-mod jobs;
-mod judge;
-mod memory;
-mod messages;
-mod twin;
+mod oracle;

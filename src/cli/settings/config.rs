@@ -84,7 +84,7 @@ section! {
         /// Refuse a record this far ahead of its message's timestamp [default: 1h]
         #[arg(id = "source.max_ahead", long = "max-ahead", value_name = "TIME", allow_hyphen_values = true)]
         max_ahead: Millis,
-        /// Refuse a record after this instant where messages have no timestamp, or none [default: the job's first start]
+        /// Refuse a record after this instant where messages have no timestamp, or none [default: --max-ahead of the clock]
         #[arg(id = "source.not_after", long = "not-after", value_name = "INSTANT")]
         not_after: Limit<When>,
     }

@@ -58,7 +58,7 @@ pub(crate) struct Plan {
     pub(crate) idle_flush_ms: Option<i64>,
     /// How far ahead of its time stamp a record may be, in milliseconds.
     pub(crate) max_ahead_ms: i64,
-    /// The bound of messages without a time stamp; `None`: the job's first start.
+    /// The bound of messages without a time stamp; `None`: the clock, and what may be ahead of it.
     pub(crate) not_after: Option<Limit<When>>,
     /// The share of dead letters that stops the job, 0 to 1.
     pub(crate) dead_max: f64,

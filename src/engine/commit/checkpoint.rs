@@ -241,7 +241,6 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         claim.generation = head.generation + 1;
         claim.parent = Some(head.nonce);
         claim.epoch = head.epoch;
-        claim.not_after_ms = head.not_after_ms;
         claim.written = head.written.clone();
         claim.held = head.held.clone();
         // Before the first epoch every partition is there from the start; later ones have to join.

@@ -36,6 +36,7 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         filtered: 0,
         dead: Vec::new(),
         sample: None,
+        limit: None,
     };
     vec![
         Ack::Source { input: 0, counts_accepted: false, partitions: vec![part] },

@@ -31,7 +31,7 @@ pub struct Job {
     pub dead_max: f64,
     /// What to do if another run is at work.
     pub if_running: IfRunning,
-    /// The newest event time of messages without a time stamp, if this is the job's first start; `None` is no limit.
+    /// The newest event time of messages without a time stamp, where a person fixed it.
     pub not_after_ms: Option<i64>,
     /// Operators whose saved state may be lost.
     pub allow_dropped_state: Vec<String>,

@@ -56,7 +56,8 @@ pub struct Manifest {
     pub workers: u32,
     /// When it was built, by the committer's clock. The lake files' names have the same time.
     pub written_ms: i64,
-    /// The newest event time of messages without a time stamp; fixed by the job's first start. `None` is no limit.
+    /// The newest event time of messages without a time stamp, where a person fixed it for this run. Earlier releases fixed
+    /// it at the job's first start; a run does not take over what another one had.
     pub not_after_ms: Option<i64>,
     /// What a person allowed when this run started.
     pub allowed: Vec<String>,

@@ -27,7 +27,7 @@ use headway_operators::progress::SharedProgress;
 use headway_operators::record::{
     Columns, Header, HeaderList, Headers, LastRead, Offset, Partition, Payload, Raw,
 };
-use headway_operators::time::{Epoch, EventTime};
+use headway_operators::time::Epoch;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,6 +214,8 @@ pub struct SourceFeed {
     epoch: Epoch,
     epoch_began: Duration,
     epoch_bytes: usize,
+    /// A message of the current epoch was handed on.
+    has_messages: bool,
     /// Something happened since the last mark that others must know.
     changed: bool,
     /// Since when nothing is read because the gate is closed.
@@ -240,6 +242,7 @@ impl SourceFeed {
             epoch,
             epoch_began: around.clock.elapsed(),
             epoch_bytes: 0,
+            has_messages: false,
             changed: false,
             deaf_since: None,
             options,
@@ -313,6 +316,7 @@ impl SourceFeed {
         self.epoch = newest.map_or(self.epoch, |newest| newest.max(self.epoch)) + 1;
         self.epoch_began = self.around.clock.elapsed();
         self.epoch_bytes = 0;
+        self.has_messages = false;
         self.changed = false;
         self.pause_those_ahead();
         Turn::Cut(cut, self.epoch)
@@ -339,7 +343,7 @@ impl SourceFeed {
     /// Rule 3: takes in partitions that were found.
     fn meet(&mut self, intake: &mut dyn Intake) {
         for PartitionInfo { partition, first, end, .. } in (self.around.found)() {
-            intake.open(Start { partition, next: first, own: EventTime::MIN, floor: EventTime::MIN });
+            intake.open(Start::first(partition, first));
             let mut part = Part::new(partition, first, self.options.until.end(end), Phase::Waking);
             part.unassigned = true;
             self.parts.push(part);
@@ -365,6 +369,7 @@ impl SourceFeed {
                 part.read(held.offset);
                 self.epoch_bytes += held.payload.as_ref().map_or(0, Vec::len);
                 intake.message(&held.raw(partition));
+                self.has_messages = true;
                 self.changed = true;
             }
             // A source tells of an end once: of this one it may not tell again.
@@ -389,6 +394,7 @@ impl SourceFeed {
         let now = self.around.clock.elapsed();
         let until = self.options.until;
         let (parts, bytes, changed) = (&mut self.parts, &mut self.epoch_bytes, &mut self.changed);
+        let has_messages = &mut self.has_messages;
         let (mut last, mut woken) = (0, Vec::new());
         let polled = source.poll(room, &mut |event| {
             let partition = match &event {
@@ -412,6 +418,7 @@ impl SourceFeed {
                         Phase::Counting => {
                             part.read(raw.offset);
                             *bytes += read;
+                            *has_messages = true;
                             intake.message(&raw);
                         }
                         Phase::Idle | Phase::Waking | Phase::Joining(_) => {
@@ -488,6 +495,10 @@ impl SourceFeed {
                 .iter_mut()
                 .filter_map(|part| part.quiet_since.as_mut())
                 .for_each(|quiet| *quiet += deaf);
+        }
+        // An epoch begins with its first message: where nothing comes for long, it may have no end for long either.
+        if !self.has_messages {
+            intake.clock(self.around.clock.wall_ms());
         }
         self.join(intake)?;
         self.pause_those_ahead();

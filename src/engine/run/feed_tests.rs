@@ -84,19 +84,31 @@ impl Source for Script {
     }
 }
 
-/// Offsets that were handed over.
+/// What was handed over.
 #[derive(Default)]
-struct Taken(BTreeMap<Partition, Vec<Offset>>);
+struct Taken {
+    /// Offsets, by partition.
+    offsets: BTreeMap<Partition, Vec<Offset>>,
+    /// The wall clock, as last told.
+    wall_ms: i64,
+    /// The wall clock as it was told before each message.
+    clocks: Vec<i64>,
+}
 
 impl Intake for Taken {
     fn open(&mut self, start: Start) {
-        self.0.insert(start.partition, Vec::new());
+        self.offsets.insert(start.partition, Vec::new());
     }
 
     fn floor(&mut self, _partition: Partition, _floor: EventTime) {}
 
+    fn clock(&mut self, wall_ms: i64) {
+        self.wall_ms = wall_ms;
+    }
+
     fn message(&mut self, raw: &Raw<'_>) {
-        self.0.get_mut(&raw.partition).expect("it was opened").push(raw.offset);
+        self.clocks.push(self.wall_ms);
+        self.offsets.get_mut(&raw.partition).expect("it was opened").push(raw.offset);
     }
 }
 
@@ -152,11 +164,9 @@ fn gated(
         max_skew_ms: 1_000,
         until,
     };
-    let (own, floor) = (EventTime::MIN, EventTime::MIN);
-    let assigned = (0..).zip(partitions).map(|(partition, (next, end))| Assigned {
-        start: Start { partition, next: *next, own, floor },
-        end: *end,
-    });
+    let assigned = (0..)
+        .zip(partitions)
+        .map(|(partition, (next, end))| Assigned { start: Start::first(partition, *next), end: *end });
     let assigned: Vec<_> = assigned.collect();
     let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, 1);
     Bench { script, clock, progress, found, feed, taken: Taken::default() }
@@ -214,7 +224,7 @@ fn run_without_an_end_reads_on_where_it_had_caught_up_at_the_start() {
     bench.script.poll(&[Step::Messages(0, 5, 7), Step::CaughtUp(0, 7)]);
     bench.turn();
     bench.turn();
-    assert_eq!(bench.taken.0[&0], [5, 6]);
+    assert_eq!(bench.taken.offsets[&0], [5, 6]);
     assert_eq!(bench.cut().0.partitions[0].next, 7);
     assert!(bench.script.paused.borrow().is_empty());
 }
@@ -226,9 +236,34 @@ fn what_comes_after_the_end_is_left_for_the_next_run() {
         // The source reads on, and sees its end, before it can be told to stop.
         bench.script.poll(&[Step::Messages(0, 0, 6), Step::CaughtUp(0, 6)]);
         let (cut, last) = bench.cut();
-        assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next, last), (&[0, 1, 2][..], 3, true));
+        assert_eq!(
+            (bench.taken.offsets[&0].as_slice(), cut.partitions[0].next, last),
+            (&[0, 1, 2][..], 3, true)
+        );
         assert_eq!(Bench::last(&cut), Some(2));
     }
+}
+
+#[test]
+fn clock_is_told_with_the_first_message_of_an_epoch_however_long_that_is_open() {
+    let mut bench = bench_of(Duration::from_secs(3 * 3600), Until::Forever, &[(0, None)]);
+    // Nothing comes for two hours.
+    for _ in 0..2 {
+        assert!(matches!(bench.turn(), Turn::Wait(_)));
+        bench.clock.advance(Duration::from_secs(3600));
+    }
+    bench.script.poll(&[Step::Messages(0, 0, 2)]);
+    bench.turn();
+    // From then on the epoch's time stands still.
+    bench.clock.advance(Duration::from_secs(20));
+    bench.script.poll(&[Step::Messages(0, 2, 3)]);
+    bench.turn();
+    bench.clock.advance(Duration::from_secs(3600));
+    assert!(matches!(bench.turn(), Turn::Cut(..)));
+    bench.clock.advance(Duration::from_secs(5));
+    bench.script.poll(&[Step::Messages(0, 3, 4)]);
+    bench.turn();
+    assert_eq!(bench.taken.clocks, [7_200_000, 7_200_000, 7_200_000, 10_825_000]);
 }
 
 #[test]
@@ -252,7 +287,10 @@ fn partition_that_is_found_is_read_though_nothing_else_is_left() {
     assert_eq!(*bench.script.assigned.borrow(), [(1, 7)]);
     bench.script.poll(&[Step::Messages(1, 7, 9), Step::CaughtUp(1, 9)]);
     let (cut, last) = bench.cut();
-    assert_eq!((bench.taken.0[&1].as_slice(), cut.partitions[1].ended, last), (&[7, 8][..], true, true));
+    assert_eq!(
+        (bench.taken.offsets[&1].as_slice(), cut.partitions[1].ended, last),
+        (&[7, 8][..], true, true)
+    );
 }
 
 #[test]
@@ -273,7 +311,7 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
         let (cut, last) = bench.cut();
         assert_eq!(Bench::last(&cut), Some(to - 1));
         assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (9, true, true));
-        assert_eq!(bench.taken.0[&0].last(), Some(&(to - 1)));
+        assert_eq!(bench.taken.offsets[&0].last(), Some(&(to - 1)));
     }
 }
 
@@ -415,7 +453,7 @@ fn idle_partition_joins_again_when_a_transaction_opens_on_it() {
     bench.joins(2, joining(0, 3));
     bench.script.poll(&[Step::Messages(0, 4, 6), Step::CaughtUp(0, 7)]);
     let (cut, _) = bench.cut();
-    assert_eq!((bench.taken.0[&0].as_slice(), cut.partitions[0].next), (&[0, 1, 2, 4, 5][..], 7));
+    assert_eq!((bench.taken.offsets[&0].as_slice(), cut.partitions[0].next), (&[0, 1, 2, 4, 5][..], 7));
 }
 
 #[test]

@@ -20,7 +20,6 @@ use crate::engine::failpoint;
 use crate::engine::format::manifest::{Input, Manifest, StateEntry};
 use crate::engine::format::names::Generation;
 use crate::engine::format::state::{self, FrameError};
-use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::ports::InputOptions;
 use crate::engine::run::sink::{Lake, SavedState};
@@ -31,10 +30,9 @@ use headway_operators::ack::StateFile;
 use headway_operators::build::{side_operators, side_outputs};
 use headway_operators::error::StateError;
 use headway_operators::pipeline::Pipeline;
-use headway_operators::port::InputStart;
 use headway_operators::port::Start;
+use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::spec::{InputSpec, OperatorSpec};
-use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -80,8 +78,8 @@ pub struct Launch {
     pub until: Until,
     /// How far event time may be ahead of a message's time stamp.
     pub max_ahead: Duration,
-    /// The newest event time of messages without a time stamp; `None` is no limit. Kept from the job's first start.
-    pub not_after: Option<EventTime>,
+    /// The newest event time of messages without a time stamp.
+    pub not_after: NotAfter,
     /// The share of dead letters in an epoch above which the job stops.
     pub dead_max: f64,
     /// What to do if another run is at work.
@@ -117,7 +115,6 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
     let (mut committer, resume) = begun;
     (launch.on_start)(&resume, &partitions);
-    launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
     // Whatever fails from here on may do so because this run was taken over.
     let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let generation = resume.manifest.generation;
@@ -247,7 +244,7 @@ impl Launch {
             idle_flush: None,
             until: Until::End,
             max_ahead: Duration::from_secs(3600),
-            not_after: None,
+            not_after: NotAfter::Clock,
             dead_max: 0.5,
             if_running: IfRunning::TakeOver,
             allow_dropped_state: Vec::new(),
@@ -277,7 +274,10 @@ impl Launch {
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
             dead_max: self.dead_max,
             if_running: self.if_running,
-            not_after_ms: self.not_after.map(EventTime::ms),
+            not_after_ms: match self.not_after {
+                NotAfter::At(limit) => Some(limit.ms()),
+                NotAfter::Clock | NotAfter::Never => None,
+            },
             allow_dropped_state: self.allow_dropped_state.clone(),
             folding: FOLDING,
         }
@@ -300,7 +300,6 @@ impl Launch {
 
     /// The inputs as the workers run them, and the partitions that are to join.
     fn inputs(&self, facts: &Facts<'_>) -> (Vec<InputOptions>, Vec<Discovered>) {
-        let not_after = facts.resume.manifest.not_after_ms.map(EventTime);
         let mut inputs = Vec::new();
         let mut discovered = Vec::new();
         for (index, (spec, source)) in facts.specs.iter().zip(&self.sources).enumerate() {
@@ -319,7 +318,7 @@ impl Launch {
                     watermark: input.watermark,
                     partitions: input.partitions.iter().map(|p| (p.partition, p.own, p.floor)).collect(),
                     max_ahead_ms: i64::try_from(self.max_ahead.as_millis()).unwrap_or(i64::MAX),
-                    not_after,
+                    not_after: self.not_after,
                     idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
                 },
                 assigned: assigned(input, seen),
@@ -347,7 +346,8 @@ impl Launch {
 fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
     let end = |partition| seen.iter().find(|info| info.partition == partition).and_then(|info| info.end);
     let assign = |p: &crate::engine::format::manifest::PartitionEntry| Assigned {
-        start: Start { partition: p.partition, next: p.next, own: p.own, floor: p.floor },
+        // Manifests of format 1 keep no limit: it begins with the clock of this run.
+        start: Start { own: p.own, floor: p.floor, ..Start::first(p.partition, p.next) },
         end: end(p.partition),
     };
     input.partitions.iter().map(assign).collect()
