@@ -267,7 +267,7 @@ fn check_and_run_refuse_alike() {
         (&["--csv-index=true"], 4, "csv_index"),
         (&["--csv-window-end-utc=true"], 4, "csv_window_end_utc"),
         (&["--lateness", "-5s"], 2, "\"-5s\" is not a duration"),
-        (&["--source", "files:torn.csv"], 3, "hint: It begins as gzip does, and is not whole"),
+        (&["--source", "files:torn.csv"], 3, "hint: It is not whole"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),
         (&["--source", "files:absent"], 3, "could not read \"absent\""),
         (&["--source", "files:loop.csv"], 3, "could not read \"loop.csv\""),

@@ -1,8 +1,10 @@
 //! The integration tests of Headway: one binary, one file a promise.
 
+mod answers;
 mod architecture;
 mod cli;
 mod durability;
+mod files;
 mod formats;
 mod odd_inputs;
 mod process;

@@ -53,7 +53,7 @@ def main(args):
 
 def one_capture(args, other, number, fates):
     draw = random.Random(f"{args.seed}:{number}")
-    made = draws.capture(draw, args.messages)
+    made = draws.capture(draw, args.messages, files=(1, 1, 3))
     with tempfile.TemporaryDirectory() as folder:
         generate.write(os.path.join(folder, "capture"), made)
         paths = glob.glob(os.path.join(folder, "capture", "*"))

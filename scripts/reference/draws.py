@@ -30,8 +30,8 @@ def windows_s(draw, sizes=SIZES_S):
     return size, slide, lateness
 
 
-def capture(draw, messages):
-    """Options of a capture of any form, with shares of trouble up to a few in a hundred."""
+def capture(draw, messages, files=(1,)):
+    """Options of a capture of any form, with shares of trouble up to a few in a hundred; `files` a partition."""
     zone, start = draw.choice(PLACES)
     form = draw.choice(generate.FORMS)
     is_enveloped = form == "envelopes"
@@ -45,4 +45,4 @@ def capture(draw, messages):
         # Without timestamps one record of the future makes all that follow it late.
         ahead=share(0.01) if is_enveloped else 0.0, huge=share(0.01), form=form, long=draw.choice((0, 0, 0, 1)),
         foreign=share(0.1) if is_enveloped else 0.0, gaps=share(0.1) if is_enveloped else 0.0,
-        no_timestamp=share(0.02) if is_enveloped else 0.0, files=draw.choice((1, 1, 3)), open_ended=0.3, member=draw.choice((0, 100, 5000)), idle=idle)
+        no_timestamp=share(0.02) if is_enveloped else 0.0, files=draw.choice(files), open_ended=0.3, member=draw.choice((0, 100, 5000)), idle=idle)

@@ -3,6 +3,7 @@
 Event time starts at --start and runs at --rate messages a second of it. A record arrives up to --disorder seconds after it
 happened, some of them hours after or before. The same options give the same capture.
 """
+import collections
 import dataclasses
 import datetime as dt
 import gzip
@@ -15,7 +16,8 @@ from reference.message import COLUMNS
 from reference.nasty import DIVISIONS, KINDS, LINE_NAMES, STATIONS, Pen, Record, long_message
 
 FORMS = ("envelopes", "lines", "lines-with-header")
-RECENT_MAX = 2_000
+# From how many of the last records one is taken that is written again.
+FRESH_MAX, RECENT_MAX = 100, 2_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Generator:
         self.options, self.draw = options, random.Random(options.seed)
         self.pen = Pen(self.draw, options.zone)
         self.parts = [Part(self, number) for number in range(options.partitions)]
-        self.recent = []
+        self.recent = collections.deque(maxlen=RECENT_MAX)
         wall = dt.datetime.fromisoformat(options.start)
         self.start_s = Clock(options.zone).instants_s((wall - EPOCH) // dt.timedelta(seconds=1))[0]
 
@@ -96,11 +98,11 @@ class Generator:
             part.put(self.pen.fault(record, lines_only=options.form != "envelopes"), now_s)
             return
         self.write(part, record, now_s)
-        self.remember(record)
+        self.recent.append(record)
         if self.chance(options.repeats):
-            self.write(draw.choice(awake), draw.choice(self.recent), now_s)
+            self.write(draw.choice(awake), self.earlier(), now_s)
         if self.chance(options.conflicts):
-            self.write(draw.choice(awake), self.conflicting(draw.choice(self.recent)), now_s)
+            self.write(draw.choice(awake), self.conflicting(self.earlier()), now_s)
 
     def write(self, part, record, now_s):
         is_odd = self.chance(self.options.odd)
@@ -117,9 +119,11 @@ class Generator:
             age_s += 3600 + draw.random() * 7200
         if self.chance(options.ahead):
             age_s = -3600 - draw.random() * 7200
+        # Most clocks tell whole seconds; the others are the same instant only in some spellings.
+        part_ms = draw.randrange(1000) if self.chance(0.05) else 0
         return Record(key=self.turnstile(draw.randrange(options.turnstiles)),
                       entries=10**18 - 1 if self.chance(options.huge) else draw.randrange(40), exits=draw.randrange(40),
-                      id="" if self.chance(options.no_id) else f"{draw.getrandbits(64):016x}", utc_ms=int((now_s - age_s) * 1000))
+                      id="" if self.chance(options.no_id) else f"{draw.getrandbits(64):016x}", utc_ms=int(now_s - age_s) * 1000 + part_ms)
 
     def turnstile(self, number):
         """The key of a turnstile; all of it follows from the number."""
@@ -127,11 +131,10 @@ class Generator:
         return (f"A{number // 30:03}", f"R{number // 3 % 300:03}", f"{number % 3:02}-{number % 7:02}-{number % 5:02}", STATIONS[station],
                 LINE_NAMES[station % len(LINE_NAMES)], DIVISIONS[station % len(DIVISIONS)], KINDS[number % len(KINDS)])
 
-    def remember(self, record):
-        if len(self.recent) < RECENT_MAX:
-            self.recent.append(record)
-        else:
-            self.recent[self.draw.randrange(RECENT_MAX)] = record
+    def earlier(self):
+        """A record that was written before, half the time a short while ago."""
+        is_fresh = self.chance(0.5)
+        return self.recent[-self.draw.randint(1, min(len(self.recent), FRESH_MAX if is_fresh else RECENT_MAX))]
 
     def conflicting(self, record):
         """Another record with the same ID, which is no repeat."""

@@ -8,7 +8,7 @@ use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
-use crate::connect::{Notice, notice};
+use crate::connect::{self, Notice, notice};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch;
 use clap::Args;
@@ -45,16 +45,22 @@ fn look(plan: &Plan) -> Result<Looked, Failure> {
     let place = Place::of(&plan.lake);
     let inspected = run::open(plan).and_then(|store| run::prepare(plan, store)).and_then(|job| {
         let (partitions, head) = launch::inspect(&job).map_err(run::refused)?;
+        let entries = job.sources.iter().flat_map(|source| source.connector.entries()).collect();
         let notices = job.sources.iter().flat_map(|source| source.connector.notices()).collect();
-        Ok(Looked { source: Found::of(&partitions.concat()), head, notices })
+        Ok(Looked { source: Found::of(&partitions.concat()), entries, head, notices })
     });
     place.leave();
     inspected
 }
 
+/// How many entries of a folder are listed, of those that are read and of those that are not.
+const ENTRIES_MAX: usize = 20;
+
 /// What source and lake hold.
 struct Looked {
     source: Found,
+    /// What becomes of each entry, where the source is made of entries.
+    entries: Vec<connect::Entry>,
     /// The manifest that the job would go on from.
     head: Option<Manifest>,
     /// What the sources do not take as it is.
@@ -73,6 +79,19 @@ impl Looked {
         let messages = self.source.messages.map(|count| format!(", {} messages", grouped(count)));
         format!("{}{}", counted(self.source.partitions as u64, "partition"), messages.unwrap_or_default())
     }
+
+    /// The entries that are `read`, or those that are not, a line each below `label`.
+    fn list(&self, label: &str, read: bool, out: &mut dyn Write) -> std::io::Result<()> {
+        let entries: Vec<_> = self.entries.iter().filter(|entry| entry.read == read).collect();
+        for (at, entry) in entries.iter().take(ENTRIES_MAX).enumerate() {
+            let label = if at == 0 { label } else { "" };
+            writeln!(out, "{label:<10}{}: {}", entry.name, entry.what)?;
+        }
+        match entries.len().saturating_sub(ENTRIES_MAX) {
+            0 => Ok(()),
+            more => writeln!(out, "{:<10}and {} more", "", grouped(more as u64)),
+        }
+    }
 }
 
 fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()> {
@@ -84,6 +103,8 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     for line in notice::lines(&found.notices) {
         writeln!(out, "notice    {line}")?;
     }
+    found.list("reads", true, out)?;
+    found.list("not read", false, out)?;
     writeln!(out, "lake      {}: {}", plan.lake.display(), found.start())?;
     writeln!(out, "commits   every {}, or {} a worker", epoch(plan), Bytes(plan.epoch_bytes))?;
     writeln!(out, "idle      {}", idle(plan))?;
@@ -105,6 +126,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "partitions": found.source.partitions,
         "messages": found.source.messages,
         "notices": notices,
+        "entries": found.entries.iter().map(entry).collect::<Vec<_>>(),
         "lake": plan.lake,
         "resumes_from_seq": found.head.as_ref().map(|head| head.seq),
         "epoch_ms": plan.epoch_ms,
@@ -118,6 +140,10 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "allow_dropped_state": plan.allow_dropped_state,
         "ends": ends(plan),
     })
+}
+
+fn entry(entry: &connect::Entry) -> serde_json::Value {
+    json!({ "name": entry.name, "read": entry.read, "what": entry.what })
 }
 
 fn epoch(plan: &Plan) -> Millis {

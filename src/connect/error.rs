@@ -1,6 +1,6 @@
 //! What can go wrong between us and another system.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// A line of a settings file that cannot be used. It quotes no value: that may be a secret.
@@ -34,7 +34,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// What was found cannot be an input. The user's turn; exit 2 at start, 5 while running.
+    /// What was found cannot be an input. The user's turn; exit 2, whenever it is found.
     #[error("\"{what}\" is not a usable input: {why}")]
     Unusable {
         /// What was looked at: a path, with its line where there is one.
@@ -190,8 +190,8 @@ impl Error {
     /// The way out.
     pub fn hint(&self) -> &str {
         match self {
-            Error::Unreadable { source, .. } if is_torn_gz(source) => {
-                "It begins as gzip does, and is not whole gzip: write it again."
+            Error::Unreadable { source, .. } if source.kind() == ErrorKind::InvalidData => {
+                "It is not whole: write it again, or wait until whoever writes it has finished."
             }
             Error::Unreadable { .. } => {
                 "Check the path of --source files:PATH, and that this user may read it."
@@ -235,9 +235,4 @@ fn unresolved(name: &str, advertised_by: Option<&str>) -> String {
         }
         None => format!("could not resolve \"{name}\" of bootstrap.servers"),
     }
-}
-
-/// True if a file could not be unpacked to its end.
-fn is_torn_gz(error: &io::Error) -> bool {
-    [ErrorKind::InvalidInput, ErrorKind::InvalidData, ErrorKind::UnexpectedEof].contains(&error.kind())
 }

@@ -16,4 +16,4 @@ mod source;
 
 pub use notice::Notice;
 pub use sink::{Sink, Wake, WorkerSink};
-pub use source::{Connector, Earlier, End, Event, Heard, PartitionInfo, Polled, Source};
+pub use source::{Connector, Earlier, End, Entry, Event, Heard, PartitionInfo, Polled, Source};

@@ -45,6 +45,36 @@ pub struct End {
     pub stalled: bool,
 }
 
+/// An entry of an input that is made of entries, such as a folder, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Whether it is read, or passed over.
+    pub read: bool,
+    /// What it holds, in a few words; or why it is passed over, as a sentence.
+    pub what: String,
+}
+
+impl Entry {
+    /// The entries that are `read`, or those that are not, in a line; `None` if there are none.
+    pub fn line(entries: &[Entry], read: bool) -> Option<String> {
+        let of = |entry: &Entry| format!("{}: {}", entry.name, entry.what);
+        let lines: Vec<String> = entries.iter().filter(|entry| entry.read == read).map(of).collect();
+        (!lines.is_empty()).then(|| names(&lines))
+    }
+}
+
+/// How many names a line of the log has.
+const NAMES_MAX: usize = 10;
+
+/// Up to so many names, and how many more there are.
+pub(super) fn names(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMES_MAX);
+    let shown = all[..all.len() - more].join("; ");
+    if more > 0 { format!("{shown}; and {more} more") } else { shown }
+}
+
 /// What a source reports while it is polled.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -74,6 +104,12 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// If the system cannot be reached, or what it holds cannot be an input.
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
+
+    /// What becomes of each entry that [`Connector::partitions`] has found, by name, where the input is made of entries. A
+    /// start logs it, and `check` lists it.
+    fn entries(&self) -> Vec<Entry> {
+        Vec::new()
+    }
 
     /// A reader of `assigned`: (partition, next offset).
     ///

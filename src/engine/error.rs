@@ -59,7 +59,7 @@ impl Error {
         match self {
             Error::Source(
                 Source::Unusable { .. } | Source::BadHeader { .. } | Source::HeaderChanged { .. },
-            ) => 5,
+            ) => 2,
             Error::Source(
                 Source::RecordsGone { .. } | Source::OtherIdentity { .. } | Source::TopicDeleted { .. },
             ) => 4,

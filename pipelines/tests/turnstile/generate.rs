@@ -1,6 +1,7 @@
 //! The generator's messages: the same in every release, in any order, and such as they were asked for.
 
-use crate::oracle::{Answer, Message as Asked, agree};
+use crate::judge::{Message as Asked, agree};
+use crate::twin::Reading;
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::record::{Offset, Partition};
 use headway_pipelines::turnstile::generate::{Generator, options};
@@ -88,8 +89,8 @@ fn messages_of_another_zone_tell_the_same_instants() {
         };
         let values: Vec<Asked> = (0..50).map(value).collect();
         let instants = agree(zone, &values).into_iter().map(|answer| match answer {
-            Answer::Record { ts, .. } => ts,
-            Answer::Dead { reason } => panic!("{reason}"),
+            Ok(reading) => reading.time_ms,
+            Err(reason) => panic!("{reason}"),
         });
         instants.collect::<Vec<_>>()
     };
@@ -102,7 +103,7 @@ fn good_messages_decode_and_bad_ones_do_not() {
     let values: Vec<Asked> =
         good.into_iter().map(|(_, _, message)| message.value.expect("a value").into()).collect();
     for answer in agree("UTC", &values) {
-        assert!(matches!(answer, Answer::Record { .. }), "{answer:?}");
+        assert!(answer.is_ok(), "{answer:?}");
     }
     let bad = all(&Options { bad: 1.0, messages: Some(2000), ..options() });
     let values: Vec<Asked> =
@@ -110,7 +111,7 @@ fn good_messages_decode_and_bad_ones_do_not() {
     assert!(values.len() < bad.len(), "some are tombstones");
     let mut reasons = HashSet::new();
     for answer in agree("UTC", &values) {
-        let Answer::Dead { reason } = answer else { panic!("{answer:?} is good") };
+        let Err(reason) = answer else { panic!("{answer:?} is good") };
         reasons.insert(reason);
     }
     // All that a decoder can find.
@@ -129,12 +130,12 @@ fn shares_and_delays_are_those_asked_for() {
     for ((_, _, message), answer) in messages.iter().zip(agree("UTC", &values)) {
         let is_repeat = !seen.insert(message.key.clone());
         repeats += u32::from(is_repeat);
-        let Answer::Record { key: [ca, unit, scp, rest @ ..], entries, exits, ts, .. } = answer else {
+        let Ok(Reading { key: [ca, unit, scp, rest @ ..], entries, exits, time_ms, .. }) = answer else {
             dead += 1;
             continue;
         };
         assert!((0..40).contains(&entries) && (0..40).contains(&exits));
-        let delay_ms = message.timestamp_ms - ts;
+        let delay_ms = message.timestamp_ms - time_ms;
         assert!((0..=3 * 3_600_000 + 25_000).contains(&delay_ms), "{delay_ms}");
         late += u32::from(delay_ms >= 3_600_000);
         // A repeat comes up to a chain of 2,000 messages after its original, two seconds each.

@@ -1,6 +1,11 @@
-//! The turnstile pipeline against the oracle, which reads the same bytes with Python's own json, csv and zoneinfo.
+//! The turnstile pipeline against its slow twin, and against the answers of the reference program in `tests/golden`.
 
-mod dataflow;
+mod captures;
 mod decode;
+mod draws;
 mod generate;
-mod oracle;
+mod jobs;
+mod judge;
+mod memory;
+mod messages;
+mod twin;

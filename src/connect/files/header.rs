@@ -96,6 +96,7 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::files::place::tests::place;
     use headway_operators::error::Reason;
 
     /// `#` begins a header, and `#!` one that cannot be used.
@@ -112,11 +113,14 @@ mod tests {
 
     /// What the lines are: `h` a header, `m` a message, with the columns if they are not the expected ones.
     fn read(lines: &[&str]) -> Result<String, String> {
-        let place = Place { path: "in/f.csv".into(), relative: "f.csv".into(), bytes: Some(1) };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("f.csv"), "").unwrap();
+        let place = place(&folder.path().join("f.csv"));
+        let said = |error: Error| error.to_string().replace(&format!("{}/", folder.path().display()), "");
         let mut header = Header::new(SPEC);
         let mut kinds = String::new();
         for (number, line) in (0..).zip(lines) {
-            match header.take(&place, number, line.as_bytes()).map_err(|error| error.to_string())? {
+            match header.take(&place, number, line.as_bytes()).map_err(said)? {
                 Kind::Header => kinds.push('h'),
                 Kind::Message => kinds.push('m'),
             }
@@ -140,18 +144,18 @@ mod tests {
             assert_eq!(read(lines).as_deref(), Ok(want), "{lines:?}");
         }
         for (lines, want) in [
-            (&["#!x", "1,2"][..], "line 1 of \"in/f.csv\" is a header that cannot be used"),
-            (&["", "#!x"], "line 2 of \"in/f.csv\" is a header that cannot be used"),
-            (&["#b,a", "1,2", "#a,b"], "line 3 of \"in/f.csv\" is another header than the one before"),
-            (&["#a,b", "#b,a"], "line 2 of \"in/f.csv\" is another header than the one before"),
-            (&["1,2", "#b,a"], "line 2 of \"in/f.csv\" is another header than the one before"),
+            (&["#!x", "1,2"][..], "line 1 of \"f.csv\" is a header that cannot be used"),
+            (&["", "#!x"], "line 2 of \"f.csv\" is a header that cannot be used"),
+            (&["#b,a", "1,2", "#a,b"], "line 3 of \"f.csv\" is another header than the one before"),
+            (&["#a,b", "#b,a"], "line 2 of \"f.csv\" is another header than the one before"),
+            (&["1,2", "#b,a"], "line 2 of \"f.csv\" is another header than the one before"),
         ] {
             assert_eq!(read(lines), Err(want.to_string()), "{lines:?}");
         }
         // A line without end is no blank.
-        let place = Place { path: "f".into(), relative: "f".into(), bytes: None };
+        let file = tempfile::NamedTempFile::new().unwrap();
         let mut header = Header::new(SPEC);
         header.take_long();
-        assert!(header.take(&place, 1, b"#b,a").is_err());
+        assert!(header.take(&place(file.path()), 1, b"#b,a").is_err());
     }
 }

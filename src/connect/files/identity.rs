@@ -51,7 +51,7 @@ impl FileIdentity {
         };
         let begins = |most| {
             let mut bytes = Vec::new();
-            let read = place.bytes()?.take(most).read_to_end(&mut bytes);
+            let read = place.bytes().take(most).read_to_end(&mut bytes);
             read.map_err(|source| place.unreadable(source))?;
             Ok((bytes.len() as u64, xxh3_64(&bytes)))
         };
@@ -71,6 +71,7 @@ impl fmt::Display for FileIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::files::place::tests::place;
 
     #[test]
     fn identity_is_read_as_it_is_written() {
@@ -88,8 +89,7 @@ mod tests {
         let path = folder.path().join("a.csv");
         let identity = |text: &str, earlier: Option<&FileIdentity>| {
             std::fs::write(&path, text).unwrap();
-            let (path, relative) = (path.clone(), "a.csv".to_string());
-            FileIdentity::of(&Place { path, relative, bytes: Some(text.len() as u64) }, earlier).unwrap()
+            FileIdentity::of(&place(&path), earlier).unwrap()
         };
         let long = "x".repeat(5000);
         // What was there when it was met, what is there later, and whether that is the same file.

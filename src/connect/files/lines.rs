@@ -42,17 +42,23 @@ pub(super) struct Lines<R> {
     searched: usize,
     /// Pieces of a line were given, and its end was not.
     inside: bool,
+    /// Nothing was given yet: a byte order mark here is no part of the first line.
+    first: bool,
 }
+
+/// What some editors write before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl<R: Read> Lines<R> {
     /// The lines of `read`.
     pub(super) fn new(read: R, last: Last) -> Lines<R> {
-        Lines { read, last, buffer: Vec::new(), start: 0, end: 0, searched: 0, inside: false }
+        Lines { read, last, buffer: Vec::new(), start: 0, end: 0, searched: 0, inside: false, first: true }
     }
 
     /// The next line, or piece of one; `None` at the end as of now. Reads at most one buffer at a time.
     pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
+            self.skip_byte_order_mark();
             // 1. A newline ends a line.
             if let Some(at) = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]) {
                 let newline = self.searched + at;
@@ -60,6 +66,7 @@ impl<R: Read> Lines<R> {
                     return Ok(Some(self.piece(newline)));
                 }
                 let line = self.start..newline;
+                self.first = false;
                 (self.start, self.searched) = (newline + 1, newline + 1);
                 let ended = std::mem::take(&mut self.inside);
                 return Ok(Some(if ended { Line::End } else { Line::Whole(&self.buffer[line]) }));
@@ -73,6 +80,16 @@ impl<R: Read> Lines<R> {
             // 3. Else read on.
             if self.fill()? == 0 {
                 return Ok(self.rest());
+            }
+        }
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        if self.first && self.end - self.start >= BYTE_ORDER_MARK.len() {
+            self.first = false;
+            if self.buffer[self.start..self.end].starts_with(BYTE_ORDER_MARK) {
+                self.start += BYTE_ORDER_MARK.len();
+                self.searched = self.searched.max(self.start);
             }
         }
     }
@@ -174,6 +191,7 @@ impl Value {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::VecDeque;
 
     /// Gives its bytes in pieces of the given sizes, over and over.
     struct Pieces<'a>(&'a [u8], Vec<usize>, usize);
@@ -184,6 +202,22 @@ mod tests {
             self.2 += 1;
             out[..size].copy_from_slice(&self.0[..size]);
             self.0 = &self.0[size..];
+            Ok(size)
+        }
+    }
+
+    /// Gives what is written, up to each rest of the writer.
+    struct Rests(VecDeque<Vec<u8>>);
+
+    impl Read for Rests {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let Some(written) = self.0.front_mut() else { return Ok(0) };
+            let size = written.len().min(out.len());
+            out[..size].copy_from_slice(&written[..size]);
+            written.drain(..size);
+            if written.is_empty() && size < out.len() {
+                self.0.pop_front();
+            }
             Ok(size)
         }
     }
@@ -211,6 +245,41 @@ mod tests {
         assert_eq!(lines(b"a\n\nb", vec![2], Last::Waits).0, [&b"a"[..], b""]);
         assert_eq!(lines(b"", vec![1], Last::Counts).0, Vec::<Vec<u8>>::new());
         assert_eq!(lines(b"\r\n", vec![1], Last::Counts).0, [b"\r"]);
+    }
+
+    #[test]
+    fn byte_order_mark_is_no_part_of_the_first_line() {
+        let cases: [(&[u8], &[&[u8]]); 5] = [
+            (b"\xEF\xBB\xBFa\nb\n", &[b"a", b"b"]),
+            (b"\xEF\xBB\xBF", &[]),
+            (b"\xEF\xBB\xBF\nb", &[b"", b"b"]),
+            (b"a\n\xEF\xBB\xBFb", &[b"a", b"\xEF\xBB\xBFb"]),
+            (b"\n\xEF\xBB\xBFb", &[b"", b"\xEF\xBB\xBFb"]),
+        ];
+        for (text, expected) in cases {
+            for size in [1, 2, 100] {
+                assert_eq!(lines(text, vec![size], Last::Counts).0, expected, "{text:?} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn line_in_pieces_goes_on_when_more_of_it_is_written() {
+        // Nothing more comes for now: 0 bytes, as at the end of a file that grows.
+        let begin = vec![b'x'; 2 * WHOLE_BYTES_MAX];
+        let rests = [&begin[..], b"", b"yz", b"", b"\nnext\n"];
+        let mut lines = Lines::new(Rests(rests.map(<[u8]>::to_vec).into()), Last::Waits);
+        let (mut found, mut long, mut waits) = (Vec::new(), Vec::new(), 0);
+        while found.len() < 2 {
+            match lines.next().unwrap() {
+                Some(Line::Piece(piece)) => long.extend_from_slice(piece),
+                Some(Line::End) => found.push(std::mem::take(&mut long)),
+                Some(Line::Whole(line)) => found.push(line.to_vec()),
+                None => waits += 1,
+            }
+        }
+        assert!(found[0] == [&begin[..], b"yz"].concat(), "it is one line of {} bytes", found[0].len());
+        assert_eq!((found[1].as_slice(), waits), (&b"next"[..], 2));
     }
 
     #[test]

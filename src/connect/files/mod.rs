@@ -1,14 +1,21 @@
-//! Files and folders as an input: lines or envelopes, plain or gzipped.
+//! Files and folders as an input: lines or envelopes, plain or packed. See `connector.rs` first.
 
 mod connector;
 #[cfg(test)]
 mod connector_tests;
+mod content;
+mod descriptors;
 mod envelope;
+mod folder;
 mod header;
 mod identity;
+mod known;
 mod lines;
+mod options;
 mod place;
 mod reader;
 mod scan;
+mod unpack;
 
-pub use connector::{Files, Options};
+pub use connector::Files;
+pub use options::Options;

@@ -1,10 +1,12 @@
 //! Reads one file on behalf of one worker: its lines as messages, or the envelopes of some of its partitions.
 
 use crate::connect::error::Error;
+use crate::connect::files::content::{self, is_capture};
 use crate::connect::files::envelope::{Envelopes, Head, Malformed};
 use crate::connect::files::header::{self, Header};
 use crate::connect::files::lines::{Line, Lines, Value};
-use crate::connect::files::place::{Bytes, Place};
+use crate::connect::files::place::Place;
+use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, error};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::spec::HeaderSpec;
@@ -56,32 +58,24 @@ enum Decode {
 
 impl Reader {
     /// A reader of `place`, which holds raw lines.
-    pub(super) fn raw(
-        place: Place,
-        start: (Partition, Offset),
-        header: Option<HeaderSpec>,
-    ) -> Result<Reader, Error> {
+    pub(super) fn raw(place: Place, start: (Partition, Offset), header: Option<HeaderSpec>) -> Reader {
         Reader::new(place, &[start], Decode::Raw(Value::default(), header.map(Header::new)))
     }
 
     /// A reader of `place`, which holds envelopes, from each partition's next offset on.
-    pub(super) fn envelopes(
-        place: Place,
-        starts: &[(Partition, Offset)],
-        topic: Option<&str>,
-    ) -> Result<Reader, Error> {
+    pub(super) fn envelopes(place: Place, starts: &[(Partition, Offset)], topic: Option<&str>) -> Reader {
         Reader::new(place, starts, Decode::Envelopes(Box::new(Envelopes::of(topic))))
     }
 
-    fn new(place: Place, starts: &[(Partition, Offset)], decode: Decode) -> Result<Reader, Error> {
+    fn new(place: Place, starts: &[(Partition, Offset)], decode: Decode) -> Reader {
         let wanted = |(partition, next): &(Partition, Offset)| Wanted {
             partition: *partition,
             next: *next,
             seen: None,
             paused: false,
         };
-        let (lines, wanted) = (Some(place.lines()?), starts.iter().map(wanted).collect());
-        Ok(Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended: None })
+        let (lines, wanted) = (Some(place.lines()), starts.iter().map(wanted).collect());
+        Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended: None }
     }
 
     /// True if nothing is to be read now. Partitions that share a file rest together or not at all: one that waits
@@ -134,6 +128,9 @@ impl Reader {
         match &mut self.decode {
             Decode::Raw(value, header) => {
                 let payload = match line {
+                    Line::Whole(line) if is_capture(line) => {
+                        return Err(self.place.refused(&content::capture_below(self.line)));
+                    }
                     Line::Whole(line) => {
                         let mut kind = |header: &mut Header| header.take(&self.place, self.line, line);
                         match header.as_mut().map(&mut kind).transpose()? {

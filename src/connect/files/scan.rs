@@ -3,8 +3,9 @@
 use crate::connect::error::Error;
 use crate::connect::files::envelope::Envelopes;
 use crate::connect::files::lines::{Line, Lines};
-use crate::connect::files::place::{Bytes, Place};
+use crate::connect::files::place::Place;
 use crate::connect::files::reader::rises;
+use crate::connect::files::unpack::Bytes;
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 
@@ -32,9 +33,9 @@ pub(super) struct Extent {
 
 impl Scan {
     /// Of a file that nothing was read of.
-    pub(super) fn new(place: &Place, topic: Option<&str>) -> Result<Scan, Error> {
-        let rest = Some((place.lines()?, Envelopes::of(topic)));
-        Ok(Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0 })
+    pub(super) fn new(place: &Place, topic: Option<&str>) -> Scan {
+        let rest = Some((place.lines(), Envelopes::of(topic)));
+        Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0 }
     }
 
     /// Reads on to the end of the file as of now.
@@ -65,20 +66,9 @@ impl Scan {
     }
 }
 
-/// Whether the first line is an envelope; `None` if there is none yet.
-pub(super) fn first_line_is_envelope(place: &Place) -> Result<Option<bool>, Error> {
-    let (mut lines, mut envelopes) = (place.lines()?, Envelopes::default());
-    while let Some(line) = lines.next().map_err(|source| place.unreadable(source))? {
-        if let Some(is_envelope) = envelopes.is_envelope(line) {
-            return Ok(Some(is_envelope));
-        }
-    }
-    Ok(None)
-}
-
 /// How many lines a file has, if they are fewer than `lines`.
 pub(super) fn fewer_lines(place: &Place, lines: Offset) -> Result<Option<Offset>, Error> {
-    let (mut here, mut count) = (place.lines()?, 0);
+    let (mut here, mut count) = (place.lines(), 0);
     while count < lines {
         match here.next().map_err(|source| place.unreadable(source))? {
             None => return Ok(Some(count)),

@@ -209,15 +209,9 @@ impl CheckpointError {
     pub fn exit_code(&self) -> u8 {
         match self.code() {
             "too-many-dead" => 1,
-            "bad-name" => 2,
+            "bad-name" | "input-unusable" | "bad-header" | "header-changed" => 2,
             "store-failed" | "disk-full" | "source-failed" => 3,
-            "conservation-failed"
-            | "checkpoint-invalid"
-            | "store-inconsistent"
-            | "disk-sync-failed"
-            | "input-unusable"
-            | "bad-header"
-            | "header-changed" => 5,
+            "conservation-failed" | "checkpoint-invalid" | "store-inconsistent" | "disk-sync-failed" => 5,
             _ => 4,
         }
     }

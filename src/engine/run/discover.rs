@@ -1,12 +1,24 @@
 //! Looks for partitions that appear while a job runs, off the engine's threads.
 
-use crate::connect::{Connector, PartitionInfo, error};
+use crate::connect::{Connector, Entry, PartitionInfo, error};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::control::Control;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use headway_operators::record::Partition;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Logs which entries of an input are read, and which are passed over, and why.
+pub fn log_entries(connector: &dyn Connector) {
+    let entries = connector.entries();
+    let count = |read| entries.iter().filter(|entry| entry.read == read).count();
+    if let Some(line) = Entry::line(&entries, true) {
+        tracing::info!(event = "entries-read", count = count(true), "reads {line}");
+    }
+    if let Some(line) = Entry::line(&entries, false) {
+        tracing::warn!(event = "entries-passed-over", count = count(false), "passes over {line}");
+    }
+}
 
 /// Looks again every `every`, until `stop` is closed. Partitions in `known` are compared, not reported.
 pub fn run(

@@ -20,6 +20,7 @@ use crate::engine::failpoint;
 use crate::engine::format::manifest::{Input, Manifest, StateEntry};
 use crate::engine::format::names::Generation;
 use crate::engine::format::state::{self, FrameError};
+use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::ports::InputOptions;
 use crate::engine::run::sink::{Lake, SavedState};
@@ -115,6 +116,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
     let (mut committer, resume) = begun;
     (launch.on_start)(&resume, &partitions);
+    launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
     // Whatever fails from here on may do so because this run was taken over.
     let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let generation = resume.manifest.generation;

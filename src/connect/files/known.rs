@@ -1,0 +1,359 @@
+//! The files of an input as they are known: which there are, what they hold, and what is passed over.
+
+use crate::connect::error::Error;
+use crate::connect::files::content::{Holds, Refusal, holds};
+use crate::connect::files::descriptors::Descriptors;
+use crate::connect::files::folder::{Found, Inode, PassedOver, Root};
+use crate::connect::files::identity::FileIdentity;
+use crate::connect::files::options::Options;
+use crate::connect::files::place::{Look, Place, refused};
+use crate::connect::files::reader::Reader;
+use crate::connect::files::scan::{Extent, Scan, fewer_lines};
+use crate::connect::source::names;
+use crate::connect::{Earlier, Entry, PartitionInfo};
+use headway_operators::record::{Offset, Partition};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+
+/// The files of an input.
+pub(super) struct Known {
+    options: Options,
+    root: Root,
+    descriptors: Descriptors,
+    /// What an earlier run knew of the files of raw lines, by name: number, identity, next offset.
+    earlier: BTreeMap<String, (Partition, FileIdentity, Offset)>,
+    /// The number of the next file that has none.
+    next: Partition,
+    files: Vec<File>,
+    /// Entries that are not read, by name.
+    passed_over: BTreeMap<String, Passed>,
+    /// The folder was looked at.
+    looked: bool,
+    /// The log says that envelopes of other topics were passed over.
+    said_others: bool,
+}
+
+/// A file that is read.
+struct File {
+    place: Place,
+    holds: Held,
+}
+
+enum Held {
+    /// Raw lines: it is one partition.
+    Lines(PartitionInfo),
+    /// Envelopes.
+    Envelopes(Box<Scan>),
+}
+
+/// An entry that is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Passed {
+    why: String,
+    /// Which file it was, and how long, if its bytes say why: another one is looked at again.
+    seen: Option<(Inode, u64)>,
+}
+
+impl Known {
+    /// The input that `options` describe. Nothing is looked at yet.
+    pub(super) fn new(options: Options) -> Known {
+        Known {
+            root: Root::of(&options.path),
+            options,
+            descriptors: Descriptors::default(),
+            earlier: BTreeMap::new(),
+            next: 0,
+            files: Vec::new(),
+            passed_over: BTreeMap::new(),
+            looked: false,
+            said_others: false,
+        }
+    }
+
+    /// Takes in what an earlier run knew.
+    pub(super) fn remember(&mut self, earlier: &[Earlier]) {
+        for Earlier { partition, identity, next, .. } in earlier {
+            if let Some(identity) = FileIdentity::parse(identity) {
+                self.earlier.insert(identity.name.clone(), (*partition, identity, *next));
+                self.next = self.next.max(partition + 1);
+            }
+        }
+    }
+
+    /// Looks for files, the first time or where they are followed, and reads what envelopes they hold.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if the folder was there before and is away, which may pass; else if there is nothing to
+    /// read, or what there is cannot be an input.
+    pub(super) fn look(&mut self) -> Result<(), Error> {
+        if !self.looked || self.options.follow {
+            self.list()?;
+        }
+        if self.files.is_empty() && !self.options.follow {
+            return Err(self.nothing());
+        }
+        for file in &mut self.files {
+            if let Held::Envelopes(scan) = &mut file.holds {
+                scan.go_on(&file.place)?;
+            }
+        }
+        self.say_others();
+        Ok(())
+    }
+
+    /// Says in the log, once, how many envelopes of other topics there are.
+    fn say_others(&mut self) {
+        let others = |file: &File| match &file.holds {
+            Held::Envelopes(scan) => scan.others,
+            Held::Lines(_) => 0,
+        };
+        let envelopes: u64 = self.files.iter().map(others).sum();
+        if envelopes > 0 && !std::mem::replace(&mut self.said_others, true) {
+            let topic = self.options.topic.as_deref().unwrap_or_default();
+            tracing::warn!(topic, envelopes, "envelopes of other topics are passed over");
+        }
+    }
+
+    /// The same, unless it was done before.
+    pub(super) fn look_once(&mut self) -> Result<(), Error> {
+        if self.looked { Ok(()) } else { self.look() }
+    }
+
+    fn list(&mut self) -> Result<(), Error> {
+        let listing = self.root.list().map_err(|error| match error {
+            Error::Unreadable { path, source } if self.looked => {
+                let what = format!("\"{}\"", path.display());
+                Error::Unreachable { what, detail: format!("It was there before: {source}.") }
+            }
+            error => error,
+        })?;
+        let before = (self.files.len(), self.passed_over.clone());
+        let is_there = |name: &String| listing.files.iter().any(|found| found.relative == *name);
+        self.passed_over.retain(|name, passed| passed.seen.is_some() && is_there(name));
+        for PassedOver { name, why } in listing.passed_over {
+            self.passed_over.insert(name, Passed { why, seen: None });
+        }
+        for found in listing.files {
+            let seen = Some((found.inode, found.bytes));
+            let is_known = self.files.iter().any(|file| file.place.relative == found.relative);
+            if !is_known && self.passed_over.get(&found.relative).is_none_or(|passed| passed.seen != seen) {
+                self.passed_over.remove(&found.relative);
+                self.meet(&found)?;
+            }
+        }
+        self.log(before.0, &before.1);
+        self.looked = true;
+        Ok(())
+    }
+
+    /// Numbers a new file. One that may grow is nothing yet until it has a line that tells what it holds.
+    fn meet(&mut self, found: &Found) -> Result<(), Error> {
+        let place = match Place::look(found, self.options.follow, &self.descriptors) {
+            Ok(Look::Place(place)) => place,
+            Ok(Look::Refused(refusal)) => return self.refuse(found, &refusal),
+            Err(error) => return self.pass_over(found, error),
+        };
+        let is_envelope = match holds(&mut place.lines()) {
+            Ok(Ok(None)) if place.bytes.is_none() => return Ok(()),
+            Ok(Ok(holds)) => holds == Some(Holds::Envelopes),
+            Ok(Err(refusal)) => return self.refuse(found, &refusal),
+            Err(source) => return self.pass_over(found, place.unreadable(source)),
+        };
+        let earlier = self.earlier.get(&place.relative);
+        let (partition, read) = earlier.map_or((self.next, 0), |(number, _, next)| (*number, *next));
+        self.next = self.next.max(partition + 1);
+        let holds = if is_envelope {
+            Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref())))
+        } else {
+            let identity = FileIdentity::of(&place, earlier.map(|(_, identity, _)| identity))?.to_string();
+            // An end is told only where it shows that the file is not the one that was read.
+            let end = fewer_lines(&place, read)?;
+            Held::Lines(PartitionInfo { partition, identity, first: 0, end })
+        };
+        self.files.push(File { place, holds });
+        Ok(())
+    }
+
+    /// Passes over a file that cannot be an input: where it is one of several, and was not read before.
+    fn refuse(&mut self, found: &Found, refusal: &Refusal) -> Result<(), Error> {
+        if !self.may_pass_over(found) {
+            return Err(refused(&found.path, refusal));
+        }
+        let line = refusal.line.map_or(String::new(), |line| format!("line {}: ", line + 1));
+        let why = format!("{line}{}. {}", refusal.why, refusal.hint);
+        self.note(found, why);
+        Ok(())
+    }
+
+    /// The same for a file that cannot be read. One that has vanished was never there.
+    fn pass_over(&mut self, found: &Found, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Unreadable { source, .. } if self.may_pass_over(found) => {
+                if source.kind() != ErrorKind::NotFound {
+                    self.note(found, format!("it cannot be read: {source}"));
+                }
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    fn may_pass_over(&self, found: &Found) -> bool {
+        self.root.is_folder() && !self.earlier.contains_key(&found.relative)
+    }
+
+    fn note(&mut self, found: &Found, why: String) {
+        let seen = Some((found.inode, found.bytes));
+        self.passed_over.insert(found.relative.clone(), Passed { why, seen });
+    }
+
+    /// The error for a folder without a file that can be read.
+    fn nothing(&self) -> Error {
+        let what = self.root.describe();
+        let mut hint =
+            String::from("Hidden and unfinished files are not read, nor those in folders below it");
+        let passed: Vec<String> =
+            self.passed_over.iter().map(|(name, passed)| format!("{name}: {}", passed.why)).collect();
+        match passed.len() {
+            0 => hint.push('.'),
+            _ => hint = format!("Passed over: {}", names(&passed)),
+        }
+        Error::Unusable { what, why: "the folder holds no files".into(), hint }
+    }
+
+    /// Says what is new since the look before: `files` are those that were known, `passed_over` what was passed over.
+    fn log(&self, files: usize, passed_over: &BTreeMap<String, Passed>) {
+        if !self.looked {
+            // Whoever starts a job says what there is, once it has started.
+            return;
+        }
+        let read: Vec<String> = self.files[files..].iter().map(|file| file.place.relative.clone()).collect();
+        let is_new = |(name, passed): &(&String, &Passed)| passed_over.get(*name) != Some(passed);
+        let passed: Vec<String> = self
+            .passed_over
+            .iter()
+            .filter(is_new)
+            .map(|(name, passed)| format!("{name}: {}", passed.why))
+            .collect();
+        if !read.is_empty() {
+            tracing::info!(event = "files-found", count = read.len(), "reads {}", names(&read));
+        }
+        if !passed.is_empty() {
+            tracing::warn!(
+                event = "files-passed-over",
+                count = passed.len(),
+                "passes over {}",
+                names(&passed)
+            );
+        }
+    }
+
+    /// What becomes of each entry.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let read = self.files.iter().map(|file| Entry {
+            name: file.place.relative.clone(),
+            read: true,
+            what: file.describe(),
+        });
+        let passed = self.passed_over.iter().map(|(name, passed)| Entry {
+            name: name.clone(),
+            read: false,
+            what: passed.why.clone(),
+        });
+        let mut entries: Vec<Entry> = read.chain(passed).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+
+    /// The partitions, by number.
+    ///
+    /// # Errors
+    /// If two files hold the same one.
+    pub(super) fn partitions(&self) -> Result<Vec<PartitionInfo>, Error> {
+        let mut found: BTreeMap<Partition, (PartitionInfo, &File)> = BTreeMap::new();
+        for file in &self.files {
+            for info in file.partitions() {
+                let partition = info.partition;
+                if let Some((_, other)) = found.insert(partition, (info, file)) {
+                    let why = format!("partition {partition} is in \"{}\" too", other.place.relative);
+                    return Err(file.place.unusable(file.first_line(partition), why));
+                }
+            }
+        }
+        Ok(found.into_values().map(|(info, _)| info).collect())
+    }
+
+    /// A reader for each file that `assigned` are in.
+    ///
+    /// # Errors
+    /// If one is in none.
+    pub(super) fn readers(&self, assigned: &[(Partition, Offset)]) -> Result<Vec<Reader>, Error> {
+        let mut readers = Vec::new();
+        let mut missing: Vec<(Partition, Offset)> = assigned.to_vec();
+        for file in &self.files {
+            let here: Vec<_> = missing.extract_if(.., |(partition, _)| file.has(*partition)).collect();
+            let place = file.place.clone();
+            match (&file.holds, here.first()) {
+                (_, None) => {}
+                (Held::Lines(_), Some(start)) => {
+                    readers.push(Reader::raw(place, *start, self.options.header));
+                }
+                (Held::Envelopes(_), _) => {
+                    readers.push(Reader::envelopes(place, &here, self.options.topic.as_deref()));
+                }
+            }
+        }
+        let Some((partition, _)) = missing.first().copied() else { return Ok(readers) };
+        let (expected, found) = ("a file".to_string(), "nothing".to_string());
+        Err(Error::OtherIdentity { input: "files".into(), partition, expected, found })
+    }
+}
+
+impl File {
+    fn has(&self, partition: Partition) -> bool {
+        match &self.holds {
+            Held::Lines(info) => info.partition == partition,
+            Held::Envelopes(scan) => scan.partitions.contains_key(&partition),
+        }
+    }
+
+    /// The first line of `partition`.
+    fn first_line(&self, partition: Partition) -> u64 {
+        match &self.holds {
+            Held::Lines(_) => 0,
+            Held::Envelopes(scan) => scan.partitions.get(&partition).map_or(0, |extent| extent.line),
+        }
+    }
+
+    /// What it holds, in a few words.
+    fn describe(&self) -> String {
+        let holds = match &self.holds {
+            Held::Lines(_) => "lines".to_string(),
+            Held::Envelopes(scan) => {
+                let numbers: Vec<String> = scan.partitions.keys().map(ToString::to_string).collect();
+                let word = if numbers.len() == 1 { "partition" } else { "partitions" };
+                format!("envelopes of {word} {}", names(&numbers))
+            }
+        };
+        match self.place.packing.name() {
+            None => holds,
+            Some(packing) => format!("{holds}, {packing}"),
+        }
+    }
+
+    fn partitions(&self) -> Vec<PartitionInfo> {
+        let relative = &self.place.relative;
+        match &self.holds {
+            Held::Lines(info) => vec![info.clone()],
+            Held::Envelopes(scan) => {
+                let info = |(partition, extent): (&Partition, &Extent)| PartitionInfo {
+                    partition: *partition,
+                    identity: format!("files:{relative}#{partition}"),
+                    first: extent.first,
+                    end: Some(extent.newest + 1),
+                };
+                scan.partitions.iter().map(info).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Files as people really have them: what is read, what is refused by name, and what a job lives through. By whole runs.
+
+use crate::cli::{Run, folder, headway};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// How long a job may take to say what it must say.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Messages `from..to` of a day, one every ten seconds, each with one entry, a line each.
+fn lines(day: u32, numbers: std::ops::Range<u32>) -> String {
+    numbers
+        .map(|n| {
+            let time = format!("{:02}:{:02}:{:02}", 10 + n / 360, n / 6 % 60, n % 6 * 10);
+            format!(
+                "A002,R051,02-00-00,59 ST,NQR456W,BMT,01-{day}-24,{time},REGULAR,1,2,{day}-{n},2024-01-{day} {time}\n"
+            )
+        })
+        .collect()
+}
+
+/// The same as `kcat -J` writes them, from partition `partition` and offset `from` on.
+fn capture(partition: u32, day: u32, numbers: std::ops::Range<u32>) -> String {
+    let first = numbers.start;
+    lines(day, numbers)
+        .lines()
+        .zip(first..)
+        .map(|(payload, offset)| {
+            let envelope = serde_json::json!({
+                "topic": "mta-turnstile", "partition": partition, "offset": offset, "tstype": "create",
+                "ts": 1_706_608_800_000_i64, "broker": 1, "key": null, "payload": payload,
+            });
+            format!("{envelope}\n")
+        })
+        .collect()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(text.as_bytes()).expect("memory takes it");
+    gz.finish().expect("memory takes it")
+}
+
+fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder can be made");
+    fs::write(path, bytes).expect("a file can be written");
+}
+
+const LAKE: [&str; 4] = ["--lake", "lake", "--max-ahead", "24h"];
+
+/// Runs a command of the turnstile job on `source`.
+fn go(folder: &Path, command: &str, source: &str, more: &[&str]) -> Run {
+    headway(folder, &[&[command, "turnstile", "--source", source], LAKE.as_slice(), more].concat())
+}
+
+/// What became of all messages: consumed, accepted, duplicate, late, dead.
+fn fates(folder: &Path) -> [u64; 5] {
+    let status = headway(folder, &["status", "--lake", "lake", "-o", "json"]);
+    if status.out.is_empty() {
+        // There is no job yet.
+        return [0; 5];
+    }
+    let status: serde_json::Value = serde_json::from_str(&status.out).expect("the status is JSON");
+    let partitions = status["inputs"][0]["partitions"].as_array().expect("partitions are a list").clone();
+    ["consumed", "accepted", "duplicate", "late", "dead"].map(|fate| {
+        let count = |part: &serde_json::Value| part[fate].as_u64().unwrap_or_default();
+        partitions.iter().map(count).sum()
+    })
+}
+
+/// A job that follows its files.
+struct Followed {
+    child: Child,
+    log: Receiver<String>,
+}
+
+impl Followed {
+    fn start(folder: &Path, source: &str) -> Followed {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
+            .args(["run", "turnstile", "--source", source, "--follow", "-v", "--epoch", "50ms"])
+            .args(LAKE)
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let (log, err) = (channel(), child.stderr.take().expect("standard error is piped"));
+        std::thread::spawn(move || {
+            for line in BufReader::new(err).lines().map_while(Result::ok) {
+                if log.0.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Followed { child, log: log.1 }
+    }
+
+    /// Waits for a line of the log that has all of `words`.
+    fn says(&self, words: &[&str]) -> String {
+        let mut before = Vec::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if words.iter().all(|word| line.contains(word)) => return line,
+                Ok(line) => before.push(line),
+                Err(why) => panic!("it does not say {words:?} ({why}), but:\n{}", before.join("\n")),
+            }
+        }
+    }
+
+    /// Waits until `count` messages are committed.
+    fn commits(&self, folder: &Path, count: u64) {
+        while fates(folder)[0] < count {
+            self.says(&["committed"]);
+        }
+    }
+
+    /// Tells it to stop; its exit code.
+    fn stop(mut self) -> Option<i32> {
+        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(signal.expect("kill is there").success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        // Ended already, unless a test has failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn bytes_decide_what_a_file_is() {
+    let folder = folder();
+    write(folder.path(), "in/MESSAGES.CSV.GZ", gzip(&lines(29, 0..10)));
+    write(
+        folder.path(),
+        "in/messages.csv",
+        [gzip(&lines(29, 10..20)), gzip(&lines(29, 20..30)), vec![0; 600]].concat(),
+    );
+    write(folder.path(), "in/plain.gz", lines(29, 30..40));
+    write(folder.path(), "in/capture.log", format!("\u{FEFF}{}", capture(9, 29, 40..50)));
+    let run = go(folder.path(), "run", "files:in", &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(fates(folder.path()), [50, 50, 0, 0, 0]);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_by_name_and_line_and_never_becomes_dead_letters() {
+    let folder = folder();
+    let utf16: Vec<u8> = lines(29, 0..9).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let pretty =
+        serde_json::to_string_pretty(&serde_json::json!({"topic": "t", "payload": "x"})).expect("JSON");
+    let cases: [(&str, Vec<u8>, &str); 7] = [
+        (
+            "noise",
+            format!("% Reading configuration\n{}", capture(0, 29, 0..60)).into(),
+            "noise:1\" is not a usable input",
+        ),
+        (
+            "warning",
+            format!("WARN a\nWARN b\n{}", capture(0, 29, 0..60)).into(),
+            "warning:1\" is not a usable input",
+        ),
+        ("export.csv", [&b"PK\x03\x04\x14"[..], &[0; 60]].concat(), "it is a zip archive"),
+        ("utf16.csv", utf16.clone(), "it is UTF-16"),
+        ("marked.csv", [&b"\xFF\xFE"[..], &utf16].concat(), "it is UTF-16"),
+        ("pretty.json", pretty.into(), "it is JSON that is spread over several lines"),
+        (
+            "array.json",
+            format!("[{}]", capture(0, 29, 0..2).trim().replace('\n', ",")).into(),
+            "it is one JSON array",
+        ),
+    ];
+    for (name, bytes, words) in cases {
+        write(folder.path(), name, bytes);
+        for command in ["check", "run"] {
+            let refused = go(folder.path(), command, &format!("files:{name}"), &[]);
+            assert_eq!(refused.code, Some(2), "{name}: {refused:?}");
+            assert!(refused.err.contains(words) && refused.err.contains("hint: "), "{refused:?}");
+        }
+        assert!(!folder.path().join("lake").exists(), "a job that is refused leaves nothing behind");
+    }
+}
+
+#[test]
+fn odd_entries_of_a_folder_are_passed_over_and_listed() {
+    let folder = folder();
+    write(folder.path(), "in/a.csv", lines(29, 0..50));
+    write(folder.path(), "in/a.csv~", lines(29, 0..50));
+    write(folder.path(), "in/b.csv.tmp", lines(29, 0..50));
+    write(folder.path(), "in/old.zip", b"PK\x03\x04");
+    write(folder.path(), "in/sub/c.csv", lines(29, 50..60));
+    let link = |name: &str| std::os::unix::fs::symlink("nowhere", folder.path().join("in").join(name));
+    link(".#a.csv").and_then(|()| link("dangling")).expect("links can be made");
+    let pipe = Command::new("mkfifo").arg(folder.path().join("in/pipe")).status();
+    assert!(pipe.expect("mkfifo is there").success());
+    let checked = go(folder.path(), "check", "files:in", &[]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    for words in [
+        "reads     a.csv: lines\n",
+        "old.zip: it is a zip archive",
+        "dangling: it is a link to nowhere",
+        "pipe: it is a pipe",
+        "sub: it is a folder",
+        "a.csv~: it belongs to an editor",
+    ] {
+        assert!(checked.out.contains(words), "it does not list {words:?}:\n{}", checked.out);
+    }
+    let run = go(folder.path(), "run", "files:in", &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.err.contains("passes over") && run.err.contains("pipe: it is a pipe"), "{run:?}");
+    assert_eq!(fates(folder.path()), [50, 50, 0, 0, 0]);
+    let below = headway(folder.path(), &["run", "turnstile", "--source", "files:in/**", "--lake", "below"]);
+    assert_eq!(below.code, Some(0), "{below:?}");
+    assert!(below.err.contains("sub/c.csv: lines"), "{below:?}");
+}
+
+#[test]
+fn more_files_than_descriptors_are_read() {
+    let folder = folder();
+    for n in 0..1_500 {
+        let line = format!(
+            "A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,10:00:00,REGULAR,1,2,m{n},2024-01-30 10:00:00\n"
+        );
+        write(folder.path(), &format!("in/f{n}.csv"), line);
+    }
+    for command in ["check", "run"] {
+        let script = format!(
+            "ulimit -Sn 256; exec '{}' {command} turnstile --source files:in --lake lake",
+            env!("CARGO_BIN_EXE_headway")
+        );
+        let run = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .env_remove("RUST_LOG")
+            .output();
+        let run = run.expect("a shell starts");
+        assert!(run.status.success(), "{command}: {}", String::from_utf8_lossy(&run.stderr));
+    }
+    assert_eq!(fates(folder.path()), [1_500, 1_500, 0, 0, 0]);
+}
+
+#[test]
+fn packed_file_that_appears_in_a_followed_folder_is_passed_over() {
+    let folder = folder();
+    write(folder.path(), "in/app.csv", lines(30, 0..50));
+    let job = Followed::start(folder.path(), "files:in");
+    job.commits(folder.path(), 50);
+    write(folder.path(), "in/app.csv.1.gz", gzip(&lines(29, 0..5)));
+    job.says(&["passes over", "app.csv.1.gz", "packed"]);
+    write(folder.path(), "in/new.csv", lines(30, 50..60));
+    job.commits(folder.path(), 60);
+    assert_eq!(job.stop(), Some(0));
+    assert_eq!(fates(folder.path()), [60, 60, 0, 0, 0]);
+}
