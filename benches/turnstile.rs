@@ -21,12 +21,13 @@ use headway::engine::clock::System;
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
-use headway::engine::{Control, Error, InputOptions, Options};
+use headway::engine::{Control, Error, InputOptions, Options, StartPoint};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::generate;
 use headway_operators::pipeline::{Pipeline, Settings};
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::port::{Stage, Start};
+use headway_operators::progress::Standing;
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
@@ -59,7 +60,7 @@ fn main() {
     let pipeline = pipeline();
     let lists = lists(pipeline.as_ref(), messages);
     let spec = pipeline.inputs().remove(0);
-    let (window_ms, lateness_ms) = (spec.window_ms, spec.lateness_ms);
+    let (window_ms, lateness_ms) = (spec.closing.reach_ms(), spec.lateness_ms);
     let shared = Lists::new(lists.clone());
     let by_hand = hand_loop::Options { window_ms, lateness_ms, max_ahead_ms: MAX_AHEAD_MS };
     let contestants: [Contestant<'_>; 3] = [
@@ -163,7 +164,10 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
         start: InputStart {
             topic: spec.topic.to_string(),
             watermark: EventTime::MIN,
-            partitions: partitions.iter().map(|info| (info.partition, own, floor)).collect(),
+            partitions: partitions
+                .iter()
+                .map(|info| Standing { partition: info.partition, own, floor })
+                .collect(),
             max_ahead_ms: MAX_AHEAD_MS,
             not_after: NotAfter::Never,
             idle_flush_ms: None,
@@ -175,7 +179,7 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
             epoch_bytes: 16 << 20,
             idle_after: None,
             idle_flush: None,
-            max_skew_ms: 2 * (spec.window_ms + spec.lateness_ms),
+            max_skew_ms: spec.max_skew_ms(),
             until: Until::End,
         },
         known: BTreeMap::new(),
@@ -187,7 +191,7 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
         discovered: vec![Discovered::default()],
         sink: Arc::new(text.clone()),
         commit: Box::new(Nothing),
-        first_epoch: 0,
+        start: StartPoint::default(),
         workers,
         clock: Arc::new(System::default()),
         pipeline: Arc::clone(pipeline),

@@ -15,12 +15,13 @@ use headway::engine::clock::{Clock, System};
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
-use headway::engine::{Control, Error, InputOptions, Options};
+use headway::engine::{Control, Error, InputOptions, Options, StartPoint};
 use headway_operators::ack::Ack;
 use headway_operators::generate::Generate;
 use headway_operators::pipeline::{Pipeline, Settings};
 use headway_operators::port::Start;
 use headway_operators::port::{InputStart, NotAfter};
+use headway_operators::progress::Standing;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         discovered: vec![Discovered::default()],
         sink: Arc::new(kept.clone()),
         commit: Box::new(Count(Arc::clone(&epochs))),
-        first_epoch: 0,
+        start: StartPoint::default(),
         workers,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         pipeline,
@@ -111,7 +112,10 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
         start: InputStart {
             topic: spec.topic.to_string(),
             watermark: EventTime::MIN,
-            partitions: partitions.iter().map(|info| (info.partition, own, floor)).collect(),
+            partitions: partitions
+                .iter()
+                .map(|info| Standing { partition: info.partition, own, floor })
+                .collect(),
             max_ahead_ms: 3_600_000,
             not_after: NotAfter::Never,
             idle_flush_ms: None,
@@ -122,7 +126,7 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
             epoch_bytes: 16 << 20,
             idle_after: None,
             idle_flush: None,
-            max_skew_ms: 2 * (spec.window_ms + spec.lateness_ms),
+            max_skew_ms: spec.max_skew_ms(),
             until: Until::End,
         },
         known: BTreeMap::new(),

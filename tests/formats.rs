@@ -95,6 +95,7 @@ fn claim() -> Manifest {
             ended: false,
             partitions: vec![partition(0), partition(7)],
         }],
+        watermarks: Vec::new(),
         written: BTreeMap::new(),
         held: BTreeMap::new(),
         state: Vec::new(),

@@ -14,15 +14,14 @@ use headway_operators::generate::{self, Generate};
 use headway_operators::pipeline::Pipeline;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row};
-use headway_operators::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
+use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
-use headway_operators::stream::window::Never;
+use headway_operators::stream::window::Closing;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use timely::dataflow::operators::vec::Map;
 
 /// The inputs, each written to an output of its name.
 const INPUTS: [&str; 2] = ["busy", "quiet"];
@@ -40,14 +39,9 @@ impl Pipeline for Pair {
     }
 
     fn inputs(&self) -> Vec<InputSpec> {
-        let spec = |name| InputSpec {
-            name,
-            topic: name,
-            lateness_ms: 0,
-            window_ms: 1000,
-            slide_ms: 1000,
-            header: None,
-        };
+        // Nothing is late.
+        let closing = Closing::Horizon { ms: 0 };
+        let spec = |name| InputSpec { name, topic: name, lateness_ms: i64::MAX, closing, header: None };
         INPUTS.map(spec).to_vec()
     }
 
@@ -55,18 +49,10 @@ impl Pipeline for Pair {
         BTreeMap::new()
     }
 
-    fn outputs(&self) -> Vec<OutputSpec> {
-        INPUTS.map(output).to_vec()
-    }
-
-    fn operators(&self) -> Vec<OperatorSpec> {
-        Vec::new()
-    }
-
     fn build(&self, build: &mut Build<'_>) {
-        for (index, name) in (0..).zip(INPUTS) {
-            let numbers = build.input(index, Numbers, Never);
-            build.output(output(name), numbers.records.map(|record| Number(record.data)));
+        for name in INPUTS {
+            let numbers = build.input(name, Numbers);
+            build.output(output(name), numbers.map(|record| Number(record.data)));
         }
     }
 

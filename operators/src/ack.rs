@@ -47,6 +47,13 @@ pub enum Ack {
         /// The floor every partition takes, where the input was flushed or ended in this epoch.
         flushed: Option<EventTime>,
     },
+    /// `W_C` of a set of several inputs at this epoch (from worker 0).
+    InputsWatermark {
+        /// The inputs by number, rising.
+        inputs: Vec<InputIx>,
+        /// `W_C(e)`.
+        watermark: Watermark,
+    },
     /// What a keyed operator holds after the epoch.
     Held {
         /// The operator's name.

@@ -1,29 +1,38 @@
 //! Builds a pipeline's dataflow on one worker: inputs, keyed operators and outputs, wired to the engine's ports.
 //!
-//! A pipeline says what is its own: decoder, windows, keyed operators, row shapes. What every pipeline needs is
-//! added here: watermarks, the side outputs for dead and late records, state, acks.
+//! A pipeline says what is its own: decoders, keyed operators, row shapes. What every pipeline needs is added here:
+//! watermarks, the side outputs for dead and late records, state, acks. What the pipeline builds is noted on the way
+//! ([`Shape`]), and so is what is wrong with it: nothing has to be declared a second time.
+//!
+//! ```text
+//! inputs ──records──► keyed operators, one after another, side by side ──► outputs ──┐
+//!    │  └─refused───► rolls ──────────────────────────────────────────► side outputs ┤ acks
+//!    └─marks─► watermark ─moments─► every keyed operator ──state──► state files ─────┘
+//! ```
 
 use crate::ack::{Ack, InputIx};
-use crate::keyed::{self, Keyed, Resume};
-use crate::port::Ports;
-use crate::progress::{NewestEnded, Progress, Rules, SharedProgress, Tick};
+use crate::flow::Flow;
+use crate::keyed::{self, Driver, Keyed, Resume};
+use crate::pace::{InputPace, Moment, Pace, SetIx, SharedPace};
+use crate::port::{InputStart, Ports};
+use crate::progress::{Mark, Progress, Rules};
 use crate::record::Stamped;
 use crate::row::{Row, Rows};
+use crate::shape::{Notes, Problem, Shape};
 use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::state::StateChange;
-use crate::stream::decode::{Decoder, Definition};
-use crate::stream::ingest::{self, ingest};
+use crate::stream::decode::Decoder;
+use crate::stream::ingest::{self, Ingested, ingest};
 use crate::stream::roll::{self, Roll};
-use crate::stream::stage::stage;
+use crate::stream::stage::{self, stage};
 use crate::stream::watermark::watermark;
-use crate::stream::window::{Grid, Lateness};
-use crate::time::{Epoch, Watermark};
+use crate::time::Epoch;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
-use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::core::feedback::Handle;
 use timely::dataflow::operators::generic::operator::empty;
-use timely::dataflow::operators::vec::Filter;
+use timely::dataflow::operators::vec::{Filter, Map};
+use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 
 /// A dataflow under construction on one worker.
@@ -31,175 +40,200 @@ pub struct Build<'s> {
     scope: Scope<'s, Epoch>,
     ports: Box<dyn Ports>,
     pipeline: &'static str,
-    inputs: Vec<InputSpec>,
-    newest_ended: NewestEnded,
+    inputs: Vec<Input>,
+    pace: SharedPace,
+    /// Where the marks of all inputs go, once all are there.
+    marks_handle: Handle<'s, Epoch, Vec<(InputIx, Mark)>>,
+    marks: Vec<StreamVec<'s, Epoch, (InputIx, Mark)>>,
+    moments: StreamVec<'s, Epoch, Rc<Moment>>,
     acks: Vec<StreamVec<'s, Epoch, Ack>>,
     states: Vec<StreamVec<'s, Epoch, StateChange>>,
+    notes: Notes,
 }
 
-/// An input within a pipeline's dataflow. A clone is the same input again: two operators may read it.
-#[derive(Clone)]
-pub struct Input<'s, R: Clone + 'static, K: Clone + 'static> {
-    index: InputIx,
-    watermark: Watermark,
-    /// Whether the source counts accepted records; an operator may do so in its place.
+/// An input of the pipeline, and who counts its accepted records.
+struct Input {
+    spec: InputSpec,
+    start: InputStart,
     counts_accepted: Rc<Cell<bool>>,
-    /// Records with their stamps, on the worker that read them.
-    pub records: StreamVec<'s, Epoch, Stamped<R>>,
-    /// The keys of the records, by value.
-    pub definitions: StreamVec<'s, Epoch, Definition<K>>,
-    /// The input's watermark, on every worker.
-    pub ticks: StreamVec<'s, Epoch, Tick>,
 }
 
 impl<'s> Build<'s> {
     /// Starts the dataflow of the pipeline called `pipeline`, with `inputs`, in `scope`.
     pub fn new(
         scope: Scope<'s, Epoch>,
-        ports: Box<dyn Ports>,
+        mut ports: Box<dyn Ports>,
         pipeline: &'static str,
         inputs: Vec<InputSpec>,
     ) -> Build<'s> {
-        let newest_ended = NewestEnded::default();
-        Build { scope, ports, pipeline, inputs, newest_ended, acks: Vec::new(), states: Vec::new() }
+        let notes = Notes::new(&inputs);
+        let input = |(index, spec): (InputIx, InputSpec)| Input {
+            start: ports.start(index),
+            counts_accepted: Rc::new(Cell::new(true)),
+            spec,
+        };
+        let inputs: Vec<Input> = (0..).zip(inputs).map(input).collect();
+        let progress = |Input { spec, start, .. }: &Input| {
+            let (closing, lateness_ms) = (spec.closing, spec.lateness_ms);
+            let rules = Rules { closing, lateness_ms, idle_flush_ms: start.idle_flush_ms };
+            Progress::new(rules, start.watermark, start.partitions.iter().copied())
+        };
+        let pace = Pace::new(inputs.iter().map(progress).collect(), ports.watermarks());
+        let pace = Rc::new(RefCell::new(pace));
+        // The marks come from inputs that are not built yet. There is no loop: no source takes anything in.
+        let (marks_handle, all_marks) = scope.feedback(0);
+        let (moments, acks) = watermark(all_marks, Rc::clone(&pace));
+        let (marks, states, acks) = (Vec::new(), Vec::new(), vec![acks]);
+        Build { scope, ports, pipeline, inputs, pace, marks_handle, marks, moments, acks, states, notes }
     }
 
-    /// Reads input number `index`. What is dead or late leaves by the side outputs.
-    ///
-    /// # Panics
-    /// If the pipeline has no such input.
-    pub fn input<D: Decoder, L: Lateness>(
-        &mut self,
-        index: InputIx,
-        decoder: D,
-        lateness: L,
-    ) -> Input<'s, D::Out, D::Key> {
-        let spec = self.inputs[usize::from(index)].clone();
-        let start = self.ports.start(index);
-        let rules = Rules {
-            grid: Grid::sliding(spec.window_ms, spec.slide_ms),
-            lateness_ms: spec.lateness_ms,
-            idle_flush_ms: start.idle_flush_ms,
-        };
-        let progress = Progress::new(rules, start.watermark, start.partitions.clone());
-        let progress: SharedProgress = Rc::new(RefCell::new(progress.sharing(&self.newest_ended)));
-        let counts_accepted = Rc::new(Cell::new(true));
+    /// Reads the input called `name`. What is dead or late leaves by its side outputs.
+    pub fn input<D: Decoder>(&mut self, name: &str, decoder: D) -> Flow<'s, Stamped<D::Out>, D::Key> {
+        let Some(index) = self.notes.read(name) else { return self.nothing() };
+        let Input { spec, start, counts_accepted } = &self.inputs[usize::from(index)];
         let options = ingest::Options {
             input: index,
-            counts_accepted: Rc::clone(&counts_accepted),
+            first_epoch: self.ports.first_epoch(),
+            counts_accepted: Rc::clone(counts_accepted),
             topic: start.topic.clone(),
             lateness_ms: spec.lateness_ms,
             max_ahead_ms: start.max_ahead_ms,
             not_after: start.not_after,
         };
-        let (ports, shared) = (&mut self.ports, Rc::clone(&progress));
-        let ingested =
-            ingest(self.scope, options, (decoder, lateness), |wake| ports.feed(index, &spec, shared, wake));
-        let (ticks, acks) = watermark(index, ingested.marks, progress);
-        self.acks.extend([ingested.acks, acks]);
-        let dead = ingested.refused.clone().filter(|refused| refused.reason.is_some());
-        let late = ingested.refused.filter(|refused| refused.reason.is_none());
+        let (ports, pace) = (&mut self.ports, InputPace::new(&self.pace, index));
+        let (spec, closing) = (spec.clone(), spec.closing);
+        let make = |wake| ports.feed(index, &spec, pace, wake);
+        let Ingested { records, definitions, marks, refused, acks } =
+            ingest(self.scope, options, (decoder, closing), make);
+        self.marks.push(marks.map(move |mark| (index, mark)));
+        self.acks.push(acks);
+        let dead = refused.clone().filter(|refused| refused.reason.is_some());
+        let late = refused.filter(|refused| refused.reason.is_none());
         for (side, rows) in [("dead", dead), ("late", late)] {
-            let roll = Roll::new(&roll_name(&spec, side));
-            let definitions = empty(self.scope);
-            let inputs = keyed::Inputs { records: rows, definitions, ticks: ticks.clone() };
-            let rolled = self.drive(roll, None, inputs, start.watermark);
-            self.output(side_output(self.pipeline, &self.inputs, usize::from(index), side), rolled);
+            let rolled = self.keyed(Roll::new(&roll_name(name, side)), self.flow(index, rows));
+            self.output(self.side_output(name, side), rolled);
         }
-        let (records, definitions) = (ingested.records, ingested.definitions);
-        Input { index, watermark: start.watermark, counts_accepted, records, definitions, ticks }
+        Flow { definitions: Some(definitions), whole: Some(index), ..self.flow(index, records) }
     }
 
-    /// Runs a keyed operator on the records of `input`.
-    pub fn keyed<R, K>(&mut self, operator: K, input: Input<'s, R, K::Key>) -> StreamVec<'s, Epoch, K::Out>
-    where
-        R: Clone + 'static,
-        K: Keyed<In = Stamped<R>>,
-    {
-        let Input { watermark, records, definitions, ticks, .. } = input;
-        self.drive(operator, None, keyed::Inputs { records, definitions, ticks }, watermark)
+    /// What comes from input `index` alone.
+    fn flow<R: Clone + 'static, K: Clone + 'static>(
+        &self,
+        index: InputIx,
+        records: StreamVec<'s, Epoch, R>,
+    ) -> Flow<'s, R, K> {
+        let (moments, pace) = (self.moments.clone(), Rc::clone(&self.pace));
+        Flow { records, definitions: None, moments, pace, set: SetIx::of(index), whole: None }
     }
 
-    /// Runs a keyed operator that finds repeats on the records of `input`: it counts, in place of the source, which of
-    /// them are accepted and which are duplicates.
-    ///
-    /// # Panics
-    /// If another operator counts the records of `input` already.
-    pub fn counting<R, K>(&mut self, operator: K, input: Input<'s, R, K::Key>) -> StreamVec<'s, Epoch, K::Out>
-    where
-        R: Clone + 'static,
-        K: Keyed<In = Stamped<R>>,
-    {
-        let Input { index, watermark, counts_accepted, records, definitions, ticks } = input;
-        let first = counts_accepted.replace(false);
-        assert!(first, "operator \"{}\" is the second to count the records of an input", operator.name());
-        self.drive(operator, Some(index), keyed::Inputs { records, definitions, ticks }, watermark)
+    /// Stands in for an input that is not there, so that a shape can say all that is wrong.
+    fn nothing<R: Clone + 'static, K: Clone + 'static>(&self) -> Flow<'s, R, K> {
+        self.flow(0, empty(self.scope))
+    }
+
+    /// Runs a keyed operator on the records of `flow`.
+    pub fn keyed<K: Keyed>(&mut self, operator: K, flow: Flow<'s, K::In, K::Key>) -> Flow<'s, K::Out> {
+        self.drive(operator, None, flow)
+    }
+
+    /// Runs a keyed operator that finds repeats: it counts, in place of the source, which records of an input are
+    /// accepted and which are duplicates. `flow` must have every record of one input, and no other operator may count them.
+    pub fn counting<K: Keyed>(&mut self, operator: K, flow: Flow<'s, K::In, K::Key>) -> Flow<'s, K::Out> {
+        let counts = self.notes.counts(operator.name(), flow.whole);
+        if let Some(input) = counts {
+            self.inputs[usize::from(input)].counts_accepted.set(false);
+        }
+        self.drive(operator, counts, flow)
     }
 
     fn drive<K: Keyed>(
         &mut self,
         mut operator: K,
-        input: Option<InputIx>,
-        inputs: keyed::Inputs<'s, K::In, K::Key>,
-        watermark: Watermark,
-    ) -> StreamVec<'s, Epoch, K::Out> {
-        let resume = Resume { saved: self.ports.saved(operator.name()), watermark };
-        let saved = resume.into_operator(&mut operator).unwrap_or_else(|error| {
+        counts: Option<InputIx>,
+        flow: Flow<'s, K::In, K::Key>,
+    ) -> Flow<'s, K::Out> {
+        self.notes.operator(OperatorSpec::of::<K>(operator.name()));
+        let committed = self.ports.first_epoch().saturating_sub(1);
+        let resume =
+            Resume { saved: self.ports.saved(operator.name()), committed, watermark: flow.watermark() };
+        let resumed = resume.into_operator(&mut operator).unwrap_or_else(|error| {
             self.ports.refuse(error);
-            BTreeSet::new()
+            keyed::Resumed::default()
         });
-        let driven = keyed::drive((operator, saved), input, inputs);
+        let (moments, pace, set) = (flow.moments.clone(), Rc::clone(&flow.pace), flow.set);
+        let driven = keyed::drive(Driver { operator, counts, resumed }, flow);
         self.states.push(driven.state);
         self.acks.push(driven.acks);
-        driven.out
+        Flow { records: driven.out, definitions: None, moments, pace, set, whole: None }
     }
 
-    /// Writes `rows` to the lake, in the epoch they leave.
-    pub fn output<R: Row>(&mut self, spec: OutputSpec, rows: StreamVec<'s, Epoch, R>) {
-        let name = format!("Output-{}", spec.name);
-        let ports = &mut self.ports;
-        let pack = |epoch: Epoch, rows: Vec<R>| {
+    /// Writes the rows of `flow` to the lake, in the epoch they leave.
+    pub fn output<R: Row>(&mut self, spec: OutputSpec, flow: Flow<'s, R>) {
+        self.notes.output(&spec);
+        let options = self.stage_options(format!("Output-{}", spec.name));
+        let (ports, columns, name) = (&mut self.ports, spec.columns.len(), spec.name.clone());
+        let pack = move |epoch: Epoch, rows: Vec<R>| {
+            if let Some(row) = rows.first() {
+                let mut cells = 0;
+                row.cells(&mut |_| cells += 1);
+                assert_eq!(
+                    cells, columns,
+                    "a row of output \"{name}\" has another number of cells than columns"
+                );
+            }
             let since = rows.iter().map(|row| row.since(epoch)).min().unwrap_or(epoch);
             (since, Box::new(rows) as Box<dyn Rows>)
         };
-        let acks = stage(&name, rows, |wake| ports.rows(&spec, wake), pack, Ack::Lake);
+        let acks = stage(options, flow.records, |wake| ports.rows(&spec, wake), pack, Ack::Lake);
         self.acks.push(acks);
     }
 
+    fn stage_options(&self, name: String) -> stage::Options {
+        stage::Options { name, first_epoch: self.ports.first_epoch() }
+    }
+
+    /// What was built, and what is wrong with it.
+    pub fn shape(&self) -> (Shape, Vec<Problem>) {
+        let sets = self.pace.borrow().sets().iter().map(|set| set.inputs.clone()).collect();
+        self.notes.shape(sets)
+    }
+
     /// Ends the construction: all acks of the dataflow, on the worker that gave them.
+    ///
+    /// # Panics
+    /// If something is wrong with what was built: see [`Build::shape`].
     pub fn finish(self) -> StreamVec<'s, Epoch, Ack> {
-        let Build { scope, mut ports, mut acks, states, .. } = self;
+        let ((_, problems), pipeline) = (self.shape(), self.pipeline);
+        let acks = self.connect();
+        assert!(problems.is_empty(), "pipeline \"{pipeline}\" cannot run: {problems:?}");
+        acks
+    }
+
+    /// Connects what is not connected yet. Timely wants that of every dataflow, of one that never runs too.
+    pub(crate) fn connect(self) -> StreamVec<'s, Epoch, Ack> {
+        let options = self.stage_options("State".to_string());
+        let Build { scope, mut ports, marks, marks_handle, mut acks, states, .. } = self;
+        scope.concatenate(marks).connect_loop(marks_handle);
         let states = scope.concatenate(states);
         let pack = |epoch, changes: Vec<StateChange>| (epoch, changes);
-        acks.push(stage("State", states, |wake| ports.state(wake), pack, Ack::State));
+        acks.push(stage(options, states, |wake| ports.state(wake), pack, Ack::State));
         scope.concatenate(acks)
     }
-}
 
-/// The outputs that the inputs of `pipeline` have beside its rows: dead letters and late records of each.
-pub fn side_outputs(pipeline: &str, inputs: &[InputSpec]) -> Vec<OutputSpec> {
-    let sides = (0..inputs.len()).flat_map(|index| ["dead", "late"].map(|side| (index, side)));
-    sides.map(|(index, side)| side_output(pipeline, inputs, index, side)).collect()
-}
-
-/// The keyed operators that every input has: the open rolls of its side outputs.
-pub fn side_operators(input: &InputSpec) -> [OperatorSpec; 2] {
-    ["dead", "late"].map(|side| OperatorSpec::of::<Roll>(&roll_name(input, side)))
-}
-
-fn roll_name(input: &InputSpec, side: &str) -> String {
-    format!("Roll-{side}-{}", input.name)
-}
-
-/// The output of the refused records of input `index`. Its files have the input's name if there are several inputs: all
-/// of them lie in one folder.
-fn side_output(pipeline: &str, inputs: &[InputSpec], index: usize, side: &'static str) -> OutputSpec {
-    let name = format!("{side}-{}", inputs[index].name);
-    OutputSpec {
-        stem: if inputs.len() > 1 { name.clone().into() } else { side.into() },
-        name,
-        prefix: format!("_{side}/{pipeline}"),
-        format: Format::NdjsonGz,
-        columns: roll::columns(side == "late"),
+    /// The output of the refused records of an input. Its files have the input's name if there are several inputs: all of
+    /// them lie in one folder.
+    fn side_output(&self, input: &str, side: &'static str) -> OutputSpec {
+        let name = format!("{side}-{input}");
+        OutputSpec {
+            stem: if self.inputs.len() > 1 { name.clone().into() } else { side.into() },
+            name,
+            prefix: format!("_{side}/{}", self.pipeline),
+            format: Format::NdjsonGz,
+            columns: roll::columns(side == "late"),
+        }
     }
+}
+
+fn roll_name(input: &str, side: &str) -> String {
+    format!("Roll-{side}-{input}")
 }

@@ -6,34 +6,43 @@
 //! ```text
 //! records ──exchange by shard──┐
 //! definitions ──same exchange──┼─► stash per epoch ─► apply (lowest open epoch) ─► close ─► rows, state, acks
-//! ticks ───────────────────────┘                                                  all at the epoch's own time
+//! moments ─────────────────────┘                                                  all at the epoch's own time
 //! ```
 //!
 //! 1. Records of the lowest open epoch are applied as they come; those of later epochs wait in the stash, so no
 //!    channel ever blocks and no record of e+1 is in the state of e.
-//! 2. When the frontier of all three inputs has passed `e`, the operator closes it at `wm(e)`, and its changed
-//!    entries leave as [`StateChange`]s at time `e`. Nothing of e+1 has been applied then.
+//! 2. When the frontier of all three inputs has passed `e`, the operator closes it at the watermark of its inputs, and its
+//!    changed entries leave as [`StateChange`]s at time `e`. Nothing of e+1 has been applied then.
 //! 3. Dropping the capability of `e` tells everyone downstream that this worker has said all about `e`.
+//!
+//! **Restored collections.** A run starts at the committed epoch e0. What an operator gives when its state is back leaves at
+//! e0, and so does everything derived from it: that is the snapshot of what was delivered before. At e0 no operator acks,
+//! snapshots or counts. An operator whose state the manifest knows drops its input at e0, which is in that state already; one
+//! that the manifest does not know takes it as its beginning.
 //!
 //! Invariant: epochs close in order, each once. Invariant: what leaves depends on the records of an epoch, never on
 //! how they were batched or interleaved.
 
 use crate::ack::{Ack, InputIx};
+use crate::epochs::{Closed, Epochs, lowest};
 use crate::error::StateError;
+use crate::flow::Flow;
+use crate::pace::Moment;
 use crate::progress::Tick;
 use crate::record::Partition;
 use crate::state::{Saved, SectionKind, Shard, StateChange};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, Watermark};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::InputCapability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::empty;
 
 /// After how many change files a worker writes a base again.
 const CHANGES_MAX: u32 = 63;
@@ -79,8 +88,11 @@ pub trait Keyed: 'static {
     /// If the bytes are not what some version of this operator writes.
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError>;
 
-    /// Called once, after all pieces: `watermark` is that of the restored epoch; what it had closed is gone.
-    fn restored(&mut self, watermark: Watermark);
+    /// Called once, after all sections: `watermark` is that of the committed epoch; what it had closed is gone.
+    ///
+    /// What it puts into `out` leaves at the committed epoch, before anything else: the collection as it was delivered, for
+    /// an operator whose later outputs are changes of it.
+    fn restored(&mut self, watermark: Watermark, out: &mut Vec<Self::Out>);
 
     /// Entries in open state.
     fn held(&self) -> u64;
@@ -120,46 +132,43 @@ pub struct Driven<'s, Out: Clone + 'static> {
     pub acks: StreamVec<'s, Epoch, Ack>,
 }
 
-/// The streams that a keyed operator takes in.
-pub struct Inputs<'s, In: Clone + 'static, Key: Clone + 'static> {
-    /// Records, on any worker.
-    pub records: StreamVec<'s, Epoch, In>,
-    /// Keys by value, on any worker.
-    pub definitions: StreamVec<'s, Epoch, Definition<Key>>,
-    /// The ticks of the input, on every worker.
-    pub ticks: StreamVec<'s, Epoch, Tick>,
+/// A keyed operator with its state back, ready to run.
+#[derive(Debug)]
+pub struct Driver<K: Keyed> {
+    /// The operator.
+    pub operator: K,
+    /// The input whose accepted records and duplicates it counts, if it does.
+    pub counts: Option<InputIx>,
+    /// What it starts from.
+    pub resumed: Resumed<K::Out>,
 }
 
 /// What has come for an epoch that is not closed yet.
-struct Open<K: Keyed> {
-    caps: [Capability<Epoch>; 3],
+struct Stash<K: Keyed> {
     records: Vec<Vec<K::In>>,
     definitions: Vec<Definition<K::Key>>,
     tick: Option<Tick>,
     fates: Fates,
 }
 
-impl<K: Keyed> Open<K> {
-    fn new(cap: &InputCapability<Epoch>) -> Self {
-        let caps = [cap.retain(0), cap.retain(1), cap.retain(2)];
-        Open { caps, records: Vec::new(), definitions: Vec::new(), tick: None, fates: Fates::default() }
+impl<K: Keyed> Default for Stash<K> {
+    fn default() -> Self {
+        Stash { records: Vec::new(), definitions: Vec::new(), tick: None, fates: Fates::default() }
     }
 }
 
-/// Runs `operator` on every worker, as it was [resumed](Resume). `input` is where its fates are counted, if they are.
-pub fn drive<'s, K: Keyed>(
-    (mut operator, saved): (K, BTreeSet<Shard>),
-    input: Option<InputIx>,
-    inputs: Inputs<'s, K::In, K::Key>,
-) -> Driven<'s, K::Out> {
-    let scope = inputs.records.scope();
+/// Runs an operator on the records of `flow`, on every worker.
+pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> Driven<'s, K::Out> {
+    let Driver { mut operator, counts, resumed } = driver;
+    let Resumed { committed, watermark, is_known, mut given, saved } = resumed;
+    let (scope, set) = (flow.records.scope(), flow.set);
     let worker = u32::try_from(scope.index()).expect("workers are few");
     let mut builder = OperatorBuilder::new(operator.name().into(), scope);
     let by_shard = Exchange::new(|record: &K::In| u64::from(K::shard(record).0));
-    let mut records = builder.new_input(inputs.records, by_shard);
+    let mut records = builder.new_input(flow.records, by_shard);
     let by_shard = Exchange::new(|definition: &Definition<K::Key>| u64::from(definition.hash.shard().0));
-    let mut definitions = builder.new_input(inputs.definitions, by_shard);
-    let mut ticks = builder.new_input(inputs.ticks, Pipeline);
+    let mut definitions = builder.new_input(flow.definitions.unwrap_or_else(|| empty(scope)), by_shard);
+    let mut moments = builder.new_input(flow.moments, Pipeline);
     let (out, out_stream) = builder.new_output();
     let mut out = OutputBuilder::<_, CapacityContainerBuilder<Vec<K::Out>>>::from(out);
     let (state, state_stream) = builder.new_output();
@@ -168,47 +177,58 @@ pub fn drive<'s, K: Keyed>(
     let mut acks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Ack>>>::from(acks);
 
     let mut bases = Bases { saved, ..Bases::default() };
-    builder.build(move |initial| {
-        drop(initial);
-        let mut open: BTreeMap<Epoch, Open<K>> = BTreeMap::new();
+    builder.build(move |mut initial: Vec<Capability<Epoch>>| {
+        let mut open: Epochs<Stash<K>> = Epochs::new(3);
         let mut rows = Vec::new();
         move |frontiers| {
-            let low = frontiers.iter().filter_map(|f| f.frontier().iter().min().copied()).min();
-            // 1. Close every epoch that all frontiers have passed, in order. All of it was accepted before: a frontier
-            //    does not pass what waits unread. Closing first keeps records of e+1 out of the state of e.
+            let low = lowest(frontiers);
             let (mut out, mut state, mut acks) = (out.activate(), state.activate(), acks.activate());
-            while let Some(entry) = open.first_entry().filter(|e| low.is_none_or(|low| *e.key() < low)) {
-                let (epoch, mut done) = entry.remove_entry();
-                for definition in done.definitions.drain(..) {
+            // 1. What was restored leaves at the committed epoch.
+            for cap in initial.drain(..).take(1) {
+                out.session(&cap.delayed(&committed)).give_container(&mut given);
+            }
+            // 2. Close every epoch that all frontiers have passed, in order. All of it was accepted before: a frontier
+            //    does not pass what waits unread. Closing first keeps records of e+1 out of the state of e.
+            while let Some(Closed { epoch, caps, mut stash }) = open.closed(frontiers) {
+                for definition in stash.definitions.drain(..) {
                     operator.define(definition);
                 }
-                for mut batch in done.records.drain(..) {
-                    operator.apply(epoch, &mut batch, &mut done.fates);
+                for mut batch in stash.records.drain(..) {
+                    operator.apply(epoch, &mut batch, &mut stash.fates);
                 }
-                if let Some(tick) = done.tick {
+                let is_restored = epoch <= committed;
+                if let Some(tick) = stash.tick.or(is_restored.then_some(Tick::restored(watermark))) {
                     operator.close(epoch, &tick, &mut rows);
                 }
-                out.session(&done.caps[0]).give_container(&mut rows);
+                out.session(&caps[0]).give_container(&mut rows);
                 rows.clear();
-                state.session(&done.caps[1]).give_iterator(bases.changes(&mut operator).into_iter());
-                let told = report::<K>((input, worker), &operator, done.fates);
-                acks.session(&done.caps[2]).give_iterator(told);
+                if !is_restored {
+                    state.session(&caps[1]).give_iterator(bases.changes(&mut operator).into_iter());
+                    acks.session(&caps[2])
+                        .give_iterator(report(&operator, worker, counts, stash.fates).into_iter());
+                }
             }
-            // 2. Accept input. Only the lowest open epoch is applied; the others wait.
+            // 3. Accept input. Only the lowest open epoch is applied; the others wait.
+            let drops = |epoch: Epoch| is_known && epoch <= committed;
             records.for_each(|cap, batch: &mut Vec<K::In>| {
                 let epoch = *cap.time();
-                let entry = open.entry(epoch).or_insert_with(|| Open::new(&cap));
+                if drops(epoch) {
+                    return;
+                }
+                let stash = open.at(&cap);
                 if low == Some(epoch) {
-                    operator.apply(epoch, batch, &mut entry.fates);
+                    operator.apply(epoch, batch, &mut stash.fates);
                 } else {
-                    entry.records.push(std::mem::take(batch));
+                    stash.records.push(std::mem::take(batch));
                 }
             });
             definitions.for_each(|cap, batch: &mut Vec<Definition<K::Key>>| {
-                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).definitions.append(batch);
+                if !drops(*cap.time()) {
+                    open.at(&cap).definitions.append(batch);
+                }
             });
-            ticks.for_each(|cap, batch: &mut Vec<Tick>| {
-                open.entry(*cap.time()).or_insert_with(|| Open::new(&cap)).tick = batch.pop();
+            moments.for_each(|cap, batch: &mut Vec<Rc<Moment>>| {
+                open.at(&cap).tick = batch.pop().map(|moment| moment.tick(set));
             });
         }
     });
@@ -216,59 +236,81 @@ pub fn drive<'s, K: Keyed>(
 }
 
 /// The acks of one epoch.
-fn report<K: Keyed>(
-    (input, worker): (Option<InputIx>, u32),
-    operator: &K,
-    fates: Fates,
-) -> impl Iterator<Item = Ack> + use<K> {
-    let held = Ack::Held { operator: operator.name().to_string(), worker, entries: operator.held() };
-    let mut counts = if input.is_some() { fates.counts } else { Vec::new() };
-    counts.sort_unstable();
-    let fates = counts.into_iter().zip(input.into_iter().cycle()).map(
-        |((partition, [accepted, duplicate, filtered]), input)| Ack::Fates {
+fn report<K: Keyed>(operator: &K, worker: u32, counts: Option<InputIx>, fates: Fates) -> Vec<Ack> {
+    let mut acks =
+        vec![Ack::Held { operator: operator.name().to_string(), worker, entries: operator.held() }];
+    let mut fates = fates.counts;
+    fates.sort_unstable();
+    acks.extend(counts.into_iter().flat_map(|input| {
+        fates.iter().map(move |(partition, [accepted, duplicate, filtered])| Ack::Fates {
             input,
-            partition,
-            accepted,
-            duplicate,
-            filtered,
-        },
-    );
-    fates.chain(std::iter::once(held))
+            partition: *partition,
+            accepted: *accepted,
+            duplicate: *duplicate,
+            filtered: *filtered,
+        })
+    }));
+    acks
 }
 
-/// What a keyed operator starts from.
+/// What an earlier run left of a keyed operator.
 #[derive(Debug)]
 pub struct Resume {
-    /// Its saved pieces in the shards of this worker, oldest first.
-    pub saved: Vec<Saved>,
-    /// `wm` at the epoch they were saved.
+    /// Its saved sections in the shards of this worker, oldest first; `None` if the manifest does not know the operator.
+    pub saved: Option<Vec<Saved>>,
+    /// The committed epoch.
+    pub committed: Epoch,
+    /// The watermark of its inputs at that epoch.
     pub watermark: Watermark,
 }
 
+/// What a keyed operator has its state back from.
+#[derive(Debug)]
+pub struct Resumed<Out> {
+    committed: Epoch,
+    watermark: Watermark,
+    /// The manifest knows its state, an empty one too.
+    is_known: bool,
+    /// What it gives of its restored state.
+    given: Vec<Out>,
+    /// The shards that have sections on disk which are not empty.
+    saved: BTreeSet<Shard>,
+}
+
+impl<Out> Default for Resumed<Out> {
+    fn default() -> Self {
+        let (given, saved) = (Vec::new(), BTreeSet::new());
+        Resumed { committed: 0, watermark: Watermark::MIN, is_known: false, given, saved }
+    }
+}
+
 impl Resume {
-    /// Gives `operator` its state back; answers the shards that have sections on disk.
+    /// Gives `operator` its state back.
     ///
     /// # Errors
     /// At the first section of a later version, or that does not decode. The operator must not run then: it would give a
     /// wrong answer.
-    pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<BTreeSet<Shard>, StateError> {
+    pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<Resumed<K::Out>, StateError> {
+        let Resume { saved: sections, committed, watermark } = self;
+        let is_known = sections.is_some();
+        let sections = sections.unwrap_or_default();
         // A base replaces all that was saved of its shard before it, by whichever worker.
-        let bases = self.saved.iter().enumerate().filter(|(_, saved)| saved.kind == SectionKind::Base);
+        let bases = sections.iter().enumerate().filter(|(_, saved)| saved.kind == SectionKind::Base);
         let last_base: BTreeMap<Shard, usize> = bases.map(|(at, saved)| (saved.shard, at)).collect();
-        let mut shards = BTreeSet::new();
-        for (at, saved) in self.saved.into_iter().enumerate() {
-            if saved.version > K::VERSION {
-                let (operator, found) = (operator.name().to_string(), saved.version);
+        let (mut saved, mut given) = (BTreeSet::new(), Vec::new());
+        for (at, section) in sections.into_iter().enumerate() {
+            if section.version > K::VERSION {
+                let (operator, found) = (operator.name().to_string(), section.version);
                 return Err(StateError::Newer { operator, found, known: K::VERSION });
             }
-            if last_base.get(&saved.shard).is_some_and(|base| at < *base) || saved.bytes.is_empty() {
+            if last_base.get(&section.shard).is_some_and(|base| at < *base) || section.bytes.is_empty() {
                 continue;
             }
-            operator.restore(&saved)?;
-            shards.insert(saved.shard);
+            operator.restore(&section)?;
+            saved.insert(section.shard);
         }
-        operator.restored(self.watermark);
-        Ok(shards)
+        operator.restored(watermark, &mut given);
+        Ok(Resumed { committed, watermark, is_known, given, saved })
     }
 }
 
@@ -377,7 +419,7 @@ mod tests {
             Ok(())
         }
 
-        fn restored(&mut self, _watermark: Watermark) {
+        fn restored(&mut self, _watermark: Watermark, _out: &mut Vec<()>) {
             self.changed.clear();
         }
 
@@ -399,8 +441,8 @@ mod tests {
                     disk.push(Saved { shard, version, kind, bytes });
                 }
                 let mut again = Latest::default();
-                let resume = Resume { saved: disk.clone(), watermark: Watermark::MIN };
-                let saved = resume.into_operator(&mut again).unwrap();
+                let resume = Resume { saved: Some(disk.clone()), committed: 0, watermark: Watermark::MIN };
+                let saved = resume.into_operator(&mut again).unwrap().saved;
                 prop_assert_eq!(&again.values, &operator.values);
                 if restart == 0 {
                     (operator, bases) = (again, Bases { saved, ..Bases::default() });

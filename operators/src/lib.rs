@@ -6,14 +6,19 @@
 
 pub mod ack;
 pub mod build;
+mod dry;
+pub mod epochs;
 pub mod error;
+pub mod flow;
 pub mod generate;
 pub mod keyed;
+pub mod pace;
 pub mod pipeline;
 pub mod port;
 pub mod progress;
 pub mod record;
 pub mod row;
+pub mod shape;
 pub mod spec;
 pub mod state;
 pub mod stream;

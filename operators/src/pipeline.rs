@@ -2,7 +2,7 @@
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
-use crate::spec::{InputSpec, OperatorSpec, OutputSpec};
+use crate::spec::InputSpec;
 use std::collections::BTreeMap;
 
 /// One subject's dataflow, made from [`Settings`].
@@ -19,13 +19,8 @@ pub trait Pipeline: Send + Sync {
     /// What its state was made with. A lake whose state was made with something else is refused.
     fn fingerprint(&self) -> BTreeMap<String, String>;
 
-    /// The outputs of its rows, without the side outputs that every input has.
-    fn outputs(&self) -> Vec<OutputSpec>;
-
-    /// Its keyed operators.
-    fn operators(&self) -> Vec<OperatorSpec>;
-
-    /// Builds the dataflow on one worker. Called once a worker; must build the same on all.
+    /// Builds the dataflow on one worker. Called once a worker; must build the same on all. What it builds is its shape
+    /// ([`crate::shape::Shape`]): outputs and operators are declared nowhere else.
     fn build(&self, build: &mut Build<'_>);
 
     /// The messages of the embedded source, in the wire format of the first input.

@@ -5,7 +5,8 @@
 
 use crate::ack::{InputIx, StagedFile, StateFile};
 use crate::error::StateError;
-use crate::progress::SharedProgress;
+use crate::pace::{InputPace, InputsWatermark};
+use crate::progress::Standing;
 use crate::record::{LastRead, Offset, Partition, Raw};
 use crate::row::Rows;
 use crate::spec::{InputSpec, OutputSpec};
@@ -16,6 +17,12 @@ use timely::scheduling::SyncActivator;
 
 /// What the engine supplies while a dataflow is built on one worker.
 pub trait Ports {
+    /// The first epoch of the run. The one before is committed.
+    fn first_epoch(&self) -> Epoch;
+
+    /// `W_C` of each set of several inputs at the committed epoch.
+    fn watermarks(&self) -> Vec<InputsWatermark>;
+
     /// Where input `index` stands.
     fn start(&mut self, index: InputIx) -> InputStart;
 
@@ -24,7 +31,7 @@ pub trait Ports {
         &mut self,
         index: InputIx,
         input: &InputSpec,
-        progress: SharedProgress,
+        pace: InputPace,
         wake: SyncActivator,
     ) -> Box<dyn Feed>;
 
@@ -35,8 +42,9 @@ pub trait Ports {
     /// Where changes of state go.
     fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
 
-    /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first. Asked for once.
-    fn saved(&mut self, operator: &str) -> Vec<Saved>;
+    /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first; `None` if the
+    /// manifest does not know the operator. Asked for once.
+    fn saved(&mut self, operator: &str) -> Option<Vec<Saved>>;
 
     /// Saved state did not decode: the job must stop before its first epoch. The dataflow is built, and must not run.
     fn refuse(&mut self, error: StateError);
@@ -49,8 +57,8 @@ pub struct InputStart {
     pub topic: String,
     /// `wm` of the last committed epoch.
     pub watermark: Watermark,
-    /// The partition set: number, own watermark, floor.
-    pub partitions: Vec<(Partition, Watermark, Watermark)>,
+    /// The partition set.
+    pub partitions: Vec<Standing>,
     /// How far event time may be ahead of a message's time stamp, in milliseconds.
     pub max_ahead_ms: i64,
     /// The newest event time of messages without a time stamp.
@@ -83,9 +91,6 @@ pub trait Stage<Work, Done> {
 
 /// The messages of one input on one worker, and when its epochs end.
 pub trait Feed {
-    /// The epoch that this worker's first records belong to.
-    fn first_epoch(&self) -> Epoch;
-
     /// Does a bounded amount of work: hands messages to `intake`, or says what else there is to do.
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn;
 }

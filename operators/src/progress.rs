@@ -1,30 +1,20 @@
-//! How far an input has got: from the marks of all its partitions to `wm(e)`, floors, cuts and skew.
+//! How far one input has got: from the marks of all its partitions to `wm(e)` and floors.
 //!
-//! Every worker keeps one [`Progress`] an input and feeds it the same marks, so all come to the same answers.
+//! Every worker keeps one [`Progress`] an input and feeds it the same marks, so all come to the same answers. The inputs of
+//! a job go together: [`crate::pace::Pace`] closes them, and knows what depends on several of them.
 //!
 //! 1. At the end of epoch `e` a source broadcasts a [`Mark`] for each of its partitions. Sources may skip epoch
 //!    numbers, so marks are carried forward, never counted.
-//! 2. When the marks' frontier has passed `e`, [`Progress::close`] applies the marks of epochs up to `e`, and none
-//!    of a later one, and answers `wm(e)`.
-//! 3. Feeds look at what is *seen* (the newest mark, closed or not) only for what has no meaning: when to cut, whom
-//!    to pause.
+//! 2. When the marks' frontier has passed `e`, the marks of epochs up to `e` are applied, and none of a later one.
+//! 3. Feeds look at what is *seen* (the newest mark, closed or not) only for what has no meaning: whom to pause.
 //!
 //! Invariant: `wm(e)` never exceeds the effective watermark of a partition that may still send records.
 
 use crate::record::{Offset, Partition};
-use crate::stream::window::Grid;
+use crate::stream::window::Closing;
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
-
-/// Shared between the watermark operator, which writes it, and the feed of the same worker, which reads it.
-pub type SharedProgress = Rc<RefCell<Progress>>;
-
-/// The newest epoch that some source of the job has ended, as far as marks have told this worker. All inputs of a worker
-/// share it: the job has one sequence of epochs, and a quiet input must not hold a busy one back.
-pub type NewestEnded = Rc<Cell<Option<Epoch>>>;
 
 /// What a source says of one of its partitions at the end of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,30 +39,62 @@ pub struct Mark {
     pub wall_ms: i64,
 }
 
-/// What an epoch's close says of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the close of an epoch says to an operator, of all inputs that it takes records from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// `wm(e)`.
+    /// `wm(e)` of its input, or `W_C(e)` of its inputs.
     pub watermark: Watermark,
     /// The newest wall-clock time of the epoch's marks, milliseconds since the Unix epoch.
     pub wall_ms: i64,
-    /// Every partition has ended: all windows close.
+    /// No input sends records at present: every partition is idle, or has ended. Those that wake take at least
+    /// [`Tick::watermark`] for their floor.
+    pub idle: bool,
+    /// Every partition of every input has ended: all windows close.
     pub ended: bool,
     /// No source sends anything after this epoch, ended or drained.
     pub finishing: bool,
-    /// The floor that every partition takes, where the input was flushed or ended in this epoch.
-    pub flushed: Option<EventTime>,
+}
+
+impl Tick {
+    /// What stands in for a tick at the committed epoch: nothing has happened since.
+    pub(crate) fn restored(watermark: Watermark) -> Tick {
+        Tick { watermark, wall_ms: 0, idle: false, ended: false, finishing: false }
+    }
 }
 
 /// Fixed facts of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The grid of its windows: says where a flush ends.
-    pub grid: Grid,
+    /// What a flush and the end of the input close.
+    pub closing: Closing,
     /// How much disorder is waited for, in milliseconds.
     pub lateness_ms: i64,
     /// After how long idleness of all partitions flushes the windows, in milliseconds; `None` is never.
     pub idle_flush_ms: Option<u64>,
+}
+
+/// Where a partition stands when a run starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The partition.
+    pub partition: Partition,
+    /// Its own watermark.
+    pub own: Watermark,
+    /// Its floor.
+    pub floor: Watermark,
+}
+
+/// Whether an input may send records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It has no partition.
+    Absent,
+    /// Some partition may send records, or joins.
+    Active,
+    /// Every partition is idle or has ended, and some are idle.
+    Idle,
+    /// Every partition has ended.
+    Ended,
 }
 
 /// How far an input has got, on one worker.
@@ -81,8 +103,9 @@ pub struct Progress {
     rules: Rules,
     partitions: BTreeMap<Partition, State>,
     pending: BTreeMap<Epoch, Vec<Mark>>,
+    /// The partitions whose joining marks belong to the epoch that is being closed.
+    joining: Vec<Partition>,
     watermark: Watermark,
-    newest_ended: NewestEnded,
     first_own: Option<Watermark>,
 }
 
@@ -103,14 +126,18 @@ impl State {
     fn effective(&self) -> Watermark {
         self.mark.map_or(EventTime::MIN, |mark| mark.own).max(self.floor)
     }
+
+    fn has(&self, test: impl Fn(&Mark) -> bool) -> bool {
+        self.mark.is_some_and(|mark| test(&mark))
+    }
 }
 
 impl Progress {
-    /// An input at `watermark`, whose partition set is `partitions`: (number, own watermark, floor).
+    /// An input at `watermark`, whose partition set is `partitions`.
     pub fn new(
         rules: Rules,
         watermark: Watermark,
-        partitions: impl IntoIterator<Item = (Partition, Watermark, Watermark)>,
+        partitions: impl IntoIterator<Item = Standing>,
     ) -> Progress {
         let state = |own: Watermark, floor| State {
             // A restored partition is never idle, joining or ended: that takes evidence of this run.
@@ -129,35 +156,28 @@ impl Progress {
             joined: None,
             newest: None,
         };
-        let partitions = partitions.into_iter().map(|(p, own, floor)| (p, state(own, floor))).collect();
-        let (pending, newest_ended) = (BTreeMap::new(), NewestEnded::default());
-        Progress { rules, partitions, pending, watermark, newest_ended, first_own: None }
-    }
-
-    /// Shares the newest ended epoch with the other inputs of the worker.
-    #[must_use]
-    pub fn sharing(mut self, newest_ended: &NewestEnded) -> Progress {
-        self.newest_ended = Rc::clone(newest_ended);
-        self
+        let standing = |Standing { partition, own, floor }| (partition, state(own, floor));
+        let partitions = partitions.into_iter().map(standing).collect();
+        let (pending, joining) = (BTreeMap::new(), Vec::new());
+        Progress { rules, partitions, pending, joining, watermark, first_own: None }
     }
 
     /// Notes a mark of `epoch` as soon as it arrives.
-    pub fn see(&mut self, epoch: Epoch, mark: Mark) {
-        self.newest_ended.set(self.newest_ended.get().max(Some(epoch)));
+    pub(crate) fn see(&mut self, epoch: Epoch, mark: Mark) {
         if mark.own > EventTime::MIN {
             self.first_own = Some(self.first_own.map_or(mark.own, |own| own.min(mark.own)));
         }
-        // A partition that is first heard of enters the set when its epoch closes, not before.
+        // A partition that is new enters the set when its epoch closes, not before.
         if let Some(state) = self.partitions.get_mut(&mark.partition) {
             state.newest = Some(mark);
         }
         self.pending.entry(epoch).or_default().push(mark);
     }
 
-    /// Closes `epoch`: applies the marks of epochs up to it. Epochs close in rising order.
-    pub fn close(&mut self, epoch: Epoch) -> Tick {
+    /// Applies the marks of epochs up to `epoch`, and moves `wm` as far as they allow; answers the newest wall-clock time
+    /// of the marks.
+    pub(crate) fn apply(&mut self, epoch: Epoch) -> i64 {
         let mut wall_ms = 0;
-        let mut joined = Vec::new();
         while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() <= epoch) {
             for mark in entry.remove() {
                 wall_ms = wall_ms.max(mark.wall_ms);
@@ -165,48 +185,58 @@ impl Progress {
                 let state = self.partitions.entry(mark.partition).or_insert(new);
                 state.mark = Some(mark);
                 if mark.joining {
-                    joined.push(mark.partition);
+                    self.joining.push(mark.partition);
                 }
             }
         }
-        let flushed = self.advance();
-        for partition in joined {
-            if let Some(state) = self.partitions.get_mut(&partition) {
-                state.floor = state.floor.max(self.watermark);
-                state.joined = Some(epoch);
-                state.mark = state.mark.map(|mark| Mark { joining: false, ..mark });
-            }
-        }
-        let all = |test: fn(&Mark) -> bool| {
-            !self.partitions.is_empty() && self.partitions.values().all(|s| s.mark.is_some_and(|m| test(&m)))
-        };
-        let (ended, finishing) = (all(|m| m.ended), all(|m| m.last));
-        Tick { watermark: self.watermark, wall_ms, ended, finishing, flushed }
-    }
-
-    /// Moves `wm` as far as the applied marks allow; answers the floor if that closed all windows.
-    fn advance(&mut self) -> Option<EventTime> {
         let counts = |state: &&State| {
             state.mark.is_none_or(|mark| mark.idle_ms.is_none() && !mark.ended && !mark.joining)
         };
         let least = self.partitions.values().filter(counts).map(State::effective).min();
-        if let Some(least) = least {
-            self.watermark = self.watermark.max(least);
-            return None;
+        self.watermark = self.watermark.max(least.unwrap_or(EventTime::MIN));
+        wall_ms
+    }
+
+    /// Whether the input may send records, as of the applied marks.
+    pub(crate) fn activity(&self) -> Activity {
+        let all = |test: fn(&Mark) -> bool| self.partitions.values().all(|state| state.has(test));
+        if self.partitions.is_empty() {
+            Activity::Absent
+        } else if all(|mark| mark.ended) {
+            Activity::Ended
+        } else if all(|mark| mark.ended || mark.idle_ms.is_some()) {
+            Activity::Idle
+        } else {
+            Activity::Active
         }
-        let flushes = |state: &State| {
-            let Some(mark) = state.mark else { return false };
-            let long = |ms| self.rules.idle_flush_ms.is_some_and(|flush| ms >= flush);
-            mark.ended || mark.idle_ms.is_some_and(long)
+    }
+
+    /// True if every partition has ended, or is idle for long enough that windows may be flushed.
+    pub(crate) fn is_flushable(&self) -> bool {
+        let long = |mark: &Mark| {
+            mark.idle_ms.is_some_and(|ms| self.rules.idle_flush_ms.is_some_and(|flush| ms >= flush))
         };
-        if self.partitions.is_empty() || !self.partitions.values().all(flushes) {
-            return None;
-        }
+        self.partitions.values().all(|state| state.has(|mark| mark.ended || long(mark)))
+    }
+
+    /// True if a flush of the job closes what is open of this input.
+    pub(crate) fn has_windows(&self) -> bool {
+        matches!(self.rules.closing, Closing::Grid(_))
+    }
+
+    /// True if no source sends anything after the applied marks.
+    pub(crate) fn is_finishing(&self) -> bool {
+        !self.partitions.is_empty() && self.partitions.values().all(|state| state.has(|mark| mark.last))
+    }
+
+    /// Moves `wm`, and every floor, to where nothing is open any more; answers that time if anything moved.
+    pub(crate) fn close_all(&mut self) -> Option<EventTime> {
         let newest = self.partitions.values().filter_map(|s| s.mark).map(|mark| mark.own).max()?;
         if newest == EventTime::MIN {
             return None;
         }
-        let closing = self.rules.grid.last_end(newest.plus_ms(self.rules.lateness_ms)).max(self.watermark);
+        let newest = newest.plus_ms(self.rules.lateness_ms);
+        let closing = self.rules.closing.closing_time(newest).max(self.watermark);
         let moved = closing > self.watermark || self.partitions.values().any(|s| s.floor < closing);
         self.watermark = closing;
         for state in self.partitions.values_mut() {
@@ -215,136 +245,54 @@ impl Progress {
         moved.then_some(closing)
     }
 
+    /// Lets the partitions that join in `epoch` do so, with `floor`.
+    pub(crate) fn join(&mut self, epoch: Epoch, floor: Watermark) {
+        for partition in std::mem::take(&mut self.joining) {
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.floor = state.floor.max(floor);
+                state.joined = Some(epoch);
+                state.mark = state.mark.map(|mark| Mark { joining: false, ..mark });
+            }
+        }
+    }
+
     /// `wm` of the newest closed epoch.
     pub fn watermark(&self) -> Watermark {
         self.watermark
     }
 
-    /// The newest epoch that some source of the job has ended, closed or not.
-    pub fn newest_ended(&self) -> Option<Epoch> {
-        self.newest_ended.get()
-    }
-
     /// The floor of a partition, as of the closed epochs.
-    pub fn floor(&self, partition: Partition) -> Watermark {
+    pub(crate) fn floor(&self, partition: Partition) -> Watermark {
         self.partitions.get(&partition).map_or(EventTime::MIN, |state| state.floor)
     }
 
     /// The closed epoch in which `partition` last joined.
-    pub fn joined(&self, partition: Partition) -> Option<Epoch> {
+    pub(crate) fn joined(&self, partition: Partition) -> Option<Epoch> {
         self.partitions.get(&partition).and_then(|state| state.joined)
     }
 
-    /// Effective watermark of the slowest partition that still has a backlog, as far as marks tell.
-    ///
-    /// One that has accepted nothing yet counts as the oldest event time any partition started with.
-    pub fn slowest(&self) -> Option<Watermark> {
+    /// The oldest event time, less lateness, that a partition of this input started with in this run.
+    pub(crate) fn first_own(&self) -> Option<Watermark> {
+        self.first_own
+    }
+
+    /// Effective watermark of the slowest partition that still has a backlog, as far as marks show; `first_own` is that
+    /// of a partition that has accepted nothing yet.
+    pub(crate) fn slowest(&self, first_own: Option<Watermark>) -> Option<Watermark> {
         let effective = |state: &State| {
             if state.newest.is_some_and(|mark| !mark.backlog || mark.ended) {
                 return None;
             }
             // One that was idle for long and may not be read yet is as far as where it joined, not as where it stood.
             let own = state.newest.map_or(EventTime::MIN, |mark| mark.own).max(state.floor);
-            if own > EventTime::MIN { Some(own) } else { self.first_own }
+            if own > EventTime::MIN { Some(own) } else { first_own }
         };
         self.partitions.values().filter_map(effective).min()
     }
 
-    /// Own watermark of `partition`, as far as marks tell.
-    pub fn own(&self, partition: Partition) -> Watermark {
+    /// Own watermark of `partition`, as far as marks show.
+    pub(crate) fn own(&self, partition: Partition) -> Watermark {
         let newest = self.partitions.get(&partition).and_then(|state| state.newest);
         newest.map_or(EventTime::MIN, |mark| mark.own)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const PARTITIONS: Partition = 3;
-
-    /// The marks of one epoch: a partition may say nothing, and says no less than before.
-    fn epochs() -> impl Strategy<Value = Vec<Vec<Mark>>> {
-        let said = (0i64..40, prop::option::of(0u64..200), any::<bool>(), 0u8..9);
-        let epoch = prop::collection::vec(prop::option::of(said), PARTITIONS as usize);
-        prop::collection::vec(epoch, 1..12).prop_map(|epochs| {
-            let mut own = [EventTime::MIN; PARTITIONS as usize];
-            let mut marks = Vec::new();
-            for said in epochs {
-                let said = (0..PARTITIONS).zip(said).filter_map(|(partition, said)| Some((partition, said?)));
-                let mark = |(partition, (moved, idle_ms, joining, end)): (
-                    Partition,
-                    (i64, Option<u64>, bool, u8),
-                )| {
-                    let own = &mut own[partition as usize];
-                    if moved > 0 {
-                        *own = (*own).max(EventTime(0)).plus_ms(moved);
-                    }
-                    let (ended, backlog) = (end == 0, end > 4);
-                    let (next, last, wall_ms) = (0, false, 0);
-                    Mark { partition, own: *own, next, idle_ms, joining, ended, last, backlog, wall_ms }
-                };
-                marks.push(said.map(mark).collect());
-            }
-            marks
-        })
-    }
-
-    /// Sees the marks of each epoch, and those of so many later ones, before the epoch closes.
-    fn ticks(epochs: &[Vec<Mark>], early: &[usize]) -> Vec<Tick> {
-        let all = (0..PARTITIONS).map(|partition| (partition, EventTime::MIN, EventTime::MIN));
-        let rules = Rules { grid: Grid::tumbling(10), lateness_ms: 5, idle_flush_ms: Some(100) };
-        let (mut progress, mut seen) = (Progress::new(rules, EventTime::MIN, all), 0);
-        let mut close = |epoch: usize| {
-            let upto = (epoch + 1 + early[epoch % early.len()]).min(epochs.len());
-            for (epoch, marks) in (0..).zip(epochs).take(upto).skip(seen) {
-                marks.iter().for_each(|mark| progress.see(epoch, *mark));
-            }
-            seen = seen.max(upto);
-            progress.close(epoch as Epoch)
-        };
-        (0..epochs.len()).map(&mut close).collect()
-    }
-
-    #[test]
-    fn partition_that_joined_late_is_as_far_as_where_it_joined() {
-        let mark = |partition, own, idle_ms, joining, backlog| Mark {
-            partition,
-            own: EventTime(own),
-            next: 0,
-            idle_ms,
-            joining,
-            ended: false,
-            last: false,
-            backlog,
-            wall_ms: 0,
-        };
-        let rules = Rules { grid: Grid::tumbling(10), lateness_ms: 0, idle_flush_ms: None };
-        let both = (0..2).map(|partition| (partition, EventTime::MIN, EventTime::MIN));
-        let mut progress = Progress::new(rules, EventTime::MIN, both);
-        progress.see(1, mark(0, 1_000, None, false, true));
-        progress.see(1, mark(1, 5, Some(1), false, false));
-        progress.close(1);
-        progress.see(2, mark(0, 2_000, None, false, true));
-        progress.see(2, mark(1, 5, None, true, true));
-        progress.close(2);
-        assert_eq!(progress.slowest(), Some(progress.floor(1)));
-        assert!(progress.floor(1) >= EventTime(1_000), "it joined at the watermark");
-    }
-
-    proptest! {
-        #[test]
-        fn marks_that_come_before_their_epoch_closes_change_nothing(
-            epochs in epochs(), early in prop::collection::vec(0usize..4, 1..6)
-        ) {
-            prop_assert_eq!(ticks(&epochs, &early), ticks(&epochs, &[0]));
-        }
-
-        #[test]
-        fn watermark_never_falls(epochs in epochs()) {
-            let watermarks: Vec<_> = ticks(&epochs, &[0]).into_iter().map(|tick| tick.watermark).collect();
-            prop_assert!(watermarks.is_sorted(), "{watermarks:?}");
-        }
     }
 }

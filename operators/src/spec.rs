@@ -3,6 +3,7 @@
 use crate::error::Reason;
 use crate::keyed::Keyed;
 use crate::row::Column;
+use crate::stream::window::Closing;
 use std::borrow::Cow;
 
 /// An input of a pipeline.
@@ -14,12 +15,20 @@ pub struct InputSpec {
     pub topic: &'static str,
     /// How much disorder is waited for, in milliseconds.
     pub lateness_ms: i64,
-    /// Grid of its windows: length and slide in milliseconds. Used for skew, flush and the closing time.
-    pub window_ms: i64,
-    /// See `window_ms`.
-    pub slide_ms: i64,
+    /// What its end closes; what of it is late; whether it is flushed.
+    pub closing: Closing,
     /// How header lines in files of raw lines are known; `None` where files have none.
     pub header: Option<HeaderSpec>,
+}
+
+/// The least that partitions may be apart, in milliseconds of event time.
+const SKEW_MIN_MS: i64 = 60_000;
+
+impl InputSpec {
+    /// How far ahead of the slowest partition with a backlog one may read, in milliseconds of event time.
+    pub fn max_skew_ms(&self) -> i64 {
+        self.closing.reach_ms().saturating_add(self.lateness_ms).saturating_mul(2).max(SKEW_MIN_MS)
+    }
 }
 
 /// How the header lines of a file of raw lines are known.

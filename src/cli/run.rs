@@ -16,13 +16,12 @@ use crate::engine::commit::checkpoint::Resume;
 use crate::engine::commit::job;
 use crate::engine::format::names;
 use crate::engine::run::feed;
-use crate::engine::run::launch::{self, Launch, launch};
+use crate::engine::run::launch::{self, Launch, launch, shape};
 use crate::engine::run::watched::Summary;
 use crate::engine::{Control, Error};
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
-use headway_operators::build::side_outputs;
 use headway_operators::pipeline::Entry;
 use headway_operators::port::NotAfter;
 use headway_operators::time::EventTime;
@@ -178,12 +177,10 @@ impl Found {
 /// Opens the lake for writing, and checks that it can be one.
 ///
 /// # Errors
-/// Exit 3 if it cannot be written, 2 if its parts lie on several file systems.
+/// Exit 3 if it cannot be written, 2 if its parts lie on several file systems or the pipeline is broken.
 pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
     let lake = Local::new(&plan.lake)?;
-    let name = plan.pipeline.name();
-    let sides = side_outputs(name, &plan.pipeline.inputs());
-    let outputs = plan.pipeline.outputs().into_iter().chain(sides).map(|output| output.prefix);
+    let outputs = shape(plan.pipeline.as_ref())?.outputs.into_iter().map(|output| output.prefix);
     let folders: Vec<String> = outputs.chain([names::stage_folder(&plan.job)]).collect();
     lake.probe(&folders.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(Arc::new(lake))

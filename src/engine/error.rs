@@ -2,6 +2,7 @@
 
 use crate::connect;
 use crate::engine::commit::error::CheckpointError;
+use headway_operators::shape::Problem;
 
 /// Why a job stopped. Every variant has a stable code and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,14 @@ pub enum Error {
         thread: String,
         /// What the panic said.
         reason: String,
+    },
+    /// The pipeline cannot run as it is built. Its author's to mend.
+    #[error("pipeline \"{pipeline}\" cannot run")]
+    Pipeline {
+        /// Its name.
+        pipeline: String,
+        /// All that is wrong with it.
+        problems: Vec<Problem>,
     },
     /// The dataflow could not be started.
     #[error("could not start {workers} workers: {reason}")]
@@ -48,6 +57,7 @@ impl Error {
         match self {
             Error::Source(error) => error.code(),
             Error::Panicked { .. } => "panicked",
+            Error::Pipeline { .. } => "pipeline-broken",
             Error::Start { .. } => "start-failed",
             Error::Commit { code, .. } => code,
         }
@@ -65,6 +75,7 @@ impl Error {
             ) => 4,
             Error::Source(_) | Error::Start { .. } => 3,
             Error::Panicked { .. } => 101,
+            Error::Pipeline { .. } => 2,
             Error::Commit { exit, .. } => *exit,
         }
     }

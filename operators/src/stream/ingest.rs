@@ -43,6 +43,8 @@ const TURNS_MAX: usize = 8;
 pub struct Options {
     /// The number of the input in its pipeline.
     pub input: InputIx,
+    /// The epoch that the first records belong to.
+    pub first_epoch: Epoch,
     /// Whether every record that is sent is counted as accepted here. Set until the dataflow is built: an operator that
     /// finds repeats may count in place of the source.
     pub counts_accepted: Rc<Cell<bool>>,
@@ -94,7 +96,7 @@ pub fn ingest<'s, D: Decoder, L: Lateness>(
     let activator = scope.activator_for(address.clone());
     let mut feed = make(scope.worker().sync_activator_for(address.to_vec()));
     builder.build(move |mut caps: Vec<Capability<Epoch>>| {
-        let mut bench = Bench::new(options, decoder, lateness, feed.first_epoch());
+        let mut bench = Bench::new(options, decoder, lateness);
         for cap in &mut caps {
             cap.downgrade(&bench.epoch);
         }
@@ -216,7 +218,8 @@ impl From<Reason> for Refusal {
 }
 
 impl<D: Decoder, L: Lateness> Bench<D, L> {
-    fn new(options: Options, mut decoder: D, lateness: L, epoch: Epoch) -> Self {
+    fn new(options: Options, mut decoder: D, lateness: L) -> Self {
+        let epoch = options.first_epoch;
         decoder.begin(epoch);
         let (records, definitions, refused) = (Vec::new(), Vec::new(), Vec::new());
         Bench {
@@ -393,7 +396,15 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
 mod tests {
     use super::*;
     use crate::port::Position;
-    use crate::stream::window::Never;
+
+    /// Nothing is late.
+    struct Never;
+
+    impl Lateness for Never {
+        fn is_late(&self, _time: EventTime, _stamp: Watermark) -> bool {
+            false
+        }
+    }
 
     /// A message is its event time in milliseconds; an empty one is filtered.
     struct Numbers;
@@ -424,13 +435,14 @@ mod tests {
     fn bench(not_after: NotAfter, start: Start) -> Bench<Numbers, Never> {
         let options = Options {
             input: 0,
+            first_epoch: 1,
             counts_accepted: Rc::default(),
             topic: "t".to_string(),
             lateness_ms: 10,
             max_ahead_ms: 100,
             not_after,
         };
-        let mut bench = Bench::new(options, Numbers, Never, 1);
+        let mut bench = Bench::new(options, Numbers, Never);
         bench.open(start);
         bench
     }

@@ -292,7 +292,7 @@ impl Keyed for Roll {
         Ok(())
     }
 
-    fn restored(&mut self, _watermark: Watermark) {
+    fn restored(&mut self, _watermark: Watermark, _out: &mut Vec<Rolled>) {
         self.known = BTreeSet::new();
         self.saved = self.rows.places.len();
         // How old the roll was is not known: it leaves with the next epoch.
@@ -381,7 +381,7 @@ mod tests {
     use crate::state::SectionKind;
 
     const FIRST: Tick =
-        Tick { watermark: EventTime::MIN, wall_ms: 1, ended: false, finishing: false, flushed: None };
+        Tick { watermark: EventTime::MIN, wall_ms: 1, idle: false, ended: false, finishing: false };
 
     fn refused(offset: Offset, payload: Payload<'_>) -> Refused {
         Refused::of("gate", &Raw::of(0, offset, payload))
@@ -418,7 +418,7 @@ mod tests {
         before.snapshot(true, &mut |shard, bytes| {
             after.restore(&Saved { shard, version: 2, kind: SectionKind::Base, bytes }).unwrap()
         });
-        after.restored(EventTime::MIN);
+        after.restored(EventTime::MIN, &mut Vec::new());
         for mut roll in [before, after] {
             let mut out = Vec::new();
             roll.close(6, &Tick { finishing: true, ..FIRST }, &mut out);
@@ -477,7 +477,7 @@ mod tests {
         let mut reasons: Vec<Option<u32>> = (0..13).map(Some).collect();
         reasons.push(None);
         let (mut roll, mut out) = (restore(&reasons).expect("they are all known"), Vec::new());
-        roll.restored(EventTime::MIN);
+        roll.restored(EventTime::MIN, &mut Vec::new());
         roll.close(8, &Tick { finishing: true, ..FIRST }, &mut out);
         let names: Vec<_> = out.iter().map(|row| row.entry().reason).collect();
         assert_eq!(names, REASONS_1.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
@@ -491,9 +491,10 @@ mod tests {
     fn piece_of_a_later_version_is_refused_by_the_driver() {
         let resume = |version| {
             let saved = vec![Saved { shard: Shard(0), version, kind: SectionKind::Base, bytes: vec![0, 0] }];
-            crate::keyed::Resume { saved, watermark: EventTime::MIN }.into_operator(&mut Roll::new("Roll"))
+            let resume = crate::keyed::Resume { saved: Some(saved), committed: 0, watermark: EventTime::MIN };
+            resume.into_operator(&mut Roll::new("Roll")).map(drop)
         };
-        assert_eq!([resume(1), resume(2)], [(); 2].map(|()| Ok([Shard(0)].into())));
+        assert_eq!([resume(1), resume(2)], [Ok(()), Ok(())]);
         assert_eq!(resume(3), Err(StateError::Newer { operator: "Roll".into(), found: 3, known: 2 }));
     }
 }

@@ -14,16 +14,6 @@ pub trait Lateness: 'static {
     fn is_late(&self, time: EventTime, stamp: Watermark) -> bool;
 }
 
-/// Never late: for streams without windows.
-#[derive(Clone, Copy, Debug)]
-pub struct Never;
-
-impl Lateness for Never {
-    fn is_late(&self, _time: EventTime, _stamp: Watermark) -> bool {
-        false
-    }
-}
-
 /// Tumbling and sliding windows: `[k * slide, k * slide + size)` for every whole `k`, from the Unix epoch in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -89,6 +79,47 @@ impl Grid {
 impl Lateness for Grid {
     fn is_late(&self, time: EventTime, stamp: Watermark) -> bool {
         self.last_end(time) <= stamp
+    }
+}
+
+/// What the end of an input closes, and what is late in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Every window of the grid that may hold a record. A flush, when all inputs have been quiet for long, closes the same.
+    Grid(Grid),
+    /// What lies at most so many milliseconds after a record: sessions, timers; 0 where nothing does. Never flushed: a
+    /// timer must not fire before its time has come.
+    Horizon {
+        /// How far what a record opens may reach beyond it.
+        ms: i64,
+    },
+}
+
+impl Closing {
+    /// The least watermark at which nothing is open any more, if `newest` is the newest event time.
+    pub fn closing_time(&self, newest: EventTime) -> EventTime {
+        match self {
+            Closing::Grid(grid) => grid.last_end(newest),
+            // A timer fires when the watermark has passed it.
+            Closing::Horizon { ms } => newest.plus_ms(*ms).plus_ms(1),
+        }
+    }
+
+    /// How far what a record opens reaches, in milliseconds of event time.
+    pub fn reach_ms(&self) -> i64 {
+        match self {
+            Closing::Grid(grid) => grid.size_ms(),
+            Closing::Horizon { ms } => *ms,
+        }
+    }
+}
+
+impl Lateness for Closing {
+    fn is_late(&self, time: EventTime, stamp: Watermark) -> bool {
+        match self {
+            Closing::Grid(grid) => grid.is_late(time, stamp),
+            Closing::Horizon { .. } => time < stamp,
+        }
     }
 }
 

@@ -3,22 +3,22 @@
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
 use headway_operators::build::Build;
 use headway_operators::error::{Reason, StateError};
+use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
 use headway_operators::port::{InputStart, NotAfter};
-use headway_operators::progress::SharedProgress;
+use headway_operators::progress::Standing;
 use headway_operators::record::{Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row as OutputRow, Rows};
 use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::state::{KeyHash, Saved, StateChange};
 use headway_operators::stream::aggregate::{Aggregate, Summand, Total};
 use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
-use headway_operators::stream::window::Grid;
+use headway_operators::stream::window::{Closing, Grid};
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use timely::dataflow::operators::Inspect;
-use timely::dataflow::operators::vec::Map;
 use timely::scheduling::SyncActivator;
 use timely::{CommunicationConfig, Config, WorkerConfig};
 
@@ -83,13 +83,19 @@ struct Kept {
 
 type Shared = Arc<Mutex<Kept>>;
 
-/// Where a run starts.
-#[derive(Clone, Default)]
+/// Where a run starts. Line 0 of a case is epoch 1.
+#[derive(Clone)]
 struct From {
     epoch: Epoch,
     watermark: Option<EventTime>,
     partitions: BTreeMap<Partition, (i64, EventTime, EventTime)>,
     saved: Vec<(String, Saved)>,
+}
+
+impl Default for From {
+    fn default() -> Self {
+        From { epoch: 1, watermark: None, partitions: BTreeMap::new(), saved: Vec::new() }
+    }
 }
 
 /// Runs the case on `workers`; `seed` shuffles how workers take turns.
@@ -105,14 +111,14 @@ pub(crate) fn run_with_crash(case: &Case, workers: usize, crash_after: usize) ->
     // The crash comes while later epochs are in flight: two more are run, then forgotten.
     let reached = (crash_after + 3).min(case.epochs.len());
     execute(case, (workers, 2), &From::default(), reached, &kept);
-    let from = forget_after(&mut kept.lock().unwrap(), crash_after as Epoch);
+    let from = forget_after(&mut kept.lock().unwrap(), crash_after as Epoch + 1);
     execute(case, (workers % 3 + 1, 3), &from, case.epochs.len() + 1, &kept);
     outcome(&kept.lock().unwrap())
 }
 
 /// Keeps what epoch `last` made true, as a manifest would, and says where to go on.
 fn forget_after(kept: &mut Kept, last: Epoch) -> From {
-    kept.rows.retain(|row| row.epoch <= last);
+    kept.rows.retain(|row| row.epoch < last);
     kept.refused.retain(|(epoch, ..)| *epoch <= last);
     kept.state.retain(|(epoch, _)| *epoch <= last);
     kept.acks.retain(|(epoch, _)| *epoch <= last);
@@ -207,14 +213,15 @@ fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize
                 name: "test",
                 topic: "test",
                 lateness_ms: case.lateness_ms,
-                window_ms: case.grid.size_ms(),
-                slide_ms: case.grid.slide_ms(),
+                closing: Closing::Grid(case.grid),
                 header: None,
             };
             let mut build = Build::new(scope, Box::new(ports), "test", vec![spec]);
-            let input = build.input(0, Words, case.grid);
+            let input = build.input("test", Words);
             let sums = build.counting(Aggregate::<Amount, String, 1>::new("Aggregate", case.grid), input);
-            let columns = vec![Column::new("key", Kind::Text)];
+            let columns =
+                [("key", Kind::Text), ("start", Kind::Time), ("end", Kind::Time), ("sum", Kind::Wide)];
+            let columns = columns.map(|(name, kind)| Column::new(name, kind)).to_vec();
             let (name, prefix) = ("sums".to_string(), "sums".to_string());
             build.output(
                 OutputSpec { name, prefix, stem: "batch".into(), format: Format::CsvGz, columns },
@@ -308,6 +315,14 @@ struct TestPorts {
 }
 
 impl Ports for TestPorts {
+    fn first_epoch(&self) -> Epoch {
+        self.from.epoch
+    }
+
+    fn watermarks(&self) -> Vec<InputsWatermark> {
+        Vec::new()
+    }
+
     fn start(&mut self, _index: InputIx) -> InputStart {
         let mut partitions: BTreeMap<_, _> =
             (0..self.case.partitions).map(|p| (p, (0, EventTime::MIN, EventTime::MIN))).collect();
@@ -315,20 +330,17 @@ impl Ports for TestPorts {
         InputStart {
             topic: "test".into(),
             watermark: self.from.watermark.unwrap_or(EventTime::MIN),
-            partitions: partitions.into_iter().map(|(p, (_, own, floor))| (p, own, floor)).collect(),
+            partitions: partitions
+                .into_iter()
+                .map(|(partition, (_, own, floor))| Standing { partition, own, floor })
+                .collect(),
             max_ahead_ms: 3_600_000,
             not_after: NotAfter::Never,
             idle_flush_ms: self.case.flush_ms,
         }
     }
 
-    fn feed(
-        &mut self,
-        _: InputIx,
-        _: &InputSpec,
-        progress: SharedProgress,
-        _: SyncActivator,
-    ) -> Box<dyn Feed> {
+    fn feed(&mut self, _: InputIx, _: &InputSpec, pace: InputPace, _: SyncActivator) -> Box<dyn Feed> {
         let (index, peers) = self.worker;
         let mine = (0..self.case.partitions).filter(|p| *p as usize % peers == index).collect();
         let (case, from, until) = (self.case.clone(), self.from.clone(), self.until);
@@ -336,7 +348,7 @@ impl Ports for TestPorts {
             case,
             from,
             until,
-            progress,
+            pace,
             mine,
             epoch: None,
             seed: self.seed,
@@ -355,7 +367,7 @@ impl Ports for TestPorts {
                 if name == "sums" {
                     let number = |at: usize| cells[at].parse::<i64>().unwrap();
                     let (start, end, sum) = (number(1), number(2), cells[3].parse().unwrap());
-                    kept.rows.push(Row { epoch, start, end, key: cells[0].clone(), sum });
+                    kept.rows.push(Row { epoch: epoch - 1, start, end, key: cells[0].clone(), sum });
                 } else {
                     kept.refused.push((epoch, name.starts_with("late"), cells));
                 }
@@ -370,11 +382,11 @@ impl Ports for TestPorts {
         }))
     }
 
-    fn saved(&mut self, operator: &str) -> Vec<Saved> {
+    fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {
         let (index, peers) = self.worker;
         let mine = |saved: &Saved| saved.shard.owner(peers) == index;
         let all = self.from.saved.iter().filter(|(name, saved)| name == operator && mine(saved));
-        all.map(|(_, saved)| saved.clone()).collect()
+        (self.from.epoch > 1).then(|| all.map(|(_, saved)| saved.clone()).collect())
     }
 
     fn refuse(&mut self, error: StateError) {
@@ -410,7 +422,7 @@ struct Script {
     case: Case,
     from: From,
     until: usize,
-    progress: SharedProgress,
+    pace: InputPace,
     mine: Vec<Partition>,
     epoch: Option<Epoch>,
     seed: u64,
@@ -429,7 +441,7 @@ impl Script {
     fn flags_before(&self, epoch: Epoch) -> BTreeMap<Partition, Flags> {
         let mut flags: BTreeMap<Partition, Flags> =
             self.mine.iter().map(|p| (*p, Flags::default())).collect();
-        for item in self.case.epochs.iter().take(epoch as usize).flatten() {
+        for item in self.case.epochs.iter().take(epoch as usize - 1).flatten() {
             match item {
                 Item::Message(partition, _) => flags.entry(*partition).and_modify(|f| *f = Flags::default()),
                 Item::Flags(partition, new) => {
@@ -441,16 +453,11 @@ impl Script {
     }
 
     fn has_joined(&self) -> bool {
-        let progress = self.progress.borrow();
-        self.joining.iter().all(|(p, epoch)| progress.joined(*p).is_some_and(|joined| joined >= *epoch))
+        self.joining.iter().all(|(p, epoch)| self.pace.joined(*p).is_some_and(|joined| joined >= *epoch))
     }
 }
 
 impl Feed for Script {
-    fn first_epoch(&self) -> Epoch {
-        self.from.epoch
-    }
-
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
         let epoch = *self.epoch.get_or_insert_with(|| {
             for partition in &self.mine {
@@ -465,9 +472,9 @@ impl Feed for Script {
             return Turn::Wait(Duration::ZERO);
         }
         for (partition, _) in std::mem::take(&mut self.joining) {
-            intake.floor(partition, self.progress.borrow().floor(partition));
+            intake.floor(partition, self.pace.floor(partition));
         }
-        let line = self.case.epochs.get(epoch as usize).cloned();
+        let line = self.case.epochs.get(epoch as usize - 1).cloned();
         let over = line.is_none();
         let mut flags = self.flags_before(epoch);
         for item in line.unwrap_or_default() {
@@ -496,6 +503,6 @@ impl Feed for Script {
         let cut = Cut { wall_ms: epoch as i64 * 1000, partitions: flags.iter().map(position).collect() };
         self.joining = flags.iter().filter(|(_, f)| f.joining).map(|(p, _)| (*p, epoch)).collect();
         self.epoch = Some(epoch + 1);
-        if over || epoch as usize + 1 >= self.until { Turn::Finish(cut) } else { Turn::Cut(cut, epoch + 1) }
+        if over || epoch as usize >= self.until { Turn::Finish(cut) } else { Turn::Cut(cut, epoch + 1) }
     }
 }

@@ -20,14 +20,16 @@ use batch::{Row, Shape};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::pipeline::{Entry, Pipeline, SettingError, Settings};
-use headway_operators::spec::{Format, HeaderSpec, InputSpec, OperatorSpec, OutputSpec};
+use headway_operators::spec::{Format, HeaderSpec, InputSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
-use headway_operators::stream::window::Grid;
+use headway_operators::stream::window::{Closing, Grid};
 use key::Key;
 use record::{Decoder, Reading};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use timely::dataflow::operators::vec::Map;
+
+/// Its only input.
+const INPUT: &str = "turnstile";
 
 /// The operator that sums, as its state is named.
 const AGGREGATE: &str = "Aggregate";
@@ -74,11 +76,10 @@ impl Pipeline for Turnstile {
 
     fn inputs(&self) -> Vec<InputSpec> {
         vec![InputSpec {
-            name: "turnstile",
+            name: INPUT,
             topic: "mta-turnstile",
             lateness_ms: self.lateness_ms,
-            window_ms: self.grid.size_ms(),
-            slide_ms: self.grid.slide_ms(),
+            closing: Closing::Grid(self.grid),
             header: Some(HeaderSpec { columns: &record::FIELDS, read: sheet::header }),
         }]
     }
@@ -98,16 +99,8 @@ impl Pipeline for Turnstile {
         all
     }
 
-    fn outputs(&self) -> Vec<OutputSpec> {
-        vec![self.batch()]
-    }
-
-    fn operators(&self) -> Vec<OperatorSpec> {
-        vec![OperatorSpec::of::<Aggregate<Reading, Key, 2>>(AGGREGATE)]
-    }
-
     fn build(&self, build: &mut Build<'_>) {
-        let readings = build.input(0, Decoder::new(self.shape.zone.clone()), self.grid);
+        let readings = build.input(INPUT, Decoder::new(self.shape.zone.clone()));
         let totals = build.counting(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));

@@ -5,9 +5,10 @@ use crate::twin::{Answer, Fates, Options};
 use headway_operators::ack::{Ack, InputIx, StagedFile, StateFile};
 use headway_operators::build::Build;
 use headway_operators::error::StateError;
+use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::pipeline::{Entry, Settings};
 use headway_operators::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
-use headway_operators::progress::SharedProgress;
+use headway_operators::progress::Standing;
 use headway_operators::record::{Partition, Payload, Raw};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::{InputSpec, OutputSpec};
@@ -138,19 +139,27 @@ struct Memory {
 }
 
 impl Ports for Memory {
+    fn first_epoch(&self) -> Epoch {
+        1
+    }
+
+    fn watermarks(&self) -> Vec<InputsWatermark> {
+        Vec::new()
+    }
+
     fn start(&mut self, _: InputIx) -> InputStart {
         let (options, partitions, _) = &*self.input;
         InputStart {
             topic: "mta-turnstile".to_string(),
             watermark: EventTime::MIN,
-            partitions: partitions.keys().map(|number| (*number, EventTime::MIN, EventTime::MIN)).collect(),
+            partitions: partitions.keys().map(|number| standing(*number)).collect(),
             max_ahead_ms: options.max_ahead_ms,
             not_after: options.not_after_ms.map_or(NotAfter::Never, |ms| NotAfter::At(EventTime(ms))),
             idle_flush_ms: None,
         }
     }
 
-    fn feed(&mut self, _: InputIx, _: &InputSpec, _: SharedProgress, _: SyncActivator) -> Box<dyn Feed> {
+    fn feed(&mut self, _: InputIx, _: &InputSpec, _: InputPace, _: SyncActivator) -> Box<dyn Feed> {
         let (index, peers) = self.place;
         let is_mine = |number: &Partition| *number as usize % peers == index;
         let mine = self.input.1.keys().copied().filter(is_mine).collect();
@@ -177,13 +186,17 @@ impl Ports for Memory {
         Box::new(AtOnce(VecDeque::new(), |_, _| {}))
     }
 
-    fn saved(&mut self, _: &str) -> Vec<Saved> {
-        Vec::new()
+    fn saved(&mut self, _: &str) -> Option<Vec<Saved>> {
+        None
     }
 
     fn refuse(&mut self, error: StateError) {
         panic!("{error}");
     }
+}
+
+fn standing(partition: Partition) -> Standing {
+    Standing { partition, own: EventTime::MIN, floor: EventTime::MIN }
 }
 
 fn text(cell: Cell<'_>) -> String {
@@ -254,10 +267,6 @@ fn hand_on(intake: &mut dyn Intake, partition: Partition, message: &Message) {
 }
 
 impl Feed for Player {
-    fn first_epoch(&self) -> Epoch {
-        0
-    }
-
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
         let (_, partitions, reading) = &*Arc::clone(&self.input);
         if self.epoch == 0 {
@@ -272,6 +281,6 @@ impl Feed for Player {
         self.at = until;
         self.epoch += 1;
         let is_over = partitions.values().all(|messages| messages.len() <= until);
-        if is_over { Turn::Finish(cut) } else { Turn::Cut(cut, self.epoch as Epoch) }
+        if is_over { Turn::Finish(cut) } else { Turn::Cut(cut, self.epoch as Epoch + 1) }
     }
 }

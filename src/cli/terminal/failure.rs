@@ -153,6 +153,12 @@ impl From<engine::Error> for Failure {
             engine::Error::Commit { message, detail, hint, .. } => {
                 Failure { name, exit, what: message, detail: detail.as_deref().map(sentence), hint }
             }
+            engine::Error::Pipeline { pipeline, problems } => {
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                let failure = Failure::named(name, exit, format!("pipeline \"{pipeline}\" cannot run"));
+                let failure = failure.detail(sentence(&problems.join("; ")));
+                failure.hint("Its author has to mend it: nothing was read and nothing was written.")
+            }
             error => Failure::named(name, exit, error.to_string()),
         }
     }

@@ -343,6 +343,13 @@ pub(crate) const PAGES: &[Page] = &[
         "Use fewer --workers, or raise the limit of threads of this user: see ulimit -a.",
     ),
     of(
+        "pipeline-broken",
+        Ours,
+        "The pipeline cannot run as it is built.",
+        "Two operators or outputs have one name, an input is not read, or records would be counted twice.",
+        "Its author has to mend it. Nothing was read and nothing was written.",
+    ),
+    of(
         "panicked",
         Ours,
         "A thread of Headway met a state that must never be, and stopped the process.",
@@ -365,7 +372,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// The codes of the engine and of what is below it.
-    const ENGINE: [&str; 23] = [
+    const ENGINE: [&str; 24] = [
         "already-running",
         "bad-name",
         "broker-unresolved",
@@ -378,6 +385,7 @@ mod tests {
         "input-unusable",
         "other-identity",
         "panicked",
+        "pipeline-broken",
         "prefix-taken",
         "records-gone",
         "settings-unusable",

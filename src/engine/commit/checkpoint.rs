@@ -34,6 +34,7 @@ use crate::engine::format::manifest::{
 use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
 use headway_operators::ack::{Ack, InputIx, StagedFile};
+use headway_operators::pace::join_floor;
 use headway_operators::spec::OutputSpec;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
@@ -225,7 +226,8 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         written_ms,
         not_after_ms: job.not_after_ms,
         allowed: Vec::new(),
-        inputs: job.inputs.iter().map(|info| claimed_input(info, None, true)).collect(),
+        inputs: (0..).zip(&job.inputs).map(|(index, info)| claimed_input(index, info, None)).collect(),
+        watermarks: Vec::new(),
         written: BTreeMap::new(),
         held: BTreeMap::new(),
         state: Vec::new(),
@@ -243,10 +245,9 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         claim.epoch = head.epoch;
         claim.written = head.written.clone();
         claim.held = head.held.clone();
-        // Before the first epoch every partition is there from the start; later ones have to join.
-        let inputs = job.inputs.iter().zip(&head.inputs);
-        claim.inputs =
-            inputs.map(|(info, input)| claimed_input(info, Some(input), head.epoch == 0)).collect();
+        claim.watermarks = head.watermarks.clone();
+        let inputs = (0..).zip(&job.inputs);
+        claim.inputs = inputs.map(|(index, info)| claimed_input(index, info, Some(head))).collect();
         claim.state = head.state.iter().filter(|entry| !dropped(entry)).cloned().collect();
     }
     claim
@@ -254,18 +255,23 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
 
 /// An input as a run takes it over: what was told of idleness and ends by an earlier run does not hold any more.
 ///
-/// A partition that did not count may lie behind the watermark, and now counts again: as one that wakes, it takes the
-/// watermark for its floor. Else its records would be stamped as if closed windows were open to them.
-fn claimed_input(info: &InputInfo, head: Option<&Input>, all: bool) -> Input {
-    let known = head.map(|head| head.partitions.as_slice()).unwrap_or_default();
-    let watermark = head.map_or(EventTime::MIN, |head| head.watermark);
+/// A partition that did not count may lie behind the watermarks that its records meet, and now counts again: as one that
+/// wakes, it takes the greatest of them for its floor. Else its records would be stamped as if closed windows were open to
+/// them.
+fn claimed_input(index: InputIx, info: &InputInfo, head: Option<&Manifest>) -> Input {
+    // Before the first epoch every partition is there from the start; later ones have to join.
+    let all = head.is_none_or(|head| head.epoch == 0);
+    let input = head.and_then(|head| head.inputs.get(usize::from(index)));
+    let known = input.map(|input| input.partitions.as_slice()).unwrap_or_default();
+    let watermark = input.map_or(EventTime::MIN, |input| input.watermark);
+    let floor = join_floor(index, watermark, head.iter().flat_map(|head| &head.watermarks));
     let mut partitions = BTreeMap::new();
     for part in known {
         let (from, fates) = (part.next, Fates::default());
         let mut entry =
             PartitionEntry { from, fates, idle: false, joining: false, ended: false, ..part.clone() };
-        if entry.own.max(entry.floor) < watermark {
-            (entry.floor, entry.floor_from) = (watermark, entry.next);
+        if entry.own.max(entry.floor) < floor {
+            (entry.floor, entry.floor_from) = (floor, entry.next);
         }
         partitions.insert(entry.partition, entry);
     }

@@ -12,6 +12,7 @@ use crate::engine::format::manifest::{
     Fates, Fed, Input, Kind, LakeFile, Manifest, Nonce, PartitionEntry, StateEntry,
 };
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
+use headway_operators::pace::{InputsWatermark, join_floor};
 use headway_operators::record::{Offset, Partition, Refused};
 use headway_operators::spec::OutputSpec;
 use headway_operators::time::{Epoch, EventTime, Watermark};
@@ -55,6 +56,8 @@ struct Told<'a> {
     counted: BTreeSet<InputIx>,
     kept: BTreeMap<(InputIx, Partition), [u64; 3]>,
     watermarks: BTreeMap<InputIx, (Watermark, bool, Option<EventTime>)>,
+    /// `W_C` of each set of several inputs; `None` if no acks say.
+    combined: Option<Vec<InputsWatermark>>,
     held: BTreeMap<(&'a str, u32), u64>,
     lake: Vec<&'a StagedFile>,
     state: Vec<&'a StateFile>,
@@ -79,6 +82,10 @@ impl<'a> Told<'a> {
                 }
                 Ack::Watermark { input, watermark, ended, flushed } => {
                     told.watermarks.insert(*input, (*watermark, *ended, *flushed));
+                }
+                Ack::InputsWatermark { inputs, watermark } => {
+                    let set = InputsWatermark { inputs: inputs.clone(), watermark: *watermark };
+                    told.combined.get_or_insert_default().push(set);
                 }
                 Ack::Held { operator, worker, entries } => {
                     told.held.insert((operator, *worker), *entries);
@@ -148,9 +155,10 @@ impl Ledger {
     ) -> Result<Option<Manifest>, CheckpointError> {
         assert!(epoch > self.head.epoch, "epoch {epoch} was committed before");
         let told = Told::of(acks);
+        let watermarks = self.watermarks(&told);
         let mut inputs = Vec::with_capacity(self.head.inputs.len());
         for (index, input) in (0..).zip(&self.head.inputs) {
-            inputs.push(self.input(epoch, (index, input), &told)?);
+            inputs.push(self.input(epoch, (index, input), &told, &watermarks)?);
         }
         told.all_known(epoch, &inputs)?;
         let quiet = inputs.iter().zip(&self.head.inputs).all(|(new, old)| is_quiet(new, old));
@@ -175,6 +183,7 @@ impl Ledger {
             written_ms,
             allowed: Vec::new(),
             inputs,
+            watermarks,
             written,
             held,
             state,
@@ -198,12 +207,23 @@ impl Ledger {
         }
     }
 
+    /// `W_C` of each set of several inputs, as of the epoch.
+    fn watermarks(&self, told: &Told<'_>) -> Vec<InputsWatermark> {
+        let Some(combined) = &told.combined else { return self.head.watermarks.clone() };
+        for old in &self.head.watermarks {
+            let falls = combined.iter().any(|new| new.inputs == old.inputs && new.watermark < old.watermark);
+            assert!(!falls, "the watermark of inputs {:?} went back", old.inputs);
+        }
+        combined.clone()
+    }
+
     /// Input `index` after `epoch`.
     fn input(
         &self,
         epoch: Epoch,
         (index, input): (InputIx, &Input),
         told: &Told<'_>,
+        sets: &[InputsWatermark],
     ) -> Result<Input, CheckpointError> {
         let (watermark, ended, flushed) =
             told.watermarks.get(&index).copied().unwrap_or((input.watermark, input.ended, None));
@@ -232,8 +252,9 @@ impl Ledger {
         let acks: Vec<&PartitionAck> = acked.flat_map(|(_, parts)| parts.iter().copied()).collect();
         self.check_dead(epoch, &input.name, &acks)?;
         // A flush closes windows: whatever comes later must not be stamped below them.
+        let join_floor = join_floor(index, watermark, sets);
         for entry in partitions.values_mut() {
-            let joined = if entry.joining { watermark } else { EventTime::MIN };
+            let joined = if entry.joining { join_floor } else { EventTime::MIN };
             raise_floor(entry, flushed.unwrap_or(EventTime::MIN).max(joined), entry.next);
         }
         let partitions = partitions.into_values().collect();

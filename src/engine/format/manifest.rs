@@ -6,6 +6,7 @@
 use crate::engine::format::names::{self, Generation, Seq};
 use headway_operators::ack::{InputIx, StateFile};
 use headway_operators::error::Reason;
+use headway_operators::pace::InputsWatermark;
 use headway_operators::record::{LastRead, Offset, Partition};
 use headway_operators::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,9 @@ pub struct Manifest {
     pub allowed: Vec<String>,
     /// The inputs, in the pipeline's order.
     pub inputs: Vec<Input>,
+    /// `W_C` of each set of several inputs that operators take together. Left out of the file where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watermarks: Vec<InputsWatermark>,
     /// Rows of each output since the job's start, this manifest's included.
     pub written: BTreeMap<String, u64>,
     /// Entries that each operator holds after `epoch`, on all workers.
@@ -384,6 +388,7 @@ pub(crate) mod tests {
                 ended: false,
                 partitions: (0..partitions).map(partition).collect(),
             }],
+            watermarks: Vec::new(),
             written: BTreeMap::new(),
             held: BTreeMap::new(),
             state: Vec::new(),

@@ -19,6 +19,7 @@ use crate::engine::control::{Control, guard};
 use crate::engine::error::Error;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use headway_operators::ack::Ack;
+use headway_operators::epochs::{Closed, Epochs};
 use headway_operators::time::Epoch;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -131,21 +132,20 @@ pub fn commit<'s>(acks: StreamVec<'s, Epoch, Ack>, port: Option<CommitPort>) -> 
     let port = Rc::new(RefCell::new(port));
     builder.build(move |initial| {
         drop(initial);
-        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Ack>)> = BTreeMap::new();
-        let mut committing: BTreeMap<Epoch, Capability<Epoch>> = BTreeMap::new();
+        let mut open: Epochs<Vec<Ack>> = Epochs::new(1);
+        let mut committing: BTreeMap<Epoch, Vec<Capability<Epoch>>> = BTreeMap::new();
         move |frontiers| {
             // 1. Accept acks.
             acks.for_each(|cap, batch: &mut Vec<Ack>| {
-                open.entry(*cap.time()).or_insert_with(|| (cap.retain(0), Vec::new())).1.append(batch);
+                open.at(&cap).append(batch);
             });
             let mut held = port.borrow_mut();
             let Some(port) = held.as_mut() else { return };
             // 2. Hand over every epoch whose acks are complete, in order.
-            while let Some(entry) = open.first_entry().filter(|e| !frontiers[0].less_equal(e.key())) {
-                let (epoch, (cap, acks)) = entry.remove_entry();
-                committing.insert(epoch, cap);
+            while let Some(Closed { epoch, caps, stash }) = open.closed(frontiers) {
+                committing.insert(epoch, caps);
                 // If the thread is gone, it has told why.
-                let _ = port.work.send((epoch, acks, waker.clone()));
+                let _ = port.work.send((epoch, stash, waker.clone()));
             }
             // 3. Let go of what is resolved.
             while let Ok(epoch) = port.done.try_recv() {

@@ -4,7 +4,7 @@
 //! connect::Source ──events──► Feed ──messages──► ingest        cut when: the epoch is old, or full, or another
 //!                              ▲  │                            source of any input has ended it
 //!      probe: which epochs are │  └─cuts, marks───► all workers
-//!      resolved; progress: wm, │
+//!      resolved; pace: wm, W_C, │
 //!      floors, cuts of others ─┘
 //! ```
 //!
@@ -22,8 +22,8 @@
 use crate::connect::{self, Event, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
+use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
-use headway_operators::progress::SharedProgress;
 use headway_operators::record::{
     Columns, Header, HeaderList, Headers, LastRead, Offset, Partition, Payload, Raw,
 };
@@ -94,8 +94,8 @@ pub struct Assigned {
 
 /// What a feed needs of its surroundings.
 pub struct Surroundings {
-    /// Marks of all workers.
-    pub progress: SharedProgress,
+    /// How far the inputs have got, from the marks of all workers.
+    pub pace: InputPace,
     /// Passes an epoch when it is resolved.
     pub resolved: ProbeHandle<Epoch>,
     /// What time it is.
@@ -312,7 +312,7 @@ impl SourceFeed {
     /// Ends the epoch and goes on with the next one that nobody has ended yet.
     fn cut_and_go_on(&mut self) -> Turn {
         let cut = self.cut();
-        let newest = self.around.progress.borrow().newest_ended();
+        let newest = self.around.pace.newest_ended();
         self.epoch = newest.map_or(self.epoch, |newest| newest.max(self.epoch)) + 1;
         self.epoch_began = self.around.clock.elapsed();
         self.epoch_bytes = 0;
@@ -324,11 +324,11 @@ impl SourceFeed {
 
     /// Rule 4.
     fn pause_those_ahead(&mut self) {
-        let progress = self.around.progress.borrow();
-        let Some(slowest) = progress.slowest() else { return };
+        let pace = &self.around.pace;
+        let Some(slowest) = pace.slowest() else { return };
         let limit = slowest.plus_ms(self.options.max_skew_ms);
         for part in &mut self.parts {
-            let ahead = progress.own(part.partition) > limit;
+            let ahead = pace.own(part.partition) > limit;
             // One that is caught up has nothing to hold back; paused, its quiet would be no evidence.
             let paused = part.complete || (ahead && part.phase == Phase::Counting && part.has_backlog());
             if paused != part.paused {
@@ -356,11 +356,11 @@ impl SourceFeed {
         for at in 0..self.parts.len() {
             let Phase::Joining(epoch) = self.parts[at].phase else { continue };
             let partition = self.parts[at].partition;
-            let joined = self.around.progress.borrow().joined(partition);
+            let joined = self.around.pace.joined(partition);
             if joined.is_none_or(|joined| joined < epoch) || !self.is_resolved(epoch) {
                 continue;
             }
-            let floor = self.around.progress.borrow().floor(partition);
+            let floor = self.around.pace.floor(partition);
             intake.floor(partition, floor);
             let part = &mut self.parts[at];
             part.phase = Phase::Counting;
@@ -475,8 +475,7 @@ impl SourceFeed {
         if self.around.control.is_draining() || self.is_complete() {
             return Ok(Turn::Finish(self.cut()));
         }
-        let ended_by_others =
-            self.around.progress.borrow().newest_ended().is_some_and(|newest| newest >= self.epoch);
+        let ended_by_others = self.around.pace.newest_ended().is_some_and(|newest| newest >= self.epoch);
         let age = now.saturating_sub(self.epoch_began);
         let held_back = || self.parts.iter().any(|part| part.paused && !part.complete);
         let old = (self.changed && age >= self.options.epoch) || (age >= HELD_BACK_MAX && held_back());
@@ -570,10 +569,6 @@ impl Part {
 }
 
 impl Feed for SourceFeed {
-    fn first_epoch(&self) -> Epoch {
-        self.first_epoch
-    }
-
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
         if self.around.control.is_stopped() {
             return Turn::Wait(IDLE_PATIENCE);

@@ -5,10 +5,11 @@ use crate::connect::{Event, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
 use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
+use headway_operators::pace::{InputPace, Pace, SharedPace};
 use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
-use headway_operators::progress::{Mark, Progress, Rules, SharedProgress};
+use headway_operators::progress::{Mark, Progress, Rules, Standing};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
-use headway_operators::stream::window::Grid;
+use headway_operators::stream::window::{Closing, Grid};
 use headway_operators::time::EventTime;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -116,7 +117,7 @@ impl Intake for Taken {
 struct Bench {
     script: Script,
     clock: Arc<Manual>,
-    progress: SharedProgress,
+    pace: SharedPace,
     found: Rc<RefCell<Vec<PartitionInfo>>>,
     feed: SourceFeed,
     taken: Taken,
@@ -142,12 +143,14 @@ fn gated(
 ) -> Bench {
     let (script, clock) = (Script::default(), Arc::new(Manual::default()));
     script.heard.set(Some(Heard::ALWAYS));
-    let rules = Rules { grid: Grid::tumbling(60_000), lateness_ms: 0, idle_flush_ms: None };
-    let set = (0..).zip(partitions).map(|(partition, _)| (partition, EventTime::MIN, EventTime::MIN));
-    let progress = Rc::new(RefCell::new(Progress::new(rules, EventTime::MIN, set)));
+    let rules = Rules { closing: Closing::Grid(Grid::tumbling(60_000)), lateness_ms: 0, idle_flush_ms: None };
+    let standing = |partition| Standing { partition, own: EventTime::MIN, floor: EventTime::MIN };
+    let set = (0..).zip(partitions).map(|(partition, _)| standing(partition));
+    let progress = Progress::new(rules, EventTime::MIN, set);
+    let pace = Rc::new(RefCell::new(Pace::new(vec![progress], Vec::new())));
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
     let around = Surroundings {
-        progress: Rc::clone(&progress),
+        pace: InputPace::new(&pace, 0),
         resolved,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         control: Control::new(),
@@ -169,7 +172,7 @@ fn gated(
         .map(|(partition, (next, end))| Assigned { start: Start::first(partition, *next), end: *end });
     let assigned: Vec<_> = assigned.collect();
     let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, 1);
-    Bench { script, clock, progress, found, feed, taken: Taken::default() }
+    Bench { script, clock, pace, found, feed, taken: Taken::default() }
 }
 
 impl Bench {
@@ -186,8 +189,8 @@ impl Bench {
 
     /// The joining mark comes back from all workers, and its epoch closes.
     fn joins(&self, epoch: u64, mark: Mark) {
-        self.progress.borrow_mut().see(epoch, mark);
-        self.progress.borrow_mut().close(epoch);
+        self.pace.borrow_mut().see(epoch, 0, mark);
+        self.pace.borrow_mut().close(epoch);
     }
 
     /// Turns, a second apart, until the feed cuts; the cut, and whether it was the last one.
@@ -319,8 +322,8 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
 fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
     let mut bench = bench_of(Duration::from_secs(3_600), Until::Forever, &[(0, None), (0, None)]);
     // Partition 1 is far ahead of 0, which has a backlog.
-    bench.progress.borrow_mut().see(0, ahead(0, 0));
-    bench.progress.borrow_mut().see(0, ahead(1, 5_000));
+    bench.pace.borrow_mut().see(0, 0, ahead(0, 0));
+    bench.pace.borrow_mut().see(0, 0, ahead(1, 5_000));
     bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1)]);
     bench.turn();
     bench.turn();
@@ -329,7 +332,7 @@ fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
     bench.cut();
     assert!(bench.clock.elapsed() - before <= Duration::from_secs(2));
     // The mark of the epoch that was cut tells that 0 has come nearer.
-    bench.progress.borrow_mut().see(1, ahead(0, 4_900));
+    bench.pace.borrow_mut().see(1, 0, ahead(0, 4_900));
     bench.turn();
     assert!(bench.script.paused.borrow().is_empty());
     // Nobody is held back: the epoch lasts.
@@ -349,8 +352,8 @@ fn ahead(partition: Partition, own: i64) -> Mark {
 fn partition_that_is_paused_is_never_idle() {
     let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
     // Partition 1 is far ahead of 0, which has a backlog.
-    bench.progress.borrow_mut().see(0, ahead(0, 0));
-    bench.progress.borrow_mut().see(0, ahead(1, 5_000));
+    bench.pace.borrow_mut().see(0, 0, ahead(0, 0));
+    bench.pace.borrow_mut().see(0, 0, ahead(1, 5_000));
     bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1), Step::CaughtUp(1, 1)]);
     bench.turn();
     // Caught up, it has nothing to hold back; then there is more, and not yet its end.

@@ -17,22 +17,23 @@ use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
-use crate::engine::format::manifest::{Input, Manifest, StateEntry};
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry};
 use crate::engine::format::names::Generation;
 use crate::engine::format::state::{self, FrameError};
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
-use crate::engine::run::ports::InputOptions;
+use crate::engine::run::ports::{InputOptions, StartPoint};
 use crate::engine::run::sink::{Lake, SavedState};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
 use headway_operators::ack::StateFile;
-use headway_operators::build::{side_operators, side_outputs};
 use headway_operators::error::StateError;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::port::Start;
 use headway_operators::port::{InputStart, NotAfter};
+use headway_operators::progress::Standing;
+use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OperatorSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -100,7 +101,7 @@ pub struct Launch {
 /// # Errors
 /// What refused or stopped it. Nothing after the last commit became visible.
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
-    let specs = launch.pipeline.inputs();
+    let shape = shape(launch.pipeline.as_ref())?;
     // 1. What is there to read?
     let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let partitions = partitions(&launch, head.as_ref());
@@ -110,9 +111,9 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    let foreseen = foresee(&site, &launch, head.as_ref())?;
+    let foreseen = foresee(&site, &launch, &shape.operators, head.as_ref())?;
     // 3. Take the job over.
-    let job = launch.job(&specs, &partitions);
+    let job = launch.job(&shape, &partitions);
     let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
     let (mut committer, resume) = begun;
     (launch.on_start)(&resume, &partitions);
@@ -132,7 +133,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     // 5. Run.
-    let facts = Facts { specs: &specs, partitions: &partitions, resume: &resume };
+    let facts = Facts { specs: &shape.inputs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);
     committer.watch(discovered.clone());
     let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
@@ -159,7 +160,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         discovered,
         sink: Arc::new(lake),
         commit: Box::new(commit),
-        first_epoch: resume.first_epoch,
+        start: start_point(&resume),
         workers: launch.workers,
         clock: launch.clock,
     };
@@ -191,10 +192,11 @@ fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
     let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let partitions = partitions(launch, head.as_ref())?;
-    let job = launch.job(&launch.pipeline.inputs(), &partitions);
+    let shape = shape(launch.pipeline.as_ref())?;
+    let job = launch.job(&shape, &partitions);
     let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    foresee(&site, launch, head.as_ref())?;
+    foresee(&site, launch, &shape.operators, head.as_ref())?;
     Ok((partitions, head))
 }
 
@@ -211,6 +213,15 @@ fn partitions(launch: &Launch, head: Option<&Manifest>) -> Result<Vec<Vec<Partit
     }
     let partitions = launch.sources.iter().map(|source| source.connector.partitions());
     Ok(partitions.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What `pipeline` builds.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn shape(pipeline: &dyn Pipeline) -> Result<Shape, Error> {
+    Shape::of(pipeline)
+        .map_err(|problems| Error::Pipeline { pipeline: pipeline.name().to_string(), problems })
 }
 
 /// What is known once the job was taken over.
@@ -257,8 +268,7 @@ impl Launch {
     }
 
     /// The job as the commit protocol compares it with the lake.
-    fn job(&self, specs: &[InputSpec], partitions: &[Vec<PartitionInfo>]) -> Job {
-        let name = self.pipeline.name();
+    fn job(&self, shape: &Shape, partitions: &[Vec<PartitionInfo>]) -> Job {
         let info = |((spec, source), partitions): ((&InputSpec, &Source), &Vec<PartitionInfo>)| InputInfo {
             name: spec.name.to_string(),
             kind: source.connector.kind().to_string(),
@@ -267,12 +277,12 @@ impl Launch {
         };
         Job {
             name: self.job.clone(),
-            pipeline: name.to_string(),
+            pipeline: self.pipeline.name().to_string(),
             pipeline_version: self.pipeline.version(),
             fingerprint: self.fingerprint(),
-            outputs: self.pipeline.outputs().into_iter().chain(side_outputs(name, specs)).collect(),
-            inputs: specs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
-            operators: self.operators().into_iter().map(|operator| operator.name).collect(),
+            outputs: shape.outputs.clone(),
+            inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
+            operators: shape.operators.iter().map(|operator| operator.name.clone()).collect(),
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
             dead_max: self.dead_max,
             if_running: self.if_running,
@@ -283,12 +293,6 @@ impl Launch {
             allow_dropped_state: self.allow_dropped_state.clone(),
             folding: FOLDING,
         }
-    }
-
-    /// All keyed operators.
-    fn operators(&self) -> Vec<OperatorSpec> {
-        let sides = self.pipeline.inputs();
-        self.pipeline.operators().into_iter().chain(sides.iter().flat_map(side_operators)).collect()
     }
 
     /// What state and output are made with. What is usual and came later is left out, so that older lakes fit.
@@ -318,7 +322,7 @@ impl Launch {
                 start: InputStart {
                     topic: source.topic.clone(),
                     watermark: input.watermark,
-                    partitions: input.partitions.iter().map(|p| (p.partition, p.own, p.floor)).collect(),
+                    partitions: input.partitions.iter().map(standing).collect(),
                     max_ahead_ms: i64::try_from(self.max_ahead.as_millis()).unwrap_or(i64::MAX),
                     not_after: self.not_after,
                     idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
@@ -338,16 +342,32 @@ impl Launch {
             epoch_bytes: self.epoch_bytes,
             idle_after: self.idle_after,
             idle_flush: self.idle_flush,
-            max_skew_ms: 2 * (spec.window_ms.saturating_add(spec.lateness_ms)),
+            max_skew_ms: spec.max_skew_ms(),
             until: self.until,
         }
     }
 }
 
+/// What the run starts from, beside where its inputs stand.
+fn start_point(resume: &Resume) -> StartPoint {
+    let Manifest { held, state, watermarks, .. } = &resume.manifest;
+    let saved = state.iter().map(|entry| &entry.file.operator);
+    StartPoint {
+        first_epoch: resume.first_epoch,
+        watermarks: watermarks.clone(),
+        operators: held.keys().chain(saved).cloned().collect(),
+    }
+}
+
+/// Where a partition stands.
+fn standing(entry: &PartitionEntry) -> Standing {
+    Standing { partition: entry.partition, own: entry.own, floor: entry.floor }
+}
+
 /// The partitions of an input where the manifest says they stand, and the ends they have now.
 fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
     let end = |partition| seen.iter().find(|info| info.partition == partition).and_then(|info| info.end);
-    let assign = |p: &crate::engine::format::manifest::PartitionEntry| Assigned {
+    let assign = |p: &PartitionEntry| Assigned {
         // Manifests of format 1 keep no limit: it begins with the clock of this run.
         start: Start { own: p.own, floor: p.floor, ..Start::first(p.partition, p.next) },
         end: end(p.partition),
@@ -360,10 +380,11 @@ fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
 fn foresee(
     site: &Site,
     launch: &Launch,
+    operators: &[OperatorSpec],
     head: Option<&Manifest>,
 ) -> Result<Option<(Vec<StateEntry>, SavedState)>, Error> {
     let Some(head) = head else { return Ok(None) };
-    newer(&launch.operators(), &head.state)?;
+    newer(operators, &head.state)?;
     match read_state(site, &head.state, launch.workers) {
         Ok(saved) => Ok(Some((head.state.clone(), saved))),
         Err(error) => {

@@ -8,15 +8,15 @@ use crate::engine::control::Control;
 use crate::engine::run::feed::{self, Assigned, SourceFeed, Surroundings};
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::error::StateError;
+use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::port::InputStart;
 use headway_operators::port::{Feed, Ports, Stage};
-use headway_operators::progress::SharedProgress;
 use headway_operators::record::Partition;
 use headway_operators::row::Rows;
 use headway_operators::spec::{InputSpec, OutputSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use timely::dataflow::ProbeHandle;
 use timely::scheduling::SyncActivator;
@@ -38,6 +38,24 @@ pub struct InputOptions {
     pub discover_every: Option<std::time::Duration>,
 }
 
+/// What a run starts from, beside where its inputs stand.
+#[derive(Clone, Debug)]
+pub struct StartPoint {
+    /// The first epoch of the run. The one before is committed.
+    pub first_epoch: Epoch,
+    /// `W_C` of each set of several inputs at the committed epoch.
+    pub watermarks: Vec<InputsWatermark>,
+    /// The operators whose state the last manifest knows, an empty one too.
+    pub operators: BTreeSet<String>,
+}
+
+impl Default for StartPoint {
+    /// That of a job that never ran.
+    fn default() -> Self {
+        StartPoint { first_epoch: 1, watermarks: Vec::new(), operators: BTreeSet::new() }
+    }
+}
+
 /// The ports of one worker.
 pub struct WorkerPorts {
     /// This worker's number.
@@ -50,8 +68,8 @@ pub struct WorkerPorts {
     pub discovered: Vec<Discovered>,
     /// Passes an epoch when it is resolved.
     pub resolved: ProbeHandle<Epoch>,
-    /// The first epoch of the run.
-    pub first_epoch: Epoch,
+    /// What the run starts from.
+    pub start: Arc<StartPoint>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// The job's handle.
@@ -66,6 +84,14 @@ pub fn is_mine(input: InputIx, partition: Partition, index: usize, peers: usize)
 }
 
 impl Ports for WorkerPorts {
+    fn first_epoch(&self) -> Epoch {
+        self.start.first_epoch
+    }
+
+    fn watermarks(&self) -> Vec<InputsWatermark> {
+        self.start.watermarks.clone()
+    }
+
     fn start(&mut self, index: InputIx) -> InputStart {
         self.inputs[usize::from(index)].start.clone()
     }
@@ -74,7 +100,7 @@ impl Ports for WorkerPorts {
         &mut self,
         index: InputIx,
         _input: &InputSpec,
-        progress: SharedProgress,
+        pace: InputPace,
         wake: SyncActivator,
     ) -> Box<dyn Feed> {
         let input = &self.inputs[usize::from(index)];
@@ -94,13 +120,13 @@ impl Ports for WorkerPorts {
         let mut found = self.discovered[usize::from(index)].clone();
         let (me, peers) = (self.index, self.peers);
         let around = Surroundings {
-            progress,
+            pace,
             resolved: self.resolved.clone(),
             clock: Arc::clone(&self.clock),
             control: self.control.clone(),
             found: Box::new(move || found.take(|partition| is_mine(index, partition, me, peers))),
         };
-        Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.first_epoch))
+        Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.start.first_epoch))
     }
 
     fn rows(
@@ -122,8 +148,8 @@ impl Ports for WorkerPorts {
         }))
     }
 
-    fn saved(&mut self, operator: &str) -> Vec<Saved> {
-        self.sink.saved(operator)
+    fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {
+        self.start.operators.contains(operator).then(|| self.sink.saved(operator))
     }
 
     fn refuse(&mut self, error: StateError) {

@@ -7,7 +7,7 @@ use crate::engine::control::{Control, guard, report_panic};
 use crate::engine::error::Error;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
 use crate::engine::run::discover;
-use crate::engine::run::ports::{InputOptions, WorkerPorts};
+use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
 use headway_operators::build::Build;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::time::Epoch;
@@ -38,8 +38,8 @@ pub struct Options {
     pub sink: Arc<dyn Sink>,
     /// What makes epochs true.
     pub commit: Box<dyn Commit>,
-    /// The first epoch of the run.
-    pub first_epoch: Epoch,
+    /// What the run starts from.
+    pub start: StartPoint,
     /// How many workers.
     pub workers: usize,
     /// What time it is.
@@ -51,7 +51,8 @@ pub struct Options {
 /// # Errors
 /// What stopped the job, if it did not end by itself. Nothing after the last commit became visible.
 pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
-    let Options { pipeline, inputs, discovered, sink, commit, first_epoch, workers, clock } = options;
+    let Options { pipeline, inputs, discovered, sink, commit, start, workers, clock } = options;
+    let start = Arc::new(start);
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let seekers = look_for_partitions(&inputs, &discovered, (&stopped, control));
     let (commit_thread, commit_port) = CommitThread::start(commit, control.clone());
@@ -66,7 +67,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 inputs: inputs.clone(),
                 discovered: discovered.clone(),
                 resolved: resolved.clone(),
-                first_epoch,
+                start: Arc::clone(&start),
                 clock: Arc::clone(&clock),
                 control: shared.clone(),
                 sink: sink.worker(worker.index(), worker.peers()),

@@ -260,7 +260,7 @@ where
         Ok(())
     }
 
-    fn restored(&mut self, watermark: Watermark) {
+    fn restored(&mut self, watermark: Watermark, _out: &mut Vec<Total<K, N>>) {
         self.watermark = watermark;
         for (_, window) in self.windows.take_until(|end| end > watermark) {
             for key in window.sums.into_keys() {

@@ -1,0 +1,163 @@
+//! The shape of a pipeline: what it builds. Found by building it once, not declared a second time.
+
+use crate::ack::InputIx;
+use crate::spec::{InputSpec, OperatorSpec, OutputSpec};
+use std::collections::BTreeSet;
+
+/// What a pipeline is made of, as its dataflow was built.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Its inputs, in a fixed order.
+    pub inputs: Vec<InputSpec>,
+    /// Its outputs in the order they were built, the side outputs of inputs included.
+    pub outputs: Vec<OutputSpec>,
+    /// Its operators with state in the order they were built, those of side outputs included.
+    pub operators: Vec<OperatorSpec>,
+    /// The sets of several inputs that operators go by, each by number, rising.
+    pub sets: Vec<Vec<InputIx>>,
+    /// For each input, the operator that counts its accepted records and duplicates; `None` where the source does.
+    pub counting: Vec<Option<String>>,
+}
+
+/// What is wrong with a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Two things have one name.
+    #[error("two {what}s are called \"{name}\"")]
+    SameName {
+        /// What they are: `input`, `operator`, `output`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// An input is read that is not in the list of inputs.
+    #[error("there is no input \"{name}\"")]
+    UnknownInput {
+        /// Its name.
+        name: String,
+    },
+    /// An input is built twice: each of its messages would be read twice. A flow can be cloned.
+    #[error("input \"{name}\" is read twice")]
+    InputReadTwice {
+        /// Its name.
+        name: String,
+    },
+    /// An input is in the list of inputs and is not built.
+    #[error("input \"{name}\" is not read")]
+    InputNotRead {
+        /// Its name.
+        name: String,
+    },
+    /// An operator is to count the records of an input, and does not receive each of them.
+    #[error("operator \"{operator}\" counts records, and does not receive every record of one input")]
+    CountsPart {
+        /// Its name.
+        operator: String,
+    },
+    /// Two operators are to count the records of one input.
+    #[error("operators \"{first}\" and \"{second}\" both count the records of input \"{input}\"")]
+    CountedTwice {
+        /// The input.
+        input: String,
+        /// The operator that was built first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// An output has no columns.
+    #[error("output \"{output}\" has no columns")]
+    NoColumns {
+        /// Its name.
+        output: String,
+    },
+    /// Two columns of an output have one name.
+    #[error("output \"{output}\" has two columns \"{column}\"")]
+    SameColumn {
+        /// The output.
+        output: String,
+        /// The column.
+        column: String,
+    },
+}
+
+/// What is noted while a dataflow is built.
+#[derive(Clone, Debug)]
+pub(crate) struct Notes {
+    shape: Shape,
+    read: BTreeSet<InputIx>,
+    problems: Vec<Problem>,
+}
+
+impl Notes {
+    pub(crate) fn new(inputs: &[InputSpec]) -> Notes {
+        let (outputs, operators, sets) = (Vec::new(), Vec::new(), Vec::new());
+        let shape =
+            Shape { inputs: inputs.to_vec(), outputs, operators, sets, counting: vec![None; inputs.len()] };
+        let names = inputs.iter().map(|input| input.name);
+        let problems = repeated(names).map(|name| Problem::SameName { what: "input", name }).collect();
+        Notes { shape, read: BTreeSet::new(), problems }
+    }
+
+    /// The number of the input called `name`, which is built now.
+    pub(crate) fn read(&mut self, name: &str) -> Option<InputIx> {
+        let at = (0..).zip(&self.shape.inputs).find(|(_, input)| input.name == name);
+        let problem = match at {
+            None => Problem::UnknownInput { name: name.to_string() },
+            Some((index, _)) if self.read.insert(index) => return Some(index),
+            Some(_) => Problem::InputReadTwice { name: name.to_string() },
+        };
+        self.problems.push(problem);
+        None
+    }
+
+    pub(crate) fn operator(&mut self, operator: OperatorSpec) {
+        self.shape.operators.push(operator);
+    }
+
+    pub(crate) fn output(&mut self, output: &OutputSpec) {
+        self.shape.outputs.push(output.clone());
+    }
+
+    /// The input whose records `operator` counts, if it may; `whole` is the one whose records it receives, each once.
+    pub(crate) fn counts(&mut self, operator: &str, whole: Option<InputIx>) -> Option<InputIx> {
+        let Some(input) = whole else {
+            self.problems.push(Problem::CountsPart { operator: operator.to_string() });
+            return None;
+        };
+        let index = usize::from(input);
+        if let Some(first) = self.shape.counting[index].clone() {
+            let (name, second) = (self.shape.inputs[index].name.to_string(), operator.to_string());
+            self.problems.push(Problem::CountedTwice { input: name, first, second });
+            return None;
+        }
+        self.shape.counting[index] = Some(operator.to_string());
+        Some(input)
+    }
+
+    /// The shape, with the sets of several inputs, and what is wrong with it.
+    pub(crate) fn shape(&self, sets: Vec<Vec<InputIx>>) -> (Shape, Vec<Problem>) {
+        let shape = Shape { sets, ..self.shape.clone() };
+        let mut problems = self.problems.clone();
+        let unread = (0..).zip(&shape.inputs).filter(|(index, _)| !self.read.contains(index));
+        problems.extend(unread.map(|(_, input)| Problem::InputNotRead { name: input.name.to_string() }));
+        let same = |what| move |name| Problem::SameName { what, name };
+        problems.extend(repeated(shape.operators.iter().map(|o| o.name.as_str())).map(same("operator")));
+        problems.extend(repeated(shape.outputs.iter().map(|o| o.name.as_str())).map(same("output")));
+        for output in &shape.outputs {
+            if output.columns.is_empty() {
+                problems.push(Problem::NoColumns { output: output.name.clone() });
+            }
+            let columns = repeated(output.columns.iter().map(|column| column.name.as_ref()));
+            let same = |column| Problem::SameColumn { output: output.name.clone(), column };
+            problems.extend(columns.map(same));
+        }
+        (shape, problems)
+    }
+}
+
+/// The names that are there more than once.
+fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = String> {
+    let mut all = BTreeSet::new();
+    let repeated: BTreeSet<&str> = names.filter(|name| !all.insert(*name)).collect();
+    repeated.into_iter().map(str::to_string).collect::<Vec<_>>().into_iter()
+}
