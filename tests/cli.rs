@@ -428,8 +428,8 @@ fn first_signal_drains_the_job() {
     let log = std::io::BufReader::new(child.stderr.take().expect("standard error is piped"));
     let mut lines = log.lines().map(|line| line.expect("the log is UTF-8"));
     assert!(lines.any(|line| line.contains("committed")), "it ended before its first commit");
-    let signal = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(signal.expect("kill is there").success());
+    let signal = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
+    assert!(signal.expect("a shell is there").success());
     assert!(lines.any(|line| line.contains("draining")), "it does not say that it drains");
     lines.for_each(drop);
     let output = child.wait_with_output().expect("it ends");

@@ -123,8 +123,8 @@ impl Followed {
 
     /// Tells it to stop; its exit code.
     fn stop(mut self) -> Option<i32> {
-        let signal = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(signal.expect("kill is there").success());
+        let signal = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
+        assert!(signal.expect("a shell is there").success());
         self.child.wait().expect("it ends").code()
     }
 }
