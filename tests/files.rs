@@ -262,3 +262,18 @@ fn packed_file_that_appears_in_a_followed_folder_is_passed_over() {
     assert_eq!(job.stop(), Some(0));
     assert_eq!(fates(folder.path()), [60, 60, 0, 0, 0]);
 }
+
+#[test]
+fn file_that_is_rotated_by_renaming_is_read_once_and_the_new_one_too() {
+    let folder = folder();
+    write(folder.path(), "in/app.csv", lines(30, 0..50));
+    let job = Followed::start(folder.path(), "files:in");
+    job.commits(folder.path(), 50);
+    let at = |name: &str| folder.path().join("in").join(name);
+    fs::rename(at("app.csv"), at("app.csv.1")).expect("it can be renamed");
+    write(folder.path(), "in/app.csv", lines(30, 50..100));
+    job.says(&["is called", "app.csv.1"]);
+    job.commits(folder.path(), 100);
+    assert_eq!(job.stop(), Some(0));
+    assert_eq!(fates(folder.path()), [100, 100, 0, 0, 0]);
+}

@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How many files a source holds open: far below the limit of 256 of the smallest systems, for a job opens others too.
@@ -110,12 +111,14 @@ pub(super) struct Spot {
     path: Mutex<PathBuf>,
     /// Which file it is.
     pub(super) inode: Inode,
+    /// What was read of it is no longer there: its inode is another file now.
+    replaced: AtomicBool,
 }
 
 impl Spot {
     /// The file `inode`, at `path` now.
     pub(super) fn new(path: &Path, inode: Inode) -> Arc<Spot> {
-        Arc::new(Spot { path: Mutex::new(path.to_path_buf()), inode })
+        Arc::new(Spot { path: Mutex::new(path.to_path_buf()), inode, replaced: AtomicBool::new(false) })
     }
 
     /// Where it is.
@@ -123,8 +126,17 @@ impl Spot {
         self.path.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
+    /// Notes that what was read of it is no longer there.
+    pub(super) fn replace(&self) {
+        self.replaced.store(true, Ordering::SeqCst);
+    }
+
+    /// True if what was read of it is no longer there.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::SeqCst)
+    }
+
     /// Notes that it was renamed.
-    #[cfg(test)]
     pub(super) fn moved(&self, path: &Path) {
         *self.path.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = path.to_path_buf();
     }
@@ -148,6 +160,20 @@ impl Handle {
     /// The size of the file now.
     pub(super) fn size(&self) -> io::Result<u64> {
         self.with(|file| Ok(file.metadata()?.len()))
+    }
+
+    /// Reads the beginning of the file, wherever the handle reads on.
+    pub(super) fn read_beginning(&self, out: &mut [u8]) -> io::Result<usize> {
+        self.with(|file| {
+            let mut read = 0;
+            while read < out.len() {
+                match file.read_at(&mut out[read..], read as u64)? {
+                    0 => break,
+                    more => read += more,
+                }
+            }
+            Ok(read)
+        })
     }
 
     fn with<T>(&self, what: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {

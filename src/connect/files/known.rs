@@ -8,6 +8,7 @@ use crate::connect::files::identity::FileIdentity;
 use crate::connect::files::options::Options;
 use crate::connect::files::place::{Look, Place, refused};
 use crate::connect::files::reader::Reader;
+use crate::connect::files::recall::{Before, recall};
 use crate::connect::files::scan::{Extent, Scan, fewer_lines};
 use crate::connect::source::names;
 use crate::connect::{Earlier, Entry, PartitionInfo};
@@ -20,8 +21,8 @@ pub(super) struct Known {
     options: Options,
     root: Root,
     descriptors: Descriptors,
-    /// What an earlier run knew of the files of raw lines, by name: number, identity, next offset.
-    earlier: BTreeMap<String, (Partition, FileIdentity, Offset)>,
+    /// What an earlier run knew of the files of raw lines.
+    earlier: Vec<Before>,
     /// The number of the next file that has none.
     next: Partition,
     files: Vec<File>,
@@ -35,6 +36,8 @@ pub(super) struct Known {
 
 /// A file that is read.
 struct File {
+    /// What it is called now.
+    name: String,
     place: Place,
     holds: Held,
 }
@@ -61,7 +64,7 @@ impl Known {
             root: Root::of(&options.path),
             options,
             descriptors: Descriptors::default(),
-            earlier: BTreeMap::new(),
+            earlier: Vec::new(),
             next: 0,
             files: Vec::new(),
             passed_over: BTreeMap::new(),
@@ -74,8 +77,8 @@ impl Known {
     pub(super) fn remember(&mut self, earlier: &[Earlier]) {
         for Earlier { partition, identity, next, .. } in earlier {
             if let Some(identity) = FileIdentity::parse(identity) {
-                self.earlier.insert(identity.name.clone(), (*partition, identity, *next));
-                self.next = self.next.max(partition + 1);
+                self.next = self.next.max(partition.saturating_add(1));
+                self.earlier.push(Before { partition: *partition, identity, next: *next, read: None });
             }
         }
     }
@@ -130,48 +133,86 @@ impl Known {
         let before = (self.files.len(), self.passed_over.clone());
         let is_there = |name: &String| listing.files.iter().any(|found| found.relative == *name);
         self.passed_over.retain(|name, passed| passed.seen.is_some() && is_there(name));
-        for PassedOver { name, why } in listing.passed_over {
+        for PassedOver { name, why } in listing.passed_over.clone() {
             self.passed_over.insert(name, Passed { why, seen: None });
         }
-        for found in listing.files {
+        let mut new = Vec::new();
+        for found in &listing.files {
             let seen = Some((found.inode, found.bytes));
-            let is_known = self.files.iter().any(|file| file.place.relative == found.relative);
-            if !is_known && self.passed_over.get(&found.relative).is_none_or(|passed| passed.seen != seen) {
+            let is_as_before =
+                self.passed_over.get(&found.relative).is_some_and(|passed| passed.seen == seen);
+            if !is_as_before && !self.is_known(found, &listing.files) {
                 self.passed_over.remove(&found.relative);
-                self.meet(&found)?;
+                new.push(found.clone());
             }
         }
+        self.meet(&new)?;
         self.log(before.0, &before.1);
         self.looked = true;
         Ok(())
     }
 
-    /// Numbers a new file. One that may grow is nothing yet until it has a line that tells what it holds.
-    fn meet(&mut self, found: &Found) -> Result<(), Error> {
+    /// True if `found` is a file that is read already, under this name or another one. A name that is still in `listing`
+    /// for the same file was not changed: a file may have several.
+    fn is_known(&mut self, found: &Found, listing: &[Found]) -> bool {
+        let is = |file: &File, found: &Found| {
+            file.place.spot.inode == found.inode && !file.place.spot.is_replaced()
+        };
+        if self.files.iter().any(|file| is(file, found) && file.name == found.relative) {
+            return true;
+        }
+        let is_away =
+            |file: &File| !listing.iter().any(|other| is(file, other) && file.name == other.relative);
+        let Some(file) = self.files.iter_mut().find(|file| is(file, found) && is_away(file)) else {
+            return false;
+        };
+        tracing::info!(event = "file-renamed", "\"{}\" is called \"{}\" now", file.name, found.relative);
+        file.place.spot.moved(&found.path);
+        file.name.clone_from(&found.relative);
+        true
+    }
+
+    /// Numbers new files.
+    fn meet(&mut self, found: &[Found]) -> Result<(), Error> {
+        let mut met = Vec::new();
+        for found in found {
+            met.extend(self.look_into(found)?);
+        }
+        let lines = met.iter().filter(|(_, holds)| *holds == Holds::Lines);
+        let places: Vec<Place> = lines.map(|(place, _)| place.clone()).collect();
+        let mut recalled = recall(&std::mem::take(&mut self.earlier), &places)?;
+        let mut raw = 0;
+        for (place, holds) in met {
+            let (name, number) = (place.relative.clone(), self.next);
+            let holds = if holds == Holds::Envelopes {
+                self.next = self.next.saturating_add(1);
+                Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref())))
+            } else {
+                let old = recalled.remove(&raw);
+                raw += 1;
+                if old.is_none() {
+                    self.next = self.next.saturating_add(1);
+                }
+                Held::Lines(partition(&place, number, old)?)
+            };
+            self.files.push(File { name, place, holds });
+        }
+        Ok(())
+    }
+
+    /// Looks into a new file: what it holds. One that may grow is nothing yet until it has a line that tells.
+    fn look_into(&mut self, found: &Found) -> Result<Option<(Place, Holds)>, Error> {
         let place = match Place::look(found, self.options.follow, &self.descriptors) {
             Ok(Look::Place(place)) => place,
-            Ok(Look::Refused(refusal)) => return self.refuse(found, &refusal),
-            Err(error) => return self.pass_over(found, error),
+            Ok(Look::Refused(refusal)) => return self.refuse(found, &refusal).map(|()| None),
+            Err(error) => return self.pass_over(found, error).map(|()| None),
         };
-        let is_envelope = match holds(&mut place.lines()) {
-            Ok(Ok(None)) if place.bytes.is_none() => return Ok(()),
-            Ok(Ok(holds)) => holds == Some(Holds::Envelopes),
-            Ok(Err(refusal)) => return self.refuse(found, &refusal),
-            Err(source) => return self.pass_over(found, place.unreadable(source)),
-        };
-        let earlier = self.earlier.get(&place.relative);
-        let (partition, read) = earlier.map_or((self.next, 0), |(number, _, next)| (*number, *next));
-        self.next = self.next.max(partition + 1);
-        let holds = if is_envelope {
-            Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref())))
-        } else {
-            let identity = FileIdentity::of(&place, earlier.map(|(_, identity, _)| identity))?.to_string();
-            // An end is told only where it shows that the file is not the one that was read.
-            let end = fewer_lines(&place, read)?;
-            Held::Lines(PartitionInfo { partition, identity, first: 0, end })
-        };
-        self.files.push(File { place, holds });
-        Ok(())
+        match holds(&mut place.lines()) {
+            Ok(Ok(None)) if place.bytes.is_none() => Ok(None),
+            Ok(Ok(holds)) => Ok(Some((place, holds.unwrap_or(Holds::Lines)))),
+            Ok(Err(refusal)) => self.refuse(found, &refusal).map(|()| None),
+            Err(source) => self.pass_over(found, place.unreadable(source)).map(|()| None),
+        }
     }
 
     /// Passes over a file that cannot be an input: where it is one of several, and was not read before.
@@ -199,7 +240,7 @@ impl Known {
     }
 
     fn may_pass_over(&self, found: &Found) -> bool {
-        self.root.is_folder() && !self.earlier.contains_key(&found.relative)
+        self.root.is_folder() && self.earlier.iter().all(|old| old.identity.name != found.relative)
     }
 
     fn note(&mut self, found: &Found, why: String) {
@@ -307,6 +348,24 @@ impl Known {
         let (expected, found) = ("a file".to_string(), "nothing".to_string());
         Err(Error::OtherIdentity { input: "files".into(), partition, expected, found })
     }
+}
+
+/// The partition that a file of raw lines is: number `number`, unless it continues an `old` one.
+fn partition(place: &Place, number: Partition, old: Option<Before>) -> Result<PartitionInfo, Error> {
+    let Some(old) = old else {
+        let identity = FileIdentity::of(place, None)?.to_string();
+        return Ok(PartitionInfo { partition: number, identity, first: 0, end: None });
+    };
+    let partition = old.partition;
+    if old.read.is_some() {
+        // It is what was read, whatever it is called now.
+        let identity = old.identity.to_string();
+        return Ok(PartitionInfo { partition, identity, first: 0, end: None });
+    }
+    let identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
+    // An end is told only where it shows that the file is not the one that was read.
+    let end = fewer_lines(place, old.next)?;
+    Ok(PartitionInfo { partition, identity, first: 0, end })
 }
 
 impl File {

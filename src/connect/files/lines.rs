@@ -84,6 +84,11 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// True if no part of a line was read whose end was not.
+    pub(super) fn is_between(&self) -> bool {
+        self.start == self.end && !self.inside
+    }
+
     fn skip_byte_order_mark(&mut self) {
         if self.first && self.end - self.start >= BYTE_ORDER_MARK.len() {
             self.first = false;

@@ -10,10 +10,13 @@ mod folder;
 mod header;
 mod identity;
 mod known;
+#[cfg(test)]
+mod life_tests;
 mod lines;
 mod options;
 mod place;
 mod reader;
+mod recall;
 mod scan;
 mod unpack;
 

@@ -80,7 +80,7 @@ impl Place {
     pub(super) fn bytes(&self) -> Bytes {
         let handle = self.descriptors.handle(&self.spot);
         match self.bytes {
-            None => Box::new(Growing(handle)),
+            None => Box::new(Growing { handle, begin: Vec::new(), at_end: false }),
             Some(bytes) => self.packing.unpack(Exactly { handle, bytes }),
         }
     }
@@ -157,13 +157,52 @@ impl Read for Exactly {
     }
 }
 
+/// How much of the beginning of a file that grows is looked at again.
+const BEGIN_BYTES: usize = 4096;
+
+/// A file that was cut, or written anew, while it was followed: what comes now is another file.
+#[derive(Debug, thiserror::Error)]
+#[error("it was cut or written anew while it was read")]
+pub(super) struct Replaced;
+
+/// True if `error` says that another file has taken the place of the one that was read, or that it is gone.
+pub(super) fn is_replaced(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Replaced>())
+}
+
 /// A file that grows.
-struct Growing(Handle);
+struct Growing {
+    handle: Handle,
+    /// Its first bytes, as they were read.
+    begin: Vec<u8>,
+    /// There was nothing more when it was looked at last.
+    at_end: bool,
+}
+
+impl Growing {
+    /// Refuses to go on behind the end where the file does not begin as it did, or is shorter than what was read.
+    fn check(&mut self) -> io::Result<()> {
+        let mut begin = vec![0; self.begin.len()];
+        let is_same = self.handle.size()? >= self.handle.at()
+            && self.handle.read_beginning(&mut begin)? == begin.len()
+            && begin == self.begin;
+        if is_same { Ok(()) } else { Err(io::Error::other(Replaced)) }
+    }
+}
 
 impl Read for Growing {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.read(out)?;
-        if read == 0 && self.0.size()? < self.0.at() { Err(shorter()) } else { Ok(read) }
+        if self.at_end {
+            self.check()?;
+        }
+        let read = self.handle.read(out)?;
+        let missing = BEGIN_BYTES.saturating_sub(self.begin.len()).min(read);
+        self.begin.extend_from_slice(&out[..missing]);
+        self.at_end = read == 0;
+        if self.at_end {
+            self.check()?;
+        }
+        Ok(read)
     }
 }
 

@@ -5,11 +5,12 @@ use crate::connect::files::content::{self, is_capture};
 use crate::connect::files::envelope::{Envelopes, Head, Malformed};
 use crate::connect::files::header::{self, Header};
 use crate::connect::files::lines::{Line, Lines, Value};
-use crate::connect::files::place::Place;
+use crate::connect::files::place::{Place, is_replaced};
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, error};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::spec::HeaderSpec;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// How often a file that was read to its end is looked at for more.
@@ -46,6 +47,8 @@ pub(super) struct Reader {
     wanted: Vec<Wanted>,
     /// When the end was last seen; `None` if there may be more at once.
     ended: Option<Instant>,
+    /// There was no part of a line then whose end was not written.
+    between: bool,
 }
 
 /// What a line is.
@@ -75,7 +78,7 @@ impl Reader {
             paused: false,
         };
         let (lines, wanted) = (Some(place.lines()), starts.iter().map(wanted).collect());
-        Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended: None }
+        Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended: None, between: true }
     }
 
     /// True if nothing is to be read now. Partitions that share a file rest together or not at all: one that waits
@@ -98,7 +101,17 @@ impl Reader {
         let Some(mut lines) = self.lines.take() else { return Ok(false) };
         let mut bytes = 0;
         while bytes < bytes_max {
-            let Some(line) = lines.next().map_err(|source| self.place.unreadable(source))? else {
+            let line = match lines.next() {
+                Ok(line) => line,
+                Err(source) if self.is_away(&source) => {
+                    self.ended = Some(Instant::now());
+                    self.lines = (!self.place.spot.is_replaced()).then_some(lines);
+                    return Ok(bytes > 0);
+                }
+                Err(source) => return Err(self.place.unreadable(source)),
+            };
+            let Some(line) = line else {
+                self.between = lines.is_between();
                 self.end(bytes > 0, each)?;
                 if self.place.bytes.is_none() {
                     self.lines = Some(lines);
@@ -120,6 +133,16 @@ impl Reader {
         self.ended = None;
         self.lines = Some(lines);
         Ok(true)
+    }
+
+    /// True if `error` says that a followed file is no longer where it was, after it was read to its end. It may have been
+    /// renamed, and is looked for; or it was cut or replaced, and whatever is in its place now is another file.
+    fn is_away(&self, error: &io::Error) -> bool {
+        let at_end = self.place.bytes.is_none() && self.ended.is_some() && self.between;
+        if at_end && is_replaced(error) {
+            self.place.spot.replace();
+        }
+        at_end && (is_replaced(error) || error.kind() == ErrorKind::NotFound)
     }
 
     /// Takes a line, or a piece of one.

@@ -1,0 +1,190 @@
+//! Which file continues which partition of an earlier run.
+//!
+//! 1. A file is known if name and beginning agree, and what was read of it is still there.
+//! 2. Where the known name is gone, or begins otherwise, a file continues it whose first bytes, as many as were read and
+//!    at least one, have the hash that was kept of everything read: it was renamed, packed or copied.
+//! 3. A file of the known name that begins otherwise is another one, and the start is refused, where nothing was kept by
+//!    which the file that was read could be found.
+//!
+//! Anything else is a new file. No file continues two partitions, and no partition goes on in two files.
+
+use crate::connect::error::Error;
+use crate::connect::files::identity::FileIdentity;
+use crate::connect::files::place::Place;
+use headway_operators::record::{Offset, Partition};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Everything that was read of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// How many unpacked bytes.
+    pub(super) bytes: u64,
+    /// xxh3-128 of them.
+    pub(super) hash: u128,
+}
+
+/// A file of raw lines as an earlier run left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Before {
+    /// Its partition.
+    pub(super) partition: Partition,
+    /// What it is called in manifests.
+    pub(super) identity: FileIdentity,
+    /// The next offset to read.
+    pub(super) next: Offset,
+    /// What was read of it; `None` where the run kept no hash of it.
+    pub(super) read: Option<Mark>,
+}
+
+/// Which of `places`, by their number, continues which of `before`.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(super) fn recall(before: &[Before], places: &[Place]) -> Result<BTreeMap<usize, Before>, Error> {
+    let mut found = BTreeMap::new();
+    let mut missing = Vec::new();
+    // 1. Name and beginning.
+    for old in before {
+        match find(places, &found, |place| is_as_known(old, place))? {
+            Some(place) => drop(found.insert(place, old.clone())),
+            None => missing.push(old),
+        }
+    }
+    // 2. Everything that was read.
+    let mut named = Vec::new();
+    for old in missing {
+        let Some(read) = old.read.filter(|read| read.bytes > 0) else {
+            named.push(old);
+            continue;
+        };
+        if let Some(place) = find(places, &found, |place| begins_with(place, read))? {
+            found.insert(place, old.clone());
+        }
+    }
+    // 3. The name alone: what is there shows that it is another one.
+    for old in named {
+        if let Some(place) = find(places, &found, |place| Ok(place.relative == old.identity.name))? {
+            found.insert(place, old.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// The first of `places` that is not taken and `fits`.
+fn find(
+    places: &[Place],
+    taken: &BTreeMap<usize, Before>,
+    mut fits: impl FnMut(&Place) -> Result<bool, Error>,
+) -> Result<Option<usize>, Error> {
+    for (number, place) in places.iter().enumerate() {
+        if !taken.contains_key(&number) && fits(place)? {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+fn is_as_known(old: &Before, place: &Place) -> Result<bool, Error> {
+    Ok(place.relative == old.identity.name
+        && FileIdentity::of(place, Some(&old.identity))? == old.identity
+        && old.read.map_or(Ok(true), |read| begins_with(place, read))?)
+}
+
+/// True if the first bytes of a file are those that were read.
+fn begins_with(place: &Place, read: Mark) -> Result<bool, Error> {
+    let found = mark(place.bytes(), read.bytes).map_err(|source| place.unreadable(source))?;
+    Ok(found == read)
+}
+
+/// Up to `bytes_max` bytes of a file.
+fn mark(file: impl Read, bytes_max: u64) -> io::Result<Mark> {
+    let mut hash = Hashing(Xxh3::new());
+    let bytes = io::copy(&mut file.take(bytes_max), &mut hash)?;
+    Ok(Mark { bytes, hash: hash.0.digest128() })
+}
+
+struct Hashing(Xxh3);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::files::place::tests::place;
+    use crate::connect::files::unpack::tests::gz;
+    use std::fs;
+    use xxhash_rust::xxh3::xxh3_128;
+
+    /// Of a file called `name` that began with `text`, all of which was read.
+    fn before(partition: Partition, name: &str, text: &str) -> Before {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
+        let identity = FileIdentity::of(&place(&folder.path().join(name)), None).unwrap();
+        let read = Some(Mark { bytes: text.len() as u64, hash: xxh3_128(text.as_bytes()) });
+        Before { partition, identity, next: text.lines().count() as Offset, read }
+    }
+
+    /// The names of the files that continue partitions, with their numbers.
+    fn recalled(before: &[Before], files: &[(&str, &[u8])]) -> Vec<(String, Partition)> {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |(name, bytes): &(&str, &[u8])| {
+            fs::write(folder.path().join(name), bytes).unwrap();
+            place(&folder.path().join(name))
+        };
+        let places: Vec<Place> = files.iter().map(write).collect();
+        let found = recall(before, &places).unwrap();
+        found.into_iter().map(|(at, old)| (places[at].relative.clone(), old.partition)).collect()
+    }
+
+    fn of(names: &[(&str, Partition)]) -> Vec<(String, Partition)> {
+        names.iter().map(|(name, partition)| ((*name).to_string(), *partition)).collect()
+    }
+
+    #[test]
+    fn file_is_known_again_by_its_name_or_by_what_was_read_of_it() {
+        let old = before(0, "app.csv", "head\n1\n2\n");
+        let one = std::slice::from_ref(&old);
+        // It is there, it has grown, it was renamed, packed, copied and cut, replaced, or is gone.
+        assert_eq!(recalled(one, &[("app.csv", b"head\n1\n2\n")]), of(&[("app.csv", 0)]));
+        assert_eq!(recalled(one, &[("app.csv", b"head\n1\n2\n3\n")]), of(&[("app.csv", 0)]));
+        let renamed: [(&str, &[u8]); 2] = [("app.csv", b"head\n5\n"), ("app.csv.1", b"head\n1\n2\n3\n")];
+        assert_eq!(recalled(one, &renamed), of(&[("app.csv.1", 0)]));
+        let packed = gz(&[b"head\n1\n", b"2\n3\n"]);
+        assert_eq!(recalled(one, &[("app.csv.1.gz", &packed)]), of(&[("app.csv.1.gz", 0)]));
+        let cut: [(&str, &[u8]); 2] = [("app.csv", b""), ("copy", b"head\n1\n2\n")];
+        assert_eq!(recalled(one, &cut), of(&[("copy", 0)]));
+        assert_eq!(recalled(one, &[("app.csv", b"head\n5\n6\n7\n")]), of(&[]));
+        assert_eq!(recalled(one, &[("other.csv", b"head\n1\n")]), of(&[]));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_told_apart() {
+        let both = [before(0, "app.csv", "head\n1\n"), before(3, "app.csv", "head\n2\n")];
+        let files: [(&str, &[u8]); 2] = [("app.csv", b"head\n2\n3\n"), ("app.csv.1", b"head\n1\n")];
+        assert_eq!(recalled(&both, &files), of(&[("app.csv", 3), ("app.csv.1", 0)]));
+        let files: [(&str, &[u8]); 2] = [("app.csv.1", b"head\n2\n3\n"), ("app.csv.2", b"head\n1\n")];
+        assert_eq!(recalled(&both, &files), of(&[("app.csv.1", 3), ("app.csv.2", 0)]));
+    }
+
+    #[test]
+    fn nothing_that_was_read_is_no_evidence() {
+        let empty = before(0, "a", "");
+        assert_eq!(recalled(std::slice::from_ref(&empty), &[("b", b"1\n")]), of(&[]));
+        assert_eq!(recalled(&[empty], &[("a", b"1\n")]), of(&[("a", 0)]));
+        // A run that kept no hash knows its files by name: another one under it is shown to be another one.
+        let by_name = Before { read: None, ..before(0, "a", "1\n") };
+        assert_eq!(recalled(std::slice::from_ref(&by_name), &[("a", b"2\n")]), of(&[("a", 0)]));
+        assert_eq!(recalled(&[by_name], &[("b", b"1\n")]), of(&[]));
+    }
+}
