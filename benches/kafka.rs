@@ -145,7 +145,7 @@ fn job(pipeline: &Arc<dyn Pipeline>, properties: &Properties) -> Found {
         ..Launch::new(Arc::clone(pipeline), [], store)
     };
     let summary = start(job, &Control::new()).expect("the job ends well");
-    assert!(summary.rows > 0, "windows close");
+    assert!(summary.outcome.rows > 0, "windows close");
     let partitions = summary.head.inputs.iter().flat_map(|input| &input.partitions);
     (partitions.map(|part| part.total.consumed).sum(), None)
 }

@@ -130,7 +130,7 @@ fn commits(messages: u64) {
             let lake = folder();
             let before = cpu_seconds();
             let summary = run(lake.path(), shape, messages, epochs, (&Control::new(), Box::new(|_, _| {})));
-            (cpu_seconds() - before, summary.epochs, summary.rows)
+            (cpu_seconds() - before, summary.outcome.commits, summary.outcome.rows)
         };
         // In rotating order, so that whatever else the machine does meets both.
         let (with, without) = if pair % 2 == 0 {

@@ -33,6 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Launch::new(pipeline, [connector], store)
     };
     let summary = launch(job, &Control::new())?;
-    println!("{} epochs, {} rows, manifest {}", summary.epochs, summary.rows, summary.head.seq);
+    println!(
+        "{} epochs, {} rows, manifest {}",
+        summary.outcome.commits, summary.outcome.rows, summary.head.seq
+    );
     Ok(())
 }

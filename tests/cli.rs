@@ -358,8 +358,10 @@ fn demo_ends_by_itself_with_its_sums_checked() {
     for _ in 0..2 {
         let demo = headway(folder.path(), &["demo", "--messages", "20000"]);
         assert_eq!(demo.code, Some(0), "{demo:?}");
-        assert!(demo.out.contains("checked: each of 20,000 messages has one fate"), "{}", demo.out);
+        assert!(demo.out.contains("checked: each message has one fate, and "), "{}", demo.out);
         assert!(demo.out.contains("34 ST-PENN STA"), "{}", demo.out);
+        let last = demo.out.lines().last().unwrap_or_default();
+        assert!(last.starts_with("done: ") && last.contains(" rows from 20,000 records: "), "{last}");
     }
     std::fs::create_dir(folder.path().join("mine")).expect("a folder can be made");
     std::fs::write(folder.path().join("mine/letter"), "dear").expect("a file can be written");

@@ -7,6 +7,7 @@ mod durability;
 mod files;
 mod formats;
 mod odd_inputs;
+mod outcome;
 mod process;
 mod readme;
 mod recovery;

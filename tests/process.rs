@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Messages of one turnstile, ten seconds apart, whose IDs begin with `id`.
-fn lines(id: &str, from_s: u32, count: u32) -> String {
+pub(crate) fn lines(id: &str, from_s: u32, count: u32) -> String {
     let line = |n: u32| {
         let at = from_s + n * 10;
         let (hour, minute, second) = (10 + at / 3600, at / 60 % 60, at % 60);
@@ -20,7 +20,7 @@ fn lines(id: &str, from_s: u32, count: u32) -> String {
     (0..count).map(line).collect()
 }
 
-fn write(folder: &Path, name: &str, text: &str) {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the folder can be made");
     std::fs::write(path, text).expect("the file can be written");

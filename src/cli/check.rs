@@ -4,12 +4,14 @@ use super::run;
 use super::run::{Found, Place};
 use super::settings::config;
 use super::settings::plan::{self, Plan, Source};
+use super::status::time;
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share};
 use crate::connect::{self, Notice, notice};
 use crate::engine::format::manifest::Manifest;
+use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::launch;
 use clap::Args;
 use headway_operators::pipeline::Entry;
@@ -47,7 +49,8 @@ fn look(plan: &Plan) -> Result<Looked, Failure> {
         let (partitions, head) = launch::inspect(&job).map_err(run::refused)?;
         let entries = job.sources.iter().flat_map(|source| source.connector.entries()).collect();
         let notices = job.sources.iter().flat_map(|source| source.connector.notices()).collect();
-        Ok(Looked { source: Found::of(&partitions.concat()), entries, head, notices })
+        let closed = head.as_ref().map(|head| closed(head, &partitions)).unwrap_or_default();
+        Ok(Looked { source: Found::of(&partitions.concat()), entries, head, closed, notices })
     });
     place.leave();
     inspected
@@ -63,6 +66,8 @@ struct Looked {
     entries: Vec<connect::Entry>,
     /// The manifest that the job would go on from.
     head: Option<Manifest>,
+    /// Inputs with more to read whose windows are closed.
+    closed: Vec<Closed>,
     /// What the sources do not take as it is.
     notices: Vec<Notice>,
 }
@@ -110,6 +115,14 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     writeln!(out, "idle      {}", idle(plan))?;
     writeln!(out, "limits    {}", limits(plan))?;
     writeln!(out, "ends      {}", ends(plan))?;
+    for Closed { input, until } in &found.closed {
+        writeln!(
+            out,
+            "late      an earlier run closed all windows of \"{input}\": records before {} are late now; end runs with \
+             --until caught-up, and windows stay open",
+            time(*until)
+        )?;
+    }
     write!(out, "ok        nothing found that would stop it")
 }
 
@@ -128,6 +141,10 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "notices": notices,
         "entries": found.entries.iter().map(entry).collect::<Vec<_>>(),
         "lake": plan.lake,
+        "windows_closed": found.closed.iter().map(|closed| json!({
+            "input": closed.input,
+            "until_ms": closed.until.ms(),
+        })).collect::<Vec<_>>(),
         "resumes_from_seq": found.head.as_ref().map(|head| head.seq),
         "epoch_ms": plan.epoch_ms,
         "epoch_bytes": plan.epoch_bytes,

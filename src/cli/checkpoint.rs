@@ -2,15 +2,16 @@
 
 use super::audit::audit;
 use super::lake::At;
-use super::status::{dead_reasons, time};
+use super::status::time;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
-use super::terminal::text::Reader;
+use super::terminal::text::{Reader, visible};
 use super::units::When;
+use super::{dead, outcome};
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::upkeep::Pruned;
-use crate::engine::format::manifest::{Input, Kind, Manifest, PartitionEntry};
+use crate::engine::format::manifest::{Fates, Input, Kind, Manifest, PartitionEntry};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -83,9 +84,11 @@ impl Flags {
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
         What::Ls { at, last, output } => {
-            let manifests = at.open()?.manifests()?;
+            let job = at.open()?;
+            let manifests = job.manifests()?;
             let from = manifests.len().saturating_sub(last.unwrap_or(usize::MAX));
-            list(&manifests[from..], *output, out)
+            let example = dead::example(&job, manifests.last().expect("a job has a manifest"));
+            list(&manifests[from..], example.as_deref(), *output, out)
         }
         What::Verify { at, output } => audit(at, true, *output, out),
         What::Prune { at, keep, output } => {
@@ -124,7 +127,12 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+fn list(
+    manifests: &[Manifest],
+    example: Option<&str>,
+    output: Form,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     if output == Form::Json {
         for manifest in manifests {
             writeln!(out, "{}", answer(manifest))?;
@@ -132,8 +140,8 @@ fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(),
         return Ok(());
     }
     let row = |manifest: &Manifest| {
-        let parts = || manifest.inputs.iter().flat_map(|input| &input.partitions);
-        let read: u64 = parts().map(|part| part.fates.consumed).sum();
+        let mut fates = Fates::default();
+        manifest.inputs.iter().for_each(|input| fates.add(&input.fates()));
         let kind = if manifest.kind == Kind::Claim { "start" } else { "epoch" };
         vec![
             manifest.seq.to_string(),
@@ -141,15 +149,42 @@ fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(),
             manifest.epoch.to_string(),
             manifest.generation.to_string(),
             When(manifest.written_ms).to_string(),
-            grouped(read),
+            grouped(fates.consumed),
+            grouped(fates.accepted),
+            grouped(fates.duplicate),
+            grouped(fates.late),
+            grouped(fates.dead_total()),
+            grouped(fates.filtered),
             grouped(manifest.rows()),
             grouped(manifest.lake.len() as u64),
             grouped(manifest.lake.iter().map(|file| file.bytes).sum::<u64>()),
         ]
     };
     let rows: Vec<Vec<String>> = manifests.iter().map(row).collect();
-    let head = ["SEQ", "KIND", "EPOCH", "RUN", "WRITTEN", "READ", "ROWS", "FILES", "BYTES"];
-    Ok(table::write(out, &head, &rows)?)
+    let head = [
+        "SEQ",
+        "KIND",
+        "EPOCH",
+        "RUN",
+        "WRITTEN",
+        "READ",
+        "ACCEPTED",
+        "DUPLICATE",
+        "LATE",
+        "DEAD",
+        "FILTERED",
+        "ROWS",
+        "FILES",
+        "BYTES",
+    ];
+    table::write(out, &head, &rows)?;
+    let mut dead = Fates::default();
+    manifests.iter().flat_map(|manifest| &manifest.inputs).for_each(|input| dead.add(&input.fates()));
+    if let Some(top) = outcome::top(&dead.dead) {
+        let example = example.map_or(String::new(), |example| format!("; {example}"));
+        writeln!(out, "dead: {}{example}", visible(&top))?;
+    }
+    Ok(())
 }
 
 fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
@@ -185,7 +220,9 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
         counted(manifest.lake.len() as u64, "file")
     )?;
     for file in &manifest.lake {
-        writeln!(out, "  {}: {}, {} bytes", file.path, counted(file.rows, "row"), grouped(file.bytes))?;
+        // Dead letters and late records are no rows.
+        let noun = if file.is_side() { "record" } else { "row" };
+        writeln!(out, "  {}: {}, {} bytes", file.path, counted(file.rows, noun), grouped(file.bytes))?;
     }
     Ok(())
 }
@@ -197,7 +234,7 @@ fn input_words(input: &Input, out: &mut dyn Write) -> io::Result<()> {
         "\nInput {} ({} \"{}\"): watermark {}{ended}.",
         input.name,
         input.kind,
-        input.topic,
+        visible(&input.topic),
         time(input.watermark)
     )?;
     for part in &input.partitions {
@@ -213,8 +250,10 @@ fn input_words(input: &Input, out: &mut dyn Write) -> io::Result<()> {
             grouped(fates.dead_total())
         )?;
     }
-    let dead = dead_reasons(input);
-    if dead.is_empty() { Ok(()) } else { writeln!(out, "  Dead since the job's start: {}.", dead.join(", ")) }
+    match outcome::top(&input.total().dead) {
+        None => Ok(()),
+        Some(top) => writeln!(out, "  Dead since the job's start: {}.", visible(&top)),
+    }
 }
 
 fn answer(manifest: &Manifest) -> Value {

@@ -4,14 +4,13 @@ use super::lake::{At, Job};
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
-use crate::engine::format::manifest::{LakeFile, Manifest};
+use crate::engine::format::manifest::{Fates, LakeFile, Manifest};
+use crate::engine::run::outcome::{excerpt, reasons};
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
-use headway_operators::error::Reason;
 use serde::Deserialize;
 use serde_json::json;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 
 /// What `dead` is told.
@@ -66,13 +65,14 @@ fn files<'a>(manifests: &'a [Manifest], folder: &'a str) -> impl Iterator<Item =
 }
 
 fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
-    let parts =
-        || manifests.last().into_iter().flat_map(|head| &head.inputs).flat_map(|input| &input.partitions);
-    let mut dead = BTreeMap::<&Reason, u64>::new();
-    for (reason, count) in parts().flat_map(|part| &part.total.dead) {
-        *dead.entry(reason).or_default() += count;
-    }
-    let late: u64 = parts().map(|part| part.total.late).sum();
+    let mut total = Fates::default();
+    manifests
+        .iter()
+        .last()
+        .into_iter()
+        .flat_map(|head| &head.inputs)
+        .for_each(|input| total.add(&input.total()));
+    let (dead, late) = (&total.dead, total.late);
     let kept = |folder| files(manifests, folder).map(|file| file.rows).sum::<u64>();
     let sum: u64 = dead.values().sum();
     if output == Form::Json {
@@ -82,10 +82,8 @@ fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(),
         });
         return Ok(writeln!(out, "{answer}")?);
     }
-    let mut counts: Vec<(&Reason, u64)> = dead.into_iter().collect();
-    counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
     let rows: Vec<Vec<String>> =
-        counts.iter().map(|(reason, n)| vec![reason.to_string(), grouped(*n)]).collect();
+        reasons(dead).into_iter().map(|(reason, n)| vec![reason.to_string(), grouped(n)]).collect();
     if !rows.is_empty() {
         table::write(out, &["REASON", "COUNT"], &rows)?;
     }
@@ -105,6 +103,43 @@ struct Line<'a> {
     reason: Cow<'a, str>,
 }
 
+/// The place and the beginning of a dead letter.
+#[derive(Deserialize)]
+struct Letter {
+    partition: u32,
+    offset: i64,
+    reason: String,
+    payload: Option<String>,
+}
+
+/// How many files are looked through for an example.
+const EXAMPLE_FILES_MAX: usize = 3;
+
+/// A dead letter of the most frequent reason as of `head`, in a few words, if the newest files of dead letters have one.
+/// `None` where there is none, where it waits for its file to be full, or where the file cannot be read: it is only an
+/// example.
+pub(crate) fn example(job: &Job, head: &Manifest) -> Option<String> {
+    let mut dead = Fates::default();
+    head.inputs.iter().for_each(|input| dead.add(&input.total()));
+    let (top, _) = reasons(&dead.dead).into_iter().next()?;
+    let manifests = job.manifests().ok()?;
+    let newest: Vec<&LakeFile> = files(&manifests, "_dead/").collect();
+    for file in newest.iter().rev().take(EXAMPLE_FILES_MAX) {
+        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path).ok()?)).lines() {
+            let Letter { partition, offset, reason, payload } = serde_json::from_str(&line.ok()?).ok()?;
+            if reason == top.name() {
+                let text = payload.map_or("no value".to_string(), |payload| excerpt(&payload));
+                return Some(format!("offset {offset} of partition {partition} is {reason}: {text}"));
+            }
+        }
+    }
+    None
+}
+
+fn damaged(file: &LakeFile, why: String) -> Failure {
+    Failure::new(Code::LakeFileDamaged, format!("could not read \"{}\"", file.path)).detail(sentence(&why))
+}
+
 fn show(
     job: &Job,
     (folder, reason): (&str, Option<&str>),
@@ -114,10 +149,7 @@ fn show(
     let manifests = job.manifests()?;
     let mut shown = 0;
     for file in files(&manifests, folder) {
-        let damaged = |why: String| {
-            Failure::new(Code::LakeFileDamaged, format!("could not read \"{}\"", file.path))
-                .detail(sentence(&why))
-        };
+        let damaged = |why: String| damaged(file, why);
         for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path)?)).lines() {
             let line = line.map_err(|error| damaged(error.to_string()))?;
             if let Some(reason) = reason {

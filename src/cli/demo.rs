@@ -4,6 +4,7 @@
 //! is not empty is refused, so that no one's lake is ever removed.
 
 use super::lake;
+use super::outcome;
 use super::run;
 use super::settings::config::{Generate, Job, Lake, Settings, Source, Window};
 use super::settings::plan::{self, flag_path};
@@ -20,7 +21,7 @@ use headway_operators::pipeline::Entry;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The pipeline that is shown.
 const PIPELINE: &str = "turnstile";
@@ -72,7 +73,7 @@ pub(crate) fn run(
     let begin = Instant::now();
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
-    run::start(&plan, progress, &control)?;
+    let summary = run::start(&plan, progress, &control)?;
     let took = begin.elapsed();
     let job = lake::Job::open(&lake, &plan.job)?;
     let manifests = job.manifests()?;
@@ -80,10 +81,22 @@ pub(crate) fn run(
     writeln!(out, "busiest stations, added up from the rows in the lake")?;
     stations.write(out, STATIONS)?;
     writeln!(out)?;
-    let fates = conserved(&manifests, (!control.is_draining()).then_some(flags.messages.0))?;
-    tell(&fates, rows, &manifests, took, out)?;
+    let all = conserved(&manifests, (!control.is_draining()).then_some(flags.messages.0))?;
+    if summary.outcome.fates() != all {
+        return Err(Failure::new(Code::DemoFailed, "the run's own counts are not those of its manifests"));
+    }
     try_next(&folder, &lake, out)?;
-    Ok(())
+    let per_second = all.consumed as f64 / took.as_secs_f64();
+    writeln!(
+        out,
+        "checked: each message has one fate, and {} lie in {}; {:.1} s, {} messages a second",
+        counted(rows, "row"),
+        counted(manifests.iter().map(|manifest| manifest.lake.len()).sum::<usize>() as u64, "file"),
+        took.as_secs_f64(),
+        grouped(per_second as u64)
+    )?;
+    let how = if control.is_draining() { "drained" } else { "done" };
+    Ok(writeln!(out, "{}", outcome::line(how, &summary))?)
 }
 
 /// What the demo sets of the job.
@@ -170,35 +183,6 @@ fn conserved(manifests: &[Manifest], messages: Option<u64>) -> Result<Fates, Fai
         .hint("This is a bug of Headway's: please report it with the seed."))
 }
 
-fn tell(
-    fates: &Fates,
-    rows: u64,
-    manifests: &[Manifest],
-    took: Duration,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let files = manifests.iter().map(|manifest| manifest.lake.len()).sum::<usize>() as u64;
-    let per_second = fates.consumed as f64 / took.as_secs_f64();
-    writeln!(
-        out,
-        "checked: each of {} messages has one fate: {} accepted, {} duplicate, {} late, {} dead",
-        grouped(fates.consumed),
-        grouped(fates.accepted),
-        grouped(fates.duplicate),
-        grouped(fates.late),
-        grouped(fates.dead_total())
-    )?;
-    writeln!(
-        out,
-        "done: {} in {}, {} in {:.1} s ({} messages a second)\n",
-        counted(rows, "row"),
-        counted(files, "file"),
-        counted(manifests.len() as u64, "commit"),
-        took.as_secs_f64(),
-        grouped(per_second as u64)
-    )
-}
-
 fn try_next(folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
     // As it was called: after `cargo run` it is not on the path.
     let program = std::env::args().next().unwrap_or_else(|| "headway".to_string());
@@ -207,7 +191,7 @@ fn try_next(folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  {program} status --lake {lake}")?;
     writeln!(out, "  zcat {lake}/{PIPELINE}/*.csv.gz | head")?;
     writeln!(out, "  {program} produce {PIPELINE} --to {}", messages.display())?;
-    writeln!(out, "  {program} run {PIPELINE} --source files:{} --lake my-lake", messages.display())
+    writeln!(out, "  {program} run {PIPELINE} --source files:{} --lake my-lake\n", messages.display())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`units`] for quantities. [`terminal`] is what a person sees: tables, progress, the log, failures with three parts
 //! and an exit code. Data goes to standard output, talk to standard error.
 
+mod advice;
 mod audit;
 mod check;
 mod checkpoint;
@@ -12,6 +13,7 @@ mod dead;
 mod demo;
 mod explain;
 mod lake;
+mod outcome;
 mod produce;
 mod run;
 mod settings;

@@ -1,18 +1,17 @@
 //! `headway run`: one process of a job, until its input ends, it is drained, or something stops it.
 
+use super::advice::{Advice, advice};
+use super::outcome;
 use super::settings::config::{IfRunning, Until};
 use super::settings::plan::{self, Plan, Source};
-use super::status::time;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::progress::{Bar, Progress};
 use super::terminal::signals;
-use super::terminal::table::counted;
-use super::units::{Limit, Millis};
+use super::units::Limit;
 use crate::connect::PartitionInfo;
 use crate::connect::formats::csv_gz;
 use crate::engine::clock::System;
-use crate::engine::commit::checkpoint::Resume;
 use crate::engine::commit::job;
 use crate::engine::format::names;
 use crate::engine::run::feed;
@@ -31,7 +30,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tracing::info;
+use tracing::warn;
 
 /// How often a followed folder is looked at for new files.
 const FILES_EVERY: Duration = Duration::from_secs(1);
@@ -64,31 +63,35 @@ pub(crate) fn run(
     let summary = start(&plan, progress, &control)?;
     let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let drained = control.is_draining();
+    let advice = advice(&summary.outcome);
     match flags.output {
         Form::Text => {
             let how = if drained { "drained" } else { "done" };
-            let (commits, rows) = (counted(summary.epochs, "commit"), counted(summary.rows, "row"));
-            let head = &summary.head;
-            writeln!(
-                out,
-                "{how}: {commits} with {rows}; the last is manifest {} of epoch {}",
-                head.seq, head.epoch
-            )?;
+            writeln!(out, "{}", outcome::line(how, &summary))?;
         }
         Form::Json => {
-            let answer = json!({
+            let mut answer = json!({
                 "schema_version": 1,
                 "job": summary.head.job,
                 "drained": drained,
-                "commits": summary.epochs,
-                "rows": summary.rows,
+                "commits": summary.outcome.commits,
+                "rows": summary.outcome.rows,
                 "seq": summary.head.seq,
                 "epoch": summary.head.epoch,
                 "generation": summary.head.generation,
                 "took_ms": took_ms,
+                "advice": advice.iter().map(|a| json!({ "seen": a.seen, "hint": a.hint })).collect::<Vec<_>>(),
             });
+            let more = outcome::answer(&summary.outcome);
+            answer.as_object_mut().zip(more.as_object()).map(|(all, more)| all.extend(more.clone()));
             writeln!(out, "{answer}")?;
         }
+    }
+    if plan.until.is_some() && !drained {
+        outcome::accepted_something(&summary.outcome, &advice)?;
+    }
+    for Advice { seen, hint } in &advice {
+        warn!(event = "advice", hint, "{seen}");
     }
     Ok(())
 }
@@ -103,8 +106,7 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
     // Set once nothing refuses the job any more.
     let bar: Arc<OnceLock<Bar>> = Arc::default();
     let (begun, told) = (Arc::clone(&bar), Arc::clone(&bar));
-    job.on_start = Box::new(move |resume, partitions| {
-        announce(resume);
+    job.on_start = Box::new(move |_, partitions| {
         begun.get_or_init(|| progress.count(Found::of(&partitions.concat()).messages));
     });
     job.on_commit = Box::new(move |committed, manifest| {
@@ -245,26 +247,4 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
 fn kafka_every(idle_after: Option<Duration>) -> Duration {
     let [longest, shortest] = KAFKA_EVERY;
     idle_after.map_or(longest, |after| (after / 2).clamp(shortest, longest))
-}
-
-/// Says where the job starts, or goes on from.
-fn announce(resume: &Resume) {
-    let manifest = &resume.manifest;
-    if resume.fresh {
-        info!(job = manifest.job, generation = manifest.generation, "starting");
-        return;
-    }
-    let partitions = manifest.inputs.iter().flat_map(|input| &input.partitions);
-    let offsets: Vec<String> = partitions.map(|part| format!("{}:{}", part.partition, part.next)).collect();
-    let age = resume.age_ms.map_or(String::new(), |ms| Millis(ms.max(0) / 1000 * 1000).to_string());
-    let watermark = manifest.inputs.first().map(|input| time(input.watermark));
-    info!(
-        job = manifest.job,
-        generation = manifest.generation,
-        epoch = manifest.epoch,
-        offsets = offsets.join(" "),
-        watermark,
-        age,
-        "resuming"
-    );
 }

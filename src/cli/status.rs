@@ -6,7 +6,9 @@ use super::settings::plan::flag_path;
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
+use super::terminal::text::visible;
 use super::units::{Millis, When};
+use super::{dead, outcome};
 use crate::connect::End;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
@@ -38,8 +40,12 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let age_ms = lake::now_ms().saturating_sub(manifest.written_ms).max(0);
     let ends = ends(flags, &job, &manifest)?;
     match flags.output {
-        Form::Text => text(&manifest, &ends, age_ms, out)?,
-        Form::Json => writeln!(out, "{}", answer(&manifest, &ends, age_ms))?,
+        Form::Text => text(&manifest, &ends, (age_ms, dead::example(&job, &manifest).as_deref()), out)?,
+        Form::Json => {
+            let mut answer = answer(&manifest, &ends, age_ms);
+            answer["dead_example"] = json!(dead::example(&job, &manifest));
+            writeln!(out, "{answer}")?;
+        }
     }
     Ok(())
 }
@@ -71,7 +77,12 @@ fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> Option<Offset>
     ends.get(&part.partition).map(|end| end.offset.saturating_sub(part.next).max(0))
 }
 
-fn text(manifest: &Manifest, ends: &Ends, age_ms: i64, out: &mut dyn Write) -> io::Result<()> {
+fn text(
+    manifest: &Manifest,
+    ends: &Ends,
+    (age_ms, example): (i64, Option<&str>),
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let settings: Vec<String> =
         manifest.fingerprint.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(out, "job        {}: pipeline {}, {}", manifest.job, manifest.pipeline, settings.join(", "))?;
@@ -92,16 +103,34 @@ fn text(manifest: &Manifest, ends: &Ends, age_ms: i64, out: &mut dyn Write) -> i
             "input      {} ({} \"{}\"), watermark {}{ended}",
             input.name,
             input.kind,
-            input.topic,
+            visible(&input.topic),
             time(input.watermark)
         )?;
         partitions(input, ends, out)?;
-        let dead = dead_reasons(input);
-        if !dead.is_empty() {
-            writeln!(out, "dead       {}", dead.join(", "))?;
+        let total = input.total();
+        let read = counted(total.consumed, "record");
+        writeln!(out, "records    {read}: {}", outcome::fates(&total))?;
+        if let Some(top) = outcome::top(&total.dead) {
+            writeln!(
+                out,
+                "dead       {}{}",
+                visible(&top),
+                example.map_or(String::new(), |e| format!("; {e}"))
+            )?;
         }
     }
-    Ok(())
+    writeln!(out, "\nrows       {} since the job's start", grouped(rows(manifest)))
+}
+
+/// Rows since the job's start; dead letters and late records are none.
+fn rows(manifest: &Manifest) -> u64 {
+    let is_side = |output: &str| {
+        let side = output.split_once('-');
+        side.is_some_and(|(side, input)| {
+            ["dead", "late"].contains(&side) && manifest.inputs.iter().any(|known| known.name == input)
+        })
+    };
+    manifest.written.iter().filter(|(output, _)| !is_side(output)).map(|(_, rows)| rows).sum()
 }
 
 fn partitions(input: &Input, ends: &BTreeMap<Partition, End>, out: &mut dyn Write) -> io::Result<()> {
@@ -140,17 +169,6 @@ fn state(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> &'static str
     }
 }
 
-/// Dead letters of all partitions by reason, the most frequent first.
-pub(crate) fn dead_reasons(input: &Input) -> Vec<String> {
-    let mut counts = std::collections::BTreeMap::<_, u64>::new();
-    for (reason, count) in input.partitions.iter().flat_map(|part| &part.total.dead) {
-        *counts.entry(reason).or_default() += count;
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
-    counts.into_iter().map(|(reason, count)| format!("{reason} {}", grouped(count))).collect()
-}
-
 /// An event time, or that there is none.
 pub(crate) fn time(time: EventTime) -> String {
     if time == EventTime::MIN { "none yet".to_string() } else { When(time.ms()).to_string() }
@@ -178,6 +196,7 @@ fn answer(manifest: &Manifest, ends: &Ends, age_ms: i64) -> Value {
         "workers": manifest.workers,
         "written_ms": manifest.written_ms,
         "age_ms": age_ms,
+        "rows": rows(manifest),
         "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
     })
 }
@@ -209,6 +228,7 @@ fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
         "topic": input.topic,
         "watermark_ms": known(input.watermark),
         "ended": input.ended,
+        "total": input.total(),
         "partitions": input.partitions.iter().map(partition).collect::<Vec<_>>(),
     })
 }

@@ -78,6 +78,8 @@ codes! {
     LakeFileDamaged = "lake-file-damaged", Corrupt;
     /// The audit found a contradiction.
     AuditFailed = "audit-failed", Check;
+    /// A bounded run accepted nothing of what it read.
+    NothingAccepted = "nothing-accepted", Check;
     /// The demo's rows are not what they must be.
     DemoFailed = "demo-failed", Check;
     /// Standard output cannot be written.

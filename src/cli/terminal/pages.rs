@@ -357,6 +357,13 @@ pub(crate) const PAGES: &[Page] = &[
         "Start the job again. Please report it, with the message and the command.",
     ),
     of(
+        "nothing-accepted",
+        Yours,
+        "A run that ends by itself has accepted none of the records that it read: all are late or dead letters.",
+        "What it did is committed, but no row will ever come of it. A job in a schedule would go on like that unseen.",
+        "Follow the hint of the error. `headway dead ls` counts the reasons, `headway dead show` prints the records.",
+    ),
+    of(
         "too-many-dead",
         Yours,
         "More messages than --dead-max allows could not be decoded.",

@@ -70,7 +70,7 @@ pub struct Committed {
     pub seq: Seq,
     /// The epoch.
     pub epoch: Epoch,
-    /// Rows of all lake files.
+    /// Rows of all lake files, without dead letters and late records.
     pub rows: u64,
     /// Lake files.
     pub files: usize,

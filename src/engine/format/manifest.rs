@@ -271,9 +271,34 @@ impl Manifest {
         }
     }
 
-    /// Rows of all lake files.
+    /// Rows of all lake files. Dead letters and late records are no rows.
     pub fn rows(&self) -> u64 {
-        self.lake.iter().map(|file| file.rows).sum()
+        self.lake.iter().filter(|file| !file.is_side()).map(|file| file.rows).sum()
+    }
+}
+
+impl Input {
+    /// What became of the records that this manifest adds.
+    pub fn fates(&self) -> Fates {
+        sum(self.partitions.iter().map(|part| &part.fates))
+    }
+
+    /// What became of all records since the job's start.
+    pub fn total(&self) -> Fates {
+        sum(self.partitions.iter().map(|part| &part.total))
+    }
+}
+
+fn sum<'a>(fates: impl Iterator<Item = &'a Fates>) -> Fates {
+    let mut sum = Fates::default();
+    fates.for_each(|fates| sum.add(fates));
+    sum
+}
+
+impl LakeFile {
+    /// True if it holds dead letters or late records: `_` keeps them out of readers' globs.
+    pub fn is_side(&self) -> bool {
+        self.path.starts_with('_')
     }
 }
 

@@ -20,8 +20,10 @@ use crate::engine::failpoint;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry};
 use crate::engine::format::names::Generation;
 use crate::engine::format::state::{self, FrameError};
+use crate::engine::run::closed::closed;
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
+use crate::engine::run::journal::Journal;
 use crate::engine::run::ports::{InputOptions, StartPoint};
 use crate::engine::run::sink::{Lake, SavedState};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
@@ -136,12 +138,17 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let facts = Facts { specs: &shape.inputs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);
     committer.watch(discovered.clone());
-    let shared = Arc::new(Mutex::new(Summary { head: resume.manifest.clone(), epochs: 0, rows: 0 }));
+    let closed = head.as_ref().map(|head| closed(head, &partitions)).unwrap_or_default();
+    let journal =
+        Journal::begin(Arc::clone(&launch.clock), &resume, head.as_ref().map(|head| head.workers), &closed);
+    let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
+    let shared = Arc::new(Mutex::new(Summary { head, outcome }));
     let commit = Watched {
         committer,
         sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
         control: control.clone(),
         on_commit: launch.on_commit,
+        journal,
         summary: Arc::clone(&shared),
     };
     // Whoever ended the run before may have been too late to tell.

@@ -1,11 +1,14 @@
 //! A run of a job on worker threads: reads sources, cuts epochs, writes files, hands acks to the commit.
 
+pub mod closed;
 pub mod committing;
 pub mod discover;
 pub mod feed;
 #[cfg(test)]
 mod feed_tests;
+pub mod journal;
 pub mod launch;
+pub mod outcome;
 pub mod ports;
 pub mod sink;
 pub mod watched;

@@ -5,12 +5,15 @@
 //! After: the sources hear how far their partitions are committed, then whoever started the job.
 
 use crate::connect::Connector;
+use crate::engine::commit::alive;
 use crate::engine::commit::checkpoint::{Committed, Committer};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::committing::Commit;
+use crate::engine::run::journal::Journal;
+use crate::engine::run::outcome::Outcome;
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
@@ -28,10 +31,8 @@ pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
 pub struct Summary {
     /// The last manifest.
     pub head: Manifest,
-    /// Epochs committed by this run.
-    pub epochs: u64,
-    /// Rows committed by this run.
-    pub rows: u64,
+    /// What this run did to its records.
+    pub outcome: Outcome,
 }
 
 /// A committer, and who is around it.
@@ -44,6 +45,8 @@ pub struct Watched {
     pub control: Control,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// What the log says of it.
+    pub journal: Journal,
     /// What the run did so far.
     pub summary: Arc<Mutex<Summary>>,
 }
@@ -84,16 +87,18 @@ impl Watched {
     }
 
     fn look_at_ends(&mut self) {
-        self.committer.ends(self.sources.iter().map(|source| source.ends()).collect());
+        let ends: alive::Ends = self.sources.iter().map(|source| source.ends()).collect();
+        self.journal.ends(&ends, self.committer.head());
+        self.committer.ends(ends);
     }
 
     /// Notes what was committed, and tells whoever started the job.
-    fn note(&mut self, committed: &Committed) {
+    fn note(&mut self, committed: &Committed, acks: &[Ack]) {
         let head = self.committer.head();
+        self.journal.committed(committed, head, acks);
         (self.on_commit)(committed, head);
-        let mut summary = self.summary.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (epochs, rows) = (summary.epochs + 1, summary.rows + committed.rows);
-        *summary = Summary { head: head.clone(), epochs, rows };
+        let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
+        *summary = Summary { head: head.clone(), outcome: self.journal.outcome.clone() };
     }
 }
 
@@ -102,7 +107,7 @@ impl Commit for Watched {
         self.confirm(&acks)?;
         if let Some(committed) = self.committer.commit(epoch, &acks)? {
             self.tell(self.committer.head());
-            self.note(&committed);
+            self.note(&committed, &acks);
         }
         self.look_at_ends();
         self.committer.sign();
@@ -117,6 +122,7 @@ impl Commit for Watched {
     fn finish(&mut self) -> Result<(), Error> {
         failpoint::at("finish.begin");
         self.committer.finish();
+        self.journal.end(self.control.is_draining());
         Ok(())
     }
 }

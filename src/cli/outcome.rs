@@ -1,0 +1,158 @@
+//! What became of the records: the last line of a run, and the same in JSON.
+
+use super::advice::Advice;
+use super::terminal::failure::{Code, Failure};
+use super::terminal::table::{counted, grouped};
+use super::terminal::text::visible;
+use crate::engine::Summary;
+use crate::engine::format::manifest::Fates;
+use crate::engine::run::outcome::{InputOutcome, Outcome, describe, reasons};
+use headway_operators::error::Reason;
+use headway_operators::record::Refused;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// How many reasons a line names.
+const REASONS_MAX: usize = 3;
+
+/// The last line of a run: rows, then each fate by itself, then why records are dead, with an example.
+pub(crate) fn line(how: &str, summary: &Summary) -> String {
+    let Summary { head, outcome } = summary;
+    let all = outcome.fates();
+    let (rows, commits) = (counted(outcome.rows, "row"), counted(outcome.commits, "commit"));
+    let example =
+        first_dead(outcome).map_or(String::new(), |sample| format!(", such as {}", describe(sample)));
+    let dead = top(&all.dead).map_or(String::new(), |top| format!("; dead: {}{example}", visible(&top)));
+    format!(
+        "{how}: {rows} from {}: {}; {commits}, the last is manifest {} of epoch {}{dead}",
+        counted(all.consumed, "record"),
+        fates(&all),
+        head.seq,
+        head.epoch
+    )
+}
+
+/// Each fate by itself, and the share of late records where there are any.
+pub(crate) fn fates(fates: &Fates) -> String {
+    let share = match (fates.late, fates.consumed) {
+        (0, _) | (_, 0) => String::new(),
+        (late, all) => format!(" ({})", percent(late, all)),
+    };
+    format!(
+        "{} accepted, {} duplicate, {} late{share}, {} dead, {} filtered",
+        grouped(fates.accepted),
+        grouped(fates.duplicate),
+        grouped(fates.late),
+        grouped(fates.dead_total()),
+        grouped(fates.filtered)
+    )
+}
+
+/// The most frequent reasons of dead letters; `None` if there are none.
+pub(crate) fn top(dead: &BTreeMap<Reason, u64>) -> Option<String> {
+    let reasons = reasons(dead);
+    let mut top: Vec<String> = reasons
+        .iter()
+        .take(REASONS_MAX)
+        .map(|(reason, count)| format!("{reason} {}", grouped(*count)))
+        .collect();
+    let rest: u64 = reasons.iter().skip(REASONS_MAX).map(|(_, count)| count).sum();
+    top.extend((rest > 0).then(|| format!("others {}", grouped(rest))));
+    (!top.is_empty()).then(|| top.join(", "))
+}
+
+/// `part` of `all` in percent: never 0 % of something, never 100 % of less than all.
+pub(crate) fn percent(part: u64, all: u64) -> String {
+    match part * 100 / all.max(1) {
+        0 if part > 0 => "under 1 %".to_string(),
+        whole => format!("{whole} %"),
+    }
+}
+
+/// An example of the most frequent reason.
+fn first_dead(outcome: &Outcome) -> Option<&Refused> {
+    let dead = outcome.fates().dead;
+    let (top, _) = reasons(&dead).into_iter().next()?;
+    outcome.inputs.iter().find_map(|input| input.samples.get(top))
+}
+
+/// The fields of a run's JSON summary that tell what became of the records.
+pub(crate) fn answer(outcome: &Outcome) -> Value {
+    let all = outcome.fates();
+    json!({
+        "consumed": all.consumed,
+        "accepted": all.accepted,
+        "duplicate": all.duplicate,
+        "late": all.late,
+        "dead": all.dead_total(),
+        "filtered": all.filtered,
+        "dead_reasons": all.dead,
+        "inputs": outcome.inputs.iter().map(|input| json!({
+            "name": input.name,
+            "fates": input.fates,
+            "samples": input.samples.values().map(sample).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn sample(sample: &Refused) -> Value {
+    json!({
+        "reason": sample.reason,
+        "partition": sample.partition,
+        "offset": sample.offset,
+        "timestamp_ms": sample.timestamp_ms,
+        "payload": sample.payload.as_deref().map(String::from_utf8_lossy),
+    })
+}
+
+/// Refuses the outcome of a bounded run that has accepted nothing of what it read.
+///
+/// # Errors
+/// `nothing-accepted`, exit 1. What the run did is committed.
+pub(crate) fn accepted_something(outcome: &Outcome, advice: &[Advice]) -> Result<(), Failure> {
+    let Some(InputOutcome { name, fates: all, samples, .. }) = outcome.fruitless() else { return Ok(()) };
+    let what = format!(
+        "none of the {} of input \"{name}\" was accepted",
+        counted(all.consumed - all.filtered, "record")
+    );
+    let reasons = top(&all.dead).map_or(String::new(), |top| format!(" Dead: {top}."));
+    let example = reasons_example(all, samples);
+    let failure = Failure::new(Code::NothingAccepted, what).detail(format!(
+        "{}.{reasons}{example} They are committed as refused, and kept under _dead/ and _late/.",
+        fates(all)
+    ));
+    let hints: Vec<&str> = advice.iter().map(|advice| advice.hint.as_str()).collect();
+    Err(if hints.is_empty() { failure } else { failure.hint(hints.join(" ")) })
+}
+
+fn reasons_example(fates: &Fates, samples: &BTreeMap<Reason, Refused>) -> String {
+    let top = reasons(&fates.dead).into_iter().next();
+    let sample = top.and_then(|(reason, _)| samples.get(reason));
+    sample.map_or(String::new(), |sample| format!(" One is at {}.", describe(sample)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_never_rounded_to_nothing_or_all() {
+        assert_eq!(percent(1, 1000), "under 1 %");
+        assert_eq!(percent(0, 1000), "0 %");
+        assert_eq!(percent(999, 1000), "99 %");
+        assert_eq!(percent(5, 5), "100 %");
+        assert_eq!(percent(0, 0), "0 %");
+    }
+
+    #[test]
+    fn most_frequent_reasons_come_first_and_the_rest_is_summed() {
+        let dead = |counts: &[(&str, u64)]| -> BTreeMap<Reason, u64> {
+            let reason = |name: &str| serde_json::from_value(json!(name)).expect("a reason");
+            counts.iter().map(|(name, count)| (reason(name), *count)).collect()
+        };
+        assert_eq!(top(&dead(&[])), None);
+        assert_eq!(top(&dead(&[("empty", 2), ("bad-csv", 1000)])).as_deref(), Some("bad-csv 1,000, empty 2"));
+        let many = dead(&[("empty", 2), ("bad-csv", 5), ("too-long", 3), ("not-utf8", 1), ("bad-header", 1)]);
+        assert_eq!(top(&many).as_deref(), Some("bad-csv 5, too-long 3, empty 2, others 2"));
+    }
+}
