@@ -127,7 +127,7 @@ fn run_that_finds_its_windows_closed_warns_before_it_refuses_records() {
     assert!(warned.is_some() && warned < committed, "{second:?}");
     assert!(second.err.contains("--until caught-up"), "{second:?}");
     assert_eq!((second.code, summary["late"].as_u64()), (Some(1), Some(40)), "{second:?}");
-    assert!(second.err.contains("(nothing-accepted)"), "{second:?}");
+    assert!(second.err.contains("\"code\":\"nothing-accepted\""), "{second:?}");
 }
 
 #[test]

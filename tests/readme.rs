@@ -15,8 +15,10 @@ fn block(readme: &str, marker: &str) -> Vec<String> {
     lines.take_while(|line| !line.starts_with("```")).map(str::to_string).collect()
 }
 
-/// What stays the same from run to run: words, not numbers, nor how the program was called, nor which stations lead.
+/// What stays the same from run to run: words, not numbers, nor how the program was called, nor which stations and which
+/// reasons of dead letters lead.
 fn shape(line: &str) -> String {
+    let line = line.split_once("; dead: ").map_or(line, |(before, _)| before);
     let is_row =
         line.starts_with("  ") && line.ends_with(|c: char| c.is_ascii_digit()) && !line.contains('/');
     if is_row

@@ -20,8 +20,7 @@ pub(crate) fn line(how: &str, summary: &Summary) -> String {
     let Summary { head, outcome } = summary;
     let all = outcome.fates();
     let (rows, commits) = (counted(outcome.rows, "row"), counted(outcome.commits, "commit"));
-    let example =
-        first_dead(outcome).map_or(String::new(), |sample| format!(", such as {}", describe(sample)));
+    let example = example(outcome).map_or(String::new(), |example| format!(", such as {example}"));
     let dead = top(&all.dead).map_or(String::new(), |top| format!("; dead: {}{example}", visible(&top)));
     format!(
         "{how}: {rows} from {}: {}; {commits}, the last is manifest {} of epoch {}{dead}",
@@ -69,11 +68,14 @@ pub(crate) fn percent(part: u64, all: u64) -> String {
     }
 }
 
-/// An example of the most frequent reason.
-fn first_dead(outcome: &Outcome) -> Option<&Refused> {
+/// An example of the most frequent reason that has one; it names its reason if that is not the first.
+fn example(outcome: &Outcome) -> Option<String> {
     let dead = outcome.fates().dead;
-    let (top, _) = reasons(&dead).into_iter().next()?;
-    outcome.inputs.iter().find_map(|input| input.samples.get(top))
+    let sample_of = |reason: &Reason| outcome.inputs.iter().find_map(|input| input.samples.get(reason));
+    reasons(&dead).into_iter().enumerate().find_map(|(rank, (reason, _))| {
+        let example = describe(sample_of(reason)?);
+        Some(if rank == 0 { example } else { format!("{reason} at {example}") })
+    })
 }
 
 /// The fields of a run's JSON summary that tell what became of the records.
