@@ -36,9 +36,12 @@ impl InputSpec {
 pub struct HeaderSpec {
     /// The columns of a file without a header.
     pub columns: &'static [&'static str],
-    /// The columns that a line names; `None` if the line is no header; the reason if it is a header that cannot be used.
-    pub read: fn(&[u8]) -> Result<Option<Vec<String>>, Reason>,
+    /// Reads a line.
+    pub read: ReadHeader,
 }
+
+/// The columns that a line names; `None` if the line is no header; the reason if it is a header that cannot be used.
+pub type ReadHeader = fn(&[u8]) -> Result<Option<Vec<String>>, Reason>;
 
 /// How an output is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -478,26 +478,31 @@ mod tests {
     fn limit_follows_the_clock_from_epoch_to_epoch_and_never_goes_back() {
         let limit = Some(EventTime(450));
         let mut bench = bench(NotAfter::Clock, Start { limit, ..Start::first(0, 20) });
-        // What the clock shows, the messages, and the limit that begins.
-        let epochs: [(i64, &[(Option<i64>, &str)], Option<(Offset, i64)>); 5] = [
+        /// What the clock shows, the time stamps and values of the messages, and the limit that begins.
+        struct Step<'a> {
+            wall_ms: i64,
+            messages: &'a [(Option<i64>, &'a str)],
+            began: Option<Limit>,
+        }
+        let step = |wall_ms, messages, began| Step { wall_ms, messages, began };
+        let limit = |from, limit_ms| Some(Limit { from, limit_ms });
+        let steps = [
             // As an earlier run had it: the clock is behind.
-            (300, &[(None, "450"), (None, "451")], None),
+            step(300, &[(None, "450"), (None, "451")], None),
             // Only records without a time stamp are measured against it, from the first one on.
-            (
+            step(
                 500,
                 &[(Some(700), "800"), (None, "x"), (None, "600"), (None, "601"), (Some(-1), "601")],
-                Some((24, 600)),
+                limit(24, 600),
             ),
-            (700, &[(Some(700), "801")], None),
-            (900, &[(None, ""), (None, "1000")], Some((29, 1000))),
-            (800, &[(None, "1000"), (None, "1001")], None),
+            step(700, &[(Some(700), "801")], None),
+            step(900, &[(None, ""), (None, "1000")], limit(29, 1000)),
+            step(800, &[(None, "1000"), (None, "1001")], None),
         ];
-        for (wall_ms, messages, began) in epochs {
+        for Step { wall_ms, messages, began } in steps {
             bench.clock(wall_ms);
             messages.iter().for_each(|(timestamp_ms, value)| take(&mut bench, *timestamp_ms, value));
-            let ack = end(&mut bench);
-            let began = began.map(|(from, limit_ms)| Limit { from, limit_ms });
-            assert_eq!(ack.limit, began, "at {wall_ms}");
+            assert_eq!(end(&mut bench).limit, began, "at {wall_ms}");
         }
         let dead: Vec<_> =
             bench.refused.iter().map(|one| (one.offset, one.limit.map(EventTime::ms))).collect();
