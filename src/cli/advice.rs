@@ -1,8 +1,7 @@
 //! What to change, by what was seen: the flag that would have kept records from being late or dead.
 
-use super::outcome::percent;
-use super::status::time;
-use super::terminal::table::{counted, grouped};
+use super::terminal::table::{counted, grouped, percent};
+use super::units::time;
 use crate::engine::run::outcome::{InputOutcome, Outcome, reasons};
 
 /// The share of late records from which on a person should know, in percent.

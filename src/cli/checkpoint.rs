@@ -2,12 +2,11 @@
 
 use super::audit::audit;
 use super::lake::At;
-use super::status::time;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::{Reader, visible};
-use super::units::When;
+use super::units::{When, time};
 use super::{dead, outcome};
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::upkeep::Pruned;

@@ -2,7 +2,7 @@
 
 use super::advice::Advice;
 use super::terminal::failure::{Code, Failure};
-use super::terminal::table::{counted, grouped};
+use super::terminal::table::{counted, grouped, percent};
 use super::terminal::text::visible;
 use crate::engine::Summary;
 use crate::engine::format::manifest::Fates;
@@ -58,14 +58,6 @@ pub(crate) fn top(dead: &BTreeMap<Reason, u64>) -> Option<String> {
     let rest: u64 = reasons.iter().skip(REASONS_MAX).map(|(_, count)| count).sum();
     top.extend((rest > 0).then(|| format!("others {}", grouped(rest))));
     (!top.is_empty()).then(|| top.join(", "))
-}
-
-/// `part` of `all` in percent: never 0 % of something, never 100 % of less than all.
-pub(crate) fn percent(part: u64, all: u64) -> String {
-    match part * 100 / all.max(1) {
-        0 if part > 0 => "under 1 %".to_string(),
-        whole => format!("{whole} %"),
-    }
 }
 
 /// An example of the most frequent reason that has one; it names its reason if that is not the first.
@@ -136,15 +128,6 @@ fn reasons_example(fates: &Fates, samples: &BTreeMap<Reason, Refused>) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares_are_never_rounded_to_nothing_or_all() {
-        assert_eq!(percent(1, 1000), "under 1 %");
-        assert_eq!(percent(0, 1000), "0 %");
-        assert_eq!(percent(999, 1000), "99 %");
-        assert_eq!(percent(5, 5), "100 %");
-        assert_eq!(percent(0, 0), "0 %");
-    }
 
     #[test]
     fn most_frequent_reasons_come_first_and_the_rest_is_summed() {

@@ -7,7 +7,7 @@ use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
-use super::units::{Millis, When};
+use super::units::{Millis, time};
 use super::{dead, outcome};
 use crate::connect::End;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
@@ -167,11 +167,6 @@ fn state(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> &'static str
         PartitionEntry { joining: true, .. } => "joining",
         _ => "reading",
     }
-}
-
-/// An event time, or that there is none.
-pub(crate) fn time(time: EventTime) -> String {
-    if time == EventTime::MIN { "none yet".to_string() } else { When(time.ms()).to_string() }
 }
 
 /// A rough age: its two largest units.

@@ -4,6 +4,7 @@
 //! from. A bare number is refused where a unit matters: `--window 5` would be a guess.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use headway_operators::time::EventTime;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
@@ -200,6 +201,11 @@ impl fmt::Display for When {
             None => write!(f, "{} ms", self.0),
         }
     }
+}
+
+/// An event time, or that there is none.
+pub(crate) fn time(time: EventTime) -> String {
+    if time == EventTime::MIN { "none yet".to_string() } else { When(time.ms()).to_string() }
 }
 
 /// A whole number, written with digits; a unit would be wrong here.

@@ -49,6 +49,14 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// `part` of `all` in percent: never 0 % of something, never 100 % of less than all.
+pub(crate) fn percent(part: u64, all: u64) -> String {
+    match part * 100 / all.max(1) {
+        0 if part > 0 => "under 1 %".to_string(),
+        whole => format!("{whole} %"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +80,15 @@ mod tests {
             .expect("memory can be written");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text, "  TOPIC\n  a\\nFAKE\\u001b[2J\\u202e\n");
+    }
+
+    #[test]
+    fn shares_are_never_rounded_to_nothing_or_all() {
+        assert_eq!(percent(1, 1000), "under 1 %");
+        assert_eq!(percent(0, 1000), "0 %");
+        assert_eq!(percent(999, 1000), "99 %");
+        assert_eq!(percent(5, 5), "100 %");
+        assert_eq!(percent(0, 0), "0 %");
     }
 
     #[test]
