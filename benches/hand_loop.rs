@@ -10,9 +10,10 @@ use crate::csv;
 use chrono::NaiveDate;
 use hashbrown::{HashSet, HashTable};
 use headway::connect::memory::Message;
-use headway_operators::record::{Payload, Raw};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::stream::aggregate::Summand;
 use headway_operators::stream::decode::{Context, Decoded, Decoder as _, Definition};
+use headway_operators::time::Epoch;
 use headway_pipelines::turnstile::key::Key;
 use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
@@ -154,9 +155,9 @@ impl Loop {
 
     /// A message in doubt, by all the rules. Copies of a message are equal to the byte here, so both come this way.
     fn decode_odd(&mut self, value: &[u8]) -> Option<Reading> {
-        self.odd.begin(0);
+        self.odd.begin(Epoch(0));
         self.definitions.clear();
-        let raw = Raw::of(0, 0, Payload::Bytes(value));
+        let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(value));
         let decoded = self.odd.decode(&raw, &Context::default(), &mut self.definitions).ok()?;
         let Decoded::Record(time, reading) = decoded else { return None };
         let [prefix @ .., desc] = self.definitions.first()?.key.columns();

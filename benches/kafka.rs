@@ -109,7 +109,7 @@ fn kafka(properties: &Properties) -> Kafka {
 /// Where the topic's partitions begin, and how many messages there are. It has no gaps.
 fn there(kafka: &Kafka) -> (Vec<(Partition, Offset)>, u64) {
     let infos = kafka.partitions().expect("the topic is there: see the head of this file");
-    let count: Offset = infos.iter().map(|info| info.end.unwrap_or(info.first) - info.first).sum();
+    let count: i64 = infos.iter().map(|info| info.end.unwrap_or(info.first) - info.first).sum();
     (infos.iter().map(|info| (info.partition, info.first)).collect(), count.unsigned_abs())
 }
 
@@ -165,8 +165,8 @@ fn client(properties: &Properties) -> Found {
     let consumer: BaseConsumer = config.create().expect("a consumer can be made");
     let mut list = TopicPartitionList::new();
     for (partition, first) in starts {
-        let partition = i32::try_from(partition).expect("a few partitions");
-        list.add_partition_offset(TOPIC, partition, At::Offset(first)).expect("an offset");
+        let partition = i32::try_from(partition.0).expect("a few partitions");
+        list.add_partition_offset(TOPIC, partition, At::Offset(first.0)).expect("an offset");
     }
     consumer.assign(&list).expect("the topic can be read");
     let (mut messages, mut bytes) = (0, 0);

@@ -28,6 +28,7 @@ use headway_operators::pipeline::{Pipeline, Settings};
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::port::{Stage, Start};
 use headway_operators::progress::Standing;
+use headway_operators::record::{Offset, Partition};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
@@ -148,16 +149,15 @@ fn lists(pipeline: &dyn Pipeline, messages: u64) -> Vec<Vec<Message>> {
             generator.message(partition, offset, &mut made);
             Message { value: made.value.clone(), timestamp_ms: Some(made.timestamp_ms) }
         };
-        (0..generator.end(partition).unwrap_or(0)).map(read).collect()
+        (0..generator.end(partition).map_or(0, |end| end.0)).map(Offset).map(read).collect()
     };
-    (0..generator.partitions()).map(&mut one).collect()
+    (0..generator.partitions()).map(Partition).map(&mut one).collect()
 }
 
 /// Runs the job on `workers` workers, with the settings of a real run: epochs of a second, at most 16 MiB.
 fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output {
     let spec = pipeline.inputs().remove(0);
     let partitions = lists.partitions().expect("lists can be read");
-    let (own, floor) = (EventTime::MIN, EventTime::MIN);
     let assign =
         |info: &PartitionInfo| Assigned { start: Start::first(info.partition, info.first), end: info.end };
     let input = InputOptions {
@@ -166,7 +166,11 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
             watermark: EventTime::MIN,
             partitions: partitions
                 .iter()
-                .map(|info| Standing { partition: info.partition, own, floor })
+                .map(|info| Standing {
+                    partition: info.partition,
+                    own: EventTime::MIN,
+                    floor: EventTime::MIN,
+                })
                 .collect(),
             max_ahead_ms: MAX_AHEAD_MS,
             not_after: NotAfter::Never,

@@ -22,6 +22,7 @@ use headway_operators::pipeline::{Pipeline, Settings};
 use headway_operators::port::Start;
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::progress::Standing;
+use headway_operators::record::{Offset, Partition};
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,21 +89,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn lists(generator: &dyn Generate) -> Vec<Vec<Message>> {
     let mut message = headway_operators::generate::Message::default();
     let mut one = |partition| {
-        let end = generator.end(partition).unwrap_or(0);
+        let end = generator.end(partition).map_or(0, |end| end.0);
         let read = |offset| {
             generator.message(partition, offset, &mut message);
             Message { value: message.value.clone(), timestamp_ms: Some(message.timestamp_ms) }
         };
-        (0..end).map(read).collect()
+        (0..end).map(Offset).map(read).collect()
     };
-    (0..generator.partitions()).map(&mut one).collect()
+    (0..generator.partitions()).map(Partition).map(&mut one).collect()
 }
 
 /// The pipeline's only input, read from `lists` from the start.
 fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn std::error::Error>> {
     let spec = pipeline.inputs().remove(0);
     let partitions = lists.partitions()?;
-    let (own, floor) = (EventTime::MIN, EventTime::MIN);
     let assign = |info: &headway::connect::PartitionInfo| Assigned {
         start: Start::first(info.partition, info.first),
         end: info.end,
@@ -114,7 +114,11 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
             watermark: EventTime::MIN,
             partitions: partitions
                 .iter()
-                .map(|info| Standing { partition: info.partition, own, floor })
+                .map(|info| Standing {
+                    partition: info.partition,
+                    own: EventTime::MIN,
+                    floor: EventTime::MIN,
+                })
                 .collect(),
             max_ahead_ms: 3_600_000,
             not_after: NotAfter::Never,

@@ -11,13 +11,14 @@ use headway::engine::format::manifest::{
     Fates, Fed, Input, Kind, LakeFile, Manifest, Nonce, PartitionEntry, StateEntry,
 };
 use headway::engine::format::names;
+use headway::engine::format::names::{Generation, Seq};
 use headway::engine::format::state;
 use headway::store::local::Local;
-use headway_operators::ack::StateFile;
+use headway_operators::ack::{InputIx, StateFile};
 use headway_operators::error::Reason;
-use headway_operators::record::LastRead;
+use headway_operators::record::{LastRead, Offset, Partition};
 use headway_operators::state::StateChange;
-use headway_operators::time::EventTime;
+use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,13 +58,13 @@ fn claim() -> Manifest {
     let partition = |partition| PartitionEntry {
         partition,
         identity: format!("part-{partition}.txt"),
-        first: 0,
-        from: 0,
-        next: 0,
+        first: Offset(0),
+        from: Offset(0),
+        next: Offset(0),
         last_read: None,
         own: EventTime::MIN,
         floor: EventTime::MIN,
-        floor_from: 0,
+        floor_from: Offset(0),
         idle: false,
         joining: false,
         ended: false,
@@ -77,12 +78,12 @@ fn claim() -> Manifest {
         pipeline_version: 1,
         fingerprint: BTreeMap::from([("window".into(), "300".into()), ("zone".into(), "UTC".into())]),
         program: "0.1.0".into(),
-        seq: 0,
-        generation: 1,
+        seq: Seq(0),
+        generation: Generation(1),
         nonce: Nonce(0x0123_4567_89ab_cdef_0011_2233_4455_6677),
         parent: None,
         kind: Kind::Claim,
-        epoch: 0,
+        epoch: Epoch(0),
         workers: 2,
         written_ms: 1_541_462_400_000,
         not_after_ms: None,
@@ -93,7 +94,7 @@ fn claim() -> Manifest {
             topic: "gates".into(),
             watermark: EventTime::MIN,
             ended: false,
-            partitions: vec![partition(0), partition(7)],
+            partitions: vec![partition(Partition(0)), partition(Partition(7))],
         }],
         watermarks: Vec::new(),
         written: BTreeMap::new(),
@@ -131,29 +132,30 @@ fn epoch() -> Manifest {
     };
     let mut manifest = claim();
     manifest.parent = Some(manifest.nonce);
-    (manifest.seq, manifest.nonce, manifest.kind, manifest.epoch) = (1, Nonce(2), Kind::Epoch, 1);
-    (manifest.generation, manifest.not_after_ms) = (3, Some(-1));
+    (manifest.seq, manifest.nonce, manifest.kind, manifest.epoch) = (Seq(1), Nonce(2), Kind::Epoch, Epoch(1));
+    (manifest.generation, manifest.not_after_ms) = (Generation(3), Some(-1));
     manifest.allowed = vec!["dropped-state Sum".into()];
     let input = &mut manifest.inputs[0];
     (input.watermark, input.ended) = (EventTime(1_541_462_399_999), true);
-    input.partitions[0].next = 100;
+    input.partitions[0].next = Offset(100);
     input.partitions[0].fates = fates.clone();
     input.partitions[0].total = fates;
     input.partitions[0].ended = true;
     let part = &mut input.partitions[1];
-    (part.own, part.floor, part.floor_from) = (EventTime(-5), EventTime(1_541_462_399_999), 9);
-    (part.first, part.from, part.next, part.idle, part.joining) = (9, 9, 9, true, true);
+    (part.own, part.floor, part.floor_from) = (EventTime(-5), EventTime(1_541_462_399_999), Offset(9));
+    (part.first, part.from, part.next, part.idle, part.joining) =
+        (Offset(9), Offset(9), Offset(9), true, true);
     manifest.written = BTreeMap::from([("batch".into(), u64::MAX)]);
     manifest.held = BTreeMap::from([("Sum".into(), 17)]);
     manifest.state = vec![StateEntry {
-        generation: 3,
-        epoch: 1,
+        generation: Generation(3),
+        epoch: Epoch(1),
         file: StateFile {
             operator: "Sum".into(),
             version: 1,
             worker: 1,
             base: true,
-            path: names::state("gate", (3, 1), ("Sum", 1), true),
+            path: names::state("gate", (Generation(3), Epoch(1)), ("Sum", 1), true),
             bytes: 4096,
             checksum: format!("{:032x}", 7),
             shards: 1024,
@@ -162,13 +164,13 @@ fn epoch() -> Manifest {
     let file = |output: &str, path: &str, event_time| LakeFile {
         output: output.into(),
         path: path.into(),
-        staged: names::staged("gate", (3, 1), (output, 0)),
+        staged: names::staged("gate", (Generation(3), Epoch(1)), (output, 0)),
         rows: 2,
         bytes: 99,
         checksum: format!("{:032x}", 8),
         event_time,
-        since: 1,
-        fed: vec![Fed { input: 0, partition: 0, from: 0, next: 100 }],
+        since: Epoch(1),
+        fed: vec![Fed { input: InputIx(0), partition: Partition(0), from: Offset(0), next: Offset(100) }],
     };
     manifest.lake = vec![
         file("batch", "gate/batch_1_20181106_000000.csv.gz", Some((EventTime(-1), EventTime(1)))),
@@ -180,7 +182,7 @@ fn epoch() -> Manifest {
 /// A manifest of a partition whose last record can be found again.
 fn found_again() -> Manifest {
     let mut manifest = epoch();
-    manifest.inputs[0].partitions[1].last_read = Some(LastRead { offset: 7, leader_epoch: 3 });
+    manifest.inputs[0].partitions[1].last_read = Some(LastRead { offset: Offset(7), leader_epoch: 3 });
     manifest
 }
 
@@ -201,11 +203,11 @@ fn segments_are_read_as_they_were_released() {
     as_released("pieces.json", &headway::engine::format::pieces::fold(&texts));
     // The compressed bytes may differ from one release of the compressor to the next; what is in them may not.
     let (folder, job) = (folder(), claim().job);
-    let at = folder.path().join(names::segment(&job, (0, 1)));
+    let at = folder.path().join(names::segment(&job, (Seq(0), Seq(1))));
     std::fs::create_dir_all(at.parent().unwrap()).unwrap();
     std::fs::copy(golden("segment.json.gz"), at).unwrap();
     let site = Site::new(Arc::new(Local::new(folder.path()).unwrap()), Arc::new(System::default()));
-    assert_eq!(run(segment::read(&site, &job, (0, 1))).unwrap(), [claim(), epoch()]);
+    assert_eq!(run(segment::read(&site, &job, (Seq(0), Seq(1)))).unwrap(), [claim(), epoch()]);
 }
 
 /// Every file below `folder`.

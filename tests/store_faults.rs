@@ -17,6 +17,8 @@ use headway::store::faulty::Faulty;
 use headway::store::memory::{Call, Memory};
 use headway_operators::generate;
 use headway_operators::pipeline::{Pipeline, Settings};
+use headway_operators::record::{Offset, Partition};
+use headway_operators::time::Epoch;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,9 +50,9 @@ fn messages(count: u64) -> Lists {
             generator.message(partition, offset, &mut message);
             Message { value: message.value.clone(), timestamp_ms: Some(message.timestamp_ms) }
         };
-        (0..generator.end(partition).unwrap_or(0)).map(&mut one).collect()
+        (0..generator.end(partition).map_or(0, |end| end.0)).map(Offset).map(&mut one).collect()
     };
-    Lists::new((0..generator.partitions()).map(&mut list).collect())
+    Lists::new((0..generator.partitions()).map(Partition).map(&mut list).collect())
 }
 
 /// One run of the job, to its end or its failure.
@@ -99,7 +101,7 @@ fn lake_of_a_job_whose_store_fails_is_the_lake_of_one_whose_store_does_not() {
         files.power_cut();
     };
     let head = summary.head;
-    assert!(head.epoch >= epochs, "{} epochs are fewer than {epochs}", head.epoch);
+    assert!(head.epoch >= Epoch(epochs), "{} epochs are fewer than {epochs}", head.epoch);
     assert!(runs > epochs / 20, "{runs} runs: faults were to end many");
     assert!(rows(&files) == rows(&sound), "the rows differ after {runs} runs with seed {seed}");
     let (store, clock) =
@@ -111,6 +113,6 @@ fn lake_of_a_job_whose_store_fails_is_the_lake_of_one_whose_store_does_not() {
         "{{\"name\": \"store-faults\", \"seed\": {seed}, \"n\": {}, \"lost\": 0, \"duplicated\": 0, \"runs\": {runs}, \
          \"manifests\": {}, \"double_manifests\": 0, \"creates\": {creates}, \"per_mille\": {PER_MILLE}}}",
         head.epoch,
-        head.seq + 1
+        head.seq.next()
     );
 }

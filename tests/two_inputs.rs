@@ -124,10 +124,10 @@ impl Connector for Growing {
         let info = |partition: Partition| PartitionInfo {
             partition,
             identity: format!("growing:{partition}"),
-            first: 0,
+            first: Offset(0),
             end: None,
         };
-        Ok((0..2).map(info).collect())
+        Ok((0..2).map(Partition).map(info).collect())
     }
 
     fn open(&self, assigned: &[(Partition, Offset)], _wake: Wake) -> Result<Box<dyn Source>, error::Error> {
@@ -144,7 +144,7 @@ impl Source for Reader {
     fn poll(&mut self, _bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, error::Error> {
         let lists = self.lists.0.lock().expect("no thread panicked");
         for (partition, next) in &mut self.assigned {
-            for value in &lists[*partition as usize][usize::try_from(*next).expect("offsets are positions")..]
+            for value in &lists[partition.index()][usize::try_from(next.0).expect("offsets are positions")..]
             {
                 let payload = Payload::Bytes(value.as_bytes());
                 let raw = Raw::of(*partition, *next, payload);

@@ -7,9 +7,25 @@ use crate::error::Reason;
 use crate::record::{LastRead, Offset, Partition, Refused};
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The number of an input within its pipeline, in the order of [`crate::pipeline::Pipeline::inputs`].
-pub type InputIx = u16;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InputIx(pub u16);
+
+impl InputIx {
+    /// Its number, as the place of something in a list.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for InputIx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// One thing that became true in an epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

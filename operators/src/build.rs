@@ -72,7 +72,7 @@ impl<'s> Build<'s> {
             counts_accepted: Rc::new(Cell::new(true)),
             spec,
         };
-        let inputs: Vec<Input> = (0..).zip(inputs).map(input).collect();
+        let inputs: Vec<Input> = (0..).map(InputIx).zip(inputs).map(input).collect();
         let progress = |Input { spec, start, .. }: &Input| {
             let (closing, lateness_ms) = (spec.closing, spec.lateness_ms);
             let rules = Rules { closing, lateness_ms, idle_flush_ms: start.idle_flush_ms };
@@ -90,7 +90,7 @@ impl<'s> Build<'s> {
     /// Reads the input called `name`. What is dead or late leaves by its side outputs.
     pub fn input<D: Decoder>(&mut self, name: &str, decoder: D) -> Flow<'s, Stamped<D::Out>, D::Key> {
         let Some(index) = self.notes.read(name) else { return self.nothing() };
-        let Input { spec, start, counts_accepted } = &self.inputs[usize::from(index)];
+        let Input { spec, start, counts_accepted } = &self.inputs[index.index()];
         let options = ingest::Options {
             input: index,
             first_epoch: self.ports.first_epoch(),
@@ -128,7 +128,7 @@ impl<'s> Build<'s> {
 
     /// Stands in for an input that is not there, so that a shape can say all that is wrong.
     fn nothing<R: Clone + 'static, K: Clone + 'static>(&self) -> Flow<'s, R, K> {
-        self.flow(0, empty(self.scope))
+        self.flow(InputIx(0), empty(self.scope))
     }
 
     /// Runs a keyed operator on the records of `flow`.
@@ -141,7 +141,7 @@ impl<'s> Build<'s> {
     pub fn counting<K: Keyed>(&mut self, operator: K, flow: Flow<'s, K::In, K::Key>) -> Flow<'s, K::Out> {
         let counts = self.notes.counts(operator.name(), flow.whole);
         if let Some(input) = counts {
-            self.inputs[usize::from(input)].counts_accepted.set(false);
+            self.inputs[input.index()].counts_accepted.set(false);
         }
         self.drive(operator, counts, flow)
     }
@@ -153,7 +153,7 @@ impl<'s> Build<'s> {
         flow: Flow<'s, K::In, K::Key>,
     ) -> Flow<'s, K::Out> {
         self.notes.operator(OperatorSpec::of::<K>(operator.name()));
-        let committed = self.ports.first_epoch().saturating_sub(1);
+        let committed = Epoch(self.ports.first_epoch().0.saturating_sub(1));
         let resume =
             Resume { saved: self.ports.saved(operator.name()), committed, watermark: flow.watermark() };
         let resumed = resume.into_operator(&mut operator).unwrap_or_else(|error| {

@@ -41,7 +41,7 @@ struct Dry;
 
 impl Ports for Dry {
     fn first_epoch(&self) -> Epoch {
-        1
+        Epoch(1)
     }
 
     fn watermarks(&self) -> Vec<InputsWatermark> {

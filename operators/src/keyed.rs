@@ -98,18 +98,29 @@ pub trait Keyed: 'static {
     fn held(&self) -> u64;
 }
 
+/// What a keyed operator did with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It counts.
+    Accepted,
+    /// It repeats a record that counts.
+    Duplicate,
+    /// It was left out on purpose.
+    Filtered,
+}
+
 /// What became of the records of each partition, counted by a keyed operator.
 #[derive(Debug, Default)]
 pub struct Fates {
-    /// Partition, and how many of its records were accepted, duplicate, filtered.
+    /// The partitions, each with its records by [`Fate`].
     counts: Vec<(Partition, [u64; 3])>,
     /// Where the last partition is: records of one come together.
     last: usize,
 }
 
 impl Fates {
-    /// Counts records of one partition.
-    pub fn add(&mut self, partition: Partition, accepted: u64, duplicate: u64, filtered: u64) {
+    /// Counts one record of a partition.
+    pub fn add(&mut self, partition: Partition, fate: Fate) {
         if self.counts.get(self.last).is_none_or(|(known, _)| *known != partition) {
             let found = self.counts.iter().position(|(known, _)| *known == partition);
             self.last = found.unwrap_or_else(|| {
@@ -117,8 +128,7 @@ impl Fates {
                 self.counts.len() - 1
             });
         }
-        let counts = &mut self.counts[self.last].1;
-        *counts = [counts[0] + accepted, counts[1] + duplicate, counts[2] + filtered];
+        self.counts[self.last].1[fate as usize] += 1;
     }
 }
 
@@ -280,7 +290,7 @@ pub struct Resumed<Out> {
 impl<Out> Default for Resumed<Out> {
     fn default() -> Self {
         let (given, saved) = (Vec::new(), BTreeSet::new());
-        Resumed { committed: 0, watermark: Watermark::MIN, is_known: false, given, saved }
+        Resumed { committed: Epoch(0), watermark: Watermark::MIN, is_known: false, given, saved }
     }
 }
 
@@ -441,7 +451,7 @@ mod tests {
                     disk.push(Saved { shard, version, kind, bytes });
                 }
                 let mut again = Latest::default();
-                let resume = Resume { saved: Some(disk.clone()), committed: 0, watermark: Watermark::MIN };
+                let resume = Resume { saved: Some(disk.clone()), committed: Epoch(0), watermark: Watermark::MIN };
                 let saved = resume.into_operator(&mut again).unwrap().saved;
                 prop_assert_eq!(&again.values, &operator.values);
                 if restart == 0 {

@@ -52,7 +52,7 @@ pub struct SetIx(usize);
 impl SetIx {
     /// The set of one input.
     pub fn of(input: InputIx) -> SetIx {
-        SetIx(usize::from(input))
+        SetIx(input.index())
     }
 }
 
@@ -93,7 +93,7 @@ impl Pace {
             inputs: vec![number],
             watermark: progress.watermark(),
         };
-        let sets = (0..).zip(&inputs).map(single).collect();
+        let sets = (0..).map(InputIx).zip(&inputs).map(single).collect();
         Pace { inputs, sets, restored, newest_ended: None }
     }
 
@@ -126,7 +126,7 @@ impl Pace {
     /// Notes a mark of `epoch` as soon as it arrives.
     pub fn see(&mut self, epoch: Epoch, input: InputIx, mark: Mark) {
         self.newest_ended = self.newest_ended.max(Some(epoch));
-        self.inputs[usize::from(input)].see(epoch, mark);
+        self.inputs[input.index()].see(epoch, mark);
     }
 
     /// Closes `epoch`: applies the marks of epochs up to it. Epochs close in rising order.
@@ -146,7 +146,7 @@ impl Pace {
         // 3. Floors of those that join.
         let (inputs, sets) = (&mut self.inputs, &self.sets);
         for (number, input) in (0..).zip(inputs) {
-            input.join(epoch, join_floor(number, input.watermark(), sets));
+            input.join(epoch, join_floor(InputIx(number), input.watermark(), sets));
         }
         Moment {
             ticks: self.sets.iter().map(|set| self.tick(set, wall_ms)).collect(),
@@ -156,7 +156,7 @@ impl Pace {
 
     /// The watermark of `set`, once its inputs have moved.
     fn advanced(&self, set: &InputsWatermark) -> Watermark {
-        let inputs = || set.inputs.iter().map(|input| &self.inputs[usize::from(*input)]);
+        let inputs = || set.inputs.iter().map(|input| &self.inputs[input.index()]);
         if let [_] = set.inputs[..] {
             return inputs().map(Progress::watermark).fold(set.watermark, Watermark::max);
         }
@@ -169,7 +169,7 @@ impl Pace {
 
     /// Whether the inputs of `set`, taken together, may send records.
     fn activity(&self, set: &InputsWatermark) -> Activity {
-        let of = |input: &InputIx| self.inputs[usize::from(*input)].activity();
+        let of = |input: &InputIx| self.inputs[input.index()].activity();
         let any = |activity| set.inputs.iter().any(|input| of(input) == activity);
         let in_order = [Activity::Active, Activity::Idle, Activity::Ended];
         in_order.into_iter().find(|activity| any(*activity)).unwrap_or(Activity::Absent)
@@ -177,7 +177,7 @@ impl Pace {
 
     fn tick(&self, set: &InputsWatermark, wall_ms: i64) -> Tick {
         let activity = self.activity(set);
-        let is_last = |input: &InputIx| self.inputs[usize::from(*input)].is_finishing();
+        let is_last = |input: &InputIx| self.inputs[input.index()].is_finishing();
         Tick {
             watermark: set.watermark,
             wall_ms,
@@ -199,7 +199,7 @@ impl Pace {
             inputs: set.inputs.clone(),
             watermark: set.watermark,
         };
-        let singles = (0..).zip(&self.inputs).zip(flushed).map(single);
+        let singles = (0..).map(InputIx).zip(&self.inputs).zip(flushed).map(single);
         singles.chain(self.sets().iter().map(several)).collect()
     }
 
@@ -209,7 +209,10 @@ impl Pace {
             let both = |set: &InputsWatermark| set.inputs.contains(&input) && set.inputs.contains(&other);
             self.sets.iter().any(both)
         };
-        (0..).zip(&self.inputs).filter(move |(other, _)| together(*other)).map(|(_, progress)| progress)
+        (0..)
+            .zip(&self.inputs)
+            .filter(move |(other, _)| together(InputIx(*other)))
+            .map(|(_, progress)| progress)
     }
 }
 
@@ -230,7 +233,7 @@ impl InputPace {
     }
 
     fn with<T>(&self, ask: impl FnOnce(&Progress) -> T) -> T {
-        ask(&self.pace.borrow().inputs[usize::from(self.input)])
+        ask(&self.pace.borrow().inputs[self.input.index()])
     }
 
     /// The newest epoch that some source of the job has ended, closed or not, as far as marks show.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::progress::{Rules, Standing};
+use crate::record::Offset;
 use crate::stream::window::{Closing, Grid};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -12,15 +13,25 @@ fn rules(closing: Closing) -> Rules {
     Rules { closing, lateness_ms: LATENESS_MS, idle_flush_ms: Some(100) }
 }
 
-fn fresh(partitions: Partition, closing: Closing) -> Progress {
+fn fresh(partitions: u32, closing: Closing) -> Progress {
     let (own, floor) = (EventTime::MIN, EventTime::MIN);
     let standing = |partition| Standing { partition, own, floor };
-    Progress::new(rules(closing), EventTime::MIN, (0..partitions).map(standing))
+    Progress::new(rules(closing), EventTime::MIN, (0..partitions).map(Partition).map(standing))
 }
 
 fn mark(partition: Partition, own: i64) -> Mark {
     let (idle_ms, joining, ended, last) = (None, false, false, false);
-    Mark { partition, own: EventTime(own), next: 0, idle_ms, joining, ended, last, backlog: true, wall_ms: 0 }
+    Mark {
+        partition,
+        own: EventTime(own),
+        next: Offset(0),
+        idle_ms,
+        joining,
+        ended,
+        last,
+        backlog: true,
+        wall_ms: 0,
+    }
 }
 
 fn grid() -> Closing {
@@ -30,101 +41,114 @@ fn grid() -> Closing {
 /// Two inputs of one partition each, which one operator takes together.
 fn pair(closing: [Closing; 2]) -> (Pace, SetIx) {
     let mut pace = Pace::new(closing.map(|closing| fresh(1, closing)).to_vec(), Vec::new());
-    let both = pace.set(&BTreeSet::from([0, 1]));
+    let both = pace.set(&BTreeSet::from([InputIx(0), InputIx(1)]));
     (pace, both)
 }
 
 /// Closes `epoch` with the newest marks of the two inputs.
 fn close(pace: &mut Pace, epoch: Epoch, marks: [Mark; 2]) -> Moment {
-    (0..).zip(marks).for_each(|(input, mark)| pace.see(epoch, input, mark));
+    (0..).zip(marks).for_each(|(input, mark)| pace.see(epoch, InputIx(input), mark));
     pace.close(epoch)
 }
 
 #[test]
 fn partition_that_joined_late_is_as_far_as_where_it_joined() {
     let mut pace = Pace::new(vec![fresh(2, grid())], Vec::new());
-    pace.see(1, 0, mark(0, 1_000));
-    pace.see(1, 0, Mark { idle_ms: Some(1), backlog: false, ..mark(1, 5) });
-    pace.close(1);
-    pace.see(2, 0, mark(0, 2_000));
-    pace.see(2, 0, Mark { joining: true, ..mark(1, 5) });
-    pace.close(2);
-    let input = InputPace::new(&Rc::new(RefCell::new(pace)), 0);
-    assert_eq!(input.slowest(), Some(input.floor(1)));
-    assert!(input.floor(1) >= EventTime(1_000), "it joined at the watermark");
+    pace.see(Epoch(1), InputIx(0), mark(Partition(0), 1_000));
+    pace.see(Epoch(1), InputIx(0), Mark { idle_ms: Some(1), backlog: false, ..mark(Partition(1), 5) });
+    pace.close(Epoch(1));
+    pace.see(Epoch(2), InputIx(0), mark(Partition(0), 2_000));
+    pace.see(Epoch(2), InputIx(0), Mark { joining: true, ..mark(Partition(1), 5) });
+    pace.close(Epoch(2));
+    let input = InputPace::new(&Rc::new(RefCell::new(pace)), InputIx(0));
+    assert_eq!(input.slowest(), Some(input.floor(Partition(1))));
+    assert!(input.floor(Partition(1)) >= EventTime(1_000), "it joined at the watermark");
 }
 
 #[test]
 fn operator_over_several_inputs_goes_by_the_slowest_that_is_neither_idle_nor_ended() {
     let (mut pace, both) = pair([grid(), grid()]);
     let at = |moment: &Moment| moment.tick(both).watermark.ms();
-    assert_eq!(at(&close(&mut pace, 1, [mark(0, 100), mark(0, 30)])), 30);
+    assert_eq!(at(&close(&mut pace, Epoch(1), [mark(Partition(0), 100), mark(Partition(0), 30)])), 30);
     // The slow one is idle: the other one alone counts.
-    let idle = Mark { idle_ms: Some(1), ..mark(0, 30) };
-    let moment = close(&mut pace, 2, [mark(0, 200), idle]);
+    let idle = Mark { idle_ms: Some(1), ..mark(Partition(0), 30) };
+    let moment = close(&mut pace, Epoch(2), [mark(Partition(0), 200), idle]);
     assert_eq!((at(&moment), moment.tick(both).idle), (200, false));
     // None is left: it stands still.
-    let moment = close(&mut pace, 3, [Mark { idle_ms: Some(1), ..mark(0, 250) }, idle]);
+    let moment = close(&mut pace, Epoch(3), [Mark { idle_ms: Some(1), ..mark(Partition(0), 250) }, idle]);
     assert_eq!((at(&moment), moment.tick(both).idle), (200, true));
     // The slow one wakes, behind the others' watermark: it takes that for its floor.
-    close(&mut pace, 4, [mark(0, 260), Mark { joining: true, ..mark(0, 30) }]);
-    assert_eq!(pace.watermark(SetIx::of(1)).ms(), 30);
-    assert_eq!(pace.inputs[1].floor(0).ms(), 200);
-    let moment = close(&mut pace, 5, [mark(0, 300), mark(0, 40)]);
+    close(&mut pace, Epoch(4), [mark(Partition(0), 260), Mark { joining: true, ..mark(Partition(0), 30) }]);
+    assert_eq!(pace.watermark(SetIx::of(InputIx(1))).ms(), 30);
+    assert_eq!(pace.inputs[1].floor(Partition(0)).ms(), 200);
+    let moment = close(&mut pace, Epoch(5), [mark(Partition(0), 300), mark(Partition(0), 40)]);
     assert_eq!((at(&moment), moment.tick(both).idle), (200, false));
     // One ends early: the other one alone counts. Both have ended: the greatest closing time.
-    let ended = Mark { ended: true, ..mark(0, 300) };
-    let moment = close(&mut pace, 6, [ended, mark(0, 210)]);
+    let ended = Mark { ended: true, ..mark(Partition(0), 300) };
+    let moment = close(&mut pace, Epoch(6), [ended, mark(Partition(0), 210)]);
     assert_eq!((at(&moment), moment.tick(both).ended), (210, false));
-    assert_eq!(moment.tick(SetIx::of(0)).watermark.ms(), 310, "305 lies in 300..310");
-    let moment = close(&mut pace, 7, [ended, Mark { ended: true, ..mark(0, 220) }]);
+    assert_eq!(moment.tick(SetIx::of(InputIx(0))).watermark.ms(), 310, "305 lies in 300..310");
+    let moment = close(&mut pace, Epoch(7), [ended, Mark { ended: true, ..mark(Partition(0), 220) }]);
     assert_eq!((at(&moment), moment.tick(both).ended), (310, true));
 }
 
 #[test]
 fn windows_are_flushed_only_when_all_inputs_are_quiet_and_timers_never() {
     let (mut pace, _) = pair([grid(), Closing::Horizon { ms: 1_000 }]);
-    let quiet = |own, idle_ms| Mark { idle_ms: Some(idle_ms), ..mark(0, own) };
-    close(&mut pace, 1, [quiet(100, 500), quiet(30, 99)]);
-    assert_eq!(pace.watermark(SetIx::of(0)).ms(), i64::MIN, "the other input is not quiet for long enough");
-    let moment = close(&mut pace, 2, [quiet(100, 600), quiet(30, 100)]);
-    assert_eq!(moment.tick(SetIx::of(0)).watermark.ms(), 110);
-    assert_eq!(moment.tick(SetIx::of(1)).watermark.ms(), i64::MIN, "a timer would fire too early");
+    let quiet = |own, idle_ms| Mark { idle_ms: Some(idle_ms), ..mark(Partition(0), own) };
+    close(&mut pace, Epoch(1), [quiet(100, 500), quiet(30, 99)]);
+    assert_eq!(
+        pace.watermark(SetIx::of(InputIx(0))).ms(),
+        i64::MIN,
+        "the other input is not quiet for long enough"
+    );
+    let moment = close(&mut pace, Epoch(2), [quiet(100, 600), quiet(30, 100)]);
+    assert_eq!(moment.tick(SetIx::of(InputIx(0))).watermark.ms(), 110);
+    assert_eq!(moment.tick(SetIx::of(InputIx(1))).watermark.ms(), i64::MIN, "a timer would fire too early");
     let flushed = |moment: &Moment| match &moment.acks()[0] {
         Ack::Watermark { flushed, .. } => flushed.map(EventTime::ms),
         other => panic!("{other:?}"),
     };
     assert_eq!(flushed(&moment), Some(110));
-    assert_eq!(flushed(&close(&mut pace, 3, [quiet(100, 700), quiet(30, 200)])), None, "nothing moved");
+    assert_eq!(
+        flushed(&close(&mut pace, Epoch(3), [quiet(100, 700), quiet(30, 200)])),
+        None,
+        "nothing moved"
+    );
 }
 
 #[test]
 fn what_is_open_at_the_end_of_an_input_without_windows_closes() {
     let (mut pace, both) = pair([Closing::Horizon { ms: 1_000 }, Closing::Horizon { ms: 0 }]);
-    let ended = |own| Mark { ended: true, ..mark(0, own) };
-    let moment = close(&mut pace, 1, [ended(100), ended(500)]);
-    assert_eq!(moment.tick(SetIx::of(0)).watermark.ms(), 1_106, "a timer at 1,105 fires");
+    let ended = |own| Mark { ended: true, ..mark(Partition(0), own) };
+    let moment = close(&mut pace, Epoch(1), [ended(100), ended(500)]);
+    assert_eq!(moment.tick(SetIx::of(InputIx(0))).watermark.ms(), 1_106, "a timer at 1,105 fires");
     assert_eq!(moment.tick(both).watermark.ms(), 1_106);
 }
 
 #[test]
 fn watermark_of_a_set_comes_back_after_a_restart_and_its_floors_with_it() {
-    let restored = InputsWatermark { inputs: vec![0, 1], watermark: EventTime(70) };
+    let restored = InputsWatermark { inputs: vec![InputIx(0), InputIx(1)], watermark: EventTime(70) };
     let mut pace = Pace::new(vec![fresh(1, grid()), fresh(1, grid())], vec![restored.clone()]);
-    let both = pace.set(&BTreeSet::from([0, 1]));
+    let both = pace.set(&BTreeSet::from([InputIx(0), InputIx(1)]));
     assert_eq!(pace.watermark(both), EventTime(70));
-    assert_eq!(close(&mut pace, 1, [mark(0, 10), mark(0, 20)]).tick(both).watermark, EventTime(70));
-    assert_eq!(join_floor(1, EventTime(20), [&restored]), EventTime(70));
-    assert_eq!(join_floor(2, EventTime(20), [&restored]), EventTime(20));
+    assert_eq!(
+        close(&mut pace, Epoch(1), [mark(Partition(0), 10), mark(Partition(0), 20)]).tick(both).watermark,
+        EventTime(70)
+    );
+    assert_eq!(join_floor(InputIx(1), EventTime(20), [&restored]), EventTime(70));
+    assert_eq!(join_floor(InputIx(2), EventTime(20), [&restored]), EventTime(20));
 }
 
 #[test]
 fn slowest_partition_may_be_of_another_input_only_if_an_operator_takes_both() {
     let mut pace = Pace::new(vec![fresh(1, grid()), fresh(1, grid()), fresh(1, grid())], Vec::new());
-    pace.set(&BTreeSet::from([0, 1]));
-    (0..).zip([500, 30, 7]).for_each(|(input, own)| pace.see(1, input, mark(0, own)));
+    pace.set(&BTreeSet::from([InputIx(0), InputIx(1)]));
+    (0..)
+        .zip([500, 30, 7])
+        .for_each(|(input, own)| pace.see(Epoch(1), InputIx(input), mark(Partition(0), own)));
     let pace = Rc::new(RefCell::new(pace));
-    let slowest = [0, 1, 2].map(|input| InputPace::new(&pace, input).slowest());
+    let slowest = [0, 1, 2].map(|input| InputPace::new(&pace, InputIx(input)).slowest());
     assert_eq!(slowest, [30, 30, 7].map(|own| Some(EventTime(own))));
 }
 
@@ -142,7 +166,13 @@ fn epochs() -> impl Strategy<Value = Vec<Vec<Mark>>> {
                     own[partition] = own[partition].max(EventTime(0)).plus_ms(moved);
                 }
                 let (ended, backlog) = (end == 0, end > 4);
-                Mark { idle_ms, joining, ended, backlog, ..mark(partition as Partition, own[partition].ms()) }
+                Mark {
+                    idle_ms,
+                    joining,
+                    ended,
+                    backlog,
+                    ..mark(Partition(partition as u32), own[partition].ms())
+                }
             };
             marks.push(said.map(one).collect());
         }
@@ -156,10 +186,10 @@ fn moments(epochs: &[Vec<Mark>], early: &[usize]) -> Vec<Moment> {
     let mut close = |epoch: usize| {
         let upto = (epoch + 1 + early[epoch % early.len()]).min(epochs.len());
         for (epoch, marks) in (0..).zip(epochs).take(upto).skip(seen) {
-            marks.iter().for_each(|mark| pace.see(epoch, 0, *mark));
+            marks.iter().for_each(|mark| pace.see(Epoch(epoch), InputIx(0), *mark));
         }
         seen = seen.max(upto);
-        pace.close(epoch as Epoch)
+        pace.close(Epoch(epoch as u64))
     };
     (0..epochs.len()).map(&mut close).collect()
 }
@@ -202,9 +232,12 @@ struct Script {
 }
 
 impl Script {
-    fn new(partitions: &[Partition], closings: &[Closing], sets: &[BTreeSet<InputIx>]) -> Script {
+    fn new(partitions: &[u32], closings: &[Closing], sets: &[BTreeSet<InputIx>]) -> Script {
         let part = Part { own: EventTime::MIN, floor: EventTime::MIN, phase: Phase::Counts };
-        let all = (0..).zip(partitions).flat_map(|(input, count)| (0..*count).map(move |p| (input, p)));
+        let all = (0..)
+            .map(InputIx)
+            .zip(partitions)
+            .flat_map(|(input, count)| (0..*count).map(move |p| (input, Partition(p))));
         let pace = Pace::new(Vec::new(), Vec::new());
         let parts = all.map(|key| (key, part)).collect();
         let mut script = Script { pace, parts, closings: closings.to_vec(), sets: sets.to_vec() };
@@ -222,9 +255,9 @@ impl Script {
                 own: part.own,
                 floor: part.floor,
             });
-            Progress::new(rules(self.closings[usize::from(input)]), *watermark, standing)
+            Progress::new(rules(self.closings[input.index()]), *watermark, standing)
         };
-        self.pace = Pace::new((0..).zip(watermarks).map(progress).collect(), restored);
+        self.pace = Pace::new((0..).map(InputIx).zip(watermarks).map(progress).collect(), restored);
         for set in &self.sets {
             self.pace.set(set);
         }
@@ -232,11 +265,11 @@ impl Script {
 
     /// Goes on from the manifest: what was told of idleness does not hold, and what is behind takes a floor.
     fn restart(&mut self) {
-        let inputs = 0..self.closings.len() as InputIx;
+        let inputs = (0..self.closings.len() as u16).map(InputIx);
         let watermarks: Vec<_> = inputs.map(|input| self.pace.watermark(SetIx::of(input))).collect();
         let restored = self.pace.sets().to_vec();
         for ((input, _), part) in &mut self.parts {
-            let floor = join_floor(*input, watermarks[usize::from(*input)], &restored);
+            let floor = join_floor(*input, watermarks[input.index()], &restored);
             if part.own.max(part.floor) < floor {
                 part.floor = floor;
             }
@@ -271,7 +304,7 @@ impl Script {
                     let stamp = part.own.max(part.floor);
                     part.own = part.own.max(time.minus_ms(LATENESS_MS));
                     // Without windows it is on time at its stamp or later. With windows, its last one must be open.
-                    let closing = self.closings[usize::from(key.0)];
+                    let closing = self.closings[key.0.index()];
                     if crate::stream::window::Lateness::is_late(&closing, time, stamp) {
                         continue;
                     }
@@ -298,7 +331,7 @@ impl Script {
             prop_assert!(*before <= set.watermark, "{set:?} has fallen from {before}");
         }
         for ((input, partition), part) in &mut self.parts {
-            part.floor = self.pace.inputs[usize::from(*input)].floor(*partition);
+            part.floor = self.pace.inputs[input.index()].floor(*partition);
         }
         Ok(())
     }
@@ -324,7 +357,7 @@ proptest! {
     #[test]
     fn watermark_never_falls(epochs in epochs()) {
         let watermarks: Vec<_> =
-            moments(&epochs, &[0]).iter().map(|moment| moment.tick(SetIx::of(0)).watermark).collect();
+            moments(&epochs, &[0]).iter().map(|moment| moment.tick(SetIx::of(InputIx(0))).watermark).collect();
         prop_assert!(watermarks.is_sorted(), "{watermarks:?}");
     }
 
@@ -338,7 +371,7 @@ proptest! {
         drawn in prop::collection::vec(prop::array::uniform3(any::<bool>()), 0..4),
         epochs in prop::collection::vec((prop::collection::vec(step(), 3..9), 0i64..60, 0u8..6), 1..40),
     ) {
-        let set = |held: &[bool; 3]| (0..).zip(held).filter(|(_, held)| **held).map(|(input, _)| input).collect();
+        let set = |held: &[bool; 3]| (0..).map(InputIx).zip(held).filter(|(_, held)| **held).map(|(input, _)| input).collect();
         let sets: Vec<BTreeSet<InputIx>> = drawn.iter().map(set).filter(|set: &BTreeSet<_>| set.len() > 1).collect();
         let (mut script, mut now) = (Script::new(&partitions, &closings, &sets), 0);
         for (epoch, (steps, moved, restart)) in (1..).zip(&epochs) {
@@ -346,7 +379,7 @@ proptest! {
                 script.restart();
             }
             now += moved;
-            script.epoch(epoch, steps, now)?;
+            script.epoch(Epoch(epoch), steps, now)?;
         }
     }
 }

@@ -142,9 +142,9 @@ impl Progress {
         let state = |own: Watermark, floor| State {
             // A restored partition is never idle, joining or ended: that takes evidence of this run.
             mark: (own > EventTime::MIN).then_some(Mark {
-                partition: 0,
+                partition: Partition(0),
                 own,
-                next: 0,
+                next: Offset(0),
                 idle_ms: None,
                 joining: false,
                 ended: false,

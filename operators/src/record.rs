@@ -4,14 +4,61 @@ use crate::error::Reason;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The number of a partition within its input.
-pub type Partition = u32;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Partition(pub u32);
+
+impl Partition {
+    /// Its number, as the place of something in a list.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The position of a message within its partition. Offsets rise; they need not be dense.
-pub type Offset = i64;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offset(pub i64);
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Add<i64> for Offset {
+    type Output = Offset;
+
+    fn add(self, messages: i64) -> Offset {
+        Offset(self.0 + messages)
+    }
+}
+
+impl AddAssign<i64> for Offset {
+    fn add_assign(&mut self, messages: i64) {
+        self.0 += messages;
+    }
+}
+
+/// How many offsets lie between two, gaps included.
+impl Sub for Offset {
+    type Output = i64;
+
+    fn sub(self, before: Offset) -> i64 {
+        self.0 - before.0
+    }
+}
 
 /// A record that was read, by which it can be found out later whether its log still has it: one that was written in its place
 /// has another leader epoch.

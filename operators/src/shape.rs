@@ -103,7 +103,7 @@ impl Notes {
         let at = (0..).zip(&self.shape.inputs).find(|(_, input)| input.name == name);
         let problem = match at {
             None => Problem::UnknownInput { name: name.to_string() },
-            Some((index, _)) if self.read.insert(index) => return Some(index),
+            Some((index, _)) if self.read.insert(InputIx(index)) => return Some(InputIx(index)),
             Some(_) => Problem::InputReadTwice { name: name.to_string() },
         };
         self.problems.push(problem);
@@ -124,7 +124,7 @@ impl Notes {
             self.problems.push(Problem::CountsPart { operator: operator.to_string() });
             return None;
         };
-        let index = usize::from(input);
+        let index = input.index();
         if let Some(first) = self.shape.counting[index].clone() {
             let (name, second) = (self.shape.inputs[index].name.to_string(), operator.to_string());
             self.problems.push(Problem::CountedTwice { input: name, first, second });
@@ -138,7 +138,7 @@ impl Notes {
     pub(crate) fn shape(&self, sets: Vec<Vec<InputIx>>) -> (Shape, Vec<Problem>) {
         let shape = Shape { sets, ..self.shape.clone() };
         let mut problems = self.problems.clone();
-        let unread = (0..).zip(&shape.inputs).filter(|(index, _)| !self.read.contains(index));
+        let unread = (0..).map(InputIx).zip(&shape.inputs).filter(|(index, _)| !self.read.contains(index));
         problems.extend(unread.map(|(_, input)| Problem::InputNotRead { name: input.name.to_string() }));
         let same = |what| move |name| Problem::SameName { what, name };
         problems.extend(repeated(shape.operators.iter().map(|o| o.name.as_str())).map(same("operator")));

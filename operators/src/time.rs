@@ -2,11 +2,124 @@
 //!
 //! *Frontier* speaks of epochs, *watermark* of event time; the two never mix.
 
+use differential_dataflow::lattice::{Lattice, Maximum};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::{Add, Sub};
+use timely::order::{PartialOrder, TotalOrder};
+use timely::progress::Timestamp;
+use timely::progress::timestamp::{PathSummary, Refines};
 
 /// Timely's timestamp: the unit of commit and recovery. Not a time of day.
-pub type Epoch = u64;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The epoch after this one.
+    ///
+    /// # Panics
+    /// If there is none: a job that ends an epoch a millisecond comes there after 500 million years.
+    #[must_use]
+    pub fn next(self) -> Epoch {
+        Epoch(self.0.checked_add(1).expect("epochs do not run out"))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Add<u64> for Epoch {
+    type Output = Epoch;
+
+    fn add(self, epochs: u64) -> Epoch {
+        Epoch(self.0 + epochs)
+    }
+}
+
+impl Sub<u64> for Epoch {
+    type Output = Epoch;
+
+    fn sub(self, epochs: u64) -> Epoch {
+        Epoch(self.0 - epochs)
+    }
+}
+
+/// How many epochs lie between two.
+impl Sub for Epoch {
+    type Output = u64;
+
+    fn sub(self, before: Epoch) -> u64 {
+        self.0 - before.0
+    }
+}
+
+// What timely and differential ask of a timestamp: all of it is what they do for `u64`.
+
+impl PartialOrder for Epoch {
+    #[inline]
+    fn less_equal(&self, other: &Epoch) -> bool {
+        self <= other
+    }
+
+    #[inline]
+    fn less_than(&self, other: &Epoch) -> bool {
+        self < other
+    }
+}
+
+impl TotalOrder for Epoch {}
+
+impl Timestamp for Epoch {
+    type Summary = u64;
+
+    fn minimum() -> Epoch {
+        Epoch(0)
+    }
+}
+
+impl PathSummary<Epoch> for u64 {
+    #[inline]
+    fn results_in(&self, epoch: &Epoch) -> Option<Epoch> {
+        self.checked_add(epoch.0).map(Epoch)
+    }
+
+    #[inline]
+    fn followed_by(&self, other: &u64) -> Option<u64> {
+        self.checked_add(*other)
+    }
+}
+
+impl Refines<()> for Epoch {
+    fn to_inner(_outer: ()) -> Epoch {
+        Epoch::minimum()
+    }
+
+    fn to_outer(self) {}
+
+    fn summarize(_path: u64) {}
+}
+
+impl Lattice for Epoch {
+    #[inline]
+    fn join(&self, other: &Epoch) -> Epoch {
+        *self.max(other)
+    }
+
+    #[inline]
+    fn meet(&self, other: &Epoch) -> Epoch {
+        *self.min(other)
+    }
+}
+
+impl Maximum for Epoch {
+    fn maximum() -> Epoch {
+        Epoch(u64::MAX)
+    }
+}
 
 /// When something happened, says the record: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

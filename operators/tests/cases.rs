@@ -62,7 +62,7 @@ fn cut(case: &Case, messages: &[(Partition, String)], steps: &[usize]) -> Case {
     let mut at = vec![0; case.partitions as usize];
     let mut epochs = Vec::new();
     for ((partition, text), step) in messages.iter().zip(steps.iter().cycle()) {
-        let epoch = &mut at[*partition as usize];
+        let epoch = &mut at[partition.index()];
         *epoch += step;
         epochs.resize_with(epochs.len().max(*epoch + 1), Vec::new);
         epochs[*epoch].push(Item::Message(*partition, text.clone()));
@@ -96,7 +96,7 @@ proptest! {
         let text = |(partition, half_minutes, key, amount, id): &(u32, u32, u32, u32, u32)| {
             let (minutes, seconds) = (half_minutes / 2, half_minutes % 2 * 30);
             let id = if *id == 0 { String::new() } else { format!(" id{id}") };
-            (*partition, format!("10:{minutes:02}:{seconds:02} k{key} {amount}{id}"))
+            (Partition(*partition), format!("10:{minutes:02}:{seconds:02} k{key} {amount}{id}"))
         };
         let messages: Vec<_> = drawn.iter().map(text).collect();
         let [one, other] = [0, 1].map(|n| support::run(&cut(&case, &messages, &cuts[n]), workers[n], seed[n]));

@@ -11,6 +11,7 @@ use super::{dead, outcome};
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::upkeep::Pruned;
 use crate::engine::format::manifest::{Fates, Input, Kind, Manifest, PartitionEntry};
+use crate::engine::format::names::Seq;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -108,7 +109,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let manifests = at.open()?.manifests()?;
             let found = match seq {
                 None => manifests.last(),
-                Some(seq) => manifests.iter().find(|manifest| manifest.seq == *seq),
+                Some(seq) => manifests.iter().find(|manifest| manifest.seq == Seq(*seq)),
             };
             let Some(manifest) = found else {
                 let last = manifests.last().map(|manifest| manifest.seq).unwrap_or_default();

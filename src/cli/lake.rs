@@ -14,6 +14,7 @@ use crate::engine::commit::upkeep::{self, Pruned};
 use crate::engine::commit::{recover, segment};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
+use crate::engine::format::names::Seq;
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
@@ -134,7 +135,7 @@ impl Job {
         for range in run(segment::ranges(&site, &self.name))? {
             all.extend(run(segment::read(&site, &self.name, range))?);
         }
-        let next = all.last().map_or(0, |last: &Manifest| last.seq + 1);
+        let next = all.last().map_or(Seq(0), |last: &Manifest| last.seq.next());
         all.extend(chain.loose.into_iter().filter(|manifest| manifest.seq >= next));
         if all.is_empty() { Err(self.never_started()) } else { Ok(all) }
     }

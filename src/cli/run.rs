@@ -171,7 +171,7 @@ pub(crate) struct Found {
 impl Found {
     /// What `partitions` hold together.
     pub(crate) fn of(partitions: &[PartitionInfo]) -> Found {
-        let there = |part: &PartitionInfo| Some(part.end?.saturating_sub(part.first).max(0).unsigned_abs());
+        let there = |part: &PartitionInfo| Some((part.end? - part.first).max(0).unsigned_abs());
         Found { partitions: partitions.len(), messages: partitions.iter().map(there).sum() }
     }
 }

@@ -12,7 +12,7 @@ use super::{dead, outcome};
 use crate::connect::End;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::Partition;
 use headway_operators::time::EventTime;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -73,8 +73,8 @@ fn ends(flags: &Flags, job: &Job, manifest: &Manifest) -> Result<Ends, Failure> 
 }
 
 /// How many offsets lie between what is committed and the partition's end, where that is known.
-fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> Option<Offset> {
-    ends.get(&part.partition).map(|end| end.offset.saturating_sub(part.next).max(0))
+fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> Option<i64> {
+    ends.get(&part.partition).map(|end| (end.offset - part.next).max(0))
 }
 
 fn text(

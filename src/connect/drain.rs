@@ -1,19 +1,21 @@
 //! For tests: everything a source gives until it has nothing more.
 
 use crate::connect::{Event, Polled, Source, error};
-use headway_operators::record::{Offset, Partition, Payload, VALUE_BYTES_MAX};
+use headway_operators::record::{Payload, VALUE_BYTES_MAX};
 use std::collections::BTreeMap;
 
 /// A message: offset, time stamp, value. A value that is too long is its length and hash, as text.
-pub(super) type Message = (Offset, Option<i64>, Option<Vec<u8>>);
+///
+/// Partitions and offsets are bare numbers here: what a test expects is then a plain list.
+pub(super) type Message = (i64, Option<i64>, Option<Vec<u8>>);
 
 /// What a source gave.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Drained {
     /// The messages of each partition.
-    pub(super) messages: BTreeMap<Partition, Vec<Message>>,
+    pub(super) messages: BTreeMap<u32, Vec<Message>>,
     /// Where each partition was read to its end.
-    pub(super) caught_up: BTreeMap<Partition, Offset>,
+    pub(super) caught_up: BTreeMap<u32, i64>,
     /// The bytes that were read for messages.
     pub(super) bytes: usize,
 }
@@ -39,11 +41,11 @@ pub(super) fn poll(
                 Payload::Bytes(bytes) => Some(bytes.to_vec()),
                 Payload::TooLong { bytes, hash, .. } => Some(too_long(bytes, hash)),
             };
-            let messages = drained.messages.entry(raw.partition).or_default();
-            messages.push((raw.offset, raw.timestamp_ms, value));
+            let messages = drained.messages.entry(raw.partition.0).or_default();
+            messages.push((raw.offset.0, raw.timestamp_ms, value));
         }
         Event::CaughtUp(partition, next) => {
-            drained.caught_up.insert(partition, next);
+            drained.caught_up.insert(partition.0, next.0);
         }
         Event::Stalled(..) => {}
     })

@@ -1,5 +1,6 @@
 //! What can go wrong between us and another system.
 
+use headway_operators::record::{Offset, Partition};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -114,11 +115,11 @@ pub enum Error {
         /// The input.
         input: String,
         /// The partition.
-        partition: u32,
+        partition: Partition,
         /// The first record missing.
-        from: i64,
+        from: Offset,
         /// The first record that is there.
-        to: i64,
+        to: Offset,
     },
     /// The partition is not the one the state was made from. Exit 4.
     #[error(
@@ -128,7 +129,7 @@ pub enum Error {
         /// The input.
         input: String,
         /// The partition.
-        partition: u32,
+        partition: Partition,
         /// The identity in the manifest.
         expected: String,
         /// The identity found.

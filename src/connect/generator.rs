@@ -24,10 +24,10 @@ impl Connector for Generator {
         let info = |partition| PartitionInfo {
             partition,
             identity: format!("generate:{}", self.0.identity()),
-            first: 0,
+            first: Offset(0),
             end: self.0.end(partition),
         };
-        Ok((0..self.0.partitions()).map(info).collect())
+        Ok((0..self.0.partitions()).map(Partition).map(info).collect())
     }
 
     fn open(&self, assigned: &[(Partition, Offset)], _wake: Wake) -> Result<Box<dyn Source>, error::Error> {
@@ -137,19 +137,24 @@ mod tests {
         }
 
         fn message(&self, partition: Partition, offset: Offset, out: &mut Message) {
-            out.value = (offset % 7 != 0).then(|| format!("{partition}:{offset}").into_bytes());
-            out.timestamp_ms = offset - 1;
+            out.value = (offset.0 % 7 != 0).then(|| format!("{partition}:{offset}").into_bytes());
+            out.timestamp_ms = offset.0 - 1;
         }
     }
 
     #[test]
     fn every_message_is_given_once_from_the_offset_asked_for() {
-        let connector = Generator::new(Arc::new(Numbers { partitions: 3, end: Some(20) }));
+        let connector = Generator::new(Arc::new(Numbers { partitions: 3, end: Some(Offset(20)) }));
         let partitions = connector.partitions().unwrap();
         assert_eq!(partitions.len(), 3);
-        assert_eq!((partitions[2].identity.as_str(), partitions[2].end), ("generate:numbers:3", Some(20)));
+        assert_eq!(
+            (partitions[2].identity.as_str(), partitions[2].end),
+            ("generate:numbers:3", Some(Offset(20)))
+        );
         for slice in [1, 10, 1000] {
-            let mut source = connector.open(&[(0, 0), (2, 17)], Box::new(|| {})).unwrap();
+            let mut source = connector
+                .open(&[(Partition(0), Offset(0)), (Partition(2), Offset(17))], Box::new(|| {}))
+                .unwrap();
             let drained = drain(source.as_mut(), slice).unwrap();
             assert_eq!(drained.messages[&0].len(), 20);
             assert_eq!(drained.messages[&0][0], (0, None, None));
@@ -164,14 +169,14 @@ mod tests {
     fn endless_stream_is_fair_and_pauses_by_partition() {
         let connector = Generator::new(Arc::new(Numbers { partitions: 2, end: None }));
         assert_eq!(connector.partitions().unwrap()[0].end, None);
-        let mut source = connector.open(&[(0, 0)], Box::new(|| {})).unwrap();
-        source.assign(1, 5).unwrap();
+        let mut source = connector.open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
+        source.assign(Partition(1), Offset(5)).unwrap();
         let mut counts = [0_usize; 2];
         let mut poll = |source: &mut dyn Source, times: usize| {
             for _ in 0..times {
                 let polled = source.poll(100, &mut |event| {
                     let Event::Message(raw, _) = event else { panic!("it never ends") };
-                    counts[raw.partition as usize] += 1;
+                    counts[raw.partition.index()] += 1;
                 });
                 assert_eq!(polled.unwrap(), Polled::More);
             }
@@ -179,9 +184,9 @@ mod tests {
         };
         let [a, b] = poll(source.as_mut(), 100);
         assert!(a.abs_diff(b) < a / 4, "{a} and {b}");
-        source.pause(0, true);
+        source.pause(Partition(0), true);
         assert_eq!(poll(source.as_mut(), 3)[0], a);
-        source.pause(0, false);
+        source.pause(Partition(0), false);
         assert!(poll(source.as_mut(), 2)[0] > a);
     }
 }

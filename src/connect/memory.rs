@@ -38,10 +38,10 @@ impl Connector for Lists {
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
         let info = |(number, list): (usize, &Vec<Message>)| PartitionInfo {
-            partition: number as Partition,
+            partition: Partition(number as u32),
             identity: format!("memory:{number}"),
-            first: 0,
-            end: Some(list.len() as Offset),
+            first: Offset(0),
+            end: Some(Offset(list.len() as i64)),
         };
         Ok(self.0.iter().enumerate().map(info).collect())
     }
@@ -61,7 +61,7 @@ struct Cursor {
 
 impl Cursor {
     fn new(partition: Partition, next: Offset) -> Cursor {
-        Cursor { partition, next: usize::try_from(next).unwrap_or(0), paused: false, told: false }
+        Cursor { partition, next: usize::try_from(next.0).unwrap_or(0), paused: false, told: false }
     }
 }
 
@@ -77,14 +77,14 @@ impl Source for ListSource {
         for _ in 0..self.cursors.len() {
             self.turn = (self.turn + 1) % self.cursors.len();
             let cursor = &mut self.cursors[self.turn];
-            let list = &self.lists[cursor.partition as usize];
+            let list = &self.lists[cursor.partition.index()];
             if cursor.paused || (cursor.told && cursor.next >= list.len()) {
                 continue;
             }
             let mut bytes = 0;
             while let Some(message) = list.get(cursor.next).filter(|_| bytes < bytes_max) {
                 let payload = Payload::of(message.value.as_deref());
-                let (partition, offset) = (cursor.partition, cursor.next as Offset);
+                let (partition, offset) = (cursor.partition, Offset(cursor.next as i64));
                 let read = message.value.as_ref().map_or(0, Vec::len);
                 let raw = Raw { timestamp_ms: message.timestamp_ms, ..Raw::of(partition, offset, payload) };
                 each(Event::Message(raw, read));
@@ -93,7 +93,7 @@ impl Source for ListSource {
             }
             if cursor.next >= list.len() {
                 cursor.told = true;
-                each(Event::CaughtUp(cursor.partition, cursor.next as Offset));
+                each(Event::CaughtUp(cursor.partition, Offset(cursor.next as i64)));
             }
             return Ok(Polled::More);
         }

@@ -65,7 +65,7 @@ pub fn to_folder(
     }
     let mut line = Vec::new();
     let produced = produce(generate, pace, &mut |at, message| {
-        let (path, file) = &mut files[at.0 as usize];
+        let (path, file) = &mut files[at.0.index()];
         write_line(format, at, message, &mut line)?;
         file.write_all(&line).map_err(|source| unwritable(path, source))
     })?;
@@ -108,9 +108,9 @@ pub(super) fn produce(
 ) -> Result<Produced, Error> {
     let (began, mut produced) = (Instant::now(), Produced::default());
     let mut message = Message::default();
-    for offset in 0.. {
+    for offset in (0..).map(Offset) {
         let mut is_over = true;
-        for partition in 0..generate.partitions() {
+        for partition in (0..generate.partitions()).map(Partition) {
             if generate.end(partition).is_some_and(|end| offset >= end) {
                 continue;
             }
@@ -232,13 +232,13 @@ mod tests {
         }
 
         fn end(&self, partition: Partition) -> Option<Offset> {
-            Some(self.0.len() as Offset - Offset::from(partition))
+            Some(Offset(self.0.len() as i64 - i64::from(partition.0)))
         }
 
         fn message(&self, partition: Partition, offset: Offset, out: &mut Message) {
-            out.value = self.0[offset as usize + partition as usize].map(<[u8]>::to_vec);
+            out.value = self.0[offset.0 as usize + partition.index()].map(<[u8]>::to_vec);
             out.key = b"k".to_vec();
-            out.timestamp_ms = offset * 10;
+            out.timestamp_ms = offset.0 * 10;
         }
     }
 
@@ -247,7 +247,8 @@ mod tests {
     }
 
     fn read(connector: &dyn Connector) -> Drained {
-        let starts: Vec<_> = connector.partitions().unwrap().iter().map(|info| (info.partition, 0)).collect();
+        let starts: Vec<_> =
+            connector.partitions().unwrap().iter().map(|info| (info.partition, Offset(0))).collect();
         drain(connector.open(&starts, Box::new(|| {})).unwrap().as_mut(), 100).unwrap()
     }
 

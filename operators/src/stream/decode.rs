@@ -41,7 +41,7 @@ pub enum Decoded<R> {
 ///
 /// ```rust
 /// use headway_operators::error::Reason;
-/// use headway_operators::record::{Payload, Raw};
+/// use headway_operators::record::{Offset, Partition, Payload, Raw};
 /// use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
 /// use headway_operators::time::{Epoch, EventTime};
 ///
@@ -72,7 +72,7 @@ pub enum Decoded<R> {
 /// }
 ///
 /// let mut decode = |text: &str| {
-///     let raw = Raw::of(0, 0, Payload::Bytes(text.as_bytes()));
+///     let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(text.as_bytes()));
 ///     Readings.decode(&raw, &Context::default(), &mut Vec::new())
 /// };
 /// assert_eq!(decode("2 21.5"), Ok(Decoded::Record(EventTime(2000), "21.5".to_string())));

@@ -434,8 +434,8 @@ mod tests {
     /// A bench in epoch 1 of partition 0, at offset 0, which may be 100 ms ahead and is 10 ms late.
     fn bench(not_after: NotAfter, start: Start) -> Bench<Numbers, Never> {
         let options = Options {
-            input: 0,
-            first_epoch: 1,
+            input: InputIx(0),
+            first_epoch: Epoch(1),
             counts_accepted: Rc::default(),
             topic: "t".to_string(),
             lateness_ms: 10,
@@ -451,7 +451,7 @@ mod tests {
     fn take(bench: &mut Bench<Numbers, Never>, timestamp_ms: Option<i64>, value: &str) {
         let part = &bench.parts[0];
         let offset = part.from + part.consumed.cast_signed();
-        let raw = Raw::of(0, offset, Payload::Bytes(value.as_bytes()));
+        let raw = Raw::of(Partition(0), offset, Payload::Bytes(value.as_bytes()));
         bench.message(&Raw { timestamp_ms, ..raw });
     }
 
@@ -460,7 +460,7 @@ mod tests {
         let part = &bench.parts[0];
         let next = part.from + part.consumed.cast_signed();
         let position = Position {
-            partition: 0,
+            partition: Partition(0),
             next,
             last_read: None,
             idle_ms: None,
@@ -477,7 +477,7 @@ mod tests {
     #[test]
     fn limit_follows_the_clock_from_epoch_to_epoch_and_never_goes_back() {
         let limit = Some(EventTime(450));
-        let mut bench = bench(NotAfter::Clock, Start { limit, ..Start::first(0, 20) });
+        let mut bench = bench(NotAfter::Clock, Start { limit, ..Start::first(Partition(0), Offset(20)) });
         /// What the clock shows, the time stamps and values of the messages, and the limit that begins.
         struct Step<'a> {
             wall_ms: i64,
@@ -485,7 +485,7 @@ mod tests {
             began: Option<Limit>,
         }
         let step = |wall_ms, messages, began| Step { wall_ms, messages, began };
-        let limit = |from, limit_ms| Some(Limit { from, limit_ms });
+        let limit = |from, limit_ms| Some(Limit { from: Offset(from), limit_ms });
         let steps = [
             // As an earlier run had it: the clock is behind.
             step(300, &[(None, "450"), (None, "451")], None),
@@ -505,7 +505,7 @@ mod tests {
             assert_eq!(end(&mut bench).limit, began, "at {wall_ms}");
         }
         let dead: Vec<_> =
-            bench.refused.iter().map(|one| (one.offset, one.limit.map(EventTime::ms))).collect();
+            bench.refused.iter().map(|one| (one.offset.0, one.limit.map(EventTime::ms))).collect();
         let dead_wanted = [
             (21, Some(450)),
             (23, None),
@@ -522,7 +522,10 @@ mod tests {
     #[test]
     fn fixed_limit_is_no_news_and_may_be_none() {
         for (not_after, limit) in [(NotAfter::Never, None), (NotAfter::At(EventTime(5)), Some(5))] {
-            let mut bench = bench(not_after, Start { limit: Some(EventTime(1)), ..Start::first(0, 0) });
+            let mut bench = bench(
+                not_after,
+                Start { limit: Some(EventTime(1)), ..Start::first(Partition(0), Offset(0)) },
+            );
             take(&mut bench, None, "5");
             take(&mut bench, None, "6");
             assert_eq!(end(&mut bench).limit, None);
@@ -534,8 +537,10 @@ mod tests {
     #[test]
     fn newest_event_time_is_that_of_records_alone_also_after_a_restart() {
         // Where an earlier run had decoded 30.
-        let mut bench =
-            bench(NotAfter::At(EventTime(90)), Start { own: EventTime(20), ..Start::first(0, 0) });
+        let mut bench = bench(
+            NotAfter::At(EventTime(90)),
+            Start { own: EventTime(20), ..Start::first(Partition(0), Offset(0)) },
+        );
         for value in ["25", "91", "", "x", "40", "35"] {
             take(&mut bench, None, value);
         }

@@ -202,7 +202,7 @@ impl Roll {
 
 /// The shard of a refused record: that of its topic and partition.
 fn shard_of(topic: &str, partition: Partition) -> Shard {
-    let mut bytes = partition.to_le_bytes().to_vec();
+    let mut bytes = partition.0.to_le_bytes().to_vec();
     bytes.extend_from_slice(topic.as_bytes());
     KeyHash::of(&bytes).shard()
 }
@@ -337,8 +337,8 @@ impl Row for Rolled {
         let row = self.entry();
         let Refused { topic, partition, offset, timestamp_ms, reason, payload, too_long, .. } = row;
         put(Cell::Text(topic));
-        put(Cell::Int(i64::from(partition)));
-        put(Cell::Int(offset));
+        put(Cell::Int(i64::from(partition.0)));
+        put(Cell::Int(offset.0));
         put(timestamp_ms.map_or(Cell::Null, Cell::Int));
         put(Cell::Text(reason.unwrap_or("late")));
         match payload.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
@@ -384,21 +384,21 @@ mod tests {
         Tick { watermark: EventTime::MIN, wall_ms: 1, idle: false, ended: false, finishing: false };
 
     fn refused(offset: Offset, payload: Payload<'_>) -> Refused {
-        Refused::of("gate", &Raw::of(0, offset, payload))
+        Refused::of("gate", &Raw::of(Partition(0), offset, payload))
     }
 
     #[test]
     fn rows_without_a_payload_fill_a_roll_too() {
         let (mut roll, mut out) = (Roll::new("Roll"), Vec::new());
-        let mut offset: Offset = 0;
+        let mut offset: Offset = Offset(0);
         while out.is_empty() {
-            assert_eq!(roll.held(), offset.cast_unsigned());
-            assert!(offset < 1_000_000, "a roll must leave");
-            roll.apply(1, &mut vec![refused(offset, Payload::Null)], &mut Fates::default());
+            assert_eq!(roll.held(), offset.0.cast_unsigned());
+            assert!(offset < Offset(1_000_000), "a roll must leave");
+            roll.apply(Epoch(1), &mut vec![refused(offset, Payload::Null)], &mut Fates::default());
             offset += 1;
-            roll.close(1, &FIRST, &mut out);
+            roll.close(Epoch(1), &FIRST, &mut out);
         }
-        assert_eq!((out.len() as i64, roll.held()), (offset, 0));
+        assert_eq!((out.len() as i64, roll.held()), (offset.0, 0));
     }
 
     #[test]
@@ -407,13 +407,13 @@ mod tests {
             timestamp_ms: Some(-5),
             event_time: Some(EventTime(7)),
             stamp: Some(EventTime(i64::MAX)),
-            ..refused(300, Payload::Bytes(b"caf\xe9 \x00"))
+            ..refused(Offset(300), Payload::Bytes(b"caf\xe9 \x00"))
         };
-        let long = refused(2, Payload::TooLong { head: b"head", bytes: u64::MAX, hash: 0xab });
+        let long = refused(Offset(2), Payload::TooLong { head: b"head", bytes: u64::MAX, hash: 0xab });
         let dead = Refused { reason: Some(Reason::TOO_LONG), limit: Some(EventTime(9)), ..long };
         let mut before = Roll::new("Roll");
-        before.apply(4, &mut vec![full], &mut Fates::default());
-        before.apply(5, &mut vec![dead, refused(1, Payload::Null)], &mut Fates::default());
+        before.apply(Epoch(4), &mut vec![full], &mut Fates::default());
+        before.apply(Epoch(5), &mut vec![dead, refused(Offset(1), Payload::Null)], &mut Fates::default());
         let mut after = Roll::new("Roll");
         before.snapshot(true, &mut |shard, bytes| {
             after.restore(&Saved { shard, version: 2, kind: SectionKind::Base, bytes }).unwrap()
@@ -421,9 +421,9 @@ mod tests {
         after.restored(EventTime::MIN, &mut Vec::new());
         for mut roll in [before, after] {
             let mut out = Vec::new();
-            roll.close(6, &Tick { finishing: true, ..FIRST }, &mut out);
+            roll.close(Epoch(6), &Tick { finishing: true, ..FIRST }, &mut out);
             let text = |rolled: &Rolled| {
-                let mut cells = format!("{}", rolled.since(6));
+                let mut cells = format!("{}", rolled.since(Epoch(6)));
                 rolled.cells(&mut |cell| cells += &format!(" {cell:?}"));
                 cells
             };
@@ -445,8 +445,8 @@ mod tests {
     #[derive(serde::Serialize)]
     struct Row1 {
         topic: &'static str,
-        partition: Partition,
-        offset: Offset,
+        partition: u32,
+        offset: i64,
         timestamp_ms: Option<i64>,
         reason: Option<u32>,
         event_time: Option<EventTime>,
@@ -471,14 +471,19 @@ mod tests {
             let rows: Vec<_> = (0..).zip(reasons).map(|(offset, reason)| row(offset, *reason)).collect();
             let bytes = postcard::to_stdvec(&(None::<Epoch>, rows)).expect("plain values encode");
             let mut roll = Roll::new("Roll");
-            roll.restore(&Saved { shard: shard_of("gate", 0), version: 1, kind: SectionKind::Base, bytes })
-                .map(|()| roll)
+            roll.restore(&Saved {
+                shard: shard_of("gate", Partition(0)),
+                version: 1,
+                kind: SectionKind::Base,
+                bytes,
+            })
+            .map(|()| roll)
         };
         let mut reasons: Vec<Option<u32>> = (0..13).map(Some).collect();
         reasons.push(None);
         let (mut roll, mut out) = (restore(&reasons).expect("they are all known"), Vec::new());
         roll.restored(EventTime::MIN, &mut Vec::new());
-        roll.close(8, &Tick { finishing: true, ..FIRST }, &mut out);
+        roll.close(Epoch(8), &Tick { finishing: true, ..FIRST }, &mut out);
         let names: Vec<_> = out.iter().map(|row| row.entry().reason).collect();
         assert_eq!(names, REASONS_1.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
         let Refused { timestamp_ms, event_time, stamp, limit, payload, .. } = out[13].entry();
@@ -491,7 +496,8 @@ mod tests {
     fn piece_of_a_later_version_is_refused_by_the_driver() {
         let resume = |version| {
             let saved = vec![Saved { shard: Shard(0), version, kind: SectionKind::Base, bytes: vec![0, 0] }];
-            let resume = crate::keyed::Resume { saved: Some(saved), committed: 0, watermark: EventTime::MIN };
+            let resume =
+                crate::keyed::Resume { saved: Some(saved), committed: Epoch(0), watermark: EventTime::MIN };
             resume.into_operator(&mut Roll::new("Roll")).map(drop)
         };
         assert_eq!([resume(1), resume(2)], [Ok(()), Ok(())]);

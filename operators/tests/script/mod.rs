@@ -11,7 +11,9 @@
 //! One `ingest` line is one epoch. A record is a time, a key, an amount and, optionally, an ID.
 
 use super::support::{Case, Flags, Item, Outcome, Row};
+use headway_operators::record::Partition;
 use headway_operators::stream::window::Grid;
+use headway_operators::time::Epoch;
 use std::fmt::Write;
 
 pub(crate) fn parse(text: &str) -> Result<Case, String> {
@@ -70,14 +72,14 @@ fn item(text: &str) -> Result<Item, String> {
         ("joining", _) => flags.joining = true,
         ("ended", _) => flags.ended = true,
         ("idle", value) => flags.idle_ms = Some(seconds(value)?.unsigned_abs()),
-        _ => return Ok(Item::Message(partition, rest.to_string())),
+        _ => return Ok(Item::Message(Partition(partition), rest.to_string())),
     }
-    Ok(Item::Flags(partition, flags))
+    Ok(Item::Flags(Partition(partition), flags))
 }
 
 pub(crate) fn print(case: &Case, outcome: &Outcome) -> String {
     let mut out = String::new();
-    let last = case.epochs.len() as u64;
+    let last = Epoch(case.epochs.len() as u64);
     for row in &outcome.rows {
         let Row { epoch, start, end, key, sum } = row;
         let when = if *epoch >= last { "held   ".to_string() } else { format!("epoch {epoch}") };

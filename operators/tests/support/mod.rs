@@ -7,7 +7,7 @@ use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::port::{Cut, Feed, Intake, Ports, Position, Stage, Start, Turn};
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::progress::Standing;
-use headway_operators::record::{Partition, Payload, Raw};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row as OutputRow, Rows};
 use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::state::{KeyHash, Saved, StateChange};
@@ -28,7 +28,7 @@ pub(crate) struct Case {
     pub(crate) grid: Grid,
     pub(crate) lateness_ms: i64,
     pub(crate) flush_ms: Option<u64>,
-    pub(crate) partitions: Partition,
+    pub(crate) partitions: u32,
     pub(crate) epochs: Vec<Vec<Item>>,
 }
 
@@ -88,13 +88,13 @@ type Shared = Arc<Mutex<Kept>>;
 struct From {
     epoch: Epoch,
     watermark: Option<EventTime>,
-    partitions: BTreeMap<Partition, (i64, EventTime, EventTime)>,
+    partitions: BTreeMap<Partition, (Offset, EventTime, EventTime)>,
     saved: Vec<(String, Saved)>,
 }
 
 impl Default for From {
     fn default() -> Self {
-        From { epoch: 1, watermark: None, partitions: BTreeMap::new(), saved: Vec::new() }
+        From { epoch: Epoch(1), watermark: None, partitions: BTreeMap::new(), saved: Vec::new() }
     }
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn run_with_crash(case: &Case, workers: usize, crash_after: usize) ->
     // The crash comes while later epochs are in flight: two more are run, then forgotten.
     let reached = (crash_after + 3).min(case.epochs.len());
     execute(case, (workers, 2), &From::default(), reached, &kept);
-    let from = forget_after(&mut kept.lock().unwrap(), crash_after as Epoch + 1);
+    let from = forget_after(&mut kept.lock().unwrap(), Epoch(crash_after as u64 + 1));
     execute(case, (workers % 3 + 1, 3), &from, case.epochs.len() + 1, &kept);
     outcome(&kept.lock().unwrap())
 }
@@ -166,7 +166,7 @@ fn outcome(kept: &Kept) -> Outcome {
     let mut out = Outcome { rows: kept.rows.clone(), ..Outcome::default() };
     out.rows.sort();
     for (_, is_late, cells) in &kept.refused {
-        let partition = cells[1].parse().unwrap();
+        let partition = Partition(cells[1].parse().unwrap());
         match is_late {
             true => out.late.push((partition, cells[6].clone())),
             false => out.dead.push((partition, cells[6].clone(), cells[4].clone())),
@@ -324,8 +324,9 @@ impl Ports for TestPorts {
     }
 
     fn start(&mut self, _index: InputIx) -> InputStart {
-        let mut partitions: BTreeMap<_, _> =
-            (0..self.case.partitions).map(|p| (p, (0, EventTime::MIN, EventTime::MIN))).collect();
+        let mut partitions: BTreeMap<_, _> = (0..self.case.partitions)
+            .map(|p| (Partition(p), (Offset(0), EventTime::MIN, EventTime::MIN)))
+            .collect();
         partitions.extend(self.from.partitions.iter().map(|(p, start)| (*p, *start)));
         InputStart {
             topic: "test".into(),
@@ -342,7 +343,7 @@ impl Ports for TestPorts {
 
     fn feed(&mut self, _: InputIx, _: &InputSpec, pace: InputPace, _: SyncActivator) -> Box<dyn Feed> {
         let (index, peers) = self.worker;
-        let mine = (0..self.case.partitions).filter(|p| *p as usize % peers == index).collect();
+        let mine = (0..self.case.partitions).map(Partition).filter(|p| p.index() % peers == index).collect();
         let (case, from, until) = (self.case.clone(), self.from.clone(), self.until);
         Box::new(Script {
             case,
@@ -386,7 +387,7 @@ impl Ports for TestPorts {
         let (index, peers) = self.worker;
         let mine = |saved: &Saved| saved.shard.owner(peers) == index;
         let all = self.from.saved.iter().filter(|(name, saved)| name == operator && mine(saved));
-        (self.from.epoch > 1).then(|| all.map(|(_, saved)| saved.clone()).collect())
+        (self.from.epoch > Epoch(1)).then(|| all.map(|(_, saved)| saved.clone()).collect())
     }
 
     fn refuse(&mut self, error: StateError) {
@@ -427,7 +428,7 @@ struct Script {
     epoch: Option<Epoch>,
     seed: u64,
     joining: BTreeMap<Partition, Epoch>,
-    next: BTreeMap<Partition, i64>,
+    next: BTreeMap<Partition, Offset>,
 }
 
 impl Script {
@@ -441,7 +442,7 @@ impl Script {
     fn flags_before(&self, epoch: Epoch) -> BTreeMap<Partition, Flags> {
         let mut flags: BTreeMap<Partition, Flags> =
             self.mine.iter().map(|p| (*p, Flags::default())).collect();
-        for item in self.case.epochs.iter().take(epoch as usize - 1).flatten() {
+        for item in self.case.epochs.iter().take(epoch.0 as usize - 1).flatten() {
             match item {
                 Item::Message(partition, _) => flags.entry(*partition).and_modify(|f| *f = Flags::default()),
                 Item::Flags(partition, new) => {
@@ -461,7 +462,7 @@ impl Feed for Script {
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
         let epoch = *self.epoch.get_or_insert_with(|| {
             for partition in &self.mine {
-                let unknown = (0, EventTime::MIN, EventTime::MIN);
+                let unknown = (Offset(0), EventTime::MIN, EventTime::MIN);
                 let (next, own, floor) = self.from.partitions.get(partition).copied().unwrap_or(unknown);
                 intake.open(Start { own, floor, ..Start::first(*partition, next) });
                 self.next.insert(*partition, next);
@@ -474,7 +475,7 @@ impl Feed for Script {
         for (partition, _) in std::mem::take(&mut self.joining) {
             intake.floor(partition, self.pace.floor(partition));
         }
-        let line = self.case.epochs.get(epoch as usize - 1).cloned();
+        let line = self.case.epochs.get(epoch.0 as usize - 1).cloned();
         let over = line.is_none();
         let mut flags = self.flags_before(epoch);
         for item in line.unwrap_or_default() {
@@ -500,9 +501,9 @@ impl Feed for Script {
             ended: flags.ended || over,
             backlog: true,
         };
-        let cut = Cut { wall_ms: epoch as i64 * 1000, partitions: flags.iter().map(position).collect() };
+        let cut = Cut { wall_ms: epoch.0 as i64 * 1000, partitions: flags.iter().map(position).collect() };
         self.joining = flags.iter().filter(|(_, f)| f.joining).map(|(p, _)| (*p, epoch)).collect();
         self.epoch = Some(epoch + 1);
-        if over || epoch as usize >= self.until { Turn::Finish(cut) } else { Turn::Cut(cut, epoch + 1) }
+        if over || epoch.0 as usize >= self.until { Turn::Finish(cut) } else { Turn::Cut(cut, epoch + 1) }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
             span: Grid::tumbling(300_000).span(EventTime(end_s * 1000)),
             key: Arc::new(Key::new(["A002", "R051", "02-00-00", "59 ST", "NQR456W", "BMT", "REGULAR"])),
             sums: [140, i128::from(u64::MAX)],
-            since: 3,
+            since: Epoch(3),
         };
         let row = Row::new(&Arc::new(Shape { zone, window_end_utc }), total);
         let mut cells = Vec::new();

@@ -168,12 +168,12 @@ impl Generate for Generator {
 
     fn end(&self, partition: Partition) -> Option<Offset> {
         let partitions = u64::from(self.options.partitions);
-        let before = self.options.messages?.saturating_sub(u64::from(partition));
-        Some(Offset::try_from(before.div_ceil(partitions)).unwrap_or(Offset::MAX))
+        let before = self.options.messages?.saturating_sub(u64::from(partition.0));
+        Some(Offset(i64::try_from(before.div_ceil(partitions)).unwrap_or(i64::MAX)))
     }
 
     fn message(&self, partition: Partition, offset: Offset, out: &mut Message) {
-        let n = offset.unsigned_abs() * u64::from(self.options.partitions) + u64::from(partition);
+        let n = offset.0.unsigned_abs() * u64::from(self.options.partitions) + u64::from(partition.0);
         out.timestamp_ms = self.sent_ms(n);
         out.key.clear();
         let mut value = out.value.take().unwrap_or_default();

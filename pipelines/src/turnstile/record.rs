@@ -249,13 +249,14 @@ fn key_of(fields: &Fields<'_>) -> Result<Key, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headway_operators::record::{Offset, Partition};
     use headway_operators::stream::decode::Decoder as _;
 
     /// What a message says, as `TIME CA/UNIT/SCP/STATION/LINENAME/DIVISION/DESC ENTRIES EXITS`, or why it is refused.
     fn says(decoder: &mut Decoder, value: &[u8]) -> String {
         let mut definitions = Vec::new();
-        decoder.begin(0);
-        let raw = Raw::of(0, 0, Payload::Bytes(value));
+        decoder.begin(Epoch(0));
+        let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(value));
         match decoder.decode(&raw, &Context::default(), &mut definitions) {
             Err(reason) => reason.name().to_string(),
             Ok(Decoded::Filtered) => "filtered".to_string(),
@@ -335,7 +336,7 @@ mod tests {
 
     /// The reading of a good message.
     fn record(decoder: &mut Decoder, value: &[u8], definitions: &mut Vec<Definition<Key>>) -> Reading {
-        let raw = Raw::of(0, 0, Payload::Bytes(value));
+        let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(value));
         match decoder.decode(&raw, &Context::default(), definitions) {
             Ok(Decoded::Record(_, reading)) => reading,
             other => panic!("{} gives {other:?}", value.escape_ascii()),
@@ -376,7 +377,7 @@ mod tests {
         let mut definitions = Vec::new();
         let line = b"A002,R051,02-00-00,59 ST,NQ,BMT,,,REGULAR,6,7,x,2024-01-30 12:32:04";
         for (epoch, defined) in [(1, 1), (2, 2)] {
-            decoder.begin(epoch);
+            decoder.begin(Epoch(epoch));
             for _ in 0..3 {
                 record(&mut decoder, line, &mut definitions);
             }

@@ -4,7 +4,7 @@ use crate::draws::Draws;
 use crate::judge::{Message, agree};
 use crate::messages::{field, message, text};
 use crate::twin::{self, Reading};
-use headway_operators::record::{Columns, Payload, Raw};
+use headway_operators::record::{Columns, Offset, Partition, Payload, Raw};
 use headway_operators::stream::decode::{Context, Decoder as _};
 use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
@@ -174,7 +174,7 @@ fn header_lines_of_files_name_the_twins_columns() {
 
 /// Decodes `value`, whatever it gives.
 fn decode(value: &[u8]) {
-    let raw = Raw::of(0, 0, Payload::Bytes(value));
+    let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(value));
     let _ = Decoder::new(Zone::utc()).decode(&raw, &Context::default(), &mut Vec::new());
 }
 

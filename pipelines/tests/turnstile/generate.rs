@@ -13,9 +13,9 @@ fn all(options: &Options) -> Vec<(Partition, Offset, Message)> {
     let generator = Generator::new(options, Zone::utc());
     let mut messages = Vec::new();
     let ends: Vec<Offset> =
-        (0..generator.partitions()).map(|partition| generator.end(partition).expect("an end")).collect();
-    for offset in 0..ends[0] {
-        for (partition, end) in (0..).zip(&ends) {
+        (0..generator.partitions()).map(|p| generator.end(Partition(p)).expect("an end")).collect();
+    for offset in (0..ends[0].0).map(Offset) {
+        for (partition, end) in (0..).map(Partition).zip(&ends) {
             if offset < *end {
                 let mut message = Message::default();
                 generator.message(partition, offset, &mut message);
@@ -58,10 +58,13 @@ fn message_on_its_own_is_the_one_of_the_whole_stream() {
 fn partitions_share_all_messages() {
     for (messages, ends) in [(0, [0, 0, 0, 0]), (1, [1, 0, 0, 0]), (6, [2, 2, 1, 1]), (8, [2, 2, 2, 2])] {
         let generator = Generator::new(&Options { messages: Some(messages), ..options() }, Zone::utc());
-        assert_eq!([0, 1, 2, 3].map(|partition| generator.end(partition)), ends.map(Some));
+        assert_eq!(
+            [0, 1, 2, 3].map(|partition| generator.end(Partition(partition))),
+            ends.map(|end| Some(Offset(end)))
+        );
     }
     let endless = Generator::new(&Options { messages: None, ..options() }, Zone::utc());
-    assert_eq!(endless.end(3), None);
+    assert_eq!(endless.end(Partition(3)), None);
 }
 
 #[test]
@@ -84,10 +87,10 @@ fn messages_of_another_zone_tell_the_same_instants() {
         let generator = Generator::new(&quiet, Zone::find(zone).expect("a known zone"));
         let mut message = Message::default();
         let value = |offset| {
-            generator.message(0, offset, &mut message);
+            generator.message(Partition(0), offset, &mut message);
             Asked::from(message.value.clone().expect("a value"))
         };
-        let values: Vec<Asked> = (0..50).map(value).collect();
+        let values: Vec<Asked> = (0..50).map(Offset).map(value).collect();
         let instants = agree(zone, &values).into_iter().map(|answer| match answer {
             Ok(reading) => reading.time_ms,
             Err(reason) => panic!("{reason}"),

@@ -1,10 +1,10 @@
 //! Compares what our decoder says of messages with what the twin says.
 
 use crate::twin::{self, Clock, Read, Reading};
-use headway_operators::record::{Columns, Payload, Raw};
+use headway_operators::record::{Columns, Offset, Partition, Payload, Raw};
 use headway_operators::stream::aggregate::Summand;
 use headway_operators::stream::decode::{Context, Decoded, Decoder as _};
-use headway_operators::time::EventTime;
+use headway_operators::time::{Epoch, EventTime};
 use headway_pipelines::turnstile::record::Decoder;
 use headway_pipelines::zone::Zone;
 use std::collections::HashMap;
@@ -48,8 +48,11 @@ fn ours(zone: &str, messages: &[Message], twins: &[Answer]) -> Vec<Answer> {
     let mut answers = Vec::new();
     for (epoch, (message, twin)) in messages.iter().zip(twins).enumerate() {
         let mut definitions = Vec::new();
-        decoder.begin(epoch as u64);
-        let raw = Raw { columns: message.columns.as_ref(), ..Raw::of(0, 0, Payload::Bytes(&message.value)) };
+        decoder.begin(Epoch(epoch as u64));
+        let raw = Raw {
+            columns: message.columns.as_ref(),
+            ..Raw::of(Partition(0), Offset(0), Payload::Bytes(&message.value))
+        };
         let context = Context { newest: message.newest.map(EventTime) };
         let (time, reading) = match decoder.decode(&raw, &context, &mut definitions) {
             Ok(Decoded::Record(time, reading)) => (time, reading),

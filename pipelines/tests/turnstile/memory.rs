@@ -9,7 +9,7 @@ use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::pipeline::{Entry, Settings};
 use headway_operators::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
 use headway_operators::progress::Standing;
-use headway_operators::record::{Partition, Payload, Raw};
+use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::{InputSpec, OutputSpec};
 use headway_operators::state::{Saved, StateChange};
@@ -140,7 +140,7 @@ struct Memory {
 
 impl Ports for Memory {
     fn first_epoch(&self) -> Epoch {
-        1
+        Epoch(1)
     }
 
     fn watermarks(&self) -> Vec<InputsWatermark> {
@@ -152,7 +152,7 @@ impl Ports for Memory {
         InputStart {
             topic: "mta-turnstile".to_string(),
             watermark: EventTime::MIN,
-            partitions: partitions.keys().map(|number| standing(*number)).collect(),
+            partitions: partitions.keys().map(|number| standing(Partition(*number))).collect(),
             max_ahead_ms: options.max_ahead_ms,
             not_after: options.not_after_ms.map_or(NotAfter::Never, |ms| NotAfter::At(EventTime(ms))),
             idle_flush_ms: None,
@@ -161,8 +161,8 @@ impl Ports for Memory {
 
     fn feed(&mut self, _: InputIx, _: &InputSpec, _: InputPace, _: SyncActivator) -> Box<dyn Feed> {
         let (index, peers) = self.place;
-        let is_mine = |number: &Partition| *number as usize % peers == index;
-        let mine = self.input.1.keys().copied().filter(is_mine).collect();
+        let is_mine = |partition: &Partition| partition.index() % peers == index;
+        let mine = self.input.1.keys().copied().map(Partition).filter(is_mine).collect();
         Box::new(Player { input: Arc::clone(&self.input), mine, at: 0, epoch: 0 })
     }
 
@@ -235,8 +235,8 @@ impl Player {
     /// Hands on the messages of a partition up to number `until`; gives where it stands then.
     fn play(&self, intake: &mut dyn Intake, partition: Partition, until: usize) -> Position {
         let (options, partitions, _) = &*self.input;
-        let messages = &partitions[&partition];
-        let floors = options.floors.get(&partition).cloned().unwrap_or_default();
+        let messages = &partitions[&partition.0];
+        let floors = options.floors.get(&partition.0).cloned().unwrap_or_default();
         for (index, message) in messages.iter().enumerate().take(until).skip(self.at) {
             let before = index.checked_sub(1).map_or(-1, |before| messages[before].offset);
             for (_, floor) in floors.iter().filter(|step| (before + 1..=message.offset).contains(&step.0)) {
@@ -246,7 +246,7 @@ impl Player {
         }
         let ended = until >= messages.len();
         let last = messages.get(until.min(messages.len()).wrapping_sub(1));
-        let next = last.map_or(0, |last| last.offset + 1);
+        let next = Offset(last.map_or(0, |last| last.offset + 1));
         Position { last_read: None, partition, next, idle_ms: None, joining: false, ended, backlog: true }
     }
 }
@@ -262,7 +262,7 @@ fn hand_on(intake: &mut dyn Intake, partition: Partition, message: &Message) {
     };
     let columns =
         (message.columns != crate::twin::usual_columns()).then(|| message.columns.as_slice().into());
-    let raw = Raw::of(partition, message.offset, payload);
+    let raw = Raw::of(partition, Offset(message.offset), payload);
     intake.message(&Raw { timestamp_ms: message.timestamp_ms, columns: columns.as_ref(), ..raw });
 }
 
@@ -271,7 +271,7 @@ impl Feed for Player {
         let (_, partitions, reading) = &*Arc::clone(&self.input);
         if self.epoch == 0 {
             for partition in self.mine.iter().copied() {
-                intake.open(Start::first(partition, 0));
+                intake.open(Start::first(partition, Offset(0)));
             }
         }
         let count = reading.epoch.get(self.epoch).or(reading.epoch.last()).expect("a size of epochs");
@@ -281,6 +281,6 @@ impl Feed for Player {
         self.at = until;
         self.epoch += 1;
         let is_over = partitions.values().all(|messages| messages.len() <= until);
-        if is_over { Turn::Finish(cut) } else { Turn::Cut(cut, self.epoch as Epoch + 1) }
+        if is_over { Turn::Finish(cut) } else { Turn::Cut(cut, Epoch(self.epoch as u64 + 1)) }
     }
 }

@@ -46,13 +46,13 @@ impl Bar {
     /// Shows a commit.
     pub(crate) fn committed(&self, committed: &Committed, manifest: &Manifest) {
         let Committed { seq, epoch, rows, files } = *committed;
-        debug!(seq, epoch, rows, files, "committed");
+        debug!(%seq, %epoch, rows, files, "committed");
         let Some(bar) = &self.0 else { return };
         let read = manifest.inputs.iter().flat_map(|input| &input.partitions).map(|part| part.total.consumed);
         bar.set_position(read.sum());
         let watermark = manifest.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MIN);
         let time = if watermark == EventTime::MIN { String::new() } else { When(watermark.ms()).to_string() };
-        bar.set_message(format!("{}  {time}", counted(seq, "commit")));
+        bar.set_message(format!("{}  {time}", counted(seq.0, "commit")));
     }
 
     /// Shows how many messages were written.

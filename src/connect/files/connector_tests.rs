@@ -32,13 +32,18 @@ fn all(path: &Path, slice: usize) -> Result<Drained, Error> {
 }
 
 /// Without how a file begins.
-fn identities(files: &Files) -> Vec<(Partition, String)> {
+fn identities(files: &Files) -> Vec<(u32, String)> {
     let name = |identity: String| identity.split('@').next().unwrap().to_string();
-    files.partitions().unwrap().into_iter().map(|info| (info.partition, name(info.identity))).collect()
+    files.partitions().unwrap().into_iter().map(|info| (info.partition.0, name(info.identity))).collect()
+}
+
+/// A place to read from: partition and offset.
+fn at((partition, next): (u32, i64)) -> (Partition, Offset) {
+    (Partition(partition), Offset(next))
 }
 
 fn raw(lines: &[&str]) -> Vec<Message> {
-    lines.iter().enumerate().map(|(n, line)| (n as Offset, None, Some(line.as_bytes().to_vec()))).collect()
+    lines.iter().enumerate().map(|(n, line)| (n as i64, None, Some(line.as_bytes().to_vec()))).collect()
 }
 
 fn refusal(files: &[(&str, &[u8])]) -> String {
@@ -150,7 +155,7 @@ fn thousands_of_files_are_read_through_few_descriptors() {
         fs::write(folder.path().join(format!("{n}.csv")), format!("{n}\n{n}\n")).unwrap();
     }
     let files = files(folder.path(), false);
-    let starts: Vec<_> = files.partitions().unwrap().iter().map(|info| (info.partition, 0)).collect();
+    let starts: Vec<_> = files.partitions().unwrap().iter().map(|info| (info.partition, Offset(0))).collect();
     let mut source = files.open(&starts, Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     let mut most = 0;
@@ -184,7 +189,10 @@ fn envelopes_name_their_partitions_and_offsets() {
     assert_eq!(drained.caught_up, [(1, 1), (3, 1), (7, 13)].into());
     assert_eq!(drained.bytes, lines.len() + 1 + 4);
     let info = &files(folder.path(), false).partitions().unwrap()[2];
-    assert_eq!((info.identity.as_str(), info.first, info.end), ("files:a.ndjson#7", 10, Some(13)));
+    assert_eq!(
+        (info.identity.as_str(), info.first, info.end),
+        ("files:a.ndjson#7", Offset(10), Some(Offset(13)))
+    );
 }
 
 #[test]
@@ -250,15 +258,15 @@ fn envelopes_of_other_topics_are_no_part_of_the_input() {
         format!(r#"{{{topic}"partition":0,"offset":{offset},"payload":"{payload}"}}"#)
     };
     let lines = [
-        of(r#""topic":"other","#, 7, "no"),
-        of(r#""topic":"gate","#, 0, "a"),
-        of(r#""topic":"gates","#, 1, "no"),
-        of(r#""topic" : "g\u0061te","#, 1, "b"),
-        of(r#""topic":"other","#, 0, &long),
-        of(r#""topic":"gate","#, 2, &long),
-        of("", 3, "c"),
-        of(r#""topic":"é","#, 0, &long),
-        of(r#""topic":"","#, 0, "no"),
+        of(r#""topic":"other","#, Offset(7), "no"),
+        of(r#""topic":"gate","#, Offset(0), "a"),
+        of(r#""topic":"gates","#, Offset(1), "no"),
+        of(r#""topic" : "g\u0061te","#, Offset(1), "b"),
+        of(r#""topic":"other","#, Offset(0), &long),
+        of(r#""topic":"gate","#, Offset(2), &long),
+        of("", Offset(3), "c"),
+        of(r#""topic":"é","#, Offset(0), &long),
+        of(r#""topic":"","#, Offset(0), "no"),
     ];
     let folder = folder(&[("a", lines.join("\n").as_bytes())]);
     let read = |topic: Option<&str>| {
@@ -280,11 +288,11 @@ fn file_that_has_less_than_was_read_is_refused() {
     let line = br#"{"partition":1,"offset":4,"payload":"x"}"#;
     let folder = folder(&[("a", b"1\n2\n3"), ("b", line)]);
     for (start, refused) in [((0, 3), false), ((0, 4), true), ((1, 5), false), ((1, 6), true)] {
-        let mut source = files(folder.path(), false).open(&[start], Box::new(|| {})).unwrap();
+        let mut source = files(folder.path(), false).open(&[at(start)], Box::new(|| {})).unwrap();
         let drained = drain(source.as_mut(), 1000);
         assert_eq!(matches!(drained, Err(Error::OtherIdentity { .. })), refused, "{start:?}: {drained:?}");
     }
-    assert!(files(folder.path(), false).open(&[(9, 0)], Box::new(|| {})).is_err());
+    assert!(files(folder.path(), false).open(&[(Partition(9), Offset(0))], Box::new(|| {})).is_err());
 }
 
 #[test]
@@ -312,18 +320,28 @@ fn partitions_take_turns_and_rest_only_with_those_in_their_file() {
     let both: String = (0..100).flat_map(|n| [line(8, n), line(9, n)]).collect();
     let folder = folder(&[("a", &b"abc\n".repeat(50)), ("b", both.as_bytes()), ("c", &b"abc\n".repeat(50))]);
     let files = files(folder.path(), false);
-    let mut source = files.open(&[(0, 0), (2, 0), (8, 0), (9, 0)], Box::new(|| {})).unwrap();
+    let mut source = files
+        .open(
+            &[
+                (Partition(0), Offset(0)),
+                (Partition(2), Offset(0)),
+                (Partition(8), Offset(0)),
+                (Partition(9), Offset(0)),
+            ],
+            Box::new(|| {}),
+        )
+        .unwrap();
     let mut drained = Drained::default();
     let mut go = |source: &mut dyn Source, times: usize| {
         (0..times).for_each(|_| assert_eq!(poll(source, 40, &mut drained).unwrap(), Polled::More));
         [0, 2, 8, 9].map(|partition| drained.messages.get(&partition).map_or(0, Vec::len))
     };
     assert_eq!(go(source.as_mut(), 3), [10, 10, 1, 0]);
-    [0, 8].iter().for_each(|partition| source.pause(*partition, true));
+    [0, 8].iter().for_each(|partition| source.pause(Partition(*partition), true));
     assert_eq!(go(source.as_mut(), 2), [10, 20, 1, 1], "partition 9 keeps partition 8 awake");
-    source.pause(9, true);
+    source.pause(Partition(9), true);
     assert_eq!(go(source.as_mut(), 1), [10, 30, 1, 1]);
-    [0, 8, 9].iter().for_each(|partition| source.pause(*partition, false));
+    [0, 8, 9].iter().for_each(|partition| source.pause(Partition(*partition), false));
     let rest = drain(source.as_mut(), 40).unwrap();
     assert_eq!([0, 2, 8, 9].map(|partition| rest.messages[&partition].len()), [40, 20, 99, 99]);
 }
@@ -337,11 +355,11 @@ fn followed_files_give_appended_lines_and_new_partitions() {
     };
     let files = files(folder.path(), true);
     assert_eq!(identities(&files), [(0, "files:m".into())], "an empty file is nothing yet");
-    let mut source = files.open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut source = files.open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     // A file at its end is looked at again after a moment: poll until there is what was written.
-    let mut until = |source: &mut dyn Source, partition: Partition, count: usize| {
-        while drained.caught_up.get(&partition) != Some(&(count as Offset)) {
+    let mut until = |source: &mut dyn Source, partition: u32, count: usize| {
+        while drained.caught_up.get(&partition) != Some(&(count as i64)) {
             poll(source, 10, &mut drained).unwrap();
         }
         drained.messages[&partition].clone()
@@ -353,14 +371,14 @@ fn followed_files_give_appended_lines_and_new_partitions() {
     append("q", "{\"partition\":6,\"offset\":0,\"payload\":\"x\"}\n");
     let expected = [(0, "files:m"), (1, "files:b"), (6, "files:q#6")];
     assert_eq!(identities(&files), expected.map(|(number, name)| (number, name.to_string())));
-    source.assign(1, 0).unwrap();
-    source.assign(6, 0).unwrap();
+    source.assign(Partition(1), Offset(0)).unwrap();
+    source.assign(Partition(6), Offset(0)).unwrap();
     assert_eq!(until(source.as_mut(), 1, 1), raw(&["new"]));
     assert_eq!(until(source.as_mut(), 6, 1).len(), 1);
     append("q", "{\"partition\":5,\"offset\":3,\"payload\":\"x\"}\n");
     append("q", "{\"partition\":6,\"offset\":1,\"payload\":\"x\"}\n");
     assert_eq!(identities(&files).len(), 4);
-    source.assign(5, 3).unwrap();
+    source.assign(Partition(5), Offset(3)).unwrap();
     assert_eq!(until(source.as_mut(), 6, 2).len(), 2);
     assert_eq!(until(source.as_mut(), 5, 4).len(), 1);
     fs::write(folder.path().join("m"), b"").unwrap();
@@ -376,9 +394,13 @@ fn followed_files_give_appended_lines_and_new_partitions() {
 fn numbers_of_an_earlier_run_are_kept_when_files_are_added() {
     let folder = folder(&[("a", b"1"), ("b", b"2"), ("c", b"3")]);
     let files = files(folder.path(), false);
-    let earlier =
-        |partition, name: &str| Earlier { partition, identity: name.into(), next: 1, last_read: None };
-    files.remember(&[earlier(0, "files:b"), earlier(1, "files:c")]);
+    let earlier = |partition, name: &str| Earlier {
+        partition,
+        identity: name.into(),
+        next: Offset(1),
+        last_read: None,
+    };
+    files.remember(&[earlier(Partition(0), "files:b"), earlier(Partition(1), "files:c")]);
     let found = identities(&files).into_iter().map(|(_, identity)| identity).collect::<Vec<_>>();
     assert_eq!(found, ["files:b", "files:c", "files:a"]);
 }
@@ -390,18 +412,18 @@ fn file_with_fewer_lines_than_were_read_tells_its_end() {
         for (next, end) in [(0, None), (2, None), (3, Some(2))] {
             let files = files(folder.path(), false);
             files.remember(&[Earlier {
-                partition: 0,
+                partition: Partition(0),
                 identity: format!("files:{name}"),
-                next,
+                next: Offset(next),
                 last_read: None,
             }]);
-            assert_eq!(files.partitions().unwrap()[0].end, end, "{name} {next}");
+            assert_eq!(files.partitions().unwrap()[0].end, end.map(Offset), "{name} {next}");
         }
     }
 }
 
 /// A list of messages of one partition: gap before each, time stamp, value.
-fn partition() -> impl Strategy<Value = Vec<(Offset, Option<i64>, Option<String>)>> {
+fn partition() -> impl Strategy<Value = Vec<(i64, Option<i64>, Option<String>)>> {
     // Not JSON: a first line that does not end its JSON may be refused.
     let value = proptest::option::weighted(0.9, "[ -Z\\]-z|-~\u{e9}\u{1F600}\"\\\\\r]{0,12}");
     proptest::collection::vec((0_i64..3, proptest::option::of(0_i64..1 << 40), value), 1..12)
@@ -415,8 +437,8 @@ proptest! {
         partitions in proptest::collection::vec(partition(), 1..4),
         (slice, is_gz, cut) in (1_usize..200, any::<bool>(), 0.0_f64..1.0),
     ) {
-        let mut expected: BTreeMap<Partition, Vec<Message>> = BTreeMap::new();
-        let (mut envelopes, mut lines) = (Vec::new(), BTreeMap::<Partition, Vec<Message>>::new());
+        let mut expected: BTreeMap<u32, Vec<Message>> = BTreeMap::new();
+        let (mut envelopes, mut lines) = (Vec::new(), BTreeMap::<u32, Vec<Message>>::new());
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let at = (text.len() as f64 * cut) as usize;
@@ -428,7 +450,7 @@ proptest! {
         for (number, messages) in partitions.iter().enumerate() {
             let mut offset = 10;
             let texts: Vec<&str> = messages.iter().map(|m| m.2.as_deref().unwrap_or("")).collect();
-            lines.insert(number as Partition, raw(&texts));
+            lines.insert(number as u32, raw(&texts));
             write(&format!("{number}.csv"), &(texts.join("\n") + "\n"));
             for (gap, ts, value) in messages {
                 offset += 1 + gap;
@@ -438,7 +460,7 @@ proptest! {
                 });
                 envelopes.push((offset, envelope.to_string()));
                 let value = value.as_ref().map(|value| value.clone().into_bytes());
-                expected.entry(100 + number as Partition).or_default().push((offset, *ts, value));
+                expected.entry(100 + number as u32).or_default().push((offset, *ts, value));
             }
         }
         envelopes.sort();
@@ -448,7 +470,7 @@ proptest! {
         prop_assert_eq!(&all(folder.path(), slice).unwrap().messages, &expected);
         for (partition, messages) in expected {
             for from in 0..=messages.last().map_or(0, |last| last.0 + 1) {
-                let mut source = files(folder.path(), false).open(&[(partition, from)], Box::new(|| {})).unwrap();
+                let mut source = files(folder.path(), false).open(&[at((partition, from))], Box::new(|| {})).unwrap();
                 let drained = drain(source.as_mut(), slice).unwrap();
                 let rest: Vec<_> = messages.iter().filter(|message| message.0 >= from).cloned().collect();
                 prop_assert_eq!(drained.messages.get(&partition).cloned().unwrap_or_default(), rest);

@@ -169,7 +169,7 @@ fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> 
             error.column()
         ))
     })?;
-    if fields.offset < 0 {
+    if fields.offset < Offset(0) {
         return Err(Malformed(format!("its offset is {}", fields.offset)));
     }
     let timestamp_ms = fields.ts.and_then(|ts| ts.get().parse().ok()).filter(|ms: &i64| *ms >= 0);
@@ -482,14 +482,14 @@ mod tests {
     #[test]
     fn envelopes_are_read_whole_and_in_pieces_alike() {
         let cases: &[(&[u8], Message)] = &[
-            (br#"{"topic":"t","partition":2,"offset":7,"tstype":"create","ts":5,"broker":1,"key":"k","payload":"a,b"}"#, (2, 7, Some(5), Some(b"a,b".to_vec()))),
-            (br#"{"partition":0,"offset":0,"payload":null}"#, (0, 0, None, None)),
-            (br#"{"partition":0,"offset":0,"ts":-1,"payload":""}"#, (0, 0, None, Some(vec![]))),
-            (br#" { "payload" : "\"x\"" , "ts":1.5, "offset":3 , "partition":0 } "#, (0, 3, None, Some(b"\"x\"".to_vec()))),
-            (br#"{"headers":["payload","{\"",{"payload":"no"}],"key":"payload","partition":0,"offset":1,"payload":"yes"}"#, (0, 1, None, Some(b"yes".to_vec()))),
-            (br#"{"partition":0,"offset":0,"payload":"\u00e9\ud83d\ude00\/\b\f\n\r\t\\"}"#, (0, 0, None, Some("é😀/\u{8}\u{c}\n\r\t\\".into()))),
-            (br#"{"partition":0,"offset":0,"payload":"\ud83dx\ud83d\ud83d\ude00\ude00"}"#, (0, 0, None, Some([&b"\xed\xa0\xbdx\xed\xa0\xbd"[..], "😀".as_bytes(), b"\xed\xb8\x80"].concat()))),
-            (b"{\"partition\":0,\"offset\":0,\"key\":\"\xff\",\"payload\":\"\xff\\n\"}\r", (0, 0, None, Some(b"\xff\n".to_vec()))),
+            (br#"{"topic":"t","partition":2,"offset":7,"tstype":"create","ts":5,"broker":1,"key":"k","payload":"a,b"}"#, (Partition(2), Offset(7), Some(5), Some(b"a,b".to_vec()))),
+            (br#"{"partition":0,"offset":0,"payload":null}"#, (Partition(0), Offset(0), None, None)),
+            (br#"{"partition":0,"offset":0,"ts":-1,"payload":""}"#, (Partition(0), Offset(0), None, Some(vec![]))),
+            (br#" { "payload" : "\"x\"" , "ts":1.5, "offset":3 , "partition":0 } "#, (Partition(0), Offset(3), None, Some(b"\"x\"".to_vec()))),
+            (br#"{"headers":["payload","{\"",{"payload":"no"}],"key":"payload","partition":0,"offset":1,"payload":"yes"}"#, (Partition(0), Offset(1), None, Some(b"yes".to_vec()))),
+            (br#"{"partition":0,"offset":0,"payload":"\u00e9\ud83d\ude00\/\b\f\n\r\t\\"}"#, (Partition(0), Offset(0), None, Some("é😀/\u{8}\u{c}\n\r\t\\".into()))),
+            (br#"{"partition":0,"offset":0,"payload":"\ud83dx\ud83d\ud83d\ude00\ude00"}"#, (Partition(0), Offset(0), None, Some([&b"\xed\xa0\xbdx\xed\xa0\xbd"[..], "😀".as_bytes(), b"\xed\xb8\x80"].concat()))),
+            (b"{\"partition\":0,\"offset\":0,\"key\":\"\xff\",\"payload\":\"\xff\\n\"}\r", (Partition(0), Offset(0), None, Some(b"\xff\n".to_vec()))),
         ];
         for (line, expected) in cases {
             for size in 0..line.len() + 1 {
@@ -539,7 +539,7 @@ mod tests {
         }
         envelopes.take(Line::Piece(br#""}"#)).unwrap();
         let head = envelopes.take(Line::End).unwrap().unwrap();
-        assert_eq!((head.partition, head.offset), (1, 2));
+        assert_eq!((head.partition.0, head.offset.0), (1, 2));
         assert!(matches!(head.text, Text::Decoded));
         let whole = vec![b'A'; 256 << 14];
         assert!(whole.len() > VALUE_BYTES_MAX);
@@ -574,7 +574,7 @@ mod tests {
             };
             let line = format!(r#"{{"partition":3,"offset":9,"key":{quoted},"ts":4,"payload":{quoted}}}"#);
             let taken = take(&mut Envelopes::default(), line.as_bytes(), size);
-            prop_assert_eq!(taken, Ok((3, 9, Some(4), Some(text.into_bytes()))));
+            prop_assert_eq!(taken, Ok((Partition(3), Offset(9), Some(4), Some(text.into_bytes()))));
         }
     }
 }

@@ -65,7 +65,7 @@ impl Known {
             options,
             descriptors: Descriptors::default(),
             earlier: Vec::new(),
-            next: 0,
+            next: Partition(0),
             files: Vec::new(),
             passed_over: BTreeMap::new(),
             looked: false,
@@ -77,7 +77,7 @@ impl Known {
     pub(super) fn remember(&mut self, earlier: &[Earlier]) {
         for Earlier { partition, identity, next, .. } in earlier {
             if let Some(identity) = FileIdentity::parse(identity) {
-                self.next = self.next.max(partition.saturating_add(1));
+                self.next = self.next.max(after(*partition));
                 self.earlier.push(Before { partition: *partition, identity, next: *next, read: None });
             }
         }
@@ -185,13 +185,13 @@ impl Known {
         for (place, holds) in met {
             let (name, number) = (place.relative.clone(), self.next);
             let holds = if holds == Holds::Envelopes {
-                self.next = self.next.saturating_add(1);
+                self.next = after(self.next);
                 Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref())))
             } else {
                 let old = recalled.remove(&raw);
                 raw += 1;
                 if old.is_none() {
-                    self.next = self.next.saturating_add(1);
+                    self.next = after(self.next);
                 }
                 Held::Lines(partition(&place, number, old)?)
             };
@@ -354,18 +354,18 @@ impl Known {
 fn partition(place: &Place, number: Partition, old: Option<Before>) -> Result<PartitionInfo, Error> {
     let Some(old) = old else {
         let identity = FileIdentity::of(place, None)?.to_string();
-        return Ok(PartitionInfo { partition: number, identity, first: 0, end: None });
+        return Ok(PartitionInfo { partition: number, identity, first: Offset(0), end: None });
     };
     let partition = old.partition;
     if old.read.is_some() {
         // It is what was read, whatever it is called now.
         let identity = old.identity.to_string();
-        return Ok(PartitionInfo { partition, identity, first: 0, end: None });
+        return Ok(PartitionInfo { partition, identity, first: Offset(0), end: None });
     }
     let identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
     // An end is told only where it shows that the file is not the one that was read.
     let end = fewer_lines(place, old.next)?;
-    Ok(PartitionInfo { partition, identity, first: 0, end })
+    Ok(PartitionInfo { partition, identity, first: Offset(0), end })
 }
 
 impl File {
@@ -415,4 +415,9 @@ impl File {
             }
         }
     }
+}
+
+/// The number after `partition`'s.
+fn after(partition: Partition) -> Partition {
+    Partition(partition.0.saturating_add(1))
 }

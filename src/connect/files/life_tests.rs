@@ -49,7 +49,7 @@ impl Life {
     fn look(&mut self) {
         for info in self.files.partitions().unwrap() {
             let identity = self.known.entry(info.partition).or_insert_with(|| {
-                self.source.assign(info.partition, 0).unwrap();
+                self.source.assign(info.partition, Offset(0)).unwrap();
                 info.identity.clone()
             });
             assert_eq!(*identity, info.identity);
@@ -57,8 +57,8 @@ impl Life {
     }
 
     /// Reads until `partition` has `count` messages; all of them.
-    fn read(&mut self, partition: Partition, count: usize) -> Vec<String> {
-        while self.drained.caught_up.get(&partition) != Some(&(count as Offset)) {
+    fn read(&mut self, partition: u32, count: usize) -> Vec<String> {
+        while self.drained.caught_up.get(&partition) != Some(&(count as i64)) {
             poll(self.source.as_mut(), 100, &mut self.drained).unwrap();
         }
         let messages = self.drained.messages.get(&partition).into_iter().flatten();
@@ -112,7 +112,7 @@ fn file_that_is_cut_and_written_anew_is_a_new_one_however_long_it_has_become() {
         fs::write(life.at("app.csv"), text).unwrap();
         // The reader notices first, and then the next look finds a new file.
         let count = text.lines().count();
-        while !life.known.contains_key(&1) {
+        while !life.known.contains_key(&Partition(1)) {
             poll(life.source.as_mut(), 100, &mut life.drained).unwrap();
             life.look();
         }

@@ -30,7 +30,7 @@ struct Wanted {
 impl Wanted {
     /// The next offset, for all that was read so far.
     fn position(&self) -> Offset {
-        self.seen.map_or(0, |seen| seen + 1).max(self.next)
+        self.seen.map_or(Offset(0), |seen| seen + 1).max(self.next)
     }
 }
 
@@ -170,7 +170,7 @@ impl Reader {
                         value.payload()
                     }
                 };
-                let (wanted, offset) = (&mut self.wanted[0], self.line as Offset);
+                let (wanted, offset) = (&mut self.wanted[0], Offset(self.line as i64));
                 wanted.seen = Some(offset);
                 if offset >= wanted.next {
                     let columns = header.as_ref().and_then(Header::columns);
@@ -197,11 +197,11 @@ impl Reader {
             return Ok(());
         }
         for wanted in &self.wanted {
-            let there = wanted.seen.map_or(0, |seen| seen + 1);
+            let there = wanted.seen.map_or(Offset(0), |seen| seen + 1);
             if wanted.next > there {
                 let (input, partition) = ("files".to_string(), wanted.partition);
                 let name = &self.place.relative;
-                let expected = format!("{name} with offset {}", wanted.next - 1);
+                let expected = format!("{name} with offset {}", wanted.next.0 - 1);
                 let found = format!("{name}, which ends before offset {there}");
                 return Err(error::Error::OtherIdentity { input, partition, expected, found });
             }

@@ -132,7 +132,7 @@ mod tests {
         fs::write(folder.path().join(name), text).unwrap();
         let identity = FileIdentity::of(&place(&folder.path().join(name)), None).unwrap();
         let read = Some(Mark { bytes: text.len() as u64, hash: xxh3_128(text.as_bytes()) });
-        Before { partition, identity, next: text.lines().count() as Offset, read }
+        Before { partition, identity, next: Offset(text.lines().count() as i64), read }
     }
 
     /// The names of the files that continue partitions, with their numbers.
@@ -153,38 +153,39 @@ mod tests {
 
     #[test]
     fn file_is_known_again_by_its_name_or_by_what_was_read_of_it() {
-        let old = before(0, "app.csv", "head\n1\n2\n");
+        let old = before(Partition(0), "app.csv", "head\n1\n2\n");
         let one = std::slice::from_ref(&old);
         // It is there, it has grown, it was renamed, packed, copied and cut, replaced, or is gone.
-        assert_eq!(recalled(one, &[("app.csv", b"head\n1\n2\n")]), of(&[("app.csv", 0)]));
-        assert_eq!(recalled(one, &[("app.csv", b"head\n1\n2\n3\n")]), of(&[("app.csv", 0)]));
+        assert_eq!(recalled(one, &[("app.csv", b"head\n1\n2\n")]), of(&[("app.csv", Partition(0))]));
+        assert_eq!(recalled(one, &[("app.csv", b"head\n1\n2\n3\n")]), of(&[("app.csv", Partition(0))]));
         let renamed: [(&str, &[u8]); 2] = [("app.csv", b"head\n5\n"), ("app.csv.1", b"head\n1\n2\n3\n")];
-        assert_eq!(recalled(one, &renamed), of(&[("app.csv.1", 0)]));
+        assert_eq!(recalled(one, &renamed), of(&[("app.csv.1", Partition(0))]));
         let packed = gz(&[b"head\n1\n", b"2\n3\n"]);
-        assert_eq!(recalled(one, &[("app.csv.1.gz", &packed)]), of(&[("app.csv.1.gz", 0)]));
+        assert_eq!(recalled(one, &[("app.csv.1.gz", &packed)]), of(&[("app.csv.1.gz", Partition(0))]));
         let cut: [(&str, &[u8]); 2] = [("app.csv", b""), ("copy", b"head\n1\n2\n")];
-        assert_eq!(recalled(one, &cut), of(&[("copy", 0)]));
+        assert_eq!(recalled(one, &cut), of(&[("copy", Partition(0))]));
         assert_eq!(recalled(one, &[("app.csv", b"head\n5\n6\n7\n")]), of(&[]));
         assert_eq!(recalled(one, &[("other.csv", b"head\n1\n")]), of(&[]));
     }
 
     #[test]
     fn two_files_of_one_name_are_told_apart() {
-        let both = [before(0, "app.csv", "head\n1\n"), before(3, "app.csv", "head\n2\n")];
+        let both =
+            [before(Partition(0), "app.csv", "head\n1\n"), before(Partition(3), "app.csv", "head\n2\n")];
         let files: [(&str, &[u8]); 2] = [("app.csv", b"head\n2\n3\n"), ("app.csv.1", b"head\n1\n")];
-        assert_eq!(recalled(&both, &files), of(&[("app.csv", 3), ("app.csv.1", 0)]));
+        assert_eq!(recalled(&both, &files), of(&[("app.csv", Partition(3)), ("app.csv.1", Partition(0))]));
         let files: [(&str, &[u8]); 2] = [("app.csv.1", b"head\n2\n3\n"), ("app.csv.2", b"head\n1\n")];
-        assert_eq!(recalled(&both, &files), of(&[("app.csv.1", 3), ("app.csv.2", 0)]));
+        assert_eq!(recalled(&both, &files), of(&[("app.csv.1", Partition(3)), ("app.csv.2", Partition(0))]));
     }
 
     #[test]
     fn nothing_that_was_read_is_no_evidence() {
-        let empty = before(0, "a", "");
+        let empty = before(Partition(0), "a", "");
         assert_eq!(recalled(std::slice::from_ref(&empty), &[("b", b"1\n")]), of(&[]));
-        assert_eq!(recalled(&[empty], &[("a", b"1\n")]), of(&[("a", 0)]));
+        assert_eq!(recalled(&[empty], &[("a", b"1\n")]), of(&[("a", Partition(0))]));
         // A run that kept no hash knows its files by name: another one under it is shown to be another one.
-        let by_name = Before { read: None, ..before(0, "a", "1\n") };
-        assert_eq!(recalled(std::slice::from_ref(&by_name), &[("a", b"2\n")]), of(&[("a", 0)]));
+        let by_name = Before { read: None, ..before(Partition(0), "a", "1\n") };
+        assert_eq!(recalled(std::slice::from_ref(&by_name), &[("a", b"2\n")]), of(&[("a", Partition(0))]));
         assert_eq!(recalled(&[by_name], &[("b", b"1\n")]), of(&[]));
     }
 }

@@ -68,7 +68,7 @@ impl Scan {
 
 /// How many lines a file has, if they are fewer than `lines`.
 pub(super) fn fewer_lines(place: &Place, lines: Offset) -> Result<Option<Offset>, Error> {
-    let (mut here, mut count) = (place.lines(), 0);
+    let (mut here, mut count) = (place.lines(), Offset(0));
     while count < lines {
         match here.next().map_err(|source| place.unreadable(source))? {
             None => return Ok(Some(count)),

@@ -8,11 +8,21 @@ use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset as At, TopicPartitionList};
 
+/// The client's number of a partition.
+pub(super) fn number(partition: Partition) -> i32 {
+    i32::try_from(partition.0).unwrap_or(i32::MAX)
+}
+
+/// The partition with the client's `number`; `None` if that stands for no partition.
+pub(super) fn partition(number: i32) -> Option<Partition> {
+    u32::try_from(number).ok().map(Partition)
+}
+
 /// `positions` in the client's form.
 pub(super) fn list(topic: &str, positions: &[(Partition, Offset)]) -> KafkaResult<TopicPartitionList> {
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for (partition, next) in positions {
-        list.add_partition_offset(topic, i32::try_from(*partition).unwrap_or(i32::MAX), At::Offset(*next))?;
+        list.add_partition_offset(topic, number(*partition), At::Offset(next.0))?;
     }
     Ok(list)
 }
@@ -33,7 +43,7 @@ pub(super) fn unassign(
     topic: &str,
     partition: Partition,
 ) -> Result<(), error::Error> {
-    let list = list(topic, &[(partition, 0)]);
+    let list = list(topic, &[(partition, Offset(0))]);
     list.and_then(|list| consumer.incremental_unassign(&list)).map_err(|e| unusable(topic, &e.to_string()))
 }
 

@@ -18,7 +18,7 @@
 //! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
 //! start there is a limit.
 
-use crate::connect::kafka::client::{assign, list, unusable};
+use crate::connect::kafka::client::{assign, list, partition, unusable};
 use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::context::Context;
 use crate::connect::kafka::leader_check::{Make, Witness};
@@ -236,7 +236,12 @@ impl Kafka {
     /// The error for a topic that is `found`, and was what this connector reads.
     fn other(&self, found: String) -> error::Error {
         let expected = self.identity.get().cloned().unwrap_or_default();
-        error::Error::OtherIdentity { input: self.options.topic.clone(), partition: 0, expected, found }
+        error::Error::OtherIdentity {
+            input: self.options.topic.clone(),
+            partition: Partition(0),
+            expected,
+            found,
+        }
     }
 
     /// The error for a topic that the brokers do not know.
@@ -285,7 +290,7 @@ impl Kafka {
     fn watermarks(&self, number: i32, deadline: Instant) -> Result<(Offset, Offset), error::Error> {
         loop {
             let error = match self.control.fetch_watermarks(&self.options.topic, number, left(deadline)) {
-                Ok(watermarks) => return Ok(watermarks),
+                Ok((low, high)) => return Ok((Offset(low), Offset(high))),
                 Err(error) => error,
             };
             let passes = matches!(
@@ -332,7 +337,7 @@ impl Kafka {
                 Err(error) => tracing::debug!(%error, "could not ask where partitions end"),
                 Ok(list) => ends.extend(list.elements().iter().filter_map(|element| {
                     let end = element.offset().to_raw().filter(|end| *end >= 0 && element.error().is_ok());
-                    Some((Partition::try_from(element.partition()).ok()?, end?))
+                    Some((partition(element.partition())?, Offset(end?)))
                 })),
             }
         }
@@ -386,7 +391,7 @@ impl Connector for Kafka {
         *self.missing_since() = None;
         self.context.clear();
         for number in topic.partitions {
-            let Ok(partition) = Partition::try_from(number) else { continue };
+            let Some(partition) = partition(number) else { continue };
             if known.contains_key(&partition) {
                 continue;
             }

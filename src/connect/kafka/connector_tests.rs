@@ -41,17 +41,12 @@ pub(super) fn on(cluster: &Cluster) -> Kafka {
 }
 
 /// Message `offset` of a partition: a tombstone now and then.
-fn value(partition: Partition, offset: Offset) -> Option<Vec<u8>> {
+fn value(partition: u32, offset: i64) -> Option<Vec<u8>> {
     (offset % 10 != 9).then(|| format!("{partition}:{offset}").into_bytes())
 }
 
 /// Writes messages `offsets` of `partition`, each with `padding` more bytes.
-pub(super) fn produce(
-    cluster: &Cluster,
-    partition: Partition,
-    offsets: std::ops::Range<Offset>,
-    padding: usize,
-) {
+pub(super) fn produce(cluster: &Cluster, partition: u32, offsets: std::ops::Range<i64>, padding: usize) {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers()).set("linger.ms", "1");
     let producer: BaseProducer = config.create().unwrap();
@@ -95,7 +90,7 @@ pub(super) fn failure(source: &mut dyn Source, drained: &mut Drained) -> Error {
     }
 }
 
-pub(super) fn offsets(drained: &Drained, partition: Partition) -> Vec<Offset> {
+pub(super) fn offsets(drained: &Drained, partition: u32) -> Vec<i64> {
     drained.messages.get(&partition).into_iter().flatten().map(|message| message.0).collect()
 }
 
@@ -105,19 +100,20 @@ fn every_message_comes_once_from_the_offset_asked_for() {
     (0..2).for_each(|partition| produce(&cluster, partition, 0..100, 0));
     let kafka = on(&cluster);
     let infos = kafka.partitions().unwrap();
-    let ends: Vec<_> = infos.iter().map(|info| (info.partition, info.first, info.end)).collect();
+    let ends: Vec<_> =
+        infos.iter().map(|info| (info.partition.0, info.first.0, info.end.map(|end| end.0))).collect();
     assert_eq!(ends, [(0, 0, Some(100)), (1, 0, Some(100)), (2, 0, Some(0))]);
     let woken = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&woken);
     let wake = Box::new(move || {
         count.fetch_add(1, Ordering::Relaxed);
     });
-    let mut source = kafka.open(&[(0, 0), (2, 0)], wake).unwrap();
+    let mut source = kafka.open(&[(Partition(0), Offset(0)), (Partition(2), Offset(0))], wake).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.len() == 2);
-    source.assign(1, 37).unwrap();
+    source.assign(Partition(1), Offset(37)).unwrap();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.len() == 3);
-    let expected = |partition, from: Offset| {
+    let expected = |partition, from: i64| {
         (from..100).map(move |offset| (offset, Some(1000 + offset), value(partition, offset)))
     };
     assert_eq!(drained.messages[&0], expected(0, 0).collect::<Vec<_>>());
@@ -169,21 +165,26 @@ fn records_that_are_gone_stop_the_job() {
     // The mock cluster keeps 5 MiB a partition.
     produce(&cluster, 0, 0..80, 100_000);
     let kafka = on(&cluster);
-    let mut source = kafka.open(&[(0, 1)], Box::new(|| {})).unwrap();
+    let mut source = kafka.open(&[(Partition(0), Offset(1))], Box::new(|| {})).unwrap();
     let error = failure(source.as_mut(), &mut Drained::default());
-    let Error::RecordsGone { input, partition: 0, from: 1, to } = &error else { panic!("{error}") };
+    let Error::RecordsGone { input, partition: Partition(0), from: Offset(1), to } = &error else {
+        panic!("{error}")
+    };
     let first = kafka.partitions().unwrap()[0].first;
     assert_eq!((input.as_str(), *to), ("t", first));
-    assert!(first > 1, "some are gone");
-    let refused = kafka.open(&[(0, 1)], Box::new(|| {}));
-    assert!(matches!(refused, Err(Error::RecordsGone { from: 1, .. })), "known before anything is read");
+    assert!(first > Offset(1), "some are gone");
+    let refused = kafka.open(&[(Partition(0), Offset(1))], Box::new(|| {}));
+    assert!(
+        matches!(refused, Err(Error::RecordsGone { from: Offset(1), .. })),
+        "known before anything is read"
+    );
 }
 
 #[test]
 fn partition_that_ends_before_what_was_read_is_another_one() {
     let cluster = cluster(1);
     produce(&cluster, 0, 0..10, 0);
-    let mut source = on(&cluster).open(&[(0, 11)], Box::new(|| {})).unwrap();
+    let mut source = on(&cluster).open(&[(Partition(0), Offset(11))], Box::new(|| {})).unwrap();
     let error = failure(source.as_mut(), &mut Drained::default());
     assert!(
         matches!(&error, Error::OtherIdentity { found, .. } if found.contains("ends at offset 10")),
@@ -195,7 +196,7 @@ fn partition_that_ends_before_what_was_read_is_another_one() {
 fn offset_that_is_refused_for_a_moment_loses_and_repeats_nothing() {
     let cluster = cluster(1);
     produce(&cluster, 0, 0..50, 0);
-    let mut source = on(&cluster).open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut source = on(&cluster).open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
     let refused = [Response::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE; 2];
@@ -211,7 +212,8 @@ fn broker_that_goes_and_comes_back_loses_and_repeats_nothing() {
     (0..2).for_each(|partition| produce(&cluster, partition, 0..50, 0));
     let patience = Duration::from_millis(300);
     let kafka = Kafka::new(Options { patience, ..options(&cluster.bootstrap_servers()) }).unwrap();
-    let mut source = kafka.open(&[(0, 0), (1, 0)], Box::new(|| {})).unwrap();
+    let mut source =
+        kafka.open(&[(Partition(0), Offset(0)), (Partition(1), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.len() == 2);
     cluster.broker_down(1).unwrap();
@@ -227,10 +229,11 @@ fn broker_that_goes_and_comes_back_loses_and_repeats_nothing() {
 fn partition_that_rests_gives_nothing_and_loses_nothing() {
     let cluster = cluster(2);
     (0..2).for_each(|partition| produce(&cluster, partition, 0..1000, 0));
-    let mut source = on(&cluster).open(&[(0, 0), (1, 0)], Box::new(|| {})).unwrap();
+    let mut source =
+        on(&cluster).open(&[(Partition(0), Offset(0)), (Partition(1), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| offsets(drained, 0).len() > 10);
-    source.pause(0, true);
+    source.pause(Partition(0), true);
     // What was taken from the client before may still come: a batch, of 256.
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&1));
     let before = offsets(&drained, 0).len();
@@ -238,7 +241,7 @@ fn partition_that_rests_gives_nothing_and_loses_nothing() {
     until(source.as_mut(), &mut drained, |drained| drained.caught_up[&1] == 1500);
     assert_eq!(offsets(&drained, 0).len(), before, "it rests");
     assert!(before < 1000 && !drained.caught_up.contains_key(&0), "it has more: {before}");
-    source.pause(0, false);
+    source.pause(Partition(0), false);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&1000));
     assert_eq!(offsets(&drained, 0), (0..1000).collect::<Vec<_>>());
 }
@@ -254,10 +257,11 @@ fn generated_messages_are_read_back_as_they_were_made() {
             2
         }
         fn end(&self, partition: Partition) -> Option<Offset> {
-            Some(500 + Offset::from(partition))
+            Some(Offset(500 + i64::from(partition.0)))
         }
         fn message(&self, partition: Partition, offset: Offset, out: &mut Message) {
-            (out.key, out.value, out.timestamp_ms) = (b"k".to_vec(), value(partition, offset), 1 + offset);
+            (out.key, out.value, out.timestamp_ms) =
+                (b"k".to_vec(), value(partition.0, offset.0), 1 + offset.0);
         }
     }
     let cluster = cluster(2);
@@ -269,11 +273,12 @@ fn generated_messages_are_read_back_as_they_were_made() {
     };
     let produced = to("t").unwrap();
     assert_eq!((produced.messages, produced.tombstones), (1001, 100));
-    let mut source = on(&cluster).open(&[(0, 0), (1, 0)], Box::new(|| {})).unwrap();
+    let mut source =
+        on(&cluster).open(&[(Partition(0), Offset(0)), (Partition(1), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.len() == 2);
     for partition in 0..2 {
-        let made = (0..500 + Offset::from(partition)).map(|n| (n, Some(1 + n), value(partition, n)));
+        let made = (0..500 + i64::from(partition)).map(|n| (n, Some(1 + n), value(partition, n)));
         assert!(drained.messages[&partition].iter().cloned().eq(made), "partition {partition}");
     }
     assert!(drained.bytes > 1001, "keys count too");
@@ -287,7 +292,7 @@ fn group_sees_what_was_committed() {
     let cluster = cluster(2);
     let group = Some("observers".to_string());
     let kafka = Kafka::new(Options { group, ..options(&cluster.bootstrap_servers()) }).unwrap();
-    kafka.committed(&[(0, 42), (1, 7)]);
+    kafka.committed(&[(Partition(0), Offset(42)), (Partition(1), Offset(7))]);
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "observers");
     let observer: BaseConsumer = config.create().unwrap();
@@ -311,7 +316,7 @@ fn partition_without_a_leader_for_a_moment_is_waited_for() {
     let kafka = on(&cluster);
     let errors = [Response::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 3];
     cluster.request_errors(RDKafkaApiKey::ListOffsets, &errors);
-    assert_eq!(kafka.partitions().unwrap()[0].end, Some(10));
+    assert_eq!(kafka.partitions().unwrap()[0].end, Some(Offset(10)));
 }
 
 /// librdkafka up to 2.12.1 takes the end for a message when it is asked for a batch, and would resume one behind it
@@ -320,12 +325,12 @@ fn partition_without_a_leader_for_a_moment_is_waited_for() {
 fn partition_that_rested_at_its_end_goes_on_there() {
     let cluster = cluster(1);
     produce(&cluster, 0, 0..10, 0);
-    let mut source = on(&cluster).open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut source = on(&cluster).open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
-    source.pause(0, true);
+    source.pause(Partition(0), true);
     produce(&cluster, 0, 10..20, 0);
-    source.pause(0, false);
+    source.pause(Partition(0), false);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.get(&0) == Some(&20));
     assert_eq!(offsets(&drained, 0), (0..20).collect::<Vec<_>>());
 }
@@ -368,11 +373,11 @@ fn ends_are_known_where_they_are_beyond_what_was_read() {
     let cluster = cluster(1);
     produce(&cluster, 0, 0..10, 0);
     let kafka = on(&cluster);
-    let mut source = kafka.open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut source = kafka.open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
     until(source.as_mut(), &mut drained, |_| {
-        kafka.ends() == [End { partition: 0, offset: 10, stalled: false }]
+        kafka.ends() == [End { partition: Partition(0), offset: Offset(10), stalled: false }]
     });
 }
 
@@ -386,7 +391,7 @@ fn ask_until(kafka: &Kafka, source: &mut dyn Source, known: impl Fn(Option<Heard
         while Instant::now() < look {
             poll(source, 1000, &mut Drained::default()).unwrap();
         }
-        let heard = source.heard(0);
+        let heard = source.heard(Partition(0));
         if known(heard) {
             return heard;
         }
@@ -400,10 +405,10 @@ fn quiet_lasts_while_brokers_say_so_each_time_they_are_asked() {
     produce(&cluster, 0, 0..10, 0);
     let patience = Duration::from_secs(1);
     let kafka = Kafka::new(Options { patience, ..options(&cluster.bootstrap_servers()) }).unwrap();
-    let mut source = kafka.open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut source = kafka.open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
-    assert_eq!(source.heard(0), None, "nobody was asked");
+    assert_eq!(source.heard(Partition(0)), None, "nobody was asked");
     // 1. Answers that agree make one stretch.
     let longer = Duration::from_millis(500);
     let began = Instant::now();
@@ -420,7 +425,7 @@ fn quiet_lasts_while_brokers_say_so_each_time_they_are_asked() {
     // 3. What is sent ends it too.
     produce(&cluster, 0, 10..20, 0);
     until(source.as_mut(), &mut drained, |drained| drained.caught_up[&0] == 20);
-    assert_eq!(source.heard(0), None);
+    assert_eq!(source.heard(Partition(0)), None);
 }
 
 #[test]
@@ -441,7 +446,7 @@ fn message_comes_with_its_key_and_its_headers() {
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     producer.flush(PATIENCE).unwrap();
-    let mut source = on(&cluster).open(&[(0, 0)], Box::new(|| {})).unwrap();
+    let mut source = on(&cluster).open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let (end, mut told) = (Instant::now() + PATIENCE, Vec::new());
     while told.len() < 3 && Instant::now() < end {
         let polled = source.poll(1000, &mut |event| {

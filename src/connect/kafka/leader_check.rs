@@ -14,7 +14,7 @@
 //! changes, and where the new leader is not connected yet when the client hears of it.
 
 use crate::connect::error;
-use crate::connect::kafka::client::{assign, broken, unassign, unusable};
+use crate::connect::kafka::client::{assign, broken, number, unassign, unusable};
 use crate::connect::kafka::context::Context;
 use crate::connect::kafka::native::{Fetched, Reader, remind_of_brokers};
 use headway_operators::record::{LastRead, Offset, Partition};
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How many offsets before the record are looked at, too: at its own may be the marker of a transaction by now.
-const BEFORE: Offset = 8;
+const BEFORE: i64 = 8;
 
 /// How long a new leader may be without the latest offsets that consumers may read: it learns them from the others.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -131,12 +131,12 @@ impl Witness {
         read: LastRead,
         next: LastRead,
     ) -> Result<(), error::Error> {
-        tracing::debug!(partition, offset = read.offset, "another leader: looking at the last record again");
+        tracing::debug!(%partition, offset = %read.offset, "another leader: looking at the last record again");
         if self.reader.is_none() {
             let reader = Reader::new((self.make)()?);
             self.reader = Some(reader.map_err(|failed| unusable(&self.topic, &failed.reason))?);
         }
-        let (now, from) = (Instant::now(), (read.offset - BEFORE).max(0));
+        let (now, from) = (Instant::now(), Offset((read.offset.0 - BEFORE).max(0)));
         self.open.push(Question {
             partition,
             read,
@@ -161,7 +161,7 @@ impl Witness {
             question.heard = Instant::now();
             let partition = question.partition;
             if let Found::Refused(Some((first, _))) = found
-                && (question.from..question.read.offset).contains(&(first - 1))
+                && (question.from..question.read.offset).contains(&Offset(first.0 - 1))
             {
                 question.from = first;
                 self.look(partition, None)?;
@@ -201,13 +201,16 @@ impl Witness {
                     }
                 }
             };
-            let of = |question: &Question| question.partition as i32 == partition;
+            let of = |question: &Question| number(question.partition) == partition;
             let Some(place) = self.open.iter().position(of) else { continue };
             if let Found::Refused(_) = found
                 && std::mem::take(may_wait)
             {
                 let bounds = reader.consumer().fetch_watermarks(&self.topic, partition, BOUNDS_MAX);
-                return Ok(Some((place, Found::Refused(bounds.ok()))));
+                return Ok(Some((
+                    place,
+                    Found::Refused(bounds.ok().map(|(low, high)| (Offset(low), Offset(high)))),
+                )));
             }
             return Ok(Some((place, found)));
         }
@@ -228,8 +231,8 @@ impl Witness {
                 let (topic, offset) = (&self.topic, read.offset);
                 tracing::warn!(
                     topic,
-                    partition,
-                    offset,
+                    %partition,
+                    %offset,
                     "waiting for the new leader, which has to show that it has the last record that was read"
                 );
             }
@@ -283,33 +286,57 @@ mod tests {
 
     #[test]
     fn only_another_record_or_none_at_all_is_a_loss() {
-        let (read, next, now) = (at(10, 3), at(12, 5), Instant::now());
-        let question =
-            Question { partition: 0, read, next, from: 2, since: now, put: now, heard: now, told: false };
+        let (read, next, now) = (at(Offset(10), 3), at(Offset(12), 5), Instant::now());
+        let question = Question {
+            partition: Partition(0),
+            read,
+            next,
+            from: Offset(2),
+            since: now,
+            put: now,
+            heard: now,
+            told: false,
+        };
         let (kept, lost) = (Some(Verdict::Kept), Some(Verdict::Lost(read)));
         let record = |offset, leader_epoch| Found::Record(at(offset, leader_epoch));
         // What is found, and what it means at once, in a second look, and when the new leader has settled.
         let cases = [
-            ("one before it", record(8, 2), [None, None, None]),
-            ("one before it that a later leader has taken", record(9, 4), [lost, lost, lost]),
-            ("itself: the leader may be a deposed one", record(10, 3), [None, None, None]),
-            ("one of a later leader", record(10, 5), [lost, lost, lost]),
-            ("one of an earlier leader", record(10, 2), [lost, lost, lost]),
-            ("one of a format without leaders", record(10, -1), [None, None, None]),
-            ("an aborted one between", record(11, 5), [None, None, None]),
-            ("the next one", record(12, 5), [kept, kept, kept]),
-            ("the next one, that a later leader has taken", record(12, 6), [kept, kept, kept]),
-            ("one of a deposed leader, where the next one was", record(12, 3), [None, None, None]),
-            ("one after it: the next was compacted away", record(15, 5), [kept, kept, kept]),
-            ("an end behind the next: that was compacted away", Found::End(13), [None, None, kept]),
-            ("an end right behind it", Found::End(11), [None, None, kept]),
-            ("an end where it was", Found::End(10), [None, None, lost]),
-            ("an end before it", Found::End(4), [None, None, lost]),
+            ("one before it", record(Offset(8), 2), [None, None, None]),
+            ("one before it that a later leader has taken", record(Offset(9), 4), [lost, lost, lost]),
+            ("itself: the leader may be a deposed one", record(Offset(10), 3), [None, None, None]),
+            ("one of a later leader", record(Offset(10), 5), [lost, lost, lost]),
+            ("one of an earlier leader", record(Offset(10), 2), [lost, lost, lost]),
+            ("one of a format without leaders", record(Offset(10), -1), [None, None, None]),
+            ("an aborted one between", record(Offset(11), 5), [None, None, None]),
+            ("the next one", record(Offset(12), 5), [kept, kept, kept]),
+            ("the next one, that a later leader has taken", record(Offset(12), 6), [kept, kept, kept]),
+            ("one of a deposed leader, where the next one was", record(Offset(12), 3), [None, None, None]),
+            ("one after it: the next was compacted away", record(Offset(15), 5), [kept, kept, kept]),
+            ("an end behind the next: that was compacted away", Found::End(Offset(13)), [None, None, kept]),
+            ("an end right behind it", Found::End(Offset(11)), [None, None, kept]),
+            ("an end where it was", Found::End(Offset(10)), [None, None, lost]),
+            ("an end before it", Found::End(Offset(4)), [None, None, lost]),
             ("refused, nobody knows why", Found::Refused(None), [None, None, None]),
-            ("refused, though it is among what is there", Found::Refused(Some((0, 11))), [None, None, None]),
-            ("refused: retention took it", Found::Refused(Some((11, 20))), [kept, kept, kept]),
-            ("refused: the partition ends before it", Found::Refused(Some((0, 10))), [None, lost, lost]),
-            ("refused: the partition is empty", Found::Refused(Some((0, 0))), [None, lost, lost]),
+            (
+                "refused, though it is among what is there",
+                Found::Refused(Some((Offset(0), Offset(11)))),
+                [None, None, None],
+            ),
+            (
+                "refused: retention took it",
+                Found::Refused(Some((Offset(11), Offset(20)))),
+                [kept, kept, kept],
+            ),
+            (
+                "refused: the partition ends before it",
+                Found::Refused(Some((Offset(0), Offset(10)))),
+                [None, lost, lost],
+            ),
+            (
+                "refused: the partition is empty",
+                Found::Refused(Some((Offset(0), Offset(0)))),
+                [None, lost, lost],
+            ),
         ];
         for (what, found, expected) in cases {
             let waited = [Duration::ZERO, ASK_AGAIN, SETTLED + ASK_AGAIN];
@@ -321,20 +348,20 @@ mod tests {
     fn leader_changes_only_where_both_records_tell_theirs() {
         let cases = [((3, 3), false), ((3, 4), true), ((4, 3), true), ((-1, 3), false), ((3, -1), false)];
         for ((last, next), expected) in cases {
-            assert_eq!(changes(at(1, last), at(2, next)), expected, "from {last} to {next}");
+            assert_eq!(changes(at(Offset(1), last), at(Offset(2), next)), expected, "from {last} to {next}");
         }
     }
 
     #[test]
     fn trail_tells_the_leader_epoch_of_what_was_read() {
         let mut trail = Trail::default();
-        assert_eq!(trail.leader_epoch(7), None);
-        [4, 5, 8, 12].iter().for_each(|offset| trail.read(at(*offset, 1)));
-        (20..31).for_each(|offset| trail.read(at(offset, 3)));
+        assert_eq!(trail.leader_epoch(Offset(7)), None);
+        [4, 5, 8, 12].iter().for_each(|offset| trail.read(at(Offset(*offset), 1)));
+        (20..31).for_each(|offset| trail.read(at(Offset(offset), 3)));
         assert_eq!(trail.0.len(), 2, "few are kept");
         for (offset, expected) in [(3, None), (4, Some(1)), (12, Some(1)), (20, Some(3)), (30, Some(3))] {
-            assert_eq!(trail.leader_epoch(offset), expected, "at {offset}");
+            assert_eq!(trail.leader_epoch(Offset(offset)), expected, "at {offset}");
         }
-        assert_eq!(trail.leader_epoch(5), None, "what lies before is forgotten");
+        assert_eq!(trail.leader_epoch(Offset(5)), None, "what lies before is forgotten");
     }
 }

@@ -14,7 +14,7 @@
 //!    taken by one at a time here, since [`Reader::next`] wants `&mut`.
 #![allow(unsafe_code)]
 
-use headway_operators::record::{Header, HeaderList, Headers};
+use headway_operators::record::{Header, HeaderList, Headers, Offset};
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::RDKafkaLogLevel;
@@ -38,7 +38,7 @@ pub(super) enum Fetched<'a> {
         /// The partition it came from.
         partition: i32,
         /// Its position there.
-        offset: i64,
+        offset: Offset,
         /// The leader epoch in which it was taken; -1 in formats that do not have it.
         leader_epoch: i32,
         /// Its time stamp in milliseconds; `None` where absent or negative.
@@ -57,7 +57,7 @@ pub(super) enum Fetched<'a> {
         /// Where.
         partition: i32,
         /// At which offset, where that has a meaning.
-        offset: i64,
+        offset: Offset,
         /// The client's words for it.
         reason: &'a str,
     },
@@ -208,7 +208,7 @@ unsafe fn look(taken: &Taken) -> Fetched<'_> {
             (!payload.is_null()).then(|| std::slice::from_raw_parts(payload.cast_const().cast::<u8>(), len));
         if err != NO_ERROR {
             let reason = value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
-            return Fetched::Event { code: err.into(), partition, offset, reason };
+            return Fetched::Event { code: err.into(), partition, offset: Offset(offset), reason };
         }
         let mut kind = native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         let timestamp_ms = native::rd_kafka_message_timestamp(message, &mut kind);
@@ -218,7 +218,15 @@ unsafe fn look(taken: &Taken) -> Fetched<'_> {
         let key =
             (!key.is_null()).then(|| std::slice::from_raw_parts(key.cast_const().cast::<u8>(), key_len));
         let headers = Headers::of(taken);
-        Fetched::Message { partition, offset, leader_epoch, timestamp_ms, key, headers, value }
+        Fetched::Message {
+            partition,
+            offset: Offset(offset),
+            leader_epoch,
+            timestamp_ms,
+            key,
+            headers,
+            value,
+        }
     }
 }
 
@@ -227,7 +235,7 @@ pub(super) fn high_watermark<C: ClientContext>(
     client: &Client<C>,
     topic: &CStr,
     partition: i32,
-) -> Option<i64> {
+) -> Option<Offset> {
     let (mut low, mut high) = (-1, -1);
     // SAFETY: 1. Topic and both numbers live during the call; it keeps none of them.
     let error = unsafe {
@@ -239,7 +247,7 @@ pub(super) fn high_watermark<C: ClientContext>(
             &mut high,
         )
     };
-    (error == NO_ERROR && high >= 0).then_some(high)
+    (error == NO_ERROR && high >= 0).then_some(Offset(high))
 }
 
 /// Tells the client again where its first brokers are. Asks nobody; those it knows it keeps.

@@ -1,7 +1,7 @@
 //! Writes generated messages to a topic: an idempotent producer, each delivery checked.
 
 use crate::connect::error::Error;
-use crate::connect::kafka::client::unusable;
+use crate::connect::kafka::client::{number, unusable};
 use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::context::Context;
 use crate::connect::notice;
@@ -82,7 +82,7 @@ fn send(
 ) -> Result<(), Error> {
     let topic = &producer.context().topic;
     let mut record = BaseRecord::<[u8], [u8]>::to(topic)
-        .partition(i32::try_from(partition).unwrap_or(i32::MAX))
+        .partition(number(partition))
         .key(message.key.as_slice())
         .timestamp(message.timestamp_ms);
     record.payload = message.value.as_deref();

@@ -4,7 +4,7 @@
 //! stand: librdkafka's own pause resumes where *it* thinks we stand, which up to 2.12.1 is one message too far once it
 //! has given a partition's end in a batch (confluentinc/librdkafka#4844).
 
-use crate::connect::kafka::client::{assign, broken, unassign, unusable};
+use crate::connect::kafka::client::{assign, broken, number, partition, unassign, unusable};
 use crate::connect::kafka::context::Context;
 use crate::connect::kafka::leader_check::{Trail, Verdict, Witness, changes};
 use crate::connect::kafka::native::{Fetched, Reader, high_watermark, remind_of_brokers};
@@ -140,7 +140,7 @@ impl KafkaSource {
 
     fn add(&mut self, assigned: &[(Partition, Offset)]) -> Result<(), error::Error> {
         for (partition, next) in assigned.iter().copied() {
-            let place = partition as usize;
+            let place = partition.index();
             if self.places.len() <= place {
                 self.places.resize(place + 1, None);
             }
@@ -174,7 +174,7 @@ impl KafkaSource {
         reason: &str,
         each: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), error::Error> {
-        let place = usize::try_from(partition).ok().and_then(|p| self.places.get(p).copied().flatten());
+        let place = place(&self.places, partition);
         match (code, place) {
             // Of the time before the witness was asked.
             (Code::PartitionEOF | Code::AutoOffsetReset, Some(place)) if self.parts[place].asked => Ok(()),
@@ -193,7 +193,7 @@ impl KafkaSource {
                 Ok(())
             }
             // What was read may be gone, and what follows have its offsets: where that is so the client says no offset.
-            (Code::AutoOffsetReset, Some(place)) if offset < 0 || reason.contains(TRUNCATED) => {
+            (Code::AutoOffsetReset, Some(place)) if offset < Offset(0) || reason.contains(TRUNCATED) => {
                 Err(self.other(place, &format!("{LOST}: {reason}")))
             }
             // The client has stopped reading the partition.
@@ -234,7 +234,7 @@ impl KafkaSource {
     /// may be left: it would leave a gap.
     fn hear_witness(&mut self) -> Result<(), error::Error> {
         for (partition, verdict) in self.shared.witness.answers()? {
-            let Some(place) = self.places.get(partition as usize).copied().flatten() else { continue };
+            let Some(place) = self.places.get(partition.index()).copied().flatten() else { continue };
             if let Verdict::Lost(read) = verdict {
                 let found = format!("{LOST}: the one at offset {} is another one now, or none", read.offset);
                 return Err(self.other(place, &found));
@@ -256,12 +256,12 @@ impl KafkaSource {
                 continue;
             }
             let partition = self.parts[place].partition;
-            match self.reader.consumer().fetch_watermarks(&self.topic, partition as i32, ASK) {
+            match self.reader.consumer().fetch_watermarks(&self.topic, number(partition), ASK) {
                 Err(error) => {
-                    tracing::debug!(%error, partition, "could not ask where the partition begins");
+                    tracing::debug!(%error, %partition, "could not ask where the partition begins");
                     self.parts[place].refused = Some(Instant::now() + ASK);
                 }
-                Ok((low, high)) => self.judge(place, (low, high))?,
+                Ok((low, high)) => self.judge(place, (Offset(low), Offset(high)))?,
             }
         }
         self.in_doubt = self.parts.iter().any(|part| part.refused.is_some());
@@ -308,7 +308,7 @@ impl KafkaSource {
         let mut ends = self.shared.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for part in self.parts.iter_mut() {
             let client = self.reader.consumer().client();
-            let Some(high) = high_watermark(client, &self.name, part.partition as i32) else { continue };
+            let Some(high) = high_watermark(client, &self.name, number(part.partition)) else { continue };
             if part.stalled.is_none() && !part.rests && part.end.is_some_and(|end| high > end) {
                 part.stall(each);
             }
@@ -322,6 +322,11 @@ impl KafkaSource {
             part.heard = answer.copied().or(part.heard);
         }
     }
+}
+
+/// The place of the partition with the client's `number`.
+fn place(places: &[Option<usize>], number: i32) -> Option<usize> {
+    partition(number).and_then(|partition| places.get(partition.index()).copied().flatten())
 }
 
 impl Part {
@@ -344,8 +349,8 @@ impl Part {
             *said = true;
             tracing::warn!(
                 topic,
-                partition,
-                offset,
+                %partition,
+                %offset,
                 "an open transaction holds the partition, and its windows"
             );
         }
@@ -385,7 +390,7 @@ impl Source for KafkaSource {
                     headers,
                     value,
                 }) => {
-                    let place = self.places.get(partition as usize).copied().flatten();
+                    let place = place(&self.places, partition);
                     let place = place.expect("a consumer gives only what it is assigned");
                     let part = &mut self.parts[place];
                     if part.asked || offset < part.next {
@@ -422,7 +427,7 @@ impl Source for KafkaSource {
     }
 
     fn pause(&mut self, partition: Partition, paused: bool) {
-        let Some(place) = self.places.get(partition as usize).copied().flatten() else { return };
+        let Some(place) = self.places.get(partition.index()).copied().flatten() else { return };
         let (part, consumer) = (&mut self.parts[place], self.reader.consumer());
         if part.rests == paused {
             return;
@@ -442,19 +447,19 @@ impl Source for KafkaSource {
                 part.unsure();
             }
             // It goes on being read, which loses nothing.
-            Err(error) if paused => tracing::warn!(%error, partition, "could not let a partition rest"),
+            Err(error) if paused => tracing::warn!(%error, %partition, "could not let a partition rest"),
             Err(error) => self.failure = Some(error),
         }
     }
 
     fn heard(&self, partition: Partition) -> Option<Heard> {
-        let place = self.places.get(partition as usize).copied().flatten()?;
+        let place = self.places.get(partition.index()).copied().flatten()?;
         let Answer { since, last, .. } = self.parts[place].heard?;
         Some(Heard { since: since.elapsed(), last: last.elapsed() })
     }
 
     fn leader_epoch(&mut self, partition: Partition, offset: Offset) -> Option<i32> {
-        let place = self.places.get(partition as usize).copied().flatten()?;
+        let place = self.places.get(partition.index()).copied().flatten()?;
         self.parts[place].trail.leader_epoch(offset).filter(|epoch| *epoch >= 0)
     }
 }

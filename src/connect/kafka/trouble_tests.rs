@@ -96,7 +96,7 @@ impl Generate for One {
         1
     }
     fn end(&self, _: Partition) -> Option<Offset> {
-        Some(1)
+        Some(Offset(1))
     }
     fn message(&self, _: Partition, _: Offset, out: &mut Message) {
         (out.key, out.value, out.timestamp_ms) = (Vec::new(), Some(b"v".to_vec()), 1);
@@ -144,7 +144,12 @@ fn topic_that_an_earlier_run_has_read_was_deleted_where_it_is_not_there() {
     let cluster = cluster(1);
     cluster.topic_error("t", Response::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
     let kafka = on(&cluster);
-    let last_read = Some(LastRead { offset: 6, leader_epoch: 0 });
-    kafka.remember(&[Earlier { partition: 0, identity: "kafka:x".into(), next: 7, last_read }]);
+    let last_read = Some(LastRead { offset: Offset(6), leader_epoch: 0 });
+    kafka.remember(&[Earlier {
+        partition: Partition(0),
+        identity: "kafka:x".into(),
+        next: Offset(7),
+        last_read,
+    }]);
     assert!(matches!(kafka.partitions().unwrap_err(), Error::TopicDeleted { .. }));
 }

@@ -134,7 +134,7 @@ impl Audit<'_> {
         }
         // 2. and 3. Manifests in order, each with its files.
         let chain = finish(recover::chain(site, job))?;
-        let first = chain.loose.first().map_or(0, |first| first.seq);
+        let first = chain.loose.first().map_or(Seq(0), |first| first.seq);
         let ranges = finish(segment::ranges(site, job))?;
         for range in ranges.into_iter().filter(|range| range.1 < first) {
             for manifest in finish(segment::read(site, job, range))? {

@@ -8,12 +8,14 @@ use crate::engine::commit::job::tests::job;
 use crate::engine::commit::test_store::TestStore;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
+use crate::engine::format::names::{Generation, Seq};
 use crate::engine::format::state;
 use crate::store::Store;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::state::{SectionKind, Shard, StateChange};
+use headway_operators::time::Epoch;
 use std::io::Write;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
@@ -42,9 +44,13 @@ fn saved(store: &TestStore, epoch: u64) -> Ack {
         bytes: vec![1, 2, 3],
     };
     let mut bytes = Vec::new();
-    state::write(&mut bytes, state::Author { job: "job", generation: 1, epoch, worker: 0 }, &[change])
-        .unwrap();
-    let path = names::state("job", (1, epoch), ("Sum", 0), true);
+    state::write(
+        &mut bytes,
+        state::Author { job: "job", generation: Generation(1), epoch: Epoch(epoch), worker: 0 },
+        &[change],
+    )
+    .unwrap();
+    let path = names::state("job", (Generation(1), Epoch(epoch)), ("Sum", 0), true);
     let (size, checksum) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
     store.files().insert(path.clone(), bytes.into());
     let operator = "Sum".into();
@@ -71,7 +77,7 @@ fn lake() -> (TestStore, Committer) {
         let at = i64::try_from(epoch).unwrap() * 10;
         let mut acks = reads(0, at - 10, at);
         acks.extend([rows(&store, epoch), saved(&store, epoch)]);
-        committer.commit(epoch, &acks).unwrap();
+        committer.commit(Epoch(epoch), &acks).unwrap();
     }
     (store, committer)
 }
@@ -84,7 +90,7 @@ fn audit(store: &TestStore, deep: bool) -> Report {
 
 /// Writes manifest `seq` again, changed, with a right checksum.
 fn forge(store: &TestStore, seq: u64, change: impl FnOnce(&mut Manifest)) {
-    let name = names::manifest("job", seq);
+    let name = names::manifest("job", Seq(seq));
     let mut manifest = Manifest::decode(&store.files()[&name].clone()).unwrap();
     change(&mut manifest);
     store.files().insert(name, manifest.encode().into());
@@ -127,10 +133,10 @@ fn each_planted_damage_is_named() {
             (10..=12).for_each(|seq| forge(s, seq, |m| *m.written.get_mut("batch").unwrap() += 1));
         }),
         ("are in no manifest", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].from += 1)),
-        ("are in two manifests", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].from -= 1)),
+        ("are in two manifests", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].from += -1)),
         ("do not add up", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].fates.late += 1)),
         ("totals", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].total.accepted += 1)),
-        ("manifest 8 is missing", false, |s| drop(s.files().remove(&names::manifest("job", 8)))),
+        ("manifest 8 is missing", false, |s| drop(s.files().remove(&names::manifest("job", Seq(8))))),
         ("is in no manifest", false, |s| {
             drop(s.files().insert("gate/sub/extra.csv.gz".into(), b"x"[..].into()))
         }),
@@ -139,7 +145,7 @@ fn each_planted_damage_is_named() {
         }),
         ("state file", false, |s| s.files().retain(|name, _| !name.contains("/state/"))),
         ("is not where it should be", false, |s| {
-            s.files().remove(&names::segment("job", (0, 2)));
+            s.files().remove(&names::segment("job", (Seq(0), Seq(2))));
         }),
     ];
     for (word, deep, damage) in cases {

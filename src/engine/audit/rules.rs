@@ -1,6 +1,8 @@
 //! What must hold between a manifest and the one before it: the law that an audit proves. No I/O.
 
 use crate::engine::format::manifest::{Fates, Input, Kind, LakeFile, Manifest, PartitionEntry};
+use crate::engine::format::names::{Generation, Seq};
+use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
 
 /// Says what is wrong with `next` as the manifest after `before`.
@@ -9,7 +11,7 @@ use std::collections::BTreeSet;
 /// The first thing that contradicts.
 pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), String> {
     let Some(before) = before else { return starts(next) };
-    if next.seq != before.seq + 1 || next.parent != Some(before.nonce) {
+    if next.seq != before.seq.next() || next.parent != Some(before.nonce) {
         return Err("it does not follow the manifest before it".into());
     }
     let job = |m: &Manifest| (m.job.clone(), m.pipeline.clone(), m.pipeline_version, m.fingerprint.clone());
@@ -17,7 +19,7 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
         return Err("its job, pipeline or settings are not those before".into());
     }
     match next.kind {
-        Kind::Claim if next.generation != before.generation + 1 || next.epoch != before.epoch => {
+        Kind::Claim if next.generation != before.generation.next() || next.epoch != before.epoch => {
             return Err("it claims the job for a run that is not the next".into());
         }
         Kind::Epoch if next.generation != before.generation || next.epoch <= before.epoch => {
@@ -39,7 +41,7 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
 
 /// The first manifest starts from nothing.
 fn starts(first: &Manifest) -> Result<(), String> {
-    if (first.seq, first.parent, first.generation, first.epoch) != (0, None, 1, 0) {
+    if (first.seq, first.parent, first.generation, first.epoch) != (Seq(0), None, Generation(1), Epoch(0)) {
         return Err("the first manifest is missing".into());
     }
     claims_nothing(first)?;
@@ -163,7 +165,7 @@ fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
         return wrong("has records of a later epoch");
     }
     for range in &file.fed {
-        let input = manifest.inputs.get(usize::from(range.input));
+        let input = manifest.inputs.get(range.input.index());
         let part = input.and_then(|input| input.partitions.iter().find(|p| p.partition == range.partition));
         let Some(part) = part else { return wrong("is fed by a partition that is not there") };
         if range.from < part.first || range.from >= range.next || range.next > part.next {
@@ -178,15 +180,17 @@ mod tests {
     use super::*;
     use crate::engine::format::manifest::Nonce;
     use crate::engine::format::manifest::tests::first;
+    use headway_operators::ack::InputIx;
+    use headway_operators::record::{Offset, Partition};
     use headway_operators::time::EventTime;
 
     /// Manifest 1 after [`first`]: ten records of partition 0, and a file.
     fn second() -> Manifest {
         let mut next = first(2);
-        (next.seq, next.parent, next.nonce) = (1, Some(next.nonce), Nonce(2));
-        (next.kind, next.epoch) = (Kind::Epoch, 1);
+        (next.seq, next.parent, next.nonce) = (Seq(1), Some(next.nonce), Nonce(2));
+        (next.kind, next.epoch) = (Kind::Epoch, Epoch(1));
         let part = &mut next.inputs[0].partitions[0];
-        part.next = 10;
+        part.next = Offset(10);
         part.fates = Fates { consumed: 10, accepted: 9, late: 1, ..Fates::default() };
         part.total = part.fates.clone();
         next.written.insert("batch".into(), 1);
@@ -199,8 +203,13 @@ mod tests {
             bytes: 3,
             checksum: "abc".into(),
             event_time: None,
-            since: 1,
-            fed: vec![crate::engine::format::manifest::Fed { input: 0, partition: 0, from: 0, next: 10 }],
+            since: Epoch(1),
+            fed: vec![crate::engine::format::manifest::Fed {
+                input: InputIx(0),
+                partition: Partition(0),
+                from: Offset(0),
+                next: Offset(10),
+            }],
         });
         next
     }
@@ -209,23 +218,23 @@ mod tests {
     fn whatever_contradicts_the_manifest_before_is_named() {
         type Change = fn(&mut Manifest);
         let cases: [(&str, Change); 17] = [
-            ("does not follow", |m| m.seq = 2),
+            ("does not follow", |m| m.seq = Seq(2)),
             ("does not follow", |m| m.parent = Some(Nonce(77))),
-            ("does not follow", |m| m.epoch = 0),
+            ("does not follow", |m| m.epoch = Epoch(0)),
             ("settings", |m| drop(m.fingerprint.insert("window".into(), "60".into()))),
             ("not the next", |m| m.kind = Kind::Claim),
-            ("offsets 0..1 are in no manifest", |m| m.inputs[0].partitions[0].from = 1),
-            ("are in two manifests", |m| m.inputs[0].partitions[0].from = -1),
-            ("go back", |m| m.inputs[0].partitions[1].next = -1),
-            ("records were read from 9 offsets", |m| m.inputs[0].partitions[0].next = 9),
+            ("offsets 0..1 are in no manifest", |m| m.inputs[0].partitions[0].from = Offset(1)),
+            ("are in two manifests", |m| m.inputs[0].partitions[0].from = Offset(-1)),
+            ("go back", |m| m.inputs[0].partitions[1].next = Offset(-1)),
+            ("records were read from 9 offsets", |m| m.inputs[0].partitions[0].next = Offset(9)),
             ("do not add up", |m| m.inputs[0].partitions[0].fates.accepted = 8),
             ("totals", |m| m.inputs[0].partitions[0].total.accepted = 2),
             ("another partition", |m| m.inputs[0].partitions[0].identity = "x".into()),
             ("is gone", |m| drop(m.inputs[0].partitions.remove(1))),
-            ("later epoch", |m| m.lake[0].since = 2),
+            ("later epoch", |m| m.lake[0].since = Epoch(2)),
             ("its rows are not", |m| m.lake[0].rows = 2),
             ("were late", |m| *m.held.get_mut("Roll-late-gate").unwrap() = 0),
-            ("were not read", |m| m.lake[0].fed[0].next = 11),
+            ("were not read", |m| m.lake[0].fed[0].next = Offset(11)),
         ];
         assert_eq!(follows(None, &first(2)), Ok(()));
         assert_eq!(follows(Some(&first(2)), &second()), Ok(()));

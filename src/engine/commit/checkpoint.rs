@@ -35,6 +35,7 @@ use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
 use headway_operators::ack::{Ack, InputIx, StagedFile};
 use headway_operators::pace::join_floor;
+use headway_operators::record::Partition;
 use headway_operators::spec::OutputSpec;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ const CREATES_MAX: u32 = 8;
 const CLAIMS_MAX: u32 = 100;
 
 /// After how many manifests the leavings of earlier runs are looked for again.
-const SWEEP_EVERY: Seq = 256;
+const SWEEP_EVERY: u64 = 256;
 
 /// What a run starts from.
 #[derive(Clone, Debug)]
@@ -197,11 +198,14 @@ fn started(site: Site, job: Job, chain: Chain, manifest: Manifest) -> (Committer
     let rules = Rules { dead_max: job.dead_max, outputs: job.outputs.clone(), workers: job.workers };
     let mut ledger = Ledger::new(rules, manifest.clone(), history);
     for (index, input) in (0..).zip(&job.inputs) {
-        input.partitions.iter().for_each(|part| ledger.announce(index, part.partition, &part.identity));
+        input
+            .partitions
+            .iter()
+            .for_each(|part| ledger.announce(InputIx(index), part.partition, &part.identity));
     }
     let last = chain.folded.iter().chain(&chain.loose).rfind(|manifest| manifest.kind == Kind::Epoch);
     let age_ms = last.map(|last| manifest.written_ms.saturating_sub(last.written_ms));
-    let fresh = manifest.epoch == 0;
+    let fresh = manifest.epoch == Epoch(0);
     let resume = Resume { fresh, first_epoch: manifest.epoch + 1, age_ms, manifest };
     let alive = alive::Sign::new(&job.name, resume.manifest.generation);
     (Committer { site, job, ledger, base: chain.base, discovered: Vec::new(), alive }, resume)
@@ -216,17 +220,20 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         pipeline_version: job.pipeline_version,
         fingerprint: job.fingerprint.clone(),
         program: env!("CARGO_PKG_VERSION").to_string(),
-        seq: 0,
-        generation: 1,
+        seq: Seq(0),
+        generation: Generation(1),
         nonce,
         parent: None,
         kind: Kind::Claim,
-        epoch: 0,
+        epoch: Epoch(0),
         workers: job.workers,
         written_ms,
         not_after_ms: job.not_after_ms,
         allowed: Vec::new(),
-        inputs: (0..).zip(&job.inputs).map(|(index, info)| claimed_input(index, info, None)).collect(),
+        inputs: (0..)
+            .zip(&job.inputs)
+            .map(|(index, info)| claimed_input(InputIx(index), info, None))
+            .collect(),
         watermarks: Vec::new(),
         written: BTreeMap::new(),
         held: BTreeMap::new(),
@@ -239,15 +246,15 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
         let lost: std::collections::BTreeSet<_> =
             head.state.iter().filter(dropped).map(|entry| &entry.file.operator).collect();
         claim.allowed = lost.into_iter().map(|name| format!("dropped-state {name}")).collect();
-        claim.seq = head.seq + 1;
-        claim.generation = head.generation + 1;
+        claim.seq = head.seq.next();
+        claim.generation = head.generation.next();
         claim.parent = Some(head.nonce);
         claim.epoch = head.epoch;
         claim.written = head.written.clone();
         claim.held = head.held.clone();
         claim.watermarks = head.watermarks.clone();
         let inputs = (0..).zip(&job.inputs);
-        claim.inputs = inputs.map(|(index, info)| claimed_input(index, info, Some(head))).collect();
+        claim.inputs = inputs.map(|(index, info)| claimed_input(InputIx(index), info, Some(head))).collect();
         claim.state = head.state.iter().filter(|entry| !dropped(entry)).cloned().collect();
     }
     claim
@@ -260,8 +267,8 @@ fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64
 /// them.
 fn claimed_input(index: InputIx, info: &InputInfo, head: Option<&Manifest>) -> Input {
     // Before the first epoch every partition is there from the start; later ones have to join.
-    let all = head.is_none_or(|head| head.epoch == 0);
-    let input = head.and_then(|head| head.inputs.get(usize::from(index)));
+    let all = head.is_none_or(|head| head.epoch == Epoch(0));
+    let input = head.and_then(|head| head.inputs.get(index.index()));
     let known = input.map(|input| input.partitions.as_slice()).unwrap_or_default();
     let watermark = input.map_or(EventTime::MIN, |input| input.watermark);
     let floor = join_floor(index, watermark, head.iter().flat_map(|head| &head.watermarks));
@@ -340,9 +347,9 @@ async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
     }
     failpoint::at("commit.created");
     // 2. It counts only on the manifest that this run holds, and as the highest.
-    let parent = match seq.checked_sub(1) {
+    let parent = match seq.0.checked_sub(1) {
         None => None,
-        Some(before) => loose::manifest(site, &job, before).await?.map(|parent| parent.nonce),
+        Some(before) => loose::manifest(site, &job, Seq(before)).await?.map(|parent| parent.nonce),
     };
     let highest = loose::highest(site, &job).await?;
     if decide::counts(Link::of(manifest), parent, highest) { Ok(()) } else { Err(fenced()) }
@@ -377,7 +384,7 @@ impl Committer {
         epoch: Epoch,
         acks: &[Ack],
     ) -> Result<Option<Committed>, CheckpointError> {
-        for (index, discovered) in (0..).zip(&self.discovered) {
+        for (index, discovered) in (0..).map(InputIx).zip(&self.discovered) {
             for part in discovered.all() {
                 self.ledger.announce(index, part.partition, &part.identity);
             }
@@ -415,7 +422,7 @@ impl Committer {
         publish::still_head(&self.site, head, head.generation).await?;
         let result = async {
             publish::collect(&self.site, head, dropped).await?;
-            if head.seq.is_multiple_of(SWEEP_EVERY) {
+            if head.seq.0.is_multiple_of(SWEEP_EVERY) {
                 publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
             }
             segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await
@@ -494,8 +501,8 @@ impl Committer {
     }
 
     /// Where partition `partition` of `input` stands after the last commit.
-    pub fn partition(&self, input: InputIx, partition: u32) -> Option<&PartitionEntry> {
-        let input = self.head().inputs.get(usize::from(input))?;
+    pub fn partition(&self, input: InputIx, partition: Partition) -> Option<&PartitionEntry> {
+        let input = self.head().inputs.get(input.index())?;
         input.partitions.iter().find(|entry| entry.partition == partition)
     }
 }

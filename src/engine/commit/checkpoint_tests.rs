@@ -10,20 +10,23 @@ use crate::engine::commit::test_store::TestStore;
 use crate::engine::commit::upkeep;
 use crate::engine::format::manifest::{Kind, Manifest};
 use crate::engine::format::names;
+use crate::engine::format::names::{Generation, Seq};
 use crate::store::Store;
-use headway_operators::ack::{Ack, PartitionAck, StagedFile, StateFile};
+use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
 use headway_operators::error::Reason;
-use headway_operators::time::EventTime;
+use headway_operators::record::{Offset, Partition};
+use headway_operators::time::{Epoch, EventTime};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// What one partition does in one epoch: offsets `from..next`, all accepted.
 pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
     let read = u64::try_from(next - from).unwrap();
+    let partition = Partition(partition);
     let part = PartitionAck {
         partition,
-        from,
-        next,
+        from: Offset(from),
+        next: Offset(next),
         last_read: None,
         own: EventTime(next * 1_000),
         floor: EventTime::MIN,
@@ -39,8 +42,8 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         limit: None,
     };
     vec![
-        Ack::Source { input: 0, counts_accepted: false, partitions: vec![part] },
-        Ack::Fates { input: 0, partition, accepted: read, duplicate: 0, filtered: 0 },
+        Ack::Source { input: InputIx(0), counts_accepted: false, partitions: vec![part] },
+        Ack::Fates { input: InputIx(0), partition, accepted: read, duplicate: 0, filtered: 0 },
     ]
 }
 
@@ -56,7 +59,7 @@ pub(crate) fn stage(store: &TestStore, (run, epoch): (u64, u64), text: &str) -> 
         bytes: text.len() as u64,
         checksum: format!("{:032x}", xxh3_128(text.as_bytes())),
         event_time: None,
-        since: epoch,
+        since: Epoch(epoch),
     })
 }
 
@@ -97,7 +100,7 @@ fn first_start_claims_number_zero_and_begins_at_the_first_offsets() {
     let store = TestStore::default();
     let (committer, resume) = start(&store, job(2)).unwrap();
     assert!(resume.fresh);
-    assert_eq!((resume.first_epoch, committer.generation()), (1, 1));
+    assert_eq!((resume.first_epoch, committer.generation()), (Epoch(1), Generation(1)));
     let files = ["_headway/job/alive.json", "_headway/job/manifest/0000000000.json"];
     assert_eq!(store.below("_headway/job/"), files);
     assert_eq!(store.below("_headway/prefix/"), ["_headway/prefix/gate.json"]);
@@ -111,31 +114,31 @@ fn epoch_becomes_true_with_its_rows_and_its_stage_is_cleaned() {
     let mut acks = reads(0, 0, 10);
     acks.push(stage(&store, (1, 1), "a\nb\n"));
     acks.push(state(&store, (1, 1), true));
-    let committed = committer.commit(1, &acks).unwrap().unwrap();
-    assert_eq!((committed.seq, committed.rows, committed.files), (1, 2, 1));
+    let committed = committer.commit(Epoch(1), &acks).unwrap().unwrap();
+    assert_eq!((committed.seq, committed.rows, committed.files), (Seq(1), 2, 1));
     assert_eq!(rows(&store), ["a", "b"]);
     assert_eq!(store.below("_headway/job/stage/"), [""; 0]);
     let bytes = store.files()["_headway/job/manifest/0000000001.json"].clone();
     let manifest = Manifest::decode(&bytes).unwrap();
     assert_eq!(manifest.kind, Kind::Epoch);
-    assert_eq!(manifest.inputs[0].partitions[0].next, 10);
+    assert_eq!(manifest.inputs[0].partitions[0].next, Offset(10));
     assert_eq!(manifest.lake[0].fed.len(), 1);
-    assert_eq!((manifest.lake[0].fed[0].from, manifest.lake[0].fed[0].next), (0, 10));
+    assert_eq!((manifest.lake[0].fed[0].from, manifest.lake[0].fed[0].next), (Offset(0), Offset(10)));
 }
 
 #[test]
 fn empty_epoch_writes_nothing_and_offsets_still_tile() {
     let store = TestStore::default();
     let (mut committer, _) = start(&store, job(1)).unwrap();
-    assert_eq!(committer.commit(1, &reads(0, 0, 0)).unwrap(), None);
+    assert_eq!(committer.commit(Epoch(1), &reads(0, 0, 0)).unwrap(), None);
     // The position moved past offsets without a record, as in a compacted topic.
     let mut moved = reads(0, 0, 0);
     let Ack::Source { partitions, .. } = &mut moved[0] else { unreachable!() };
-    partitions[0].next = 5;
-    assert_eq!(committer.commit(2, &moved).unwrap(), None);
-    committer.commit(3, &reads(0, 5, 8)).unwrap().unwrap();
-    let part = committer.partition(0, 0).unwrap();
-    assert_eq!((part.from, part.next), (0, 8), "the manifests' ranges tile, gaps included");
+    partitions[0].next = Offset(5);
+    assert_eq!(committer.commit(Epoch(2), &moved).unwrap(), None);
+    committer.commit(Epoch(3), &reads(0, 5, 8)).unwrap().unwrap();
+    let part = committer.partition(InputIx(0), Partition(0)).unwrap();
+    assert_eq!((part.from, part.next), (Offset(0), Offset(8)), "the manifests' ranges tile, gaps included");
 }
 
 #[test]
@@ -146,16 +149,20 @@ fn restart_goes_on_where_the_last_manifest_ends() {
     let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
     (partitions[0].idle, partitions[0].ended, partitions[0].floor) = (true, true, EventTime(77));
     acks.push(state(&store, (1, 1), true));
-    committer.commit(1, &acks).unwrap();
+    committer.commit(Epoch(1), &acks).unwrap();
     drop(committer);
     let (_, resume) = start(&store, job(2)).unwrap();
     assert!(!resume.fresh);
-    assert_eq!((resume.first_epoch, resume.manifest.generation), (2, 2));
+    assert_eq!((resume.first_epoch, resume.manifest.generation), (Epoch(2), Generation(2)));
     assert_eq!(resume.manifest.state.len(), 1);
     let partitions = &resume.manifest.inputs[0].partitions;
     assert_eq!(partitions.len(), 1, "a new partition has to join");
-    assert_eq!((partitions[0].next, partitions[0].own), (10, EventTime(10_000)));
-    assert_eq!((partitions[0].floor, partitions[0].floor_from), (EventTime(77), 0), "floors hold for ever");
+    assert_eq!((partitions[0].next, partitions[0].own), (Offset(10), EventTime(10_000)));
+    assert_eq!(
+        (partitions[0].floor, partitions[0].floor_from),
+        (EventTime(77), Offset(0)),
+        "floors hold for ever"
+    );
     assert!(!partitions[0].idle && !partitions[0].ended, "idleness and ends take evidence of this run");
 }
 
@@ -165,7 +172,7 @@ fn committed_and_not_published(bytes: &[u8]) -> TestStore {
     let (mut committer, _) = start(&store, job(1)).unwrap();
     let mut acks = reads(0, 0, 10);
     acks.push(stage(&store, (1, 1), "a\n"));
-    committer.commit(1, &acks).unwrap();
+    committer.commit(Epoch(1), &acks).unwrap();
     let published = store.below("gate/");
     store.files().remove(&published[0]).unwrap();
     store.files().insert("_headway/job/stage/1/1/batch-0".into(), bytes.into());
@@ -198,11 +205,11 @@ fn run_that_was_taken_over_commits_and_publishes_nothing() {
     assert_eq!(old.heartbeat().unwrap_err().code(), "fenced");
     let mut acks = reads(0, 0, 10);
     acks.push(stage(&store, (1, 1), "old\n"));
-    let error = old.commit(1, &acks).unwrap_err();
+    let error = old.commit(Epoch(1), &acks).unwrap_err();
     assert_eq!((error.code(), error.exit_code()), ("fenced", 4));
     let mut acks = reads(0, 0, 10);
     acks.push(stage(&store, (2, 1), "new\n"));
-    new.commit(1, &acks).unwrap();
+    new.commit(Epoch(1), &acks).unwrap();
     assert_eq!(rows(&store), ["new"]);
 }
 
@@ -216,29 +223,29 @@ fn run_that_slept_while_its_number_was_folded_is_fenced() {
     let (mut new, _) = start(&store, small).unwrap();
     for epoch in 1..=20 {
         let at = i64::try_from(epoch).unwrap();
-        new.commit(epoch, &reads(0, at - 1, at)).unwrap();
+        new.commit(Epoch(epoch), &reads(0, at - 1, at)).unwrap();
     }
-    assert!(!store.files().contains_key(&names::manifest("job", 1)), "its number is free again");
+    assert!(!store.files().contains_key(&names::manifest("job", Seq(1))), "its number is free again");
     let mut acks = reads(0, 0, 10);
     acks.push(stage(&store, (1, 1), "old\n"));
-    assert_eq!(old.commit(1, &acks).unwrap_err().code(), "fenced");
+    assert_eq!(old.commit(Epoch(1), &acks).unwrap_err().code(), "fenced");
     assert_eq!(rows(&store), [""; 0]);
     let (next, resume) = start(&store, job(1)).unwrap();
-    assert_eq!(resume.manifest.inputs[0].partitions[0].next, 20, "its litter does not matter");
-    assert_eq!(next.generation(), 3);
+    assert_eq!(resume.manifest.inputs[0].partitions[0].next, Offset(20), "its litter does not matter");
+    assert_eq!(next.generation(), Generation(3));
 }
 
 #[test]
 fn records_that_do_not_add_up_stop_the_job_before_the_commit() {
     type Change = fn(&mut PartitionAck);
     let cases: [(&str, Change); 4] = [
-        ("a gap", |part| part.from = 1),
+        ("a gap", |part| part.from = Offset(1)),
         ("a record without a fate", |part| part.consumed += 1),
         ("a record that the operators lost", |part| {
             part.consumed += 1;
             part.sent += 1;
         }),
-        ("a partition that nobody announced", |part| part.partition = 9),
+        ("a partition that nobody announced", |part| part.partition = Partition(9)),
     ];
     for (name, change) in cases {
         let store = TestStore::default();
@@ -246,7 +253,7 @@ fn records_that_do_not_add_up_stop_the_job_before_the_commit() {
         let mut acks = reads(0, 0, 10);
         let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
         change(&mut partitions[0]);
-        let error = committer.commit(1, &acks).unwrap_err();
+        let error = committer.commit(Epoch(1), &acks).unwrap_err();
         assert_eq!((error.code(), error.exit_code()), ("conservation-failed", 5), "{name}: {error}");
         assert_eq!(store.below("_headway/job/manifest/").len(), 1, "{name}");
     }
@@ -259,10 +266,16 @@ fn mostly_dead_input_stops_the_job_and_says_which_flag_to_check() {
         let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
         partitions[0].sent = of - count;
         partitions[0].dead = vec![(Reason::BAD_TIMESTAMP, count - 1), (Reason::EMPTY, 1)];
-        acks[1] = Ack::Fates { input: 0, partition: 0, accepted: of - count, duplicate: 0, filtered: 0 };
+        acks[1] = Ack::Fates {
+            input: InputIx(0),
+            partition: Partition(0),
+            accepted: of - count,
+            duplicate: 0,
+            filtered: 0,
+        };
         acks
     };
-    let commit = |acks: Vec<Ack>| start(&TestStore::default(), job(1)).unwrap().0.commit(1, &acks);
+    let commit = |acks: Vec<Ack>| start(&TestStore::default(), job(1)).unwrap().0.commit(Epoch(1), &acks);
     assert!(commit(dead(500, 1_000)).is_ok(), "half is not more than half");
     assert!(commit(dead(900, 999)).is_ok(), "too few records to judge");
     let error = commit(dead(501, 1_000)).unwrap_err();
@@ -304,13 +317,18 @@ fn partition_that_lay_behind_the_watermark_counts_again_from_there() {
     let mut acks = [reads(0, 0, 10), reads(1, 0, 50)].concat();
     let Ack::Source { partitions, .. } = &mut acks[0] else { panic!("it comes first") };
     partitions[0].idle = true;
-    acks.push(Ack::Watermark { input: 0, watermark: EventTime(50_000), ended: false, flushed: None });
-    committer.commit(1, &acks).unwrap();
+    acks.push(Ack::Watermark {
+        input: InputIx(0),
+        watermark: EventTime(50_000),
+        ended: false,
+        flushed: None,
+    });
+    committer.commit(Epoch(1), &acks).unwrap();
     let (_, resume) = start(&store, job(2)).unwrap();
     let partitions = &resume.manifest.inputs[0].partitions;
     let floor = |partition: usize| (partitions[partition].floor, partitions[partition].floor_from);
-    assert_eq!(floor(0), (EventTime(50_000), 10), "else it would give records to closed windows");
-    assert_eq!(floor(1), (EventTime::MIN, 0), "its own watermark is there");
+    assert_eq!(floor(0), (EventTime(50_000), Offset(10)), "else it would give records to closed windows");
+    assert_eq!(floor(1), (EventTime::MIN, Offset(0)), "its own watermark is there");
     assert!(!partitions[0].idle);
 }
 
@@ -322,7 +340,7 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
         let at = i64::try_from(epoch).unwrap();
         let mut acks = reads(0, at - 1, at);
         acks.push(state(&store, (1, epoch), true));
-        committer.commit(epoch, &acks).unwrap();
+        committer.commit(Epoch(epoch), &acks).unwrap();
     }
     committer.finish();
     drop(committer);
@@ -336,7 +354,7 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
     assert_eq!(store.below("_headway/job/state/"), ["_headway/job/state/1/12/0"]);
     assert_eq!(store.below("_headway/job/stage/"), [""; 0]);
     let (_, resume) = start(&store, job(1)).unwrap();
-    assert_eq!(resume.manifest.inputs[0].partitions[0].next, 12);
+    assert_eq!(resume.manifest.inputs[0].partitions[0].next, Offset(12));
 }
 
 #[test]
@@ -347,13 +365,13 @@ fn start_on_a_lake_whose_last_commit_was_lost_is_refused_by_the_file_it_had_publ
         let next = 10 * i64::try_from(epoch).unwrap();
         let mut acks = reads(0, next - 10, next);
         acks.push(stage(&store, (1, epoch), "a\n"));
-        committer.commit(epoch, &acks).unwrap().unwrap();
+        committer.commit(Epoch(epoch), &acks).unwrap().unwrap();
     }
     drop(committer);
     let before = rows(&store);
     // Without any manifest it is no new job, either.
     for lost in [2, 1, 0] {
-        store.files().remove(&names::manifest("job", lost)).expect("it is there");
+        store.files().remove(&names::manifest("job", Seq(lost))).expect("it is there");
         let error = start(&store, job(1)).map(drop).unwrap_err();
         assert_eq!((error.code(), error.exit_code()), ("store-inconsistent", 5));
         assert!(error.to_string().contains("gate/batch_"), "{error}");

@@ -97,7 +97,7 @@ pub async fn prefixes_of(site: &Site, job: &str) -> Result<Vec<String>, Checkpoi
 /// # Errors
 /// [`CheckpointError::Inconsistent`] with the file.
 pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<bool, CheckpointError> {
-    let epoch = head.map_or(0, |head| head.epoch);
+    let epoch = head.map_or(Epoch(0), |head| head.epoch);
     for spec in &job.outputs {
         let folder = format!("{}/", spec.prefix);
         let names = site.list(&folder).await?;
@@ -213,7 +213,7 @@ mod tests {
             (&dead, 1, -1, Some(3), "_dead/gate/dead_1_19691231_235959_3.ndjson.gz"),
         ];
         for (spec, epoch, written_ms, part, name) in cases {
-            assert_eq!(final_name(spec, epoch, written_ms, part), name);
+            assert_eq!(final_name(spec, Epoch(epoch), written_ms, part), name);
         }
     }
 

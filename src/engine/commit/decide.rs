@@ -41,7 +41,7 @@ pub struct Base {
 
 /// The first number that is loose.
 pub fn first_loose(base: Option<Base>) -> Seq {
-    base.map_or(0, |base| base.seq + 1)
+    base.map_or(Seq(0), |base| base.seq.next())
 }
 
 /// The head: the highest loose manifest whose parent chain reaches the base. `None` if the job never started.
@@ -54,7 +54,7 @@ pub fn head(base: Option<Base>, loose: &BTreeMap<Seq, Link>) -> Result<Option<Se
     let first = first_loose(base);
     let mut parent = base.map(|base| base.nonce);
     let mut head = None;
-    for (seq, (found, link)) in (first..).zip(loose.range(first..)) {
+    for (seq, (found, link)) in (first.0..).map(Seq).zip(loose.range(first..)) {
         if *found != seq {
             return Err(format!("manifest {seq} is missing, and {found} is there"));
         }
@@ -129,8 +129,8 @@ pub struct Folding {
 /// The manifests to fold next, if there are enough: always the same ranges, whichever run folds them.
 pub fn fold(base: Option<Base>, head: Seq, rule: Folding) -> Option<(Seq, Seq)> {
     let first = first_loose(base);
-    let last = first + rule.segment - 1;
-    (last + rule.keep.max(2) <= head).then_some((first, last))
+    let last = Seq(first.0 + rule.segment - 1);
+    (last.0 + rule.keep.max(2) <= head.0).then_some((first, last))
 }
 
 /// The state files still needed, in the order of `all`, for a run of `generation` with `workers` workers.
@@ -179,13 +179,13 @@ mod tests {
     use super::*;
     use headway_operators::ack::StateFile;
 
-    fn link(seq: Seq, nonce: u128, parent: Option<u128>) -> (Seq, Link) {
-        (seq, Link { seq, nonce: Nonce(nonce), parent: parent.map(Nonce) })
+    fn link(seq: u64, nonce: u128, parent: Option<u128>) -> (Seq, Link) {
+        (Seq(seq), Link { seq: Seq(seq), nonce: Nonce(nonce), parent: parent.map(Nonce) })
     }
 
     #[test]
     fn head_is_the_highest_manifest_that_reaches_the_base() {
-        let base = |seq, nonce| Some(Base { seq, nonce: Nonce(nonce) });
+        let base = |seq, nonce| Some(Base { seq: Seq(seq), nonce: Nonce(nonce) });
         let cases = [
             ("a job that never started", None, vec![], Ok(None)),
             ("a first claim", None, vec![link(0, 10, None)], Ok(Some(0))),
@@ -205,6 +205,7 @@ mod tests {
             ("nothing on a segment", base(4, 14), vec![link(4, 14, Some(13))], Err(())),
         ];
         for (name, base, links, expected) in cases {
+            let expected = expected.map(|seq: Option<u64>| seq.map(Seq));
             assert_eq!(head(base, &links.into_iter().collect()).map_err(drop), expected, "{name}");
         }
     }
@@ -222,11 +223,11 @@ mod tests {
             ("all are gone", None, None, false),
         ];
         for (name, parent, highest, expected) in cases {
-            assert_eq!(counts(mine, parent.map(Nonce), highest), expected, "{name}");
+            assert_eq!(counts(mine, parent.map(Nonce), highest.map(Seq)), expected, "{name}");
         }
         let first = link(0, 10, None).1;
-        assert!(counts(first, None, Some(0)));
-        assert!(!counts(first, None, Some(400)), "the first number can be folded, too");
+        assert!(counts(first, None, Some(Seq(0))));
+        assert!(!counts(first, None, Some(Seq(400))), "the first number can be folded, too");
     }
 
     #[test]
@@ -246,7 +247,7 @@ mod tests {
             bytes: 3,
             checksum: "abc".into(),
             event_time: None,
-            since: 1,
+            since: Epoch(1),
             fed: Vec::new(),
         };
         let same = (3, "abc".to_string());
@@ -273,17 +274,18 @@ mod tests {
             ("of a later run", (4, 1), false),
         ];
         for (name, folder, expected) in cases {
-            assert_eq!(is_past(folder, mine), expected, "{name}");
+            let of = |(generation, epoch)| (Generation(generation), Epoch(epoch));
+            assert_eq!(is_past(of(folder), of(mine)), expected, "{name}");
         }
     }
 
     #[test]
     fn segments_are_the_same_whoever_folds_and_two_stay_loose() {
         let rule = Folding { segment: 4, keep: 0 };
-        assert_eq!(fold(None, 4, rule), None);
-        assert_eq!(fold(None, 5, rule), Some((0, 3)));
-        assert_eq!(fold(None, 500, rule), Some((0, 3)));
-        assert_eq!(fold(Some(Base { seq: 3, nonce: Nonce(1) }), 9, rule), Some((4, 7)));
+        assert_eq!(fold(None, Seq(4), rule), None);
+        assert_eq!(fold(None, Seq(5), rule), Some((Seq(0), Seq(3))));
+        assert_eq!(fold(None, Seq(500), rule), Some((Seq(0), Seq(3))));
+        assert_eq!(fold(Some(Base { seq: Seq(3), nonce: Nonce(1) }), Seq(9), rule), Some((Seq(4), Seq(7))));
     }
 
     #[test]
@@ -307,8 +309,8 @@ mod tests {
         ];
         for (name, old, new, empty, expected) in cases {
             let all = old.into_iter().chain(new).map(|(generation, epoch, worker, base)| StateEntry {
-                generation,
-                epoch,
+                generation: Generation(generation),
+                epoch: Epoch(epoch),
                 file: StateFile {
                     operator: "Sum".into(),
                     version: 1,
@@ -320,7 +322,7 @@ mod tests {
                     shards: 1,
                 },
             });
-            let live = live_state(all.collect(), (2, 2), |_, worker| empty && worker == 1);
+            let live = live_state(all.collect(), (Generation(2), 2), |_, worker| empty && worker == 1);
             assert_eq!(live.len(), expected, "{name}: {live:?}");
         }
     }

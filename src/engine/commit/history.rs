@@ -28,7 +28,7 @@ impl History {
 
     /// Notes the offsets of a manifest that follows those before it.
     pub fn push(&mut self, manifest: &Manifest) {
-        let inputs = (0..).zip(&manifest.inputs);
+        let inputs = (0..).map(InputIx).zip(&manifest.inputs);
         let offsets = inputs.flat_map(|(input, entry)| {
             entry.partitions.iter().map(move |part| ((input, part.partition), part.next))
         });
@@ -60,16 +60,22 @@ mod tests {
         let mut history = History::default();
         for epoch in 1..=20_000 {
             let mut manifest = first(1);
-            manifest.epoch = epoch;
-            manifest.inputs[0].partitions[0].next = i64::try_from(epoch).unwrap() * 10;
+            manifest.epoch = Epoch(epoch);
+            manifest.inputs[0].partitions[0].next = Offset(i64::try_from(epoch).unwrap() * 10);
             history.push(&manifest);
         }
         assert!(history.epochs.len() <= EPOCHS_MAX);
-        assert!(history.before(1).is_none());
+        assert!(history.before(Epoch(1)).is_none());
         for since in [2, 3, 17, 4_000, 19_000, 20_000, 20_001] {
-            let from = history.before(since).map_or(0, |offsets| offsets[&(0, 0)]);
-            assert!(from <= i64::try_from(since - 1).unwrap() * 10, "epoch {since}: {from}");
+            let from = history
+                .before(Epoch(since))
+                .map_or(Offset(0), |offsets| offsets[&(InputIx(0), Partition(0))]);
+            assert!(from <= Offset(i64::try_from(since - 1).unwrap() * 10), "epoch {since}: {from}");
         }
-        assert_eq!(history.before(20_001).unwrap()[&(0, 0)], 200_000, "recent epochs are exact");
+        assert_eq!(
+            history.before(Epoch(20_001)).unwrap()[&(InputIx(0), Partition(0))],
+            Offset(200_000),
+            "recent epochs are exact"
+        );
     }
 }

@@ -135,14 +135,15 @@ fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
 pub(crate) mod tests {
     use super::*;
     use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::{Offset, Partition};
 
     /// The job that [`first`] is a manifest of.
     pub(crate) fn job(partitions: u32) -> Job {
         let partition = |partition| PartitionInfo {
             partition,
             identity: format!("file-{partition}"),
-            first: 0,
-            end: Some(1_000_000),
+            first: Offset(0),
+            end: Some(Offset(1_000_000)),
         };
         Job {
             name: "job".into(),
@@ -160,7 +161,7 @@ pub(crate) mod tests {
                 name: "gate".into(),
                 kind: "files".into(),
                 topic: "gates".into(),
-                partitions: (0..partitions).map(partition).collect(),
+                partitions: (0..partitions).map(Partition).map(partition).collect(),
             }],
             operators: Vec::new(),
             workers: 1,
@@ -188,10 +189,14 @@ pub(crate) mod tests {
                 |j| j.inputs[0].partitions[1].identity = "x".into(),
                 Some(("other-identity", "\"x\"")),
             ),
-            ("records gone", |j| j.inputs[0].partitions[0].first = 11, Some(("records-gone", "10..11"))),
+            (
+                "records gone",
+                |j| j.inputs[0].partitions[0].first = Offset(11),
+                Some(("records-gone", "10..11")),
+            ),
             (
                 "a truncated file",
-                |j| j.inputs[0].partitions[0].end = Some(9),
+                |j| j.inputs[0].partitions[0].end = Some(Offset(9)),
                 Some(("other-identity", "ends at 9")),
             ),
             ("another pipeline", |j| j.pipeline = "music".into(), Some(("state-does-not-fit", "pipeline"))),
@@ -217,7 +222,7 @@ pub(crate) mod tests {
             ),
         ];
         let mut head = first(2);
-        head.inputs[0].partitions[0].next = 10;
+        head.inputs[0].partitions[0].next = Offset(10);
         for (name, change, expected) in cases {
             let mut job = job(2);
             change(&mut job);

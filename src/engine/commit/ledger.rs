@@ -109,7 +109,7 @@ impl Told<'_> {
         let told = self.partitions.keys().map(|key| (key, 0));
         let kept = self.kept.iter().map(|(key, kept)| (key, kept.iter().sum()));
         for ((index, partition), kept) in told.chain(kept) {
-            let input = inputs.get(usize::from(*index));
+            let input = inputs.get(index.index());
             let known = input.is_some_and(|i| i.partitions.iter().any(|p| p.partition == *partition));
             let what = if !known {
                 Imbalance::Unknown
@@ -158,7 +158,7 @@ impl Ledger {
         let watermarks = self.watermarks(&told);
         let mut inputs = Vec::with_capacity(self.head.inputs.len());
         for (index, input) in (0..).zip(&self.head.inputs) {
-            inputs.push(self.input(epoch, (index, input), &told, &watermarks)?);
+            inputs.push(self.input(epoch, (InputIx(index), input), &told, &watermarks)?);
         }
         told.all_known(epoch, &inputs)?;
         let quiet = inputs.iter().zip(&self.head.inputs).all(|(new, old)| is_quiet(new, old));
@@ -174,7 +174,7 @@ impl Ledger {
         let held = self.held(&told);
         Ok(Some(Manifest {
             program: env!("CARGO_PKG_VERSION").to_string(),
-            seq: self.head.seq + 1,
+            seq: self.head.seq.next(),
             nonce,
             parent: Some(self.head.nonce),
             kind: Kind::Epoch,
@@ -230,7 +230,7 @@ impl Ledger {
         assert!(watermark >= input.watermark, "the watermark of \"{}\" went back", input.name);
         let mut partitions: BTreeMap<Partition, PartitionEntry> =
             input.partitions.iter().map(|part| (part.partition, carried(part))).collect();
-        let acked = told.partitions.range((index, 0)..=(index, Partition::MAX));
+        let acked = told.partitions.range((index, Partition(0))..=(index, Partition(u32::MAX)));
         for ((_, number), parts) in acked.clone() {
             let unknown = |found| CheckpointError::Conservation {
                 epoch,
@@ -323,7 +323,7 @@ impl Ledger {
     fn fed(&self, since: Epoch, inputs: &[Input]) -> Vec<Fed> {
         let before = self.history.before(since);
         let mut fed = Vec::new();
-        for (input, entry) in (0..).zip(inputs) {
+        for (input, entry) in (0..).map(InputIx).zip(inputs) {
             for part in &entry.partitions {
                 let (partition, next) = (part.partition, part.next);
                 let from = before.and_then(|before| before.get(&(input, partition))).copied();

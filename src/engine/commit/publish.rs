@@ -13,7 +13,7 @@ use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{LakeFile, Manifest};
-use crate::engine::format::names::{self, Generation};
+use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::Published;
 use crate::store::local::TEMPORARY;
 use headway_operators::time::Epoch;
@@ -32,7 +32,7 @@ pub async fn still_head(
     if decide::is_head(manifest.seq, highest) {
         return Ok(());
     }
-    let seq = manifest.seq + 1;
+    let seq = manifest.seq.next();
     Err(CheckpointError::Fenced { job: manifest.job.clone(), generation, seq })
 }
 
@@ -105,7 +105,7 @@ pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result
     failpoint::at("collect.begin");
     let stage = format!("{}{}/", names::stage_folder(&head.job), head.generation);
     for name in site.list(&stage).await? {
-        let epoch: Option<Epoch> = name.strip_suffix('/').and_then(|number| number.parse().ok());
+        let epoch = name.strip_suffix('/').and_then(|number| number.parse().ok()).map(Epoch);
         if epoch.is_some_and(|e| decide::is_past((head.generation, e), (head.generation, head.epoch))) {
             remove_unnamed(site, &format!("{stage}{name}"), &BTreeSet::new()).await?;
             failpoint::at("collect.staged");
@@ -124,7 +124,7 @@ pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result
 ///
 /// # Errors
 /// If a file stays.
-pub async fn sweep(site: &Site, head: &Manifest, first_loose: u64) -> Result<u64, CheckpointError> {
+pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64, CheckpointError> {
     failpoint::at("sweep.begin");
     let mine = (head.generation, head.epoch);
     let named: BTreeSet<&str> = head.state.iter().map(|entry| entry.file.path.as_str()).collect();
@@ -167,7 +167,7 @@ async fn remove_if_empty(
     generation: &str,
     mine: Generation,
 ) -> Result<(), CheckpointError> {
-    let earlier = generation.trim_end_matches('/').parse().is_ok_and(|found: Generation| found < mine);
+    let earlier = generation.trim_end_matches('/').parse().is_ok_and(|found| Generation(found) < mine);
     if earlier && site.list(folder).await?.is_empty() {
         site.delete(folder.trim_end_matches('/')).await?;
     }

@@ -32,14 +32,14 @@ pub async fn ranges(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, Checkpoin
     let names = site.list(&folder).await?;
     let mut ranges: Vec<_> = names.iter().filter_map(|name| names::segment_range(name)).collect();
     ranges.sort_unstable();
-    let mut next = 0;
+    let mut next = Seq(0);
     for (first, last) in &ranges {
         if *first != next || last < first {
             let what =
                 format!("in \"{}\", manifest {next} is not where it should be", site.describe(&folder));
             return Err(CheckpointError::Inconsistent { what });
         }
-        next = last + 1;
+        next = last.next();
     }
     Ok(ranges)
 }
@@ -73,7 +73,7 @@ pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manif
     }
     let numbers: Vec<Seq> = manifests.iter().map(|manifest| manifest.seq).collect();
     let follows = |pair: &[Manifest]| pair[1].parent == Some(pair[0].nonce);
-    if numbers != (range.0..=range.1).collect::<Vec<_>>()
+    if numbers != range.0.to(range.1).collect::<Vec<_>>()
         || !manifests.windows(2).all(follows)
         || manifests.iter().any(|manifest| manifest.job != job)
     {
@@ -120,7 +120,7 @@ pub async fn fold(
         },
     };
     // 2. Only then take the loose ones away.
-    for seq in range.0..=range.1 {
+    for seq in range.0.to(range.1) {
         site.delete(&names::manifest(job, seq)).await?;
         failpoint::at("fold.deleted");
     }
@@ -144,7 +144,7 @@ async fn loose(
     (base, (first, last)): (Option<Base>, (Seq, Seq)),
 ) -> Result<Result<(Vec<String>, Base), String>, CheckpointError> {
     let (mut texts, mut parent) = (Vec::new(), base.map(|base| base.nonce));
-    for seq in first..=last {
+    for seq in first.to(last) {
         let Some((manifest, bytes)) = loose::manifest_with_bytes(site, job, seq).await? else {
             return Ok(Err(format!("manifest {seq} of job \"{job}\" is missing")));
         };

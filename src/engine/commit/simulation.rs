@@ -27,6 +27,7 @@ use crate::engine::commit::site::Site;
 use crate::engine::commit::test_store::{Dice, TestStore};
 use crate::engine::format::manifest::{Kind, Manifest, Nonce};
 use crate::engine::format::names::Seq;
+use headway_operators::time::Epoch;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -63,7 +64,8 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
     check_state(&store, &resume.manifest);
     let run = resume.manifest.generation;
     let mut next = resume.manifest.inputs[0].partitions[0].next;
-    for epoch in resume.first_epoch..resume.first_epoch + dice.below(6) {
+    let first = resume.first_epoch;
+    for epoch in (first.0..first.0 + dice.below(6)).map(Epoch) {
         if dice.below(4) == 0 && committer.sweep_on().await.map_err(expected).is_err() {
             return;
         }
@@ -72,11 +74,11 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
         }
         let from = next;
         next += i64::try_from(dice.below(3)).expect("small");
-        let mut acks = reads(0, from, next);
+        let mut acks = reads(0, from.0, next.0);
         if next > from {
-            let rows: String = (from..next).map(|offset| format!("{offset} by {run}\n")).collect();
-            acks.push(stage(&store, (run, epoch), &rows));
-            acks.push(state(&store, (run, epoch), dice.below(2) == 0 || epoch == resume.first_epoch));
+            let rows: String = (from.0..next.0).map(|offset| format!("{offset} by {run}\n")).collect();
+            acks.push(stage(&store, (run.0, epoch.0), &rows));
+            acks.push(state(&store, (run.0, epoch.0), dice.below(2) == 0 || epoch == first));
         }
         match committer.commit_on(epoch, &acks).await {
             Ok(None) => assert_eq!(next, from),
@@ -165,7 +167,7 @@ fn schedule(seed: u64, trouble: Trouble) {
 fn check(store: &TestStore, reported: &BTreeMap<Seq, Nonce>) {
     let manifests = chain(store);
     for (seq, nonce) in reported {
-        let found = manifests.get(usize::try_from(*seq).expect("small")).map(|manifest| manifest.nonce);
+        let found = manifests.get(usize::try_from(seq.0).expect("small")).map(|manifest| manifest.nonce);
         assert_eq!(found, Some(*nonce), "the commit {seq} that was reported is not in the chain");
     }
     let head = manifests.last().expect("the last run claimed a number");
@@ -175,10 +177,10 @@ fn check(store: &TestStore, reported: &BTreeMap<Seq, Nonce>) {
     let mut named = Vec::new();
     for manifest in manifests.iter().filter(|manifest| manifest.kind == Kind::Epoch) {
         let part = &manifest.inputs[0].partitions[0];
-        rows.extend((part.from..part.next).map(|offset| format!("{offset} by {}", manifest.generation)));
+        rows.extend((part.from.0..part.next.0).map(|offset| format!("{offset} by {}", manifest.generation)));
         named.extend(manifest.lake.iter().map(|file| file.path.clone()));
     }
-    assert_eq!(rows.len() as i64, head.inputs[0].partitions[0].next, "offsets tile");
+    assert_eq!(rows.len() as i64, head.inputs[0].partitions[0].next.0, "offsets tile");
     named.sort_unstable();
     assert_eq!(store.below("gate/"), named, "published is what the chain names, no more and no less");
     let files = store.files();

@@ -90,7 +90,7 @@ impl TestStore {
         let files = self.files();
         let number = |name: &str| names::manifest_seq(name.rsplit('/').next()?);
         let folded = files.keys().filter_map(|name| names::segment_range(name.rsplit('/').next()?));
-        let first = folded.map(|(_, last)| last + 1).max().unwrap_or(0);
+        let first = folded.map(|(_, last)| last.next()).max().unwrap_or(names::Seq(0));
         let loose =
             files.iter().filter(|(name, _)| name.contains("/manifest/") && number(name) >= Some(first));
         loose.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()

@@ -49,6 +49,6 @@ pub fn prune(
         }
         publish::still_head(&site, head, head.generation).await?;
         let removed = publish::sweep(&site, head, decide::first_loose(base)).await?;
-        Ok(Pruned { folded: decide::first_loose(base) - first, removed })
+        Ok(Pruned { folded: decide::first_loose(base).0 - first.0, removed })
     })
 }

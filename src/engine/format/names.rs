@@ -10,12 +10,51 @@
 //! ```
 
 use headway_operators::time::Epoch;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The number of a manifest within its job: dense, from 0.
-pub type Seq = u64;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The number of the manifest after this one.
+    #[must_use]
+    pub fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+
+    /// The numbers from this one to `last`, both included.
+    pub fn to(self, last: Seq) -> impl Iterator<Item = Seq> {
+        (self.0..=last.0).map(Seq)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The number of a run within its job: each run that starts takes the next.
-pub type Generation = u64;
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// The number of the run after this one.
+    #[must_use]
+    pub fn next(self) -> Generation {
+        Generation(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The folder of everything a job keeps for itself.
 pub fn job_folder(job: &str) -> String {
@@ -34,7 +73,7 @@ pub fn manifest(job: &str, seq: Seq) -> String {
 
 /// The number in the name of a manifest's file; `None` if it is no manifest.
 pub fn manifest_seq(file: &str) -> Option<Seq> {
-    file.strip_suffix(".json").filter(|digits| digits.len() >= 10)?.parse().ok()
+    file.strip_suffix(".json").filter(|digits| digits.len() >= 10)?.parse().ok().map(Seq)
 }
 
 /// The folder of folded manifests.
@@ -50,7 +89,7 @@ pub fn segment(job: &str, (first, last): (Seq, Seq)) -> String {
 /// The first and last number in the name of a segment's file; `None` if it is no segment.
 pub fn segment_range(file: &str) -> Option<(Seq, Seq)> {
     let (first, last) = file.strip_suffix(".json.gz")?.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()?))
+    Some((Seq(first.parse().ok()?), Seq(last.parse().ok()?)))
 }
 
 /// The folder of all state files.
@@ -100,7 +139,7 @@ pub fn claimed_prefix(file: &str) -> Option<String> {
 /// The epoch in the name of a lake file, `{stem}_{epoch}_…`; `None` if it is not named like that.
 pub fn lake_epoch(file: &str, stem: &str) -> Option<Epoch> {
     let (epoch, _) = file.strip_prefix(stem)?.strip_prefix('_')?.split_once('_')?;
-    epoch.parse().ok()
+    epoch.parse().ok().map(Epoch)
 }
 
 /// The folder of `name`, with its final `/`; empty for the root.
@@ -111,7 +150,7 @@ pub fn parent(name: &str) -> &str {
 /// The generation and epoch in a path below `root`: `{root}{generation}/{epoch}/…`.
 pub fn generation_and_epoch(root: &str, path: &str) -> Option<(Generation, Epoch)> {
     let mut parts = path.strip_prefix(root)?.split('/');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    Some((Generation(parts.next()?.parse().ok()?), Epoch(parts.next()?.parse().ok()?)))
 }
 
 /// True for a name that can be one folder: letters, digits, `_`, `-` and inner dots, at most 100 bytes.
@@ -132,13 +171,13 @@ mod tests {
 
     #[test]
     fn name_of_a_file_gives_back_its_number() {
-        let name = manifest("gate", 7);
+        let name = manifest("gate", Seq(7));
         assert_eq!(name, "_headway/gate/manifest/0000000007.json");
-        assert_eq!(manifest_seq("0000000007.json"), Some(7));
+        assert_eq!(manifest_seq("0000000007.json"), Some(Seq(7)));
         assert_eq!(manifest_seq("7.json"), None);
-        assert_eq!(segment_range("0000000000-0000000255.json.gz"), Some((0, 255)));
+        assert_eq!(segment_range("0000000000-0000000255.json.gz"), Some((Seq(0), Seq(255))));
         assert_eq!(claimed_prefix("_dead~gate.json").as_deref(), Some("_dead/gate"));
-        assert_eq!(lake_epoch("batch_17_20240130_235959_2.csv.gz", "batch"), Some(17));
+        assert_eq!(lake_epoch("batch_17_20240130_235959_2.csv.gz", "batch"), Some(Epoch(17)));
         assert_eq!(lake_epoch("batch_x_1.csv.gz", "batch"), None);
         assert_eq!(lake_epoch("batches_17_1.csv.gz", "batch"), None);
         assert_eq!(parent("a/b/c.csv.gz"), "a/b/");

@@ -11,8 +11,10 @@
 //! Sections are not compressed. Most of their bytes are hashes, which do not shrink: of the state files of the demo
 //! deflate at level 1 leaves 66 %, and takes seven times as long as writing and syncing them whole.
 
+use crate::engine::format::names::Generation;
 use headway_operators::ack::StateFile;
 use headway_operators::state::{SHARDS, Saved, SectionKind, Shard, StateChange};
+use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -43,9 +45,9 @@ pub struct Author<'a> {
     /// The job.
     pub job: &'a str,
     /// The run.
-    pub generation: u64,
+    pub generation: Generation,
     /// The epoch whose close it belongs to.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The worker.
     pub worker: u32,
 }
@@ -56,9 +58,9 @@ pub struct Header {
     /// The job.
     pub job: String,
     /// The run that wrote it.
-    pub generation: u64,
+    pub generation: Generation,
     /// The epoch whose close it belongs to.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The worker that wrote it.
     pub worker: u32,
     /// The operator.
@@ -203,7 +205,12 @@ mod tests {
 
     fn encode(changes: &[StateChange]) -> Vec<u8> {
         let mut file = Vec::new();
-        write(&mut file, Author { job: "gate", generation: 2, epoch: 17, worker: 1 }, changes).unwrap();
+        write(
+            &mut file,
+            Author { job: "gate", generation: Generation(2), epoch: Epoch(17), worker: 1 },
+            changes,
+        )
+        .unwrap();
         file
     }
 
@@ -232,7 +239,10 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let (header, saved) = decode(&file()).unwrap();
-        assert_eq!((header.generation, header.epoch, header.worker, header.base), (2, 17, 1, true));
+        assert_eq!(
+            (header.generation, header.epoch, header.worker, header.base),
+            (Generation(2), Epoch(17), 1, true)
+        );
         let shards: Vec<_> = saved.iter().map(|saved| (saved.shard.0, saved.bytes.len())).collect();
         assert_eq!(shards, [(5, 4), (1023, 0), (7, 300)]);
         assert_eq!(decode_named(&named(&file()), &file()).unwrap(), saved);
@@ -277,8 +287,8 @@ mod tests {
     fn a_table_longer_than_any_that_is_written_is_refused() {
         let header = Header {
             job: String::new(),
-            generation: 0,
-            epoch: 0,
+            generation: Generation(0),
+            epoch: Epoch(0),
             worker: 0,
             operator: String::new(),
             version: 0,

@@ -43,25 +43,31 @@ fn has_more(input: &Input, seen: &[PartitionInfo]) -> bool {
 mod tests {
     use super::*;
     use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::{Offset, Partition};
 
     #[test]
     fn closed_windows_matter_where_there_is_more_to_read() {
-        let seen = |partition, end| PartitionInfo { partition, identity: String::new(), first: 0, end };
+        let seen =
+            |partition, end| PartitionInfo { partition, identity: String::new(), first: Offset(0), end };
         let mut head = first(1);
         head.inputs[0].watermark = EventTime(5_000);
-        head.inputs[0].partitions[0].next = 10;
+        head.inputs[0].partitions[0].next = Offset(10);
         let found = |head: &Manifest, seen: &[PartitionInfo]| closed(head, &[seen.to_vec()]).len();
         head.kind = Kind::Epoch;
-        assert_eq!(found(&head, &[seen(0, Some(20))]), 0, "its windows are open");
+        assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(20)))]), 0, "its windows are open");
         head.inputs[0].ended = true;
-        assert_eq!(found(&head, &[seen(0, Some(20))]), 1);
-        assert_eq!(found(&head, &[seen(0, Some(10))]), 0);
-        assert_eq!(found(&head, &[seen(0, Some(10)), seen(1, None)]), 1);
-        assert_eq!(found(&head, &[seen(0, None)]), 0);
+        assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(20)))]), 1);
+        assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(10)))]), 0);
+        assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(10))), seen(Partition(1), None)]), 1);
+        assert_eq!(found(&head, &[seen(Partition(0), None)]), 0);
         (head.inputs[0].ended, head.kind) = (false, Kind::Claim);
         head.inputs[0].partitions[0].own = EventTime(4_000);
-        assert_eq!(found(&head, &[seen(0, Some(20))]), 1, "a claim in between");
+        assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(20)))]), 1, "a claim in between");
         head.inputs[0].partitions[0].own = EventTime(5_000);
-        assert_eq!(found(&head, &[seen(0, Some(20))]), 0, "the records themselves moved the watermark");
+        assert_eq!(
+            found(&head, &[seen(Partition(0), Some(Offset(20)))]),
+            0,
+            "the records themselves moved the watermark"
+        );
     }
 }

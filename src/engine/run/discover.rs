@@ -41,7 +41,7 @@ pub fn run(
             Err(error) => return control.fail(error.into()),
             Ok(new) => {
                 for info in new {
-                    tracing::info!(partition = info.partition, first = info.first, "found a new partition");
+                    tracing::info!(partition = %info.partition, first = %info.first, "found a new partition");
                     known.insert(info.partition, info.identity.clone());
                     discovered.announce(info);
                 }

@@ -5,12 +5,13 @@ use crate::connect::{Event, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
 use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
+use headway_operators::ack::InputIx;
 use headway_operators::pace::{InputPace, Pace, SharedPace};
 use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
 use headway_operators::progress::{Mark, Progress, Rules, Standing};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::stream::window::{Closing, Grid};
-use headway_operators::time::EventTime;
+use headway_operators::time::{Epoch, EventTime};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -24,17 +25,17 @@ use timely::dataflow::{InputHandle, ProbeHandle};
 #[derive(Clone, Copy)]
 enum Step {
     /// Messages of a partition, at these offsets.
-    Messages(Partition, Offset, Offset),
-    CaughtUp(Partition, Offset),
-    Stalled(Partition, Offset),
+    Messages(u32, i64, i64),
+    CaughtUp(u32, i64),
+    Stalled(u32, i64),
 }
 
 /// A source that gives one list of steps a poll, and notes what it is told.
 #[derive(Clone, Default)]
 struct Script {
     polls: Rc<RefCell<VecDeque<Vec<Step>>>>,
-    paused: Rc<RefCell<BTreeSet<Partition>>>,
-    assigned: Rc<RefCell<Vec<(Partition, Offset)>>>,
+    paused: Rc<RefCell<BTreeSet<u32>>>,
+    assigned: Rc<RefCell<Vec<(u32, i64)>>>,
     /// What is known of its partitions while they are quiet.
     heard: Rc<Cell<Option<Heard>>>,
 }
@@ -50,10 +51,11 @@ impl Source for Script {
         let Some(steps) = self.polls.borrow_mut().pop_front() else { return Ok(Polled::Nothing) };
         for step in steps {
             match step {
-                Step::CaughtUp(partition, next) => each(Event::CaughtUp(partition, next)),
-                Step::Stalled(partition, next) => each(Event::Stalled(partition, next)),
+                Step::CaughtUp(partition, next) => each(Event::CaughtUp(Partition(partition), Offset(next))),
+                Step::Stalled(partition, next) => each(Event::Stalled(Partition(partition), Offset(next))),
                 Step::Messages(partition, from, to) => {
-                    for offset in from..to {
+                    for offset in (from..to).map(Offset) {
+                        let partition = Partition(partition);
                         let payload = Payload::Bytes(b"x");
                         each(Event::Message(Raw::of(partition, offset, payload), 1));
                     }
@@ -64,14 +66,14 @@ impl Source for Script {
     }
 
     fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), Error> {
-        self.assigned.borrow_mut().push((partition, next));
+        self.assigned.borrow_mut().push((partition.0, next.0));
         Ok(())
     }
 
     fn pause(&mut self, partition: Partition, paused: bool) {
         match paused {
-            true => self.paused.borrow_mut().insert(partition),
-            false => self.paused.borrow_mut().remove(&partition),
+            true => self.paused.borrow_mut().insert(partition.0),
+            false => self.paused.borrow_mut().remove(&partition.0),
         };
     }
 
@@ -81,7 +83,7 @@ impl Source for Script {
 
     /// Every message has a leader of its own.
     fn leader_epoch(&mut self, _partition: Partition, offset: Offset) -> Option<i32> {
-        i32::try_from(offset).ok()
+        i32::try_from(offset.0).ok()
     }
 }
 
@@ -89,7 +91,7 @@ impl Source for Script {
 #[derive(Default)]
 struct Taken {
     /// Offsets, by partition.
-    offsets: BTreeMap<Partition, Vec<Offset>>,
+    offsets: BTreeMap<u32, Vec<i64>>,
     /// The wall clock, as last told.
     wall_ms: i64,
     /// The wall clock as it was told before each message.
@@ -98,7 +100,7 @@ struct Taken {
 
 impl Intake for Taken {
     fn open(&mut self, start: Start) {
-        self.offsets.insert(start.partition, Vec::new());
+        self.offsets.insert(start.partition.0, Vec::new());
     }
 
     fn floor(&mut self, _partition: Partition, _floor: EventTime) {}
@@ -109,7 +111,7 @@ impl Intake for Taken {
 
     fn message(&mut self, raw: &Raw<'_>) {
         self.clocks.push(self.wall_ms);
-        self.offsets.get_mut(&raw.partition).expect("it was opened").push(raw.offset);
+        self.offsets.get_mut(&raw.partition.0).expect("it was opened").push(raw.offset.0);
     }
 }
 
@@ -124,33 +126,33 @@ struct Bench {
 }
 
 /// A feed in epoch 1 of partitions from 0 on, each (next offset, end at the start), with short epochs.
-fn bench(until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+fn bench(until: Until, partitions: &[(i64, Option<i64>)]) -> Bench {
     bench_of(Duration::from_millis(50), until, partitions)
 }
 
 /// The same, with epochs of the length `epoch`.
-fn bench_of(epoch: Duration, until: Until, partitions: &[(Offset, Option<Offset>)]) -> Bench {
+fn bench_of(epoch: Duration, until: Until, partitions: &[(i64, Option<i64>)]) -> Bench {
     // Nothing holds it back: every epoch is resolved at once.
     gated(ProbeHandle::new(), epoch, until, partitions)
 }
 
 /// The same, where `resolved` has passed an epoch once it is resolved.
 fn gated(
-    resolved: ProbeHandle<u64>,
+    resolved: ProbeHandle<Epoch>,
     epoch: Duration,
     until: Until,
-    partitions: &[(Offset, Option<Offset>)],
+    partitions: &[(i64, Option<i64>)],
 ) -> Bench {
     let (script, clock) = (Script::default(), Arc::new(Manual::default()));
     script.heard.set(Some(Heard::ALWAYS));
     let rules = Rules { closing: Closing::Grid(Grid::tumbling(60_000)), lateness_ms: 0, idle_flush_ms: None };
     let standing = |partition| Standing { partition, own: EventTime::MIN, floor: EventTime::MIN };
-    let set = (0..).zip(partitions).map(|(partition, _)| standing(partition));
+    let set = (0..).zip(partitions).map(|(partition, _)| standing(Partition(partition)));
     let progress = Progress::new(rules, EventTime::MIN, set);
     let pace = Rc::new(RefCell::new(Pace::new(vec![progress], Vec::new())));
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
     let around = Surroundings {
-        pace: InputPace::new(&pace, 0),
+        pace: InputPace::new(&pace, InputIx(0)),
         resolved,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         control: Control::new(),
@@ -167,11 +169,12 @@ fn gated(
         max_skew_ms: 1_000,
         until,
     };
-    let assigned = (0..)
-        .zip(partitions)
-        .map(|(partition, (next, end))| Assigned { start: Start::first(partition, *next), end: *end });
+    let assigned = (0..).zip(partitions).map(|(partition, (next, end))| Assigned {
+        start: Start::first(Partition(partition), Offset(*next)),
+        end: end.map(Offset),
+    });
     let assigned: Vec<_> = assigned.collect();
-    let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, 1);
+    let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, Epoch(1));
     Bench { script, clock, pace, found, feed, taken: Taken::default() }
 }
 
@@ -181,16 +184,16 @@ impl Bench {
     }
 
     /// The offset that `cut` has for the last message of its first partition.
-    fn last(cut: &Cut) -> Option<Offset> {
+    fn last(cut: &Cut) -> Option<i64> {
         let last = cut.partitions[0].last_read?;
-        assert_eq!(Offset::from(last.leader_epoch), last.offset, "it is asked for that message");
-        Some(last.offset)
+        assert_eq!(Offset(last.leader_epoch.into()), last.offset, "it is asked for that message");
+        Some(last.offset.0)
     }
 
     /// The joining mark comes back from all workers, and its epoch closes.
     fn joins(&self, epoch: u64, mark: Mark) {
-        self.pace.borrow_mut().see(epoch, 0, mark);
-        self.pace.borrow_mut().close(epoch);
+        self.pace.borrow_mut().see(Epoch(epoch), InputIx(0), mark);
+        self.pace.borrow_mut().close(Epoch(epoch));
     }
 
     /// Turns, a second apart, until the feed cuts; the cut, and whether it was the last one.
@@ -206,11 +209,11 @@ impl Bench {
     }
 }
 
-fn joining(partition: Partition, next: Offset) -> Mark {
+fn joining(partition: u32, next: i64) -> Mark {
     Mark {
-        partition,
+        partition: Partition(partition),
         own: EventTime::MIN,
-        next,
+        next: Offset(next),
         idle_ms: None,
         joining: true,
         ended: false,
@@ -228,7 +231,7 @@ fn run_without_an_end_reads_on_where_it_had_caught_up_at_the_start() {
     bench.turn();
     bench.turn();
     assert_eq!(bench.taken.offsets[&0], [5, 6]);
-    assert_eq!(bench.cut().0.partitions[0].next, 7);
+    assert_eq!(bench.cut().0.partitions[0].next, Offset(7));
     assert!(bench.script.paused.borrow().is_empty());
 }
 
@@ -240,7 +243,7 @@ fn what_comes_after_the_end_is_left_for_the_next_run() {
         bench.script.poll(&[Step::Messages(0, 0, 6), Step::CaughtUp(0, 6)]);
         let (cut, last) = bench.cut();
         assert_eq!(
-            (bench.taken.offsets[&0].as_slice(), cut.partitions[0].next, last),
+            (bench.taken.offsets[&0].as_slice(), cut.partitions[0].next.0, last),
             (&[0, 1, 2][..], 3, true)
         );
         assert_eq!(Bench::last(&cut), Some(2));
@@ -274,7 +277,7 @@ fn gap_before_the_end_is_passed() {
     let mut bench = bench(Until::End, &[(0, Some(5))]);
     bench.script.poll(&[Step::Messages(0, 0, 3), Step::CaughtUp(0, 8)]);
     let (cut, last) = bench.cut();
-    assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (5, true, true));
+    assert_eq!((cut.partitions[0].next.0, cut.partitions[0].ended, last), (5, true, true));
     assert_eq!(Bench::last(&cut), Some(2), "nobody read what is before the end");
 }
 
@@ -282,9 +285,14 @@ fn gap_before_the_end_is_passed() {
 fn partition_that_is_found_is_read_though_nothing_else_is_left() {
     let mut bench = bench(Until::End, &[(4, Some(4))]);
     let identity = "script:1".to_string();
-    bench.found.borrow_mut().push(PartitionInfo { partition: 1, identity, first: 7, end: Some(9) });
+    bench.found.borrow_mut().push(PartitionInfo {
+        partition: Partition(1),
+        identity,
+        first: Offset(7),
+        end: Some(Offset(9)),
+    });
     let (cut, last) = bench.cut();
-    assert_eq!((cut.partitions[1].joining, cut.partitions[1].next, last), (true, 7, false));
+    assert_eq!((cut.partitions[1].joining, cut.partitions[1].next.0, last), (true, 7, false));
     bench.joins(1, joining(1, 7));
     bench.turn();
     assert_eq!(*bench.script.assigned.borrow(), [(1, 7)]);
@@ -313,7 +321,7 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
         bench.joins(2, joining(0, 3));
         let (cut, last) = bench.cut();
         assert_eq!(Bench::last(&cut), Some(to - 1));
-        assert_eq!((cut.partitions[0].next, cut.partitions[0].ended, last), (9, true, true));
+        assert_eq!((cut.partitions[0].next.0, cut.partitions[0].ended, last), (9, true, true));
         assert_eq!(bench.taken.offsets[&0].last(), Some(&(to - 1)));
     }
 }
@@ -322,8 +330,8 @@ fn messages_held_until_they_may_be_sent_can_be_the_last_ones() {
 fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
     let mut bench = bench_of(Duration::from_secs(3_600), Until::Forever, &[(0, None), (0, None)]);
     // Partition 1 is far ahead of 0, which has a backlog.
-    bench.pace.borrow_mut().see(0, 0, ahead(0, 0));
-    bench.pace.borrow_mut().see(0, 0, ahead(1, 5_000));
+    bench.pace.borrow_mut().see(Epoch(0), InputIx(0), ahead(0, 0));
+    bench.pace.borrow_mut().see(Epoch(0), InputIx(0), ahead(1, 5_000));
     bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1)]);
     bench.turn();
     bench.turn();
@@ -332,7 +340,7 @@ fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
     bench.cut();
     assert!(bench.clock.elapsed() - before <= Duration::from_secs(2));
     // The mark of the epoch that was cut tells that 0 has come nearer.
-    bench.pace.borrow_mut().see(1, 0, ahead(0, 4_900));
+    bench.pace.borrow_mut().see(Epoch(1), InputIx(0), ahead(0, 4_900));
     bench.turn();
     assert!(bench.script.paused.borrow().is_empty());
     // Nobody is held back: the epoch lasts.
@@ -344,7 +352,7 @@ fn partition_that_is_held_back_does_not_wait_for_the_end_of_a_long_epoch() {
 }
 
 /// A mark of a partition with a backlog.
-fn ahead(partition: Partition, own: i64) -> Mark {
+fn ahead(partition: u32, own: i64) -> Mark {
     Mark { own: EventTime(own), joining: false, ..joining(partition, 1) }
 }
 
@@ -352,8 +360,8 @@ fn ahead(partition: Partition, own: i64) -> Mark {
 fn partition_that_is_paused_is_never_idle() {
     let mut bench = bench(Until::Forever, &[(0, None), (0, None)]);
     // Partition 1 is far ahead of 0, which has a backlog.
-    bench.pace.borrow_mut().see(0, 0, ahead(0, 0));
-    bench.pace.borrow_mut().see(0, 0, ahead(1, 5_000));
+    bench.pace.borrow_mut().see(Epoch(0), InputIx(0), ahead(0, 0));
+    bench.pace.borrow_mut().see(Epoch(0), InputIx(0), ahead(1, 5_000));
     bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1), Step::CaughtUp(1, 1)]);
     bench.turn();
     // Caught up, it has nothing to hold back; then there is more, and not yet its end.
@@ -372,7 +380,7 @@ fn partition_that_is_paused_is_never_idle() {
 #[test]
 fn time_behind_a_closed_gate_is_no_quiet() {
     timely::execute_directly(|worker| {
-        let mut commits: InputHandle<u64, CapacityContainerBuilder<Vec<()>>> = InputHandle::new();
+        let mut commits: InputHandle<Epoch, CapacityContainerBuilder<Vec<()>>> = InputHandle::new();
         let resolved = ProbeHandle::new();
         worker.dataflow(|scope| {
             commits.to_stream(scope).probe_with(&resolved);
@@ -392,8 +400,8 @@ fn time_behind_a_closed_gate_is_no_quiet() {
         }
         assert_eq!(bench.script.polls.borrow().len(), 1);
         // 3. The gate opens: only what was quiet while the feed listened counts.
-        commits.advance_to(5);
-        worker.step_while(|| resolved.less_than(&5));
+        commits.advance_to(Epoch(5));
+        worker.step_while(|| resolved.less_than(&Epoch(5)));
         bench.turn();
         assert!(bench.script.polls.borrow().is_empty(), "it reads again");
         // It was quiet for a second before the gate closed: that is when the last epoch was cut.
@@ -456,7 +464,7 @@ fn idle_partition_joins_again_when_a_transaction_opens_on_it() {
     bench.joins(2, joining(0, 3));
     bench.script.poll(&[Step::Messages(0, 4, 6), Step::CaughtUp(0, 7)]);
     let (cut, _) = bench.cut();
-    assert_eq!((bench.taken.offsets[&0].as_slice(), cut.partitions[0].next), (&[0, 1, 2, 4, 5][..], 7));
+    assert_eq!((bench.taken.offsets[&0].as_slice(), cut.partitions[0].next.0), (&[0, 1, 2, 4, 5][..], 7));
 }
 
 #[test]
@@ -466,6 +474,6 @@ fn run_ends_where_it_should_though_a_transaction_is_open_there() {
         // The last offset before the end is the marker of a transaction before it.
         bench.script.poll(&[Step::Messages(0, 0, 4), Step::Stalled(0, 5)]);
         let (cut, last) = bench.cut();
-        assert_eq!((cut.partitions[0].next, last), (5, true));
+        assert_eq!((cut.partitions[0].next.0, last), (5, true));
     }
 }

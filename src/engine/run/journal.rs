@@ -7,11 +7,12 @@ use crate::connect::End;
 use crate::engine::clock::Clock;
 use crate::engine::commit::checkpoint::{Committed, Resume};
 use crate::engine::format::manifest::{Manifest, PartitionEntry};
+use crate::engine::format::names::Seq;
 use crate::engine::run::closed::Closed;
 use crate::engine::run::outcome::{Outcome, describe, reasons};
 use headway_operators::ack::Ack;
 use headway_operators::record::Partition;
-use headway_operators::time::EventTime;
+use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +102,7 @@ impl Journal {
         closed: &[Closed],
     ) -> Journal {
         let manifest = &resume.manifest;
-        let (job, generation, seq) = (manifest.job.as_str(), manifest.generation, manifest.seq);
+        let (job, generation, seq) = (manifest.job.as_str(), manifest.generation.0, manifest.seq.0);
         info!(event = "claimed", job, generation, seq, "took the job");
         let workers = manifest.workers;
         if let Some(before) = workers_before.filter(|before| *before != workers) {
@@ -113,7 +114,7 @@ impl Journal {
             let parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
             let offsets: Vec<String> =
                 parts.map(|part| format!("{}:{}", part.partition, part.next)).take(100).collect();
-            let (epoch, age_s) = (manifest.epoch, resume.age_ms.map(|ms| ms.max(0) / 1000));
+            let (epoch, age_s) = (manifest.epoch.0, resume.age_ms.map(|ms| ms.max(0) / 1000));
             let watermark = watermark(manifest);
             let offsets = offsets.join(" ");
             info!(event = "started", job, generation, workers, epoch, offsets, watermark, age_s, "resumes");
@@ -128,7 +129,7 @@ impl Journal {
     /// Notes a commit.
     pub fn committed(&mut self, committed: &Committed, manifest: &Manifest, acks: &[Ack]) {
         self.outcome.add(manifest, acks);
-        let Committed { seq, epoch, rows, files } = *committed;
+        let Committed { seq: Seq(seq), epoch: Epoch(epoch), rows, files } = *committed;
         self.pending = (self.pending.0 + 1, self.pending.1 + rows);
         let now = self.clock.elapsed();
         if self.committed.is_due(now) {
@@ -140,7 +141,7 @@ impl Journal {
         }
         let changes = self.changes(manifest);
         for Change { event, input, partition } in changes.iter().take(PARTITIONS_MAX) {
-            info!(event, input, partition, epoch, "a partition changed");
+            info!(event, input, partition = partition.0, epoch, "a partition changed");
         }
         if let Some(more) = changes.len().checked_sub(PARTITIONS_MAX).filter(|more| *more > 0) {
             info!(event = "partitions-changed", more, epoch, "more partitions changed");
@@ -156,7 +157,7 @@ impl Journal {
             return;
         }
         self.is_caught_up = true;
-        info!(event = "caught-up", epoch = manifest.epoch, "read everything that is there now");
+        info!(event = "caught-up", epoch = manifest.epoch.0, "read everything that is there now");
     }
 
     /// Logs the end of the run.
@@ -254,10 +255,11 @@ mod tests {
     use super::*;
     use crate::engine::clock::Manual;
     use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::Offset;
 
     fn journal() -> Journal {
         let manifest = first(2);
-        let resume = Resume { fresh: true, first_epoch: 1, age_ms: None, manifest };
+        let resume = Resume { fresh: true, first_epoch: Epoch(1), age_ms: None, manifest };
         Journal::begin(Arc::new(Manual::default()), &resume, None, &[])
     }
 
@@ -275,10 +277,10 @@ mod tests {
         assert_eq!(journal.changes(&manifest), []);
         manifest.inputs[0].partitions[1].idle = true;
         let mut new = manifest.inputs[0].partitions[0].clone();
-        (new.partition, new.joining) = (7, true);
+        (new.partition, new.joining) = (Partition(7), true);
         manifest.inputs[0].partitions.push(new);
         let events: Vec<_> =
-            journal.changes(&manifest).into_iter().map(|change| (change.event, change.partition)).collect();
+            journal.changes(&manifest).into_iter().map(|change| (change.event, change.partition.0)).collect();
         assert_eq!(events, [("idle", 1), ("partition-joined", 7)]);
         assert_eq!(journal.changes(&manifest), []);
         manifest.inputs[0].partitions[1].idle = false;
@@ -289,11 +291,17 @@ mod tests {
     #[test]
     fn job_is_caught_up_when_every_end_is_committed() {
         let mut manifest = first(2);
-        manifest.inputs[0].partitions.iter_mut().for_each(|part| part.next = 10);
+        manifest.inputs[0].partitions.iter_mut().for_each(|part| part.next = Offset(10));
         let end = |partition, offset| End { partition, offset, stalled: false };
         assert!(!is_caught_up(&[], &manifest));
-        assert!(!is_caught_up(&[vec![end(0, 10)]], &manifest));
-        assert!(!is_caught_up(&[vec![end(0, 10), end(1, 11)]], &manifest));
-        assert!(is_caught_up(&[vec![end(0, 10), end(1, 9)]], &manifest));
+        assert!(!is_caught_up(&[vec![end(Partition(0), Offset(10))]], &manifest));
+        assert!(!is_caught_up(
+            &[vec![end(Partition(0), Offset(10)), end(Partition(1), Offset(11))]],
+            &manifest
+        ));
+        assert!(is_caught_up(
+            &[vec![end(Partition(0), Offset(10)), end(Partition(1), Offset(9))]],
+            &manifest
+        ));
     }
 }

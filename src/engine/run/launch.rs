@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn failure_of_a_run_that_was_taken_over_is_told_as_that() {
         let mut head = first(1);
-        head.generation = 3;
+        head.generation = Generation(3);
         let failed = || {
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
             Error::from(CheckpointError::Store(store::Error::Failed {
@@ -453,10 +453,10 @@ mod tests {
                 source,
             }))
         };
-        assert_eq!(blame(failed(), 2, Some(&head)).code(), "fenced");
-        assert_eq!(blame(failed(), 3, Some(&head)).code(), "store-failed");
-        assert_eq!(blame(failed(), 2, None).code(), "store-failed");
+        assert_eq!(blame(failed(), Generation(2), Some(&head)).code(), "fenced");
+        assert_eq!(blame(failed(), Generation(3), Some(&head)).code(), "store-failed");
+        assert_eq!(blame(failed(), Generation(2), None).code(), "store-failed");
         let panicked = || Error::Panicked { thread: "t".into(), reason: "r".into() };
-        assert_eq!(blame(panicked(), 2, Some(&head)).code(), "panicked");
+        assert_eq!(blame(panicked(), Generation(2), Some(&head)).code(), "panicked");
     }
 }

@@ -58,7 +58,7 @@ impl Outcome {
         }
         for ack in acks {
             let Ack::Source { input, partitions, .. } = ack else { continue };
-            let Some(outcome) = self.inputs.get_mut(usize::from(*input)) else { continue };
+            let Some(outcome) = self.inputs.get_mut(input.index()) else { continue };
             partitions.iter().filter_map(|part| part.sample.as_ref()).for_each(|sample| outcome.keep(sample));
         }
     }
@@ -119,6 +119,7 @@ pub fn excerpt(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::{Offset, Partition};
     use headway_operators::record::{Payload, Raw};
 
     fn fates(consumed: u64, accepted: u64, late: u64) -> Fates {
@@ -161,7 +162,7 @@ mod tests {
         let long = "x".repeat(101);
         let cases = [(None, "no value"), (Some("a\u{1b}b"), "\"a\\u{1b}b\""), (Some(long.as_str()), "x\"…")];
         for (value, end) in cases {
-            let raw = Raw::of(3, 7, Payload::of(value.map(str::as_bytes)));
+            let raw = Raw::of(Partition(3), Offset(7), Payload::of(value.map(str::as_bytes)));
             let text = describe(&Refused::of("t", &raw));
             assert!(text.starts_with("offset 7 of partition 3: ") && text.ends_with(end), "{text}");
         }

@@ -52,7 +52,7 @@ pub struct StartPoint {
 impl Default for StartPoint {
     /// That of a job that never ran.
     fn default() -> Self {
-        StartPoint { first_epoch: 1, watermarks: Vec::new(), operators: BTreeSet::new() }
+        StartPoint { first_epoch: Epoch(1), watermarks: Vec::new(), operators: BTreeSet::new() }
     }
 }
 
@@ -80,7 +80,7 @@ pub struct WorkerPorts {
 
 /// True if `partition` of input `input` is read by worker `index` of `peers`.
 pub fn is_mine(input: InputIx, partition: Partition, index: usize, peers: usize) -> bool {
-    (usize::from(input) + partition as usize) % peers == index
+    (input.index() + partition.index()) % peers == index
 }
 
 impl Ports for WorkerPorts {
@@ -93,7 +93,7 @@ impl Ports for WorkerPorts {
     }
 
     fn start(&mut self, index: InputIx) -> InputStart {
-        self.inputs[usize::from(index)].start.clone()
+        self.inputs[index.index()].start.clone()
     }
 
     fn feed(
@@ -103,7 +103,7 @@ impl Ports for WorkerPorts {
         pace: InputPace,
         wake: SyncActivator,
     ) -> Box<dyn Feed> {
-        let input = &self.inputs[usize::from(index)];
+        let input = &self.inputs[index.index()];
         let mine = |p: Partition| is_mine(index, p, self.index, self.peers);
         let assigned: Vec<_> = input.assigned.iter().filter(|a| mine(a.start.partition)).copied().collect();
         let positions: Vec<_> = assigned.iter().map(|a| (a.start.partition, a.start.next)).collect();
@@ -117,7 +117,7 @@ impl Ports for WorkerPorts {
                 None
             }
         };
-        let mut found = self.discovered[usize::from(index)].clone();
+        let mut found = self.discovered[index.index()].clone();
         let (me, peers) = (self.index, self.peers);
         let around = Surroundings {
             pace,

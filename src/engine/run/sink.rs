@@ -15,6 +15,7 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::{Control, guard};
 use crate::engine::failpoint;
 use crate::engine::format::names;
+use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::store::{self, Store};
 use crossbeam_channel::{Receiver, Sender};
@@ -44,7 +45,7 @@ pub struct Lake {
     /// The job's name.
     pub job: String,
     /// The generation of this run.
-    pub generation: u64,
+    pub generation: Generation,
     /// How CSV files look.
     pub csv: csv_gz::Options,
     /// What the run starts from. Each worker takes its own, once.
@@ -330,7 +331,7 @@ mod tests {
         let lake = Lake {
             store,
             job: "gate".into(),
-            generation: 3,
+            generation: Generation(3),
             csv: csv_gz::Options::default(),
             saved: Arc::default(),
             control: control.clone(),
@@ -364,16 +365,16 @@ mod tests {
     fn rows_are_staged_durably_with_what_a_manifest_says_of_them() {
         let files = Memory::new();
         let mut worker = worker(Arc::new(files.clone()));
-        worker.rows.put(7, 5, numbers(&[40, 2, 9]));
-        worker.rows.put(8, 8, numbers(&[]));
-        worker.rows.put(9, 9, numbers(&[1]));
+        worker.rows.put(Epoch(7), Epoch(5), numbers(&[40, 2, 9]));
+        worker.rows.put(Epoch(8), Epoch(8), numbers(&[]));
+        worker.rows.put(Epoch(9), Epoch(9), numbers(&[1]));
         hear(&worker.control, &worker.woken, 3);
         let (epoch, done) = worker.rows.done().unwrap();
         let staged = done.into_iter().next().unwrap();
-        assert_eq!((epoch, staged.part, staged.rows, staged.since), (7, 1, 3, 5));
+        assert_eq!((epoch, staged.part, staged.rows, staged.since), (Epoch(7), 1, 3, Epoch(5)));
         assert_eq!(staged.event_time, Some((EventTime(2), EventTime(40))));
-        assert_eq!(worker.rows.done(), Some((8, Vec::new())), "an epoch without rows has no file");
-        assert_eq!(worker.rows.done().map(|(epoch, done)| (epoch, done.len())), Some((9, 1)));
+        assert_eq!(worker.rows.done(), Some((Epoch(8), Vec::new())), "an epoch without rows has no file");
+        assert_eq!(worker.rows.done().map(|(epoch, done)| (epoch, done.len())), Some((Epoch(9), 1)));
         assert_eq!(worker.rows.done(), None);
         files.power_cut();
         let bytes = &files.files()[&staged.staged];
@@ -391,10 +392,10 @@ mod tests {
         let mut worker = worker(Arc::new(files.clone()));
         let changes =
             vec![change("Sum", 3, vec![3; 9]), change("Roll", 1, vec![]), change("Sum", 5, vec![5])];
-        worker.state.put(7, 7, changes);
+        worker.state.put(Epoch(7), Epoch(7), changes);
         hear(&worker.control, &worker.woken, 1);
         let (epoch, done) = worker.state.done().unwrap();
-        assert_eq!((epoch, done.len()), (7, 2));
+        assert_eq!((epoch, done.len()), (Epoch(7), 2));
         files.power_cut();
         let sum = done.iter().find(|file| file.operator == "Sum").unwrap();
         let saved = state::decode_named(sum, &files.files()[&sum.path]).unwrap();
@@ -426,14 +427,14 @@ mod tests {
         let files = Memory::new();
         let store = Faulty::new(Arc::new(files.clone()), 1);
         let Worker { control, mut rows, mut state, woken } = worker(Arc::new(store.clone()));
-        rows.put(7, 7, numbers(&[1]));
+        rows.put(Epoch(7), Epoch(7), numbers(&[1]));
         hear(&control, &woken, 1);
-        assert_eq!(rows.done().map(|(epoch, _)| epoch), Some(7));
+        assert_eq!(rows.done().map(|(epoch, _)| epoch), Some(Epoch(7)));
         let next = store.calls(call) + 1;
         drop(store.at(call, next, fault));
-        rows.put(8, 8, numbers(&[2]));
-        rows.put(9, 9, numbers(&[3]));
-        state.put(9, 9, vec![change("Sum", 3, vec![3; 9])]);
+        rows.put(Epoch(8), Epoch(8), numbers(&[2]));
+        rows.put(Epoch(9), Epoch(9), numbers(&[3]));
+        state.put(Epoch(9), Epoch(9), vec![change("Sum", 3, vec![3; 9])]);
         until_stopped(&control, &woken, 3);
         assert_eq!(rows.done(), None, "what was not written is not done");
         assert_eq!(state.done(), None, "nothing is written after a failure");
@@ -461,7 +462,7 @@ mod tests {
     #[test]
     fn panic_on_the_thread_stops_the_job() {
         let Worker { control, mut rows, state, woken } = worker(Arc::new(Memory::new()));
-        rows.put(1, 1, numbers(&[-1]));
+        rows.put(Epoch(1), Epoch(1), numbers(&[-1]));
         until_stopped(&control, &woken, 1);
         drop((rows, state));
         assert!(woken.recv().is_err());

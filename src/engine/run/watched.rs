@@ -57,7 +57,7 @@ impl Watched {
         for (index, source) in self.sources.iter().enumerate() {
             let is_read = |ack: &Ack| match ack {
                 Ack::Source { input, partitions, .. } => {
-                    usize::from(*input) == index && partitions.iter().any(|part| part.consumed > 0)
+                    input.index() == index && partitions.iter().any(|part| part.consumed > 0)
                 }
                 _ => false,
             };

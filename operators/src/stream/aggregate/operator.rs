@@ -1,7 +1,7 @@
 //! The operator itself: see [`super`] for its card.
 
 use crate::error::StateError;
-use crate::keyed::{Fates, Keyed};
+use crate::keyed::{Fate, Fates, Keyed};
 use crate::progress::Tick;
 use crate::record::Stamped;
 use crate::state::{KeyHash, Saved, Shard};
@@ -175,11 +175,11 @@ where
                 Admitted::All => last.plus_ms(1),
                 Admitted::Before(end) => end,
                 Admitted::None => {
-                    fates.add(record.partition, 0, 1, 0);
+                    fates.add(record.partition, Fate::Duplicate);
                     continue;
                 }
             };
-            fates.add(record.partition, 1, 0, 0);
+            fates.add(record.partition, Fate::Accepted);
             // 3. Sum.
             let amounts = data.amounts();
             let mut end = first;

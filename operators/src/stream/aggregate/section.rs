@@ -210,7 +210,7 @@ mod tests {
             let (mut fast, mut slow) = (Sections::default(), BTreeMap::<Shard, Slow<'_>>::new());
             for key in summed {
                 let text = format!("{key:?}");
-                let sum = Sum { end: EventTime(5), since: 7, key, amounts: vec![-1, 1 << 99] };
+                let sum = Sum { end: EventTime(5), since: Epoch(7), key, amounts: vec![-1, 1 << 99] };
                 fast.of(key).keys.push((key, text.clone()));
                 fast.of(key).sums.push(sum.clone());
                 let (keys, sums, _) = slow.entry(key.shard()).or_default();
@@ -249,7 +249,7 @@ mod tests {
         let (key, identity) = (KeyHash([1 << 54, 2]), KeyHash([(1 << 54) + 3, 4]));
         let mut sections = Sections::default();
         sections.of(key).keys.push((key, "key".to_string()));
-        sections.of(key).sums.push(Sum { end: EventTime(300), since: 7, key, amounts: vec![-1, 200] });
+        sections.of(key).sums.push(Sum { end: EventTime(300), since: Epoch(7), key, amounts: vec![-1, 200] });
         let mut text = String::new();
         sections.encode(&[(EventTime(60), EventTime(-300), &[identity])], &mut |shard, bytes| {
             text = bytes.iter().fold(format!("{}:", shard.0), |text, byte| text + &format!("{byte:02x}"));
