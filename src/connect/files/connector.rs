@@ -21,6 +21,7 @@ use crate::connect::files::reader::Reader;
 use crate::connect::{Connector, Earlier, Entry, Event, Heard, PartitionInfo, Polled, Source, Wake};
 use headway_operators::record::{Offset, Partition};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Files as an input.
 pub struct Files {
@@ -72,12 +73,26 @@ struct FilesSource {
     turn: usize,
 }
 
+/// How often a file that was read to its end is looked at for more.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long to wait for each file beyond that where there are many: a look may have to open the file.
+const LOOK_AGAIN_EACH: Duration = Duration::from_micros(400);
+
+impl FilesSource {
+    fn look_again(&self) -> Duration {
+        let files = u32::try_from(self.readers.len()).unwrap_or(u32::MAX);
+        LOOK_AGAIN.max(LOOK_AGAIN_EACH.saturating_mul(files))
+    }
+}
+
 impl Source for FilesSource {
     fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, Error> {
+        let look_again = self.look_again();
         for _ in 0..self.readers.len() {
             self.turn = (self.turn + 1) % self.readers.len();
             let reader = &mut self.readers[self.turn];
-            if !reader.rests() && reader.read(bytes_max, each)? {
+            if !reader.rests(look_again) && reader.read(bytes_max, each)? {
                 return Ok(Polled::More);
             }
         }
@@ -94,7 +109,7 @@ impl Source for FilesSource {
     }
 
     fn heard(&self, _partition: Partition) -> Option<Heard> {
-        // Each poll looks at the files.
-        Some(Heard::ALWAYS)
+        // Each file was looked at not longer ago than this.
+        Some(Heard { last: self.look_again(), ..Heard::ALWAYS })
     }
 }

@@ -13,9 +13,6 @@ use headway_operators::spec::HeaderSpec;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// How often a file that was read to its end is looked at for more.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
 /// A partition that is read from a file.
 #[derive(Debug)]
 struct Wanted {
@@ -83,10 +80,12 @@ impl Reader {
 
     /// True if nothing is to be read now. Partitions that share a file rest together or not at all: one that waits
     /// for another one in the same file would wait for ever.
-    pub(super) fn rests(&self) -> bool {
+    ///
+    /// A file that was read to its end is looked at for more after `look_again`.
+    pub(super) fn rests(&self, look_again: Duration) -> bool {
         self.lines.is_none()
             || self.wanted.iter().all(|wanted| wanted.paused)
-            || self.ended.is_some_and(|ended| ended.elapsed() < LOOK_AGAIN)
+            || self.ended.is_some_and(|ended| ended.elapsed() < look_again)
     }
 
     /// Pauses or resumes a partition, if it is read here.
