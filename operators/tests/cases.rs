@@ -91,7 +91,7 @@ proptest! {
         (workers, seed) in (prop::array::uniform2(1usize..4), prop::array::uniform2(any::<u64>())),
     ) {
         let grid = Grid::sliding(size.max(slide) * 60_000, size.min(slide) * 60_000);
-        let case = Case { grid, lateness_ms: lateness * 60_000, flush_ms: None, partitions: 3, epochs: Vec::new() };
+        let case = Case { grid, lateness_ms: lateness * 60_000, flush_ms: None, partitions: 3, inputs: Vec::new(), epochs: Vec::new() };
         // Half minutes, so that there are repeats; one in three has no ID.
         let text = |(partition, half_minutes, key, amount, id): &(u32, u32, u32, u32, u32)| {
             let (minutes, seconds) = (half_minutes / 2, half_minutes % 2 * 30);

@@ -4,6 +4,7 @@
 //! # What the case is about.
 //! window tumbling=60s lateness=30s          or sliding=60s/20s; flush=600s
 //! partitions 2                              default 1
+//! inputs 0 | 1 2                            the partitions of each input, if there are several
 //! ingest 10:00:05 A002 140 | 10:00:50 A002 13 id7 | 1: 10:00:01 B7 2
 //! ingest 1: idle=70s                        also joining, ended
 //! ```
@@ -17,8 +18,14 @@ use headway_operators::time::Epoch;
 use std::fmt::Write;
 
 pub(crate) fn parse(text: &str) -> Result<Case, String> {
-    let mut case =
-        Case { grid: Grid::tumbling(60_000), lateness_ms: 0, flush_ms: None, partitions: 1, epochs: vec![] };
+    let mut case = Case {
+        grid: Grid::tumbling(60_000),
+        lateness_ms: 0,
+        flush_ms: None,
+        partitions: 1,
+        inputs: vec![],
+        epochs: vec![],
+    };
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or("").trim();
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -28,6 +35,7 @@ pub(crate) fn parse(text: &str) -> Result<Case, String> {
             "partitions" => {
                 case.partitions = rest.trim().parse().map_err(|_| format!("not a number: {rest}"))?
             }
+            "inputs" => inputs(&mut case, rest)?,
             "ingest" => {
                 let items = rest.split('|').map(str::trim).filter(|item| !item.is_empty());
                 case.epochs.push(items.map(item).collect::<Result<_, _>>()?);
@@ -52,6 +60,16 @@ fn window(case: &mut Case, rest: &str) -> Result<(), String> {
             _ => return Err(format!("not a setting: {name}")),
         }
     }
+    Ok(())
+}
+
+fn inputs(case: &mut Case, rest: &str) -> Result<(), String> {
+    for input in rest.split('|') {
+        let number = |text: &str| text.parse().map(Partition).map_err(|_| format!("not a partition: {text}"));
+        case.inputs.push(input.split_whitespace().map(number).collect::<Result<Vec<_>, _>>()?);
+    }
+    let all = case.inputs.iter().flatten().max();
+    case.partitions = all.map_or(0, |last| last.0 + 1);
     Ok(())
 }
 

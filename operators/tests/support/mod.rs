@@ -29,6 +29,8 @@ pub(crate) struct Case {
     pub(crate) lateness_ms: i64,
     pub(crate) flush_ms: Option<u64>,
     pub(crate) partitions: u32,
+    /// The partitions of each input, if there are several: an operator takes the records of all together.
+    pub(crate) inputs: Vec<Vec<Partition>>,
     pub(crate) epochs: Vec<Vec<Item>>,
 }
 
@@ -43,6 +45,14 @@ pub(crate) struct Flags {
     pub(crate) idle_ms: Option<u64>,
     pub(crate) joining: bool,
     pub(crate) ended: bool,
+}
+
+impl Case {
+    /// The input that a partition belongs to.
+    fn input(&self, partition: Partition) -> InputIx {
+        let at = self.inputs.iter().position(|input| input.contains(&partition));
+        InputIx(u16::try_from(at.unwrap_or(0)).unwrap())
+    }
 }
 
 /// What came out, in an order that depends on the content only.
@@ -87,14 +97,16 @@ type Shared = Arc<Mutex<Kept>>;
 #[derive(Clone)]
 struct From {
     epoch: Epoch,
-    watermark: Option<EventTime>,
+    watermarks: BTreeMap<InputIx, EventTime>,
+    combined: BTreeMap<Vec<InputIx>, EventTime>,
     partitions: BTreeMap<Partition, (Offset, EventTime, EventTime)>,
     saved: Vec<(String, Saved)>,
 }
 
 impl Default for From {
     fn default() -> Self {
-        From { epoch: Epoch(1), watermark: None, partitions: BTreeMap::new(), saved: Vec::new() }
+        let (watermarks, combined) = (BTreeMap::new(), BTreeMap::new());
+        From { epoch: Epoch(1), watermarks, combined, partitions: BTreeMap::new(), saved: Vec::new() }
     }
 }
 
@@ -111,13 +123,13 @@ pub(crate) fn run_with_crash(case: &Case, workers: usize, crash_after: usize) ->
     // The crash comes while later epochs are in flight: two more are run, then forgotten.
     let reached = (crash_after + 3).min(case.epochs.len());
     execute(case, (workers, 2), &From::default(), reached, &kept);
-    let from = forget_after(&mut kept.lock().unwrap(), Epoch(crash_after as u64 + 1));
+    let from = forget_after(case, &mut kept.lock().unwrap(), Epoch(crash_after as u64 + 1));
     execute(case, (workers % 3 + 1, 3), &from, case.epochs.len() + 1, &kept);
     outcome(&kept.lock().unwrap())
 }
 
 /// Keeps what epoch `last` made true, as a manifest would, and says where to go on.
-fn forget_after(kept: &mut Kept, last: Epoch) -> From {
+fn forget_after(case: &Case, kept: &mut Kept, last: Epoch) -> From {
     kept.rows.retain(|row| row.epoch < last);
     kept.refused.retain(|(epoch, ..)| *epoch <= last);
     kept.state.retain(|(epoch, _)| *epoch <= last);
@@ -132,21 +144,29 @@ fn forget_after(kept: &mut Kept, last: Epoch) -> From {
                     from.partitions.insert(*partition, (*next, *own, known.max(*floor)));
                 }
             }
-            Ack::Watermark { watermark, flushed, .. } => {
-                from.watermark = Some(*watermark);
-                for (_, _, floor) in from.partitions.values_mut() {
+            Ack::Watermark { input, watermark, flushed, .. } => {
+                from.watermarks.insert(*input, *watermark);
+                for (_, (_, _, floor)) in
+                    from.partitions.iter_mut().filter(|(p, _)| case.input(**p) == *input)
+                {
                     *floor = (*floor).max(flushed.unwrap_or(EventTime::MIN));
                 }
+            }
+            Ack::InputsWatermark { inputs, watermark } => {
+                from.combined.insert(inputs.clone(), *watermark);
             }
             _ => {}
         }
     }
-    // A partition whose joining mark was the last thing it sent takes `wm` of that epoch as its floor.
+    // A partition that joins takes the greatest watermark of that epoch that its records meet as its floor.
     for (epoch, ack) in &kept.acks {
-        let Ack::Source { partitions, .. } = ack else { continue };
+        let Ack::Source { input: own, partitions, .. } = ack else { continue };
         for joining in partitions.iter().filter(|p| p.joining) {
             let at = kept.acks.iter().filter_map(|(e, ack)| match ack {
-                Ack::Watermark { watermark, .. } if e == epoch => Some(*watermark),
+                Ack::Watermark { input, watermark, .. } if e == epoch && input == own => Some(*watermark),
+                Ack::InputsWatermark { inputs, watermark } if e == epoch && inputs.contains(own) => {
+                    Some(*watermark)
+                }
                 _ => None,
             });
             let floor = at.max().unwrap_or(EventTime::MIN);
@@ -176,8 +196,9 @@ fn outcome(kept: &Kept) -> Outcome {
     out.dead.sort();
     for (_, ack) in &kept.acks {
         match ack {
-            Ack::Source { partitions, .. } => {
+            Ack::Source { counts_accepted, partitions, .. } => {
                 for part in partitions {
+                    out.fates.accepted += if *counts_accepted { part.sent } else { 0 };
                     out.fates.consumed += part.consumed;
                     out.fates.late += part.late;
                     out.fates.dead += part.dead.iter().map(|(_, count)| count).sum::<u64>();
@@ -209,16 +230,20 @@ fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize
         };
         let acks = Arc::clone(&kept);
         worker.dataflow::<Epoch, _, _>(|scope| {
-            let spec = InputSpec {
-                name: "test",
-                topic: "test",
+            let spec = |name| InputSpec {
+                name,
+                topic: name,
                 lateness_ms: case.lateness_ms,
                 closing: Closing::Grid(case.grid),
                 header: None,
             };
-            let mut build = Build::new(scope, Box::new(ports), "test", vec![spec]);
-            let input = build.input("test", Words);
-            let sums = build.counting(Aggregate::<Amount, String, 1>::new("Aggregate", case.grid), input);
+            let names = &["first", "second", "third"][..case.inputs.len().max(1)];
+            let specs = names.iter().copied().map(spec).collect();
+            let mut build = Build::new(scope, Box::new(ports), "test", specs);
+            let sum = Aggregate::<Amount, String, 1>::new("Aggregate", case.grid);
+            let inputs: Vec<_> = names.iter().map(|name| build.input(name, Words)).collect();
+            let all = inputs.into_iter().reduce(|one, other| one.and(other)).unwrap();
+            let sums = if names.len() == 1 { build.counting(sum, all) } else { build.keyed(sum, all) };
             let columns =
                 [("key", Kind::Text), ("start", Kind::Time), ("end", Kind::Time), ("sum", Kind::Wide)];
             let columns = columns.map(|(name, kind)| Column::new(name, kind)).to_vec();
@@ -320,17 +345,22 @@ impl Ports for TestPorts {
     }
 
     fn watermarks(&self) -> Vec<InputsWatermark> {
-        Vec::new()
+        let set = |(inputs, watermark): (&Vec<_>, &_)| InputsWatermark {
+            inputs: inputs.clone(),
+            watermark: *watermark,
+        };
+        self.from.combined.iter().map(set).collect()
     }
 
-    fn start(&mut self, _index: InputIx) -> InputStart {
+    fn start(&mut self, index: InputIx) -> InputStart {
         let mut partitions: BTreeMap<_, _> = (0..self.case.partitions)
             .map(|p| (Partition(p), (Offset(0), EventTime::MIN, EventTime::MIN)))
             .collect();
         partitions.extend(self.from.partitions.iter().map(|(p, start)| (*p, *start)));
+        partitions.retain(|partition, _| self.case.input(*partition) == index);
         InputStart {
             topic: "test".into(),
-            watermark: self.from.watermark.unwrap_or(EventTime::MIN),
+            watermark: self.from.watermarks.get(&index).copied().unwrap_or(EventTime::MIN),
             partitions: partitions
                 .into_iter()
                 .map(|(partition, (_, own, floor))| Standing { partition, own, floor })
@@ -341,9 +371,10 @@ impl Ports for TestPorts {
         }
     }
 
-    fn feed(&mut self, _: InputIx, _: &InputSpec, pace: InputPace, _: SyncActivator) -> Box<dyn Feed> {
+    fn feed(&mut self, input: InputIx, _: &InputSpec, pace: InputPace, _: SyncActivator) -> Box<dyn Feed> {
         let (index, peers) = self.worker;
-        let mine = (0..self.case.partitions).map(Partition).filter(|p| p.index() % peers == index).collect();
+        let is_mine = |p: &Partition| self.case.input(*p) == input && p.index() % peers == index;
+        let mine = (0..self.case.partitions).map(Partition).filter(is_mine).collect();
         let (case, from, until) = (self.case.clone(), self.from.clone(), self.until);
         Box::new(Script {
             case,
