@@ -16,13 +16,14 @@ use timely::progress::frontier::MutableAntichain;
 ///
 /// ```rust
 /// use headway_operators::epochs::Epochs;
+/// use headway_operators::time::Epoch;
 /// use timely::container::CapacityContainerBuilder;
 /// use timely::dataflow::channels::pact::Pipeline;
 /// use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 /// use timely::dataflow::operators::{Capture, ToStream, capture::Extract};
 ///
 /// // An operator that sums the numbers of an epoch.
-/// let sums = timely::example(|scope| {
+/// let sum = |worker: &mut timely::worker::Worker| worker.dataflow::<Epoch, _, _>(|scope| {
 ///     let numbers = [1, 2, 3].to_stream(scope).container::<Vec<u64>>();
 ///     let mut builder = OperatorBuilder::new("Sum".into(), scope);
 ///     let mut numbers = builder.new_input(numbers, Pipeline);
@@ -40,7 +41,7 @@ use timely::progress::frontier::MutableAntichain;
 ///     });
 ///     sum_stream.capture()
 /// });
-/// assert_eq!(sums.extract(), [(0, vec![6])]);
+/// assert_eq!(timely::execute_directly(sum).extract(), [(Epoch(0), vec![6])]);
 /// ```
 #[derive(Debug)]
 pub struct Epochs<T> {

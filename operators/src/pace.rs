@@ -80,6 +80,12 @@ impl Moment {
         self.ticks[set.0]
     }
 
+    /// A moment of a job with a single set of inputs, for tests of an operator.
+    #[cfg(test)]
+    pub(crate) fn of(tick: Tick) -> Moment {
+        Moment { ticks: vec![tick], acks: Vec::new() }
+    }
+
     /// The watermarks, as the committer takes them.
     pub fn acks(&self) -> &[Ack] {
         &self.acks
