@@ -5,8 +5,11 @@
 //! with all other strings emptied is parsed as the envelope. Either way a payload that is not text comes out as the
 //! bytes it stands for, lone surrogates too, so that the decoder can refuse it.
 
+use crate::connect::files::envelope_headers::EnvelopeHeaders;
+use crate::connect::files::json_text::{Unescape, unquote};
 use crate::connect::files::lines::{Line, Value};
-use headway_operators::record::{Offset, Partition, Payload};
+use crate::connect::files::malformed::Malformed;
+use headway_operators::record::{Headers, Offset, Partition, Payload, Raw};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -20,18 +23,6 @@ const NAME_BYTES_MAX: usize = 64;
 /// The longest topic that is looked at, in bytes: a name has up to 249, each of which JSON may write in six.
 const TOPIC_BYTES_MAX: usize = 249 * 6;
 
-/// Why a line is not an envelope.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Malformed(String);
-
-impl Malformed {
-    /// The offsets of a partition do not rise.
-    pub(super) fn falling(partition: Partition, before: Offset, offset: Offset) -> Malformed {
-        Malformed(format!("partition {partition} has offset {offset} after {before}"))
-    }
-}
-
 /// A message without its payload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
@@ -43,17 +34,21 @@ pub(super) struct Head<'a> {
     pub(super) timestamp_ms: Option<i64>,
     /// It is of the topic that is read.
     pub(super) is_of_topic: bool,
-    /// Where its payload is: see [`Envelopes::payload`].
+    /// Where its key is.
+    key: Text<'a>,
+    /// Where its headers are.
+    headers: Text<'a>,
+    /// Where its payload is: see [`Envelopes::raw`].
     pub(super) text: Text<'a>,
 }
 
-/// Where a payload is.
-#[derive(Clone, Copy, Debug)]
+/// Where a part of a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Text<'a> {
-    /// There is none: a tombstone.
+    /// There is none; of a payload: a tombstone.
     Null,
-    /// A JSON string, in its quotes.
-    Quoted(&'a str),
+    /// JSON: a string in its quotes; of headers: an array.
+    Json(&'a str),
     /// It was decoded while the line was walked.
     Decoded,
 }
@@ -66,6 +61,10 @@ struct Fields<'a> {
     offset: Offset,
     #[serde(borrow)]
     ts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
     #[serde(borrow)]
     payload: &'a RawValue,
 }
@@ -114,30 +113,47 @@ impl Envelopes {
             Line::End => {}
         }
         self.walk.end()?;
-        let head = head(&self.walk.rest, self.topic.as_deref())?;
+        let Walk { rest, parts, payloads, .. } = &mut self.walk;
+        let head = head(rest, self.topic.as_deref())?;
         let text = match head.text {
-            Text::Quoted("\"\"") if self.walk.payloads == 1 => Text::Decoded,
-            Text::Quoted(_) => return Err(not_text()),
+            Text::Json("\"\"") if *payloads == 1 => Text::Decoded,
+            Text::Json(_) => return Err(not_text()),
             Text::Null | Text::Decoded => Text::Null,
         };
-        Ok(Some(Head { text, ..head }))
+        let key = if matches!(head.key, Text::Json("\"\"")) { Text::Decoded } else { Text::Null };
+        if let Text::Json(json) = head.headers {
+            parts.headers.place(json);
+        }
+        Ok(Some(Head { text, key, headers: Text::Decoded, ..head }))
     }
 
-    /// The payload of the envelope that was taken last.
-    pub(super) fn payload(&mut self, text: Text<'_>) -> Result<Payload<'_>, Malformed> {
-        match text {
-            Text::Null => return Ok(Payload::Null),
-            Text::Decoded => {}
-            Text::Quoted(text) => {
-                let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-                let inside = inside.ok_or_else(not_text)?.as_bytes();
-                self.walk.value.clear();
-                self.walk.unescape = Unescape::default();
-                self.walk.unescape.add(inside, &mut self.walk.value)?;
-                self.walk.unescape.end(&mut self.walk.value)?;
+    /// The message in the envelope that was taken last.
+    pub(super) fn raw(&mut self, head: &Head<'_>) -> Result<Raw<'_>, Malformed> {
+        let Parts { value, key, headers } = &mut self.walk.parts;
+        if let Text::Json(json) = head.text {
+            value.clear();
+            if !unquote(json, value)? {
+                return Err(not_text());
             }
         }
-        Ok(self.walk.value.payload())
+        let mut has_key = head.key == Text::Decoded;
+        if let Text::Json(json) = head.key {
+            key.clear();
+            has_key = unquote(json, key)?;
+        }
+        match head.headers {
+            Text::Json(json) => headers.read(json)?,
+            Text::Null => headers.clear(),
+            Text::Decoded => {}
+        }
+        let payload = if head.text == Text::Null { Payload::Null } else { value.payload() };
+        let key = match key.payload() {
+            Payload::Bytes(key) if has_key => Some(key),
+            // A key that is longer than a value may be is none: a part of it would pass for another key.
+            _ => None,
+        };
+        let raw = Raw::of(head.partition, head.offset, payload);
+        Ok(Raw { timestamp_ms: head.timestamp_ms, key, headers: Headers::of(headers), ..raw })
     }
 
     /// True if `line` begins like the lines of `kcat -J`; `None` where more of it is to come.
@@ -161,7 +177,7 @@ fn not_text() -> Malformed {
 
 /// Parses a line; `topic` is JSON.
 fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> {
-    let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| {
+    let fields: Fields<'a> = serde_json::from_slice(line).map_err(|error| {
         let text = error.to_string();
         let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
         Malformed(format!(
@@ -173,12 +189,15 @@ fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> 
         return Err(Malformed(format!("its offset is {}", fields.offset)));
     }
     let timestamp_ms = fields.ts.and_then(|ts| ts.get().parse().ok()).filter(|ms: &i64| *ms >= 0);
+    let part = |json: Option<&'a RawValue>| json.map_or(Text::Null, |json| Text::Json(json.get()));
     let text = match fields.payload.get() {
         "null" => Text::Null,
-        text => Text::Quoted(text),
+        text => Text::Json(text),
     };
     let is_of_topic = topic.zip(fields.topic).is_none_or(|(topic, found)| is_same(topic, found.get()));
-    Ok(Head { partition: fields.partition, offset: fields.offset, timestamp_ms, is_of_topic, text })
+    let (key, headers) = (part(fields.key), part(fields.headers));
+    let (partition, offset) = (fields.partition, fields.offset);
+    Ok(Head { partition, offset, timestamp_ms, is_of_topic, key, headers, text })
 }
 
 /// True if two JSON texts are the same string, however it is escaped.
@@ -192,7 +211,7 @@ fn is_same(one: &str, other: &str) -> bool {
 struct Walk {
     /// The line with its strings emptied, but for the names of its fields.
     rest: Vec<u8>,
-    value: Value,
+    parts: Parts,
     unescape: Unescape,
     /// How many strings went to `value`.
     payloads: u32,
@@ -211,11 +230,22 @@ struct Walk {
     under_way: bool,
 }
 
+/// The parts of a message that are strings.
+#[derive(Default)]
+struct Parts {
+    value: Value,
+    key: Value,
+    headers: EnvelopeHeaders,
+}
+
 /// What a string is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Name,
     Payload,
+    Key,
+    /// A name or a value in the array of headers.
+    Header,
     Topic,
     Other,
 }
@@ -224,10 +254,12 @@ impl Walk {
     /// Forgets the line before.
     fn begin(&mut self) {
         let mut rest = std::mem::take(&mut self.rest);
-        let mut value = std::mem::take(&mut self.value);
+        let mut parts = std::mem::take(&mut self.parts);
         rest.clear();
-        value.clear();
-        *self = Walk { rest, value, under_way: true, ..Walk::default() };
+        parts.value.clear();
+        parts.key.clear();
+        parts.headers.clear();
+        *self = Walk { rest, parts, under_way: true, ..Walk::default() };
     }
 
     fn piece(&mut self, mut piece: &[u8]) {
@@ -268,6 +300,8 @@ impl Walk {
                         (1, false) => Kind::Name,
                         (1, true) if field.starts_with(b"payload\"") => Kind::Payload,
                         (1, true) if field.starts_with(b"topic\"") => Kind::Topic,
+                        (1, true) if field.starts_with(b"key\"") => Kind::Key,
+                        (2, _) if field.starts_with(b"headers\"") => Kind::Header,
                         _ => Kind::Other,
                     });
                     self.topic = self.rest.len();
@@ -303,12 +337,20 @@ impl Walk {
         }
         let content = &piece[..at - usize::from(closed)];
         match kind {
-            Kind::Payload => {
-                let mut added = self.unescape.add(content, &mut self.value);
+            Kind::Payload | Kind::Key | Kind::Header => {
+                let out = match kind {
+                    Kind::Payload => &mut self.parts.value,
+                    Kind::Key => &mut self.parts.key,
+                    _ => self.parts.headers.text(),
+                };
+                let mut added = self.unescape.add(content, out);
                 if closed && added.is_ok() {
-                    added = self.unescape.end(&mut self.value);
+                    added = self.unescape.end(out);
                 }
                 self.failed = added.err();
+                if closed && kind == Kind::Header {
+                    self.parts.headers.end_text();
+                }
             }
             Kind::Name => {
                 self.rest.extend_from_slice(&content[..content.len().min(NAME_BYTES_MAX + 1)]);
@@ -330,122 +372,6 @@ impl Walk {
         }
         at
     }
-}
-
-/// Undoes the escapes of a JSON string that comes in pieces.
-#[derive(Default)]
-struct Unescape {
-    state: State,
-    /// The first half of a surrogate pair.
-    high: Option<u16>,
-}
-
-#[derive(Clone, Copy, Default)]
-enum State {
-    #[default]
-    Plain,
-    Backslash,
-    Hex {
-        digits: u8,
-        unit: u16,
-    },
-}
-
-impl Unescape {
-    fn add(&mut self, mut piece: &[u8], out: &mut Value) -> Result<(), Malformed> {
-        while let Some(byte) = piece.first().copied() {
-            let mut used = 1;
-            match self.state {
-                State::Plain => {
-                    used = memchr::memchr(b'\\', piece).unwrap_or(piece.len());
-                    let (run, rest) = piece.split_at(used);
-                    if let Some(control) = run.iter().find(|byte| **byte < b' ') {
-                        return Err(Malformed(format!("its payload holds the control byte {control}")));
-                    }
-                    if !run.is_empty() {
-                        self.end_pair(out);
-                        out.add(run);
-                    }
-                    if !rest.is_empty() {
-                        self.state = State::Backslash;
-                        used += 1;
-                    }
-                }
-                State::Backslash if byte == b'u' => self.state = State::Hex { digits: 0, unit: 0 },
-                State::Backslash => {
-                    self.end_pair(out);
-                    out.add(&[simple(byte)?]);
-                    self.state = State::Plain;
-                }
-                State::Hex { digits, unit } => {
-                    let digit = char::from(byte).to_digit(16).ok_or_else(bad_escape)?;
-                    let unit = unit << 4 | digit as u16;
-                    self.state = State::Hex { digits: digits + 1, unit };
-                    if digits == 3 {
-                        self.state = State::Plain;
-                        self.unit(unit, out);
-                    }
-                }
-            }
-            piece = &piece[used..];
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, out: &mut Value) -> Result<(), Malformed> {
-        self.end_pair(out);
-        let state = std::mem::take(&mut self.state);
-        if matches!(state, State::Plain) { Ok(()) } else { Err(bad_escape()) }
-    }
-
-    /// Adds a UTF-16 code unit.
-    fn unit(&mut self, unit: u16, out: &mut Value) {
-        let low = (0xDC00..0xE000).contains(&unit);
-        if let Some(high) = self.high.filter(|_| low) {
-            self.high = None;
-            let pair = 0x1_0000 + (u32::from(high) - 0xD800) * 0x400 + (u32::from(unit) - 0xDC00);
-            code_point(pair, out);
-            return;
-        }
-        self.end_pair(out);
-        if (0xD800..0xDC00).contains(&unit) {
-            self.high = Some(unit);
-        } else {
-            code_point(u32::from(unit), out);
-        }
-    }
-
-    /// Adds the first half of a pair that has no second.
-    fn end_pair(&mut self, out: &mut Value) {
-        if let Some(high) = self.high.take() {
-            code_point(u32::from(high), out);
-        }
-    }
-}
-
-fn bad_escape() -> Malformed {
-    Malformed("its payload has an escape that JSON does not know".into())
-}
-
-/// The byte that a backslash and `byte` stand for.
-fn simple(byte: u8) -> Result<u8, Malformed> {
-    Ok(match byte {
-        b'"' | b'\\' | b'/' => byte,
-        b'b' => 8,
-        b'f' => 12,
-        b'n' => b'\n',
-        b'r' => b'\r',
-        b't' => b'\t',
-        _ => return Err(bad_escape()),
-    })
-}
-
-/// Adds `code` as UTF-8; a surrogate in the same pattern of bits, which is not UTF-8, and thus seen to be none.
-fn code_point(code: u32, out: &mut Value) {
-    if let Some(char) = char::from_u32(code) {
-        return out.add(char.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-    out.add(&[0xE0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3F) as u8, 0x80 | (code & 0x3F) as u8]);
 }
 
 #[cfg(test)]
@@ -472,8 +398,8 @@ mod tests {
         }
         for line in lines {
             if let Some(head) = envelopes.take(line)? {
-                let Head { partition, offset, timestamp_ms, text, .. } = head;
-                return Ok((partition, offset, timestamp_ms, owned(envelopes.payload(text)?)));
+                let raw = envelopes.raw(&head)?;
+                return Ok((raw.partition, raw.offset, raw.timestamp_ms, owned(raw.payload)));
             }
         }
         panic!("the line has an end");
@@ -495,6 +421,47 @@ mod tests {
             for size in 0..line.len() + 1 {
                 let taken = take(&mut Envelopes::default(), line, size);
                 assert_eq!(taken.as_ref(), Ok(expected), "{} in {size}", String::from_utf8_lossy(line));
+            }
+        }
+    }
+
+    #[test]
+    fn key_and_headers_are_read_whole_and_in_pieces_alike() {
+        /// The key, then the headers as `name=value`; `-` where there is none.
+        fn says(raw: &Raw<'_>) -> String {
+            let text = |bytes: Option<&[u8]>| {
+                bytes.map_or("-".to_string(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+            };
+            let headers = raw.headers.iter().map(|one| format!("{}={}", one.name, text(one.value)));
+            [text(raw.key)].into_iter().chain(headers).collect::<Vec<_>>().join(" ")
+        }
+        let cases: &[(&[u8], &str)] = &[
+            (br#""key":"a\u00e9\"b","headers":["k","v","n",null,"k",""]"#, "a\u{e9}\"b k=v n=- k="),
+            (br#""key":"","headers":[]"#, ""),
+            (br#""key":null,"headers":null"#, "-"),
+            (br#""topic":"t""#, "-"),
+            (br#""headers":["\ud83d\ude00",",]\"" ]"#, "- \u{1f600}=,]\""),
+            // Another form than kcat's is passed over.
+            (br#""key":5,"headers":{"k":"v"}"#, "-"),
+            (br#""key":["x"],"headers":["k"]"#, "-"),
+            (br#""headers":["k",["v"]]"#, "-"),
+            (br#""headers":["k",7]"#, "-"),
+            (b"\"key\":\"\xff\",\"headers\":[\"k\",\"\xfe\"]", "\u{fffd} k=\u{fffd}"),
+        ];
+        let mut envelopes = Envelopes::default();
+        for (fields, expected) in cases {
+            let begin = br#"{"partition":0,"offset":0,"payload":"p","#.as_slice();
+            let line = [begin, fields, b"}"].concat();
+            for size in 0..line.len() + 1 {
+                let pieces: Vec<_> = match size {
+                    0 => vec![Line::Whole(&line)],
+                    _ => line.chunks(size).map(Line::Piece).chain([Line::End]).collect(),
+                };
+                let head = pieces.into_iter().find_map(|piece| envelopes.take(piece).unwrap());
+                let head = head.expect("the line has an end");
+                let raw = envelopes.raw(&head).unwrap();
+                assert_eq!(says(&raw), *expected, "{} in {size}", line.escape_ascii());
+                assert_eq!(raw.payload, Payload::Bytes(b"p"));
             }
         }
     }
@@ -543,7 +510,9 @@ mod tests {
         assert!(matches!(head.text, Text::Decoded));
         let whole = vec![b'A'; 256 << 14];
         assert!(whole.len() > VALUE_BYTES_MAX);
-        assert_eq!(envelopes.payload(Text::Decoded).unwrap(), Payload::of(Some(&whole)));
+        let raw = envelopes.raw(&head).unwrap();
+        assert_eq!(raw.payload, Payload::of(Some(&whole)));
+        assert_eq!(raw.key, None, "a part of a long key would pass for another one");
         assert!(envelopes.walk.rest.len() < 100, "only the fields remain");
     }
 

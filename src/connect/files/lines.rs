@@ -165,6 +165,11 @@ impl Value {
         self.hash = None;
     }
 
+    /// How long the value is so far, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+
     /// Adds the next piece.
     pub(super) fn add(&mut self, piece: &[u8]) {
         self.bytes += piece.len() as u64;

@@ -6,13 +6,16 @@ mod connector_tests;
 mod content;
 mod descriptors;
 mod envelope;
+mod envelope_headers;
 mod folder;
 mod header;
 mod identity;
+mod json_text;
 mod known;
 #[cfg(test)]
 mod life_tests;
 mod lines;
+mod malformed;
 mod options;
 mod place;
 mod reader;

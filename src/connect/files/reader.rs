@@ -2,9 +2,10 @@
 
 use crate::connect::error::Error;
 use crate::connect::files::content::{self, is_capture};
-use crate::connect::files::envelope::{Envelopes, Head, Malformed};
+use crate::connect::files::envelope::{Envelopes, Head};
 use crate::connect::files::header::{self, Header};
 use crate::connect::files::lines::{Line, Lines, Value};
+use crate::connect::files::malformed::Malformed;
 use crate::connect::files::place::{Place, is_replaced};
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, error};
@@ -218,13 +219,12 @@ fn take_envelope(
     give: &mut dyn FnMut(Raw<'_>),
 ) -> Result<(), Malformed> {
     let Some(head) = envelopes.take(line)?.filter(|head| head.is_of_topic) else { return Ok(()) };
-    let Head { partition, offset, timestamp_ms, text, .. } = head;
+    let Head { partition, offset, .. } = head;
     let Some(wanted) = wanted.iter_mut().find(|wanted| wanted.partition == partition) else { return Ok(()) };
     rises(wanted.seen, partition, offset)?;
     wanted.seen = Some(offset);
     if offset >= wanted.next {
-        let payload = envelopes.payload(text)?;
-        give(Raw { timestamp_ms, ..Raw::of(partition, offset, payload) });
+        give(envelopes.raw(&head)?);
     }
     Ok(())
 }
