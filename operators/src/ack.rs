@@ -4,6 +4,7 @@
 //! worker can have anything left to say about `e`.
 
 use crate::error::Reason;
+use crate::late_by::LateBy;
 use crate::record::{LastRead, Offset, Partition, Refused};
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,8 @@ pub struct PartitionAck {
     pub sent: u64,
     /// Records refused as late.
     pub late: u64,
+    /// How much lateness would have kept them.
+    pub late_by: LateBy,
     /// Records that the decoder left out on purpose, and header lines of files.
     pub filtered: u64,
     /// Records refused as dead letters, by reason.

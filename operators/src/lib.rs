@@ -52,6 +52,7 @@ pub mod error;
 pub mod flow;
 pub mod generate;
 pub mod keyed;
+pub mod late_by;
 pub mod pace;
 pub mod pipeline;
 pub mod port;

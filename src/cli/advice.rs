@@ -1,8 +1,10 @@
 //! What to change, by what was seen: the flag that would have kept records from being late or dead.
 
 use super::terminal::table::{counted, grouped, percent};
-use super::units::time;
+use super::units::{Millis, When, time};
 use crate::engine::run::outcome::{InputOutcome, Outcome, reasons};
+use headway_operators::error::Reason;
+use headway_operators::record::Refused;
 
 /// The share of late records from which on a person should know, in percent.
 const LATE_PERCENT: u64 = 20;
@@ -16,12 +18,13 @@ pub(crate) struct Advice {
     pub(crate) hint: String,
 }
 
-/// What to say of `outcome`, the most important first.
-pub(crate) fn advice(outcome: &Outcome) -> Vec<Advice> {
-    outcome.inputs.iter().flat_map(|input| [late(input), dead(input)]).flatten().collect()
+/// What to say of `outcome`, whose inputs waited for `lateness_ms` each.
+pub(crate) fn advice(outcome: &Outcome, lateness_ms: &[i64]) -> Vec<Advice> {
+    let inputs = outcome.inputs.iter().zip(lateness_ms);
+    inputs.flat_map(|(input, lateness_ms)| [late(input, *lateness_ms), dead(input)]).flatten().collect()
 }
 
-fn late(input: &InputOutcome) -> Option<Advice> {
+fn late(input: &InputOutcome, lateness_ms: i64) -> Option<Advice> {
     let fates = &input.fates;
     let judged = fates.consumed - fates.filtered;
     if fates.late == 0 || fates.late * 100 < LATE_PERCENT * judged {
@@ -42,10 +45,11 @@ fn late(input: &InputOutcome) -> Option<Advice> {
         );
         return Some(Advice { seen, hint });
     }
-    let hint =
-        "To wait longer for records that come late, use a greater --lateness. The lateness of a lake never \
-                changes, so fill a new --lake."
-            .to_string();
+    let flag = match input.late_by.enough_ms().filter(|enough| *enough > lateness_ms) {
+        Some(enough) => format!("--lateness {} would have waited for nine of ten", Millis(enough)),
+        None => "A greater --lateness waits longer for them".to_string(),
+    };
+    let hint = format!("{flag}. The lateness of a lake never changes, so fill a new --lake.");
     Some(Advice { seen, hint })
 }
 
@@ -63,7 +67,55 @@ fn dead(input: &InputOutcome) -> Option<Advice> {
         input.name,
         percent(dead, judged)
     );
-    Some(Advice { seen, hint: for_reason(top.name()).to_string() })
+    Some(Advice { seen, hint: for_dead(top, input.samples.get(top)) })
+}
+
+/// What to check for a reason: by its example, where that says it.
+fn for_dead(reason: &Reason, sample: Option<&Refused>) -> String {
+    let seen = match reason.name() {
+        "future-event-time" => sample.and_then(for_future),
+        "bad-timestamp" => sample.and_then(for_timestamp),
+        _ => None,
+    };
+    seen.unwrap_or_else(|| for_reason(reason.name()).to_string())
+}
+
+/// The first instant, in milliseconds, that no count of seconds of this century looks like: 1973-03-03.
+const MILLIS_MIN: i64 = 100_000_000_000;
+
+/// What to do about a record beyond its limit.
+fn for_future(sample: &Refused) -> Option<String> {
+    Some(match sample.timestamp_ms {
+        Some(ms @ 1..MILLIS_MIN) => format!(
+            "The messages' own timestamps look like seconds, not milliseconds ({ms} is {}). Let their producer write \
+             milliseconds, or raise --max-ahead.",
+            When(ms)
+        ),
+        Some(ms) => format!(
+            "Its message was written at {}. If its times are those of another zone, set --zone; to allow records \
+             further ahead of their message, raise --max-ahead.",
+            When(ms)
+        ),
+        None => {
+            let limit =
+                sample.limit.map_or(String::new(), |limit| format!(" The limit was {}.", time(limit)));
+            format!("Its message has no timestamp.{limit} Set another limit with --not-after TIME, or none.")
+        }
+    })
+}
+
+/// What to do about a time that is a bare number.
+fn for_timestamp(sample: &Refused) -> Option<String> {
+    let payload = String::from_utf8_lossy(sample.payload.as_deref()?).into_owned();
+    let last = payload.trim().trim_end_matches('"').rsplit(',').next()?.trim().trim_matches('"').to_string();
+    let unit = match last.len() {
+        9..=10 => "seconds",
+        12..=13 => "milliseconds",
+        _ => return None,
+    };
+    last.bytes().all(|byte| byte.is_ascii_digit()).then(|| {
+        format!("{last} looks like {unit} since 1970: write times as 2024-01-30 12:32:04 or in ISO 8601.")
+    })
 }
 
 /// What to check for a reason, where the records themselves do not say it.
@@ -80,5 +132,35 @@ fn for_reason(reason: &str) -> &'static str {
             "Messages without a value are tombstones: check that --topic is the one with the records."
         }
         _ => "Check --topic or the path after files:, and that the pipeline is the one for this input.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headway_operators::record::{Offset, Partition, Payload, Raw};
+
+    fn sample(payload: &str, timestamp_ms: Option<i64>) -> Refused {
+        let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(payload.as_bytes()));
+        Refused::of("t", &Raw { timestamp_ms, ..raw })
+    }
+
+    #[test]
+    fn hint_names_the_flag_for_what_was_seen() {
+        let cases = [
+            ("future-event-time", "", Some(1_706_609_524), "look like seconds"),
+            ("future-event-time", "", Some(1_706_609_524_000), "2024-01-30T10:12:04Z"),
+            ("future-event-time", "", Some(1_706_609_524_000), "--max-ahead"),
+            ("future-event-time", "", None, "--not-after"),
+            ("bad-timestamp", "A,1,2,x,1706609524", None, "seconds since 1970"),
+            ("bad-timestamp", "\"A,1,2,x,1706609524000\"", None, "milliseconds since 1970"),
+            ("bad-timestamp", "A,1,2,x,30 Jan 2024", None, "--zone"),
+            ("null-value", "", None, "--topic"),
+            ("of-a-pipeline", "", None, "--topic"),
+        ];
+        for (reason, payload, timestamp_ms, words) in cases {
+            let hint = for_dead(&Reason::of(reason), Some(&sample(payload, timestamp_ms)));
+            assert!(hint.contains(words), "{reason} {payload}: {hint}");
+        }
     }
 }

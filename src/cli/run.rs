@@ -63,7 +63,8 @@ pub(crate) fn run(
     let summary = start(&plan, progress, &control)?;
     let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let drained = control.is_draining();
-    let advice = advice(&summary.outcome);
+    let lateness_ms: Vec<i64> = plan.pipeline.inputs().iter().map(|input| input.lateness_ms).collect();
+    let advice = advice(&summary.outcome, &lateness_ms);
     match flags.output {
         Form::Text => {
             let how = if drained { "drained" } else { "done" };

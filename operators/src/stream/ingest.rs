@@ -19,6 +19,7 @@
 
 use crate::ack::{Ack, InputIx, Limit, PartitionAck};
 use crate::error::Reason;
+use crate::late_by::LateBy;
 use crate::port::{Cut, Feed, Intake, NotAfter, Start, Turn};
 use crate::progress::Mark;
 use crate::record::{Offset, Partition, Payload, Raw, Refused, Stamped};
@@ -179,6 +180,7 @@ struct Part {
     consumed: u64,
     sent: u64,
     late: u64,
+    late_by: LateBy,
     filtered: u64,
     dead: Vec<(Reason, u64)>,
     sample: Option<Refused>,
@@ -316,6 +318,7 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
                 consumed: std::mem::take(&mut part.consumed),
                 sent: std::mem::take(&mut part.sent),
                 late: std::mem::take(&mut part.late),
+                late_by: std::mem::take(&mut part.late_by),
                 filtered: std::mem::take(&mut part.filtered),
                 dead: std::mem::take(&mut part.dead),
                 sample: part.sample.take(),
@@ -349,6 +352,7 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
             consumed: 0,
             sent: 0,
             late: 0,
+            late_by: LateBy::default(),
             filtered: 0,
             dead,
             sample,
@@ -380,9 +384,12 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
         // The stamp is what the partition's watermark was just before this record; the record moves it after.
         let stamp = part.own.max(part.floor);
         part.own = part.own.max(time.minus_ms(self.options.lateness_ms));
-        part.context.newest = part.context.newest.max(Some(time));
+        let newest = part.context.newest.unwrap_or(time);
+        part.context.newest = Some(newest.max(time));
         if self.lateness.is_late(time, stamp) {
             part.late += 1;
+            // Where only a floor made it late, no lateness would have kept it: it needed little.
+            part.late_by.add(newest.ms().saturating_sub(time.ms()));
             let (event_time, stamp) = (Some(time), Some(stamp));
             self.refused.push(Refused { event_time, stamp, ..Refused::of(&self.options.topic, raw) });
             return;

@@ -36,6 +36,7 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         consumed: read,
         sent: read,
         late: 0,
+        late_by: Default::default(),
         filtered: 0,
         dead: Vec::new(),
         sample: None,

@@ -4,6 +4,7 @@ use crate::engine::format::manifest::{Fates, Input, Manifest};
 use crate::engine::run::closed::Closed;
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
+use headway_operators::late_by::LateBy;
 use headway_operators::record::Refused;
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub struct InputOutcome {
     pub fates: Fates,
     /// The time up to which an earlier run closed all windows, if it did and there was more to read.
     pub closed_until: Option<EventTime>,
+    /// How much lateness would have kept the late records.
+    pub late_by: LateBy,
     /// The first dead letter of each reason.
     pub samples: BTreeMap<Reason, Refused>,
 }
@@ -59,7 +62,10 @@ impl Outcome {
         for ack in acks {
             let Ack::Source { input, partitions, .. } = ack else { continue };
             let Some(outcome) = self.inputs.get_mut(input.index()) else { continue };
-            partitions.iter().filter_map(|part| part.sample.as_ref()).for_each(|sample| outcome.keep(sample));
+            for part in partitions {
+                outcome.late_by.merge(&part.late_by);
+                part.sample.iter().for_each(|sample| outcome.keep(sample));
+            }
         }
     }
 
