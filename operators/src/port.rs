@@ -147,8 +147,9 @@ pub trait Intake {
     /// What the wall clock shows, in milliseconds since the Unix epoch: told before the first message of each epoch.
     fn clock(&mut self, wall_ms: i64);
 
-    /// One message of an open partition, in rising offsets.
-    fn message(&mut self, raw: &Raw<'_>);
+    /// One message of an open partition, in rising offsets. Returns about how many bytes it takes in memory until its epoch has
+    /// closed: a message without bytes takes memory, too.
+    fn message(&mut self, raw: &Raw<'_>) -> usize;
 }
 
 /// Where a partition starts.

@@ -225,6 +225,13 @@ pub struct Refused<Text = String, Bytes = Vec<u8>, Why = Reason> {
 }
 
 impl Refused {
+    /// About how many bytes it takes in memory, with what the allocator keeps beside each of its parts.
+    pub fn memory(&self) -> usize {
+        const BESIDE: usize = 16;
+        let payload = self.payload.as_ref().map_or(0, |payload| payload.len() + BESIDE);
+        size_of::<Refused>() + self.topic.len() + BESIDE + payload
+    }
+
     /// The envelope of `raw` as read from `topic`, without a verdict yet.
     pub fn of(topic: &str, raw: &Raw<'_>) -> Refused {
         let (payload, too_long) = match raw.payload {

@@ -1,6 +1,8 @@
 //! Seeded messages as an input: no broker and no file is needed to see a real job run.
 
-use crate::connect::{Connector, Event, Heard, PartitionInfo, Polled, Source, Wake, error};
+use crate::connect::{
+    Connector, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Source, Wake, error,
+};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use std::sync::Arc;
@@ -84,7 +86,7 @@ impl Source for GeneratorSource {
                 let raw = Raw { timestamp_ms, key, ..Raw::of(partition, *next, payload) };
                 each(Event::Message(raw, read));
                 *next += 1;
-                bytes += read + 1;
+                bytes += read.max(MESSAGE_BYTES_MIN);
             }
             if is_end(*next) {
                 *told = true;

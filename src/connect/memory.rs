@@ -1,6 +1,8 @@
 //! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
 
-use crate::connect::{Connector, Event, Heard, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error};
+use crate::connect::{
+    Connector, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
+};
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
@@ -88,7 +90,7 @@ impl Source for ListSource {
                 let read = message.value.as_ref().map_or(0, Vec::len);
                 let raw = Raw { timestamp_ms: message.timestamp_ms, ..Raw::of(partition, offset, payload) };
                 each(Event::Message(raw, read));
-                bytes += read + 1;
+                bytes += read.max(MESSAGE_BYTES_MIN);
                 cursor.next += 1;
             }
             if cursor.next >= list.len() {

@@ -16,4 +16,6 @@ mod source;
 
 pub use notice::Notice;
 pub use sink::{Sink, Wake, WorkerSink};
-pub use source::{Connector, Earlier, End, Entry, Event, Heard, PartitionInfo, Polled, Source};
+pub use source::{
+    Connector, Earlier, End, Entry, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Source,
+};

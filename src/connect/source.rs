@@ -75,6 +75,9 @@ pub(super) fn names(all: &[String]) -> String {
     if more > 0 { format!("{shown}; and {more} more") } else { shown }
 }
 
+/// What a message counts at least where the bytes of a poll are bounded: one without any takes memory, too.
+pub const MESSAGE_BYTES_MIN: usize = 64;
+
 /// What a source reports while it is polled.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -144,7 +147,8 @@ pub trait Connector: Send + Sync {
 
 /// One worker's reader of one input.
 pub trait Source {
-    /// Gives what is there now, at most about `bytes_max` bytes of messages, without waiting.
+    /// Gives what is there now, at most about `bytes_max` bytes of messages, without waiting. A message counts at least
+    /// [`MESSAGE_BYTES_MIN`].
     ///
     /// # Errors
     /// If going on would skip or repeat a message.

@@ -274,9 +274,9 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
         }
     }
 
-    /// Notes a dead letter of partition `at`.
+    /// Notes a dead letter of partition `at`; returns the bytes it takes in memory.
     #[cold]
-    fn refuse(&mut self, at: usize, raw: &Raw<'_>, Refusal { reason, limit }: Refusal) {
+    fn refuse(&mut self, at: usize, raw: &Raw<'_>, Refusal { reason, limit }: Refusal) -> usize {
         let part = &mut self.parts[at];
         match part.dead.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, count)) => *count += 1,
@@ -284,7 +284,9 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
         }
         let refused = Refused { reason: Some(reason), limit, ..Refused::of(&self.options.topic, raw) };
         part.sample.get_or_insert_with(|| refused.clone());
+        let bytes = refused.memory();
         self.refused.push(refused);
+        bytes
     }
 
     /// Ends the epoch: the marks and the ack of this worker's partitions.
@@ -371,13 +373,16 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
         self.wall_ms = Some(wall_ms);
     }
 
-    fn message(&mut self, raw: &Raw<'_>) {
+    fn message(&mut self, raw: &Raw<'_>) -> usize {
         let at = self.find(raw.partition);
         self.last = at;
         self.parts[at].consumed += 1;
         let (time, data) = match self.decode(at, raw) {
             Ok(Decoded::Record(time, data)) => (time, data),
-            Ok(Decoded::Filtered) => return self.parts[at].filtered += 1,
+            Ok(Decoded::Filtered) => {
+                self.parts[at].filtered += 1;
+                return 0;
+            }
             Err(refusal) => return self.refuse(at, raw, refusal),
         };
         let part = &mut self.parts[at];
@@ -391,11 +396,14 @@ impl<D: Decoder, L: Lateness> Intake for Bench<D, L> {
             // Where only a floor made it late, no lateness would have kept it: it needed little.
             part.late_by.add(newest.ms().saturating_sub(time.ms()));
             let (event_time, stamp) = (Some(time), Some(stamp));
-            self.refused.push(Refused { event_time, stamp, ..Refused::of(&self.options.topic, raw) });
-            return;
+            let refused = Refused { event_time, stamp, ..Refused::of(&self.options.topic, raw) };
+            let bytes = refused.memory();
+            self.refused.push(refused);
+            return bytes;
         }
         part.sent += 1;
         self.records.push(Stamped { time, stamp, partition: raw.partition, data });
+        size_of::<Stamped<D::Out>>()
     }
 }
 

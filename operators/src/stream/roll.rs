@@ -34,7 +34,7 @@ use std::sync::Arc;
 pub const AGE_MAX_MS: i64 = 60_000;
 
 /// At how many bytes in memory an open roll leaves, on one worker. Rows without a payload count too.
-pub const BYTES_MAX: usize = 8 << 20;
+pub const BYTES_MAX: usize = 4 << 20;
 
 /// A refused record that leaves with its roll.
 #[derive(Clone, Debug)]
@@ -172,9 +172,9 @@ impl Rows {
         self.places.iter().skip(from).zip(ends).map(|(place, end)| (place, &self.bytes[place.start..end]))
     }
 
-    /// Bytes in memory.
+    /// Bytes in memory, with those that the rows take on their way out.
     fn size(&self) -> usize {
-        self.bytes.len() + self.places.len() * size_of::<Place>()
+        self.bytes.len() + self.places.len() * (size_of::<Place>() + size_of::<Rolled>())
     }
 }
 

@@ -10,6 +10,10 @@ const WINDOW_MS: i64 = 300_000;
 /// The longest window and lateness, about a thousand years: the end of any window is still in the calendar.
 const LONGEST_MS: i64 = 365_000 * 86_400_000;
 
+/// In how many windows a record may be: a day of them by the minute. The state of a key grows with it, and so does the
+/// work for a record.
+const WINDOWS_MAX: i64 = 1_440;
+
 /// The grid and the lateness in milliseconds.
 pub(super) fn windows(settings: &Settings) -> Result<(Grid, i64), SettingError> {
     let window = settings.window_ms.unwrap_or(WINDOW_MS);
@@ -25,9 +29,27 @@ pub(super) fn windows(settings: &Settings) -> Result<(Grid, i64), SettingError> 
                     .to_string(),
         });
     }
+    let windows = (window + slide - 1) / slide;
+    if windows > WINDOWS_MAX {
+        let least = shown(least_slide_ms(window));
+        let (window, slide) = (shown(window), shown(slide));
+        return Err(SettingError {
+            setting: "slide",
+            what: format!(
+                "slide \"{slide}\" puts each record into {windows} windows of \"{window}\", more than {WINDOWS_MAX}"
+            ),
+            hint: format!("Make the slide {least} or longer, or the window shorter."),
+        });
+    }
     let lateness = settings.lateness_ms.unwrap_or(window);
     whole_seconds("lateness", lateness, 0, "2m")?;
     Ok((Grid::sliding(window, slide), lateness))
+}
+
+/// The shortest slide of a window that is allowed: whole seconds.
+fn least_slide_ms(window_ms: i64) -> i64 {
+    let step = WINDOWS_MAX * 1000;
+    (window_ms + step - 1) / step * 1000
 }
 
 /// The zone of wall-clock times.
@@ -100,12 +122,28 @@ mod tests {
             ),
             (durations(None, Some(0), None), "slide", "slide \"0s\" is less than 1s"),
             (durations(None, Some(3_600_000), None), "slide", "slide \"1h\" is longer than window \"5m\""),
+            (
+                durations(Some(720_000_000), Some(1000), None),
+                "slide",
+                "slide \"1s\" puts each record into 720000 windows of \"200h\", more than 1440",
+            ),
             (durations(None, None, Some(-1000)), "lateness", "lateness \"-1s\" is less than 0s"),
             (durations(None, None, Some(1)), "lateness", "lateness \"1ms\" is not a whole number of seconds"),
         ];
         for (settings, setting, what) in cases {
             let error = windows(&settings).expect_err(what);
             assert_eq!((error.setting, error.what.as_str()), (setting, what));
+        }
+    }
+
+    #[test]
+    fn record_may_be_in_so_many_windows_and_no_more() {
+        for window_s in [1, 1_440, 1_441, 86_400, 86_401, 720_000, LONGEST_MS / 1000] {
+            let least = least_slide_ms(window_s * 1000);
+            assert!(windows(&durations(Some(window_s * 1000), Some(least), None)).is_ok(), "{window_s} s");
+            let below = windows(&durations(Some(window_s * 1000), Some(least - 1000), None));
+            let hint = below.expect_err("one second less is refused").hint;
+            assert!(least == 1000 || hint.contains(&shown(least)), "{window_s} s: {hint}");
         }
     }
 

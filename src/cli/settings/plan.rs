@@ -17,6 +17,18 @@ use std::sync::Arc;
 /// The shortest epoch, in milliseconds: below it, commits would cost more than the work.
 const EPOCH_MS_MIN: i64 = 50;
 
+/// Messages per second of event time that a generator can make times for.
+const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e9;
+
+/// More partitions than a topic has anywhere.
+const PARTITIONS_MAX: u32 = 10_000;
+
+/// More keys than a generator keeps apart.
+const KEYS_MAX: u32 = 10_000_000;
+
+/// The last second of the year 9999, in seconds UTC.
+const YEAR_9999_S: f64 = 253_402_300_799.0;
+
 /// More threads than this are a typing error.
 const WORKERS_MAX: u64 = 256;
 
@@ -331,11 +343,21 @@ pub(crate) fn generate_options(entry: &Entry, set: &Generate) -> Result<generate
         keys: small(set.keys, own.keys).map_err(unfit)?,
         start_ms: set.start.map_or(own.start_ms, |start| start.0),
     };
-    if !(options.rate.is_finite() && options.rate > 0.0) {
-        return Err(unfit("the rate must be above 0").hint("Use a number such as 1000."));
+    if !RATES.contains(&options.rate) {
+        return Err(unfit("the rate must be between 0.001 and 1000000000").hint("Use a number such as 1000."));
     }
     if options.partitions == 0 || options.keys == 0 {
         return Err(unfit("it needs at least 1 partition and 1 key").hint("Leave them out for the defaults."));
+    }
+    if options.partitions > PARTITIONS_MAX || options.keys > KEYS_MAX {
+        let what = format!("more than {PARTITIONS_MAX} partitions or {KEYS_MAX} keys do not fit in memory");
+        return Err(unfit(&what).hint("Use fewer of them."));
+    }
+    // Offsets and times are counted in 64 bits; dates have four digits.
+    let span_s = options.messages.map_or(0.0, |messages| messages as f64 / options.rate);
+    if options.start_ms < 0 || options.start_ms as f64 / 1000.0 + span_s > YEAR_9999_S {
+        return Err(unfit("the messages must lie between the years 1970 and 9999")
+            .hint("Use fewer messages, a higher rate, or another start."));
     }
     if options.dup + options.late + options.bad > 1.0 {
         return Err(

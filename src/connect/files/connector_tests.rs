@@ -4,7 +4,7 @@ use crate::connect::drain::{Drained, Message, drain, poll, too_long};
 use crate::connect::error::Error;
 use crate::connect::files::unpack::tests::{gz, zst};
 use crate::connect::files::{Files, Options};
-use crate::connect::{Connector, Earlier, Polled, Source};
+use crate::connect::{Connector, Earlier, MESSAGE_BYTES_MIN, Polled, Source};
 use headway_operators::record::{Offset, Partition, VALUE_BYTES_MAX};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -315,8 +315,11 @@ fn line_that_is_too_long_is_hashed_not_held() {
 
 #[test]
 fn partitions_take_turns_and_rest_only_with_those_in_their_file() {
-    let line =
-        |partition, offset| format!("{{\"partition\":{partition},\"offset\":{offset},\"payload\":\"x\"}}\n");
+    // A turn is ten lines of the least that a message counts, or one long envelope.
+    let (turn, payload) = (10 * MESSAGE_BYTES_MIN, "x".repeat(10 * MESSAGE_BYTES_MIN));
+    let line = |partition, offset| {
+        format!("{{\"partition\":{partition},\"offset\":{offset},\"payload\":\"{payload}\"}}\n")
+    };
     let both: String = (0..100).flat_map(|n| [line(8, n), line(9, n)]).collect();
     let folder = folder(&[("a", &b"abc\n".repeat(50)), ("b", both.as_bytes()), ("c", &b"abc\n".repeat(50))]);
     let files = files(folder.path(), false);
@@ -333,7 +336,7 @@ fn partitions_take_turns_and_rest_only_with_those_in_their_file() {
         .unwrap();
     let mut drained = Drained::default();
     let mut go = |source: &mut dyn Source, times: usize| {
-        (0..times).for_each(|_| assert_eq!(poll(source, 40, &mut drained).unwrap(), Polled::More));
+        (0..times).for_each(|_| assert_eq!(poll(source, turn, &mut drained).unwrap(), Polled::More));
         [0, 2, 8, 9].map(|partition| drained.messages.get(&partition).map_or(0, Vec::len))
     };
     assert_eq!(go(source.as_mut(), 3), [10, 10, 1, 0]);
@@ -342,7 +345,7 @@ fn partitions_take_turns_and_rest_only_with_those_in_their_file() {
     source.pause(Partition(9), true);
     assert_eq!(go(source.as_mut(), 1), [10, 30, 1, 1]);
     [0, 8, 9].iter().for_each(|partition| source.pause(Partition(*partition), false));
-    let rest = drain(source.as_mut(), 40).unwrap();
+    let rest = drain(source.as_mut(), turn).unwrap();
     assert_eq!([0, 2, 8, 9].map(|partition| rest.messages[&partition].len()), [40, 20, 99, 99]);
 }
 

@@ -185,10 +185,13 @@ fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> 
             error.column()
         ))
     })?;
-    if fields.offset < Offset(0) {
-        return Err(Malformed(format!("its offset is {}", fields.offset)));
+    if !(0..i64::MAX).contains(&fields.offset.0) {
+        return Err(Malformed(format!("its offset is {}, which no message has", fields.offset)));
     }
-    let timestamp_ms = fields.ts.and_then(|ts| ts.get().parse().ok()).filter(|ms: &i64| *ms >= 0);
+    if i32::try_from(fields.partition.0).is_err() {
+        return Err(Malformed(format!("its partition is {}, which no topic has", fields.partition)));
+    }
+    let timestamp_ms = timestamp(fields.ts.map(RawValue::get))?;
     let part = |json: Option<&'a RawValue>| json.map_or(Text::Null, |json| Text::Json(json.get()));
     let text = match fields.payload.get() {
         "null" => Text::Null,
@@ -198,6 +201,17 @@ fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> 
     let (key, headers) = (part(fields.key), part(fields.headers));
     let (partition, offset) = (fields.partition, fields.offset);
     Ok(Head { partition, offset, timestamp_ms, is_of_topic, key, headers, text })
+}
+
+/// A time stamp in milliseconds. Kafka has -1 where there is none.
+fn timestamp(ts: Option<&str>) -> Result<Option<i64>, Malformed> {
+    match ts {
+        None | Some("null") => Ok(None),
+        Some(text) => match text.parse::<i64>() {
+            Ok(ms) => Ok(Some(ms).filter(|ms| *ms >= 0)),
+            Err(_) => Err(Malformed("its ts is no whole number of milliseconds".into())),
+        },
+    }
 }
 
 /// True if two JSON texts are the same string, however it is escaped.
@@ -411,7 +425,7 @@ mod tests {
             (br#"{"topic":"t","partition":2,"offset":7,"tstype":"create","ts":5,"broker":1,"key":"k","payload":"a,b"}"#, (Partition(2), Offset(7), Some(5), Some(b"a,b".to_vec()))),
             (br#"{"partition":0,"offset":0,"payload":null}"#, (Partition(0), Offset(0), None, None)),
             (br#"{"partition":0,"offset":0,"ts":-1,"payload":""}"#, (Partition(0), Offset(0), None, Some(vec![]))),
-            (br#" { "payload" : "\"x\"" , "ts":1.5, "offset":3 , "partition":0 } "#, (Partition(0), Offset(3), None, Some(b"\"x\"".to_vec()))),
+            (br#" { "payload" : "\"x\"" , "ts":15, "offset":3 , "partition":0 } "#, (Partition(0), Offset(3), Some(15), Some(b"\"x\"".to_vec()))),
             (br#"{"headers":["payload","{\"",{"payload":"no"}],"key":"payload","partition":0,"offset":1,"payload":"yes"}"#, (Partition(0), Offset(1), None, Some(b"yes".to_vec()))),
             (br#"{"partition":0,"offset":0,"payload":"\u00e9\ud83d\ude00\/\b\f\n\r\t\\"}"#, (Partition(0), Offset(0), None, Some("é😀/\u{8}\u{c}\n\r\t\\".into()))),
             (br#"{"partition":0,"offset":0,"payload":"\ud83dx\ud83d\ud83d\ude00\ude00"}"#, (Partition(0), Offset(0), None, Some([&b"\xed\xa0\xbdx\xed\xa0\xbd"[..], "😀".as_bytes(), b"\xed\xb8\x80"].concat()))),
@@ -478,6 +492,20 @@ mod tests {
             (r#"{"partition":0,"offset":0}"#, 0, "missing field `payload`"),
             (r#"{"partition":-1,"offset":0,"payload":"x"}"#, 0, "-1"),
             (r#"{"partition":0,"offset":-1,"payload":"x"}"#, 0, "its offset is -1"),
+            (r#"{"partition":0,"offset":9223372036854775807,"payload":"x"}"#, 0, "which no message has"),
+            (r#"{"partition":0,"offset":9223372036854775808,"payload":"x"}"#, 0, "invalid value"),
+            (r#"{"partition":0,"offset":1e3,"payload":"x"}"#, 0, "invalid type"),
+            (r#"{"partition":0,"offset":1.0,"payload":"x"}"#, 3, "invalid type"),
+            (r#"{"partition":2147483648,"offset":0,"payload":"x"}"#, 0, "which no topic has"),
+            (r#"{"partition":4294967296,"offset":0,"payload":"x"}"#, 0, "invalid value"),
+            (r#"{"partition":0,"offset":0,"ts":1.5,"payload":"x"}"#, 0, "its ts is no whole number"),
+            (r#"{"partition":0,"offset":0,"ts":1e3,"payload":"x"}"#, 3, "its ts is no whole number"),
+            (
+                r#"{"partition":0,"offset":0,"ts":9223372036854775808,"payload":"x"}"#,
+                0,
+                "its ts is no whole number",
+            ),
+            (r#"{"partition":0,"offset":0,"ts":"5","payload":"x"}"#, 0, "its ts is no whole number"),
             (r#"{"partition":0,"offset":0,"payload":5}"#, 0, "neither a string nor null"),
             (r#"{"partition":0,"offset":0,"payload":5}"#, 3, "neither a string nor null"),
             (r#"{"partition":0,"offset":0,"payload":"x","payload":"y"}"#, 0, "duplicate field"),

@@ -8,7 +8,7 @@ use crate::connect::files::lines::{Line, Lines, Value};
 use crate::connect::files::malformed::Malformed;
 use crate::connect::files::place::{Place, is_replaced};
 use crate::connect::files::unpack::Bytes;
-use crate::connect::{Event, error};
+use crate::connect::{Event, MESSAGE_BYTES_MIN, error};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::spec::HeaderSpec;
 use std::io::{self, ErrorKind};
@@ -123,7 +123,7 @@ impl Reader {
                 self.pieces += piece.len();
                 bytes += piece.len();
             }
-            bytes += newline;
+            bytes += if newline == 1 { MESSAGE_BYTES_MIN.saturating_sub(self.pieces).max(1) } else { 0 };
             self.take(line, each)?;
             if newline == 1 {
                 self.pieces = 0;

@@ -8,7 +8,7 @@ use crate::connect::kafka::client::{assign, broken, number, partition, unassign,
 use crate::connect::kafka::context::Context;
 use crate::connect::kafka::leader_check::{Trail, Verdict, Witness, changes};
 use crate::connect::kafka::native::{Fetched, Reader, high_watermark, remind_of_brokers};
-use crate::connect::{End, Event, Heard, Polled, Source, error};
+use crate::connect::{End, Event, Heard, MESSAGE_BYTES_MIN, Polled, Source, error};
 use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -408,7 +408,7 @@ impl Source for KafkaSource {
                     some = true;
                     (part.end, part.heard, part.stalled, part.refusals) = (None, None, None, 0);
                     let read = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-                    bytes += read + 1;
+                    bytes += read.max(MESSAGE_BYTES_MIN);
                     let (partition, payload) = (part.partition, Payload::of(value));
                     let raw = Raw { timestamp_ms, key, headers, ..Raw::of(partition, offset, payload) };
                     each(Event::Message(raw, read));

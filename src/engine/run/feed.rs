@@ -71,7 +71,7 @@ impl Until {
 pub struct Options {
     /// Length of an epoch.
     pub epoch: Duration,
-    /// How many bytes of messages fill an epoch, on one worker.
+    /// How many bytes of messages fill an epoch, on one worker: those read, or those they take in memory if that is more.
     pub epoch_bytes: usize,
     /// After how long quiet a partition that was read to its end is idle; `None` is never.
     pub idle_after: Option<Duration>,
@@ -367,8 +367,8 @@ impl SourceFeed {
             part.flushable = false;
             for held in std::mem::take(&mut part.held) {
                 part.read(held.offset);
-                self.epoch_bytes += held.payload.as_ref().map_or(0, Vec::len);
-                intake.message(&held.raw(partition));
+                let read = held.payload.as_ref().map_or(0, Vec::len);
+                self.epoch_bytes += read.max(intake.message(&held.raw(partition)));
                 self.has_messages = true;
                 self.changed = true;
             }
@@ -417,9 +417,8 @@ impl SourceFeed {
                     match part.phase {
                         Phase::Counting => {
                             part.read(raw.offset);
-                            *bytes += read;
                             *has_messages = true;
-                            intake.message(&raw);
+                            *bytes += read.max(intake.message(&raw));
                         }
                         Phase::Idle | Phase::Waking | Phase::Joining(_) => {
                             if part.phase == Phase::Idle {

@@ -96,6 +96,8 @@ struct Taken {
     wall_ms: i64,
     /// The wall clock as it was told before each message.
     clocks: Vec<i64>,
+    /// How many bytes each message takes in memory.
+    message_bytes: usize,
 }
 
 impl Intake for Taken {
@@ -109,9 +111,10 @@ impl Intake for Taken {
         self.wall_ms = wall_ms;
     }
 
-    fn message(&mut self, raw: &Raw<'_>) {
+    fn message(&mut self, raw: &Raw<'_>) -> usize {
         self.clocks.push(self.wall_ms);
         self.offsets.get_mut(&raw.partition.0).expect("it was opened").push(raw.offset.0);
+        self.message_bytes
     }
 }
 
@@ -221,6 +224,18 @@ fn joining(partition: u32, next: i64) -> Mark {
         backlog: true,
         wall_ms: 0,
     }
+}
+
+#[test]
+fn epoch_ends_by_what_its_messages_take_in_memory() {
+    let mut bench = bench(Until::Forever, &[(0, None)]);
+    // Each message has a byte, and takes a quarter of what an epoch may hold.
+    bench.taken.message_bytes = 1 << 18;
+    (0..4).for_each(|offset| bench.script.poll(&[Step::Messages(0, offset, offset + 1)]));
+    for _ in 0..4 {
+        assert_eq!(bench.turn(), Turn::More);
+    }
+    assert_eq!(bench.cut().0.partitions[0].next, Offset(4));
 }
 
 #[test]
