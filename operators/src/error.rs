@@ -111,7 +111,6 @@ impl fmt::Display for Reason {
 
 /// Why saved state could not be taken back. Never skipped: the job stops.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum StateError {
     /// Written by a later version of the operator.
     #[error("operator \"{operator}\" cannot read its state of version {found}, only up to {known}")]

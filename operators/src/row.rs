@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Kind {
     /// UTF-8 text.
     Text,
@@ -39,7 +38,6 @@ impl Column {
 
 /// One value of a row, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Cell<'a> {
     /// No value.
     Null,

@@ -45,7 +45,6 @@ pub type ReadHeader = fn(&[u8]) -> Result<Option<Vec<String>>, Reason>;
 
 /// How an output is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Format {
     /// gzipped CSV with a header row and LF.
     CsvGz,

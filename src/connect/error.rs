@@ -17,7 +17,6 @@ pub struct Problem {
 
 /// Why a connector cannot go on.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// A file or folder cannot be read. The user's turn; exit 3 at start.
     #[error("could not read \"{path}\"")]

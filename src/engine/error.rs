@@ -6,7 +6,6 @@ use headway_operators::shape::Problem;
 
 /// Why a job stopped. Every variant has a stable code and an exit code.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// A source cannot go on without skipping or repeating records.
     #[error(transparent)]

@@ -102,7 +102,6 @@ pub enum Published {
 
 /// Why storage did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// It did not happen.
     #[error("could not {verb} \"{name}\"")]

@@ -1,9 +1,11 @@
 //! gzipped CSV: a header row, LF, quotes only where they are needed, as Python's `csv` writes it.
 
+use crate::connect::formats::Encoder;
+use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::OutputSpec;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 /// Compression level: nearly the ratio of 6 at twice its speed, with zlib-rs.
 pub const LEVEL: u32 = 3;
@@ -13,6 +15,26 @@ pub const LEVEL: u32 = 3;
 pub struct Options {
     /// Puts an unnamed column of row numbers first, as pandas does.
     pub index: bool,
+}
+
+/// This format, with these options.
+impl Encoder for Options {
+    fn extension(&self) -> &'static str {
+        "csv.gz"
+    }
+
+    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut dyn Write) -> io::Result<()> {
+        write(rows, output, *self, out)
+    }
+
+    fn count_rows(&self, file: Box<dyn Read>) -> io::Result<u64> {
+        let mut csv = csv::Reader::from_reader(MultiGzDecoder::new(file));
+        let (mut rows, mut record) = (0, csv::ByteRecord::new());
+        while csv.read_byte_record(&mut record).map_err(io::Error::other)? {
+            rows += 1;
+        }
+        Ok(rows)
+    }
 }
 
 /// Writes `rows` as one gzip member to `out`. Equal rows give equal bytes.
@@ -69,7 +91,7 @@ fn text<'a>(cell: Cell<'a>, buffer: &'a mut String) -> &'a str {
         Cell::Float(value) => write!(buffer, "{value}"),
         Cell::Bool(value) => write!(buffer, "{value}"),
         Cell::Time(value) => write!(buffer, "{value}"),
-        _ => return "",
+        Cell::Null => return "",
     };
     written.expect("a string takes any text");
     buffer

@@ -2,11 +2,37 @@
 //!
 //! Numbers are written with all their digits, however wide; who reads them needs exact integers.
 
+use crate::connect::formats::Encoder;
 use crate::connect::formats::csv_gz::LEVEL;
+use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::OutputSpec;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+
+/// This format.
+pub struct NdjsonGz;
+
+impl Encoder for NdjsonGz {
+    fn extension(&self) -> &'static str {
+        "ndjson.gz"
+    }
+
+    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut dyn Write) -> io::Result<()> {
+        write(rows, output, out)
+    }
+
+    fn count_rows(&self, file: Box<dyn Read>) -> io::Result<u64> {
+        let (mut rows, mut gz, mut buffer) = (0, MultiGzDecoder::new(file), vec![0; 1 << 16]);
+        loop {
+            let read = gz.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(rows);
+            }
+            rows += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+    }
+}
 
 /// Writes `rows` as one gzip member to `out`. Equal rows give equal bytes.
 ///
@@ -54,7 +80,7 @@ fn value(line: &mut Vec<u8>, cell: Cell<'_>) -> io::Result<()> {
         Cell::Float(value) => serde_json::to_writer(line, &value)?,
         Cell::Bool(value) => write!(line, "{value}")?,
         Cell::Time(value) => write!(line, "{value}")?,
-        _ => line.extend_from_slice(b"null"),
+        Cell::Null => line.extend_from_slice(b"null"),
     }
     Ok(())
 }

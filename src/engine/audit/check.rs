@@ -9,6 +9,7 @@
 //!
 //! Changes nothing, and may run beside the job.
 
+use crate::connect::formats::of_file;
 use crate::engine::audit::rules::follows;
 use crate::engine::clock::Clock;
 use crate::engine::commit::error::CheckpointError;
@@ -21,9 +22,7 @@ use crate::engine::format::names::Seq;
 use crate::engine::format::state;
 use crate::store::local::TEMPORARY;
 use crate::store::{Error as StoreError, Store};
-use flate2::read::MultiGzDecoder;
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::sync::Arc;
 
 /// How deep folders of an output may be nested.
@@ -242,25 +241,10 @@ impl Audit<'_> {
             let what = format!("\"{}\" does not decode: {error}", self.store.describe(path));
             Stop::Found(Finding { seq: None, what })
         };
-        if path.ends_with(".csv.gz") {
-            let mut csv = csv::Reader::from_reader(MultiGzDecoder::new(file));
-            let (mut rows, mut record) = (0, csv::ByteRecord::new());
-            while csv.read_byte_record(&mut record).map_err(|error| unreadable(&error))? {
-                rows += 1;
-            }
-            return Ok(Some(rows));
+        match of_file(path) {
+            Some(encoder) => encoder.count_rows(file).map(Some).map_err(|error| unreadable(&error)),
+            None => Ok(None),
         }
-        if path.ends_with(".ndjson.gz") {
-            let (mut rows, mut gz, mut buffer) = (0, MultiGzDecoder::new(file), vec![0; 1 << 16]);
-            loop {
-                let read = gz.read(&mut buffer).map_err(|error| unreadable(&error))?;
-                if read == 0 {
-                    return Ok(Some(rows));
-                }
-                rows += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
-            }
-        }
-        Ok(None)
     }
 
     /// The state files of the head, unless the job has gone on and taken them away.

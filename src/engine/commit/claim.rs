@@ -1,5 +1,6 @@
 //! Output prefixes: which job owns which folder of the lake, and what its files are called.
 
+use crate::connect::formats::{csv_gz, encoder};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::Job;
 use crate::engine::commit::loose;
@@ -7,7 +8,7 @@ use crate::engine::commit::site::Site;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::store::Error as StoreError;
-use headway_operators::spec::{Format, OutputSpec};
+use headway_operators::spec::OutputSpec;
 use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -174,10 +175,7 @@ async fn owner(site: &Site, prefix: &str) -> Result<Option<String>, CheckpointEr
 pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, part: Option<u32>) -> String {
     let time = chrono::DateTime::from_timestamp_millis(written_ms).unwrap_or_default();
     let time = time.format("%Y%m%d_%H%M%S");
-    let end = match spec.format {
-        Format::CsvGz => "csv.gz",
-        _ => "ndjson.gz",
-    };
+    let end = encoder(spec.format, csv_gz::Options::default()).extension();
     let OutputSpec { prefix, stem, .. } = spec;
     let part = part.map_or(String::new(), |part| format!("_{part}"));
     format!("{prefix}/{stem}_{epoch}_{time}{part}.{end}")
@@ -186,6 +184,7 @@ pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, part: Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headway_operators::spec::Format;
 
     #[test]
     fn name_of_a_lake_file_says_epoch_and_utc_time_and_its_part_where_there_are_several() {

@@ -11,7 +11,6 @@ use std::io;
 
 /// What stands between a job and its next manifest.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CheckpointError {
     /// Another run has taken the job over. Never retried: this run must stop.
     #[error("job \"{job}\" was taken over by another run")]
@@ -130,7 +129,6 @@ pub enum CheckpointError {
 
 /// How records can fail to add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Imbalance {
     /// Offsets were skipped or read twice.
     Offsets {

@@ -209,7 +209,6 @@ pub struct Fed {
 
 /// Why the bytes of a manifest are not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum DecodeError {
     /// Written by a later release.
     #[error("format {found}, and this build reads up to {FORMAT}")]

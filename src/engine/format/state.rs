@@ -75,7 +75,6 @@ pub struct Header {
 
 /// Why bytes are not a state file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum FrameError {
     /// It is not one at all, or it was cut off.
     #[error("it is not a state file, or it was cut off")]

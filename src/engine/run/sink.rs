@@ -9,7 +9,7 @@
 //! is never acked, so it can never be committed. The thread ends before the worker does: once a run has ended, nothing
 //! of it writes any more.
 
-use crate::connect::formats::{csv_gz, ndjson_gz};
+use crate::connect::formats::{csv_gz, encoder};
 use crate::connect::{Sink, Wake, WorkerSink};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::{Control, guard};
@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender};
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::port::Stage;
 use headway_operators::row::Rows;
-use headway_operators::spec::{Format, OutputSpec};
+use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, SectionKind, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::BTreeMap;
@@ -189,11 +189,8 @@ impl Lake {
             return Ok(Vec::new());
         }
         let staged = names::staged(&self.job, (self.generation, epoch), (&output.name, part));
-        let (bytes, checksum) = self.write(&staged, |out| match output.format {
-            Format::CsvGz => csv_gz::write(rows, output, self.csv, out),
-            Format::NdjsonGz => ndjson_gz::write(rows, output, out),
-            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "no writer for this format")),
-        })?;
+        let encoder = encoder(output.format, self.csv);
+        let (bytes, checksum) = self.write(&staged, |out| encoder.write(rows, output, out))?;
         failpoint::at("stage.rows");
         let (output, event_time, rows) = (output.name.clone(), rows.event_time(), rows.len() as u64);
         Ok(vec![StagedFile { output, part, staged, rows, bytes, checksum, event_time, since }])
@@ -291,6 +288,7 @@ mod tests {
     use crate::store::faulty::{Fault, Faulty};
     use crate::store::memory::{Call, Memory};
     use headway_operators::row::{Cell, Column, Kind, Row};
+    use headway_operators::spec::Format;
     use headway_operators::state::Shard;
     use headway_operators::time::EventTime;
 

@@ -1,0 +1,56 @@
+//! The table of file formats: who writes a file, who names it and who counts its rows ask here, so none can forget a format.
+
+use crate::connect::formats::{csv_gz, ndjson_gz::NdjsonGz};
+use headway_operators::row::Rows;
+use headway_operators::spec::{Format, OutputSpec};
+use std::io::{self, Read, Write};
+
+/// All formats.
+const FORMATS: [Format; 2] = [Format::CsvGz, Format::NdjsonGz];
+
+/// One file format.
+pub trait Encoder {
+    /// What the names of its files end in, without the dot before it.
+    fn extension(&self) -> &'static str;
+
+    /// Writes `rows` to `out`. Equal rows give equal bytes.
+    ///
+    /// # Errors
+    /// What `out` answers; and if a row has not as many cells as `output` has columns.
+    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut dyn Write) -> io::Result<()>;
+
+    /// How many rows are in `file`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not of this format.
+    fn count_rows(&self, file: Box<dyn Read>) -> io::Result<u64>;
+}
+
+/// The encoder of `format`.
+pub fn encoder(format: Format, csv: csv_gz::Options) -> Box<dyn Encoder> {
+    match format {
+        Format::CsvGz => Box::new(csv),
+        Format::NdjsonGz => Box::new(NdjsonGz),
+    }
+}
+
+/// The encoder of the file at `path`, by its name; `None` if no format has such names.
+pub fn of_file(path: &str) -> Option<Box<dyn Encoder>> {
+    let mut encoders = FORMATS.iter().map(|format| encoder(*format, csv_gz::Options::default()));
+    encoders.find(|encoder| path.strip_suffix(encoder.extension()).is_some_and(|stem| stem.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_format_is_found_by_its_own_files_and_by_no_others() {
+        for format in FORMATS {
+            let extension = encoder(format, csv_gz::Options::default()).extension();
+            let found = of_file(&format!("gate/batch_1.{extension}")).expect("it is in the table");
+            assert_eq!(found.extension(), extension);
+        }
+        assert!(of_file("gate/batch_1.csv").is_none() && of_file("gate/csv.gz").is_none());
+    }
+}
