@@ -137,10 +137,9 @@ fn epoch() -> Manifest {
     manifest.allowed = vec!["dropped-state Sum".into()];
     let input = &mut manifest.inputs[0];
     (input.watermark, input.ended) = (EventTime(1_541_462_399_999), true);
-    input.partitions[0].next = Offset(100);
+    (input.partitions[0].next, input.partitions[0].ended) = (Offset(100), true);
     input.partitions[0].fates = fates.clone();
     input.partitions[0].total = fates;
-    input.partitions[0].ended = true;
     let part = &mut input.partitions[1];
     (part.own, part.floor, part.floor_from) = (EventTime(-5), EventTime(1_541_462_399_999), Offset(9));
     (part.first, part.from, part.next, part.idle, part.joining) =

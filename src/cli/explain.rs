@@ -31,7 +31,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let name = code.trim_matches(['(', ')']);
     let Some(page) = page(name) else {
         let known: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
-        return Err(Failure::new(Code::CodeUnknown, format!("no error has the code \"{name}\""))
+        return Err(Failure::new(Code::UnknownName, format!("no error has the code \"{name}\""))
             .hint(suggest(name, &known, "codes")));
     };
     match flags.output {

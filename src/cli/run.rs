@@ -84,7 +84,9 @@ pub(crate) fn run(
                 "advice": advice.iter().map(|a| json!({ "seen": a.seen, "hint": a.hint })).collect::<Vec<_>>(),
             });
             let more = outcome::answer(&summary.outcome);
-            answer.as_object_mut().zip(more.as_object()).map(|(all, more)| all.extend(more.clone()));
+            if let Some((all, more)) = answer.as_object_mut().zip(more.as_object()) {
+                all.extend(more.clone());
+            }
             writeln!(out, "{answer}")?;
         }
     }

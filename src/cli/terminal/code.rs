@@ -64,7 +64,7 @@ codes! {
     /// The job has no such manifest.
     ManifestNotFound = "manifest-not-found", Usage;
     /// `headway explain` was asked for a code that no error has.
-    CodeUnknown = "code-unknown", Usage;
+    UnknownName = "code-unknown", Usage;
     /// This build lacks what the command needs.
     #[cfg_attr(feature = "kafka", allow(dead_code, reason = "this build lacks nothing"))]
     NotInThisBuild = "not-in-this-build", Usage;
