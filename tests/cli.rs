@@ -262,10 +262,11 @@ fn check_and_run_refuse_alike() {
     // Not even root can read a link to itself.
     std::os::unix::fs::symlink("loop.csv", folder.path().join("loop.csv")).expect("a link can be made");
     std::fs::write(folder.path().join("torn.csv"), b"\x1f\x8b and no more").expect("a file can be written");
-    let cases: [(&[&str], i32, &str); 14] = [
-        (&["--window", "1m"], 4, "was made with"),
-        (&["--csv-index=true"], 4, "csv_index"),
-        (&["--csv-window-end-utc=true"], 4, "csv_window_end_utc"),
+    let cases: [(&[&str], i32, &str); 15] = [
+        (&["--window", "1m"], 4, "was made with --slide 5m, not 1m; --window 5m, not 1m ("),
+        (&["--zone", "Asia/Tokyo"], 4, "hint: Go on with --zone UTC,"),
+        (&["--csv-index=true"], 4, "--csv-index false, not true"),
+        (&["--csv-window-end-utc=true"], 4, "Go on with --csv-window-end-utc=false"),
         (&["--lateness", "-5s"], 2, "\"-5s\" is not a duration"),
         (&["--source", "files:torn.csv"], 3, "hint: It is not whole"),
         (&["--job", "other"], 4, "belongs to job \"turnstile\""),

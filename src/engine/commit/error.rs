@@ -1,6 +1,7 @@
 //! Why a job cannot start, or an epoch cannot be committed: each with its code, exit code, detail and way out.
 
 use crate::connect;
+use crate::engine::commit::difference::{self, Difference};
 use crate::engine::format::names::{Generation, Seq};
 use crate::store;
 use headway_operators::error::{Reason, StateError};
@@ -84,24 +85,20 @@ pub enum CheckpointError {
         what: String,
     },
     /// The saved state was made by another job, pipeline or setting.
-    #[error("the state of job \"{job}\" was made with {what} {expected}, not {found}")]
+    #[error("the state of job \"{job}\" was made with {}", difference::list(differences))]
     DoesNotFit {
         /// The job.
         job: String,
-        /// The name of what differs: `window`, `zone`, `pipeline`, …
-        what: String,
-        /// What the manifest says.
-        expected: String,
-        /// What this run has.
-        found: String,
+        /// Everything that differs.
+        differences: Vec<Difference>,
     },
     /// Saved state that no operator of this pipeline takes back.
-    #[error("job \"{job}\" has state of operator \"{operator}\", which this pipeline does not have")]
+    #[error("job \"{job}\" has state of {}, which this pipeline does not have", operators.join(", "))]
     StateWithoutOperator {
         /// The job.
         job: String,
-        /// The operator's name in the manifest.
-        operator: String,
+        /// The operators' names in the manifest.
+        operators: Vec<String>,
     },
     /// Another job writes below this prefix.
     #[error("output prefix \"{prefix}\" belongs to job \"{owner}\"")]
@@ -265,11 +262,11 @@ impl CheckpointError {
             | CheckpointError::Inconsistent { .. } => {
                 "See what else is damaged with: headway audit --deep.".into()
             }
-            CheckpointError::DoesNotFit { what, expected, .. } => {
-                format!("Go on with {what} {expected}, or start a new job in another lake.")
-            }
-            CheckpointError::StateWithoutOperator { operator, .. } => {
-                format!("To lose that state for good: --allow-dropped-state {operator}.")
+            CheckpointError::DoesNotFit { differences, .. } => difference::hint(differences),
+            CheckpointError::StateWithoutOperator { operators, .. } => {
+                let flags: Vec<String> =
+                    operators.iter().map(|operator| format!("--allow-dropped-state {operator}")).collect();
+                format!("To lose that state for good: {}.", flags.join(" "))
             }
             CheckpointError::PrefixTaken { owner, .. } => {
                 format!("Choose another lake, or go on with that job: --job {owner}.")

@@ -3,10 +3,11 @@
 use crate::connect::PartitionInfo;
 use crate::connect::error::Error as SourceError;
 use crate::engine::commit::decide::Folding;
+use crate::engine::commit::difference::Difference;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::format::manifest::{Input, Manifest};
 use headway_operators::spec::OutputSpec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A job as a run wants it.
 #[derive(Clone, Debug)]
@@ -68,41 +69,52 @@ pub const FOLDING: Folding = Folding { segment: 256, keep: 256 };
 /// Refuses a job that cannot go on from `head`.
 ///
 /// # Errors
-/// The first thing that does not fit.
+/// All settings that do not fit; else the first partition that does not; else all state that would be lost.
 pub fn fits(job: &Job, head: &Manifest) -> Result<(), CheckpointError> {
-    let same = |what: &str, expected: &str, found: &str| {
-        if expected == found {
-            return Ok(());
-        }
-        let (job, what) = (job.name.clone(), what.to_string());
-        let (expected, found) = (format!("\"{expected}\""), format!("\"{found}\""));
-        Err(CheckpointError::DoesNotFit { job, what, expected, found })
-    };
-    same("pipeline", &head.pipeline, &job.pipeline)?;
-    same("pipeline version", &head.pipeline_version.to_string(), &job.pipeline_version.to_string())?;
-    for key in head.fingerprint.keys().chain(job.fingerprint.keys()) {
-        let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_string());
-        same(key, &of(&head.fingerprint), &of(&job.fingerprint))?;
+    let differences = differences(job, head);
+    if !differences.is_empty() {
+        return Err(CheckpointError::DoesNotFit { job: job.name.clone(), differences });
     }
-    same("number of inputs", &head.inputs.len().to_string(), &job.inputs.len().to_string())?;
     for (input, info) in head.inputs.iter().zip(&job.inputs) {
-        same("input", &input.name, &info.name)?;
-        same(&format!("kind of input \"{}\"", input.name), &input.kind, &info.kind)?;
-        same(&format!("topic of input \"{}\"", input.name), &input.topic, &info.topic)?;
         partitions_fit(input, info)?;
     }
-    let lost = head.state.iter().map(|entry| &entry.file.operator).find(|operator| {
+    let is_lost = |operator: &String| {
         !job.operators.is_empty()
             && !job.operators.contains(operator)
             && !job.allow_dropped_state.contains(operator)
-    });
-    match lost {
-        Some(operator) => {
-            let (job, operator) = (job.name.clone(), operator.clone());
-            Err(CheckpointError::StateWithoutOperator { job, operator })
-        }
-        None => Ok(()),
+    };
+    let saved = head.state.iter().map(|entry| &entry.file.operator);
+    let lost: BTreeSet<&String> = saved.filter(|operator| is_lost(operator)).collect();
+    if lost.is_empty() {
+        return Ok(());
     }
+    let operators = lost.into_iter().cloned().collect();
+    Err(CheckpointError::StateWithoutOperator { job: job.name.clone(), operators })
+}
+
+/// Every setting in which `job` differs from what `head` was made with.
+fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let mut compare = |what: &str, expected: &str, found: &str| {
+        if expected != found {
+            let (what, expected, found) = (what.to_string(), expected.to_string(), found.to_string());
+            all.push(Difference { what, expected, found });
+        }
+    };
+    compare("pipeline", &head.pipeline, &job.pipeline);
+    compare("pipeline version", &head.pipeline_version.to_string(), &job.pipeline_version.to_string());
+    let keys: BTreeSet<&String> = head.fingerprint.keys().chain(job.fingerprint.keys()).collect();
+    for key in keys {
+        let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_string());
+        compare(key, &of(&head.fingerprint), &of(&job.fingerprint));
+    }
+    compare("number of inputs", &head.inputs.len().to_string(), &job.inputs.len().to_string());
+    for (input, info) in head.inputs.iter().zip(&job.inputs) {
+        compare("input", &input.name, &info.name);
+        compare(&format!("kind of input \"{}\"", input.name), &input.kind, &info.kind);
+        compare(&format!("topic of input \"{}\"", input.name), &input.topic, &info.topic);
+    }
+    all
 }
 
 /// Every partition of the manifest is there, is the same, and still has what comes next.
@@ -218,7 +230,7 @@ pub(crate) mod tests {
             (
                 "another topic",
                 |j| j.inputs[0].topic = "other".into(),
-                Some(("state-does-not-fit", "topic of input")),
+                Some(("state-does-not-fit", "--topic")),
             ),
         ];
         let mut head = first(2);

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub(crate) mod checkpoint_tests;
 pub mod claim;
 pub mod decide;
+pub mod difference;
 pub mod discovered;
 pub mod error;
 pub mod history;
