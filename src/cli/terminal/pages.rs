@@ -238,6 +238,20 @@ pub(crate) const PAGES: &[Page] = &[
         "Check --topic. If the topic is made again, start a new job with another --job and --lake.",
     ),
     of(
+        "bad-header",
+        Yours,
+        "The header line of a file lacks a column that the pipeline needs, or names one twice.",
+        "Every line below it would be read wrong.",
+        "Write the header that the error names, or take the header line out.",
+    ),
+    of(
+        "header-changed",
+        Yours,
+        "A file has a second header line, which names other columns than the first one.",
+        "The lines below it would be read by the wrong columns.",
+        "Split the file at that line, and give the parts as two files to a new job with another --job and --lake.",
+    ),
+    of(
         "records-gone",
         TheirSystem,
         "Records that the job has not read yet were deleted from the source.",
@@ -378,37 +392,31 @@ mod tests {
     use crate::cli::terminal::code::Code;
     use std::collections::BTreeSet;
 
-    /// The codes of the engine and of what is below it.
-    const ENGINE: [&str; 24] = [
-        "already-running",
-        "bad-name",
-        "broker-unresolved",
-        "checkpoint-invalid",
-        "checkpoint-newer",
-        "conservation-failed",
-        "disk-full",
-        "disk-sync-failed",
-        "fenced",
-        "input-unusable",
-        "other-identity",
-        "panicked",
-        "pipeline-broken",
-        "prefix-taken",
-        "records-gone",
-        "settings-unusable",
-        "source-failed",
-        "start-failed",
-        "state-does-not-fit",
-        "store-failed",
-        "store-inconsistent",
-        "too-many-dead",
-        "topic-deleted",
-        "topic-missing",
+    /// The files whose errors have codes: each in a function `code`, one arm a code.
+    const SOURCES: [&str; 3] = [
+        include_str!("../../connect/error.rs"),
+        include_str!("../../engine/commit/error.rs"),
+        include_str!("../../engine/error.rs"),
     ];
+
+    /// The codes of the engine and of what is below it, as their sources have them: a new one cannot be forgotten here.
+    fn engine_codes() -> Vec<&'static str> {
+        let mut codes = Vec::new();
+        for source in SOURCES {
+            let (_, body) = source.split_once("pub fn code(&self)").expect("it has a function `code`");
+            let (body, _) = body.split_once("\n    }\n").expect("the function ends");
+            codes.extend(body.split('"').skip(1).step_by(2));
+        }
+        assert!(
+            codes.len() > 25 && codes.contains(&"records-gone") && codes.contains(&"panicked"),
+            "{codes:?}"
+        );
+        codes
+    }
 
     #[test]
     fn every_code_has_one_page_and_every_page_a_code() {
-        let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).chain(ENGINE).collect();
+        let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).chain(engine_codes()).collect();
         let pages: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
         let distinct: BTreeSet<&str> = pages.iter().copied().collect();
         assert_eq!(distinct.len(), pages.len(), "a code has two pages");
