@@ -165,7 +165,7 @@ fn commits(messages: u64) {
 /// Runs the job over its first `messages`, and leaves its windows open; gives how many entries it holds then.
 fn prepare(lake: &Path, shape: Shape, messages: u64, epochs: Epochs) -> u64 {
     let summary = run(lake, shape, messages, epochs, (&Control::new(), Box::new(|_, _| {})));
-    summary.head.held.values().sum()
+    summary.head.operators.values().filter_map(|operator| operator.held).sum()
 }
 
 /// Seconds from each of several starts to the first commit. What a run has committed, the next goes on from.

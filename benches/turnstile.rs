@@ -16,7 +16,7 @@ mod hand_loop;
 
 use figures::{cpu_seconds, median, spread};
 use headway::connect::memory::{Lists, Message};
-use headway::connect::{Connector, PartitionInfo, Sink, Wake, WorkerSink};
+use headway::connect::{Begins, Connector, PartitionInfo, Sink, Wake, WorkerSink};
 use headway::engine::clock::System;
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
@@ -233,7 +233,12 @@ impl Sink for Text {
 }
 
 impl WorkerSink for Text {
-    fn rows(&mut self, output: &OutputSpec, _wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+    fn rows(
+        &mut self,
+        output: &OutputSpec,
+        _: Begins,
+        _wake: Wake,
+    ) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
         let (text, is_side) = (self.clone(), output.prefix.starts_with('_'));
         Box::new(AtOnce(VecDeque::new(), move |rows: Box<dyn Rows>| {
             let mut output = text.0.lock().expect("no thread panicked");

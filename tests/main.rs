@@ -6,6 +6,7 @@ mod cli;
 mod durability;
 mod files;
 mod formats;
+mod golden_manifests;
 mod odd_inputs;
 mod outcome;
 mod process;

@@ -6,6 +6,7 @@
 use crate::error::Reason;
 use crate::late_by::LateBy;
 use crate::record::{LastRead, Offset, Partition, Refused};
+use crate::state::Sections;
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,6 +38,8 @@ pub enum Ack {
         input: InputIx,
         /// Whether what it sent counts as accepted; else one operator counts it, in [`Ack::Fates`].
         counts_accepted: bool,
+        /// When the source began the epoch, by the wall clock of its host, in milliseconds since the Unix epoch.
+        began_ms: i64,
         /// One for each partition the worker owns.
         partitions: Vec<PartitionAck>,
     },
@@ -124,6 +127,10 @@ pub struct PartitionAck {
     /// The limit in the future that began in the epoch; `None` if no record without a time stamp was read, or the limit
     /// before holds on.
     pub limit: Option<Limit>,
+    /// When this run last saw it have a record, or first saw it, by the wall clock; `None` if that is not known.
+    pub quiet_since_ms: Option<i64>,
+    /// Everything that was read of a file so far; `None` where the source keeps no hash of it.
+    pub content: Option<Content>,
 }
 
 /// The limit in the future that records without a time stamp were measured against.
@@ -135,15 +142,52 @@ pub struct Limit {
     pub limit_ms: i64,
 }
 
+/// What was read of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// How many unpacked bytes.
+    pub bytes: u64,
+    /// xxh3-128 of them, in hexadecimal.
+    pub xxh3: String,
+}
+
+/// Where bytes are in the lake: a file, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The file, relative to the lake.
+    pub name: String,
+    /// The part; `None` is the whole file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<ByteRange>,
+}
+
+/// A half-open range of the bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ByteRange {
+    /// The first byte.
+    pub from: u64,
+    /// One past the last.
+    pub to: u64,
+}
+
+impl Place {
+    /// The whole file `name`.
+    pub fn whole(name: impl Into<String>) -> Place {
+        Place { name: name.into(), range: None }
+    }
+}
+
 /// A lake file that waits for its manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
     /// The output it belongs to, as the pipeline names it.
     pub output: String,
-    /// The part within the epoch: the worker's number.
-    pub part: u32,
-    /// Where it is now, relative to the lake.
-    pub staged: String,
+    /// Its folder, relative to the lake, with the final `/`.
+    pub folder: String,
+    /// Its final name in that folder, fixed now.
+    pub name: String,
+    /// Where it is now.
+    pub staged: Place,
     /// Rows in it.
     pub rows: u64,
     /// Its size in bytes.
@@ -156,23 +200,19 @@ pub struct StagedFile {
     pub since: Epoch,
 }
 
-/// A state file that waits for its manifest.
+/// A state file that waits for its manifest: everything that one worker says of one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateFile {
-    /// The operator's name.
-    pub operator: String,
-    /// The version of the operator's encoding.
-    pub version: u32,
     /// The worker that wrote it.
     pub worker: u32,
-    /// Everything that worker holds (`true`), or what changed since its last file.
-    pub base: bool,
-    /// Where it is, relative to the lake.
-    pub path: String,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Bytes of its header.
+    pub header_bytes: u64,
     /// xxh3-128 of its bytes, in hexadecimal.
     pub checksum: String,
-    /// How many shards have a section in it.
-    pub shards: u32,
+    /// Where it is, if not under the name of its worker and epoch.
+    pub place: Option<Place>,
+    /// Its sections.
+    pub sections: Sections,
 }

@@ -12,13 +12,14 @@
 
 use crate::ack::{Ack, InputIx};
 use crate::flow::Flow;
-use crate::keyed::{self, Driver, Keyed, Resume};
+use crate::keyed::{self, Driver, Keyed, Resume, Writes};
 use crate::pace::{InputPace, Moment, Pace, SetIx, SharedPace};
 use crate::port::{InputStart, Ports};
 use crate::progress::{Mark, Progress, Rules};
 use crate::record::Stamped;
 use crate::row::{Row, Rows};
 use crate::shape::{Notes, Problem, Shape};
+use crate::snapshots::{self, SharedSnapshots, Snapshots};
 use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::state::StateChange;
 use crate::stream::decode::Decoder;
@@ -49,6 +50,7 @@ pub struct Build<'s> {
     acks: Vec<StreamVec<'s, Epoch, Ack>>,
     states: Vec<StreamVec<'s, Epoch, StateChange>>,
     notes: Notes,
+    snapshots: SharedSnapshots,
 }
 
 /// An input of the pipeline, and who counts its accepted records.
@@ -84,7 +86,33 @@ impl<'s> Build<'s> {
         let (marks_handle, all_marks) = scope.feedback(0);
         let (moments, acks) = watermark(all_marks, Rc::clone(&pace));
         let (marks, states, acks) = (Vec::new(), Vec::new(), vec![acks]);
-        Build { scope, ports, pipeline, inputs, pace, marks_handle, marks, moments, acks, states, notes }
+        let snapshots = Rc::new(RefCell::new(Snapshots::new(snapshots::Rules::default())));
+        Build {
+            scope,
+            ports,
+            pipeline,
+            inputs,
+            pace,
+            marks_handle,
+            marks,
+            moments,
+            acks,
+            states,
+            notes,
+            snapshots,
+        }
+    }
+
+    /// Lets the state files of this worker be written by other rules than the default ones: in tests a few epochs are to
+    /// need every kind of section.
+    ///
+    /// # Panics
+    /// If operators were added before.
+    #[must_use]
+    pub fn with_rules(self, rules: snapshots::Rules) -> Build<'s> {
+        assert!(self.states.is_empty(), "the rules are the same for all operators");
+        self.snapshots.replace(Snapshots::new(rules));
+        self
     }
 
     /// Reads the input called `name`. What is dead or late leaves by its side outputs.
@@ -156,12 +184,20 @@ impl<'s> Build<'s> {
         let committed = Epoch(self.ports.first_epoch().0.saturating_sub(1));
         let resume =
             Resume { saved: self.ports.saved(operator.name()), committed, watermark: flow.watermark() };
-        let resumed = resume.into_operator(&mut operator).unwrap_or_else(|error| {
-            self.ports.refuse(error);
-            keyed::Resumed::default()
-        });
+        let number = self.snapshots.borrow_mut().add(resume.saved.as_deref().unwrap_or_default());
+        let writes = Writes { snapshots: Rc::clone(&self.snapshots), operator: number };
+        let resumed = match resume.into_operator(&mut operator) {
+            Ok(resumed) => {
+                self.ports.restored(operator.name(), operator.held());
+                resumed
+            }
+            Err(error) => {
+                self.ports.refuse(error);
+                keyed::Resumed::default()
+            }
+        };
         let (moments, pace, set) = (flow.moments.clone(), Rc::clone(&flow.pace), flow.set);
-        let driven = keyed::drive(Driver { operator, counts, resumed }, flow);
+        let driven = keyed::drive(Driver { operator, counts, resumed, writes }, flow);
         self.states.push(driven.state);
         self.acks.push(driven.acks);
         Flow { records: driven.out, definitions: None, moments, pace, set, whole: None }

@@ -85,6 +85,8 @@ impl Ports for Dry {
         None
     }
 
+    fn restored(&mut self, _operator: &str, _held: u64) {}
+
     fn refuse(&mut self, error: StateError) {
         unreachable!("there is no state to refuse: {error}")
     }

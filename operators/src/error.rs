@@ -122,6 +122,16 @@ pub enum StateError {
         /// The newest version this build reads.
         known: u32,
     },
+    /// What came back is not what was held.
+    #[error("operator \"{operator}\" held {held} entries, and {restored} came back")]
+    Held {
+        /// The operator's name.
+        operator: String,
+        /// Entries that it held, as the manifest says.
+        held: u64,
+        /// Entries that it holds with its state back.
+        restored: u64,
+    },
     /// The bytes are not what the operator writes.
     #[error("state of operator \"{operator}\" in shard {shard} does not decode: {what}")]
     Malformed {

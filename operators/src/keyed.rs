@@ -30,10 +30,11 @@ use crate::flow::Flow;
 use crate::pace::Moment;
 use crate::progress::Tick;
 use crate::record::Partition;
-use crate::state::{Saved, SectionKind, Shard, StateChange};
+use crate::snapshots::{self, SharedSnapshots, Wanted};
+use crate::state::{Saved, Shard, StateChange};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, Watermark};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
@@ -43,12 +44,6 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::empty;
-
-/// After how many change files a worker writes a base again.
-const CHANGES_MAX: u32 = 63;
-
-/// The least number of change files before their size can call for a new base.
-const CHANGES_MIN: u32 = 8;
 
 /// An operator whose state belongs to shards of a key.
 pub trait Keyed: 'static {
@@ -77,12 +72,16 @@ pub trait Keyed: 'static {
     /// The epoch is complete: gives what it makes true, in an order that depends on the content only.
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>);
 
-    /// Gives the encoded state, shard by shard: all of it (`base`), or the entries changed or deleted since the last call.
-    /// A shard that holds nothing gives nothing: the driver writes its empty base. Nothing that is given is empty.
-    fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>));
+    /// Gives the encoded state, each shard once: of the kind that is `wanted` of the shard.
+    ///
+    /// A base has all entries of the shard; a merged change those that were made, changed or deleted since the base,
+    /// whether it was written by this run or restored; a change those since the last call. A shard that has no such entry
+    /// is not given: the driver writes that nothing is there, where that must be written.
+    /// [`crate::snapshots::Changed`] keeps track of keys.
+    fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>));
 
-    /// Takes back what `snapshot` gave, in this version or an earlier one. The sections of a shard come oldest first, from
-    /// its last base on; a later one wins, entry by entry.
+    /// Takes back what `snapshot` gave, in this version or an earlier one. The pieces of a shard come in the order base,
+    /// merged change, changes; a later one wins, entry by entry.
     ///
     /// # Errors
     /// If the bytes are not what some version of this operator writes.
@@ -94,7 +93,8 @@ pub trait Keyed: 'static {
     /// an operator whose later outputs are changes of it.
     fn restored(&mut self, watermark: Watermark, out: &mut Vec<Self::Out>);
 
-    /// Entries in open state.
+    /// Entries in open state. A restart must not change it: a run that has restored another number than the manifest
+    /// says does not start.
     fn held(&self) -> u64;
 }
 
@@ -151,6 +151,8 @@ pub struct Driver<K: Keyed> {
     pub counts: Option<InputIx>,
     /// What it starts from.
     pub resumed: Resumed<K::Out>,
+    /// Where it learns what to write of its state.
+    pub writes: Writes,
 }
 
 /// What has come for an epoch that is not closed yet.
@@ -167,10 +169,19 @@ impl<K: Keyed> Default for Stash<K> {
     }
 }
 
+/// Where the driver learns what to write of an operator's state.
+#[derive(Clone, Debug)]
+pub struct Writes {
+    /// The state files of the worker.
+    pub snapshots: SharedSnapshots,
+    /// The operator among them.
+    pub operator: snapshots::Operator,
+}
+
 /// Runs an operator on the records of `flow`, on every worker.
 pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> Driven<'s, K::Out> {
-    let Driver { mut operator, counts, resumed } = driver;
-    let Resumed { committed, watermark, is_known, mut given, saved } = resumed;
+    let Driver { mut operator, counts, resumed, writes } = driver;
+    let Resumed { committed, watermark, is_known, mut given } = resumed;
     let (scope, set) = (flow.records.scope(), flow.set);
     let worker = u32::try_from(scope.index()).expect("workers are few");
     let mut builder = OperatorBuilder::new(operator.name().into(), scope);
@@ -186,7 +197,6 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
     let (acks, ack_stream) = builder.new_output();
     let mut acks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Ack>>>::from(acks);
 
-    let mut bases = Bases { saved, ..Bases::default() };
     builder.build(move |mut initial: Vec<Capability<Epoch>>| {
         let mut open: Epochs<Stash<K>> = Epochs::new(3);
         let mut rows = Vec::new();
@@ -213,7 +223,7 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
                 out.session(&caps[0]).give_container(&mut rows);
                 rows.clear();
                 if !is_restored {
-                    state.session(&caps[1]).give_iterator(bases.changes(&mut operator).into_iter());
+                    state.session(&caps[1]).give_iterator(writes.changes(epoch, &mut operator).into_iter());
                     acks.session(&caps[2])
                         .give_iterator(report(&operator, worker, counts, stash.fates).into_iter());
                 }
@@ -266,7 +276,7 @@ fn report<K: Keyed>(operator: &K, worker: u32, counts: Option<InputIx>, fates: F
 /// What an earlier run left of a keyed operator.
 #[derive(Debug)]
 pub struct Resume {
-    /// Its saved sections in the shards of this worker, oldest first; `None` if the manifest does not know the operator.
+    /// Its live sections in the shards of this worker, each shard's in the order base, merged change, changes; `None` if the manifest does not know the operator.
     pub saved: Option<Vec<Saved>>,
     /// The committed epoch.
     pub committed: Epoch,
@@ -283,14 +293,11 @@ pub struct Resumed<Out> {
     is_known: bool,
     /// What it gives of its restored state.
     given: Vec<Out>,
-    /// The shards that have sections on disk which are not empty.
-    saved: BTreeSet<Shard>,
 }
 
 impl<Out> Default for Resumed<Out> {
     fn default() -> Self {
-        let (given, saved) = (Vec::new(), BTreeSet::new());
-        Resumed { committed: Epoch(0), watermark: Watermark::MIN, is_known: false, given, saved }
+        Resumed { committed: Epoch(0), watermark: Watermark::MIN, is_known: false, given: Vec::new() }
     }
 }
 
@@ -298,85 +305,65 @@ impl Resume {
     /// Gives `operator` its state back.
     ///
     /// # Errors
-    /// At the first section of a later version, or that does not decode. The operator must not run then: it would give a
+    /// At the first piece of a later version, or that does not decode. The operator must not run then: it would give a
     /// wrong answer.
     pub fn into_operator<K: Keyed>(self, operator: &mut K) -> Result<Resumed<K::Out>, StateError> {
         let Resume { saved: sections, committed, watermark } = self;
         let is_known = sections.is_some();
-        let sections = sections.unwrap_or_default();
-        // A base replaces all that was saved of its shard before it, by whichever worker.
-        let bases = sections.iter().enumerate().filter(|(_, saved)| saved.kind == SectionKind::Base);
-        let last_base: BTreeMap<Shard, usize> = bases.map(|(at, saved)| (saved.shard, at)).collect();
-        let (mut saved, mut given) = (BTreeSet::new(), Vec::new());
-        for (at, section) in sections.into_iter().enumerate() {
+        for section in sections.unwrap_or_default() {
             if section.version > K::VERSION {
                 let (operator, found) = (operator.name().to_string(), section.version);
                 return Err(StateError::Newer { operator, found, known: K::VERSION });
             }
-            if last_base.get(&section.shard).is_some_and(|base| at < *base) || section.bytes.is_empty() {
-                continue;
+            // A section without bytes says that nothing is there.
+            if !section.bytes.is_empty() {
+                operator.restore(&section)?;
             }
-            operator.restore(&section)?;
-            saved.insert(section.shard);
         }
+        let mut given = Vec::new();
         operator.restored(watermark, &mut given);
-        Ok(Resumed { committed, watermark, is_known, given, saved })
+        Ok(Resumed { committed, watermark, is_known, given })
     }
 }
 
-/// Decides when a worker's state is written whole again: restart time is bounded by live state, not by history.
-#[derive(Debug, Default)]
-struct Bases {
-    /// The shards that have sections on disk which are not empty.
-    saved: BTreeSet<Shard>,
-    written: bool,
-    base_bytes: usize,
-    changes: u32,
-    change_bytes: usize,
-}
-
-impl Bases {
-    fn changes<K: Keyed>(&mut self, operator: &mut K) -> Vec<StateChange> {
-        let outgrown = self.changes >= CHANGES_MIN && self.change_bytes > self.base_bytes;
-        let base = !self.written || self.changes >= CHANGES_MAX || outgrown;
-        let kind = if base { SectionKind::Base } else { SectionKind::Change };
-        let name = operator.name().to_string();
-        let section =
-            |shard, bytes| StateChange { operator: name.clone(), shard, version: K::VERSION, kind, bytes };
-        let (mut changes, mut shards, mut bytes) = (Vec::new(), BTreeSet::new(), 0);
-        operator.snapshot(base, &mut |shard, encoded: Vec<u8>| {
-            assert!(!encoded.is_empty(), "operator \"{name}\" gives an empty section of shard {}", shard.0);
-            bytes += encoded.len();
-            shards.insert(shard);
-            changes.push(section(shard, encoded));
+impl Writes {
+    /// What `operator` writes at the close of `epoch`.
+    fn changes<K: Keyed>(&self, epoch: Epoch, operator: &mut K) -> Vec<StateChange> {
+        let wanted = self.snapshots.borrow_mut().wanted(self.operator);
+        let mut pieces: BTreeMap<Shard, Vec<u8>> = BTreeMap::new();
+        operator.snapshot(&wanted, &mut |shard, bytes| {
+            let before = pieces.insert(shard, bytes);
+            assert!(before.is_none(), "an operator gave shard {} twice", shard.0);
         });
-        // What a shard held on disk and does not hold any more would else come back with the next start.
-        let empty = self.saved.difference(&shards).filter(|_| base);
-        changes.extend(empty.map(|shard| section(*shard, Vec::new())));
-        if changes.is_empty() {
-            return changes;
+        // A base or a merged change replaces what was there before, also where it is empty.
+        for (shard, _) in wanted.whole() {
+            pieces.entry(shard).or_default();
         }
-        if base {
-            *self = Bases { saved: shards, written: true, base_bytes: bytes, changes: 0, change_bytes: 0 };
-        } else {
-            self.saved.extend(shards);
-            self.changes += 1;
-            self.change_bytes += bytes;
-        }
-        changes
+        let sections: Vec<_> =
+            pieces.iter().map(|(shard, bytes)| (*shard, wanted.kind(*shard), bytes.len() as u64)).collect();
+        self.snapshots.borrow_mut().wrote(self.operator, epoch, &sections);
+        let name = operator.name().to_string();
+        let change = |(shard, bytes)| {
+            let (operator, version, kind) = (name.clone(), K::VERSION, wanted.kind(shard));
+            StateChange { operator, shard, version, kind, bytes }
+        };
+        pieces.into_iter().map(change).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sections::read_back;
+    use crate::snapshots::{Changed, Rules, Snapshots};
+    use crate::state::SectionKind;
     use proptest::prelude::*;
 
-    /// Keeps the last value of each key. A deleted key is in a change by its absence; a base has only what is there.
+    /// Keeps the last value of each key.
     #[derive(Default)]
     struct Latest {
         values: BTreeMap<u16, u8>,
-        changed: BTreeSet<u16>,
+        changed: Changed<u16>,
     }
 
     impl Latest {
@@ -385,7 +372,6 @@ mod tests {
                 Some(value) => drop(self.values.insert(key, value)),
                 None => drop(self.values.remove(&key)),
             }
-            self.changed.insert(key);
         }
     }
 
@@ -410,28 +396,27 @@ mod tests {
 
         fn close(&mut self, _epoch: Epoch, _tick: &Tick, _out: &mut Vec<()>) {}
 
-        fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
-            let changed = std::mem::take(&mut self.changed);
-            let keys: Vec<u16> =
-                if base { self.values.keys().copied().collect() } else { changed.into_iter().collect() };
-            let mut sections: BTreeMap<Shard, Vec<(u16, Option<u8>)>> = BTreeMap::new();
-            for key in keys {
-                sections.entry(Latest::shard(&key)).or_default().push((key, self.values.get(&key).copied()));
+        fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
+            let mut sections = self.changed.take(wanted);
+            for key in self.values.keys().filter(|key| wanted.kind(Latest::shard(key)) == SectionKind::Base) {
+                sections.entry(Latest::shard(key)).or_default().push(*key);
             }
-            for (shard, section) in sections {
+            for (shard, keys) in sections {
+                let section: Vec<_> = keys.iter().map(|key| (*key, self.values.get(key).copied())).collect();
                 put(shard, postcard::to_stdvec(&section).unwrap());
             }
         }
 
         fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
             let section: Vec<(u16, Option<u8>)> = postcard::from_bytes(&saved.bytes).unwrap();
-            section.into_iter().for_each(|(key, value)| self.set(key, value));
+            for (key, value) in section {
+                self.set(key, value);
+                self.changed.restored(saved.kind, saved.shard, key);
+            }
             Ok(())
         }
 
-        fn restored(&mut self, _watermark: Watermark, _out: &mut Vec<()>) {
-            self.changed.clear();
-        }
+        fn restored(&mut self, _watermark: Watermark, _out: &mut Vec<()>) {}
 
         fn held(&self) -> u64 {
             self.values.len() as u64
@@ -473,7 +458,7 @@ mod tests {
             out.append(&mut self.new);
         }
 
-        fn snapshot(&mut self, _base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
+        fn snapshot(&mut self, _wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
             for (number, count) in &self.counts {
                 put(Shard(*number), postcard::to_stdvec(count).unwrap());
             }
@@ -493,6 +478,13 @@ mod tests {
         }
     }
 
+    /// What a worker with one operator writes, which has `saved` back.
+    fn writes(rules: snapshots::Rules, saved: &[Saved]) -> Writes {
+        let mut snapshots = Snapshots::new(rules);
+        let operator = snapshots.add(saved);
+        Writes { snapshots: std::rc::Rc::new(std::cell::RefCell::new(snapshots)), operator }
+    }
+
     /// What leaves an operator of a chain: numbers, acks and sections of state, each with its epoch.
     type Left = (Vec<(Epoch, Vec<u16>)>, Vec<(Epoch, Vec<String>)>, Vec<(Epoch, Vec<Shard>)>);
 
@@ -503,7 +495,13 @@ mod tests {
         use timely::dataflow::operators::vec::Map;
         use timely::dataflow::operators::{Capture, Input};
         let saved: Vec<Saved> = [1, 4]
-            .map(|shard| Saved { shard: Shard(shard), version: 1, kind: SectionKind::Base, bytes: vec![1] })
+            .map(|shard| Saved {
+                shard: Shard(shard),
+                version: 1,
+                kind: SectionKind::Base,
+                file: 0,
+                bytes: vec![1],
+            })
             .to_vec();
         let parts = timely::execute_directly(move |worker| {
             let (mut numbers, mut moments, captured) = worker.dataflow::<Epoch, _, _>(|scope| {
@@ -530,7 +528,8 @@ mod tests {
                     let mut operator = Counts { name, counts: BTreeMap::new(), new: Vec::new() };
                     let resume = Resume { saved, committed: Epoch(5), watermark: Watermark::MIN };
                     let resumed = resume.into_operator(&mut operator).unwrap();
-                    drive(Driver { operator, counts: None, resumed }, flow(records))
+                    let writes = writes(snapshots::Rules::default(), &[]);
+                    drive(Driver { operator, counts: None, resumed, writes }, flow(records))
                 };
                 let first = run("First", Some(saved.clone()), records);
                 let second = run("Second", is_known.then_some(saved), first.out.clone());
@@ -569,19 +568,20 @@ mod tests {
         fn state_that_was_deleted_stays_deleted_whenever_bases_are_written(
             steps in prop::collection::vec((0u16..5, prop::option::of(any::<u8>()), 0u8..12), 1..200)
         ) {
-            let (mut operator, mut bases) = (Latest::default(), Bases::default());
-            let mut disk: Vec<Saved> = Vec::new();
-            for (key, value, restart) in steps {
+            let rules = Rules { merge_every: 4, files_max: 5, changes_min: 3, ..Rules::default() };
+            let (mut operator, mut writes) = (Latest::default(), writes(rules, &[]));
+            let mut disk: Vec<(Epoch, StateChange)> = Vec::new();
+            for (epoch, (key, value, restart)) in (1..).zip(steps) {
                 operator.set(key, value);
-                for StateChange { shard, version, kind, bytes, .. } in bases.changes(&mut operator) {
-                    disk.push(Saved { shard, version, kind, bytes });
-                }
+                operator.changed.touch(Latest::shard(&key), key);
+                disk.extend(writes.changes(Epoch(epoch), &mut operator).into_iter().map(|change| (Epoch(epoch), change)));
+                let saved = read_back(&disk).remove("Latest").unwrap_or_default();
                 let mut again = Latest::default();
-                let resume = Resume { saved: Some(disk.clone()), committed: Epoch(0), watermark: Watermark::MIN };
-                let saved = resume.into_operator(&mut again).unwrap().saved;
+                let resume = Resume { saved: Some(saved.clone()), committed: Epoch(0), watermark: Watermark::MIN };
+                resume.into_operator(&mut again).unwrap();
                 prop_assert_eq!(&again.values, &operator.values);
                 if restart == 0 {
-                    (operator, bases) = (again, Bases { saved, ..Bases::default() });
+                    (operator, writes) = (again, self::writes(rules, &saved));
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! `operators` does no I/O. A source's bytes come in through a [`Feed`], rows and state leave through a [`Stage`],
 //! and the engine implements both. Everything here is one worker's: nothing is shared between threads.
 
-use crate::ack::{InputIx, StagedFile, StateFile};
+use crate::ack::{Content, InputIx, StagedFile, StateFile};
 use crate::error::StateError;
 use crate::pace::{InputPace, InputsWatermark};
 use crate::progress::Standing;
@@ -42,9 +42,13 @@ pub trait Ports {
     /// Where changes of state go.
     fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
 
-    /// The saved state of `operator` in the shards this worker owns: bases before changes, oldest first; `None` if the
-    /// manifest does not know the operator. Asked for once.
+    /// The live sections of `operator` in the shards this worker owns, those of a shard in the order base, merged change,
+    /// changes; `None` if the manifest does not know the operator. Asked for once.
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>>;
+
+    /// What `operator` holds on this worker, with its saved state back. The job must not run where that is not, on all
+    /// workers together, what the manifest says.
+    fn restored(&mut self, operator: &str, held: u64);
 
     /// Saved state did not decode: the job must stop before its first epoch. The dataflow is built, and must not run.
     fn refuse(&mut self, error: StateError);
@@ -113,6 +117,8 @@ pub enum Turn {
 pub struct Cut {
     /// Wall-clock time, milliseconds since the Unix epoch.
     pub wall_ms: i64,
+    /// When the feed began the epoch, by the same clock.
+    pub began_ms: i64,
     /// One for each partition this worker reads.
     pub partitions: Vec<Position>,
 }
@@ -134,6 +140,8 @@ pub struct Position {
     pub ended: bool,
     /// There is more to read right now.
     pub backlog: bool,
+    /// Everything that was read of it so far, where the source keeps a hash of that.
+    pub content: Option<Content>,
 }
 
 /// Where a feed puts what it reads: decoding and stamping happen behind it, on the borrowed bytes.

@@ -55,21 +55,19 @@ impl std::hash::Hash for KeyHash {
     }
 }
 
-/// How much of its shard a section of saved state holds.
-///
-/// A section is live until a later base of its operator and shard; a change also until a later merged change.
+/// What a section of state holds of its shard. In the order they are read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SectionKind {
-    /// Every entry. An empty base is a base too: it says that the shard holds nothing.
+    /// All of it. One without bytes says that there is nothing, and replaces what was there before.
     Base,
-    /// The entries changed or deleted since the shard's last base.
+    /// Every entry that was made, changed or deleted since the base.
     Merged,
-    /// The entries changed or deleted since the shard's last section of any kind.
+    /// Every entry that was made, changed or deleted since the section before.
     Change,
 }
 
-/// A section of an operator's state that leaves it at the close of an epoch.
+/// A piece of an operator's state that leaves it at the close of an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateChange {
     /// The operator's name, stable across releases.
@@ -78,22 +76,57 @@ pub struct StateChange {
     pub shard: Shard,
     /// The version of the operator's encoding.
     pub version: u32,
-    /// How much of the shard it holds.
+    /// What it holds of the shard.
     pub kind: SectionKind,
-    /// The operator's own encoding. No bytes: an empty base, which the driver of keyed operators writes and reads.
+    /// The operator's own encoding.
     pub bytes: Vec<u8>,
 }
 
-/// A section of state that comes back when a dataflow is built.
+/// The sections of a state file, without their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sections {
+    /// The operators that have sections, by number.
+    pub operators: Vec<OperatorHead>,
+    /// The sections, in the order they are written.
+    pub list: Vec<SectionHead>,
+}
+
+/// An operator in a state file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorHead {
+    /// Its name.
+    pub name: String,
+    /// The version of its encoding.
+    pub version: u32,
+}
+
+/// A section, without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectionHead {
+    /// The number of its operator in the file.
+    pub operator: u16,
+    /// The slice it belongs to.
+    pub shard: Shard,
+    /// What it holds of the shard.
+    pub kind: SectionKind,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// xxh3-64 of its bytes.
+    pub xxh3: u64,
+}
+
+/// A piece of state that comes back when a dataflow is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
     /// The slice it belongs to.
     pub shard: Shard,
     /// The version of the encoding.
     pub version: u32,
-    /// How much of the shard it holds.
+    /// What it holds of the shard.
     pub kind: SectionKind,
-    /// The operator's own encoding.
+    /// Which of the files it was read from, by their age.
+    pub file: u32,
+    /// The operator's own encoding; empty if it says that there is nothing.
     pub bytes: Vec<u8>,
 }
 

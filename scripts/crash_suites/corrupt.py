@@ -49,7 +49,7 @@ def targets(lake):
     """Files by what they are: the job's own, without what is advisory or not written to its end."""
     found = collections.defaultdict(list)
     root = os.path.join(lake, "_headway", rigs.JOB)
-    named = {entry["path"] for entry in rigs.head(lake)["state"]}
+    named = {rigs.state_path(entry) for entry in rigs.head(lake)["state"]}
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.relpath(os.path.join(folder, name), lake)

@@ -74,7 +74,7 @@ def trial(rig, args, number):
         second = rig.start(lake, capture, draw.choice((1, 2, 3)))
         rigs.wait_for("the claim", lambda: rigs.head(lake)["generation"] > generation, second)
         if way == "stopped":
-            rigs.wait_for("a commit of the second run", lambda: rigs.head(lake)["kind"] == "epoch" or second.ended(), second)
+            rigs.wait_for("a commit of the second run", lambda: rigs.head(lake)["kind"] == "commit" or second.ended(), second)
             first.child.send_signal(signal.SIGCONT)
         began = time.monotonic()
         code = rig.finish(first, args.grace * 4)
@@ -93,7 +93,7 @@ def trial(rig, args, number):
 
 def only_committed(lake):
     """Every visible file is named by a manifest that is loose or folded."""
-    named = {file["path"] for manifest in rigs.all_manifests(lake) for file in manifest["lake"]}
+    named = {rigs.lake_path(file) for manifest in rigs.all_manifests(lake) for file in manifest["lake"]}
     if foreign := [name for name in rigs.committed_files(lake) if name not in named]:
         raise rigs.Failed(f"{foreign[0]} is visible, and no manifest names it")
 

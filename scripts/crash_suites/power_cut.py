@@ -71,7 +71,7 @@ def acknowledged(lake):
     numbers, files = rigs.manifest_numbers(lake), {}
     for number in numbers[:-1]:
         for file in rigs.manifest(lake, number)["lake"]:
-            files[file["path"]] = file["bytes"]
+            files[rigs.lake_path(file)] = file["bytes"]
     return files, numbers[-2] if len(numbers) > 1 else -1
 
 

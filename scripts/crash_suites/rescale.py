@@ -27,7 +27,7 @@ def chain(rig, args, steps, number):
         time.sleep(draw.random() * 0.03)
         if rig.kill(run) != -9:
             raise rigs.Failed(f"a run on {workers} workers ended before it was killed\n{run.said()}")
-        if rigs.head(lake)["workers"] != workers:
+        if rigs.head(lake)["members"]["workers"] != workers:
             raise rigs.Failed(f"the manifest does not say that {workers} workers made it")
     rig.settle(lake, capture, steps[-1])
     rig.verify(lake, capture)

@@ -334,6 +334,16 @@ def unfolded(lines):
     return manifests
 
 
+def lake_path(file):
+    """Where a lake file of a manifest is, relative to the lake."""
+    return file["folder"] + file["name"]
+
+
+def state_path(entry):
+    """Where a state file of a manifest is, relative to the lake."""
+    return f"_headway/{JOB}/state/{entry['generation']}/{entry['epoch']}/{entry['worker']:04}.state"
+
+
 def all_manifests(lake):
     """Every manifest, folded ones first."""
     found = []
@@ -365,7 +375,7 @@ def phase(lake, generation):
         return "before-claim"
     if newest["kind"] == "claim":
         return "claimed"
-    if any(not os.path.exists(os.path.join(lake, file["path"])) for file in newest["lake"]):
+    if any(not os.path.exists(os.path.join(lake, lake_path(file))) for file in newest["lake"]):
         return "publishing"
     stage = os.path.join(lake, "_headway", JOB, "stage", str(generation))
     epochs = [int(name) for name in os.listdir(stage) if name.isdigit()] if os.path.isdir(stage) else []

@@ -272,7 +272,7 @@ def partitions(lake):
 def is_flushed(lake, generation):
     """True if a run of this generation or a later one has closed all windows."""
     newest = rigs.head(lake)
-    return newest["generation"] >= generation and newest["kind"] == "epoch" and newest["held"].get("Aggregate") == 0
+    return newest["generation"] >= generation and newest["kind"] == "commit" and newest["operators"].get("Aggregate", {}).get("held") == 0
 
 
 def consumed(lake):

@@ -142,7 +142,11 @@ fn list(
     let row = |manifest: &Manifest| {
         let mut fates = Fates::default();
         manifest.inputs.iter().for_each(|input| fates.add(&input.fates()));
-        let kind = if manifest.kind == Kind::Claim { "start" } else { "epoch" };
+        let kind = match manifest.kind {
+            Kind::Claim => "start",
+            Kind::Commit => "epoch",
+            Kind::Closed => "end",
+        };
         vec![
             manifest.seq.to_string(),
             kind.to_string(),
@@ -192,9 +196,13 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
     let written = When(manifest.written_ms);
     match manifest.kind {
         Kind::Claim => writeln!(out, "Manifest {seq} of job {job}: run {generation} started at {written}.")?,
-        Kind::Epoch => writeln!(
+        Kind::Commit => writeln!(
             out,
             "Manifest {seq} of job {job}: run {generation} committed epoch {epoch} at {written}."
+        )?,
+        Kind::Closed => writeln!(
+            out,
+            "Manifest {seq} of job {job}: run {generation} ended at {written}, after epoch {epoch}."
         )?,
     }
     let parent = manifest.parent.map_or("none".to_string(), |parent| parent.to_string());
@@ -203,15 +211,17 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
         manifest.fingerprint.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(
         out,
-        "Pipeline {pipeline} {}, {}; headway {program}, {}.",
+        "Pipeline {pipeline} {}, {}; {} {}, {}.",
         manifest.pipeline_version,
         settings.join(", "),
-        counted(manifest.workers.into(), "worker")
+        program.name,
+        program.build,
+        counted(manifest.members.total().into(), "worker")
     )?;
     for input in &manifest.inputs {
         input_words(input, out)?;
     }
-    let bytes: u64 = manifest.state.iter().map(|entry| entry.file.bytes).sum();
+    let bytes: u64 = manifest.state.iter().map(|entry| entry.bytes).sum();
     writeln!(out, "\nState: {} bytes in {}.", grouped(bytes), counted(manifest.state.len() as u64, "file"))?;
     writeln!(
         out,
@@ -222,7 +232,7 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
     for file in &manifest.lake {
         // Dead letters and late records are no rows.
         let noun = if file.is_side() { "record" } else { "row" };
-        writeln!(out, "  {}: {}, {} bytes", file.path, counted(file.rows, noun), grouped(file.bytes))?;
+        writeln!(out, "  {}: {}, {} bytes", file.path(), counted(file.rows, noun), grouped(file.bytes))?;
     }
     Ok(())
 }
@@ -266,7 +276,7 @@ fn answer(manifest: &Manifest) -> Value {
         "written_ms": manifest.written_ms,
         "rows": manifest.rows(),
         "files": manifest.lake.iter().map(|file| json!({
-            "path": file.path,
+            "path": file.path(),
             "rows": file.rows,
             "bytes": file.bytes,
             "xxh3": file.checksum,

@@ -61,7 +61,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
 
 /// The files of a side output, oldest first.
 fn files<'a>(manifests: &'a [Manifest], folder: &'a str) -> impl Iterator<Item = &'a LakeFile> {
-    manifests.iter().flat_map(|manifest| &manifest.lake).filter(move |file| file.path.starts_with(folder))
+    manifests.iter().flat_map(|manifest| &manifest.lake).filter(move |file| file.folder.starts_with(folder))
 }
 
 fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
@@ -125,7 +125,7 @@ pub(crate) fn example(job: &Job, head: &Manifest) -> Option<String> {
     let manifests = job.manifests().ok()?;
     let newest: Vec<&LakeFile> = files(&manifests, "_dead/").collect();
     for file in newest.iter().rev().take(EXAMPLE_FILES_MAX) {
-        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path).ok()?)).lines() {
+        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path()).ok()?)).lines() {
             let Letter { partition, offset, reason, payload } = serde_json::from_str(&line.ok()?).ok()?;
             if reason == top.name() {
                 let text = payload.map_or("no value".to_string(), |payload| excerpt(&payload));
@@ -137,7 +137,7 @@ pub(crate) fn example(job: &Job, head: &Manifest) -> Option<String> {
 }
 
 fn damaged(file: &LakeFile, why: String) -> Failure {
-    Failure::new(Code::LakeFileDamaged, format!("could not read \"{}\"", file.path)).detail(sentence(&why))
+    Failure::new(Code::LakeFileDamaged, format!("could not read \"{}\"", file.path())).detail(sentence(&why))
 }
 
 fn show(
@@ -150,7 +150,7 @@ fn show(
     let mut shown = 0;
     for file in files(&manifests, folder) {
         let damaged = |why: String| damaged(file, why);
-        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path)?)).lines() {
+        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
             let line = line.map_err(|error| damaged(error.to_string()))?;
             if let Some(reason) = reason {
                 let found: Line<'_> =

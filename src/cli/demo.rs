@@ -150,14 +150,14 @@ fn read_back(job: &lake::Job, manifests: &[Manifest]) -> Result<(Stations, u64),
     let mut stations = Stations::default();
     let mut rows = 0;
     for file in manifests.iter().flat_map(|manifest| &manifest.lake).filter(|file| file.output == PIPELINE) {
-        let found = stations.add(job.file(&file.path)?).map_err(|error| {
-            Failure::new(Code::DemoFailed, format!("could not read \"{}\"", file.path))
+        let found = stations.add(job.file(&file.path())?).map_err(|error| {
+            Failure::new(Code::DemoFailed, format!("could not read \"{}\"", file.path()))
                 .detail(sentence(&error.to_string()))
         })?;
         if found != file.rows {
             return Err(Failure::new(
                 Code::DemoFailed,
-                format!("\"{}\" has {found} rows, not {}", file.path, file.rows),
+                format!("\"{}\" has {found} rows, not {}", file.path(), file.rows),
             )
             .hint("This is a bug of Headway's: please report it with the seed."));
         }

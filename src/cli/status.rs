@@ -93,7 +93,7 @@ fn text(
         manifest.epoch,
         age(age_ms),
         manifest.generation,
-        counted(manifest.workers.into(), "worker")
+        counted(manifest.members.total().into(), "worker")
     )?;
     for (input, ends) in manifest.inputs.iter().zip(ends) {
         writeln!(out)?;
@@ -188,7 +188,7 @@ fn answer(manifest: &Manifest, ends: &Ends, age_ms: i64) -> Value {
         "seq": manifest.seq,
         "epoch": manifest.epoch,
         "generation": manifest.generation,
-        "workers": manifest.workers,
+        "workers": manifest.members.total(),
         "written_ms": manifest.written_ms,
         "age_ms": age_ms,
         "rows": rows(manifest),

@@ -1,12 +1,14 @@
 //! Lists in memory in place of topics, and a lake that is a list: for tests, examples and measurements.
 
 use crate::connect::{
-    Connector, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Sink, Source, Wake, WorkerSink, error,
+    Begins, Connector, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Sink, Source, Wake,
+    WorkerSink, error,
 };
 use headway_operators::ack::{StagedFile, StateFile};
 use headway_operators::port::Stage;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Rows};
+use headway_operators::sections::read_back;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
@@ -155,12 +157,7 @@ impl Kept {
         let lives = |e: Epoch| epoch.is_some_and(|epoch| e <= epoch);
         inner.rows.retain(|row| lives(row.epoch));
         inner.state.retain(|(e, _)| lives(*e));
-        let mut saved: BTreeMap<String, Vec<Saved>> = BTreeMap::new();
-        for (_, change) in &inner.state {
-            let StateChange { operator, shard, version, kind, bytes } = change.clone();
-            saved.entry(operator).or_default().push(Saved { shard, version, kind, bytes });
-        }
-        inner.saved = saved;
+        inner.saved = read_back(&inner.state);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -181,7 +178,12 @@ struct KeptWorker {
 }
 
 impl WorkerSink for KeptWorker {
-    fn rows(&mut self, output: &OutputSpec, _wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+    fn rows(
+        &mut self,
+        output: &OutputSpec,
+        _: Begins,
+        _wake: Wake,
+    ) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
         let (kept, output) = (self.kept.clone(), output.name.clone());
         Box::new(At(VecDeque::new(), move |epoch, rows: Box<dyn Rows>| {
             let mut inner = kept.lock();

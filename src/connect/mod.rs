@@ -15,7 +15,7 @@ mod sink;
 mod source;
 
 pub use notice::Notice;
-pub use sink::{Sink, Wake, WorkerSink};
+pub use sink::{Begins, Sink, Wake, WorkerSink};
 pub use source::{
     Connector, Earlier, End, Entry, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Source,
 };

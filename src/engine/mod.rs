@@ -15,6 +15,6 @@ pub mod run;
 pub use control::Control;
 pub use error::Error;
 pub use run::launch::{Launch, launch};
-pub use run::ports::{InputOptions, StartPoint};
+pub use run::ports::{HeldBefore, InputOptions, StartPoint};
 pub use run::watched::Summary;
 pub use run::worker::{Options, run_workers};

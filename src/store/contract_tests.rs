@@ -219,3 +219,19 @@ fn root_that_cannot_be_written_is_named() {
     assert!(refused.to_string().ends_with("/file\""), "{refused}");
     assert!(Local::existing(&folder.path().join("absent")).is_err());
 }
+
+#[test]
+fn part_of_a_file_is_what_there_is_of_it() {
+    on_every_store(|store| {
+        store.create("a/b", b"0123456789").unwrap();
+        let part =
+            |from, to| store.read_range("a/b", from, to).unwrap().map(|b| String::from_utf8(b).unwrap());
+        for (from, to, expected) in
+            [(0, 10, "0123456789"), (3, 5, "34"), (8, 99, "89"), (10, 12, ""), (99, 100, "")]
+        {
+            assert_eq!(part(from, to).as_deref(), Some(expected), "{from}..{to}");
+        }
+        assert_eq!(part(7, 7).as_deref(), Some(""));
+        assert_eq!(store.read_range("a/c", 0, 1).unwrap(), None);
+    });
+}

@@ -170,6 +170,10 @@ impl Store for Faulty {
         self.call(Call::Read, name, || self.inner.read(name, bytes_max))
     }
 
+    fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.call(Call::Read, name, || self.inner.read_range(name, from, to))
+    }
+
     fn open(&self, name: Name<'_>) -> Result<Option<Box<dyn Read + Send>>, Error> {
         self.call(Call::Open, name, || self.inner.open(name))
     }

@@ -18,7 +18,7 @@ use crate::store::{Created, Error, Name, Published, Staged, Store};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -297,6 +297,21 @@ impl Store for Local {
         if bytes.len() as u64 > bytes_max {
             return Err(too_long(bytes.len() as u64));
         }
+        Ok(Some(bytes))
+    }
+
+    fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
+        let path = self.file_path(name)?;
+        let Some(mut file) = found(File::open(&path)).map_err(failed("read", &path))? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let mut read = |file: &mut File| {
+            file.seek(io::SeekFrom::Start(from))?;
+            // Not more is allocated than there is.
+            file.take(to.saturating_sub(from)).read_to_end(&mut bytes)
+        };
+        read(&mut file).map_err(failed("read", &path))?;
         Ok(Some(bytes))
     }
 

@@ -106,6 +106,12 @@ fn prefix(name: &str) -> String {
     if name.is_empty() || name.ends_with('/') { name.to_string() } else { format!("{name}/") }
 }
 
+/// The bytes `from..to`, as far as there are some.
+pub(crate) fn range(bytes: &[u8], from: u64, to: u64) -> Vec<u8> {
+    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    bytes[at(from)..at(to.max(from))].to_vec()
+}
+
 impl Store for Memory {
     fn create(&self, name: Name<'_>, bytes: &[u8]) -> Result<Created, Error> {
         let mut inner = self.count(Call::Create, name)?;
@@ -125,6 +131,11 @@ impl Store for Memory {
             return Err(Error::TooLong { name: name.to_string(), bytes, bytes_max });
         }
         Ok(Some(entry.bytes.to_vec()))
+    }
+
+    fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
+        let inner = self.count(Call::Read, name)?;
+        Ok(inner.files.get(name).map(|entry| range(&entry.bytes, from, to)))
     }
 
     fn open(&self, name: Name<'_>) -> Result<Option<Box<dyn Read + Send>>, Error> {

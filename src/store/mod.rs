@@ -22,6 +22,12 @@ pub trait Store: Send + Sync {
     /// If the file is there but cannot be read.
     fn read(&self, name: Name<'_>, bytes_max: u64) -> Result<Option<Vec<u8>>, Error>;
 
+    /// The bytes `from..to` of a file; fewer where it ends before, `None` if there is no file.
+    ///
+    /// # Errors
+    /// If the file is there but cannot be read.
+    fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error>;
+
     /// Opens a file for reading from its start; `None` if there is none.
     ///
     /// # Errors

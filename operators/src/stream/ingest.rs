@@ -296,6 +296,7 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
         for position in &cut.partitions {
             let at = self.find(position.partition);
             let part = &mut self.parts[at];
+            let quiet_since_ms = (part.consumed > 0).then_some(cut.wall_ms);
             marks.push(Mark {
                 partition: part.partition,
                 own: part.own,
@@ -325,12 +326,14 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
                 dead: std::mem::take(&mut part.dead),
                 sample: part.sample.take(),
                 limit: part.began.take(),
+                quiet_since_ms,
+                content: position.content.clone(),
             });
             part.from = position.next;
             part.is_limit_of_epoch = false;
         }
         let (input, counts_accepted) = (self.options.input, self.options.counts_accepted.get());
-        (marks, Ack::Source { input, counts_accepted, partitions })
+        (marks, Ack::Source { input, began_ms: cut.began_ms, counts_accepted, partitions })
     }
 
     fn begin(&mut self, epoch: Epoch) {
@@ -482,8 +485,9 @@ mod tests {
             joining: false,
             ended: false,
             backlog: true,
+            content: None,
         };
-        let (_, ack) = bench.end(&Cut { wall_ms: 0, partitions: vec![position] }, false);
+        let (_, ack) = bench.end(&Cut { wall_ms: 0, began_ms: 0, partitions: vec![position] }, false);
         bench.begin(bench.epoch + 1);
         let Ack::Source { mut partitions, .. } = ack else { panic!("it is the source's") };
         partitions.remove(0)

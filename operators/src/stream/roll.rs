@@ -23,7 +23,8 @@ use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
 use crate::record::{Offset, Partition, Refused};
 use crate::row::{Cell, Column, Kind, Row};
-use crate::state::{KeyHash, Saved, Shard};
+use crate::snapshots::{Wanted, Written};
+use crate::state::{KeyHash, Saved, SectionKind, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ struct Place {
     offset: Offset,
     /// Its first byte.
     start: usize,
+    /// Which sections have it.
+    written: Written,
 }
 
 /// A refused record where it lies: the same encoding, borrowed.
@@ -73,12 +76,12 @@ pub struct Roll {
     rows: Rows,
     /// Wall-clock time of the roll's first epoch; `None` while that epoch is open.
     opened_ms: Option<i64>,
-    /// How many of `rows` the last snapshot had.
+    /// How many of `rows` the last snapshot had: what comes after them is new.
     saved: usize,
     /// Shards that have rows on disk.
     dirty: BTreeMap<Shard, Epoch>,
-    /// Shards whose rows on disk are gone since the last snapshot, and up to which epoch.
-    cleared: BTreeMap<Shard, Epoch>,
+    /// Shards whose rows on disk are gone since their base, up to which epoch, and which sections say so.
+    cleared: BTreeMap<Shard, (Epoch, Written)>,
     /// Rows that pieces have brought, while state comes back.
     known: BTreeSet<(Epoch, Partition, Offset)>,
 }
@@ -159,17 +162,18 @@ fn section(saved: &Saved) -> Option<Section<Entry<'_>>> {
 }
 
 impl Rows {
-    /// Adds a row. `row` encodes as an [`Entry`].
-    fn push(&mut self, (since, partition, offset): (Epoch, Partition, Offset), row: &impl Serialize) {
-        self.places.push(Place { since, partition, offset, start: self.bytes.len() });
+    /// Adds a row at `place`, but for where it begins. `row` encodes as an [`Entry`].
+    fn push(&mut self, place: Place, row: &impl Serialize) {
+        let since = place.since;
+        self.places.push(Place { start: self.bytes.len(), ..place });
         let encoded = postcard::to_extend(&(since, row), std::mem::take(&mut self.bytes));
         self.bytes = encoded.expect("a row of plain values encodes");
     }
 
-    /// Each row with its bytes, from row `from` on.
-    fn iter(&self, from: usize) -> impl Iterator<Item = (&Place, &[u8])> {
-        let ends = self.places.iter().skip(from + 1).map(|place| place.start).chain([self.bytes.len()]);
-        self.places.iter().skip(from).zip(ends).map(|(place, end)| (place, &self.bytes[place.start..end]))
+    /// The bytes of row `at`.
+    fn row(&self, at: usize) -> &[u8] {
+        let end = self.places.get(at + 1).map_or(self.bytes.len(), |next| next.start);
+        &self.bytes[self.places[at].start..end]
     }
 
     /// Bytes in memory, with those that the rows take on their way out.
@@ -226,7 +230,9 @@ impl Keyed for Roll {
 
     fn apply(&mut self, epoch: Epoch, batch: &mut Vec<Refused>, _fates: &mut Fates) {
         for refused in batch.drain(..) {
-            self.rows.push((epoch, refused.partition, refused.offset), &refused);
+            let Refused { partition, offset, .. } = refused;
+            self.rows
+                .push(Place { since: epoch, partition, offset, start: 0, written: Written::No }, &refused);
         }
     }
 
@@ -244,21 +250,33 @@ impl Keyed for Roll {
         let roll = Arc::new(bytes);
         out.extend(places.into_iter().map(|place| Rolled { roll: Arc::clone(&roll), place }));
         (self.opened_ms, self.saved) = (None, 0);
-        self.cleared.extend(std::mem::take(&mut self.dirty).into_keys().map(|shard| (shard, epoch)));
+        let cleared = std::mem::take(&mut self.dirty).into_keys().map(|shard| (shard, (epoch, Written::No)));
+        self.cleared.extend(cleared);
     }
 
-    fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
+    fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
         // Of each shard: up to which epoch rows are gone, how many there are to save, and those.
         let mut shards: BTreeMap<Shard, (Option<Epoch>, u64, Vec<u8>)> = BTreeMap::new();
-        for (shard, epoch) in std::mem::take(&mut self.cleared) {
-            shards.entry(shard).or_default().0 = Some(epoch);
-        }
-        for (place, bytes) in self.rows.iter(if base { 0 } else { self.saved }) {
+        self.cleared.retain(|shard, (epoch, written)| {
+            // A base has the rows that are there, and nothing else.
+            let kind = wanted.kind(*shard);
+            if kind != SectionKind::Base && written.is_in(kind) {
+                shards.entry(*shard).or_default().0 = Some(*epoch);
+                *written = Written::Since;
+            }
+            kind != SectionKind::Base
+        });
+        for at in if wanted.is_changes() { self.saved } else { 0 }..self.rows.places.len() {
+            let (place, bytes) = (self.rows.places[at], self.rows.row(at));
             let shard = shard_of(entry(bytes).topic, place.partition);
-            let (_, count, rows) = shards.entry(shard).or_default();
-            *count += 1;
-            rows.extend_from_slice(bytes);
-            self.dirty.insert(shard, place.since);
+            let kind = wanted.kind(shard);
+            if place.written.is_in(kind) {
+                let (_, count, rows) = shards.entry(shard).or_default();
+                *count += 1;
+                rows.extend_from_slice(bytes);
+                self.dirty.insert(shard, place.since);
+                self.rows.places[at].written = Written::restored(kind);
+            }
         }
         self.saved = self.rows.places.len();
         for (shard, (cleared, count, rows)) in shards {
@@ -274,18 +292,20 @@ impl Keyed for Roll {
         let section = section(saved).ok_or(StateError::Malformed { operator, shard: shard.0, what })?;
         if let Some(cleared) = section.cleared {
             let rows = std::mem::take(&mut self.rows);
-            for (place, bytes) in rows.iter(0) {
-                let row = entry(bytes);
+            for (at, place) in rows.places.iter().enumerate() {
+                let row = entry(rows.row(at));
                 if place.since > cleared || shard_of(row.topic, row.partition) != shard {
-                    self.rows.push((place.since, row.partition, row.offset), &row);
+                    self.rows.push(*place, &row);
                 }
             }
+            self.cleared.insert(shard, (cleared, Written::Since));
         }
+        let written = Written::restored(saved.kind);
         for (since, row) in section.rows {
-            let place = (since, row.partition, row.offset);
-            // A base repeats rows that earlier changes had.
-            if self.known.insert(place) {
-                self.rows.push(place, &row);
+            // In lakes of format 1 a base repeats rows that earlier changes had.
+            if self.known.insert((since, row.partition, row.offset)) {
+                let (partition, offset) = (row.partition, row.offset);
+                self.rows.push(Place { since, partition, offset, start: 0, written }, &row);
                 self.dirty.insert(shard, since);
             }
         }
@@ -415,8 +435,9 @@ mod tests {
         before.apply(Epoch(4), &mut vec![full], &mut Fates::default());
         before.apply(Epoch(5), &mut vec![dead, refused(Offset(1), Payload::Null)], &mut Fates::default());
         let mut after = Roll::new("Roll");
-        before.snapshot(true, &mut |shard, bytes| {
-            after.restore(&Saved { shard, version: 2, kind: SectionKind::Base, bytes }).unwrap()
+        before.snapshot(&Wanted::all(SectionKind::Base), &mut |shard, bytes| {
+            let saved = Saved { shard, version: 2, kind: SectionKind::Base, file: 0, bytes };
+            after.restore(&saved).unwrap();
         });
         after.restored(EventTime::MIN, &mut Vec::new());
         for mut roll in [before, after] {
@@ -475,6 +496,7 @@ mod tests {
                 shard: shard_of("gate", Partition(0)),
                 version: 1,
                 kind: SectionKind::Base,
+                file: 0,
                 bytes,
             })
             .map(|()| roll)
@@ -493,11 +515,54 @@ mod tests {
     }
 
     #[test]
+    fn merged_change_brings_back_what_the_changes_before_it_would_and_a_base_all() {
+        // Base with row 1; row 2; the roll leaves; row 3.
+        let mut roll = Roll::new("Roll");
+        let (mut pieces, mut out) = (Vec::new(), Vec::new());
+        let steps: [(Epoch, Option<Offset>, Option<SectionKind>); 4] = [
+            (Epoch(1), Some(Offset(1)), Some(SectionKind::Base)),
+            (Epoch(2), Some(Offset(2)), Some(SectionKind::Change)),
+            (Epoch(3), None, Some(SectionKind::Change)),
+            (Epoch(4), Some(Offset(3)), None),
+        ];
+        let piece = |roll: &mut Roll, kind| {
+            let mut piece = None;
+            roll.snapshot(&Wanted::all(kind), &mut |shard, bytes| {
+                piece = Some(Saved { shard, version: 1, kind, file: 0, bytes });
+            });
+            piece
+        };
+        for (epoch, offset, kind) in steps {
+            let rows = offset.map(|offset| refused(offset, Payload::Null));
+            roll.apply(epoch, &mut rows.into_iter().collect(), &mut Fates::default());
+            roll.close(epoch, &Tick { finishing: epoch == Epoch(3), ..FIRST }, &mut out);
+            pieces.extend(kind.and_then(|kind| piece(&mut roll, kind)));
+        }
+        assert_eq!(pieces.len(), 3, "that the roll has left is a change, too");
+        let offsets = |pieces: &[Saved]| {
+            let mut roll = Roll::new("Roll");
+            pieces.iter().for_each(|piece| roll.restore(piece).unwrap());
+            roll.restored(EventTime::MIN, &mut Vec::new());
+            roll.rows.places.iter().map(|place| place.offset.0).collect::<Vec<_>>()
+        };
+        let merged = piece(&mut roll, SectionKind::Merged).unwrap();
+        assert_eq!(offsets(&[pieces[0].clone(), merged.clone()]), [3]);
+        let base = piece(&mut roll, SectionKind::Base).unwrap();
+        assert_eq!(offsets(&[base]), [3]);
+        assert_eq!(piece(&mut roll, SectionKind::Merged), None, "nothing has changed since the base");
+        // A restored roll knows what is not in the base.
+        let mut again = Roll::new("Roll");
+        [&pieces[0], &merged].into_iter().for_each(|piece| again.restore(piece).unwrap());
+        again.restored(EventTime::MIN, &mut Vec::new());
+        assert_eq!(piece(&mut again, SectionKind::Merged).map(|piece| piece.bytes), Some(merged.bytes));
+    }
+
+    #[test]
     fn piece_of_a_later_version_is_refused_by_the_driver() {
         let resume = |version| {
-            let saved = vec![Saved { shard: Shard(0), version, kind: SectionKind::Base, bytes: vec![0, 0] }];
-            let resume =
-                crate::keyed::Resume { saved: Some(saved), committed: Epoch(0), watermark: EventTime::MIN };
+            let (shard, kind, bytes) = (Shard(0), SectionKind::Change, vec![0, 0]);
+            let saved = Some(vec![Saved { shard, version, kind, file: 0, bytes }]);
+            let resume = crate::keyed::Resume { saved, committed: Epoch(0), watermark: EventTime::MIN };
             resume.into_operator(&mut Roll::new("Roll")).map(drop)
         };
         assert_eq!([resume(1), resume(2)], [Ok(()), Ok(())]);

@@ -9,6 +9,8 @@ use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::progress::Standing;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind, Row as OutputRow, Rows};
+use headway_operators::sections::read_back;
+use headway_operators::snapshots;
 use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::state::{KeyHash, Saved, StateChange};
 use headway_operators::stream::aggregate::{Aggregate, Summand, Total};
@@ -89,6 +91,8 @@ struct Kept {
     refused: Vec<(Epoch, bool, Vec<String>)>,
     state: Vec<(Epoch, StateChange)>,
     acks: Vec<(Epoch, Ack)>,
+    /// What each operator held once its state was back, on all workers.
+    restored: BTreeMap<String, u64>,
 }
 
 type Shared = Arc<Mutex<Kept>>;
@@ -100,13 +104,13 @@ struct From {
     watermarks: BTreeMap<InputIx, EventTime>,
     combined: BTreeMap<Vec<InputIx>, EventTime>,
     partitions: BTreeMap<Partition, (Offset, EventTime, EventTime)>,
-    saved: Vec<(String, Saved)>,
+    saved: BTreeMap<String, Vec<Saved>>,
 }
 
 impl Default for From {
     fn default() -> Self {
         let (watermarks, combined) = (BTreeMap::new(), BTreeMap::new());
-        From { epoch: Epoch(1), watermarks, combined, partitions: BTreeMap::new(), saved: Vec::new() }
+        From { epoch: Epoch(1), watermarks, combined, partitions: BTreeMap::new(), saved: BTreeMap::new() }
     }
 }
 
@@ -124,8 +128,29 @@ pub(crate) fn run_with_crash(case: &Case, workers: usize, crash_after: usize) ->
     let reached = (crash_after + 3).min(case.epochs.len());
     execute(case, (workers, 2), &From::default(), reached, &kept);
     let from = forget_after(case, &mut kept.lock().unwrap(), Epoch(crash_after as u64 + 1));
+    let held = held(&kept.lock().unwrap());
     execute(case, (workers % 3 + 1, 3), &from, case.epochs.len() + 1, &kept);
-    outcome(&kept.lock().unwrap())
+    let kept = kept.lock().unwrap();
+    for (operator, restored) in &kept.restored {
+        let held = held.get(operator).copied().unwrap_or(0);
+        assert_eq!(*restored, held, "what {operator} held and what came back, after epoch {crash_after}");
+    }
+    outcome(&kept)
+}
+
+/// What each operator held at the end, on all workers together.
+fn held(kept: &Kept) -> BTreeMap<String, u64> {
+    let mut newest: BTreeMap<(&str, u32), (Epoch, u64)> = BTreeMap::new();
+    for (epoch, ack) in &kept.acks {
+        let Ack::Held { operator, worker, entries } = ack else { continue };
+        let known = newest.entry((operator, *worker)).or_default();
+        *known = (*known).max((*epoch, *entries));
+    }
+    let mut held = BTreeMap::new();
+    for ((operator, _), (_, entries)) in newest {
+        *held.entry(operator.to_string()).or_default() += entries;
+    }
+    held
 }
 
 /// Keeps what epoch `last` made true, as a manifest would, and says where to go on.
@@ -134,6 +159,7 @@ fn forget_after(case: &Case, kept: &mut Kept, last: Epoch) -> From {
     kept.refused.retain(|(epoch, ..)| *epoch <= last);
     kept.state.retain(|(epoch, _)| *epoch <= last);
     kept.acks.retain(|(epoch, _)| *epoch <= last);
+    kept.restored.clear();
     let mut from = From { epoch: last + 1, ..From::default() };
     kept.acks.sort_by_key(|(epoch, _)| *epoch);
     for (_, ack) in &kept.acks {
@@ -174,11 +200,7 @@ fn forget_after(case: &Case, kept: &mut Kept, last: Epoch) -> From {
             known.2 = known.2.max(floor);
         }
     }
-    let mut state = kept.state.clone();
-    state.sort_by_key(|(epoch, _)| *epoch);
-    for (_, StateChange { operator, shard, version, kind, bytes }) in state {
-        from.saved.push((operator, Saved { shard, version, kind, bytes }));
-    }
+    from.saved = read_back(&kept.state);
     from
 }
 
@@ -237,9 +259,12 @@ fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize
                 closing: Closing::Grid(case.grid),
                 header: None,
             };
+            // So few epochs that a case has every kind of section.
+            let rules =
+                snapshots::Rules { merge_every: 2, files_max: 3, changes_min: 2, ..Default::default() };
             let names = &["first", "second", "third"][..case.inputs.len().max(1)];
             let specs = names.iter().copied().map(spec).collect();
-            let mut build = Build::new(scope, Box::new(ports), "test", specs);
+            let mut build = Build::new(scope, Box::new(ports), "test", specs).with_rules(rules);
             let sum = Aggregate::<Amount, String, 1>::new("Aggregate", case.grid);
             let inputs: Vec<_> = names.iter().map(|name| build.input(name, Words)).collect();
             let all = inputs.into_iter().reduce(|one, other| one.and(other)).unwrap();
@@ -417,8 +442,13 @@ impl Ports for TestPorts {
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {
         let (index, peers) = self.worker;
         let mine = |saved: &Saved| saved.shard.owner(peers) == index;
-        let all = self.from.saved.iter().filter(|(name, saved)| name == operator && mine(saved));
-        (self.from.epoch > Epoch(1)).then(|| all.map(|(_, saved)| saved.clone()).collect())
+        let saved = self.from.saved.get(operator).into_iter().flatten().filter(|saved| mine(saved)).cloned();
+        (self.from.epoch > Epoch(1)).then(|| saved.collect())
+    }
+
+    fn restored(&mut self, operator: &str, held: u64) {
+        let mut kept = self.kept.lock().unwrap();
+        *kept.restored.entry(operator.to_string()).or_default() += held;
     }
 
     fn refuse(&mut self, error: StateError) {
@@ -531,8 +561,10 @@ impl Feed for Script {
             joining: flags.joining,
             ended: flags.ended || over,
             backlog: true,
+            content: None,
         };
-        let cut = Cut { wall_ms: epoch.0 as i64 * 1000, partitions: flags.iter().map(position).collect() };
+        let (wall_ms, began_ms) = (epoch.0 as i64 * 1000, epoch.0 as i64 * 1000 - 1000);
+        let cut = Cut { wall_ms, began_ms, partitions: flags.iter().map(position).collect() };
         self.joining = flags.iter().filter(|(_, f)| f.joining).map(|(p, _)| (*p, epoch)).collect();
         self.epoch = Some(epoch + 1);
         if over || epoch.0 as usize >= self.until { Turn::Finish(cut) } else { Turn::Cut(cut, epoch + 1) }

@@ -190,6 +190,8 @@ impl Ports for Memory {
         None
     }
 
+    fn restored(&mut self, _: &str, _: u64) {}
+
     fn refuse(&mut self, error: StateError) {
         panic!("{error}");
     }
@@ -246,8 +248,18 @@ impl Player {
         }
         let ended = until >= messages.len();
         let last = messages.get(until.min(messages.len()).wrapping_sub(1));
-        let next = Offset(last.map_or(0, |last| last.offset + 1));
-        Position { last_read: None, partition, next, idle_ms: None, joining: false, ended, backlog: true }
+        let next = last.map_or(0, |last| last.offset + 1);
+        let (last_read, content) = (None, None);
+        Position {
+            last_read,
+            partition,
+            next: Offset(next),
+            idle_ms: None,
+            joining: false,
+            ended,
+            backlog: true,
+            content,
+        }
     }
 }
 

@@ -3,8 +3,10 @@
 //! 1. Every file below the job's prefixes is listed first: whatever is published later is no litter.
 //! 2. The manifests are read from number 0 to the head; each must follow from the one before
 //!    ([`crate::engine::audit::rules`]).
-//! 3. Every lake file they name is there with its size; deep: with its bytes and rows.
-//! 4. The head's state files are there; deep: they decode.
+//! 3. Every lake file they name is there with its size; deep: with its bytes and rows. One that a later manifest
+//!    releases or replaces may be gone.
+//! 4. The head's state files are there, with their headers; deep: they decode. Each operator that holds something has
+//!    state in them.
 //! 5. What was listed is named.
 //!
 //! Changes nothing, and may run beside the job.
@@ -16,13 +18,13 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, checksum, run as finish};
-use crate::engine::commit::{claim, segment};
-use crate::engine::format::manifest::{LakeFile, Manifest};
-use crate::engine::format::names::Seq;
-use crate::engine::format::state;
+use crate::engine::commit::state_files::{Headers, StateFiles};
+use crate::engine::commit::{claim, restore, segment};
+use crate::engine::format::manifest::{LakeFile, Manifest, Operator};
+use crate::engine::format::names::{self, Seq};
 use crate::store::local::TEMPORARY;
 use crate::store::{Error as StoreError, Store};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How deep folders of an output may be nested.
@@ -97,13 +99,16 @@ pub fn run(
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
     let mut audit = Audit {
         store: store.as_ref(),
+        site,
         deep,
         report: Report::default(),
         last: None,
         named: BTreeSet::new(),
+        gone: BTreeSet::new(),
+        missing: BTreeMap::new(),
         claimed: Vec::new(),
     };
-    match audit.walk(&site, job) {
+    match audit.walk(job) {
         Ok(()) => {}
         Err(Stop::Found(finding)) => audit.report.finding = Some(finding),
         Err(Stop::Failed(error)) => return Err(error),
@@ -113,30 +118,35 @@ pub fn run(
 
 struct Audit<'a> {
     store: &'a dyn Store,
+    site: Site,
     deep: bool,
     report: Report,
     last: Option<Manifest>,
     /// Final names of all lake files.
     named: BTreeSet<String>,
+    /// Those that a manifest has released or replaced.
+    gone: BTreeSet<String>,
+    /// Those that are not as they were committed, until a later manifest accounts for them.
+    missing: BTreeMap<String, Finding>,
     /// The folders that the job has claimed, where nobody else may write.
     claimed: Vec<String>,
 }
 
 impl Audit<'_> {
-    fn walk(&mut self, site: &Site, job: &str) -> Result<(), Stop> {
+    fn walk(&mut self, job: &str) -> Result<(), Stop> {
         // 1. What is there, before what is named.
         let mut listed = Vec::new();
-        for prefix in finish(claim::prefixes_of(site, job))? {
+        for prefix in finish(claim::prefixes_of(&self.site, job))? {
             let folder = format!("{prefix}/");
             self.list(&folder, &mut listed, DEPTH_MAX)?;
             self.claimed.push(folder);
         }
         // 2. and 3. Manifests in order, each with its files.
-        let chain = finish(recover::chain(site, job))?;
+        let chain = finish(recover::chain(&self.site, job))?;
         let first = chain.loose.first().map_or(Seq(0), |first| first.seq);
-        let ranges = finish(segment::ranges(site, job))?;
+        let ranges = finish(segment::ranges(&self.site, job))?;
         for range in ranges.into_iter().filter(|range| range.1 < first) {
-            for manifest in finish(segment::read(site, job, range))? {
+            for manifest in finish(segment::read(&self.site, job, range))? {
                 self.report.folded += 1;
                 self.manifest(manifest, false)?;
             }
@@ -147,9 +157,14 @@ impl Audit<'_> {
             let is_head = Some(manifest.seq) == head;
             self.manifest(manifest, is_head)?;
         }
-        let Some(head) = self.last.take() else { return Ok(()) };
+        if let Some(finding) = self.missing.values().min_by_key(|finding| finding.seq).cloned() {
+            return Err(Stop::Found(finding));
+        }
         // 4. and 5.
-        self.state(site, &head)?;
+        match self.last.take() {
+            Some(head) => self.state(&head)?,
+            None => self.nothing_is_left(job)?,
+        }
         if let Some(name) = listed.iter().find(|name| !self.named.contains(*name)) {
             let what = format!("file \"{}\" is in no manifest", self.store.describe(name));
             return Err(Stop::Found(Finding { seq: None, what }));
@@ -176,20 +191,28 @@ impl Audit<'_> {
     fn manifest(&mut self, manifest: Manifest, is_head: bool) -> Result<(), Stop> {
         let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
         follows(self.last.as_ref(), &manifest).map_err(found)?;
-        for file in &manifest.lake {
-            if !self.claimed.iter().any(|folder| file.path.starts_with(folder)) {
-                return Err(found(format!("lake file \"{}\" is where the job has no claim", file.path)));
+        for path in manifest.released.iter().chain(manifest.lake.iter().flat_map(|file| &file.replaces)) {
+            if !self.named.contains(path) || !self.gone.insert(path.clone()) {
+                let what = format!("it takes lake file \"{path}\" away, which is not there to be taken");
+                return Err(found(what));
             }
-            if !self.named.insert(file.path.clone()) {
-                return Err(found(format!("lake file \"{}\" is in two manifests", file.path)));
+            self.missing.remove(path);
+        }
+        for file in &manifest.lake {
+            let path = file.path();
+            if !self.claimed.iter().any(|folder| path.starts_with(folder)) {
+                return Err(found(format!("lake file \"{path}\" is where the job has no claim")));
+            }
+            if !self.named.insert(path.clone()) {
+                return Err(found(format!("lake file \"{path}\" is in two manifests")));
             }
             match self.lake_file(file)? {
                 None => {}
                 // Its run may be just about to publish it, or have died before.
                 Some(_) if is_head && self.is_staged(file)? => self.report.unpublished += 1,
                 Some(what) => {
-                    let path = self.store.describe(&file.path);
-                    return Err(found(format!("lake file \"{path}\" {what}")));
+                    let what = format!("lake file \"{}\" {what}", self.store.describe(&path));
+                    self.missing.insert(path, Finding { seq: Some(manifest.seq), what });
                 }
             }
             self.report.files += 1;
@@ -205,27 +228,28 @@ impl Audit<'_> {
 
     /// True if a file that has not its final name yet is still staged, as it was committed.
     fn is_staged(&self, file: &LakeFile) -> Result<bool, Stop> {
-        if !self.deep {
-            return Ok(self.store.size(&file.staged)? == Some(file.bytes));
+        if !self.deep && file.staged.range.is_none() {
+            return Ok(self.store.size(&file.staged.name)? == Some(file.bytes));
         }
-        let found = checksum(self.store, &file.staged)?;
+        let found = finish(self.site.checksum(&file.staged))?;
         Ok(found.is_some_and(|found| found == (file.bytes, file.checksum.clone())))
     }
 
     /// What is wrong with a lake file.
     fn lake_file(&self, file: &LakeFile) -> Result<Option<String>, Stop> {
-        let what = match self.store.size(&file.path)? {
+        let path = file.path();
+        let what = match self.store.size(&path)? {
             None => Some("is not there".to_string()),
             Some(bytes) if bytes != file.bytes => {
                 Some(format!("has {bytes} bytes, and was committed with {}", file.bytes))
             }
             Some(_) if !self.deep => None,
             Some(_) => {
-                let found = checksum(self.store, &file.path)?;
+                let found = checksum(self.store, &path)?;
                 if found.is_none_or(|(_, found)| found != file.checksum) {
                     Some("has other bytes than were committed".to_string())
                 } else {
-                    let rows = self.rows(&file.path)?;
+                    let rows = self.rows(&path)?;
                     let wrong = rows.filter(|rows| *rows != file.rows);
                     wrong.map(|rows| format!("has {rows} rows, and was committed with {}", file.rows))
                 }
@@ -248,26 +272,58 @@ impl Audit<'_> {
     }
 
     /// The state files of the head, unless the job has gone on and taken them away.
-    fn state(&mut self, site: &Site, head: &Manifest) -> Result<(), Stop> {
+    fn state(&mut self, head: &Manifest) -> Result<(), Stop> {
+        match self.state_of(head) {
+            Err(Stop::Found(_)) if finish(loose::highest(&self.site, &head.job))? != Some(head.seq) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn state_of(&mut self, head: &Manifest) -> Result<(), Stop> {
+        let found = |what| Stop::Found(Finding { seq: Some(head.seq), what });
         for entry in &head.state {
-            let file = &entry.file;
-            let what = match self.store.size(&file.path)? {
-                None => Some("is not there".to_string()),
-                Some(bytes) if bytes != file.bytes => Some(format!("has {bytes} bytes, not {}", file.bytes)),
-                Some(_) if !self.deep => None,
-                Some(_) => match self.store.read(&file.path, state::BYTES_MAX)? {
-                    None => Some("is not there".to_string()),
-                    Some(bytes) => state::decode_named(file, &bytes).err().map(|error| error.to_string()),
-                },
-            };
-            if let Some(what) = what {
-                if finish(loose::highest(site, &head.job))? != Some(head.seq) {
-                    return Ok(());
+            let place = entry.place(&head.job);
+            let there = self.store.size(&place.name)?;
+            let what = match (there, place.range) {
+                (None, _) => "is not there".to_string(),
+                (Some(bytes), None) if bytes != entry.bytes => {
+                    format!("has {bytes} bytes, not {}", entry.bytes)
                 }
-                let what = format!("state file \"{}\" {what}", self.store.describe(&file.path));
-                return Err(Stop::Found(Finding { seq: Some(head.seq), what }));
+                _ => {
+                    self.report.state_files += 1;
+                    continue;
+                }
+            };
+            return Err(found(format!("state file \"{}\" {what}", self.store.describe(&place.name))));
+        }
+        let headers = finish(restore::headers(&self.site, head, &Headers::new()))?;
+        if self.deep {
+            for entry in &head.state {
+                finish(restore::whole(&self.site, &head.job, entry))?;
             }
-            self.report.state_files += 1;
+        }
+        let files = StateFiles::of(&headers, &head.dropped);
+        let saved = files.operators();
+        let holds = |(name, operator): &(&String, &Operator)| {
+            operator.held.is_some_and(|held| held > 0) && !saved.contains(name.as_str())
+        };
+        match head.operators.iter().find(holds) {
+            Some((name, operator)) => Err(found(format!(
+                "operator \"{name}\" holds {} entries, and none of them is in a state file",
+                operator.held.unwrap_or(0)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// A job without manifests has no state either.
+    fn nothing_is_left(&self, job: &str) -> Result<(), Stop> {
+        for folder in [names::state_folder(job), names::stage_folder(job), names::segment_folder(job)] {
+            if !self.store.list(&folder)?.is_empty() {
+                let folder = self.store.describe(&folder);
+                let what = format!("there are files in \"{folder}\", and no manifest: they were deleted");
+                return Err(Stop::Found(Finding { seq: None, what }));
+            }
         }
         Ok(())
     }

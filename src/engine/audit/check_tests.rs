@@ -2,18 +2,18 @@
 
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, Manual};
-use crate::engine::commit::checkpoint::{Committer, begin};
-use crate::engine::commit::checkpoint_tests::{reads, stage};
+use crate::engine::commit::checkpoint::{Committer, Found, begin};
+use crate::engine::commit::checkpoint_tests::{reads, stage, state, state_of};
 use crate::engine::commit::job::tests::job;
 use crate::engine::commit::test_store::TestStore;
-use crate::engine::format::manifest::Manifest;
+use crate::engine::format::manifest::{Manifest, Operator};
 use crate::engine::format::names;
-use crate::engine::format::names::{Generation, Seq};
-use crate::engine::format::state;
+use crate::engine::format::names::Generation;
+use crate::engine::format::names::Seq;
 use crate::store::Store;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use headway_operators::ack::{Ack, StagedFile, StateFile};
+use headway_operators::ack::{Ack, StagedFile};
 use headway_operators::state::{SectionKind, Shard, StateChange};
 use headway_operators::time::Epoch;
 use std::io::Write;
@@ -28,42 +28,17 @@ fn gz(text: &str) -> Vec<u8> {
 
 /// A lake file of two rows, one of which has a line break in it.
 fn rows(store: &TestStore, epoch: u64) -> Ack {
-    let Ack::Lake(file) = stage(store, (1, epoch), "") else { unreachable!() };
+    let Ack::Lake(file) = stage(store, (Generation(1), Epoch(epoch)), "") else { unreachable!() };
     let bytes = gz(&format!("A,B\n{epoch},1\n\"{epoch}\nagain\",2\n"));
     let (size, checksum) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
-    store.files().insert(file.staged.clone(), bytes.into());
+    store.files().insert(file.staged.name.clone(), bytes.into());
     Ack::Lake(StagedFile { rows: 2, bytes: size, checksum, ..file })
 }
 
-fn saved(store: &TestStore, epoch: u64) -> Ack {
-    let change = StateChange {
-        operator: "Sum".into(),
-        shard: Shard(1),
-        version: 1,
-        kind: SectionKind::Base,
-        bytes: vec![1, 2, 3],
-    };
-    let mut bytes = Vec::new();
-    state::write(
-        &mut bytes,
-        state::Author { job: "job", generation: Generation(1), epoch: Epoch(epoch), worker: 0 },
-        &[change],
-    )
-    .unwrap();
-    let path = names::state("job", (Generation(1), Epoch(epoch)), ("Sum", 0), true);
-    let (size, checksum) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
-    store.files().insert(path.clone(), bytes.into());
-    let operator = "Sum".into();
-    Ack::State(StateFile {
-        operator,
-        version: 1,
-        worker: 0,
-        base: true,
-        path,
-        bytes: size,
-        checksum,
-        shards: 1,
-    })
+/// The state of an operator that holds three entries.
+fn saved(store: &TestStore, epoch: u64) -> [Ack; 2] {
+    let held = Ack::Held { operator: "Sum".into(), worker: 0, entries: 3 };
+    [state(store, (Generation(1), Epoch(epoch)), SectionKind::Base), held]
 }
 
 /// A lake of twelve epochs, the first six manifests of it folded.
@@ -72,11 +47,12 @@ fn lake() -> (TestStore, Committer) {
     let clock: Arc<dyn Clock> = Arc::new(Manual::default());
     let mut job = job(2);
     (job.folding.segment, job.folding.keep) = (3, 5);
-    let (mut committer, _) = begin(Arc::new(store.clone()), clock, job).unwrap();
+    let (mut committer, _) = begin(Arc::new(store.clone()), clock, job, Found::default()).unwrap();
     for epoch in 1..=12 {
         let at = i64::try_from(epoch).unwrap() * 10;
         let mut acks = reads(0, at - 10, at);
-        acks.extend([rows(&store, epoch), saved(&store, epoch)]);
+        acks.push(rows(&store, epoch));
+        acks.extend(saved(&store, epoch));
         committer.commit(Epoch(epoch), &acks).unwrap();
     }
     (store, committer)
@@ -113,7 +89,7 @@ fn each_planted_damage_is_named() {
     type Damage = fn(&TestStore);
     let lake_file = "gate/batch_2_19700101_000000.csv.gz";
     assert!(lake().0.files().contains_key(lake_file), "the cases below damage it");
-    let cases: [(&str, bool, Damage); 13] = [
+    let cases: [(&str, bool, Damage); 19] = [
         ("is not there", false, |s| drop(s.files().remove("gate/batch_2_19700101_000000.csv.gz"))),
         ("was committed with", false, |s| {
             s.files().insert("gate/batch_2_19700101_000000.csv.gz".into(), b"x"[..].into());
@@ -141,9 +117,35 @@ fn each_planted_damage_is_named() {
             drop(s.files().insert("gate/sub/extra.csv.gz".into(), b"x"[..].into()))
         }),
         ("is in two manifests", false, |s| {
-            forge(s, 9, |m| m.lake[0].path = "gate/batch_8_19700101_000000.csv.gz".into())
+            forge(s, 9, |m| m.lake[0].name = "batch_8_19700101_000000.csv.gz".into())
         }),
         ("state file", false, |s| s.files().retain(|name, _| !name.contains("/state/"))),
+        ("has 5 bytes, not", false, |s| {
+            s.files().insert("_headway/job/state/1/12/0000.state".into(), b"short"[..].into());
+        }),
+        ("its checksum does not match", false, |s| {
+            let mut files = s.files();
+            let bytes = files.get_mut("_headway/job/state/1/12/0000.state").unwrap();
+            let mut changed = bytes.to_vec();
+            changed[20] ^= 1;
+            *bytes = changed.into();
+        }),
+        ("its checksum does not match", true, |s| {
+            let mut files = s.files();
+            let bytes = files.get_mut("_headway/job/state/1/12/0000.state").unwrap();
+            let mut changed = bytes.to_vec();
+            *changed.last_mut().unwrap() ^= 1;
+            *bytes = changed.into();
+        }),
+        ("operator \"Sum\" holds 3 entries, and none", false, |s| forge(s, 12, |m| m.state.clear())),
+        ("operator \"Other\" holds 1 entries, and none", false, |s| {
+            forge(s, 12, |m| {
+                m.operators.insert("Other".into(), Operator { version: 1, held: Some(1) });
+            });
+        }),
+        ("no manifest: they were deleted", false, |s| {
+            s.files().retain(|name, _| !name.contains("/manifest/") && !name.contains("/segment/"));
+        }),
         ("is not where it should be", false, |s| {
             s.files().remove(&names::segment("job", (Seq(0), Seq(2))));
         }),
@@ -170,7 +172,41 @@ fn what_a_killed_start_left_in_a_prefix_is_no_finding() {
     let store = TestStore::default();
     let (shared, clock) =
         (Arc::new(store.clone()) as Arc<dyn Store>, Arc::new(Manual::default()) as Arc<dyn Clock>);
-    drop(begin(Arc::clone(&shared), Arc::clone(&clock), job(1)).unwrap());
+    drop(begin(Arc::clone(&shared), Arc::clone(&clock), job(1), Found::default()).unwrap());
     store.files().insert("gate/.tmp-1-2-3".into(), b"headway"[..].into());
     assert_eq!(audit::run(&shared, &clock, "job", true).unwrap().finding, None);
+}
+
+#[test]
+fn operator_whose_state_was_replaced_by_an_empty_base_holds_nothing() {
+    let (store, mut committer) = lake();
+    let base = StateChange {
+        operator: "Sum".into(),
+        shard: Shard(1),
+        version: 1,
+        kind: SectionKind::Base,
+        bytes: Vec::new(),
+    };
+    let mut acks = reads(0, 120, 121);
+    acks.push(state_of(&store, (Generation(1), Epoch(13)), 0, &[base]));
+    acks.push(Ack::Held { operator: "Sum".into(), worker: 0, entries: 0 });
+    committer.commit(Epoch(13), &acks).unwrap();
+    assert_eq!(audit(&store, true).finding, None);
+    forge(&store, 13, |m| m.operators.get_mut("Sum").unwrap().held = Some(1));
+    let finding = audit(&store, false).finding.expect("an empty base is no state");
+    assert!(finding.what.contains("none of them is in a state file"), "{finding:?}");
+}
+
+#[test]
+fn file_that_was_moved_away_is_accounted_for_where_a_manifest_says_so() {
+    let (store, _) = lake();
+    let moved = "gate/batch_2_19700101_000000.csv.gz";
+    store.files().remove(moved).unwrap();
+    assert!(audit(&store, true).finding.unwrap().what.contains("is not there"));
+    forge(&store, 12, |m| m.released.push(moved.into()));
+    assert_eq!(audit(&store, true).finding, None);
+    forge(&store, 12, |m| m.released.push(moved.into()));
+    assert!(audit(&store, true).finding.unwrap().what.contains("not there to be taken"), "twice");
+    forge(&store, 12, |m| m.released = vec!["gate/batch_99.csv.gz".into()]);
+    assert!(audit(&store, true).finding.unwrap().what.contains("not there to be taken"), "never committed");
 }

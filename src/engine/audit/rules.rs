@@ -1,7 +1,10 @@
 //! What must hold between a manifest and the one before it: the law that an audit proves. No I/O.
 
-use crate::engine::format::manifest::{Fates, Input, Kind, LakeFile, Manifest, PartitionEntry};
-use crate::engine::format::names::{Generation, Seq};
+use crate::engine::format::manifest::{
+    Fates, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
+};
+use crate::engine::format::names::Generation;
+use crate::engine::format::names::Seq;
 use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
 
@@ -22,13 +25,17 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
         Kind::Claim if next.generation != before.generation.next() || next.epoch != before.epoch => {
             return Err("it claims the job for a run that is not the next".into());
         }
-        Kind::Epoch if next.generation != before.generation || next.epoch <= before.epoch => {
+        Kind::Closed if (next.generation, next.epoch) != (before.generation, before.epoch) => {
+            return Err("it ends a run, and is of another epoch".into());
+        }
+        Kind::Commit if next.generation != before.generation || next.epoch <= before.epoch => {
             return Err(format!("its epoch {} does not follow {}", next.epoch, before.epoch));
         }
         _ => {}
     }
     claims_nothing(next)?;
     state_follows(before, next)?;
+    nothing_goes_back(before, next)?;
     if next.inputs.len() != before.inputs.len() {
         return Err("it has other inputs".into());
     }
@@ -54,26 +61,47 @@ fn starts(first: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// A claim adds no records and no files.
+/// A claim, or the end of a run, adds no records and no files.
 fn claims_nothing(manifest: &Manifest) -> Result<(), String> {
     let mut parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
     let adds = parts.any(|part| part.from != part.next || part.fates != Fates::default());
-    if manifest.kind == Kind::Claim && (adds || !manifest.lake.is_empty()) {
-        return Err("it is a claim, and adds records or files".into());
+    if manifest.kind != Kind::Commit && (adds || !manifest.lake.is_empty()) {
+        return Err("it commits no epoch, and adds records or files".into());
     }
     Ok(())
 }
 
 /// State files come from the manifest before or from the epoch itself.
 fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), String> {
-    let old: BTreeSet<&str> = before.state.iter().map(|entry| entry.file.path.as_str()).collect();
-    let is_new =
-        |entry: &&crate::engine::format::manifest::StateEntry| !old.contains(entry.file.path.as_str());
-    let new = next.state.iter().filter(is_new);
-    for entry in new {
+    let old: BTreeSet<StateId> = before.state.iter().map(StateEntry::id).collect();
+    for entry in next.state.iter().filter(|entry| !old.contains(&entry.id())) {
         let own = (entry.generation, entry.epoch) == (next.generation, next.epoch);
-        if next.kind == Kind::Claim || !own {
-            return Err(format!("state file \"{}\" is of another epoch", entry.file.path));
+        if next.kind != Kind::Commit || !own {
+            let path = entry.place(&next.job).name;
+            return Err(format!("state file \"{path}\" is of another epoch"));
+        }
+    }
+    Ok(())
+}
+
+/// What no commit takes back: watermarks of several inputs, what is sealed, what targets have acknowledged.
+fn nothing_goes_back(before: &Manifest, next: &Manifest) -> Result<(), String> {
+    for old in &before.watermarks {
+        let new = next.watermarks.iter().find(|new| new.inputs == old.inputs);
+        if new.is_some_and(|new| new.watermark < old.watermark) {
+            let inputs: Vec<usize> = old.inputs.iter().map(|input| input.index()).collect();
+            return Err(format!("the watermark of inputs {inputs:?} goes back"));
+        }
+    }
+    if next.sealed_up_to < before.sealed_up_to {
+        return Err("what was sealed is not sealed any more".into());
+    }
+    for (name, old) in &before.targets {
+        let new = next.targets.get(name);
+        if new.is_some_and(|new| new.acknowledged < old.acknowledged || new.acknowledged >= next.seq) {
+            return Err(format!(
+                "target \"{name}\" has acknowledged what was not committed, or less than before"
+            ));
         }
     }
     Ok(())
@@ -82,17 +110,19 @@ fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), String> {
 /// Rows are counted on; and each refused record is a row, or held by the open roll of its side output.
 fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), String> {
     let mut written = before.written.clone();
-    for file in &next.lake {
-        *written.entry(file.output.clone()).or_default() += file.rows;
+    // A file that replaces others has their rows, which were counted.
+    for file in next.lake.iter().filter(|file| file.replaces.is_empty()) {
+        let rows = written.entry(file.output.clone()).or_default();
+        *rows = rows.saturating_add(file.rows);
     }
     if written != next.written {
         return Err("its rows are not those before and its files' together".into());
     }
     for input in &next.inputs {
-        let dead = input.partitions.iter().map(|part| part.total.dead_total()).sum::<u64>();
-        let late = input.partitions.iter().map(|part| part.total.late).sum::<u64>();
+        let total = input.total();
+        let (dead, late) = (total.dead_total(), total.late);
         for (side, counted) in [("dead", dead), ("late", late)] {
-            let Some(held) = next.held.get(&format!("Roll-{side}-{}", input.name)) else { continue };
+            let Some(held) = next.held(&format!("Roll-{side}-{}", input.name)) else { continue };
             let rows = written.get(&format!("{side}-{}", input.name)).copied().unwrap_or(0);
             if rows + held != counted {
                 return Err(format!(
@@ -160,7 +190,7 @@ fn partition_follows(before: Option<&PartitionEntry>, part: &PartitionEntry) -> 
 
 /// The offsets that fed a file were read by then.
 fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
-    let wrong = |what: &str| Err(format!("lake file \"{}\" {what}", file.path));
+    let wrong = |what: &str| Err(format!("lake file \"{}\" {what}", file.path()));
     if file.since > manifest.epoch {
         return wrong("has records of a later epoch");
     }
@@ -178,38 +208,39 @@ fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::manifest::Nonce;
     use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::manifest::{Fed, LakeKind, Nonce, Operator, Target};
     use headway_operators::ack::InputIx;
-    use headway_operators::record::{Offset, Partition};
+    use headway_operators::ack::Place;
+    use headway_operators::pace::InputsWatermark;
+    use headway_operators::record::Offset;
+    use headway_operators::record::Partition;
     use headway_operators::time::EventTime;
 
     /// Manifest 1 after [`first`]: ten records of partition 0, and a file.
     fn second() -> Manifest {
         let mut next = first(2);
         (next.seq, next.parent, next.nonce) = (Seq(1), Some(next.nonce), Nonce(2));
-        (next.kind, next.epoch) = (Kind::Epoch, Epoch(1));
+        (next.kind, next.epoch) = (Kind::Commit, Epoch(1));
         let part = &mut next.inputs[0].partitions[0];
         part.next = Offset(10);
         part.fates = Fates { consumed: 10, accepted: 9, late: 1, ..Fates::default() };
         part.total = part.fates.clone();
         next.written.insert("batch".into(), 1);
-        next.held.insert("Roll-late-gate".into(), 1);
+        next.operators.insert("Roll-late-gate".into(), Operator { version: 1, held: Some(1) });
         next.lake.push(LakeFile {
+            kind: LakeKind::Rows,
             output: "batch".into(),
-            path: "gate/batch_1.csv.gz".into(),
-            staged: "s".into(),
+            folder: "gate/".into(),
+            name: "batch_1.csv.gz".into(),
+            staged: Place::whole("s"),
             rows: 1,
             bytes: 3,
             checksum: "abc".into(),
             event_time: None,
             since: Epoch(1),
-            fed: vec![crate::engine::format::manifest::Fed {
-                input: InputIx(0),
-                partition: Partition(0),
-                from: Offset(0),
-                next: Offset(10),
-            }],
+            fed: vec![Fed { input: InputIx(0), partition: Partition(0), from: Offset(0), next: Offset(10) }],
+            replaces: Vec::new(),
         });
         next
     }
@@ -217,7 +248,7 @@ mod tests {
     #[test]
     fn whatever_contradicts_the_manifest_before_is_named() {
         type Change = fn(&mut Manifest);
-        let cases: [(&str, Change); 17] = [
+        let cases: [(&str, Change); 22] = [
             ("does not follow", |m| m.seq = Seq(2)),
             ("does not follow", |m| m.parent = Some(Nonce(77))),
             ("does not follow", |m| m.epoch = Epoch(0)),
@@ -233,16 +264,29 @@ mod tests {
             ("is gone", |m| drop(m.inputs[0].partitions.remove(1))),
             ("later epoch", |m| m.lake[0].since = Epoch(2)),
             ("its rows are not", |m| m.lake[0].rows = 2),
-            ("were late", |m| *m.held.get_mut("Roll-late-gate").unwrap() = 0),
+            ("were late", |m| m.operators.get_mut("Roll-late-gate").unwrap().held = Some(0)),
+            ("commits no epoch", |m| (m.kind, m.epoch) = (Kind::Closed, Epoch(0))),
+            ("ends a run", |m| m.kind = Kind::Closed),
+            ("acknowledged what was not", |m| {
+                m.targets.insert("pg".into(), Target { acknowledged: Seq(1), rebuild: false });
+            }),
+            ("sealed any more", |m| m.sealed_up_to = None),
+            ("watermark of inputs [0] goes back", |m| m.watermarks[0].watermark = EventTime(4)),
             ("were not read", |m| m.lake[0].fed[0].next = Offset(11)),
         ];
+        let mut before = first(2);
+        before.watermarks = vec![InputsWatermark { inputs: vec![InputIx(0)], watermark: EventTime(5) }];
+        before.sealed_up_to = Some(EventTime(3));
+        before.targets.insert("pg".into(), Target { acknowledged: Seq(0), rebuild: false });
         assert_eq!(follows(None, &first(2)), Ok(()));
         assert_eq!(follows(Some(&first(2)), &second()), Ok(()));
         assert!(follows(None, &second()).is_err(), "the first one is missing");
         for (word, change) in cases {
             let mut changed = second();
+            (changed.watermarks, changed.sealed_up_to) = (before.watermarks.clone(), before.sealed_up_to);
+            assert_eq!(follows(Some(&before), &changed), Ok(()));
             change(&mut changed);
-            let what = follows(Some(&first(2)), &changed).expect_err(word);
+            let what = follows(Some(&before), &changed).expect_err(word);
             assert!(what.contains(word), "{word}: {what}");
         }
         let mut before = first(2);

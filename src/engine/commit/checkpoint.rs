@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! begin    read the chain ─► does the job fit? ─► publish the head again ─► claim: create n+1 ─► counts? ─► sweep
-//! commit   acks of e ─► plan ─► create n+1 ─► counts? ─► is head? publish ─► is head? collect, fold
+//! commit   acks of e ─► plan ─► create n+1 ─► counts? ─► publish ─► is head? collect, fold
 //! ```
 //!
 //! **The create is the commit point.** Before it nothing happened; after it everything did, and what is left to do
@@ -21,24 +21,21 @@ use crate::engine::commit::decide::{self, Base, Link, Written};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::history::History;
-use crate::engine::commit::job::{IfRunning, InputInfo, Job, fits};
-use crate::engine::commit::ledger::{Ledger, Rules};
+use crate::engine::commit::job::{IfRunning, Job, fits};
+use crate::engine::commit::ledger::{Ledger, Rules, Stamp};
 use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, run};
-use crate::engine::commit::{alive, claim, publish, segment};
+use crate::engine::commit::state_files::{Headers, StateFiles};
+use crate::engine::commit::{alive, claim, publish, restore, segment, takeover};
 use crate::engine::failpoint;
-use crate::engine::format::manifest::{
-    FORMAT, Fates, Input, Kind, Manifest, Nonce, PartitionEntry, StateEntry,
-};
+use crate::engine::format::manifest::{Kind, Manifest, PartitionEntry};
 use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
-use headway_operators::ack::{Ack, InputIx, StagedFile};
-use headway_operators::pace::join_floor;
+use headway_operators::ack::{Ack, InputIx};
 use headway_operators::record::Partition;
-use headway_operators::spec::OutputSpec;
-use headway_operators::time::{Epoch, EventTime};
-use std::collections::BTreeMap;
+use headway_operators::time::Epoch;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,14 +51,25 @@ const SWEEP_EVERY: u64 = 256;
 /// What a run starts from.
 #[derive(Clone, Debug)]
 pub struct Resume {
-    /// The claim of this run: positions, marks, watermarks, state files in the order they are read back.
+    /// The claim of this run: positions, marks, watermarks, state files.
     pub manifest: Manifest,
+    /// What sections those files have.
+    pub headers: Headers,
     /// True if the job never committed an epoch.
     pub fresh: bool,
     /// The first epoch of this run.
     pub first_epoch: Epoch,
     /// How long ago the last epoch was committed, in milliseconds; `None` if none was.
     pub age_ms: Option<i64>,
+}
+
+/// What a start has read before it takes the job over, so that it need not be read again.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The chain of manifests.
+    pub chain: Option<Chain>,
+    /// Headers of the state files that its head names.
+    pub headers: Headers,
 }
 
 /// What a commit made true.
@@ -87,20 +95,16 @@ pub struct Committer {
     alive: alive::Sign,
 }
 
-/// The head of `job` in `store`; `None` if it never started. Changes nothing.
+/// The chain of manifests of `job` in `store`. Changes nothing.
 ///
 /// # Errors
 /// If the manifests cannot be read, or are damaged.
-pub fn look(
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-    job: &str,
-) -> Result<Option<Manifest>, CheckpointError> {
+pub fn look(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, job: &str) -> Result<Chain, CheckpointError> {
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
-    Ok(run(recover::chain(&site, job))?.loose.pop())
+    run(recover::chain(&site, job))
 }
 
-/// Refuses what [`begin`] would refuse, and gives the head that it would go on from. Changes nothing.
+/// Refuses what [`begin`] would refuse of a job that goes on from `head`. Changes nothing.
 ///
 /// # Errors
 /// As [`begin`].
@@ -108,20 +112,20 @@ pub fn inspect(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     job: &Job,
-) -> Result<Option<Manifest>, CheckpointError> {
+    head: Option<&Manifest>,
+) -> Result<(), CheckpointError> {
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
     run(async {
         claim::check_names(job)?;
         if job.if_running == IfRunning::Refuse {
             alive::refuse_if_running(&site, &job.name).await?;
         }
-        let mut chain = recover::chain(&site, &job.name).await?;
-        if let Some(head) = chain.head() {
+        if let Some(head) = head {
             fits(job, head)?;
         }
         claim::check_prefixes(&site, job).await?;
-        claim::is_last(&site, job, chain.head()).await?;
-        Ok(chain.loose.pop())
+        claim::is_last(&site, job, head).await?;
+        Ok(())
     })
 }
 
@@ -133,22 +137,28 @@ pub fn begin(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     job: Job,
+    found: Found,
 ) -> Result<(Committer, Resume), CheckpointError> {
     run(async {
-        let (mut committer, resume) = begin_on(Site::new(store, clock), job).await?;
+        let (mut committer, resume) = begin_on(Site::new(store, clock), job, found).await?;
         // From now on a cautious start sees it, not only once it has committed.
         committer.alive.give(&committer.site).await;
         Ok((committer, resume))
     })
 }
 
-pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume), CheckpointError> {
+pub(crate) async fn begin_on(
+    site: Site,
+    job: Job,
+    found: Found,
+) -> Result<(Committer, Resume), CheckpointError> {
     claim::check_names(&job)?;
     if job.if_running == IfRunning::Refuse {
         alive::refuse_if_running(&site, &job.name).await?;
     }
+    let Found { chain: mut known, headers } = found;
     for _ in 0..CLAIMS_MAX {
-        let chain = recover::chain(&site, &job.name).await?;
+        let chain = recover::newest(&site, &job.name, known.take()).await?;
         if let Some(head) = chain.head() {
             fits(&job, head)?;
         }
@@ -165,11 +175,14 @@ pub(crate) async fn begin_on(site: Site, job: Job) -> Result<(Committer, Resume)
             }
             continue;
         }
-        let manifest = claim_of(&job, chain.head(), (site.nonce(), site.now_ms()));
+        let stamp = Stamp { nonce: site.nonce(), written_ms: site.now_ms() };
+        let manifest = takeover::claim(&job, chain.head(), stamp);
         match create(&site, &manifest).await {
             Ok(()) => {
                 failpoint::at("begin.claimed");
-                return Ok(started(site, job, chain, manifest));
+                // What has changed since the headers were read; only this run takes files away now.
+                let headers = restore::headers(&site, &manifest, &headers).await?;
+                return Ok(started(site, job, chain, Claimed { manifest, headers }));
             }
             // Another run starts just now, or the one before gave no sign of life.
             Err(CheckpointError::Fenced { .. }) if job.if_running == IfRunning::Refuse => {
@@ -192,122 +205,36 @@ fn overtaken(job: &Job) -> CheckpointError {
     CheckpointError::Running { job: job.name.clone(), who }
 }
 
-fn started(site: Site, job: Job, chain: Chain, manifest: Manifest) -> (Committer, Resume) {
+/// What a run has claimed, and the headers of the state files in it.
+struct Claimed {
+    manifest: Manifest,
+    headers: Headers,
+}
+
+fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, Resume) {
+    let Claimed { manifest, headers } = claimed;
     let all = chain.folded.iter().chain(&chain.loose).chain(std::iter::once(&manifest));
     let history = History::of(all);
-    let rules = Rules { dead_max: job.dead_max, outputs: job.outputs.clone(), workers: job.workers };
-    let mut ledger = Ledger::new(rules, manifest.clone(), history);
+    let rules = Rules {
+        dead_max: job.dead_max,
+        outputs: job.outputs.clone(),
+        operators: job.operators.clone(),
+        workers: job.workers,
+    };
+    let state = StateFiles::of(&headers, &manifest.dropped);
+    let mut ledger = Ledger::new(rules, manifest.clone(), history, state);
     for (index, input) in (0..).zip(&job.inputs) {
         input
             .partitions
             .iter()
             .for_each(|part| ledger.announce(InputIx(index), part.partition, &part.identity));
     }
-    let last = chain.folded.iter().chain(&chain.loose).rfind(|manifest| manifest.kind == Kind::Epoch);
+    let last = chain.folded.iter().chain(&chain.loose).rfind(|manifest| manifest.kind == Kind::Commit);
     let age_ms = last.map(|last| manifest.written_ms.saturating_sub(last.written_ms));
     let fresh = manifest.epoch == Epoch(0);
-    let resume = Resume { fresh, first_epoch: manifest.epoch + 1, age_ms, manifest };
+    let resume = Resume { fresh, first_epoch: manifest.epoch + 1, age_ms, manifest, headers };
     let alive = alive::Sign::new(&job.name, resume.manifest.generation);
     (Committer { site, job, ledger, base: chain.base, discovered: Vec::new(), alive }, resume)
-}
-
-/// The manifest by which a run takes over from `head`.
-fn claim_of(job: &Job, head: Option<&Manifest>, (nonce, written_ms): (Nonce, i64)) -> Manifest {
-    let mut claim = Manifest {
-        format: FORMAT,
-        job: job.name.clone(),
-        pipeline: job.pipeline.clone(),
-        pipeline_version: job.pipeline_version,
-        fingerprint: job.fingerprint.clone(),
-        program: env!("CARGO_PKG_VERSION").to_string(),
-        seq: Seq(0),
-        generation: Generation(1),
-        nonce,
-        parent: None,
-        kind: Kind::Claim,
-        epoch: Epoch(0),
-        workers: job.workers,
-        written_ms,
-        not_after_ms: job.not_after_ms,
-        allowed: Vec::new(),
-        inputs: (0..)
-            .zip(&job.inputs)
-            .map(|(index, info)| claimed_input(InputIx(index), info, None))
-            .collect(),
-        watermarks: Vec::new(),
-        written: BTreeMap::new(),
-        held: BTreeMap::new(),
-        state: Vec::new(),
-        lake: Vec::new(),
-    };
-    if let Some(head) = head {
-        let dropped =
-            |entry: &&StateEntry| !job.operators.is_empty() && !job.operators.contains(&entry.file.operator);
-        let lost: std::collections::BTreeSet<_> =
-            head.state.iter().filter(dropped).map(|entry| &entry.file.operator).collect();
-        claim.allowed = lost.into_iter().map(|name| format!("dropped-state {name}")).collect();
-        claim.seq = head.seq.next();
-        claim.generation = head.generation.next();
-        claim.parent = Some(head.nonce);
-        claim.epoch = head.epoch;
-        claim.written = head.written.clone();
-        claim.held = head.held.clone();
-        claim.watermarks = head.watermarks.clone();
-        let inputs = (0..).zip(&job.inputs);
-        claim.inputs = inputs.map(|(index, info)| claimed_input(InputIx(index), info, Some(head))).collect();
-        claim.state = head.state.iter().filter(|entry| !dropped(entry)).cloned().collect();
-    }
-    claim
-}
-
-/// An input as a run takes it over: what was told of idleness and ends by an earlier run does not hold any more.
-///
-/// A partition that did not count may lie behind the watermarks that its records meet, and now counts again: as one that
-/// wakes, it takes the greatest of them for its floor. Else its records would be stamped as if closed windows were open to
-/// them.
-fn claimed_input(index: InputIx, info: &InputInfo, head: Option<&Manifest>) -> Input {
-    // Before the first epoch every partition is there from the start; later ones have to join.
-    let all = head.is_none_or(|head| head.epoch == Epoch(0));
-    let input = head.and_then(|head| head.inputs.get(index.index()));
-    let known = input.map(|input| input.partitions.as_slice()).unwrap_or_default();
-    let watermark = input.map_or(EventTime::MIN, |input| input.watermark);
-    let floor = join_floor(index, watermark, head.iter().flat_map(|head| &head.watermarks));
-    let mut partitions = BTreeMap::new();
-    for part in known {
-        let (from, fates) = (part.next, Fates::default());
-        let mut entry =
-            PartitionEntry { from, fates, idle: false, joining: false, ended: false, ..part.clone() };
-        if entry.own.max(entry.floor) < floor {
-            (entry.floor, entry.floor_from) = (floor, entry.next);
-        }
-        partitions.insert(entry.partition, entry);
-    }
-    for seen in info.partitions.iter().filter(|_| all) {
-        partitions.entry(seen.partition).or_insert_with(|| PartitionEntry {
-            partition: seen.partition,
-            identity: seen.identity.clone(),
-            first: seen.first,
-            from: seen.first,
-            next: seen.first,
-            last_read: None,
-            own: EventTime::MIN,
-            floor: EventTime::MIN,
-            floor_from: seen.first,
-            idle: false,
-            joining: false,
-            ended: false,
-            fates: Fates::default(),
-            total: Fates::default(),
-        });
-    }
-    Input {
-        name: info.name.clone(),
-        kind: info.kind.clone(),
-        topic: info.topic.clone(),
-        watermark,
-        ended: false,
-        partitions: partitions.into_values().collect(),
-    }
 }
 
 /// Writes `manifest` and sees whether it counts.
@@ -352,7 +279,14 @@ async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
         Some(before) => loose::manifest(site, &job, Seq(before)).await?.map(|parent| parent.nonce),
     };
     let highest = loose::highest(site, &job).await?;
-    if decide::counts(Link::of(manifest), parent, highest) { Ok(()) } else { Err(fenced()) }
+    let link = Link::of(manifest);
+    if decide::counts(link, parent, highest) {
+        Ok(())
+    } else if decide::is_lost(link, parent, highest) {
+        Err(publish::lost(site, manifest))
+    } else {
+        Err(fenced())
+    }
 }
 
 impl Committer {
@@ -390,39 +324,37 @@ impl Committer {
             }
         }
         // 1. What follows from the acks.
-        let now_ms = self.site.now_ms();
-        let name = |spec: &OutputSpec, file: &StagedFile| {
-            let same = |ack: &&Ack| matches!(ack, Ack::Lake(other) if other.output == file.output);
-            let part = (acks.iter().filter(same).count() > 1).then_some(file.part);
-            claim::final_name(spec, epoch, now_ms, part)
-        };
-        let Some(manifest) = self.ledger.plan(epoch, acks, (self.site.nonce(), now_ms), name)? else {
+        let stamp = Stamp { nonce: self.site.nonce(), written_ms: self.site.now_ms() };
+        let Some(manifest) = self.ledger.plan(epoch, acks, stamp)? else {
             self.ledger.resolved(acks, None);
             return Ok(None);
         };
         failpoint::at("commit.planned");
-        // 2. The commit point.
+        // 2. The commit point. That it counts was seen after it was there: this run is the head when it publishes.
         create(&self.site, &manifest).await?;
         failpoint::at("commit.counted");
         let dropped = decide::dropped_state(self.ledger.head(), &manifest);
         let (rows, files) = (manifest.rows(), manifest.lake.len());
         self.ledger.resolved(acks, Some(manifest));
         // 3. Make it visible.
-        let head = self.ledger.head();
-        publish::still_head(&self.site, head, head.generation).await?;
-        publish::publish(&self.site, head).await?;
+        publish::publish(&self.site, self.ledger.head()).await?;
         // 4. Take away what nothing needs.
         self.clean(&dropped).await?;
         Ok(Some(Committed { seq: self.head().seq, epoch, rows, files }))
     }
 
     /// Removes garbage and folds old manifests. Garbage that stays is no reason to stop.
-    async fn clean(&mut self, dropped: &[String]) -> Result<(), CheckpointError> {
+    async fn clean(&mut self, dropped: &BTreeSet<String>) -> Result<(), CheckpointError> {
         let head = self.ledger.head();
-        publish::still_head(&self.site, head, head.generation).await?;
+        publish::still_head(&self.site, head).await?;
+        let sweeps = head.seq.0.is_multiple_of(SWEEP_EVERY);
+        let folds = decide::fold(self.base, head.seq, self.job.folding).is_some();
+        if sweeps || folds {
+            publish::is_highest(&self.site, head).await?;
+        }
         let result = async {
             publish::collect(&self.site, head, dropped).await?;
-            if head.seq.0.is_multiple_of(SWEEP_EVERY) {
+            if sweeps {
                 publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
             }
             segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await
@@ -434,6 +366,25 @@ impl Committer {
             }
             Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    /// Ends a bounded run by a manifest that adds nothing, so that the files of the one before it may be moved away.
+    ///
+    /// # Errors
+    /// As [`Committer::commit`].
+    pub fn close(&mut self) -> Result<(), CheckpointError> {
+        run(self.close_on())
+    }
+
+    pub(crate) async fn close_on(&mut self) -> Result<(), CheckpointError> {
+        if self.head().lake.is_empty() {
+            return Ok(());
+        }
+        let stamp = Stamp { nonce: self.site.nonce(), written_ms: self.site.now_ms() };
+        let manifest = self.ledger.closed(stamp);
+        create(&self.site, &manifest).await?;
+        self.ledger.resolved(&[], Some(manifest));
         Ok(())
     }
 
@@ -458,10 +409,10 @@ impl Committer {
 
     async fn tidy(&mut self) -> Result<(), CheckpointError> {
         let head = self.ledger.head();
-        publish::still_head(&self.site, head, head.generation).await?;
+        publish::is_highest(&self.site, head).await?;
         publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
         loop {
-            publish::still_head(&self.site, head, head.generation).await?;
+            publish::is_highest(&self.site, head).await?;
             let base = segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await?;
             if base == self.base {
                 return Ok(());
@@ -480,7 +431,7 @@ impl Committer {
 
     pub(crate) async fn heartbeat_on(&mut self) -> Result<(), CheckpointError> {
         let head = self.ledger.head();
-        publish::still_head(&self.site, head, head.generation).await?;
+        publish::still_head(&self.site, head).await?;
         self.alive.give(&self.site).await;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Tests of the commit protocol: one run after the other, faults, and takeovers.
 
 use crate::engine::clock::{Clock, Manual};
-use crate::engine::commit::checkpoint::{Committer, Resume, begin};
+use crate::engine::commit::checkpoint::{Committer, Found, Resume, begin};
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::tests::job;
@@ -9,13 +9,18 @@ use crate::engine::commit::job::{IfRunning, Job};
 use crate::engine::commit::test_store::TestStore;
 use crate::engine::commit::upkeep;
 use crate::engine::format::manifest::{Kind, Manifest};
-use crate::engine::format::names;
-use crate::engine::format::names::{Generation, Seq};
+use crate::engine::format::names::Generation;
+use crate::engine::format::names::Seq;
+use crate::engine::format::{names, state};
 use crate::store::Store;
-use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
+use headway_operators::ack::InputIx;
+use headway_operators::ack::{Ack, PartitionAck, Place, StagedFile, StateFile};
 use headway_operators::error::Reason;
-use headway_operators::record::{Offset, Partition};
-use headway_operators::time::{Epoch, EventTime};
+use headway_operators::record::Offset;
+use headway_operators::record::Partition;
+use headway_operators::state::{SectionKind, Shard, StateChange};
+use headway_operators::time::Epoch;
+use headway_operators::time::EventTime;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -41,49 +46,67 @@ pub(crate) fn reads(partition: u32, from: i64, next: i64) -> Vec<Ack> {
         dead: Vec::new(),
         sample: None,
         limit: None,
+        quiet_since_ms: None,
+        content: None,
     };
     vec![
-        Ack::Source { input: InputIx(0), counts_accepted: false, partitions: vec![part] },
+        Ack::Source { input: InputIx(0), began_ms: 0, counts_accepted: false, partitions: vec![part] },
         Ack::Fates { input: InputIx(0), partition, accepted: read, duplicate: 0, filtered: 0 },
     ]
 }
 
 /// Stages a lake file of `run` and `epoch` with `text` in it.
-pub(crate) fn stage(store: &TestStore, (run, epoch): (u64, u64), text: &str) -> Ack {
+pub(crate) fn stage(store: &TestStore, (run, epoch): (Generation, Epoch), text: &str) -> Ack {
     let staged = format!("_headway/job/stage/{run}/{epoch}/batch-0");
     store.files().insert(staged.clone(), text.as_bytes().into());
     Ack::Lake(StagedFile {
         output: "batch".into(),
-        part: 0,
-        staged,
+        folder: "gate/".into(),
+        name: format!("batch_{epoch}_19700101_000000.csv.gz"),
+        staged: Place::whole(staged),
         rows: text.lines().count() as u64,
         bytes: text.len() as u64,
         checksum: format!("{:032x}", xxh3_128(text.as_bytes())),
         event_time: None,
-        since: Epoch(epoch),
+        since: epoch,
     })
 }
 
-/// Writes a state file of `run` and `epoch`.
-pub(crate) fn state(store: &TestStore, (run, epoch): (u64, u64), base: bool) -> Ack {
-    let path = format!("_headway/job/state/{run}/{epoch}/0");
-    let text = format!("state of {epoch}");
-    store.files().insert(path.clone(), text.as_bytes().into());
+/// Writes a state file of `run` and `epoch`, with a section of one shard.
+pub(crate) fn state(store: &TestStore, (run, epoch): (Generation, Epoch), kind: SectionKind) -> Ack {
+    let bytes = format!("state of {epoch}").into_bytes();
+    let change = StateChange { operator: "Sum".into(), shard: Shard(1), version: 1, kind, bytes };
+    state_of(store, (run, epoch), 0, &[change])
+}
+
+/// Writes the state file of a worker of `run` and `epoch`.
+pub(crate) fn state_of(
+    store: &TestStore,
+    (generation, epoch): (Generation, Epoch),
+    worker: u32,
+    changes: &[StateChange],
+) -> Ack {
+    let mut bytes = Vec::new();
+    let author = state::Author { job: "job", generation: generation, epoch: epoch, worker };
+    let written = state::write(&mut bytes, author, changes).unwrap();
+    let (size, checksum) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
+    store.files().insert(
+        names::state("job", names::Stage { generation: generation, epoch: epoch, worker }),
+        bytes.into(),
+    );
     Ack::State(StateFile {
-        operator: "Sum".into(),
-        version: 1,
-        worker: 0,
-        base,
-        path,
-        bytes: text.len() as u64,
-        checksum: format!("{:032x}", xxh3_128(text.as_bytes())),
-        shards: 1,
+        worker,
+        bytes: size,
+        header_bytes: written.header_bytes,
+        checksum,
+        place: None,
+        sections: written.sections,
     })
 }
 
 fn start(store: &TestStore, job: Job) -> Result<(Committer, Resume), CheckpointError> {
     let clock: Arc<dyn Clock> = Arc::new(Manual::default());
-    begin(Arc::new(store.clone()) as Arc<dyn Store>, clock, job)
+    begin(Arc::new(store.clone()) as Arc<dyn Store>, clock, job, Found::default())
 }
 
 fn rows(store: &TestStore) -> Vec<String> {
@@ -113,15 +136,15 @@ fn epoch_becomes_true_with_its_rows_and_its_stage_is_cleaned() {
     let store = TestStore::default();
     let (mut committer, _) = start(&store, job(1)).unwrap();
     let mut acks = reads(0, 0, 10);
-    acks.push(stage(&store, (1, 1), "a\nb\n"));
-    acks.push(state(&store, (1, 1), true));
+    acks.push(stage(&store, (Generation(1), Epoch(1)), "a\nb\n"));
+    acks.push(state(&store, (Generation(1), Epoch(1)), SectionKind::Base));
     let committed = committer.commit(Epoch(1), &acks).unwrap().unwrap();
     assert_eq!((committed.seq, committed.rows, committed.files), (Seq(1), 2, 1));
     assert_eq!(rows(&store), ["a", "b"]);
     assert_eq!(store.below("_headway/job/stage/"), [""; 0]);
     let bytes = store.files()["_headway/job/manifest/0000000001.json"].clone();
     let manifest = Manifest::decode(&bytes).unwrap();
-    assert_eq!(manifest.kind, Kind::Epoch);
+    assert_eq!(manifest.kind, Kind::Commit);
     assert_eq!(manifest.inputs[0].partitions[0].next, Offset(10));
     assert_eq!(manifest.lake[0].fed.len(), 1);
     assert_eq!((manifest.lake[0].fed[0].from, manifest.lake[0].fed[0].next), (Offset(0), Offset(10)));
@@ -149,7 +172,7 @@ fn restart_goes_on_where_the_last_manifest_ends() {
     let mut acks = reads(0, 0, 10);
     let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
     (partitions[0].idle, partitions[0].ended, partitions[0].floor) = (true, true, EventTime(77));
-    acks.push(state(&store, (1, 1), true));
+    acks.push(state(&store, (Generation(1), Epoch(1)), SectionKind::Base));
     committer.commit(Epoch(1), &acks).unwrap();
     drop(committer);
     let (_, resume) = start(&store, job(2)).unwrap();
@@ -172,7 +195,7 @@ fn committed_and_not_published(bytes: &[u8]) -> TestStore {
     let store = TestStore::default();
     let (mut committer, _) = start(&store, job(1)).unwrap();
     let mut acks = reads(0, 0, 10);
-    acks.push(stage(&store, (1, 1), "a\n"));
+    acks.push(stage(&store, (Generation(1), Epoch(1)), "a\n"));
     committer.commit(Epoch(1), &acks).unwrap();
     let published = store.below("gate/");
     store.files().remove(&published[0]).unwrap();
@@ -205,11 +228,11 @@ fn run_that_was_taken_over_commits_and_publishes_nothing() {
     let (mut new, _) = start(&store, job(1)).unwrap();
     assert_eq!(old.heartbeat().unwrap_err().code(), "fenced");
     let mut acks = reads(0, 0, 10);
-    acks.push(stage(&store, (1, 1), "old\n"));
+    acks.push(stage(&store, (Generation(1), Epoch(1)), "old\n"));
     let error = old.commit(Epoch(1), &acks).unwrap_err();
     assert_eq!((error.code(), error.exit_code()), ("fenced", 4));
     let mut acks = reads(0, 0, 10);
-    acks.push(stage(&store, (2, 1), "new\n"));
+    acks.push(stage(&store, (Generation(2), Epoch(1)), "new\n"));
     new.commit(Epoch(1), &acks).unwrap();
     assert_eq!(rows(&store), ["new"]);
 }
@@ -228,7 +251,7 @@ fn run_that_slept_while_its_number_was_folded_is_fenced() {
     }
     assert!(!store.files().contains_key(&names::manifest("job", Seq(1))), "its number is free again");
     let mut acks = reads(0, 0, 10);
-    acks.push(stage(&store, (1, 1), "old\n"));
+    acks.push(stage(&store, (Generation(1), Epoch(1)), "old\n"));
     assert_eq!(old.commit(Epoch(1), &acks).unwrap_err().code(), "fenced");
     assert_eq!(rows(&store), [""; 0]);
     let (next, resume) = start(&store, job(1)).unwrap();
@@ -340,7 +363,7 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
     for epoch in 1..=12 {
         let at = i64::try_from(epoch).unwrap();
         let mut acks = reads(0, at - 1, at);
-        acks.push(state(&store, (1, epoch), true));
+        acks.push(state(&store, (Generation(1), Epoch(epoch)), SectionKind::Base));
         committer.commit(Epoch(epoch), &acks).unwrap();
     }
     committer.finish();
@@ -352,7 +375,7 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
     let rule = Folding { segment: 4, keep: 2 };
     let pruned = upkeep::prune(&shared, &clock, "job", rule).unwrap();
     assert_eq!((pruned.folded, pruned.removed), (8, 2));
-    assert_eq!(store.below("_headway/job/state/"), ["_headway/job/state/1/12/0"]);
+    assert_eq!(store.below("_headway/job/state/"), ["_headway/job/state/1/12/0000.state"]);
     assert_eq!(store.below("_headway/job/stage/"), [""; 0]);
     let (_, resume) = start(&store, job(1)).unwrap();
     assert_eq!(resume.manifest.inputs[0].partitions[0].next, Offset(12));
@@ -365,7 +388,7 @@ fn start_on_a_lake_whose_last_commit_was_lost_is_refused_by_the_file_it_had_publ
     for epoch in [1, 2] {
         let next = 10 * i64::try_from(epoch).unwrap();
         let mut acks = reads(0, next - 10, next);
-        acks.push(stage(&store, (1, epoch), "a\n"));
+        acks.push(stage(&store, (Generation(1), Epoch(epoch)), "a\n"));
         committer.commit(Epoch(epoch), &acks).unwrap().unwrap();
     }
     drop(committer);

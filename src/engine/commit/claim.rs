@@ -1,6 +1,5 @@
 //! Output prefixes: which job owns which folder of the lake, and what its files are called.
 
-use crate::connect::formats::{csv_gz, encoder};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::Job;
 use crate::engine::commit::loose;
@@ -8,13 +7,15 @@ use crate::engine::commit::site::Site;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::store::Error as StoreError;
-use headway_operators::spec::OutputSpec;
 use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// How often a claim whose outcome is not known is tried again.
 const ATTEMPTS: u32 = 8;
+
+/// How deep folders of the lake may be nested.
+const DEPTH_MAX: usize = 16;
 
 /// The format of a prefix's file.
 const FORMAT: u32 = 1;
@@ -99,21 +100,40 @@ pub async fn prefixes_of(site: &Site, job: &str) -> Result<Vec<String>, Checkpoi
 /// [`CheckpointError::Inconsistent`] with the file.
 pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<bool, CheckpointError> {
     let epoch = head.map_or(Epoch(0), |head| head.epoch);
-    for spec in &job.outputs {
-        let folder = format!("{}/", spec.prefix);
-        let names = site.list(&folder).await?;
-        let later = |name: &&String| names::lake_epoch(name, &spec.stem).is_some_and(|found| found > epoch);
-        let Some(name) = names.iter().find(later) else { continue };
+    for prefix in prefixes(job) {
+        let stems: Vec<&str> =
+            job.outputs.iter().filter(|spec| spec.prefix == prefix).map(|spec| spec.stem.as_ref()).collect();
+        let later = |path: &String| {
+            let name = &path[names::parent(path).len()..];
+            stems.iter().any(|stem| names::lake_epoch(name, stem).is_some_and(|found| found > epoch))
+        };
+        let Some(path) = below(site, &format!("{prefix}/")).await?.into_iter().find(later) else { continue };
         if loose::highest(site, &job.name).await? != head.map(|head| head.seq) {
             return Ok(false);
         }
-        let path = site.describe(&format!("{folder}{name}"));
+        let path = site.describe(&path);
         let last =
             if head.is_some() { format!("the last one is of epoch {epoch}") } else { "there is none".into() };
         let what = format!("\"{path}\" was published, and its commit is gone: {last}");
         return Err(CheckpointError::Inconsistent { what });
     }
     Ok(true)
+}
+
+/// Every file below `folder`, in folders of an output at any depth: rows may lie by day and hour.
+pub(crate) async fn below(site: &Site, folder: &str) -> Result<Vec<String>, CheckpointError> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_string()]);
+    while let Some(folder) = folders.pop() {
+        for name in site.list(&folder).await? {
+            let path = format!("{folder}{name}");
+            if !name.ends_with('/') {
+                files.push(path);
+            } else if path.matches('/').count() <= DEPTH_MAX {
+                folders.push(path);
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn prefixes(job: &Job) -> BTreeSet<&str> {
@@ -170,51 +190,9 @@ async fn owner(site: &Site, prefix: &str) -> Result<Option<String>, CheckpointEr
     }
 }
 
-/// The final name of a lake file of `epoch`, whose manifest was built at `written_ms`; `part` is its number where the
-/// epoch has several of the output.
-pub fn final_name(spec: &OutputSpec, epoch: Epoch, written_ms: i64, part: Option<u32>) -> String {
-    let time = chrono::DateTime::from_timestamp_millis(written_ms).unwrap_or_default();
-    let time = time.format("%Y%m%d_%H%M%S");
-    let end = encoder(spec.format, csv_gz::Options::default()).extension();
-    let OutputSpec { prefix, stem, .. } = spec;
-    let part = part.map_or(String::new(), |part| format!("_{part}"));
-    format!("{prefix}/{stem}_{epoch}_{time}{part}.{end}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headway_operators::spec::Format;
-
-    #[test]
-    fn name_of_a_lake_file_says_epoch_and_utc_time_and_its_part_where_there_are_several() {
-        let spec = |prefix: &str, stem: &'static str, format| OutputSpec {
-            name: "rows".into(),
-            prefix: prefix.into(),
-            stem: stem.into(),
-            format,
-            columns: Vec::new(),
-        };
-        let (batch, dead) =
-            (spec("gate", "batch", Format::CsvGz), spec("_dead/gate", "dead", Format::NdjsonGz));
-        // One second before and at a new UTC day; a leap day; before the Unix epoch's first second.
-        let cases = [
-            (&batch, 7, 1_706_659_199_999, None, "gate/batch_7_20240130_235959.csv.gz"),
-            (&batch, 7, 1_706_659_200_000, Some(0), "gate/batch_7_20240131_000000_0.csv.gz"),
-            (
-                &batch,
-                u64::MAX,
-                1_709_210_096_000,
-                Some(12),
-                "gate/batch_18446744073709551615_20240229_123456_12.csv.gz",
-            ),
-            (&dead, 1, 0, None, "_dead/gate/dead_1_19700101_000000.ndjson.gz"),
-            (&dead, 1, -1, Some(3), "_dead/gate/dead_1_19691231_235959_3.ndjson.gz"),
-        ];
-        for (spec, epoch, written_ms, part, name) in cases {
-            assert_eq!(final_name(spec, Epoch(epoch), written_ms, part), name);
-        }
-    }
 
     #[test]
     fn prefixes_that_hold_each_other_overlap() {

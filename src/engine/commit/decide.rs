@@ -6,7 +6,7 @@
 //! 2. A number is folded only while two higher ones are loose, so a run that slept through it finds a higher one.
 //! 3. A run publishes only what a manifest of the winning chain names, and deletes only what none will name again.
 
-use crate::engine::format::manifest::{LakeFile, Manifest, Nonce, StateEntry};
+use crate::engine::format::manifest::{LakeFile, Manifest, Nonce};
 use crate::engine::format::names::{Generation, Seq};
 use crate::store::Published;
 use headway_operators::time::Epoch;
@@ -96,6 +96,12 @@ pub fn counts(mine: Link, parent: Option<Nonce>, highest: Option<Seq>) -> bool {
     parent == mine.parent && highest == Some(mine.seq)
 }
 
+/// True if the create of `mine` does not count because manifests were deleted: ours is the highest, and its parent is gone.
+/// Compaction takes a parent away only below two higher numbers.
+pub fn is_lost(mine: Link, parent: Option<Nonce>, highest: Option<Seq>) -> bool {
+    mine.parent.is_some() && parent.is_none() && highest.is_none_or(|highest| highest <= mine.seq)
+}
+
 /// True if the run whose last manifest is `seq` may still publish and delete. `highest` is what was found just now.
 pub fn is_head(seq: Seq, highest: Option<Seq>) -> bool {
     highest == Some(seq)
@@ -133,51 +139,22 @@ pub fn fold(base: Option<Base>, head: Seq, rule: Folding) -> Option<(Seq, Seq)> 
     (last.0 + rule.keep.max(2) <= head.0).then_some((first, last))
 }
 
-/// The state files still needed, in the order of `all`, for a run of `generation` with `workers` workers.
-///
-/// A base of a worker replaces that worker's earlier files of the same run. Files of earlier runs go once every
-/// worker has a base of this run, or says by `is_empty` that it holds nothing.
-pub fn live_state(
-    all: Vec<StateEntry>,
-    (generation, workers): (Generation, u32),
-    is_empty: impl Fn(&str, u32) -> bool,
-) -> Vec<StateEntry> {
-    let mut bases: BTreeMap<(String, Generation, u32), Epoch> = BTreeMap::new();
-    for entry in all.iter().filter(|entry| entry.file.base) {
-        let newest =
-            bases.entry((entry.file.operator.clone(), entry.generation, entry.file.worker)).or_default();
-        *newest = (*newest).max(entry.epoch);
-    }
-    let mut replaced: BTreeMap<String, bool> = BTreeMap::new();
-    let mut is_replaced = |operator: &str| {
-        let has_base = |worker| bases.contains_key(&(operator.to_string(), generation, worker));
-        *replaced
-            .entry(operator.to_string())
-            .or_insert_with(|| (0..workers).all(|worker| has_base(worker) || is_empty(operator, worker)))
-    };
-    let is_live = |entry: &StateEntry| {
-        let file = &entry.file;
-        if entry.generation < generation && is_replaced(&file.operator) {
-            return false;
-        }
-        let base = bases.get(&(file.operator.clone(), entry.generation, file.worker));
-        base.is_none_or(|base| entry.epoch > *base || (entry.epoch == *base && file.base))
-    };
-    let keep: Vec<bool> = all.iter().map(is_live).collect();
-    all.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect()
+/// The files with state that `before` names and `after` does not: nothing will name them again.
+pub fn dropped_state(before: &Manifest, after: &Manifest) -> BTreeSet<String> {
+    let kept = state_paths(after);
+    state_paths(before).into_iter().filter(|path| !kept.contains(path)).collect()
 }
 
-/// The state files that `before` names and `after` does not: nothing will name them again.
-pub fn dropped_state(before: &Manifest, after: &Manifest) -> Vec<String> {
-    let kept: BTreeSet<&str> = after.state.iter().map(|entry| entry.file.path.as_str()).collect();
-    let paths = before.state.iter().map(|entry| entry.file.path.clone());
-    paths.filter(|path| !kept.contains(path.as_str())).collect()
+/// The files with state that `manifest` names.
+pub fn state_paths(manifest: &Manifest) -> BTreeSet<String> {
+    manifest.state.iter().map(|entry| entry.place(&manifest.job).name).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headway_operators::ack::StateFile;
+    use crate::engine::format::manifest::LakeKind;
+    use headway_operators::ack::Place;
 
     fn link(seq: u64, nonce: u128, parent: Option<u128>) -> (Seq, Link) {
         (Seq(seq), Link { seq: Seq(seq), nonce: Nonce(nonce), parent: parent.map(Nonce) })
@@ -231,6 +208,22 @@ mod tests {
     }
 
     #[test]
+    fn deleted_manifests_are_no_other_run() {
+        let mine = link(7, 17, Some(16)).1;
+        let cases = [
+            ("undisturbed", Some(16), Some(7), false),
+            ("another parent", Some(99), Some(7), false),
+            ("the folder was deleted, and ours written since", None, Some(7), true),
+            ("all are gone", None, None, true),
+            ("folded by a run that went on", None, Some(300), false),
+        ];
+        for (name, parent, highest, expected) in cases {
+            assert_eq!(is_lost(mine, parent.map(Nonce), highest.map(Seq)), expected, "{name}");
+        }
+        assert!(!is_lost(link(0, 10, None).1, None, Some(Seq(0))), "the first one has no parent");
+    }
+
+    #[test]
     fn outcome_of_a_write_is_read_from_its_nonce() {
         assert_eq!(written(Nonce(1), Some(Nonce(1))), Written::Mine);
         assert_eq!(written(Nonce(1), Some(Nonce(2))), Written::Other);
@@ -240,15 +233,18 @@ mod tests {
     #[test]
     fn file_that_exists_is_published_only_if_it_is_the_same() {
         let file = LakeFile {
+            kind: LakeKind::Rows,
             output: "batch".into(),
-            path: "gate/batch_1.csv.gz".into(),
-            staged: "s".into(),
+            folder: "gate/".into(),
+            name: "batch_1.csv.gz".into(),
+            staged: Place::whole("s"),
             rows: 1,
             bytes: 3,
             checksum: "abc".into(),
             event_time: None,
             since: Epoch(1),
             fed: Vec::new(),
+            replaces: Vec::new(),
         };
         let same = (3, "abc".to_string());
         let other = (3, "abd".to_string());
@@ -286,44 +282,5 @@ mod tests {
         assert_eq!(fold(None, Seq(5), rule), Some((Seq(0), Seq(3))));
         assert_eq!(fold(None, Seq(500), rule), Some((Seq(0), Seq(3))));
         assert_eq!(fold(Some(Base { seq: Seq(3), nonce: Nonce(1) }), Seq(9), rule), Some((Seq(4), Seq(7))));
-    }
-
-    #[test]
-    fn state_is_what_the_newest_bases_and_their_changes_say() {
-        // Entries are (generation, epoch, worker, base); the run is number 2 with two workers.
-        let old = [(1, 5, 0, true), (1, 6, 0, false)];
-        let cases = [
-            ("changes stay", vec![], vec![(2, 8, 0, true), (2, 9, 0, false)], true, 2),
-            ("a base replaces its worker's files", vec![], vec![(2, 8, 0, true), (2, 9, 0, true)], true, 1),
-            ("but not another worker's", vec![], vec![(2, 8, 1, true), (2, 9, 0, true)], false, 2),
-            (
-                "an earlier run's stay while a worker has no base",
-                old.to_vec(),
-                vec![(2, 8, 0, true)],
-                false,
-                3,
-            ),
-            ("and go when that worker holds nothing", old.to_vec(), vec![(2, 8, 0, true)], true, 1),
-            ("or has a base", old.to_vec(), vec![(2, 8, 0, true), (2, 8, 1, true)], false, 2),
-            ("a claim changes nothing", old.to_vec(), vec![], false, 2),
-        ];
-        for (name, old, new, empty, expected) in cases {
-            let all = old.into_iter().chain(new).map(|(generation, epoch, worker, base)| StateEntry {
-                generation: Generation(generation),
-                epoch: Epoch(epoch),
-                file: StateFile {
-                    operator: "Sum".into(),
-                    version: 1,
-                    worker,
-                    base,
-                    path: format!("{generation}/{epoch}/{worker}"),
-                    bytes: 1,
-                    checksum: String::new(),
-                    shards: 1,
-                },
-            });
-            let live = live_state(all.collect(), (Generation(2), 2), |_, worker| empty && worker == 1);
-            assert_eq!(live.len(), expected, "{name}: {live:?}");
-        }
     }
 }

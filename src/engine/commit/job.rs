@@ -5,9 +5,10 @@ use crate::connect::error::Error as SourceError;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::difference::Difference;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::format::manifest::{Input, Manifest};
-use headway_operators::spec::OutputSpec;
+use crate::engine::format::manifest::{Input, Manifest, Program};
+use headway_operators::spec::{Format, OperatorSpec, OutputSpec};
 use std::collections::{BTreeMap, BTreeSet};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A job as a run wants it.
 #[derive(Clone, Debug)]
@@ -24,8 +25,10 @@ pub struct Job {
     pub outputs: Vec<OutputSpec>,
     /// Its inputs, in the pipeline's order.
     pub inputs: Vec<InputInfo>,
-    /// The names of its operators with state; empty if they are not known, and then not compared.
-    pub operators: Vec<String>,
+    /// Its operators with state; none if they are not known, and then not compared.
+    pub operators: Vec<OperatorSpec>,
+    /// The program that runs it.
+    pub program: Program,
     /// Workers of this run, in all processes.
     pub workers: u32,
     /// The share of dead letters, 0 to 1, above which the job stops.
@@ -38,6 +41,30 @@ pub struct Job {
     pub allow_dropped_state: Vec<String>,
     /// How old manifests are folded.
     pub folding: Folding,
+}
+
+impl Job {
+    /// True if the job does not have the operator called `name` any more.
+    pub fn drops(&self, name: &str) -> bool {
+        !self.operators.is_empty() && self.operators.iter().all(|known| known.name != name)
+    }
+
+    /// The columns of each output, as a hash, by prefix and stem. Rows that name their columns themselves have none.
+    pub fn schemas(&self) -> BTreeMap<String, String> {
+        let schema = |spec: &OutputSpec| {
+            let columns: Vec<String> =
+                spec.columns.iter().map(|column| format!("{} {:?}\n", column.name, column.kind)).collect();
+            (
+                format!("{}/{}", spec.prefix, spec.stem),
+                format!("{:032x}", xxh3_128(columns.concat().as_bytes())),
+            )
+        };
+        let fixed = self.outputs.iter().filter(|spec| match spec.format {
+            Format::CsvGz => true,
+            Format::NdjsonGz => false,
+        });
+        fixed.map(schema).collect()
+    }
 }
 
 /// An input as its connector sees it now.
@@ -78,17 +105,12 @@ pub fn fits(job: &Job, head: &Manifest) -> Result<(), CheckpointError> {
     for (input, info) in head.inputs.iter().zip(&job.inputs) {
         partitions_fit(input, info)?;
     }
-    let is_lost = |operator: &String| {
-        !job.operators.is_empty()
-            && !job.operators.contains(operator)
-            && !job.allow_dropped_state.contains(operator)
-    };
-    let saved = head.state.iter().map(|entry| &entry.file.operator);
-    let lost: BTreeSet<&String> = saved.filter(|operator| is_lost(operator)).collect();
-    if lost.is_empty() {
+    let lost =
+        head.operators.keys().filter(|name| job.drops(name) && !job.allow_dropped_state.contains(name));
+    let operators: Vec<String> = lost.cloned().collect();
+    if operators.is_empty() {
         return Ok(());
     }
-    let operators = lost.into_iter().cloned().collect();
     Err(CheckpointError::StateWithoutOperator { job: job.name.clone(), operators })
 }
 
@@ -113,6 +135,11 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
         compare("input", &input.name, &info.name);
         compare(&format!("kind of input \"{}\"", input.name), &input.kind, &info.kind);
         compare(&format!("topic of input \"{}\"", input.name), &input.topic, &info.topic);
+    }
+    for (output, columns) in job.schemas() {
+        if let Some(known) = head.schemas.get(&output) {
+            compare(&format!("columns of output \"{output}\""), known, &columns);
+        }
     }
     all
 }
@@ -176,6 +203,7 @@ pub(crate) mod tests {
                 partitions: (0..partitions).map(Partition).map(partition).collect(),
             }],
             operators: Vec::new(),
+            program: Program { name: "headway".into(), build: "0.1.0".into() },
             workers: 1,
             dead_max: 0.5,
             if_running: IfRunning::TakeOver,

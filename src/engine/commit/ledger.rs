@@ -6,19 +6,23 @@
 //!
 //! Invariant: [`Ledger::plan`] changes nothing. What it planned counts only after [`Ledger::resolved`].
 
+use crate::engine::commit::epoch_acks::{EpochAcks, InputMark, Kept};
 use crate::engine::commit::error::{CheckpointError, Imbalance};
 use crate::engine::commit::history::History;
+use crate::engine::commit::state_files::StateFiles;
 use crate::engine::format::manifest::{
-    Fates, Fed, Input, Kind, LakeFile, Manifest, Nonce, PartitionEntry, StateEntry,
+    FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, Nonce, Operator, PartitionEntry, StateEntry,
+    TimeRange, Unjudged,
 };
-use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
+use headway_operators::ack::{Ack, InputIx, PartitionAck, StateFile};
 use headway_operators::pace::{InputsWatermark, join_floor};
 use headway_operators::record::{Offset, Partition, Refused};
-use headway_operators::spec::OutputSpec;
-use headway_operators::time::{Epoch, EventTime, Watermark};
+use headway_operators::spec::{OperatorSpec, OutputSpec};
+use headway_operators::state::Sections;
+use headway_operators::time::{Epoch, EventTime};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many records an epoch must have before its share of dead letters can stop a job.
+/// How many records must have been read before the share of dead letters among them is judged.
 const DEAD_SAMPLE_MIN: u64 = 1_000;
 
 /// Fixed facts of a run.
@@ -28,6 +32,8 @@ pub struct Rules {
     pub dead_max: f64,
     /// The pipeline's outputs, side outputs included.
     pub outputs: Vec<OutputSpec>,
+    /// The operators with state.
+    pub operators: Vec<OperatorSpec>,
     /// Workers of this run.
     pub workers: u32,
 }
@@ -44,92 +50,26 @@ pub struct Ledger {
     read: BTreeMap<(InputIx, Partition), Offset>,
     /// Identities of partitions that are not in a manifest yet.
     announced: BTreeMap<(InputIx, Partition), String>,
-    /// Entries that each worker holds of each operator, as last told.
+    /// Entries that each worker holds of each operator, by its last ack.
     held: BTreeMap<(String, u32), u64>,
+    /// The state files of the last manifest.
+    state: StateFiles,
 }
 
-/// The acks of one epoch, by subject.
-#[derive(Default)]
-struct Told<'a> {
-    partitions: BTreeMap<(InputIx, Partition), Vec<&'a PartitionAck>>,
-    /// Inputs whose records an operator counts.
-    counted: BTreeSet<InputIx>,
-    kept: BTreeMap<(InputIx, Partition), [u64; 3]>,
-    watermarks: BTreeMap<InputIx, (Watermark, bool, Option<EventTime>)>,
-    /// `W_C` of each set of several inputs; `None` if no acks say.
-    combined: Option<Vec<InputsWatermark>>,
-    held: BTreeMap<(&'a str, u32), u64>,
-    lake: Vec<&'a StagedFile>,
-    state: Vec<&'a StateFile>,
-}
-
-impl<'a> Told<'a> {
-    fn of(acks: &'a [Ack]) -> Told<'a> {
-        let mut told = Told::default();
-        for ack in acks {
-            match ack {
-                Ack::Source { input, counts_accepted, partitions } => {
-                    if !counts_accepted {
-                        told.counted.insert(*input);
-                    }
-                    for partition in partitions {
-                        told.partitions.entry((*input, partition.partition)).or_default().push(partition);
-                    }
-                }
-                Ack::Fates { input, partition, accepted, duplicate, filtered } => {
-                    let kept = told.kept.entry((*input, *partition)).or_default();
-                    *kept = [kept[0] + accepted, kept[1] + duplicate, kept[2] + filtered];
-                }
-                Ack::Watermark { input, watermark, ended, flushed } => {
-                    told.watermarks.insert(*input, (*watermark, *ended, *flushed));
-                }
-                Ack::InputsWatermark { inputs, watermark } => {
-                    let set = InputsWatermark { inputs: inputs.clone(), watermark: *watermark };
-                    told.combined.get_or_insert_default().push(set);
-                }
-                Ack::Held { operator, worker, entries } => {
-                    told.held.insert((operator, *worker), *entries);
-                }
-                Ack::Lake(file) => told.lake.push(file),
-                Ack::State(file) => told.state.push(file),
-            }
-        }
-        told.partitions.values_mut().for_each(|parts| parts.sort_by_key(|part| part.from));
-        told.lake.sort_by(|a, b| (&a.output, a.part, &a.staged).cmp(&(&b.output, b.part, &b.staged)));
-        told.state.sort_by(|a, b| {
-            (&a.operator, a.worker, !a.base, &a.path).cmp(&(&b.operator, b.worker, !b.base, &b.path))
-        });
-        told
-    }
-}
-
-impl Told<'_> {
-    /// Refuses acks of inputs and partitions that are not there, and fates of records that nobody read.
-    fn all_known(&self, epoch: Epoch, inputs: &[Input]) -> Result<(), CheckpointError> {
-        let told = self.partitions.keys().map(|key| (key, 0));
-        let kept = self.kept.iter().map(|(key, kept)| (key, kept.iter().sum()));
-        for ((index, partition), kept) in told.chain(kept) {
-            let input = inputs.get(index.index());
-            let known = input.is_some_and(|i| i.partitions.iter().any(|p| p.partition == *partition));
-            let what = if !known {
-                Imbalance::Unknown
-            } else if kept > 0 && !self.partitions.contains_key(&(*index, *partition)) {
-                Imbalance::Operators { sent: 0, told: kept }
-            } else {
-                continue;
-            };
-            let input = input.map_or_else(|| index.to_string(), |input| input.name.clone());
-            return Err(CheckpointError::Conservation { epoch, input, partition: *partition, what });
-        }
-        Ok(())
-    }
+/// What is unique to the next manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// When it is built, by the committer's clock.
+    pub written_ms: i64,
 }
 
 impl Ledger {
-    /// A ledger whose last manifest is `head`.
-    pub fn new(rules: Rules, head: Manifest, history: History) -> Ledger {
+    /// A ledger whose last manifest is `head`, with its state files.
+    pub fn new(rules: Rules, head: Manifest, history: History, state: StateFiles) -> Ledger {
         let (read, announced, held) = Default::default();
-        Ledger { rules, head, history, read, announced, held }
+        Ledger { rules, head, history, read, announced, held, state }
     }
 
     /// The last manifest.
@@ -142,7 +82,7 @@ impl Ledger {
         self.announced.entry((input, partition)).or_insert_with(|| identity.to_string());
     }
 
-    /// The manifest that commits `epoch`; `None` if nothing happened in it. `name` gives lake files their final name.
+    /// The manifest that commits `epoch`; `None` if nothing happened in it.
     ///
     /// # Errors
     /// If records do not add up, or too many of them are dead letters. The epoch must not be committed then.
@@ -150,66 +90,85 @@ impl Ledger {
         &self,
         epoch: Epoch,
         acks: &[Ack],
-        (nonce, written_ms): (Nonce, i64),
-        name: impl Fn(&OutputSpec, &StagedFile) -> String,
+        stamp: Stamp,
     ) -> Result<Option<Manifest>, CheckpointError> {
         assert!(epoch > self.head.epoch, "epoch {epoch} was committed before");
-        let told = Told::of(acks);
-        let watermarks = self.watermarks(&told);
+        let acks = EpochAcks::of(acks);
+        let watermarks = self.watermarks(&acks);
         let mut inputs = Vec::with_capacity(self.head.inputs.len());
         for (index, input) in (0..).zip(&self.head.inputs) {
-            inputs.push(self.input(epoch, (InputIx(index), input), &told, &watermarks)?);
+            inputs.push(self.input(epoch, (InputIx(index), input), &acks, &watermarks)?);
         }
-        told.all_known(epoch, &inputs)?;
+        acks.all_known(epoch, &inputs)?;
         let quiet = inputs.iter().zip(&self.head.inputs).all(|(new, old)| is_quiet(new, old));
-        if quiet && told.lake.is_empty() && told.state.is_empty() {
+        if quiet && acks.lake.is_empty() && acks.state.is_empty() {
             return Ok(None);
         }
-        let lake = self.lake(epoch, &inputs, &told, name)?;
-        let state = self.state(epoch, &told);
+        let lake = self.lake(epoch, &inputs, &acks)?;
         let mut written = self.head.written.clone();
         for file in &lake {
-            *written.entry(file.output.clone()).or_default() += file.rows;
+            let rows = written.entry(file.output.clone()).or_default();
+            *rows = rows.saturating_add(file.rows);
         }
-        let held = self.held(&told);
         Ok(Some(Manifest {
-            program: env!("CARGO_PKG_VERSION").to_string(),
+            format: FORMAT,
             seq: self.head.seq.next(),
-            nonce,
+            nonce: stamp.nonce,
             parent: Some(self.head.nonce),
-            kind: Kind::Epoch,
+            kind: Kind::Commit,
             epoch,
-            workers: self.rules.workers,
-            written_ms,
+            began_ms: acks.began_ms,
+            written_ms: stamp.written_ms,
             allowed: Vec::new(),
             inputs,
             watermarks,
+            operators: self.operators(&acks),
             written,
-            held,
-            state,
+            state: self.state.named(&self.head.state, &self.new_state(epoch, &acks)),
             lake,
+            released: Vec::new(),
             ..self.head.clone()
         }))
     }
 
+    /// The manifest by which a bounded run ends: the last one, and nothing more.
+    pub fn closed(&self, stamp: Stamp) -> Manifest {
+        Manifest {
+            seq: self.head.seq.next(),
+            nonce: stamp.nonce,
+            parent: Some(self.head.nonce),
+            kind: Kind::Closed,
+            began_ms: None,
+            written_ms: stamp.written_ms,
+            allowed: Vec::new(),
+            inputs: self.head.inputs.iter().map(carried_input).collect(),
+            lake: Vec::new(),
+            released: Vec::new(),
+            ..self.head.clone()
+        }
+    }
+
     /// Notes that `manifest`, as planned from `acks`, is committed; or that the epoch was empty.
     pub fn resolved(&mut self, acks: &[Ack], manifest: Option<Manifest>) {
-        let told = Told::of(acks);
-        for (key, parts) in &told.partitions {
+        let acks = EpochAcks::of(acks);
+        for (key, parts) in &acks.partitions {
             self.read.extend(parts.last().map(|part| (*key, part.next)));
         }
-        for ((operator, worker), entries) in told.held {
-            self.held.insert((operator.to_string(), worker), entries);
+        for ((operator, worker), entries) in &acks.held {
+            self.held.insert((operator.to_string(), *worker), *entries);
         }
         if let Some(manifest) = manifest {
+            for (entry, sections) in self.new_state(manifest.epoch, &acks) {
+                self.state.add(entry.id(), sections);
+            }
             self.history.push(&manifest);
             self.head = manifest;
         }
     }
 
     /// `W_C` of each set of several inputs, as of the epoch.
-    fn watermarks(&self, told: &Told<'_>) -> Vec<InputsWatermark> {
-        let Some(combined) = &told.combined else { return self.head.watermarks.clone() };
+    fn watermarks(&self, acks: &EpochAcks<'_>) -> Vec<InputsWatermark> {
+        let Some(combined) = &acks.watermarks else { return self.head.watermarks.clone() };
         for old in &self.head.watermarks {
             let falls = combined.iter().any(|new| new.inputs == old.inputs && new.watermark < old.watermark);
             assert!(!falls, "the watermark of inputs {:?} went back", old.inputs);
@@ -222,14 +181,14 @@ impl Ledger {
         &self,
         epoch: Epoch,
         (index, input): (InputIx, &Input),
-        told: &Told<'_>,
+        told: &EpochAcks<'_>,
         sets: &[InputsWatermark],
     ) -> Result<Input, CheckpointError> {
-        let (watermark, ended, flushed) =
-            told.watermarks.get(&index).copied().unwrap_or((input.watermark, input.ended, None));
+        let still = InputMark { watermark: input.watermark, ended: input.ended, flushed: None };
+        let InputMark { watermark, ended, flushed } = told.marks.get(&index).copied().unwrap_or(still);
         assert!(watermark >= input.watermark, "the watermark of \"{}\" went back", input.name);
         let mut partitions: BTreeMap<Partition, PartitionEntry> =
-            input.partitions.iter().map(|part| (part.partition, carried(part))).collect();
+            input.partitions.iter().map(|part| (part.partition, part.carried())).collect();
         let acked = told.partitions.range((index, Partition(0))..=(index, Partition(u32::MAX)));
         for ((_, number), parts) in acked.clone() {
             let unknown = |found| CheckpointError::Conservation {
@@ -241,16 +200,16 @@ impl Ledger {
             if !partitions.contains_key(number) {
                 let identity =
                     self.announced.get(&(index, *number)).ok_or_else(|| unknown(Imbalance::Unknown))?;
-                partitions.insert(*number, new_partition(*number, identity, parts[0].from));
+                partitions.insert(*number, PartitionEntry::new(*number, identity, parts[0].from));
             }
             let entry = partitions.get_mut(number).expect("inserted above where it was absent");
             let read = self.read.get(&(index, *number)).copied().unwrap_or(entry.next);
             let kept = told.kept.get(&(index, *number)).copied();
-            let kept = kept.or(told.counted.contains(&index).then_some([0; 3]));
+            let kept = kept.or(told.counted.contains(&index).then(Kept::default));
             add_epoch(entry, parts, (read, kept)).map_err(unknown)?;
         }
         let acks: Vec<&PartitionAck> = acked.flat_map(|(_, parts)| parts.iter().copied()).collect();
-        self.check_dead(epoch, &input.name, &acks)?;
+        let unjudged = self.judge_dead(epoch, input, &acks)?;
         // A flush closes windows: whatever comes later must not be stamped below them.
         let join_floor = join_floor(index, watermark, sets);
         for entry in partitions.values_mut() {
@@ -258,62 +217,77 @@ impl Ledger {
             raise_floor(entry, flushed.unwrap_or(EventTime::MIN).max(joined), entry.next);
         }
         let partitions = partitions.into_values().collect();
-        Ok(Input { watermark, ended, partitions, ..input.clone() })
+        Ok(Input { watermark, ended, partitions, unjudged, ..input.clone() })
     }
 
-    /// Stops the job where most of an input cannot be decoded.
-    fn check_dead(&self, epoch: Epoch, input: &str, acks: &[&PartitionAck]) -> Result<(), CheckpointError> {
-        let consumed: u64 = acks.iter().map(|ack| ack.consumed).sum();
+    /// Stops the job where most of an input cannot be decoded; gives what is still to be judged.
+    fn judge_dead(
+        &self,
+        epoch: Epoch,
+        input: &Input,
+        acks: &[&PartitionAck],
+    ) -> Result<Unjudged, CheckpointError> {
         let mut reasons = BTreeMap::new();
         for (reason, count) in acks.iter().flat_map(|ack| &ack.dead) {
-            *reasons.entry(reason).or_insert(0_u64) += count;
+            *reasons.entry(reason.clone()).or_insert(0_u64) += count;
         }
-        let dead: u64 = reasons.values().sum();
-        // Counts of one epoch are far below 2^53: the quotient is good enough for a limit.
-        if consumed < DEAD_SAMPLE_MIN || dead as f64 <= self.rules.dead_max * consumed as f64 {
-            return Ok(());
+        let records = input.unjudged.records + acks.iter().map(|ack| ack.consumed).sum::<u64>();
+        let dead = input.unjudged.dead + reasons.values().sum::<u64>();
+        if records < DEAD_SAMPLE_MIN {
+            return Ok(Unjudged { records, dead });
         }
-        let top = reasons.iter().max_by_key(|(_, count)| **count);
-        let reason = (*top.expect("there are dead letters, so there is a reason").0).clone();
+        // Counts between two judgements are far below 2^53: the quotient is good enough for a limit.
+        if dead as f64 <= self.rules.dead_max * records as f64 {
+            return Ok(Unjudged::default());
+        }
+        let before = input.partitions.iter().flat_map(|part| part.total.dead.clone());
+        let top = reasons.into_iter().max_by_key(|(_, count)| *count);
+        let top = top.or_else(|| before.max_by_key(|(_, count)| *count));
+        let reason = top.expect("there are dead letters, so there is a reason").0;
         let samples: Vec<&Refused> = acks.iter().filter_map(|ack| ack.sample.as_ref()).collect();
         let sample = samples.iter().find(|s| s.reason.as_ref() == Some(&reason)).or(samples.first());
         let sample = sample.map(|sample| Box::new((*sample).clone()));
-        Err(CheckpointError::TooManyDead { epoch, input: input.to_string(), dead, consumed, reason, sample })
+        let input = input.name.clone();
+        Err(CheckpointError::TooManyDead { epoch, input, dead, consumed: records, reason, sample })
     }
 
-    /// The lake files of `epoch`, with their final names and the offsets that fed them.
+    /// The lake files of `epoch`, with the offsets that fed them.
     fn lake(
         &self,
         epoch: Epoch,
         inputs: &[Input],
-        told: &Told<'_>,
-        name: impl Fn(&OutputSpec, &StagedFile) -> String,
+        acks: &EpochAcks<'_>,
     ) -> Result<Vec<LakeFile>, CheckpointError> {
-        let mut files = Vec::with_capacity(told.lake.len());
+        let mut files = Vec::with_capacity(acks.lake.len());
         let mut taken = BTreeSet::new();
-        for file in &told.lake {
-            let Some(spec) = self.rules.outputs.iter().find(|spec| spec.name == file.output) else {
+        for file in &acks.lake {
+            let spec = self.rules.outputs.iter().find(|spec| spec.name == file.output);
+            let mine = spec.is_some_and(|spec| file.folder.starts_with(&format!("{}/", spec.prefix)));
+            let path = format!("{}{}", file.folder, file.name);
+            if !mine {
                 let what = format!(
-                    "epoch {epoch} has a file of output \"{}\", which the job does not have",
+                    "epoch {epoch} has file \"{path}\" of output \"{}\", which the job does not have",
                     file.output
                 );
                 return Err(CheckpointError::Inconsistent { what });
-            };
-            let path = name(spec, file);
+            }
             if !taken.insert(path.clone()) {
                 let what = format!("epoch {epoch} has two files called \"{path}\"");
                 return Err(CheckpointError::Inconsistent { what });
             }
             files.push(LakeFile {
+                kind: LakeKind::of_folder(&file.folder),
                 output: file.output.clone(),
-                path,
+                folder: file.folder.clone(),
+                name: file.name.clone(),
                 staged: file.staged.clone(),
                 rows: file.rows,
                 bytes: file.bytes,
                 checksum: file.checksum.clone(),
-                event_time: file.event_time,
+                event_time: file.event_time.map(|(least, greatest)| TimeRange { least, greatest }),
                 since: file.since,
                 fed: self.fed(file.since, inputs),
+                replaces: Vec::new(),
             });
         }
         Ok(files)
@@ -336,57 +310,47 @@ impl Ledger {
         fed
     }
 
-    /// What each operator holds on all workers; as before, where not all of this run have told yet.
-    fn held(&self, told: &Told<'_>) -> BTreeMap<String, u64> {
-        let mut held = self.head.held.clone();
-        let operators: BTreeSet<&str> = told.held.keys().map(|(operator, _)| *operator).collect();
-        for operator in operators {
-            let of = |worker| self.entries(told, (operator, worker));
-            if let Some(entries) = (0..self.rules.workers).map(of).sum::<Option<u64>>() {
-                held.insert(operator.to_string(), entries);
+    /// Every operator with what it holds on all workers; as before, where not all of this run have reported yet.
+    fn operators(&self, acks: &EpochAcks<'_>) -> BTreeMap<String, Operator> {
+        let mut operators = self.head.operators.clone();
+        let reported: BTreeSet<&str> = acks.held.keys().map(|(operator, _)| *operator).collect();
+        for name in reported {
+            let of = |worker| {
+                let now = acks.held.get(&(name, worker));
+                now.or_else(|| self.held.get(&(name.to_string(), worker))).copied()
+            };
+            if let Some(held) = (0..self.rules.workers).map(of).sum::<Option<u64>>() {
+                let known = self.rules.operators.iter().find(|known| known.name == name);
+                let version = known.map_or(0, |known| known.version);
+                operators.insert(name.to_string(), Operator { version, held: Some(held) });
             }
         }
-        held
+        operators
     }
 
-    /// What a worker holds of an operator, as last told in this run.
-    fn entries(&self, told: &Told<'_>, (operator, worker): (&str, u32)) -> Option<u64> {
-        let now = told.held.get(&(operator, worker));
-        now.or_else(|| self.held.get(&(operator.to_string(), worker))).copied()
-    }
-
-    /// The state files as of `epoch`, in the order they are read back.
-    fn state(&self, epoch: Epoch, told: &Told<'_>) -> Vec<StateEntry> {
-        let generation = self.head.generation;
-        let new = told.state.iter().map(|file| StateEntry { generation, epoch, file: (*file).clone() });
-        let all: Vec<StateEntry> = self.head.state.iter().cloned().chain(new).collect();
-        let is_empty = |operator: &str, worker| self.entries(told, (operator, worker)) == Some(0);
-        crate::engine::commit::decide::live_state(all, (generation, self.rules.workers), is_empty)
+    /// The state files of `epoch`.
+    fn new_state<'a>(&self, epoch: Epoch, acks: &EpochAcks<'a>) -> Vec<(StateEntry, &'a Sections)> {
+        let entry = |file: &&'a StateFile| {
+            let entry = StateEntry {
+                generation: self.head.generation,
+                epoch,
+                worker: file.worker,
+                part: 0,
+                bytes: file.bytes,
+                header_bytes: file.header_bytes,
+                checksum: file.checksum.clone(),
+                place: file.place.clone(),
+                v1: None,
+            };
+            (entry, &file.sections)
+        };
+        acks.state.iter().map(entry).collect()
     }
 }
 
-/// `part` in a manifest that adds nothing to it.
-fn carried(part: &PartitionEntry) -> PartitionEntry {
-    PartitionEntry { from: part.next, fates: Fates::default(), ..part.clone() }
-}
-
-fn new_partition(partition: Partition, identity: &str, first: Offset) -> PartitionEntry {
-    PartitionEntry {
-        partition,
-        identity: identity.to_string(),
-        first,
-        from: first,
-        next: first,
-        last_read: None,
-        own: EventTime::MIN,
-        floor: EventTime::MIN,
-        floor_from: first,
-        idle: false,
-        joining: false,
-        ended: false,
-        fates: Fates::default(),
-        total: Fates::default(),
-    }
+/// `input` in a manifest that adds nothing to it.
+fn carried_input(input: &Input) -> Input {
+    Input { partitions: input.partitions.iter().map(PartitionEntry::carried).collect(), ..input.clone() }
 }
 
 /// Adds what one epoch did to a partition that was `read` so far; `kept` is what an operator counted,
@@ -394,7 +358,7 @@ fn new_partition(partition: Partition, identity: &str, first: Offset) -> Partiti
 fn add_epoch(
     entry: &mut PartitionEntry,
     parts: &[&PartitionAck],
-    (mut read, kept): (Offset, Option<[u64; 3]>),
+    (mut read, kept): (Offset, Option<Kept>),
 ) -> Result<(), Imbalance> {
     let mut sent = 0;
     for part in parts {
@@ -416,16 +380,22 @@ fn add_epoch(
         }
         (entry.next, entry.own) = (part.next, part.own);
         entry.last_read = part.last_read.or(entry.last_read);
+        entry.quiet_since_ms = part.quiet_since_ms.or(entry.quiet_since_ms);
+        entry.content = part.content.clone().or(entry.content.take());
+        if let Some(limit) = part.limit {
+            entry.limits.push(limit);
+            entry.limit_ms = entry.limit_ms.max(Some(limit.limit_ms));
+        }
         (entry.idle, entry.joining, entry.ended) = (part.idle, part.joining, part.ended);
         raise_floor(entry, part.floor, part.from);
     }
-    let [accepted, duplicate, filtered] = kept.unwrap_or([sent, 0, 0]);
-    let told = accepted + duplicate + filtered;
-    if sent != told {
-        return Err(Imbalance::Operators { sent, told });
+    let kept = kept.unwrap_or(Kept { accepted: sent, ..Kept::default() });
+    if sent != kept.total() {
+        return Err(Imbalance::Operators { sent, told: kept.total() });
     }
-    (entry.fates.accepted, entry.fates.duplicate) = (accepted, duplicate);
-    entry.fates.filtered += filtered;
+    entry.fates.accepted = kept.accepted;
+    entry.fates.duplicate = kept.duplicate;
+    entry.fates.filtered += kept.filtered;
     let fates = entry.fates.clone();
     entry.total.add(&fates);
     Ok(())

@@ -4,26 +4,42 @@ use crate::engine::commit::checkpoint_tests::reads;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::history::History;
 use crate::engine::commit::job::tests::job;
-use crate::engine::commit::ledger::{Ledger, Rules};
+use crate::engine::commit::ledger::{Ledger, Rules, Stamp};
+use crate::engine::commit::state_files::{Headers, StateFiles};
 use crate::engine::format::manifest::tests::first;
 use crate::engine::format::manifest::{Fed, Manifest, Nonce};
 use crate::engine::format::names::Generation;
-use headway_operators::ack::{Ack, InputIx, PartitionAck, StagedFile, StateFile};
-use headway_operators::record::{LastRead, Offset, Partition};
+use headway_operators::ack::InputIx;
+use headway_operators::ack::{Ack, Limit, PartitionAck, Place, StagedFile, StateFile};
+use headway_operators::error::Reason;
+use headway_operators::pace::InputsWatermark;
+use headway_operators::record::LastRead;
+use headway_operators::record::Offset;
+use headway_operators::record::Partition;
+use headway_operators::spec::OperatorSpec;
+use headway_operators::state::{OperatorHead, SectionHead, SectionKind, Sections, Shard};
 use headway_operators::time::{Epoch, EventTime};
+use std::collections::BTreeMap;
 
 fn ledger(partitions: u32, workers: u32) -> Ledger {
     let head = first(partitions);
-    let rules = Rules { dead_max: 0.5, outputs: job(1).outputs, workers };
     let history = History::of([&head]);
-    Ledger::new(rules, head, history)
+    Ledger::new(rules(workers), head, history, StateFiles::default())
+}
+
+fn rules(workers: u32) -> Rules {
+    let operators = vec![OperatorSpec { name: "Sum".into(), version: 7 }];
+    Rules { dead_max: 0.5, outputs: job(1).outputs, operators, workers }
+}
+
+/// What is unique to the manifest of `epoch`.
+fn stamp(epoch: Epoch) -> Stamp {
+    Stamp { nonce: Nonce(u128::from(epoch.0) + 100), written_ms: 0 }
 }
 
 /// Plans `epoch` and takes it over; `None` if it is empty.
 fn commit(ledger: &mut Ledger, epoch: Epoch, acks: &[Ack]) -> Option<Manifest> {
-    let nonce = Nonce(u128::from(epoch.0) + 100);
-    let name = |_: &_, file: &StagedFile| format!("gate/{epoch}-{}", file.part);
-    let planned = ledger.plan(epoch, acks, (nonce, 0), name).unwrap();
+    let planned = ledger.plan(epoch, acks, stamp(epoch)).unwrap();
     ledger.resolved(acks, planned.clone());
     planned
 }
@@ -48,8 +64,9 @@ fn watermark(ms: i64, flushed: Option<i64>) -> Ack {
 fn file(part: u32, since: Epoch) -> Ack {
     Ack::Lake(StagedFile {
         output: "batch".into(),
-        part,
-        staged: format!("s/{part}"),
+        folder: "gate/".into(),
+        name: format!("batch-{part}"),
+        staged: Place::whole(format!("s/{part}")),
         rows: 2,
         bytes: 1,
         checksum: String::new(),
@@ -58,16 +75,20 @@ fn file(part: u32, since: Epoch) -> Ack {
     })
 }
 
-fn state(worker: u32, base: bool, path: &str) -> Ack {
+/// A state file of `worker` with a section of each of `shards`.
+fn state(worker: u32, kind: SectionKind, shards: &[u16]) -> Ack {
+    let head = |shard: &u16| SectionHead { operator: 0, shard: Shard(*shard), kind, bytes: 1, xxh3: 0 };
+    let sections = Sections {
+        operators: vec![OperatorHead { name: "Sum".into(), version: 7 }],
+        list: shards.iter().map(head).collect(),
+    };
     Ack::State(StateFile {
-        operator: "Sum".into(),
-        version: 1,
         worker,
-        base,
-        path: path.into(),
-        bytes: 1,
+        bytes: 9,
+        header_bytes: 8,
         checksum: String::new(),
-        shards: 1,
+        place: None,
+        sections,
     })
 }
 
@@ -102,7 +123,10 @@ fn each_change_that_a_manifest_must_say_makes_one() {
     let mut flushed = mark(0, 0, |_| ());
     flushed.push(watermark(50, Some(50)));
     assert!(commit(&mut ledger(1, 1), Epoch(1), &flushed).is_some(), "a flush");
-    assert!(commit(&mut ledger(1, 1), Epoch(1), &[state(0, true, "a")]).is_some(), "a state file");
+    assert!(
+        commit(&mut ledger(1, 1), Epoch(1), &[state(0, SectionKind::Base, &[1])]).is_some(),
+        "a state file"
+    );
     assert!(commit(&mut ledger(1, 1), Epoch(1), &[file(0, Epoch(1))]).is_some(), "a lake file");
 }
 
@@ -114,7 +138,7 @@ fn joining_partition_takes_the_watermark_as_floor_from_its_next_record_on() {
     commit(&mut ledger, Epoch(1), &acks).unwrap();
     // A new one that nobody announced is refused; one that was may start anywhere.
     let joins = |p: &mut PartitionAck| p.joining = true;
-    let unknown = ledger.plan(Epoch(2), &mark(5, 40, joins), (Nonce(9), 0), |_, _| String::new());
+    let unknown = ledger.plan(Epoch(2), &mark(5, 40, joins), stamp(Epoch(2)));
     assert!(matches!(unknown, Err(CheckpointError::Conservation { partition: Partition(5), .. })));
     ledger.announce(InputIx(0), Partition(5), "file-5");
     let manifest = commit(&mut ledger, Epoch(2), &mark(5, 40, joins)).unwrap();
@@ -186,37 +210,154 @@ fn file_is_fed_by_what_was_read_since_its_first_epoch() {
     assert_eq!(manifest.written["batch"], 4);
 }
 
+/// Epoch and worker of each state file that a manifest names.
+fn files(manifest: &Manifest) -> Vec<(u64, u32)> {
+    manifest.state.iter().map(|entry| (entry.epoch.0, entry.worker)).collect()
+}
+
 #[test]
-fn state_of_the_run_before_stays_until_all_workers_have_their_own_or_hold_nothing() {
-    let mut ledger = ledger(1, 1);
+fn state_file_is_named_until_none_of_its_sections_is_live() {
+    use SectionKind::{Base, Change, Merged};
+    let mut ledger = ledger(1, 2);
+    let steps = [
+        (vec![state(0, Base, &[0, 2]), state(1, Base, &[1, 3])], vec![(1, 0), (1, 1)]),
+        (vec![state(0, Change, &[0])], vec![(1, 0), (1, 1), (2, 0)]),
+        (vec![state(0, Base, &[0])], vec![(1, 0), (1, 1), (3, 0)]),
+        (vec![state(0, Base, &[2]), state(1, Change, &[1])], vec![(1, 1), (3, 0), (4, 0), (4, 1)]),
+        (vec![state(1, Merged, &[1])], vec![(1, 1), (3, 0), (4, 0), (5, 1)]),
+    ];
+    for (epoch, (acks, expected)) in (1..).zip(steps) {
+        assert_eq!(files(&commit(&mut ledger, Epoch(epoch), &acks).unwrap()), expected, "epoch {epoch}");
+    }
+}
+
+#[test]
+fn state_of_the_run_before_is_replaced_shard_by_shard_whoever_owns_the_shard_now() {
+    let mut first = ledger(1, 1);
+    let head = commit(&mut first, Epoch(1), &[state(0, SectionKind::Base, &[0, 1])]).unwrap();
+    let Ack::State(file) = state(0, SectionKind::Base, &[0, 1]) else { unreachable!() };
+    let headers = Headers::from([(head.state[0].id(), file.sections)]);
+    let mut claim = head.clone();
+    (claim.generation, claim.seq) = (Generation(2), head.seq.next());
+    let start = |dropped: &BTreeMap<String, Generation>| {
+        Ledger::new(rules(2), claim.clone(), History::of([&claim]), StateFiles::of(&headers, dropped))
+    };
+    let mut ledger = start(&BTreeMap::new());
+    let one = commit(&mut ledger, Epoch(2), &[state(0, SectionKind::Base, &[0])]).unwrap();
+    assert_eq!(files(&one), [(1, 0), (2, 0)], "shard 1 is in the old one alone");
+    let both = commit(&mut ledger, Epoch(3), &[state(1, SectionKind::Base, &[1])]).unwrap();
+    assert_eq!(files(&both), [(2, 0), (3, 1)]);
+    // Of an operator that was dropped nothing is live any more.
+    let mut ledger = start(&BTreeMap::from([("Sum".to_string(), Generation(2))]));
+    let next = commit(&mut ledger, Epoch(2), &[state(0, SectionKind::Change, &[0])]).unwrap();
+    assert_eq!(files(&next), [(2, 0)]);
+}
+
+#[test]
+fn what_is_held_is_known_once_all_workers_have_said_it() {
+    let mut ledger = ledger(1, 2);
     let mut acks = reads(0, 0, 1);
-    acks.extend([state(0, true, "old"), held(0, 3)]);
-    let mut head = commit(&mut ledger, Epoch(1), &acks).unwrap();
-    assert_eq!(head.held["Sum"], 3);
-    (head.generation, head.seq) = (Generation(2), head.seq.next());
-    let rules = Rules { dead_max: 0.5, outputs: job(1).outputs, workers: 2 };
-    let mut ledger = Ledger::new(rules, head.clone(), History::of([&head]));
-    let paths = |manifest: &Manifest| manifest.state.iter().map(|s| s.file.path.clone()).collect::<Vec<_>>();
+    acks.push(held(0, 3));
+    assert_eq!(
+        commit(&mut ledger, Epoch(1), &acks).unwrap().operators.get("Sum"),
+        None,
+        "worker 1 has not said it"
+    );
     let mut acks = reads(0, 1, 2);
-    acks.extend([state(0, true, "new"), held(0, 2)]);
-    let manifest = commit(&mut ledger, Epoch(2), &acks).unwrap();
-    assert_eq!(paths(&manifest), ["old", "new"], "worker 1 has not spoken");
-    assert_eq!(manifest.held["Sum"], 3, "as before, until all have spoken");
+    acks.push(held(1, 4));
+    let operator = commit(&mut ledger, Epoch(2), &acks).unwrap().operators["Sum"];
+    assert_eq!((operator.version, operator.held), (7, Some(7)));
     let mut acks = reads(0, 2, 3);
-    acks.extend([state(0, false, "change"), held(1, 0)]);
+    acks.push(held(0, 0));
+    assert_eq!(commit(&mut ledger, Epoch(3), &acks).unwrap().held("Sum"), Some(4));
+}
+
+#[test]
+fn watermark_of_several_inputs_is_kept_until_a_later_one_comes() {
+    let mut ledger = ledger(1, 1);
+    let both = |ms| Ack::InputsWatermark { inputs: vec![InputIx(0), InputIx(1)], watermark: EventTime(ms) };
+    let kept = |ms| [InputsWatermark { inputs: vec![InputIx(0), InputIx(1)], watermark: EventTime(ms) }];
+    let mut acks = reads(0, 0, 1);
+    acks.push(both(70));
+    assert_eq!(commit(&mut ledger, Epoch(1), &acks).unwrap().watermarks, kept(70));
+    assert_eq!(commit(&mut ledger, Epoch(2), &reads(0, 1, 2)).unwrap().watermarks, kept(70));
+    // A partition that joins is not behind what an operator over several inputs has seen.
+    ledger.announce(InputIx(0), Partition(5), "file-5");
+    let mut acks = mark(5, 40, |p| p.joining = true);
+    acks.extend([both(90), watermark(80, None)]);
     let manifest = commit(&mut ledger, Epoch(3), &acks).unwrap();
-    assert_eq!(paths(&manifest), ["new", "change"]);
-    assert_eq!(manifest.held["Sum"], 2);
+    assert_eq!(manifest.watermarks, kept(90));
+    assert_eq!(manifest.inputs[0].partitions[1].floor, EventTime(90));
+}
+
+#[test]
+fn limits_are_those_of_the_manifest_and_the_newest_stays_known() {
+    let mut ledger = ledger(1, 1);
+    let limit = |from, limit_ms| Some(Limit { from, limit_ms });
+    let with = |mut acks: Vec<Ack>, limit, quiet| {
+        let Ack::Source { partitions, began_ms, .. } = &mut acks[0] else { unreachable!() };
+        (partitions[0].limit, partitions[0].quiet_since_ms, *began_ms) = (limit, quiet, 77);
+        acks
+    };
+    let one = commit(&mut ledger, Epoch(1), &with(reads(0, 0, 5), limit(Offset(2), 100), Some(10))).unwrap();
+    let part = &one.inputs[0].partitions[0];
+    assert_eq!(
+        (part.limits.as_slice(), part.limit_ms),
+        (&[Limit { from: Offset(2), limit_ms: 100 }][..], Some(100))
+    );
+    assert_eq!((part.quiet_since_ms, one.began_ms), (Some(10), Some(77)));
+    let two = commit(&mut ledger, Epoch(2), &with(reads(0, 5, 6), None, None)).unwrap();
+    let part = &two.inputs[0].partitions[0];
+    assert_eq!((part.limits.as_slice(), part.limit_ms, part.quiet_since_ms), (&[][..], Some(100), Some(10)));
+}
+
+#[test]
+fn share_of_dead_letters_is_judged_over_epochs_once_there_are_enough_records() {
+    let dead = |from: i64, count: i64, dead: u64| {
+        let mut acks = reads(0, from, from + count);
+        let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
+        partitions[0].sent -= dead;
+        partitions[0].dead = if dead > 0 { vec![(Reason::EMPTY, dead)] } else { Vec::new() };
+        let accepted = partitions[0].sent;
+        acks[1] =
+            Ack::Fates { input: InputIx(0), partition: Partition(0), accepted, duplicate: 0, filtered: 0 };
+        acks
+    };
+    let mut ledger = ledger(1, 1);
+    let unjudged =
+        |manifest: Manifest| (manifest.inputs[0].unjudged.records, manifest.inputs[0].unjudged.dead);
+    assert_eq!(unjudged(commit(&mut ledger, Epoch(1), &dead(0, 600, 600)).unwrap()), (600, 600));
+    let error = ledger.plan(Epoch(2), &dead(600, 400, 0), stamp(Epoch(2))).unwrap_err();
+    assert!(matches!(error, CheckpointError::TooManyDead { dead: 600, consumed: 1_000, .. }), "{error}");
+    // With more good ones they are few enough, and counting begins anew.
+    assert_eq!(unjudged(commit(&mut ledger, Epoch(2), &dead(600, 600, 0)).unwrap()), (0, 0));
+    assert_eq!(unjudged(commit(&mut ledger, Epoch(3), &dead(1_200, 3, 1)).unwrap()), (3, 1));
+}
+
+#[test]
+fn run_that_ends_adds_nothing_to_what_it_committed() {
+    let mut ledger = ledger(1, 1);
+    let mut acks = reads(0, 0, 4);
+    acks.extend([file(0, Epoch(1)), state(0, SectionKind::Base, &[1])]);
+    let last = commit(&mut ledger, Epoch(1), &acks).unwrap();
+    let closed = ledger.closed(stamp(Epoch(2)));
+    assert_eq!((closed.seq, closed.parent, closed.epoch), (last.seq.next(), Some(last.nonce), Epoch(1)));
+    assert!(closed.lake.is_empty());
+    assert_eq!(
+        (closed.inputs[0].partitions[0].from, closed.inputs[0].partitions[0].next),
+        (Offset(4), Offset(4))
+    );
+    assert_eq!(closed.inputs[0].partitions[0].total, last.inputs[0].partitions[0].total);
+    assert_eq!((&closed.state, &closed.written), (&last.state, &last.written));
 }
 
 #[test]
 fn source_counts_what_it_sent_as_accepted_where_no_operator_does() {
     let head = first(1);
-    let rules = Rules { dead_max: 0.5, outputs: Vec::new(), workers: 1 };
-    let mut ledger = Ledger::new(rules, head, History::default());
+    let mut ledger = Ledger::new(rules(1), head, History::default(), StateFiles::default());
     let mut acks = reads(0, 0, 4);
     acks.truncate(1);
-    let error = ledger.plan(Epoch(1), &acks, (Nonce(9), 0), |_, _| String::new()).unwrap_err();
+    let error = ledger.plan(Epoch(1), &acks, stamp(Epoch(1))).unwrap_err();
     assert!(
         matches!(error, CheckpointError::Conservation { .. }),
         "an operator should have counted: {error}"
@@ -238,7 +379,7 @@ fn fates_of_records_that_nobody_read_do_not_add_up() {
         duplicate: 1,
         filtered: 0,
     });
-    let result = ledger.plan(Epoch(1), &acks, (Nonce(9), 0), |_, _| String::new());
+    let result = ledger.plan(Epoch(1), &acks, stamp(Epoch(1)));
     assert!(
         matches!(result, Err(CheckpointError::Conservation { partition: Partition(1), .. })),
         "{result:?}"

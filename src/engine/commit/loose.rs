@@ -2,7 +2,8 @@
 
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::site::Site;
-use crate::engine::format::manifest::{BYTES_MAX, DecodeError, Manifest};
+use crate::engine::format::manifest::Manifest;
+use crate::engine::format::manifest_file::{BYTES_MAX, DecodeError};
 use crate::engine::format::names::{self, Seq};
 
 /// The highest loose number now.

@@ -10,6 +10,7 @@ pub mod claim;
 pub mod decide;
 pub mod difference;
 pub mod discovered;
+mod epoch_acks;
 pub mod error;
 pub mod history;
 pub mod job;
@@ -19,10 +20,13 @@ mod ledger_tests;
 pub mod loose;
 pub mod publish;
 pub mod recover;
+pub mod restore;
 pub mod segment;
 #[cfg(test)]
 mod simulation;
 pub mod site;
+pub mod state_files;
+pub mod takeover;
 #[cfg(test)]
 pub(crate) mod test_store;
 pub mod upkeep;

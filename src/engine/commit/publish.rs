@@ -13,27 +13,57 @@ use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{LakeFile, Manifest};
-use crate::engine::format::names::{self, Generation, Seq};
-use crate::store::Published;
+use crate::engine::format::names::Seq;
+use crate::engine::format::names::{self, Generation};
 use crate::store::local::TEMPORARY;
-use headway_operators::time::Epoch;
+use crate::store::{Created, Error as StoreError, Published};
+use headway_operators::ack::Place;
 use std::collections::BTreeSet;
 
-/// Sees that `manifest`, of run `generation`, is still the head.
+/// Sees that `manifest` is still the head: it is there, and the next number is not. Two questions by name, and no list.
+///
+/// Enough for a manifest that has counted: whoever goes on from it takes the next number, and compaction takes both away
+/// in their order.
 ///
 /// # Errors
 /// [`CheckpointError::Fenced`] if it is not.
-pub async fn still_head(
-    site: &Site,
-    manifest: &Manifest,
-    generation: Generation,
-) -> Result<(), CheckpointError> {
-    let highest = loose::highest(site, &manifest.job).await?;
-    if decide::is_head(manifest.seq, highest) {
-        return Ok(());
+pub async fn still_head(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
+    let next = site.size(&names::manifest(&manifest.job, manifest.seq.next())).await?;
+    let own = site.size(&names::manifest(&manifest.job, manifest.seq)).await?;
+    match (next, own) {
+        (None, Some(_)) => Ok(()),
+        (Some(_), _) => Err(fenced(manifest)),
+        // Both were compacted by a run that went on, or they were deleted.
+        (None, None) => is_highest(site, manifest).await,
     }
-    let seq = manifest.seq.next();
-    Err(CheckpointError::Fenced { job: manifest.job.clone(), generation, seq })
+}
+
+/// Sees that `manifest` is the highest there is: for what is done rarely and takes many files away.
+///
+/// # Errors
+/// [`CheckpointError::Fenced`] if it is not.
+pub async fn is_highest(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
+    let highest = loose::highest(site, &manifest.job).await?;
+    match highest {
+        Some(highest) if highest > manifest.seq => Err(fenced(manifest)),
+        Some(highest) if decide::is_head(manifest.seq, Some(highest)) => Ok(()),
+        _ => Err(lost(site, manifest)),
+    }
+}
+
+/// The error of a run whose manifests were deleted: no other run has taken over.
+pub(super) fn lost(site: &Site, manifest: &Manifest) -> CheckpointError {
+    let folder = site.describe(&names::manifest_folder(&manifest.job));
+    let before = manifest.seq.0.saturating_sub(1);
+    let what = format!(
+        "manifest {before} is not in \"{folder}\" any more, and no other run has gone on: it was deleted"
+    );
+    CheckpointError::Inconsistent { what }
+}
+
+fn fenced(manifest: &Manifest) -> CheckpointError {
+    let (job, generation, seq) = (manifest.job.clone(), manifest.generation, manifest.seq.next());
+    CheckpointError::Fenced { job, generation, seq }
 }
 
 /// Publishes what an earlier run had committed with `head`, its last manifest. After a crash the manifest's name may be
@@ -52,7 +82,7 @@ async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
     for file in &manifest.lake {
         let Some(found) = site.checksum(&file.staged).await? else { continue };
         if !decide::is_published(Published::Exists, file, Some(&found)) {
-            let staged = site.describe(&file.staged);
+            let staged = site.describe(&file.staged.name);
             let what = format!("\"{staged}\" is not the file that manifest {} committed", manifest.seq);
             return Err(CheckpointError::Inconsistent { what });
         }
@@ -70,7 +100,7 @@ pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointE
     for file in &manifest.lake {
         publish_file(site, file).await?;
         failpoint::at("publish.file");
-        folders.insert(names::parent(&file.path));
+        folders.insert(file.folder.as_str());
     }
     failpoint::at("publish.linked");
     for folder in folders {
@@ -81,15 +111,19 @@ pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointE
 }
 
 async fn publish_file(site: &Site, file: &LakeFile) -> Result<(), CheckpointError> {
-    let outcome = site.publish(&file.staged, &file.path).await?;
+    let path = file.path();
+    let outcome = match file.staged.range {
+        None => site.publish(&file.staged.name, &path).await?,
+        Some(_) => publish_part(site, file, &path).await?,
+    };
     if decide::is_published(outcome, file, None) {
         return Ok(());
     }
-    let found = site.checksum(&file.path).await?;
+    let found = site.checksum(&Place::whole(path.as_str())).await?;
     if decide::is_published(outcome, file, found.as_ref()) {
         return Ok(());
     }
-    let (path, staged) = (site.describe(&file.path), site.describe(&file.staged));
+    let (path, staged) = (site.describe(&path), site.describe(&file.staged.name));
     let what = match found {
         Some(_) => format!("\"{path}\" is there and is not the file that was committed as \"{staged}\""),
         None => format!("\"{path}\" was committed, and neither it nor \"{staged}\" is there"),
@@ -97,19 +131,40 @@ async fn publish_file(site: &Site, file: &LakeFile) -> Result<(), CheckpointErro
     Err(CheckpointError::Inconsistent { what })
 }
 
-/// Removes the staged files of this run's epochs up to the head's, and `dropped` state files.
+/// Publishes a part of a staged file as a file of its own.
+async fn publish_part(site: &Site, file: &LakeFile, path: &str) -> Result<Published, CheckpointError> {
+    let Some(bytes) = site.read_place(&file.staged).await? else { return Ok(Published::Missing) };
+    match site.create(path, &bytes).await {
+        Ok(Created::Yes) => Ok(Published::Yes),
+        Ok(Created::Exists) => Ok(Published::Exists),
+        // It may have happened: then its bytes decide.
+        Err(StoreError::Unknown { .. }) if site.size(path).await?.is_some() => Ok(Published::Exists),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes the staged files of the `head` that this run has just published, and `dropped` state files.
 ///
 /// # Errors
 /// If a file stays.
-pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result<(), CheckpointError> {
+pub async fn collect(
+    site: &Site,
+    head: &Manifest,
+    dropped: &BTreeSet<String>,
+) -> Result<(), CheckpointError> {
     failpoint::at("collect.begin");
-    let stage = format!("{}{}/", names::stage_folder(&head.job), head.generation);
-    for name in site.list(&stage).await? {
-        let epoch = name.strip_suffix('/').and_then(|number| number.parse().ok()).map(Epoch);
-        if epoch.is_some_and(|e| decide::is_past((head.generation, e), (head.generation, head.epoch))) {
-            remove_unnamed(site, &format!("{stage}{name}"), &BTreeSet::new()).await?;
-            failpoint::at("collect.staged");
-        }
+    // A file that holds state as well stays as long as a manifest names it.
+    let state = decide::state_paths(head);
+    let staged: BTreeSet<&str> = head.lake.iter().map(|file| file.staged.name.as_str()).collect();
+    let mut folders = BTreeSet::new();
+    for name in staged.into_iter().filter(|name| !state.contains(*name)) {
+        site.delete(name).await?;
+        folders.insert(names::parent(name).trim_end_matches('/'));
+        failpoint::at("collect.staged");
+    }
+    for folder in folders {
+        // Nothing but what was acknowledged is staged in an epoch that is committed.
+        site.delete(folder).await?;
     }
     for path in dropped {
         site.delete(path).await?;
@@ -127,7 +182,8 @@ pub async fn collect(site: &Site, head: &Manifest, dropped: &[String]) -> Result
 pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64, CheckpointError> {
     failpoint::at("sweep.begin");
     let mine = (head.generation, head.epoch);
-    let named: BTreeSet<&str> = head.state.iter().map(|entry| entry.file.path.as_str()).collect();
+    let named = decide::state_paths(head);
+    let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
     let mut removed = 0;
     for root in [names::stage_folder(&head.job), names::state_folder(&head.job)] {
         for generation in site.list(&root).await?.into_iter().filter(|name| name.ends_with('/')) {
@@ -144,18 +200,22 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64
         }
     }
     let manifests = names::manifest_folder(&head.job);
-    let mut folders = vec![manifests.clone(), names::segment_folder(&head.job), names::job_folder(&head.job)];
+    let mut files = Vec::new();
+    for folder in [manifests.clone(), names::segment_folder(&head.job), names::job_folder(&head.job)] {
+        let names = site.list(&folder).await?;
+        files.extend(names.into_iter().map(|name| format!("{folder}{name}")));
+    }
     // Starts try whether files can be linked where rows will go.
-    folders.extend(claim::prefixes_of(site, &head.job).await?.iter().map(|prefix| format!("{prefix}/")));
-    for folder in folders {
-        for name in site.list(&folder).await? {
-            let folded =
-                folder == manifests && names::manifest_seq(&name).is_some_and(|seq| seq < first_loose);
-            // A create of a run that is being fenced may be under way: it fails at worst, and would not count.
-            if folded || name.starts_with(TEMPORARY) {
-                site.delete(&format!("{folder}{name}")).await?;
-                removed += 1;
-            }
+    for prefix in claim::prefixes_of(site, &head.job).await? {
+        files.extend(claim::below(site, &format!("{prefix}/")).await?);
+    }
+    for path in files {
+        let (folder, name) = path.split_at(names::parent(&path).len());
+        let folded = folder == manifests && names::manifest_seq(name).is_some_and(|seq| seq < first_loose);
+        // A create of a run that is being fenced may be under way: it fails at worst, and would not count.
+        if folded || name.starts_with(TEMPORARY) {
+            site.delete(&path).await?;
+            removed += 1;
         }
     }
     Ok(removed)

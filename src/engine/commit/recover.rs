@@ -2,6 +2,7 @@
 
 use crate::engine::commit::decide::{self, Base, Link};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::loose;
 use crate::engine::commit::loose::manifest;
 use crate::engine::commit::segment;
 use crate::engine::commit::site::Site;
@@ -45,6 +46,17 @@ pub async fn chain(site: &Site, job: &str) -> Result<Chain, CheckpointError> {
         site.pause(std::time::Duration::from_millis(5)).await;
     }
     Err(CheckpointError::Inconsistent { what: format!("of job \"{job}\", {what}") })
+}
+
+/// The chain of `job`: the one that is `known`, if it still is what there is.
+///
+/// # Errors
+/// As [`chain`].
+pub async fn newest(site: &Site, job: &str, known: Option<Chain>) -> Result<Chain, CheckpointError> {
+    match known {
+        Some(known) if loose::highest(site, job).await? == known.head().map(|head| head.seq) => Ok(known),
+        _ => chain(site, job).await,
+    }
 }
 
 async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, String>, CheckpointError> {

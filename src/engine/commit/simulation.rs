@@ -17,7 +17,7 @@
 //! ```
 
 use crate::engine::clock::Manual;
-use crate::engine::commit::checkpoint::begin_on;
+use crate::engine::commit::checkpoint::{Found, begin_on};
 use crate::engine::commit::checkpoint_tests::{reads, stage, state};
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::error::CheckpointError;
@@ -25,8 +25,9 @@ use crate::engine::commit::job::tests::job;
 use crate::engine::commit::segment;
 use crate::engine::commit::site::Site;
 use crate::engine::commit::test_store::{Dice, TestStore};
-use crate::engine::format::manifest::{Kind, Manifest, Nonce};
+use crate::engine::format::manifest::{Kind, LakeFile, Manifest, Nonce};
 use crate::engine::format::names::Seq;
+use headway_operators::state::SectionKind;
 use headway_operators::time::Epoch;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -59,7 +60,9 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
     small.folding = Folding { segment: 1 + dice.below(3), keep: dice.below(4) };
     // Whichever run folds, the ranges must be the same: all runs of a schedule fold alike.
     small.folding = Folding { segment: 2, ..small.folding };
-    let Ok((mut committer, resume)) = begin_on(site, small).await.map_err(expected) else { return };
+    let Ok((mut committer, resume)) = begin_on(site, small, Found::default()).await.map_err(expected) else {
+        return;
+    };
     report(&reported, &resume.manifest);
     check_state(&store, &resume.manifest);
     let run = resume.manifest.generation;
@@ -77,8 +80,9 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
         let mut acks = reads(0, from.0, next.0);
         if next > from {
             let rows: String = (from.0..next.0).map(|offset| format!("{offset} by {run}\n")).collect();
-            acks.push(stage(&store, (run.0, epoch.0), &rows));
-            acks.push(state(&store, (run.0, epoch.0), dice.below(2) == 0 || epoch == first));
+            acks.push(stage(&store, (run, epoch), &rows));
+            let kind = if dice.below(2) == 0 { SectionKind::Base } else { SectionKind::Change };
+            acks.push(state(&store, (run, epoch), kind));
         }
         match committer.commit_on(epoch, &acks).await {
             Ok(None) => assert_eq!(next, from),
@@ -106,8 +110,9 @@ fn report(reported: &Reported, manifest: &Manifest) {
 fn check_state(store: &TestStore, manifest: &Manifest) {
     let files = store.files();
     for entry in &manifest.state {
-        let size = files.get(&entry.file.path).map(|bytes| bytes.len() as u64);
-        assert_eq!(size, Some(entry.file.bytes), "state file {} is not there", entry.file.path);
+        let path = entry.place(&manifest.job).name;
+        let size = files.get(&path).map(|bytes| bytes.len() as u64);
+        assert_eq!(size, Some(entry.bytes), "state file {path} is not there");
     }
 }
 
@@ -175,10 +180,10 @@ fn check(store: &TestStore, reported: &BTreeMap<Seq, Nonce>) {
     // The rows of the chain are the records, each once, by the run that committed them.
     let mut rows = Vec::new();
     let mut named = Vec::new();
-    for manifest in manifests.iter().filter(|manifest| manifest.kind == Kind::Epoch) {
+    for manifest in manifests.iter().filter(|manifest| manifest.kind == Kind::Commit) {
         let part = &manifest.inputs[0].partitions[0];
         rows.extend((part.from.0..part.next.0).map(|offset| format!("{offset} by {}", manifest.generation)));
-        named.extend(manifest.lake.iter().map(|file| file.path.clone()));
+        named.extend(manifest.lake.iter().map(LakeFile::path));
     }
     assert_eq!(rows.len() as i64, head.inputs[0].partitions[0].next.0, "offsets tile");
     named.sort_unstable();

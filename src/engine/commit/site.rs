@@ -6,6 +6,7 @@
 use crate::engine::clock::Clock;
 use crate::engine::format::manifest::Nonce;
 use crate::store::{Created, Error, Published, Store};
+use headway_operators::ack::{ByteRange, Place};
 use std::cell::Cell;
 use std::future::Future;
 use std::io::Read;
@@ -13,7 +14,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// How often a call that failed is made again before the job gives up.
 const ATTEMPTS: u32 = 8;
@@ -127,9 +128,31 @@ impl Site {
         self.store.sync_folder(folder)
     }
 
-    /// Size and checksum of a file, read whole; `None` if there is none.
-    pub async fn checksum(&self, name: &str) -> Result<Option<(u64, String)>, Error> {
-        self.repeat(|store| checksum(store, name)).await
+    /// [`Store::read_range`], repeated.
+    pub async fn read_range(&self, name: &str, range: ByteRange) -> Result<Option<Vec<u8>>, Error> {
+        self.repeat(|store| store.read_range(name, range.from, range.to)).await
+    }
+
+    /// [`Store::size`], repeated.
+    pub async fn size(&self, name: &str) -> Result<Option<u64>, Error> {
+        self.repeat(|store| store.size(name)).await
+    }
+
+    /// The bytes of a part of a file; `None` if there is no file.
+    pub async fn read_place(&self, place: &Place) -> Result<Option<Vec<u8>>, Error> {
+        match place.range {
+            Some(range) => self.read_range(&place.name, range).await,
+            None => self.read(&place.name, u64::MAX).await,
+        }
+    }
+
+    /// Size and checksum of a file or a part of one, read whole; `None` if there is no file.
+    pub async fn checksum(&self, place: &Place) -> Result<Option<(u64, String)>, Error> {
+        if place.range.is_none() {
+            return self.repeat(|store| checksum(store, &place.name)).await;
+        }
+        let bytes = self.read_place(place).await?;
+        Ok(bytes.map(|bytes| (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)))))
     }
 
     async fn repeat<T>(&self, mut call: impl FnMut(&dyn Store) -> Result<T, Error>) -> Result<T, Error> {

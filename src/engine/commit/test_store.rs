@@ -1,7 +1,10 @@
 //! A store in memory for tests of the commit protocol: shared by simulated runs, with faults of all four outcomes.
 
+use crate::engine::commit::decide;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
+use crate::engine::format::names::Seq;
+use crate::store::memory::range;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use std::collections::BTreeMap;
 use std::io;
@@ -90,7 +93,7 @@ impl TestStore {
         let files = self.files();
         let number = |name: &str| names::manifest_seq(name.rsplit('/').next()?);
         let folded = files.keys().filter_map(|name| names::segment_range(name.rsplit('/').next()?));
-        let first = folded.map(|(_, last)| last.next()).max().unwrap_or(names::Seq(0));
+        let first = folded.map(|(_, last)| last.next()).max().unwrap_or(Seq(0));
         let loose =
             files.iter().filter(|(name, _)| name.contains("/manifest/") && number(name) >= Some(first));
         loose.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
@@ -98,7 +101,8 @@ impl TestStore {
 
     fn watch_publish(&self, to: &str) {
         if self.watched {
-            let named = format!("\"path\":\"{to}\"");
+            let (folder, name) = to.split_at(names::parent(to).len());
+            let named = format!("\"folder\":\"{folder}\",\"name\":\"{name}\"");
             assert!(self.manifests().iter().any(|text| text.contains(&named)), "{to} is in no manifest");
         }
     }
@@ -109,16 +113,16 @@ impl TestStore {
         }
         let manifests = self.manifests();
         if name.contains("/state/") {
-            let named = format!("\"path\":\"{name}\"");
             let head = manifests.last().expect("there is a head");
-            assert!(!head.contains(&named), "the head needs {name}");
+            let head = Manifest::decode(head.as_bytes()).expect("whole");
+            assert!(!decide::state_paths(&head).contains(name), "the head needs {name}");
         }
         if name.contains("/stage/") {
-            let named = format!("\"staged\":\"{name}\"");
+            let named = format!("\"staged\":{{\"name\":\"{name}\"");
             for text in manifests.iter().filter(|text| text.contains(&named)) {
                 let manifest = Manifest::decode(text.as_bytes()).expect("whole");
-                let file = manifest.lake.iter().find(|file| file.staged == name).expect("it is named");
-                assert!(self.files().contains_key(&file.path), "{name} is not published yet");
+                let file = manifest.lake.iter().find(|file| file.staged.name == name).expect("it is named");
+                assert!(self.files().contains_key(&file.path()), "{name} is not published yet");
             }
         }
         if name.contains("/manifest/") {
@@ -202,6 +206,11 @@ impl Store for TestStore {
             return Err(Error::TooLong { name, bytes: size, bytes_max });
         }
         Ok(Some(bytes.to_vec()))
+    }
+
+    fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.look("read", name, || self.files().get(name).cloned())?;
+        Ok(found.map(|bytes| range(&bytes, from, to)))
     }
 
     fn open(&self, name: Name<'_>) -> Result<Option<Box<dyn io::Read + Send>>, Error> {

@@ -35,19 +35,19 @@ pub fn prune(
         let chain = recover::chain(&site, job).await?;
         let Some(head) = chain.head() else { return Ok(Pruned::default()) };
         // What the last run committed and did not publish is still in its stage.
-        publish::still_head(&site, head, head.generation).await?;
+        publish::is_highest(&site, head).await?;
         publish::finish(&site, head).await?;
         let mut base = chain.base;
         let first = decide::first_loose(base);
         loop {
-            publish::still_head(&site, head, head.generation).await?;
+            publish::is_highest(&site, head).await?;
             let next = segment::fold(&site, job, (base, head.seq), rule).await?;
             if next == base {
                 break;
             }
             base = next;
         }
-        publish::still_head(&site, head, head.generation).await?;
+        publish::is_highest(&site, head).await?;
         let removed = publish::sweep(&site, head, decide::first_loose(base)).await?;
         Ok(Pruned { folded: decide::first_loose(base).0 - first.0, removed })
     })

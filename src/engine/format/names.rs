@@ -4,11 +4,13 @@
 //! _headway/prefix/{prefix}.json                      which job owns an output prefix
 //! _headway/{job}/manifest/{seq:010}.json             the newest manifests, one file each
 //! _headway/{job}/segment/{first:010}-{last:010}.json.gz   older ones, folded
-//! _headway/{job}/state/{generation}/{epoch}/…        state files
+//! _headway/{job}/state/{generation}/{epoch}/{worker:04}.state   what a worker saved at the close of an epoch
 //! _headway/{job}/stage/{generation}/{epoch}/…        lake files before they have their final name
 //! _headway/{job}/alive.json                          who runs, advisory
 //! ```
 
+use crate::connect::formats::{csv_gz, encoder};
+use headway_operators::spec::OutputSpec;
 use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -103,19 +105,36 @@ pub fn stage_folder(job: &str) -> String {
 }
 
 /// Where the rows of one output, worker and epoch wait for their manifest.
-pub fn staged(job: &str, (generation, epoch): (Generation, Epoch), (output, part): (&str, u32)) -> String {
-    format!("_headway/{job}/stage/{generation}/{epoch}/{output}-{part:04}")
+pub fn staged(job: &str, at: Stage, output: &str) -> String {
+    let Stage { generation, epoch, worker } = at;
+    format!("_headway/{job}/stage/{generation}/{epoch}/{output}-{worker:04}")
 }
 
-/// The state of one operator and worker at an epoch.
-pub fn state(
-    job: &str,
-    (generation, epoch): (Generation, Epoch),
-    (operator, worker): (&str, u32),
-    base: bool,
-) -> String {
-    let kind = if base { "base" } else { "change" };
-    format!("_headway/{job}/state/{generation}/{epoch}/{operator}-{worker:04}-{kind}.state")
+/// The state of one worker at an epoch.
+pub fn state(job: &str, at: Stage) -> String {
+    let Stage { generation, epoch, worker } = at;
+    format!("_headway/{job}/state/{generation}/{epoch}/{worker:04}.state")
+}
+
+/// The worker and epoch that a file belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The run.
+    pub generation: Generation,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The worker.
+    pub worker: u32,
+}
+
+/// The final name of a lake file, below its output's folder. `began_ms` is when the worker began the epoch; `part` is the
+/// worker's number where the run has several.
+pub fn lake_file(spec: &OutputSpec, epoch: Epoch, began_ms: i64, part: Option<u32>) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(began_ms).unwrap_or_default();
+    let time = time.format("%Y%m%d_%H%M%S");
+    let end = encoder(spec.format, csv_gz::Options::default()).extension();
+    let part = part.map_or(String::new(), |part| format!("_{part}"));
+    format!("{}_{epoch}_{time}{part}.{end}", spec.stem)
 }
 
 /// The file that tells who runs the job.
@@ -168,6 +187,7 @@ pub fn is_safe(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headway_operators::spec::Format;
 
     #[test]
     fn name_of_a_file_gives_back_its_number() {
@@ -181,6 +201,35 @@ mod tests {
         assert_eq!(lake_epoch("batch_x_1.csv.gz", "batch"), None);
         assert_eq!(lake_epoch("batches_17_1.csv.gz", "batch"), None);
         assert_eq!(parent("a/b/c.csv.gz"), "a/b/");
+    }
+
+    #[test]
+    fn name_of_a_lake_file_says_epoch_and_utc_time_and_its_part_where_there_are_several_workers() {
+        let spec = |stem: &'static str, format| OutputSpec {
+            name: "rows".into(),
+            prefix: "gate".into(),
+            stem: stem.into(),
+            format,
+            columns: Vec::new(),
+        };
+        let (batch, dead) = (spec("batch", Format::CsvGz), spec("dead", Format::NdjsonGz));
+        // One second before and at a new UTC day; a leap day; before the Unix epoch's first second.
+        let cases = [
+            (&batch, 7, 1_706_659_199_999, None, "batch_7_20240130_235959.csv.gz"),
+            (&batch, 7, 1_706_659_200_000, Some(0), "batch_7_20240131_000000_0.csv.gz"),
+            (
+                &batch,
+                u64::MAX,
+                1_709_210_096_000,
+                Some(12),
+                "batch_18446744073709551615_20240229_123456_12.csv.gz",
+            ),
+            (&dead, 1, 0, None, "dead_1_19700101_000000.ndjson.gz"),
+            (&dead, 1, -1, Some(3), "dead_1_19691231_235959_3.ndjson.gz"),
+        ];
+        for (spec, epoch, began_ms, part, name) in cases {
+            assert_eq!(lake_file(spec, Epoch(epoch), began_ms, part), name);
+        }
     }
 
     #[test]

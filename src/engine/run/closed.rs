@@ -53,7 +53,7 @@ mod tests {
         head.inputs[0].watermark = EventTime(5_000);
         head.inputs[0].partitions[0].next = Offset(10);
         let found = |head: &Manifest, seen: &[PartitionInfo]| closed(head, &[seen.to_vec()]).len();
-        head.kind = Kind::Epoch;
+        head.kind = Kind::Commit;
         assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(20)))]), 0, "its windows are open");
         head.inputs[0].ended = true;
         assert_eq!(found(&head, &[seen(Partition(0), Some(Offset(20)))]), 1);

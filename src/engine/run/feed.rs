@@ -19,7 +19,7 @@
 //!    marks alone tell how far the slowest has got. Pausing has no meaning for results.
 //! 5. *Ends*: a partition has ended when it was read to the end that was there at the start. A drain ends nothing.
 
-use crate::connect::{self, Event, PartitionInfo, Polled};
+use crate::connect::{self, Begins, Event, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
 use headway_operators::pace::InputPace;
@@ -102,6 +102,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Whether to drain, and where to report a failure.
     pub control: Control,
+    /// When this worker begins its epochs.
+    pub begins: Begins,
     /// Partitions that were found since the last call and belong to this worker.
     pub found: Box<dyn FnMut() -> Vec<PartitionInfo>>,
 }
@@ -213,6 +215,8 @@ pub struct SourceFeed {
     first_epoch: Epoch,
     epoch: Epoch,
     epoch_began: Duration,
+    /// The same by the wall clock.
+    epoch_began_ms: i64,
     epoch_bytes: usize,
     /// A message of the current epoch was handed on.
     has_messages: bool,
@@ -231,6 +235,8 @@ impl SourceFeed {
         assigned: &[Assigned],
         epoch: Epoch,
     ) -> SourceFeed {
+        let epoch_began_ms = around.clock.wall_ms();
+        around.begins.note(epoch, epoch_began_ms);
         let part = |a: &Assigned| {
             Part::new(a.start.partition, a.start.next, options.until.end(a.end), Phase::Counting)
         };
@@ -241,6 +247,7 @@ impl SourceFeed {
             first_epoch: epoch,
             epoch,
             epoch_began: around.clock.elapsed(),
+            epoch_began_ms,
             epoch_bytes: 0,
             has_messages: false,
             changed: false,
@@ -304,9 +311,10 @@ impl SourceFeed {
                 joining,
                 ended: part.complete && ends,
                 backlog: part.backlog,
+                content: None,
             });
         }
-        Cut { wall_ms: self.around.clock.wall_ms(), partitions }
+        Cut { wall_ms: self.around.clock.wall_ms(), began_ms: self.epoch_began_ms, partitions }
     }
 
     /// Ends the epoch and goes on with the next one that nobody has ended yet.
@@ -314,7 +322,8 @@ impl SourceFeed {
         let cut = self.cut();
         let newest = self.around.pace.newest_ended();
         self.epoch = newest.map_or(self.epoch, |newest| newest.max(self.epoch)) + 1;
-        self.epoch_began = self.around.clock.elapsed();
+        (self.epoch_began, self.epoch_began_ms) = (self.around.clock.elapsed(), cut.wall_ms);
+        self.around.begins.note(self.epoch, cut.wall_ms);
         self.epoch_bytes = 0;
         self.has_messages = false;
         self.changed = false;

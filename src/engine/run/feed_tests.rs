@@ -1,7 +1,7 @@
 //! Tests of the feed: what it reads, where it ends, whom it pauses. Sources are scripts; time stands still.
 
 use crate::connect::error::Error;
-use crate::connect::{Event, Heard, PartitionInfo, Polled, Source};
+use crate::connect::{Begins, Event, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
 use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
@@ -159,6 +159,7 @@ fn gated(
         resolved,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         control: Control::new(),
+        begins: Begins::default(),
         found: Box::new({
             let found = Rc::clone(&found);
             move || std::mem::take(&mut *found.borrow_mut())

@@ -104,7 +104,7 @@ impl Journal {
         let manifest = &resume.manifest;
         let (job, generation, seq) = (manifest.job.as_str(), manifest.generation.0, manifest.seq.0);
         info!(event = "claimed", job, generation, seq, "took the job");
-        let workers = manifest.workers;
+        let workers = manifest.members.total();
         if let Some(before) = workers_before.filter(|before| *before != workers) {
             info!(event = "rescaled", job, from = before, to = workers, "runs on another number of workers");
         }
@@ -254,12 +254,14 @@ fn is_caught_up(ends: &[Vec<End>], manifest: &Manifest) -> bool {
 mod tests {
     use super::*;
     use crate::engine::clock::Manual;
+    use crate::engine::commit::state_files::Headers;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::Offset;
 
     fn journal() -> Journal {
         let manifest = first(2);
-        let resume = Resume { fresh: true, first_epoch: Epoch(1), age_ms: None, manifest };
+        let resume =
+            Resume { fresh: true, first_epoch: Epoch(1), age_ms: None, manifest, headers: Headers::new() };
         Journal::begin(Arc::new(Manual::default()), &resume, None, &[])
     }
 

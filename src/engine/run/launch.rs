@@ -1,6 +1,7 @@
 //! Starts or resumes a job on a lake: from what a person asked for to running workers.
 //!
-//! 1. Tell every connector what an earlier run called its partitions, and ask for those there are now.
+//! 1. Read the chain of manifests, once. Tell every connector what an earlier run called its partitions, and ask for those
+//!    there are now.
 //! 2. Read the saved state, before anything is taken over.
 //! 3. [`checkpoint::begin`]: does the job fit the lake? Take over, and say where to go on.
 //! 4. Read again what has changed meanwhile, and take away what earlier runs left.
@@ -9,34 +10,36 @@
 use crate::connect::formats::csv_gz;
 use crate::connect::{Connector, Earlier, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
-use crate::engine::commit::checkpoint::{self, Resume};
+use crate::engine::commit::checkpoint::{self, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
+use crate::engine::commit::loose;
+use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
+use crate::engine::commit::state_files::Headers;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
-use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry};
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, Program};
 use crate::engine::format::names::Generation;
-use crate::engine::format::state::{self, FrameError};
 use crate::engine::run::closed::closed;
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::journal::Journal;
-use crate::engine::run::ports::{InputOptions, StartPoint};
-use crate::engine::run::sink::{Lake, SavedState};
+use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
+use crate::engine::run::sink::Lake;
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
-use headway_operators::ack::StateFile;
 use headway_operators::error::StateError;
 use headway_operators::pipeline::Pipeline;
-use headway_operators::port::Start;
-use headway_operators::port::{InputStart, NotAfter};
+use headway_operators::port::{InputStart, NotAfter, Start};
 use headway_operators::progress::Standing;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OperatorSpec};
+use headway_operators::state::{OperatorHead, Saved};
+use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -105,18 +108,22 @@ pub struct Launch {
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.as_ref())?;
     // 1. What is there to read?
-    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-    let partitions = partitions(&launch, head.as_ref());
+    let chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let partitions = partitions(&launch, chain.head());
     for source in &launch.sources {
         notice::log(&source.topic, &source.connector.notices());
     }
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    let foreseen = foresee(&site, &launch, &shape.operators, head.as_ref())?;
-    // 3. Take the job over.
     let job = launch.job(&shape, &partitions);
-    let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job)?;
+    let foreseen = foresee(&site, &job, chain.head())?;
+    // 3. Take the job over.
+    let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
+    let workers_before = chain.head().map(|head| head.members.total());
+    let known = foreseen.as_ref().map(|foreseen| foreseen.headers.clone()).unwrap_or_default();
+    let found = Found { chain: Some(chain), headers: known };
+    let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
     let (mut committer, resume) = begun;
     (launch.on_start)(&resume, &partitions);
     launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
@@ -124,13 +131,14 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let generation = resume.manifest.generation;
     let blamed = |error: Error| match checkpoint::look(&store, &clock, &name) {
-        Ok(head) => blame(error, generation, head.as_ref()),
+        Ok(chain) => blame(error, generation, chain.head()),
         Err(_) => error,
     };
     // 4. Read what has changed meanwhile.
     let saved = match foreseen {
-        Some((state, saved)) if state == resume.manifest.state => saved,
-        _ => read_state(&site, &resume.manifest.state, launch.workers).map_err(&blamed)?,
+        Some(foreseen) if foreseen.headers == resume.headers => foreseen.saved,
+        _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_| true))
+            .map_err(|error| blamed(error.into()))?,
     };
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
@@ -138,9 +146,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let facts = Facts { specs: &shape.inputs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);
     committer.watch(discovered.clone());
-    let closed = head.as_ref().map(|head| closed(head, &partitions)).unwrap_or_default();
-    let journal =
-        Journal::begin(Arc::clone(&launch.clock), &resume, head.as_ref().map(|head| head.workers), &closed);
+    let journal = Journal::begin(Arc::clone(&launch.clock), &resume, workers_before, &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome }));
     let commit = Watched {
@@ -158,7 +164,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         job: launch.job,
         generation,
         csv: launch.csv,
-        saved: Arc::new(Mutex::new(saved)),
+        saved: Arc::new(Mutex::new(by_worker(saved, launch.workers))),
         control: control.clone(),
     };
     let options = Options {
@@ -197,14 +203,14 @@ fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error
 /// # Errors
 /// What would refuse it.
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
-    let head = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-    let partitions = partitions(launch, head.as_ref())?;
+    let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
+    let partitions = partitions(launch, chain.head())?;
     let shape = shape(launch.pipeline.as_ref())?;
     let job = launch.job(&shape, &partitions);
-    let head = checkpoint::inspect(&launch.store, &launch.clock, &job)?;
+    checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    foresee(&site, launch, &shape.operators, head.as_ref())?;
-    Ok((partitions, head))
+    foresee(&site, &job, chain.head())?;
+    Ok((partitions, chain.loose.pop()))
 }
 
 /// The partitions of each input, by the numbers that the run of `head` gave them.
@@ -289,7 +295,8 @@ impl Launch {
             fingerprint: self.fingerprint(),
             outputs: shape.outputs.clone(),
             inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
-            operators: shape.operators.iter().map(|operator| operator.name.clone()).collect(),
+            operators: shape.operators.clone(),
+            program: program(),
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
             dead_max: self.dead_max,
             if_running: self.if_running,
@@ -357,12 +364,11 @@ impl Launch {
 
 /// What the run starts from, beside where its inputs stand.
 fn start_point(resume: &Resume) -> StartPoint {
-    let Manifest { held, state, watermarks, .. } = &resume.manifest;
-    let saved = state.iter().map(|entry| &entry.file.operator);
     StartPoint {
         first_epoch: resume.first_epoch,
-        watermarks: watermarks.clone(),
-        operators: held.keys().chain(saved).cloned().collect(),
+        watermarks: resume.manifest.watermarks.clone(),
+        operators: resume.manifest.operators.keys().cloned().collect(),
+        held: HeldBefore::of(&resume.manifest),
     }
 }
 
@@ -375,64 +381,72 @@ fn standing(entry: &PartitionEntry) -> Standing {
 fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
     let end = |partition| seen.iter().find(|info| info.partition == partition).and_then(|info| info.end);
     let assign = |p: &PartitionEntry| Assigned {
-        // Manifests of format 1 keep no limit: it begins with the clock of this run.
-        start: Start { own: p.own, floor: p.floor, ..Start::first(p.partition, p.next) },
+        start: Start {
+            partition: p.partition,
+            next: p.next,
+            own: p.own,
+            floor: p.floor,
+            limit: p.limit_ms.map(EventTime),
+        },
         end: end(p.partition),
     };
     input.partitions.iter().map(assign).collect()
 }
 
+/// What is known of saved state before a job is taken over.
+struct Foreseen {
+    headers: Headers,
+    saved: SavedState,
+}
+
 /// The state that `head` names, read before the job is taken over; `None` if there is none, or a run that goes on has
 /// just taken some of it away.
-fn foresee(
-    site: &Site,
-    launch: &Launch,
-    operators: &[OperatorSpec],
-    head: Option<&Manifest>,
-) -> Result<Option<(Vec<StateEntry>, SavedState)>, Error> {
+fn foresee(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<Option<Foreseen>, Error> {
     let Some(head) = head else { return Ok(None) };
-    newer(operators, &head.state)?;
-    match read_state(site, &head.state, launch.workers) {
-        Ok(saved) => Ok(Some((head.state.clone(), saved))),
-        Err(error) => {
-            let now = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-            if now.is_some_and(|now| now.seq == head.seq) { Err(error) } else { Ok(None) }
-        }
+    let read = async {
+        let headers = restore::headers(site, head, &Headers::new()).await?;
+        newer(&job.operators, &headers)?;
+        let saved = restore::sections(site, head, &headers, |_| true).await?;
+        Ok::<_, CheckpointError>(Foreseen { headers, saved })
+    };
+    match site::run(read) {
+        Ok(foreseen) => Ok(Some(foreseen)),
+        Err(error) if site::run(loose::highest(site, &job.name))? == Some(head.seq) => Err(error.into()),
+        Err(_) => Ok(None),
     }
 }
 
 /// Refuses state that a later version of one of `operators` has saved.
-fn newer(operators: &[OperatorSpec], state: &[StateEntry]) -> Result<(), Error> {
-    for StateFile { operator, version: found, .. } in state.iter().map(|entry| &entry.file) {
-        let known = operators.iter().find(|known| known.name == *operator).map(|known| known.version);
+fn newer(operators: &[OperatorSpec], headers: &Headers) -> Result<(), StateError> {
+    for OperatorHead { name, version: found } in headers.values().flat_map(|sections| &sections.operators) {
+        let known = operators.iter().find(|known| known.name == *name).map(|known| known.version);
         if let Some(known) = known.filter(|known| found > known) {
-            let (operator, found) = (operator.clone(), *found);
-            return Err(CheckpointError::State(StateError::Newer { operator, found, known }).into());
+            return Err(StateError::Newer { operator: name.clone(), found: *found, known });
         }
     }
     Ok(())
 }
 
-/// Reads the state files that a manifest names, in its order, for each of `workers` its own.
-fn read_state(site: &Site, state: &[StateEntry], workers: usize) -> Result<SavedState, Error> {
-    let mut saved = SavedState::new();
-    for entry in state {
-        let file = &entry.file;
-        let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&file.path), what };
-        let bytes = site::run(site.read(&file.path, state::BYTES_MAX)).map_err(CheckpointError::from)?;
-        let bytes = bytes.ok_or_else(|| invalid("it is not there".to_string()))?;
-        let pieces = state::decode_named(file, &bytes).map_err(|error| match error {
-            FrameError::Newer { .. } => {
-                CheckpointError::Newer { file: site.describe(&file.path), what: error.to_string() }
-            }
-            error => invalid(error.to_string()),
-        })?;
-        for piece in pieces {
-            let owner = (file.operator.clone(), piece.shard.owner(workers));
-            saved.entry(owner).or_default().push(piece);
+/// Saved state by operator and the worker, of `workers`, that owns it.
+fn by_worker(saved: SavedState, workers: usize) -> BTreeMap<(String, usize), Vec<Saved>> {
+    let mut all: BTreeMap<(String, usize), Vec<Saved>> = BTreeMap::new();
+    for (operator, sections) in saved {
+        for section in sections {
+            all.entry((operator.clone(), section.shard.owner(workers))).or_default().push(section);
         }
     }
-    Ok(saved)
+    all
+}
+
+/// The program that runs, by the name of its binary.
+fn program() -> Program {
+    let path = std::env::current_exe().ok();
+    let name =
+        path.as_ref().and_then(|path| path.file_stem()).map(|name| name.to_string_lossy().into_owned());
+    Program {
+        name: name.unwrap_or_else(|| "headway".to_string()),
+        build: env!("CARGO_PKG_VERSION").to_string(),
+    }
 }
 
 #[cfg(test)]

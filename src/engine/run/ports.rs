@@ -1,10 +1,11 @@
 //! The engine's end of a dataflow's ports: feeds from connectors, stages into the sink, saved state.
 
-use crate::connect::{Connector, WorkerSink};
+use crate::connect::{Begins, Connector, WorkerSink};
 use crate::engine::clock::Clock;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::Control;
+use crate::engine::format::manifest::{Manifest, Operator};
 use crate::engine::run::feed::{self, Assigned, SourceFeed, Surroundings};
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::error::StateError;
@@ -17,7 +18,7 @@ use headway_operators::spec::{InputSpec, OutputSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use timely::dataflow::ProbeHandle;
 use timely::scheduling::SyncActivator;
 
@@ -39,7 +40,7 @@ pub struct InputOptions {
 }
 
 /// What a run starts from, beside where its inputs stand.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StartPoint {
     /// The first epoch of the run. The one before is committed.
     pub first_epoch: Epoch,
@@ -47,12 +48,19 @@ pub struct StartPoint {
     pub watermarks: Vec<InputsWatermark>,
     /// The operators whose state the last manifest knows, an empty one too.
     pub operators: BTreeSet<String>,
+    /// What those held.
+    pub held: HeldBefore,
 }
 
 impl Default for StartPoint {
     /// That of a job that never ran.
     fn default() -> Self {
-        StartPoint { first_epoch: Epoch(1), watermarks: Vec::new(), operators: BTreeSet::new() }
+        StartPoint {
+            first_epoch: Epoch(1),
+            watermarks: Vec::new(),
+            operators: BTreeSet::new(),
+            held: HeldBefore::default(),
+        }
     }
 }
 
@@ -76,6 +84,43 @@ pub struct WorkerPorts {
     pub control: Control,
     /// Where rows and state go.
     pub sink: Box<dyn WorkerSink>,
+    /// When this worker began its epochs.
+    pub begins: Begins,
+}
+
+/// What operators held at the end of the run before: what all workers have restored must be the same.
+#[derive(Debug, Default)]
+pub struct HeldBefore {
+    expected: BTreeMap<String, u64>,
+    /// How many workers have restored an operator, and how many entries.
+    restored: Mutex<BTreeMap<String, (usize, u64)>>,
+}
+
+impl HeldBefore {
+    /// What `manifest` says.
+    pub fn of(manifest: &Manifest) -> HeldBefore {
+        let held = |(name, operator): (&String, &Operator)| Some((name.clone(), operator.held?));
+        HeldBefore {
+            expected: manifest.operators.iter().filter_map(held).collect(),
+            restored: Mutex::default(),
+        }
+    }
+
+    /// Notes what one of `workers` has restored of `operator`.
+    ///
+    /// # Errors
+    /// If it is the last one, and together they have not restored what was held.
+    fn restored(&self, operator: &str, held: u64, workers: usize) -> Result<(), StateError> {
+        let mut all = self.restored.lock().expect("no thread panics while it counts");
+        let (count, restored) = all.entry(operator.to_string()).or_default();
+        (*count, *restored) = (*count + 1, *restored + held);
+        let expected =
+            self.expected.get(operator).filter(|expected| *count == workers && **expected != *restored);
+        expected.map_or(Ok(()), |held| {
+            let (operator, held, restored) = (operator.to_string(), *held, *restored);
+            Err(StateError::Held { operator, held, restored })
+        })
+    }
 }
 
 /// True if `partition` of input `input` is read by worker `index` of `peers`.
@@ -124,6 +169,7 @@ impl Ports for WorkerPorts {
             resolved: self.resolved.clone(),
             clock: Arc::clone(&self.clock),
             control: self.control.clone(),
+            begins: self.begins.clone(),
             found: Box::new(move || found.take(|partition| is_mine(index, partition, me, peers))),
         };
         Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.start.first_epoch))
@@ -136,6 +182,7 @@ impl Ports for WorkerPorts {
     ) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
         self.sink.rows(
             output,
+            self.begins.clone(),
             Box::new(move || {
                 let _ = wake.activate();
             }),
@@ -150,6 +197,12 @@ impl Ports for WorkerPorts {
 
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {
         self.start.operators.contains(operator).then(|| self.sink.saved(operator))
+    }
+
+    fn restored(&mut self, operator: &str, held: u64) {
+        if let Err(error) = self.start.held.restored(operator, held, self.peers) {
+            self.refuse(error);
+        }
     }
 
     fn refuse(&mut self, error: StateError) {

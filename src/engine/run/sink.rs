@@ -10,7 +10,7 @@
 //! of it writes any more.
 
 use crate::connect::formats::{csv_gz, encoder};
-use crate::connect::{Sink, Wake, WorkerSink};
+use crate::connect::{Begins, Sink, Wake, WorkerSink};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::{Control, guard};
 use crate::engine::failpoint;
@@ -19,11 +19,11 @@ use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::store::{self, Store};
 use crossbeam_channel::{Receiver, Sender};
-use headway_operators::ack::{StagedFile, StateFile};
+use headway_operators::ack::{Place, StagedFile, StateFile};
 use headway_operators::port::Stage;
 use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
-use headway_operators::state::{Saved, SectionKind, StateChange};
+use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -48,22 +48,19 @@ pub struct Lake {
     pub generation: Generation,
     /// How CSV files look.
     pub csv: csv_gz::Options,
-    /// What the run starts from. Each worker takes its own, once.
-    pub saved: Arc<Mutex<SavedState>>,
+    /// What the run starts from, by operator and owning worker. Each worker takes its own, once.
+    pub saved: Arc<Mutex<BTreeMap<(String, usize), Vec<Saved>>>>,
     /// Where failures are reported.
     pub control: Control,
 }
-
-/// Saved state by operator and owning worker, oldest first.
-pub type SavedState = BTreeMap<(String, usize), Vec<Saved>>;
 
 /// A piece of work for a stager thread.
 type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
 
 impl Sink for Lake {
-    fn worker(&self, index: usize, _workers: usize) -> Box<dyn WorkerSink> {
+    fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
         let thread = Rc::new(Stager::start(self.clone(), index));
-        Box::new(LakeWorker { lake: self.clone(), index, thread })
+        Box::new(LakeWorker { lake: self.clone(), index, workers, thread })
     }
 }
 
@@ -108,24 +105,37 @@ impl Drop for Stager {
 struct LakeWorker {
     lake: Lake,
     index: usize,
+    workers: usize,
     thread: Rc<Stager>,
+}
+
+/// Which epoch a piece of work belongs to.
+#[derive(Clone, Copy)]
+struct At {
+    epoch: Epoch,
+    /// The first epoch whose records may be in it.
+    since: Epoch,
+    /// When the worker began the epoch.
+    began_ms: i64,
 }
 
 impl LakeWorker {
     /// A stage whose work `write` does on the thread.
     fn stage<Work: Send + 'static, Done: Send + 'static>(
         &self,
+        begins: Begins,
         wake: Wake,
-        write: impl Fn(&Lake, Epoch, Epoch, Work) -> Result<Vec<Done>, CheckpointError> + Send + Sync + 'static,
+        write: impl Fn(&Lake, At, Work) -> Result<Vec<Done>, CheckpointError> + Send + Sync + 'static,
     ) -> Box<dyn Stage<Work, Done>> {
         let (answer, done) = crossbeam_channel::unbounded();
         let shared = Arc::new((wake, write, answer));
         let thread = Rc::clone(&self.thread);
         let put = Box::new(move |epoch, since, work| {
             let shared = Arc::clone(&shared);
+            let at = At { epoch, since, began_ms: begins.of(epoch) };
             let job: Job = Box::new(move |lake| {
                 let (wake, write, answer) = &*shared;
-                let written = write(lake, epoch, since, work)?;
+                let written = write(lake, at, work)?;
                 // Nobody listens any more only where the worker has ended.
                 let _ = answer.send((epoch, written));
                 wake();
@@ -139,16 +149,25 @@ impl LakeWorker {
 }
 
 impl WorkerSink for LakeWorker {
-    fn rows(&mut self, output: &OutputSpec, wake: Wake) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
-        let (output, part) = (output.clone(), part_number(self.index));
-        self.stage(wake, move |lake, epoch, since, rows: Box<dyn Rows>| {
-            lake.stage_rows(&output, (epoch, since, part), rows.as_ref())
+    fn rows(
+        &mut self,
+        output: &OutputSpec,
+        begins: Begins,
+        wake: Wake,
+    ) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+        let (output, worker) = (output.clone(), part_number(self.index));
+        let part = (self.workers > 1).then_some(worker);
+        self.stage(begins, wake, move |lake, at, rows: Box<dyn Rows>| {
+            let name = names::lake_file(&output, at.epoch, at.began_ms, part);
+            lake.stage_rows(&output, lake.stage(at.epoch, worker), at.since, name, rows.as_ref())
         })
     }
 
     fn state(&mut self, wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
         let worker = part_number(self.index);
-        self.stage(wake, move |lake, epoch, _since, changes| lake.stage_state(epoch, worker, changes))
+        self.stage(Begins::default(), wake, move |lake, at, changes| {
+            lake.stage_state(lake.stage(at.epoch, worker), changes)
+        })
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
@@ -178,46 +197,59 @@ impl<Work, Done> Stage<Work, Done> for ThreadStage<Work, Done> {
 }
 
 impl Lake {
-    /// Writes the rows of one output, epoch and worker.
+    fn stage(&self, epoch: Epoch, worker: u32) -> names::Stage {
+        names::Stage { generation: self.generation, epoch, worker }
+    }
+
+    /// Writes the rows of one output, epoch and worker, which are to be called `name`.
     fn stage_rows(
         &self,
         output: &OutputSpec,
-        (epoch, since, part): (Epoch, Epoch, u32),
+        at: names::Stage,
+        since: Epoch,
+        name: String,
         rows: &dyn Rows,
     ) -> Result<Vec<StagedFile>, CheckpointError> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let staged = names::staged(&self.job, (self.generation, epoch), (&output.name, part));
+        let staged = names::staged(&self.job, at, &output.name);
         let encoder = encoder(output.format, self.csv);
         let (bytes, checksum) = self.write(&staged, |out| encoder.write(rows, output, out))?;
         failpoint::at("stage.rows");
-        let (output, event_time, rows) = (output.name.clone(), rows.event_time(), rows.len() as u64);
-        Ok(vec![StagedFile { output, part, staged, rows, bytes, checksum, event_time, since }])
+        Ok(vec![StagedFile {
+            output: output.name.clone(),
+            folder: format!("{}/", output.prefix),
+            name,
+            staged: Place::whole(staged),
+            rows: rows.len() as u64,
+            bytes,
+            checksum,
+            event_time: rows.event_time(),
+            since,
+        }])
     }
 
-    /// Writes the changes of one epoch and worker: a file an operator.
+    /// Writes the changes of one epoch and worker: one file, whatever operators there are.
     fn stage_state(
         &self,
-        epoch: Epoch,
-        worker: u32,
-        changes: Vec<StateChange>,
+        at: names::Stage,
+        mut changes: Vec<StateChange>,
     ) -> Result<Vec<StateFile>, CheckpointError> {
-        let mut operators: BTreeMap<String, Vec<StateChange>> = BTreeMap::new();
-        for change in changes {
-            operators.entry(change.operator.clone()).or_default().push(change);
+        if changes.is_empty() {
+            return Ok(Vec::new());
         }
-        let write = |(operator, changes): (String, Vec<StateChange>)| {
-            let (version, shards) = (changes[0].version, changes.len());
-            let base = changes[0].kind == SectionKind::Base;
-            let author = state::Author { job: &self.job, generation: self.generation, epoch, worker };
-            let path = names::state(&self.job, (self.generation, epoch), (&operator, worker), base);
-            let (bytes, checksum) = self.write(&path, |out| state::write(out, author, &changes))?;
-            failpoint::at("stage.state");
-            let shards = u32::try_from(shards).expect("there are not that many shards");
-            Ok(StateFile { operator, version, worker, base, path, bytes, checksum, shards })
-        };
-        operators.into_iter().map(write).collect()
+        let names::Stage { generation, epoch, worker } = at;
+        let author = state::Author { job: &self.job, generation, epoch, worker };
+        changes.sort_by(|a, b| (&a.operator, a.shard).cmp(&(&b.operator, b.shard)));
+        let mut written = None;
+        let (bytes, checksum) = self.write(&names::state(&self.job, at), |out| {
+            written = Some(state::write(out, author, &changes)?);
+            Ok(())
+        })?;
+        failpoint::at("stage.state");
+        let state::Written { header_bytes, sections } = written.expect("it was written");
+        Ok(vec![StateFile { worker, bytes, header_bytes, checksum, place: None, sections }])
     }
 
     /// Writes a file that no reader is told of, syncs it and reads it back; its size and checksum.
@@ -289,7 +321,7 @@ mod tests {
     use crate::store::memory::{Call, Memory};
     use headway_operators::row::{Cell, Column, Kind, Row};
     use headway_operators::spec::Format;
-    use headway_operators::state::Shard;
+    use headway_operators::state::{SectionHead, SectionKind, Shard};
     use headway_operators::time::EventTime;
 
     #[derive(Clone)]
@@ -342,7 +374,9 @@ mod tests {
                 let _ = wake.send(());
             })
         };
-        Worker { control, rows: sink.rows(&output(), waker()), state: sink.state(waker()), woken }
+        let begins = Begins::default();
+        begins.note(Epoch(7), 1_706_659_199_999);
+        Worker { control, rows: sink.rows(&output(), begins, waker()), state: sink.state(waker()), woken }
     }
 
     fn numbers(numbers: &[i64]) -> Box<dyn Rows> {
@@ -369,13 +403,19 @@ mod tests {
         hear(&worker.control, &worker.woken, 3);
         let (epoch, done) = worker.rows.done().unwrap();
         let staged = done.into_iter().next().unwrap();
-        assert_eq!((epoch, staged.part, staged.rows, staged.since), (Epoch(7), 1, 3, Epoch(5)));
+        assert_eq!((epoch, staged.rows, staged.since), (Epoch(7), 3, Epoch(5)));
+        let name = (staged.folder.as_str(), staged.name.as_str());
+        assert_eq!(
+            name,
+            ("numbers/", "batch_7_20240130_235959_1.csv.gz"),
+            "when the epoch began, and which worker"
+        );
         assert_eq!(staged.event_time, Some((EventTime(2), EventTime(40))));
         assert_eq!(worker.rows.done(), Some((Epoch(8), Vec::new())), "an epoch without rows has no file");
         assert_eq!(worker.rows.done().map(|(epoch, done)| (epoch, done.len())), Some((Epoch(9), 1)));
         assert_eq!(worker.rows.done(), None);
         files.power_cut();
-        let bytes = &files.files()[&staged.staged];
+        let bytes = &files.files()[&staged.staged.name];
         assert_eq!((bytes.len() as u64, digest(Box::new(io::Cursor::new(Arc::clone(bytes)))).unwrap().1), {
             (staged.bytes, u128::from_str_radix(&staged.checksum, 16).unwrap())
         });
@@ -385,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn state_is_a_file_an_operator_and_comes_back() {
+    fn state_of_all_operators_is_one_file_and_comes_back() {
         let files = Memory::new();
         let mut worker = worker(Arc::new(files.clone()));
         let changes =
@@ -393,12 +433,17 @@ mod tests {
         worker.state.put(Epoch(7), Epoch(7), changes);
         hear(&worker.control, &worker.woken, 1);
         let (epoch, done) = worker.state.done().unwrap();
-        assert_eq!((epoch, done.len()), (Epoch(7), 2));
+        let [file] = &done[..] else { panic!("one file: {done:?}") };
+        assert_eq!((epoch, file.worker), (Epoch(7), 1));
         files.power_cut();
-        let sum = done.iter().find(|file| file.operator == "Sum").unwrap();
-        let saved = state::decode_named(sum, &files.files()[&sum.path]).unwrap();
-        let shards: Vec<_> = saved.iter().map(|saved| (saved.shard.0, saved.bytes.clone())).collect();
-        assert_eq!(shards, [(3, vec![3; 9]), (5, vec![5])]);
+        let bytes = &files.files()["_headway/gate/state/3/7/0001.state"];
+        let (header, sections) = state::decode(bytes).unwrap();
+        assert_eq!((&header.sections, bytes.len() as u64), (&file.sections, file.bytes));
+        let operator =
+            |head: &SectionHead| header.sections.operators[usize::from(head.operator)].name.as_str();
+        let shards: Vec<_> = header.sections.list.iter().map(|head| (operator(head), head.shard.0)).collect();
+        assert_eq!(shards, [("Roll", 1), ("Sum", 3), ("Sum", 5)]);
+        assert_eq!(sections, [&[][..], &[3; 9], &[5]]);
     }
 
     /// Waits for `answers` wakes. That the job stops before is a failure.

@@ -1,6 +1,6 @@
 //! Runs the workers of one process: builds the dataflow on each, steps it, and stops all when one fails.
 
-use crate::connect::Sink;
+use crate::connect::{Begins, Sink};
 use crate::engine::clock::Clock;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::control::{Control, guard, report_panic};
@@ -71,6 +71,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 clock: Arc::clone(&clock),
                 control: shared.clone(),
                 sink: sink.worker(worker.index(), worker.peers()),
+                begins: Begins::default(),
             };
             let port = if worker.index() == 0 {
                 commit_port.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()

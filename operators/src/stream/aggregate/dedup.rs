@@ -15,7 +15,8 @@
 //! Cost: one hash probe a record, and one for each later end that records of its slice have found: mostly none. About 24
 //! bytes an identity.
 
-use crate::state::KeyHash;
+use crate::snapshots::Wanted;
+use crate::state::{KeyHash, SHARDS, SectionKind, Shard};
 use crate::stream::aggregate::identities::Identities;
 use crate::stream::aggregate::timeline::Timeline;
 use crate::stream::window::Grid;
@@ -53,6 +54,21 @@ struct Group {
     identities: Identities,
     /// How many of them the last snapshot had.
     saved: usize,
+    /// For each shard, how many of them its base may have; empty if none has any.
+    based: Vec<u32>,
+}
+
+/// Identities of one slice and earliest window end, on their way into a snapshot.
+#[derive(Debug)]
+pub(super) struct Saving<'a> {
+    /// The slice of event time.
+    pub(super) slice: EventTime,
+    /// The earliest window end that has counted them.
+    pub(super) earliest: EventTime,
+    /// The identities, in the order they came.
+    list: &'a [KeyHash],
+    /// For each shard, how many of the list are left out; empty if none are.
+    left_out: Vec<u32>,
 }
 
 /// The identities of one slice of event time.
@@ -62,6 +78,8 @@ struct Slice {
     groups: Vec<Group>,
     /// How many it will hold, by what the slice before it held.
     expected: usize,
+    /// How many different ones there are.
+    held: u64,
 }
 
 /// The identities of all open slices.
@@ -77,11 +95,11 @@ impl Slice {
     /// An empty slice. It will hold about as many identities as the one before it, so all slices together have room for
     /// no more than about twice what they hold.
     fn after(before: Option<&Slice>) -> Slice {
-        let held = before.map_or(0, Slice::held);
-        Slice { groups: Vec::new(), expected: held + held / 8 }
+        let entries = before.map_or(0, Slice::entries);
+        Slice { groups: Vec::new(), expected: entries + entries / 8, held: 0 }
     }
 
-    fn held(&self) -> usize {
+    fn entries(&self) -> usize {
         self.groups.iter().map(|group| group.identities.as_slice().len()).sum()
     }
 
@@ -96,7 +114,8 @@ impl Slice {
             // The first group is the one that most will be in.
             let room = if self.groups.is_empty() { self.expected } else { 0 };
             let identities = Identities::with_capacity(room);
-            self.groups.insert(at, Group { earliest: first_open, identities, saved: 0 });
+            let group = Group { earliest: first_open, identities, saved: 0, based: Vec::new() };
+            self.groups.insert(at, group);
         }
         if !self.groups[at].identities.insert(identity) {
             return Admitted::None;
@@ -104,6 +123,39 @@ impl Slice {
         // 2. In some of them?
         let counted = self.groups[at + 1..].iter().find(|group| group.identities.contains(identity));
         counted.map_or(Admitted::All, |group| Admitted::Before(group.earliest))
+    }
+}
+
+impl Group {
+    /// For each shard, how many of the first identities are not `wanted`.
+    fn left_out(&self, wanted: &Wanted) -> Vec<u32> {
+        let of = |shard: u16| match wanted.kind(Shard(shard)) {
+            SectionKind::Base => 0,
+            SectionKind::Merged => self.based.get(usize::from(shard)).copied().unwrap_or(0),
+            SectionKind::Change => place(self.saved),
+        };
+        (0..SHARDS).map(of).collect()
+    }
+}
+
+/// A place in a list of identities.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("a set holds fewer than 2^32 identities")
+}
+
+impl<'a> Saving<'a> {
+    /// All of `list`.
+    #[cfg(test)]
+    pub(super) fn all(slice: EventTime, earliest: EventTime, list: &'a [KeyHash]) -> Saving<'a> {
+        Saving { slice, earliest, list, left_out: Vec::new() }
+    }
+
+    /// The identities, in the order they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = KeyHash> {
+        let is_in = |(at, identity): &(u32, &KeyHash)| {
+            self.left_out.get(usize::from(identity.shard().0)).is_none_or(|left_out| at >= left_out)
+        };
+        (0..).zip(self.list).filter(is_in).map(|(_, identity)| *identity)
     }
 }
 
@@ -120,8 +172,11 @@ impl Dedup {
     }
 
     fn note(&mut self, seen: Seen) -> Admitted {
-        let admitted = self.slices.at(seen.slice, Slice::after).admit(seen.identity, seen.earliest);
-        self.held += u64::from(admitted != Admitted::None);
+        let slice = self.slices.at(seen.slice, Slice::after);
+        let admitted = slice.admit(seen.identity, seen.earliest);
+        // Counted where it is new: an identity that several groups have is one, before a restart and after it.
+        let new = u64::from(admitted == Admitted::All);
+        (slice.held, self.held) = (slice.held + new, self.held + new);
         admitted
     }
 
@@ -130,25 +185,43 @@ impl Dedup {
         let (grid, width_ms) = (self.grid, self.width_ms);
         let is_open = |start: EventTime| grid.last_end(start.plus_ms(width_ms - 1)) > watermark;
         for (_, slice) in self.slices.take_until(is_open) {
-            self.held -= slice.held() as u64;
+            self.held -= slice.held;
         }
     }
 
-    /// The identities by slice and earliest window end: those that came since [`Dedup::saved`] and are still open; or,
-    /// with `all`, all of them.
-    pub(super) fn groups(&self, all: bool) -> impl Iterator<Item = (EventTime, EventTime, &[KeyHash])> {
+    /// The identities by slice and earliest window end, as far as they are `wanted`: of a shard all, those since its base,
+    /// or those since [`Dedup::saved`].
+    pub(super) fn groups<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = Saving<'a>> {
         let groups =
             self.slices.iter().flat_map(|(start, slice)| slice.groups.iter().map(|group| (*start, group)));
-        groups.filter_map(move |(start, group)| {
-            let identities = &group.identities.as_slice()[if all { 0 } else { group.saved }..];
-            (!identities.is_empty()).then_some((start, group.earliest, identities))
-        })
+        let saving = move |(slice, group): (EventTime, &'a Group)| {
+            let list = group.identities.as_slice();
+            let (list, left_out) = match wanted.is_changes() {
+                true => (&list[group.saved..], Vec::new()),
+                false => (list, group.left_out(wanted)),
+            };
+            Saving { slice, earliest: group.earliest, list, left_out }
+        };
+        groups.map(saving).filter(|saving| saving.iter().next().is_some())
     }
 
-    /// All there is has been saved.
-    pub(super) fn saved(&mut self) {
+    /// What was `wanted` has been saved.
+    pub(super) fn saved(&mut self, wanted: &Wanted) {
         for group in self.slices.iter_mut().flat_map(|(_, slice)| &mut slice.groups) {
             group.saved = group.identities.as_slice().len();
+        }
+        for (shard, kind) in wanted.whole() {
+            if kind == SectionKind::Base {
+                self.based(shard);
+            }
+        }
+    }
+
+    /// All that is there of `shard` is in its base.
+    pub(super) fn based(&mut self, shard: Shard) {
+        for group in self.slices.iter_mut().flat_map(|(_, slice)| &mut slice.groups) {
+            group.based.resize(usize::from(SHARDS), 0);
+            group.based[usize::from(shard.0)] = place(group.identities.as_slice().len());
         }
     }
 
@@ -157,7 +230,7 @@ impl Dedup {
         self.note(seen);
     }
 
-    /// Entries in open slices: identities, once for each end that was the earliest for a time.
+    /// Identities in open slices.
     pub(super) fn held(&self) -> u64 {
         self.held
     }
@@ -179,10 +252,16 @@ mod tests {
         }
     }
 
-    fn seen(dedup: &Dedup, all: bool) -> impl Iterator<Item = Seen> {
-        dedup.groups(all).flat_map(|(slice, earliest, identities)| {
-            identities.iter().map(move |identity| Seen { identity: *identity, slice, earliest })
-        })
+    fn seen(dedup: &Dedup, wanted: &Wanted) -> Vec<Seen> {
+        let group = |group: Saving<'_>| {
+            let seen = |identity| Seen { identity, slice: group.slice, earliest: group.earliest };
+            group.iter().map(seen).collect::<Vec<_>>()
+        };
+        dedup.groups(wanted).flat_map(group).collect()
+    }
+
+    fn all() -> Wanted {
+        Wanted::all(SectionKind::Base)
     }
 
     fn identity(id: u64) -> KeyHash {
@@ -206,22 +285,23 @@ mod tests {
             for (at, (id, stamp)) in copies.into_iter().enumerate() {
                 if at == cut {
                     // A restart: everything goes through a snapshot.
-                    let saved: Vec<_> = seen(&fast, true).collect();
+                    let (saved, held) = (seen(&fast, &all()), fast.held());
                     fast = Dedup::new(grid);
                     saved.into_iter().for_each(|seen| fast.restore(seen));
+                    prop_assert_eq!(fast.held(), held);
                 }
                 let time = time_of(id);
                 let Some(first) = grid.first_open_end(time, EventTime(stamp)) else { continue };
-                let all = |before: EventTime| {
+                let ends = |before: EventTime| {
                     let ends = (0..).map(move |k| first.ms() + k * slide);
                     ends.take_while(move |end| *end <= grid.last_end(time).ms() && *end < before.ms())
                 };
                 let got: Vec<_> = match fast.admit(identity(id), time, first) {
-                    Admitted::All => all(EventTime::MAX).collect(),
-                    Admitted::Before(end) => all(end).collect(),
+                    Admitted::All => ends(EventTime::MAX).collect(),
+                    Admitted::Before(end) => ends(end).collect(),
                     Admitted::None => vec![],
                 };
-                prop_assert_eq!(got, slow.admit(id, all(EventTime::MAX)));
+                prop_assert_eq!(got, slow.admit(id, ends(EventTime::MAX)));
             }
         }
     }
@@ -236,21 +316,33 @@ mod tests {
         assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(60)), Admitted::None);
         dedup.close(EventTime(60));
         assert_eq!(dedup.held(), 0);
-        assert_eq!(seen(&dedup, true).next(), None, "what is gone is not saved");
+        assert_eq!(seen(&dedup, &all()), [], "what is gone is not saved");
     }
 
     #[test]
-    fn what_came_since_the_last_save_is_told_and_all_of_it_when_asked() {
-        let told = |dedup: &Dedup, all| {
-            seen(dedup, all).map(|seen| (seen.identity, seen.earliest.ms())).collect::<Vec<_>>()
+    fn snapshot_has_what_came_since_the_last_one_or_since_the_base_or_all() {
+        let has = |dedup: &Dedup, wanted: Wanted| {
+            seen(dedup, &wanted).iter().map(|seen| (seen.identity, seen.earliest.ms())).collect::<Vec<_>>()
         };
         let mut dedup = Dedup::new(Grid::sliding(60, 20));
         dedup.admit(identity(1), EventTime(5), EventTime(40));
-        dedup.saved();
-        assert_eq!(told(&dedup, false), []);
+        dedup.saved(&Wanted::changes());
+        assert_eq!(has(&dedup, Wanted::changes()), []);
         dedup.admit(identity(2), EventTime(5), EventTime(40));
         assert_eq!(dedup.admit(identity(1), EventTime(5), EventTime(20)), Admitted::Before(EventTime(40)));
-        assert_eq!(told(&dedup, false), [(identity(1), 20), (identity(2), 40)], "an earlier end is news");
-        assert_eq!(told(&dedup, true), [(identity(1), 20), (identity(1), 40), (identity(2), 40)]);
+        assert_eq!(dedup.held(), 2, "two identities, one of them in two groups");
+        let news = [(identity(1), 20), (identity(2), 40)];
+        assert_eq!(has(&dedup, Wanted::changes()), news, "an earlier end is news");
+        let every = [(identity(1), 20), (identity(1), 40), (identity(2), 40)];
+        assert_eq!(has(&dedup, all()), every);
+        assert_eq!(has(&dedup, Wanted::all(SectionKind::Merged)), every, "there is no base yet");
+        // The base of one shard, changes of the other.
+        let (one, two) = (identity(1).shard(), identity(2).shard());
+        let base = || Wanted::changes().with(SectionKind::Base, [one]);
+        assert_eq!(has(&dedup, base()), every, "all of the one, and what is new of the other");
+        dedup.saved(&base());
+        dedup.admit(identity(3), EventTime(5), EventTime(40));
+        let since = Wanted::changes().with(SectionKind::Merged, [one, two, identity(3).shard()]);
+        assert_eq!(has(&dedup, since), [(identity(2), 40), (identity(3), 40)]);
     }
 }

@@ -13,7 +13,7 @@
 //! Late records were refused at the source, by the same grid. A record that would meet a closed window is a broken
 //! invariant, and stops the job.
 //! # Restart
-//! Sums, identities, keys and first epochs, per shard; whole (base) or only what changed; encoded by [`section`].
+//! Sums, identities, keys and first epochs, per shard: all, what changed since the base, or what changed; encoded by [`section`].
 //! # Cost
 //! Two hash probes a record and window. Sums are exact: 128 bits inside, and overflow stops the job.
 

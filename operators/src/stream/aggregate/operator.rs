@@ -4,14 +4,15 @@ use crate::error::StateError;
 use crate::keyed::{Fate, Fates, Keyed};
 use crate::progress::Tick;
 use crate::record::Stamped;
-use crate::state::{KeyHash, Saved, Shard};
+use crate::snapshots::{Wanted, Written};
+use crate::state::{KeyHash, Saved, SectionKind, Shard};
 use crate::stream::aggregate::dedup::{Admitted, Dedup};
 use crate::stream::aggregate::section::{self, Section, Sections};
 use crate::stream::aggregate::timeline::Timeline;
 use crate::stream::decode::Definition;
 use crate::stream::window::Grid;
 use crate::time::{Epoch, EventTime, Span, Watermark};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -67,7 +68,7 @@ struct Window<const N: usize> {
 
 struct Sum<const N: usize> {
     amounts: [i128; N],
-    changed: bool,
+    written: Written,
 }
 
 struct Known<K> {
@@ -75,8 +76,8 @@ struct Known<K> {
     key: Option<Arc<K>>,
     /// Windows that hold a sum of it.
     windows: u32,
-    /// Whether a snapshot has it.
-    saved: bool,
+    /// Which sections have it by value.
+    written: Written,
 }
 
 impl<S, K, const N: usize> Aggregate<S, K, N> {
@@ -100,13 +101,14 @@ impl<S, K, const N: usize> Aggregate<S, K, N> {
         let window = self.windows.at(end, |_| Window { since: epoch, sums: HashMap::default() });
         let sum = window.sums.entry(key).or_insert_with(|| {
             self.keys.entry(key).or_insert_with(Known::unknown).windows += 1;
-            Sum { amounts: [0; N], changed: false }
+            Sum { amounts: [0; N], written: Written::Since }
         });
         for (sum, amount) in sum.amounts.iter_mut().zip(amounts) {
             *sum = sum.checked_add(i128::from(*amount)).expect("2^64 amounts of 64 bits fit in 128");
         }
-        if !sum.changed {
-            sum.changed = true;
+        // A new one, too: it is noted once, and is in no section until then.
+        if sum.written != Written::No {
+            sum.written = Written::No;
             self.changed.push((end, key));
         }
     }
@@ -125,7 +127,7 @@ impl<S, K, const N: usize> Aggregate<S, K, N> {
 
 impl<K> Known<K> {
     fn unknown() -> Self {
-        Known { key: None, windows: 0, saved: false }
+        Known { key: None, windows: 0, written: Written::No }
     }
 }
 
@@ -208,32 +210,43 @@ where
         }
     }
 
-    fn snapshot(&mut self, base: bool, put: &mut dyn FnMut(Shard, Vec<u8>)) {
+    fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
         let mut sections = Sections::default();
         let mut changed = std::mem::take(&mut self.changed);
-        if base {
-            let all =
-                self.windows.iter().flat_map(|(end, window)| window.sums.keys().map(|key| (*end, *key)));
-            changed = all.collect();
-            self.keys.values_mut().for_each(|known| known.saved = false);
+        if !wanted.is_changes() {
+            // 1. Whatever its section is to have, whether it has changed now or before.
+            let all = self.windows.iter().flat_map(|(end, window)| window.sums.iter().map(|sum| (*end, sum)));
+            let is_in = |(_, (key, sum)): &(EventTime, (&KeyHash, &Sum<N>))| {
+                sum.written.is_in(wanted.kind(key.shard()))
+            };
+            changed = all.filter(is_in).map(|(end, (key, _))| (end, *key)).collect();
         }
         changed.sort_unstable();
+        // 2. Sums, each with its key where no section that stays has it by value.
+        let mut added: HashSet<KeyHash, FxBuildHasher> = HashSet::default();
         for (end, key) in changed {
             let Some(window) = self.windows.get_mut(end) else { continue };
             let Some(sum) = window.sums.get_mut(&key) else { continue };
-            sum.changed = false;
+            let kind = wanted.kind(key.shard());
+            sum.written = Written::restored(kind);
             let known = self.keys.get_mut(&key).expect("a key with a sum is known");
             let section = sections.of(key);
-            if !std::mem::replace(&mut known.saved, true) {
+            if known.written.is_in(kind) && (kind == SectionKind::Change || added.insert(key)) {
                 let value = known.key.as_deref().expect("a key is defined before its epoch closes");
                 section.keys.push((key, value.clone()));
+                known.written = if kind == SectionKind::Change { Written::Since } else { known.written };
             }
             let (since, amounts) = (window.since, sum.amounts.to_vec());
             section.sums.push(section::Sum { end, since, key, amounts });
         }
-        let seen: Vec<_> = self.dedup.groups(base).collect();
+        for key in added {
+            let known = self.keys.get_mut(&key).expect("a key with a sum is known");
+            known.written = Written::restored(wanted.kind(key.shard()));
+        }
+        // 3. Identities.
+        let seen: Vec<_> = self.dedup.groups(wanted).collect();
         sections.encode(&seen, put);
-        self.dedup.saved();
+        self.dedup.saved(wanted);
     }
 
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
@@ -241,10 +254,14 @@ where
         let malformed = |what| StateError::Malformed { operator: name.clone(), shard: saved.shard.0, what };
         let section = Section::<K>::decode(saved.version, &saved.bytes);
         let section = section.ok_or_else(|| malformed("a section of sums and identities"))?;
+        let written = Written::restored(saved.kind);
         section.seen().for_each(|seen| self.dedup.restore(seen));
+        if saved.kind == SectionKind::Base {
+            self.dedup.based(saved.shard);
+        }
         for (hash, key) in section.keys {
             let known = self.keys.entry(hash).or_insert_with(Known::unknown);
-            known.key = Some(Arc::new(key));
+            (known.key, known.written) = (Some(Arc::new(key)), known.written.max(written));
         }
         for sum in section.sums {
             let amounts: [i128; N] =
@@ -253,7 +270,7 @@ where
             let window = self.windows.at(sum.end, |_| Window { since, sums: HashMap::default() });
             window.since = window.since.min(since);
             let known = self.keys.get_mut(&sum.key).ok_or_else(|| malformed("the key of every sum"))?;
-            if window.sums.insert(sum.key, Sum { amounts, changed: false }).is_none() {
+            if window.sums.insert(sum.key, Sum { amounts, written }).is_none() {
                 known.windows += 1;
             }
         }
@@ -269,7 +286,7 @@ where
         }
         self.keys.retain(|_, known| known.windows > 0);
         self.dedup.close(watermark);
-        self.dedup.saved();
+        self.dedup.saved(&Wanted::changes());
     }
 
     fn held(&self) -> u64 {

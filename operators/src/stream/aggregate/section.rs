@@ -6,7 +6,7 @@
 //! only, and the end came after each hash.
 
 use crate::state::{KeyHash, SHARDS, Shard};
-use crate::stream::aggregate::dedup::Seen;
+use crate::stream::aggregate::dedup::{Saving, Seen};
 use crate::time::{Epoch, EventTime};
 use serde::{Deserialize, Serialize};
 
@@ -126,15 +126,10 @@ impl<K: Serialize> Sections<K> {
         &mut self.sums[shard_of(key)]
     }
 
-    /// Gives `put` a section for each shard that has something in it. `seen` are the identities: slice of event time,
-    /// earliest window end, and those that have both.
-    pub(super) fn encode(
-        self,
-        seen: &[(EventTime, EventTime, &[KeyHash])],
-        put: &mut dyn FnMut(Shard, Vec<u8>),
-    ) {
+    /// Gives `put` a section for each shard that has something in it. `seen` are the identities.
+    pub(super) fn encode(self, seen: &[Saving<'_>], put: &mut dyn FnMut(Shard, Vec<u8>)) {
         // 1. Counted first, so that a section is allocated once and is never moved.
-        let counts: Vec<Vec<usize>> = seen.iter().map(|(_, _, identities)| count(identities)).collect();
+        let counts: Vec<Vec<usize>> = seen.iter().map(count).collect();
         let start = |(shard, Sums { keys, sums }): (usize, Sums<K>)| {
             let pieces = counts.iter().filter(|counts| counts[shard] > 0).count();
             if pieces == 0 && sums.is_empty() {
@@ -146,12 +141,13 @@ impl<K: Serialize> Sections<K> {
         };
         let mut sections: Vec<Vec<u8>> = self.sums.into_iter().enumerate().map(start).collect();
         // 2. Identities, from where they are held to where they are sent from.
-        for ((slice, earliest, identities), counts) in seen.iter().zip(&counts) {
+        for (saving, counts) in seen.iter().zip(&counts) {
+            let Saving { slice, earliest, .. } = saving;
             for (section, count) in sections.iter_mut().zip(counts).filter(|(_, count)| **count > 0) {
                 *section = append(std::mem::take(section), &(slice, earliest, (count * HASH_BYTES) as u64));
             }
-            for identity in *identities {
-                let section = &mut sections[shard_of(*identity)];
+            for identity in saving.iter() {
+                let section = &mut sections[shard_of(identity)];
                 identity.0.iter().for_each(|eight| section.extend_from_slice(&eight.to_le_bytes()));
             }
         }
@@ -168,9 +164,9 @@ fn shard_of(hash: KeyHash) -> usize {
     usize::from(hash.shard().0)
 }
 
-fn count(identities: &[KeyHash]) -> Vec<usize> {
+fn count(saving: &Saving<'_>) -> Vec<usize> {
     let mut counts = vec![0; usize::from(SHARDS)];
-    identities.iter().for_each(|identity| counts[shard_of(*identity)] += 1);
+    saving.iter().for_each(|identity| counts[shard_of(identity)] += 1);
     counts
 }
 
@@ -233,7 +229,8 @@ mod tests {
             let slow: Vec<_> =
                 slow.iter().map(|(shard, section)| (*shard, postcard::to_stdvec(section).unwrap())).collect();
             let mut got = Vec::new();
-            fast.encode(&groups, &mut |shard, bytes| got.push((shard, bytes)));
+            let saving: Vec<_> = groups.iter().map(|(slice, end, all)| Saving::all(*slice, *end, all)).collect();
+            fast.encode(&saving, &mut |shard, bytes| got.push((shard, bytes)));
             prop_assert_eq!(&got, &slow);
             let mut seen = BTreeSet::new();
             for (_, bytes) in &got {
@@ -251,7 +248,9 @@ mod tests {
         sections.of(key).keys.push((key, "key".to_string()));
         sections.of(key).sums.push(Sum { end: EventTime(300), since: Epoch(7), key, amounts: vec![-1, 200] });
         let mut text = String::new();
-        sections.encode(&[(EventTime(60), EventTime(-300), &[identity])], &mut |shard, bytes| {
+        let identities = [identity];
+        let saving = Saving::all(EventTime(60), EventTime(-300), &identities);
+        sections.encode(&[saving], &mut |shard, bytes| {
             text = bytes.iter().fold(format!("{}:", shard.0), |text, byte| text + &format!("{byte:02x}"));
         });
         let golden = "1:01808080808080802002036b657901d80407808080808080802002020190030178d704100300000000004000\
