@@ -1,6 +1,6 @@
 //! Runs a pipeline: workers, epochs, commits. Knows no connector by name and no pipeline by subject.
 //!
-//! Rooms, each of which uses only those below it: [`audit`], [`run`], [`commit`], [`format`]. [`clock`] and [`failpoint`] lie
+//! Rooms, each of which uses only those below it: [`audit`], [`run`], [`commit`], [`mod@format`]. [`clock`] and [`failpoint`] lie
 //! below all rooms; [`error`] and [`control`] lie between `commit` and `run`.
 
 pub mod audit;

@@ -1,6 +1,6 @@
 //! The settings of a Kafka client: a `.properties` file as kcat and the Java tools take it, and what we add.
 //!
-//! [`java_properties`](super::java_properties) has the syntax, [`settings`](super::settings) what each name means. Values are
+//! [`java_properties`] has the syntax, [`settings`](super::settings) what each name means. Values are
 //! secrets until proven otherwise: neither `Debug` nor an error shows one.
 
 use super::java_properties::{self, Malformed};
