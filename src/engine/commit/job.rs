@@ -136,10 +136,15 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
         compare(&format!("kind of input \"{}\"", input.name), &input.kind, &info.kind);
         compare(&format!("topic of input \"{}\"", input.name), &input.topic, &info.topic);
     }
-    for (output, columns) in job.schemas() {
-        if let Some(known) = head.schemas.get(&output) {
-            compare(&format!("columns of output \"{output}\""), known, &columns);
-        }
+    if !all.is_empty() {
+        return all; // Settings may change columns: who mends those has mended these.
+    }
+    for (output, found) in job.schemas() {
+        let known = head.schemas.get(&output).filter(|known| **known != found);
+        all.extend(known.map(|known| {
+            let what = format!("columns of output \"{output}\"");
+            Difference { what, expected: known.clone(), found }
+        }));
     }
     all
 }
