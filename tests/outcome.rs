@@ -109,6 +109,23 @@ fn rows_that_are_late_are_counted_and_the_flag_is_named() {
 }
 
 #[test]
+fn job_stops_before_it_makes_too_many_records_late() {
+    let folder = folder();
+    // One hour, and again the same hour by another turnstile.
+    let twice = lines("a", 0, 700) + &lines("b", 0, 700);
+    write(folder.path(), "in.csv", &twice);
+    let job = ["run", "turnstile", "--source", "files:in.csv", "--lake", "lake", "--late-max", "20%"];
+    let refused = headway(folder.path(), &job);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""), "{refused:?}");
+    assert!(refused.err.contains("(too-many-late)") && refused.err.contains("hint: Fill"), "{refused:?}");
+    assert!(refused.err.contains("--lateness 3h"), "{refused:?}");
+    let status = headway(folder.path(), &["status", "--lake", "lake"]);
+    assert!(status.out.contains("records    0 records"), "nothing was committed: {status:?}");
+    let allowed = headway(folder.path(), &[&job[..6], &["--late-max", "60%"]].concat());
+    assert_eq!(allowed.code, Some(0), "{allowed:?}");
+}
+
+#[test]
 fn run_that_finds_its_windows_closed_warns_before_it_refuses_records() {
     let folder = folder();
     write(folder.path(), "in/a.csv", &lines("a", 0, 50));

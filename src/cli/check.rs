@@ -151,6 +151,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "idle_flush_ms": plan.idle_flush_ms,
         "max_ahead_ms": plan.max_ahead_ms,
         "dead_max": plan.dead_max,
+        "late_max": plan.late_max,
         "csv_index": plan.csv_index,
         "if_running": if plan.if_running == config::IfRunning::Refuse { "refuse" } else { "take-over" },
         "allow_dropped_state": plan.allow_dropped_state,

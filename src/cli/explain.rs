@@ -1,6 +1,6 @@
 //! `headway explain`: what an error means, whose turn it is, and what to do.
 
-use super::settings::config::suggest;
+use super::settings::suggest::suggest;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::pages::{PAGES, Page, Turn, page};

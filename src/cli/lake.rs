@@ -1,6 +1,6 @@
 //! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Only pruning changes it.
 
-use super::settings::config::File;
+use super::settings::file::File;
 use super::settings::place::without_password;
 use super::settings::plan::{flag_path, lake_path};
 use super::terminal::failure::{Code, Failure};

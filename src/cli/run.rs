@@ -235,6 +235,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             Some(Limit::At(when)) => NotAfter::At(EventTime(when.0)),
         },
         dead_max: plan.dead_max,
+        late_max: plan.late_max,
         if_running: match plan.if_running {
             IfRunning::TakeOver => job::IfRunning::TakeOver,
             IfRunning::Refuse => job::IfRunning::Refuse,

@@ -1,9 +1,11 @@
 //! What can be set: keys and flags ([`config`]), and the job that follows from them ([`plan`]).
 
 pub(crate) mod config;
+pub(crate) mod file;
 pub(crate) mod kafka;
 pub(crate) mod place;
 pub(crate) mod plan;
 #[cfg(test)]
 mod reference;
+pub(crate) mod suggest;
 pub(crate) mod twins;

@@ -1,8 +1,10 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::config::{File, Generate, IfRunning, Settings, Until};
+use super::config::{Generate, IfRunning, Settings, Until};
+use super::file::File;
 use super::kafka;
 use super::place::{NoPath, Surroundings, without_password};
+use super::suggest::suggest;
 use super::twins::{Twins, twin};
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
@@ -74,6 +76,8 @@ pub(crate) struct Plan {
     pub(crate) not_after: Option<Limit<When>>,
     /// The share of dead letters that stops the job, 0 to 1.
     pub(crate) dead_max: f64,
+    /// The share of late records that stops the job, 0 to 1; `None` never stops it.
+    pub(crate) late_max: Option<f64>,
     /// When it ends by itself.
     pub(crate) until: Option<Until>,
     /// Whether CSV rows start with their number.
@@ -211,6 +215,7 @@ impl Flags {
             max_ahead_ms: set.source.max_ahead.unwrap_or(Millis(3_600_000)).0,
             not_after: set.source.not_after,
             dead_max: set.dead.max.unwrap_or(Share(0.5)).0,
+            late_max: set.late.max.map(|share| share.0),
             csv_index: set.csv.index.unwrap_or(false),
             if_running: set.job.if_running.unwrap_or(IfRunning::TakeOver),
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
@@ -234,7 +239,7 @@ fn find(
     catalogue.iter().find(|entry| entry.name == name).ok_or_else(|| {
         origin
             .refuse(("job", "pipeline"), "PIPELINE", format!("there is no pipeline \"{name}\""))
-            .hint(super::config::suggest(name, &known, "pipelines"))
+            .hint(suggest(name, &known, "pipelines"))
     })
 }
 

@@ -371,6 +371,13 @@ pub(crate) const PAGES: &[Page] = &[
         "Start the job again. Please report it, with the message and the command.",
     ),
     of(
+        "too-many-late",
+        Yours,
+        "More records than --late-max allows came after their windows had closed.",
+        "Late records are in no row. Nothing of the epoch was committed, so none of these is lost.",
+        "Fill a new --lake with a greater --lateness, which the hint computes. Or raise --late-max.",
+    ),
+    of(
         "nothing-accepted",
         Yours,
         "A run that ends by itself has accepted none of the records that it read: all are late or dead letters.",

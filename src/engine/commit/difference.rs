@@ -75,7 +75,7 @@ pub fn hint(differences: &[Difference]) -> String {
 }
 
 /// A length of time as flags take it.
-fn duration(ms: i64) -> String {
+pub(super) fn duration(ms: i64) -> String {
     let mut text = String::new();
     let mut rest = ms;
     for (unit, length) in UNITS {

@@ -59,6 +59,20 @@ pub enum CheckpointError {
         /// One of them.
         sample: Option<Box<Refused>>,
     },
+    /// More records came after their windows had closed than may.
+    #[error("{late} of {records} records of \"{input}\" came too late, as of epoch {epoch}")]
+    TooManyLate {
+        /// The epoch.
+        epoch: Epoch,
+        /// The input.
+        input: String,
+        /// Late records.
+        late: u64,
+        /// Records read since the share was last judged.
+        records: u64,
+        /// A lateness that would have kept nine of ten of them, in milliseconds.
+        enough_ms: Option<i64>,
+    },
     /// A file of the checkpoint is not what was written. Never skipped, never started over.
     #[error("\"{file}\" is not what was written: {what}")]
     Invalid {
@@ -182,6 +196,7 @@ impl CheckpointError {
             CheckpointError::Running { .. } => "already-running",
             CheckpointError::Conservation { .. } => "conservation-failed",
             CheckpointError::TooManyDead { .. } => "too-many-dead",
+            CheckpointError::TooManyLate { .. } => "too-many-late",
             CheckpointError::Invalid { .. } => "checkpoint-invalid",
             CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
                 "checkpoint-newer"
@@ -203,7 +218,7 @@ impl CheckpointError {
     /// The exit code of a process that stops for it.
     pub fn exit_code(&self) -> u8 {
         match self.code() {
-            "too-many-dead" => 1,
+            "too-many-dead" | "too-many-late" => 1,
             "bad-name" | "input-unusable" | "bad-header" | "header-changed" => 2,
             "store-failed" | "disk-full" | "source-failed" => 3,
             "conservation-failed" | "checkpoint-invalid" | "store-inconsistent" | "disk-sync-failed" => 5,
@@ -228,6 +243,9 @@ impl CheckpointError {
                     format!(" One is at offset {} of partition {}: {text:?}", sample.offset, sample.partition)
                 });
                 Some(format!("Most are \"{reason}\". Nothing of the epoch was committed.{sample}"))
+            }
+            CheckpointError::TooManyLate { .. } => {
+                Some("Their windows had closed. Nothing of the epoch was committed.".into())
             }
             CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
             CheckpointError::Source(error) => error.detail(),
@@ -261,6 +279,14 @@ impl CheckpointError {
             | CheckpointError::Invalid { .. }
             | CheckpointError::Inconsistent { .. } => {
                 "See what else is damaged with: headway audit --deep.".into()
+            }
+            CheckpointError::TooManyLate { enough_ms, .. } => {
+                let lateness = enough_ms.map_or("a greater --lateness".to_string(), |ms| {
+                    format!("--lateness {}", difference::duration(ms))
+                });
+                format!(
+                    "Fill a new --lake with {lateness}: the lateness of a lake never changes. Or raise --late-max."
+                )
             }
             CheckpointError::DoesNotFit { differences, .. } => difference::hint(differences),
             CheckpointError::StateWithoutOperator { operators, .. } => {

@@ -27,6 +27,7 @@ use crate::engine::run::closed::closed;
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::journal::Journal;
+use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
@@ -89,6 +90,8 @@ pub struct Launch {
     pub not_after: NotAfter,
     /// The share of dead letters in an epoch above which the job stops.
     pub dead_max: f64,
+    /// The share of late records above which the job stops; `None` never stops it.
+    pub late_max: Option<f64>,
     /// What to do if another run is at work.
     pub if_running: IfRunning,
     /// Operators whose saved state may be lost.
@@ -154,6 +157,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
         control: control.clone(),
         on_commit: launch.on_commit,
+        late_judge: LateJudge::new(launch.late_max, resume.manifest.inputs.len()),
         journal,
         summary: Arc::clone(&shared),
     };
@@ -272,6 +276,7 @@ impl Launch {
             max_ahead: Duration::from_secs(3600),
             not_after: NotAfter::Clock,
             dead_max: 0.5,
+            late_max: None,
             if_running: IfRunning::TakeOver,
             allow_dropped_state: Vec::new(),
             clock: Arc::new(System::default()),

@@ -7,6 +7,7 @@ pub mod feed;
 #[cfg(test)]
 mod feed_tests;
 pub mod journal;
+pub mod late_judge;
 pub mod launch;
 pub mod outcome;
 pub mod ports;

@@ -13,6 +13,7 @@ use crate::engine::failpoint;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::committing::Commit;
 use crate::engine::run::journal::Journal;
+use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
@@ -45,6 +46,8 @@ pub struct Watched {
     pub control: Control,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// Stops the job if too many records are late.
+    pub late_judge: LateJudge,
     /// What the log says of it.
     pub journal: Journal,
     /// What the run did so far.
@@ -105,6 +108,7 @@ impl Watched {
 impl Commit for Watched {
     fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
         self.confirm(&acks)?;
+        self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
         if let Some(committed) = self.committer.commit(epoch, &acks)? {
             self.tell(self.committer.head());
             self.note(&committed, &acks);
