@@ -95,8 +95,10 @@ mod tests {
             dead: Vec::new(),
             sample: None,
             limit: None,
+            quiet_since_ms: None,
+            content: None,
         };
-        [Ack::Source { input: InputIx(0), counts_accepted: false, partitions: vec![part] }]
+        [Ack::Source { input: InputIx(0), began_ms: 0, counts_accepted: false, partitions: vec![part] }]
     }
 
     /// Whether each epoch of `epochs`, as records and late ones, may be committed.
