@@ -7,8 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 10] =
-    ["demo", "run", "check", "produce", "status", "audit", "checkpoint", "dead", "explain", "completions"];
+const COMMANDS: [&str; 11] = [
+    "demo",
+    "run",
+    "check",
+    "produce",
+    "status",
+    "audit",
+    "checkpoint",
+    "dead",
+    "lake",
+    "explain",
+    "completions",
+];
 
 /// What a run of the program left behind.
 #[derive(Debug)]

@@ -43,7 +43,10 @@ pub(crate) fn audit(at: &At, deep: bool, output: Form, out: &mut dyn Write) -> R
         seq.map_or("the lake contradicts itself".to_string(), |seq| format!("manifest {seq} does not hold"));
     Err(Failure::new(Code::AuditFailed, place)
         .detail(sentence(what))
-        .hint("Nothing was changed. Keep a copy of the lake before anything else is done to it."))
+        .hint(
+            "Nothing was changed. If files were moved away on purpose, note it with: headway lake release. Else keep a copy \
+             of the lake before anything else is done to it.",
+        ))
 }
 
 fn text(report: &Report, deep: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -4,7 +4,8 @@ use super::lake::{At, Job};
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
-use crate::engine::format::manifest::{Fates, LakeFile, Manifest};
+use crate::engine::commit::release::{Committed, Standing, committed};
+use crate::engine::format::manifest::{Fates, LakeFile, LakeKind, Manifest};
 use crate::engine::run::outcome::{excerpt, reasons};
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
@@ -53,15 +54,20 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
         What::Ls { at, output } => list(&at.open()?.manifests()?, *output, out),
         What::Show { at, late, reason, limit } => {
             let job = at.open()?;
-            let folder = if *late { "_late/" } else { "_dead/" };
-            show(&job, (folder, reason.as_deref()), limit.unwrap_or(u64::MAX), out)
+            let kind = if *late { LakeKind::Late } else { LakeKind::Dead };
+            show(&job, (kind, reason.as_deref()), limit.unwrap_or(u64::MAX), out)
         }
     }
 }
 
 /// The files of a side output, oldest first.
-fn files<'a>(manifests: &'a [Manifest], folder: &'a str) -> impl Iterator<Item = &'a LakeFile> {
-    manifests.iter().flat_map(|manifest| &manifest.lake).filter(move |file| file.folder.starts_with(folder))
+fn files(manifests: &[Manifest], kind: LakeKind) -> impl Iterator<Item = Committed<'_>> {
+    committed(manifests).into_iter().filter(move |found| found.file.kind == kind)
+}
+
+/// Those that were not moved away.
+fn files_there(manifests: &[Manifest], kind: LakeKind) -> impl Iterator<Item = &LakeFile> {
+    files(manifests, kind).filter(|found| found.standing != Standing::Gone).map(|found| found.file)
 }
 
 fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
@@ -73,10 +79,10 @@ fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(),
         .flat_map(|head| &head.inputs)
         .for_each(|input| total.add(&input.total()));
     let (dead, late) = (&total.dead, total.late);
-    let kept = |folder| files(manifests, folder).map(|file| file.rows).sum::<u64>();
+    let kept = |kind| files(manifests, kind).map(|found| found.file.rows).sum::<u64>();
     let sum: u64 = dead.values().sum();
     if output == Form::Json {
-        let held = (sum - kept("_dead/").min(sum), late - kept("_late/").min(late));
+        let held = (sum - kept(LakeKind::Dead).min(sum), late - kept(LakeKind::Late).min(late));
         let answer = json!({
             "schema_version": 1, "dead": dead, "late": late, "dead_held": held.0, "late_held": held.1,
         });
@@ -87,10 +93,10 @@ fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(),
     if !rows.is_empty() {
         table::write(out, &["REASON", "COUNT"], &rows)?;
     }
-    for (name, all, folder) in [("dead letter", sum, "_dead/"), ("late record", late, "_late/")] {
-        let (rows, held) = (kept(folder), all - kept(folder).min(all));
+    for (name, all, kind) in [("dead letter", sum, LakeKind::Dead), ("late record", late, LakeKind::Late)] {
+        let (rows, held) = (kept(kind), all - kept(kind).min(all));
         let held = if held == 0 { String::new() } else { format!("; {} not in a file yet", grouped(held)) };
-        let files = counted(files(manifests, folder).count() as u64, "file");
+        let files = counted(files(manifests, kind).count() as u64, "file");
         writeln!(out, "{}: {} in {files}{held}", counted(all, name), grouped(rows))?;
     }
     Ok(())
@@ -123,7 +129,7 @@ pub(crate) fn example(job: &Job, head: &Manifest) -> Option<String> {
     head.inputs.iter().for_each(|input| dead.add(&input.total()));
     let (top, _) = reasons(&dead.dead).into_iter().next()?;
     let manifests = job.manifests().ok()?;
-    let newest: Vec<&LakeFile> = files(&manifests, "_dead/").collect();
+    let newest: Vec<&LakeFile> = files_there(&manifests, LakeKind::Dead).collect();
     for file in newest.iter().rev().take(EXAMPLE_FILES_MAX) {
         for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path()).ok()?)).lines() {
             let Letter { partition, offset, reason, payload } = serde_json::from_str(&line.ok()?).ok()?;
@@ -142,13 +148,13 @@ fn damaged(file: &LakeFile, why: String) -> Failure {
 
 fn show(
     job: &Job,
-    (folder, reason): (&str, Option<&str>),
+    (kind, reason): (LakeKind, Option<&str>),
     limit: u64,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let manifests = job.manifests()?;
     let mut shown = 0;
-    for file in files(&manifests, folder) {
+    for file in files_there(&manifests, kind) {
         let damaged = |why: String| damaged(file, why);
         for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
             let line = line.map_err(|error| damaged(error.to_string()))?;

@@ -11,7 +11,7 @@ use crate::engine::commit::decide::Folding;
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::upkeep::{self, Pruned};
-use crate::engine::commit::{recover, segment};
+use crate::engine::commit::{recover, release, segment};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
@@ -155,6 +155,22 @@ impl Job {
     /// Exit 4 if the job runs; exits 3 to 5 if the lake cannot be read or is damaged.
     pub(crate) fn prune(&self, keep: u64) -> Result<Pruned, Failure> {
         Ok(upkeep::prune(&self.store, &clock(), &self.name, Folding { keep, ..FOLDING })?)
+    }
+
+    /// Those movable files that are not in the lake any more.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    pub(crate) fn moved(&self, manifests: &[Manifest]) -> Result<Vec<String>, Failure> {
+        Ok(release::moved(&self.store, manifests)?)
+    }
+
+    /// Notes that `paths` were moved away; the manifest that says so, if there are any.
+    ///
+    /// # Errors
+    /// Exit 2 for a file that may not be moved; exit 4 if the job runs, or starts meanwhile.
+    pub(crate) fn release(&self, manifests: &[Manifest], paths: Vec<String>) -> Result<Option<Seq>, Failure> {
+        Ok(release::release(&self.store, &clock(), manifests, paths)?)
     }
 
     /// A file of the lake, from its start.

@@ -13,6 +13,7 @@ mod dead;
 mod demo;
 mod explain;
 mod lake;
+mod lake_files;
 mod outcome;
 mod produce;
 mod run;

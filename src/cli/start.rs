@@ -5,7 +5,7 @@ use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
-use super::{audit, check, checkpoint, completions, dead, demo, explain, produce, run, status};
+use super::{audit, check, checkpoint, completions, dead, demo, explain, lake_files, produce, run, status};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
@@ -56,6 +56,8 @@ enum Command {
     Checkpoint(checkpoint::Flags),
     /// Look at messages that could not be decoded, or came too late
     Dead(dead::Flags),
+    /// List committed files, and note which of them were moved away
+    Lake(lake_files::Flags),
     /// Say what an error means, whose turn it is, and what to do
     Explain(explain::Flags),
     /// Write a script that lets your shell complete commands and flags
@@ -149,6 +151,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Audit(flags) => screen(Reader::MayLeave, |out| audit::run(&flags, out)),
         Command::Checkpoint(flags) => screen(flags.reader(), |out| checkpoint::run(&flags, out)),
         Command::Status(flags) => screen(Reader::Listens, |out| status::run(&flags, out)),
+        Command::Lake(flags) => screen(Reader::MayLeave, |out| lake_files::run(&flags, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
         Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),
         // For programs: not a byte of it is changed.

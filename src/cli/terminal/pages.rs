@@ -287,6 +287,13 @@ pub(crate) const PAGES: &[Page] = &[
         "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.",
     ),
     of(
+        "not-movable",
+        Yours,
+        "A file was to be released that may not be moved away.",
+        "The job or an audit would miss it. Nothing was noted.",
+        "Move and release only the files that `headway lake files --movable` lists.",
+    ),
+    of(
         "already-running",
         Yours,
         "Another run of this job is at work.",

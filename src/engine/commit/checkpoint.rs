@@ -241,7 +241,7 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
 ///
 /// # Errors
 /// [`CheckpointError::Fenced`] if another run has the number or has gone on; then it does not count.
-async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
+pub(crate) async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
     let (job, seq, generation) = (manifest.job.clone(), manifest.seq, manifest.generation);
     let (name, bytes) = (names::manifest(&job, seq), manifest.encode());
     let fenced = || CheckpointError::Fenced { job: job.clone(), generation, seq };

@@ -122,6 +122,14 @@ pub enum CheckpointError {
         /// Its owner.
         owner: String,
     },
+    /// A lake file that may not be moved away.
+    #[error("\"{path}\" may not be moved away: {why}")]
+    NotMovable {
+        /// The file, relative to the lake.
+        path: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// The name of a job or prefix cannot be a name in a lake.
     #[error("\"{name}\" cannot be the name of a {what}")]
     BadName {
@@ -207,6 +215,7 @@ impl CheckpointError {
                 "state-does-not-fit"
             }
             CheckpointError::PrefixTaken { .. } => "prefix-taken",
+            CheckpointError::NotMovable { .. } => "not-movable",
             CheckpointError::BadName { .. } => "bad-name",
             CheckpointError::Source(error) => error.code(),
             CheckpointError::Store(store::Error::Sync { .. }) => "disk-sync-failed",
@@ -219,7 +228,7 @@ impl CheckpointError {
     pub fn exit_code(&self) -> u8 {
         match self.code() {
             "too-many-dead" | "too-many-late" => 1,
-            "bad-name" | "input-unusable" | "bad-header" | "header-changed" => 2,
+            "bad-name" | "not-movable" | "input-unusable" | "bad-header" | "header-changed" => 2,
             "store-failed" | "disk-full" | "source-failed" => 3,
             "conservation-failed" | "checkpoint-invalid" | "store-inconsistent" | "disk-sync-failed" => 5,
             _ => 4,
@@ -296,6 +305,9 @@ impl CheckpointError {
             }
             CheckpointError::PrefixTaken { owner, .. } => {
                 format!("Choose another lake, or go on with that job: --job {owner}.")
+            }
+            CheckpointError::NotMovable { .. } => {
+                "List those that may with: headway lake files --movable.".into()
             }
             CheckpointError::BadName { .. } => {
                 "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.".into()

@@ -133,19 +133,7 @@ impl Ledger {
 
     /// The manifest by which a bounded run ends: the last one, and nothing more.
     pub fn closed(&self, stamp: Stamp) -> Manifest {
-        Manifest {
-            seq: self.head.seq.next(),
-            nonce: stamp.nonce,
-            parent: Some(self.head.nonce),
-            kind: Kind::Closed,
-            began_ms: None,
-            written_ms: stamp.written_ms,
-            allowed: Vec::new(),
-            inputs: self.head.inputs.iter().map(carried_input).collect(),
-            lake: Vec::new(),
-            released: Vec::new(),
-            ..self.head.clone()
-        }
+        closed(&self.head, stamp)
     }
 
     /// Notes that `manifest`, as planned from `acks`, is committed; or that the epoch was empty.
@@ -345,6 +333,23 @@ impl Ledger {
             (entry, &file.sections)
         };
         acks.state.iter().map(entry).collect()
+    }
+}
+
+/// The manifest after `head` that adds nothing to it.
+pub(super) fn closed(head: &Manifest, stamp: Stamp) -> Manifest {
+    Manifest {
+        seq: head.seq.next(),
+        nonce: stamp.nonce,
+        parent: Some(head.nonce),
+        kind: Kind::Closed,
+        began_ms: None,
+        written_ms: stamp.written_ms,
+        allowed: Vec::new(),
+        inputs: head.inputs.iter().map(carried_input).collect(),
+        lake: Vec::new(),
+        released: Vec::new(),
+        ..head.clone()
     }
 }
 

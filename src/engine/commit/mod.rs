@@ -20,6 +20,7 @@ mod ledger_tests;
 pub mod loose;
 pub mod publish;
 pub mod recover;
+pub mod release;
 pub mod restore;
 pub mod segment;
 #[cfg(test)]

@@ -157,6 +157,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
         control: control.clone(),
         on_commit: launch.on_commit,
+        is_bounded: launch.until != Until::Forever,
         late_judge: LateJudge::new(launch.late_max, resume.manifest.inputs.len()),
         journal,
         summary: Arc::clone(&shared),

@@ -46,6 +46,8 @@ pub struct Watched {
     pub control: Control,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// Whether the run ends by itself: then its last manifest says so.
+    pub is_bounded: bool,
     /// Stops the job if too many records are late.
     pub late_judge: LateJudge,
     /// What the log says of it.
@@ -125,6 +127,11 @@ impl Commit for Watched {
 
     fn finish(&mut self) -> Result<(), Error> {
         failpoint::at("finish.begin");
+        if self.is_bounded {
+            self.committer.close()?;
+            let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
+            summary.head = self.committer.head().clone();
+        }
         self.committer.finish();
         self.journal.end(self.control.is_draining());
         Ok(())

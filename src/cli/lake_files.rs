@@ -1,0 +1,135 @@
+//! `headway lake`: which files are committed, which of them a loader may move away, and the note that it has.
+
+use super::lake::At;
+use super::terminal::failure::Failure;
+use super::terminal::form::Form;
+use super::terminal::table::{self, counted, grouped};
+use super::terminal::text::visible;
+use crate::engine::commit::release::{Committed, Standing, committed};
+use crate::engine::format::manifest::LakeKind;
+use crate::engine::format::names::Seq;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::io::Write;
+
+/// What `lake` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// List committed files, oldest first, of folded commits too; those that were released or replaced are left out
+    Files {
+        #[command(flatten)]
+        at: At,
+        /// Only files of commits after manifest SEQ, such as the last one that a loader has seen
+        #[arg(long, value_name = "SEQ")]
+        since: Option<u64>,
+        /// Only files that may be moved away: a later commit is there, so nothing looks for them again
+        #[arg(long)]
+        movable: bool,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
+    /// Note in a commit that files were moved away, so that an audit accepts it; of a job that does not run
+    ///
+    /// A file may be moved before or after it is released. Only its name is kept.
+    Release {
+        #[command(flatten)]
+        at: At,
+        /// The files, relative to the lake [default: all that may be moved and are not there any more]
+        files: Vec<String>,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
+}
+
+/// Answers on `out`.
+///
+/// # Errors
+/// Exit 2 for a file that may not be moved; exit 4 if the job runs; exits 3 to 5 if the lake cannot be read or is damaged.
+pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+    match &flags.what {
+        What::Files { at, since, movable, output } => {
+            let manifests = at.open()?.manifests()?;
+            let is_wanted = |found: &Committed<'_>| {
+                let is_new = since.is_none_or(|since| found.seq > Seq(since));
+                is_new
+                    && found.standing != Standing::Gone
+                    && (!movable || found.standing == Standing::Movable)
+            };
+            let found: Vec<Committed<'_>> = committed(&manifests).into_iter().filter(is_wanted).collect();
+            list(&found, *output, out)
+        }
+        What::Release { at, files, output } => {
+            let job = at.open()?;
+            let manifests = job.manifests()?;
+            let paths = if files.is_empty() { job.moved(&manifests)? } else { files.clone() };
+            let count = paths.len() as u64;
+            let seq = job.release(&manifests, paths)?;
+            match (output, seq) {
+                (Form::Json, seq) => {
+                    let answer =
+                        json!({ "schema_version": 1, "released": count, "seq": seq.map(|seq| seq.0) });
+                    writeln!(out, "{answer}")?;
+                }
+                (Form::Text, None) => {
+                    writeln!(out, "nothing to release: every file is where it was committed")?
+                }
+                (Form::Text, Some(seq)) => {
+                    writeln!(out, "released {}: manifest {seq} says so", counted(count, "file"))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list(found: &[Committed<'_>], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    if output == Form::Json {
+        for Committed { seq, file, standing } in found {
+            let line = json!({
+                "schema_version": 1,
+                "seq": seq.0,
+                "path": file.path(),
+                "kind": kind(file.kind),
+                "output": file.output,
+                "rows": file.rows,
+                "bytes": file.bytes,
+                "xxh3": file.checksum,
+                "movable": *standing == Standing::Movable,
+            });
+            writeln!(out, "{line}")?;
+        }
+        return Ok(());
+    }
+    let row = |found: &Committed<'_>| {
+        let movable = if found.standing == Standing::Movable { "yes" } else { "no" };
+        let file = found.file;
+        vec![
+            found.seq.to_string(),
+            kind(file.kind).to_string(),
+            grouped(file.rows),
+            grouped(file.bytes),
+            movable.to_string(),
+            visible(&file.path()).into_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    Ok(table::write(out, &["SEQ", "KIND", "RECORDS", "BYTES", "MOVABLE", "PATH"], &rows)?)
+}
+
+fn kind(kind: LakeKind) -> &'static str {
+    match kind {
+        LakeKind::Rows => "rows",
+        LakeKind::Changes => "changes",
+        LakeKind::Dead => "dead",
+        LakeKind::Late => "late",
+    }
+}
