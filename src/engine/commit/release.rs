@@ -124,3 +124,102 @@ pub fn moved(store: &Arc<dyn Store>, manifests: &[Manifest]) -> Result<Vec<Strin
     }
     Ok(moved)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::Manual;
+    use crate::engine::format::manifest::Nonce;
+    use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::names;
+    use crate::store::memory::Memory;
+    use headway_operators::ack::Place;
+    use headway_operators::time::Epoch;
+
+    fn file(kind: LakeKind, name: &str) -> LakeFile {
+        LakeFile {
+            kind,
+            output: "batch".into(),
+            folder: "gate/".into(),
+            name: name.into(),
+            staged: Place::whole("s"),
+            rows: 1,
+            bytes: 1,
+            checksum: "0".repeat(32),
+            event_time: None,
+            since: Epoch(1),
+            fed: Vec::new(),
+            replaces: Vec::new(),
+        }
+    }
+
+    /// Three manifests: the second names `a`, `c` (changes) and `gone`; the third releases `gone` and names `b`.
+    fn manifests() -> Vec<Manifest> {
+        let mut all: Vec<Manifest> = (0..3)
+            .map(|seq| {
+                let mut manifest = first(1);
+                manifest.seq = Seq(seq);
+                manifest.nonce = Nonce(u128::from(seq) + 1);
+                manifest.parent = seq.checked_sub(1).map(|before| Nonce(u128::from(before) + 1));
+                manifest
+            })
+            .collect();
+        let (rows, changes) = (LakeKind::Rows, LakeKind::Changes);
+        all[1].lake = vec![file(rows, "a"), file(changes, "c"), file(rows, "gone")];
+        all[2].lake = vec![file(rows, "b")];
+        all[2].released = vec!["gate/gone".into()];
+        all
+    }
+
+    /// A lake that holds `manifests`.
+    fn lake(manifests: &[Manifest]) -> (Memory, Arc<dyn Store>) {
+        let memory = Memory::new();
+        for manifest in manifests {
+            memory.put(&names::manifest("job", manifest.seq), &manifest.encode());
+        }
+        (memory.clone(), Arc::new(memory))
+    }
+
+    #[test]
+    fn only_files_below_the_head_that_are_still_there_may_go() {
+        let manifests = manifests();
+        let standings: Vec<(String, Standing)> =
+            committed(&manifests).into_iter().map(|found| (found.file.path(), found.standing)).collect();
+        let expected = [
+            ("gate/a", Standing::Movable),
+            ("gate/c", Standing::Kept),
+            ("gate/gone", Standing::Gone),
+            ("gate/b", Standing::Newest),
+        ];
+        assert_eq!(standings, expected.map(|(path, standing)| (path.to_string(), standing)));
+        for (path, why) in [("gate/b", "last commit"), ("gate/c", "reads it again"), ("gate/gone", "before")]
+        {
+            let (memory, store) = lake(&manifests);
+            let clock: Arc<dyn Clock> = Arc::new(Manual::default());
+            let refused = release(&store, &clock, &manifests, vec![path.to_string()]).expect_err(path);
+            assert!(refused.code() == "not-movable" && refused.to_string().contains(why), "{refused}");
+            assert_eq!(memory.files().len(), 3, "nothing was noted");
+        }
+    }
+
+    #[test]
+    fn release_gives_way_to_a_run_that_has_gone_on() {
+        let mut manifests = manifests();
+        manifests[2].lake.clear();
+        let (memory, store) = lake(&manifests);
+        let clock: Arc<dyn Clock> = Arc::new(Manual::default());
+        // What was read is a manifest old: another run has committed since.
+        let refused = release(&store, &clock, &manifests[..2], Vec::from(["gate/a".to_string()]));
+        assert_eq!(refused.map_err(|error| error.code()), Err("not-movable"), "it was the newest then");
+        let mut old = manifests.clone();
+        let mut next = first(1);
+        (next.seq, next.nonce, next.parent) = (Seq(3), Nonce(4), Some(Nonce(3)));
+        memory.put(&names::manifest("job", next.seq), &next.encode());
+        let refused = release(&store, &clock, &old, vec!["gate/a".to_string()]);
+        assert_eq!(refused.map_err(|error| error.code()), Err("fenced"));
+        assert_eq!(memory.files().len(), 4, "nothing was noted");
+        old.push(next);
+        let noted = release(&store, &clock, &old, vec!["gate/a".to_string()]).expect("the job stands still");
+        assert_eq!(noted, Some(Seq(4)));
+    }
+}
