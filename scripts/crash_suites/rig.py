@@ -153,7 +153,7 @@ class Rig:
         command = [*wrap, self.binary, "run", JOB, "--source", f"files:{capture}", "--lake", lake, "-w", str(workers)]
         command += ["--idle-after", "never", "--not-after", "none", "--epoch", "50ms"]
         command += ["--until", until] if until else []
-        command += ["--epoch-bytes", "16KiB"] if "--epoch-bytes" not in more else []
+        command += ["--epoch-bytes", "6KiB"] if "--epoch-bytes" not in more else []
         command += [*capture.flags, *more]
         os.makedirs(os.path.dirname(lake), exist_ok=True)
         log = log or lake.rstrip("/") + ".log"
