@@ -254,7 +254,8 @@ mod tests {
 
     #[test]
     fn section_is_live_until_a_later_one_replaces_it() {
-        let cases: [(&str, &[(u32, SectionKind)], &[u32]); 8] = [
+        type Case<'a> = (&'a str, &'a [(u32, SectionKind)], &'a [u32]);
+        let cases: [Case<'_>; 8] = [
             ("changes add up", &[(1, Change), (2, Change)], &[1, 2]),
             ("a base replaces all", &[(1, Base), (2, Change), (3, Merged), (4, Change), (5, Base)], &[5]),
             ("a merged change replaces changes", &[(1, Change), (2, Change), (3, Merged)], &[3]),

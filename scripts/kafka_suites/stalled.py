@@ -79,7 +79,7 @@ def held(rig, args, broker):
     kafka.wait_for("a status that tells what is held", lambda: says() == expected, run)
     # Long enough for the others to be idle too, and for a flush, if they could be.
     time.sleep(2)
-    if rigs.head(lake)["held"].get("Aggregate") == 0 or idle(lake) != [FREE]:
+    if rigs.head(lake)["operators"].get("Aggregate", {}).get("held") == 0 or idle(lake) != [FREE]:
         raise kafka.Failed(f"partitions {idle(lake)} are idle while a transaction is open\n{run.said()}")
     before = go_on(rig, broker, topic, lake, run, transaction, rest)
     if any(partition != FREE for partition, _, _ in before):

@@ -87,13 +87,10 @@ pub(crate) fn state_of(
     changes: &[StateChange],
 ) -> Ack {
     let mut bytes = Vec::new();
-    let author = state::Author { job: "job", generation: generation, epoch: epoch, worker };
+    let author = state::Author { job: "job", generation, epoch, worker };
     let written = state::write(&mut bytes, author, changes).unwrap();
     let (size, checksum) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
-    store.files().insert(
-        names::state("job", names::Stage { generation: generation, epoch: epoch, worker }),
-        bytes.into(),
-    );
+    store.files().insert(names::state("job", names::Stage { generation, epoch, worker }), bytes.into());
     Ack::State(StateFile {
         worker,
         bytes: size,

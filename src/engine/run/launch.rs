@@ -29,7 +29,7 @@ use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
-use crate::engine::run::sink::Lake;
+use crate::engine::run::sink::{Lake, SavedByWorker};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
@@ -39,7 +39,7 @@ use headway_operators::port::{InputStart, NotAfter, Start};
 use headway_operators::progress::Standing;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OperatorSpec};
-use headway_operators::state::{OperatorHead, Saved};
+use headway_operators::state::OperatorHead;
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -434,8 +434,8 @@ fn newer(operators: &[OperatorSpec], headers: &Headers) -> Result<(), StateError
 }
 
 /// Saved state by operator and the worker, of `workers`, that owns it.
-fn by_worker(saved: SavedState, workers: usize) -> BTreeMap<(String, usize), Vec<Saved>> {
-    let mut all: BTreeMap<(String, usize), Vec<Saved>> = BTreeMap::new();
+fn by_worker(saved: SavedState, workers: usize) -> SavedByWorker {
+    let mut all = SavedByWorker::new();
     for (operator, sections) in saved {
         for section in sections {
             all.entry((operator.clone(), section.shard.owner(workers))).or_default().push(section);

@@ -37,6 +37,9 @@ use xxhash_rust::xxh3::Xxh3;
 /// than there ever are; if not, `put` waits for the oldest to be written.
 const QUEUE: usize = 256;
 
+/// Saved state by operator and owning worker.
+pub type SavedByWorker = BTreeMap<(String, usize), Vec<Saved>>;
+
 /// What a run needs to write to a lake.
 #[derive(Clone)]
 pub struct Lake {
@@ -49,7 +52,7 @@ pub struct Lake {
     /// How CSV files look.
     pub csv: csv_gz::Options,
     /// What the run starts from, by operator and owning worker. Each worker takes its own, once.
-    pub saved: Arc<Mutex<BTreeMap<(String, usize), Vec<Saved>>>>,
+    pub saved: Arc<Mutex<SavedByWorker>>,
     /// Where failures are reported.
     pub control: Control,
 }
@@ -159,7 +162,8 @@ impl WorkerSink for LakeWorker {
         let part = (self.workers > 1).then_some(worker);
         self.stage(begins, wake, move |lake, at, rows: Box<dyn Rows>| {
             let name = names::lake_file(&output, at.epoch, at.began_ms, part);
-            lake.stage_rows(&output, lake.stage(at.epoch, worker), at.since, name, rows.as_ref())
+            let file = NewFile { name, since: at.since };
+            lake.stage_rows(&output, lake.stage(at.epoch, worker), file, rows.as_ref())
         })
     }
 
@@ -196,18 +200,25 @@ impl<Work, Done> Stage<Work, Done> for ThreadStage<Work, Done> {
     }
 }
 
+/// A lake file before it is written.
+struct NewFile {
+    /// What it will be called when it is published.
+    name: String,
+    /// The first epoch whose records may be in it.
+    since: Epoch,
+}
+
 impl Lake {
     fn stage(&self, epoch: Epoch, worker: u32) -> names::Stage {
         names::Stage { generation: self.generation, epoch, worker }
     }
 
-    /// Writes the rows of one output, epoch and worker, which are to be called `name`.
+    /// Writes the rows of one output, epoch and worker.
     fn stage_rows(
         &self,
         output: &OutputSpec,
         at: names::Stage,
-        since: Epoch,
-        name: String,
+        file: NewFile,
         rows: &dyn Rows,
     ) -> Result<Vec<StagedFile>, CheckpointError> {
         if rows.is_empty() {
@@ -220,13 +231,13 @@ impl Lake {
         Ok(vec![StagedFile {
             output: output.name.clone(),
             folder: format!("{}/", output.prefix),
-            name,
+            name: file.name,
             staged: Place::whole(staged),
             rows: rows.len() as u64,
             bytes,
             checksum,
             event_time: rows.event_time(),
-            since,
+            since: file.since,
         }])
     }
 
