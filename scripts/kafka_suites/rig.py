@@ -18,6 +18,8 @@ KAFKA = os.path.join(rigs.ROOT, "scripts", "kafka")
 JARS = os.path.join(rigs.ROOT, "target", "kafka", "jars")
 # About one in so many records is in a transaction that is aborted.
 ABORT_EVERY = 1000
+# The Java client has failed if an answer takes longer.
+SECONDS_MAX = rigs.SECONDS_MAX
 # Windows of the jobs, in seconds. Many topics hold an hour or two of event time.
 WINDOWS_S = (45, 60, 61, 90, 180, 300, 420)
 
