@@ -365,3 +365,55 @@ fn data_cannot_speak_to_the_terminal() {
     assert_eq!(letter["topic"], HOSTILE, "JSON means the same");
     assert!(letter["payload"].as_str().is_some_and(|payload| payload.contains(HOSTILE)), "{letter}");
 }
+
+#[test]
+fn status_tells_a_job_that_runs_from_one_that_was_killed_and_one_that_ended() {
+    let folder = folder();
+    write(folder.path(), "in/a.csv", &lines("a", 0, 50));
+    let start = || {
+        let mut child = command(folder.path(), &[FOLLOW.as_slice(), &["--epoch", "50ms"]].concat());
+        child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    };
+    let mut child = start();
+    while read(folder.path()) != Some(50) {}
+    let status = |expected| {
+        let status = headway(folder.path(), &["status", "--lake", "lake"]);
+        assert_eq!(status.code, Some(expected), "{status:?}");
+        status
+    };
+    let said = status(0);
+    assert!(said.out.starts_with("running    run 1, process "), "{said:?}");
+    // A second one leaves it alone.
+    let second =
+        finished(&mut command(folder.path(), &[FOLLOW.as_slice(), &["--if-running", "refuse"]].concat()));
+    assert_eq!(second.code, Some(4), "{second:?}");
+    assert!(second.err.contains("(already-running)"), "{second:?}");
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let said = status(3);
+    assert!(said.out.starts_with("failed     run 1 with process-gone: "), "{said:?}");
+    assert!(said.err.contains("(not-alive)"), "{said:?}");
+    // The next start sees that nobody runs, and need not wait.
+    let mut child = start();
+    while !headway(folder.path(), &["status", "--lake", "lake"]).out.contains("running    run 2") {
+        assert_eq!(child.try_wait().expect("it is our child"), None, "it ended");
+    }
+    signal(&child, &["TERM"]);
+    child.wait_with_output().expect("it ends");
+    let said = status(0);
+    assert!(said.out.starts_with("stopped    run 2 ended at "), "{said:?}");
+    assert!(said.out.contains("restarted  after: process-gone 1"), "{said:?}");
+}
+
+#[test]
+fn status_tells_why_a_job_failed() {
+    let folder = folder();
+    write(folder.path(), "in/a.csv", &"no reading\n".repeat(2_000));
+    let run = headway(folder.path(), &["run", "turnstile", "--source", "files:in", "--lake", "lake"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let status = headway(folder.path(), &["status", "--lake", "lake", "-o", "json"]);
+    assert_eq!(status.code, Some(3), "{status:?}");
+    let answer: Value = serde_json::from_str(&status.out).expect("the status is JSON");
+    let life = &answer["life"];
+    assert_eq!((&life["state"], &life["code"]), (&"failed".into(), &"too-many-dead".into()), "{life}");
+}

@@ -1,13 +1,14 @@
 """R19: one job, two runs. The second takes over, the first learns it in seconds, and nothing it does becomes visible.
 
 Four ways to be the loser, in turn:
-  busy      it is in the middle of its capture
+  busy      it is in the middle of its capture; it would follow it for ever, so that it cannot end before it is overtaken
   idle      it follows files that do not grow
   stopped   SIGSTOP in the middle of a commit; it wakes when its successor has committed
   folded    the same, and it wakes when its successor has folded the manifests it knew and ended
 The loser must exit with 4 (`fenced`) within --grace seconds of the moment it can know; the lake must be what the reference
 program expects; every manifest has one winner, and files of the loser that are visible were committed by it before.
-Then `--if-running refuse` must leave a live run alone, say so, and exit with 4; and start when nobody runs any more.
+Then `--if-running refuse`, and the default, must leave a live run alone, say so, and exit with 4; and start when nobody runs
+any more. The default must go on beside a run that gives no sign of life for 15 s.
 
   scripts/crash fencing --trials 20
 """
@@ -18,6 +19,7 @@ import time
 
 from crash_suites import rig as rigs
 
+TAKE_OVER = ["--if-running", "take-over"]
 WAYS = ("busy", "idle", "stopped", "folded")
 
 
@@ -28,10 +30,10 @@ def options(parser):
 
 def loser(rig, lake, capture, way, draw):
     """Starts the run that will lose, and brings it to where it is overtaken."""
-    following = way == "idle"
+    following = way in ("busy", "idle")
     more = ["--epoch-bytes", "4KiB"] if way == "folded" else []
     run = rig.start(lake, capture, draw.choice((1, 2, 3)), [*more, *(["--follow"] if following else [])], until=None if following else "end")
-    if following:
+    if way == "idle":
         rigs.wait_for("the end of the files", lambda: read_to_the_end(lake, capture), run)
     else:
         enough = 3 + draw.randrange(10)
@@ -62,7 +64,7 @@ def trial(rig, args, number):
     lake = rig.path("fencing")
     first = loser(rig, lake, capture, way, draw)
     if way == "folded":
-        rig.settle(lake, capture, 1, ["--epoch-bytes", "2KiB"])
+        rig.settle(lake, capture, 1, ["--epoch-bytes", "2KiB", *TAKE_OVER])
         if rigs.manifest_numbers(lake)[0] == 0:
             raise rigs.Failed("nothing was folded")
         began = time.monotonic()
@@ -71,7 +73,7 @@ def trial(rig, args, number):
         took = time.monotonic() - began
     else:
         generation = rigs.head(lake)["generation"]
-        second = rig.start(lake, capture, draw.choice((1, 2, 3)))
+        second = rig.start(lake, capture, draw.choice((1, 2, 3)), TAKE_OVER)
         rigs.wait_for("the claim", lambda: rigs.head(lake)["generation"] > generation, second)
         if way == "stopped":
             rigs.wait_for("a commit of the second run", lambda: rigs.head(lake)["kind"] == "commit" or second.ended(), second)
@@ -104,12 +106,22 @@ def refuse(rig, args):
     first = rig.start(lake, capture, 1, ["--follow"], until=None)
     rigs.wait_for("the end of the files", lambda: read_to_the_end(lake, capture), first)
     rigs.wait_for("a sign of life", lambda: os.path.exists(os.path.join(lake, "_headway", rigs.JOB, "alive.json")), first)
-    second = rig.start(lake, capture, 2, ["--if-running", "refuse"])
-    code = rig.finish(second, 60)
-    if code != 4 or "is running already" not in second.said(30) or first.ended():
-        raise rigs.Failed(f"--if-running refuse ended with {code} beside a live run\n{second.said(30)}")
-    if rig.kill(first) != -9:
-        raise rigs.Failed("the run that was to be left alone was not there any more")
+    for rule in ("refuse", "wait"):
+        second = rig.start(lake, capture, 2, ["--if-running", rule])
+        code = rig.finish(second, 60)
+        if code != 4 or "is running already" not in second.said(30) or first.ended():
+            raise rigs.Failed(f"--if-running {rule} ended with {code} beside a live run\n{second.said(30)}")
+    first.child.send_signal(signal.SIGSTOP)
+    began, generation = time.monotonic(), rigs.head(lake)["generation"]
+    second = rig.start(lake, capture, 1, ["--follow"], until=None)
+    rigs.wait_for("the claim", lambda: rigs.head(lake)["generation"] > generation, second)
+    if (waited := time.monotonic() - began) < 14:
+        raise rigs.Failed(f"a run that might still live was taken over after {waited:.1f} s")
+    first.child.send_signal(signal.SIGCONT)
+    if (code := rig.finish(first, args.grace * 4)) != 4:
+        raise rigs.Failed(f"the run that had hung ended with {code}\n{first.said(30)}")
+    if rig.kill(second) != -9:
+        raise rigs.Failed(f"the run that took over was not there any more\n{second.said(30)}")
     rig.settle(lake, capture, 2, ["--if-running", "refuse"])
     rig.verify(lake, capture)
 

@@ -153,7 +153,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "dead_max": plan.dead_max,
         "late_max": plan.late_max,
         "csv_index": plan.csv_index,
-        "if_running": if plan.if_running == config::IfRunning::Refuse { "refuse" } else { "take-over" },
+        "if_running": plan.if_running.word(),
         "allow_dropped_state": plan.allow_dropped_state,
         "ends": ends(plan),
     })

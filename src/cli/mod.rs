@@ -14,6 +14,7 @@ mod demo;
 mod explain;
 mod lake;
 mod lake_files;
+mod life;
 mod outcome;
 mod produce;
 mod run;

@@ -237,6 +237,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         dead_max: plan.dead_max,
         late_max: plan.late_max,
         if_running: match plan.if_running {
+            IfRunning::Wait => job::IfRunning::Wait,
             IfRunning::TakeOver => job::IfRunning::TakeOver,
             IfRunning::Refuse => job::IfRunning::Refuse,
         },

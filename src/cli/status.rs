@@ -1,23 +1,27 @@
 //! `headway status`: where a job stands, from its lake alone; the lag also from the brokers, if it is told how.
 
 use super::lake::{self, At, Job};
+use super::life::Life;
 use super::settings::kafka;
 use super::settings::plan::flag_path;
-use super::terminal::failure::Failure;
+use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
-use super::units::{Millis, time};
+use super::units::{Millis, age, time};
 use super::{dead, outcome};
 use crate::connect::End;
+use crate::engine::commit::alive::Alive;
+use crate::engine::commit::process_id::Found;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
 use headway_operators::record::Partition;
 use headway_operators::time::EventTime;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What `status` is told.
 #[derive(Args, Clone, Debug)]
@@ -28,35 +32,100 @@ pub(crate) struct Flags {
     /// Ask the brokers where topics end now: the Kafka client's settings. Else lag is as the running job saw it last
     #[arg(long, value_name = "FILE")]
     kafka_config: Option<PathBuf>,
+    /// Answer again and again, each time after EVERY, such as 2s
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s")]
+    watch: Option<Millis>,
     /// Form of the answer on standard output
     #[arg(short, long, value_name = "FORM", default_value = "text")]
     output: Form,
 }
 
-/// Describes the last commit on `out`.
+/// Says on `out` whether the job lives, and describes its last commit.
+///
+/// # Errors
+/// Exit 3, after the answer, if the job failed or does not respond; else if the lake cannot be read.
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let job = flags.at.open()?;
-    let manifest = job.head()?;
-    let age_ms = lake::now_ms().saturating_sub(manifest.written_ms).max(0);
-    let ends = ends(flags, &job, &manifest)?;
-    match flags.output {
-        Form::Text => text(&manifest, &ends, (age_ms, dead::example(&job, &manifest).as_deref()), out)?,
-        Form::Json => {
-            let mut answer = answer(&manifest, &ends, age_ms);
-            answer["dead_example"] = json!(dead::example(&job, &manifest));
-            writeln!(out, "{answer}")?;
+    if let Some(every) = flags.watch {
+        return watch(flags, &job, every, out);
+    }
+    let seen = Seen::look(flags, &job)?;
+    seen.write(flags.output, out)?;
+    if seen.life.is_well() {
+        return Ok(());
+    }
+    let words = seen.life.words(seen.sign.as_ref(), seen.now_ms);
+    Err(Failure::new(Code::NotAlive, format!("job \"{}\" does not run as it should", seen.head.job))
+        .detail(format!("{}: {words}.", seen.life.word())))
+}
+
+/// Answers again and again, until nobody reads it or the process is told to end.
+fn watch(flags: &Flags, job: &Job, every: Millis, out: &mut dyn Write) -> Result<(), Failure> {
+    let is_terminal = io::stdout().is_terminal();
+    loop {
+        let seen = Seen::look(flags, job)?;
+        let mut page = Vec::new();
+        seen.write(flags.output, &mut page)?;
+        if is_terminal && flags.output == Form::Text {
+            // To the upper left, and what was there before is gone.
+            print_raw("\x1b[H\x1b[2J")?;
+        }
+        out.write_all(&page)?;
+        if !is_terminal && flags.output == Form::Text {
+            writeln!(out)?;
+        }
+        out.flush()?;
+        std::thread::sleep(Duration::from_millis(u64::try_from(every.0.max(100)).unwrap_or(100)));
+    }
+}
+
+fn print_raw(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// What one look at a job shows.
+struct Seen {
+    head: Manifest,
+    ends: Ends,
+    sign: Option<Alive>,
+    life: Life,
+    now_ms: i64,
+    /// A dead letter, for example.
+    example: Option<String>,
+}
+
+impl Seen {
+    fn look(flags: &Flags, job: &Job) -> Result<Seen, Failure> {
+        let head = job.head()?;
+        let sign = job.sign()?;
+        let ends = ends(flags, &head, sign.as_ref())?;
+        let now_ms = lake::now_ms();
+        let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
+        let life = Life::of(sign.as_ref(), found, now_ms);
+        let example = dead::example(job, &head);
+        Ok(Seen { head, ends, sign, life, now_ms, example })
+    }
+
+    fn write(&self, form: Form, out: &mut dyn Write) -> io::Result<()> {
+        match form {
+            Form::Text => text(self, out),
+            Form::Json => writeln!(out, "{}", answer(self)),
         }
     }
-    Ok(())
+
+    fn age_ms(&self) -> i64 {
+        self.now_ms.saturating_sub(self.head.written_ms).max(0)
+    }
 }
 
 /// Where partitions end, for each input, as far as it is known.
 type Ends = Vec<BTreeMap<Partition, End>>;
 
-fn ends(flags: &Flags, job: &Job, manifest: &Manifest) -> Result<Ends, Failure> {
+fn ends(flags: &Flags, manifest: &Manifest, sign: Option<&Alive>) -> Result<Ends, Failure> {
     let config = flags.kafka_config.as_deref().map(|path| flag_path("--kafka-config", path)).transpose()?;
-    let sign = job.sign()?;
-    let mut seen = sign.map(|sign| sign.ends).unwrap_or_default().into_iter();
+    let mut seen = sign.map(|sign| sign.ends.clone()).unwrap_or_default().into_iter();
     let mut ends = Ends::new();
     for input in &manifest.inputs {
         let seen = seen.next().unwrap_or_default().into_iter();
@@ -77,12 +146,9 @@ fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> Option<i64> {
     ends.get(&part.partition).map(|end| (end.offset - part.next).max(0))
 }
 
-fn text(
-    manifest: &Manifest,
-    ends: &Ends,
-    (age_ms, example): (i64, Option<&str>),
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
+    let Seen { head: manifest, ends, .. } = seen;
+    writeln!(out, "{:<11}{}", seen.life.word(), visible(&seen.life.words(seen.sign.as_ref(), seen.now_ms)))?;
     let settings: Vec<String> =
         manifest.fingerprint.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(out, "job        {}: pipeline {}, {}", manifest.job, manifest.pipeline, settings.join(", "))?;
@@ -91,10 +157,14 @@ fn text(
         "committed  manifest {}, epoch {}, {} ago, by run {} with {}",
         manifest.seq,
         manifest.epoch,
-        age(age_ms),
+        age(seen.age_ms()),
         manifest.generation,
         counted(manifest.members.total().into(), "worker")
     )?;
+    if !manifest.restarts.is_empty() {
+        let restarts = manifest.restarts.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
+        writeln!(out, "restarted  after: {}", restarts.collect::<Vec<_>>().join(", "))?;
+    }
     for (input, ends) in manifest.inputs.iter().zip(ends) {
         writeln!(out)?;
         let ended = if input.ended { ", ended" } else { "" };
@@ -107,6 +177,9 @@ fn text(
             time(input.watermark)
         )?;
         partitions(input, ends, out)?;
+        if let Some(holder) = holder(input) {
+            writeln!(out, "windows    {holder}")?;
+        }
         let total = input.total();
         let read = counted(total.consumed, "record");
         writeln!(out, "records    {read}: {}", outcome::fates(&total))?;
@@ -115,7 +188,7 @@ fn text(
                 out,
                 "dead       {}{}",
                 visible(&top),
-                example.map_or(String::new(), |e| format!("; {e}"))
+                seen.example.as_deref().map_or(String::new(), |e| format!("; {e}"))
             )?;
         }
     }
@@ -140,12 +213,12 @@ fn partitions(input: &Input, ends: &BTreeMap<Partition, End>, out: &mut dyn Writ
     let head: Vec<&str> = ["PARTITION", "NEXT"]
         .into_iter()
         .chain(lag_head)
-        .chain(["READ", "ACCEPTED", "DUPLICATE", "FILTERED", "LATE", "DEAD", "OWN WATERMARK", "STATE"])
+        .chain(["READ", "LATE", "DEAD", "WATERMARK", "STATE"])
         .collect();
     let row = |part: &PartitionEntry| {
         let fates = &part.total;
-        let counts =
-            [fates.consumed, fates.accepted, fates.duplicate, fates.filtered, fates.late, fates.dead_total()];
+        // Each fate is in the line of all partitions, and in JSON: a row has 80 columns.
+        let counts = [fates.consumed, fates.late, fates.dead_total()];
         let lag = || lag(part, ends).map_or(String::new(), grouped);
         let mut row = vec![part.partition.to_string(), part.next.to_string()];
         row.extend(known.then(lag));
@@ -155,6 +228,27 @@ fn partitions(input: &Input, ends: &BTreeMap<Partition, End>, out: &mut dyn Writ
     };
     let rows: Vec<Vec<String>> = input.partitions.iter().map(row).collect();
     table::write(out, &head, &rows)
+}
+
+/// Which partition holds windows open: the one whose watermark is the lowest, if others are ahead of it.
+fn holder(input: &Input) -> Option<String> {
+    let counts = |part: &&PartitionEntry| !part.idle && !part.ended;
+    let at = |part: &PartitionEntry| part.own.max(part.floor);
+    let counted: Vec<&PartitionEntry> = input.partitions.iter().filter(counts).collect();
+    let slowest = counted.iter().min_by_key(|part| at(part))?;
+    let ahead = counted.iter().map(|part| at(part)).max()?;
+    if at(slowest) == ahead {
+        return None;
+    }
+    let number = slowest.partition;
+    Some(if at(slowest) == EventTime::MIN {
+        format!(
+            "held open by partition {number}, which has had no record: --idle-after says for how long it is waited for"
+        )
+    } else {
+        let behind = age(ahead.ms().saturating_sub(at(slowest).ms()));
+        format!("held open by partition {number}, {behind} of event time behind the farthest one")
+    })
 }
 
 /// What a partition was doing when the manifest was written, or that a transaction has held it since.
@@ -169,19 +263,13 @@ fn state(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> &'static str
     }
 }
 
-/// A rough age: its two largest units.
-fn age(ms: i64) -> Millis {
-    Millis(match ms {
-        ..10_000 => ms,
-        10_000..3_600_000 => ms / 1_000 * 1_000,
-        3_600_000..86_400_000 => ms / 60_000 * 60_000,
-        _ => ms / 3_600_000 * 3_600_000,
-    })
-}
-
-fn answer(manifest: &Manifest, ends: &Ends, age_ms: i64) -> Value {
+fn answer(seen: &Seen) -> Value {
+    let Seen { head: manifest, ends, .. } = seen;
     json!({
         "schema_version": 1,
+        "life": seen.life.answer(seen.sign.as_ref()),
+        "restarts": manifest.restarts,
+        "dead_example": seen.example,
         "job": manifest.job,
         "pipeline": manifest.pipeline,
         "settings": manifest.fingerprint,
@@ -190,7 +278,7 @@ fn answer(manifest: &Manifest, ends: &Ends, age_ms: i64) -> Value {
         "generation": manifest.generation,
         "workers": manifest.members.total(),
         "written_ms": manifest.written_ms,
-        "age_ms": age_ms,
+        "age_ms": seen.age_ms(),
         "rows": rows(manifest),
         "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
     })
@@ -223,6 +311,7 @@ fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
         "topic": input.topic,
         "watermark_ms": known(input.watermark),
         "ended": input.ended,
+        "held_open_by": holder(input),
         "total": input.total(),
         "partitions": input.partitions.iter().map(partition).collect::<Vec<_>>(),
     })

@@ -203,6 +203,16 @@ impl fmt::Display for When {
     }
 }
 
+/// A rough age: its two largest units.
+pub(crate) fn age(ms: i64) -> Millis {
+    Millis(match ms {
+        ..10_000 => ms,
+        10_000..3_600_000 => ms / 1_000 * 1_000,
+        3_600_000..86_400_000 => ms / 60_000 * 60_000,
+        _ => ms / 3_600_000 * 3_600_000,
+    })
+}
+
 /// An event time, or that there is none.
 pub(crate) fn time(time: EventTime) -> String {
     if time == EventTime::MIN { "none yet".to_string() } else { When(time.ms()).to_string() }

@@ -50,7 +50,7 @@ section! {
         /// When it ends by itself [default: end for files and a bounded generator, else never]
         #[arg(id = "job.until", long = "until", value_name = "WHEN")]
         until: Until,
-        /// What to do if the job seems to be running already [default: take-over]
+        /// What to do if another run of the job may be at work [default: wait]
         #[arg(id = "job.if_running", long = "if-running", value_name = "WHAT")]
         if_running: IfRunning,
         /// Go on although the saved state of operator NAME no longer has an operator; may be repeated
@@ -216,14 +216,27 @@ pub(crate) enum Until {
     End,
 }
 
-/// What to do if the job seems to be running already.
+/// What to do if another run of the job may be at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum IfRunning {
-    /// Fence the other run and go on from its last commit
+    /// Go on if it ended; else wait up to 15 s for a sign of life, and stop if there is one
+    Wait,
+    /// Fence it at once and go on from its last commit
     TakeOver,
-    /// Leave it alone and stop
+    /// Stop at once, unless it is known to have ended
     Refuse,
+}
+
+impl IfRunning {
+    /// The word for it in flags and files.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            IfRunning::Wait => "wait",
+            IfRunning::TakeOver => "take-over",
+            IfRunning::Refuse => "refuse",
+        }
+    }
 }
 
 /// Everything that can be set.

@@ -217,7 +217,7 @@ impl Flags {
             dead_max: set.dead.max.unwrap_or(Share(0.5)).0,
             late_max: set.late.max.map(|share| share.0),
             csv_index: set.csv.index.unwrap_or(false),
-            if_running: set.job.if_running.unwrap_or(IfRunning::TakeOver),
+            if_running: set.job.if_running.unwrap_or(IfRunning::Wait),
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
         })
     }

@@ -76,6 +76,8 @@ codes! {
     LakeFileMissing = "lake-file-missing", Corrupt;
     /// A file of the lake cannot be read to its end.
     LakeFileDamaged = "lake-file-damaged", Corrupt;
+    /// The job failed, or does not respond.
+    NotAlive = "not-alive", Unreachable;
     /// The audit found a contradiction.
     AuditFailed = "audit-failed", Check;
     /// A bounded run accepted nothing of what it read.

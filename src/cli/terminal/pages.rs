@@ -294,6 +294,20 @@ pub(crate) const PAGES: &[Page] = &[
         "Move and release only the files that `headway lake files --movable` lists.",
     ),
     of(
+        "not-alive",
+        Yours,
+        "The last run of the job failed, or gives no sign of life.",
+        "Its last commit holds. Nothing new is read or committed until the job is started again.",
+        "Read the first line of `headway status`, mend what it names, and start the job again with the same command.",
+    ),
+    of(
+        "process-gone",
+        TheirSystem,
+        "The process of the last run is gone, and did not say why: it was killed, or its host went down.",
+        "Its last commit holds; what it had read since is read again.",
+        "Start the job again with the same command. The system's log may say who killed it, such as the out-of-memory killer.",
+    ),
+    of(
         "already-running",
         Yours,
         "Another run of this job is at work.",
@@ -305,7 +319,7 @@ pub(crate) const PAGES: &[Page] = &[
         Yours,
         "Another run has taken this job over.",
         "Only the newest run may commit. This one published nothing after its last commit.",
-        "Nothing is lost. To start a run only if none is at work, use --if-running refuse.",
+        "Nothing is lost. The other run was started with --if-running take-over, or saw no sign of life of this one for 15 s.",
     ),
     of(
         "checkpoint-newer",
@@ -404,6 +418,7 @@ pub(crate) const PAGES: &[Page] = &[
 mod tests {
     use super::*;
     use crate::cli::terminal::code::Code;
+    use crate::engine::commit::alive::GONE;
     use std::collections::BTreeSet;
 
     /// The files whose errors have codes: each in a function `code`, one arm a code.
@@ -430,7 +445,8 @@ mod tests {
 
     #[test]
     fn every_code_has_one_page_and_every_page_a_code() {
-        let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.name()).chain(engine_codes()).collect();
+        let codes: BTreeSet<&str> =
+            Code::ALL.iter().map(|code| code.name()).chain(engine_codes()).chain([GONE]).collect();
         let pages: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
         let distinct: BTreeSet<&str> = pages.iter().copied().collect();
         assert_eq!(distinct.len(), pages.len(), "a code has two pages");

@@ -117,9 +117,7 @@ pub fn inspect(
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
     run(async {
         claim::check_names(job)?;
-        if job.if_running == IfRunning::Refuse {
-            alive::refuse_if_running(&site, &job.name).await?;
-        }
+        alive::admit(&site, &job.name, job.if_running).await?;
         if let Some(head) = head {
             fits(job, head)?;
         }
@@ -153,9 +151,8 @@ pub(crate) async fn begin_on(
     found: Found,
 ) -> Result<(Committer, Resume), CheckpointError> {
     claim::check_names(&job)?;
-    if job.if_running == IfRunning::Refuse {
-        alive::refuse_if_running(&site, &job.name).await?;
-    }
+    alive::admit(&site, &job.name, job.if_running).await?;
+    let failed = alive::read(&site, &job.name).await?.and_then(|sign| sign.failed());
     let Found { chain: mut known, headers } = found;
     for _ in 0..CLAIMS_MAX {
         let chain = recover::newest(&site, &job.name, known.take()).await?;
@@ -170,22 +167,32 @@ pub(crate) async fn begin_on(
             failpoint::at("begin.published");
         }
         if !claim::is_last(&site, &job, chain.head()).await? {
-            if job.if_running == IfRunning::Refuse {
+            if job.if_running != IfRunning::TakeOver {
                 return Err(overtaken(&job));
             }
             continue;
         }
         let stamp = Stamp { nonce: site.nonce(), written_ms: site.now_ms() };
-        let manifest = takeover::claim(&job, chain.head(), stamp);
+        let mut manifest = takeover::claim(&job, chain.head(), stamp);
+        if let (Some(code), true) = (&failed, chain.head().is_some()) {
+            *manifest.restarts.entry(code.clone()).or_default() += 1;
+        }
         match create(&site, &manifest).await {
             Ok(()) => {
                 failpoint::at("begin.claimed");
                 // What has changed since the headers were read; only this run takes files away now.
-                let headers = restore::headers(&site, &manifest, &headers).await?;
+                let headers = match restore::headers(&site, &manifest, &headers).await {
+                    Ok(headers) => headers,
+                    Err(error) => {
+                        // A run that took over in this moment takes away what it does not need.
+                        publish::still_head(&site, &manifest).await?;
+                        return Err(error);
+                    }
+                };
                 return Ok(started(site, job, chain, Claimed { manifest, headers }));
             }
             // Another run starts just now, or the one before gave no sign of life.
-            Err(CheckpointError::Fenced { .. }) if job.if_running == IfRunning::Refuse => {
+            Err(CheckpointError::Fenced { .. }) if job.if_running != IfRunning::TakeOver => {
                 return Err(overtaken(&job));
             }
             // The run before was faster: look again.
@@ -233,7 +240,7 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
     let age_ms = last.map(|last| manifest.written_ms.saturating_sub(last.written_ms));
     let fresh = manifest.epoch == Epoch(0);
     let resume = Resume { fresh, first_epoch: manifest.epoch + 1, age_ms, manifest, headers };
-    let alive = alive::Sign::new(&job.name, resume.manifest.generation);
+    let alive = alive::Sign::new(&job.name, resume.manifest.generation, resume.manifest.nonce);
     (Committer { site, job, ledger, base: chain.base, discovered: Vec::new(), alive }, resume)
 }
 
@@ -444,11 +451,6 @@ impl Committer {
     /// Gives a sign of life, if one is due. For busy times, which have no heartbeat.
     pub fn sign(&mut self) {
         run(self.alive.give(&self.site));
-    }
-
-    /// Ends the run: takes the sign of life away.
-    pub fn finish(&mut self) {
-        run(self.alive.take(&self.site));
     }
 
     /// Where partition `partition` of `input` stands after the last commit.

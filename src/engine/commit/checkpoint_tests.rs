@@ -321,13 +321,29 @@ fn prefix_of_another_job_is_refused_by_its_owner() {
 }
 
 #[test]
-fn careful_start_is_refused_only_where_signs_change() {
+fn start_that_does_not_wait_is_refused_unless_the_last_run_has_ended() {
     let store = TestStore::default();
-    let (mut running, _) = start(&store, job(1)).unwrap();
-    assert_eq!(store.below("_headway/job/alive.json").len(), 1, "from the start on");
-    running.finish();
-    let careful = Job { if_running: IfRunning::Refuse, ..job(1) };
-    assert!(start(&store, careful).is_ok(), "a run that ended well left no sign");
+    drop(start(&store, job(1)).unwrap());
+    let file = "_headway/job/alive.json";
+    assert_eq!(store.below(file), [file], "from the start on");
+    let careful = || Job { if_running: IfRunning::Refuse, ..job(1) };
+    assert!(start(&store, careful()).is_ok(), "this process itself: it has executed itself again");
+    // As a run on another host would have left it.
+    let leave = |ending: &str| {
+        let sign = format!(r#"{{"generation":2,"pid":7,"boot":"other","host":"h2","time_ms":5{ending}}}"#);
+        store.files().insert(file.into(), sign.as_bytes().into());
+    };
+    leave("");
+    let error = start(&store, careful()).err().unwrap();
+    assert_eq!((error.code(), error.exit_code()), ("already-running", 4));
+    assert!(error.detail().unwrap().contains("process 7 on \"h2\""), "{error:?}");
+    leave(r#","ending":{"code":"store-failed","why":"the disk is gone"}"#);
+    let (_, resume) = start(&store, careful()).unwrap();
+    assert_eq!(
+        resume.manifest.restarts.get("store-failed"),
+        Some(&1),
+        "it is told why it had to start again"
+    );
 }
 
 #[test]
@@ -363,7 +379,6 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
         acks.push(state(&store, (Generation(1), Epoch(epoch)), SectionKind::Base));
         committer.commit(Epoch(epoch), &acks).unwrap();
     }
-    committer.finish();
     drop(committer);
     store.files().insert("_headway/job/state/1/5/litter".into(), b"x"[..].into());
     store.files().insert("_headway/job/stage/0/5/litter".into(), b"x"[..].into());

@@ -266,7 +266,7 @@ impl CheckpointError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             CheckpointError::Fenced { .. } => {
-                "Only one run of a job may commit. To start a run only if none is there: --if-running refuse."
+                "Only one run of a job may commit. The one that took over was started with --if-running take-over, or saw no sign of life of this one for 15 s."
                     .into()
             }
             CheckpointError::Running { .. } => "Stop it first, or use --if-running take-over.".into(),

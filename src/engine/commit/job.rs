@@ -80,13 +80,15 @@ pub struct InputInfo {
     pub partitions: Vec<PartitionInfo>,
 }
 
-/// What to do if another run of the job is at work.
+/// What to do if another run of the job may be at work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IfRunning {
-    /// Fence it.
+    /// Wait until it is known: go on if it does not live, do not start if it does.
     #[default]
+    Wait,
+    /// Fence it at once.
     TakeOver,
-    /// Do not start.
+    /// Do not start, and do not wait: unless it is known to have ended, it lives.
     Refuse,
 }
 

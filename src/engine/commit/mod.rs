@@ -18,6 +18,7 @@ pub mod ledger;
 #[cfg(test)]
 mod ledger_tests;
 pub mod loose;
+pub mod process_id;
 pub mod publish;
 pub mod recover;
 pub mod release;

@@ -10,6 +10,7 @@
 use crate::engine::clock::Clock;
 use crate::engine::commit::checkpoint::create;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::job::IfRunning;
 use crate::engine::commit::ledger::{Stamp, closed};
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::{alive, publish};
@@ -98,7 +99,7 @@ pub fn release(
     all_movable(&paths, manifests)?;
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
     run(async {
-        alive::refuse_if_running(&site, &head.job).await?;
+        alive::admit(&site, &head.job, IfRunning::Wait).await?;
         publish::is_highest(&site, head).await?;
         // What the last run committed and did not publish must be published before there is a next manifest.
         publish::finish(&site, head).await?;

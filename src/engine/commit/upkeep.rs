@@ -3,6 +3,7 @@
 use crate::engine::clock::Clock;
 use crate::engine::commit::decide::{self, Folding};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::job::IfRunning;
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::{alive, publish, recover, segment};
 use crate::store::Store;
@@ -31,7 +32,7 @@ pub fn prune(
 ) -> Result<Pruned, CheckpointError> {
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
     run(async {
-        alive::refuse_if_running(&site, job).await?;
+        alive::admit(&site, job, IfRunning::Wait).await?;
         let chain = recover::chain(&site, job).await?;
         let Some(head) = chain.head() else { return Ok(Pruned::default()) };
         // What the last run committed and did not publish is still in its stage.

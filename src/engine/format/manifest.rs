@@ -66,8 +66,8 @@ pub struct Manifest {
     /// What a person allowed when this run started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<String>,
-    /// How often runs of the job were restarted by themselves, by the code of what had ended them. Written by processes
-    /// that execute themselves again.
+    /// How often the job was started after a run that had failed, by the code of what had ended that one; `process-gone` for
+    /// one that had not said so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u64>,
     /// The inputs, in the pipeline's order.

@@ -10,7 +10,8 @@
 use crate::connect::formats::csv_gz;
 use crate::connect::{Connector, Earlier, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
-use crate::engine::commit::checkpoint::{self, Found, Resume};
+use crate::engine::commit::alive::{Ending, Sign};
+use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
@@ -23,7 +24,7 @@ use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, Program};
 use crate::engine::format::names::Generation;
-use crate::engine::run::closed::closed;
+use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
 use crate::engine::run::journal::Journal;
@@ -126,8 +127,35 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let workers_before = chain.head().map(|head| head.members.total());
     let known = foreseen.as_ref().map(|foreseen| foreseen.headers.clone()).unwrap_or_default();
     let found = Found { chain: Some(chain), headers: known };
-    let begun = checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
-    let (mut committer, resume) = begun;
+    let (committer, resume) =
+        checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
+    let mut sign = Sign::new(&launch.job, resume.manifest.generation, resume.manifest.nonce);
+    let claimed = Claimed { committer, resume, shape, partitions, foreseen, closed, workers_before };
+    let result = run_claimed(launch, claimed, control);
+    site::run(sign.end(&site, ending(&result)));
+    result
+}
+
+/// How a run ended, as the lake keeps it.
+fn ending(result: &Result<Summary, Error>) -> Ending {
+    let error = result.as_ref().err();
+    Ending { code: error.map(|error| error.code().to_string()), why: error.map(ToString::to_string) }
+}
+
+/// A job that was taken over, and what is known of it.
+struct Claimed {
+    committer: Committer,
+    resume: Resume,
+    shape: Shape,
+    partitions: Vec<Vec<PartitionInfo>>,
+    foreseen: Option<Foreseen>,
+    closed: Vec<Closed>,
+    workers_before: Option<u32>,
+}
+
+fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Summary, Error> {
+    let Claimed { mut committer, resume, shape, partitions, foreseen, closed, workers_before } = claimed;
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     (launch.on_start)(&resume, &partitions);
     launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
     // Whatever fails from here on may do so because this run was taken over.
@@ -278,7 +306,7 @@ impl Launch {
             not_after: NotAfter::Clock,
             dead_max: 0.5,
             late_max: None,
-            if_running: IfRunning::TakeOver,
+            if_running: IfRunning::Wait,
             allow_dropped_state: Vec::new(),
             clock: Arc::new(System::default()),
             on_start: Box::new(|_, _| {}),

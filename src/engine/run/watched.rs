@@ -132,7 +132,6 @@ impl Commit for Watched {
             let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
             summary.head = self.committer.head().clone();
         }
-        self.committer.finish();
         self.journal.end(self.control.is_draining());
         Ok(())
     }
