@@ -4,6 +4,9 @@
 //! [`all`] is the catalogue; a new pipeline is a folder like [`turnstile`] and one line there.
 #![forbid(unsafe_code)]
 
+mod digits;
+mod draws;
+pub mod music;
 pub mod turnstile;
 pub mod zone;
 mod zone_suggest;

@@ -4,6 +4,8 @@
 //! `n / partitions`. Everything drawn for it comes from a hash of the seed and `n`, so any message can be made
 //! without those before it. What a turnstile is called, and where it stands, is a function of its number alone.
 
+use crate::digits::number_to;
+use crate::draws::Draws;
 use crate::zone::{Wall, Zone};
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::record::{Offset, Partition};
@@ -191,42 +193,6 @@ struct Line {
     happened_ms: i64,
 }
 
-/// The numbers drawn for one message: SplitMix64 from a state that is a hash of seed and position.
-struct Draws(u64);
-
-impl Draws {
-    fn new(seed: u64, n: u64) -> Draws {
-        Draws(mix(mix(seed) ^ n))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
-    }
-
-    /// At least 0, less than 1.
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// True in a `share` of all cases.
-    fn chance(&mut self, share: f64) -> bool {
-        self.unit() < share
-    }
-
-    /// At least 0, less than `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-fn mix(z: u64) -> u64 {
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// Writes a random UUID (version 4) of 122 drawn bits.
 fn uuid(high: u64, low: u64, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -253,18 +219,6 @@ fn join(numbers: &[u64], between: u8, out: &mut Vec<u8>) {
         }
         number_to(*number, 2, out);
     }
-}
-
-/// Writes `number` with at least `digits` digits.
-fn number_to(number: u64, digits: usize, out: &mut Vec<u8>) {
-    let mut text = [b'0'; 20];
-    let (mut rest, mut at) = (number, text.len());
-    while rest > 0 {
-        at -= 1;
-        text[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.extend_from_slice(&text[at.min(text.len() - digits)..]);
 }
 
 /// Breaks a good value in one of many ways; false if it becomes a tombstone.
