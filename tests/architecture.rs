@@ -17,7 +17,7 @@ const LINES_MAX: usize = 600;
 const CARD: [&str; 7] = ["Input", "Output", "State", "Progress", "Late and bad data", "Restart", "Cost"];
 
 /// What lies beside the operators and is none.
-const HELPERS: [&str; 2] = ["decode.rs", "window.rs"];
+const HELPERS: [&str; 5] = ["decode.rs", "kept.rs", "table.rs", "text.rs", "window.rs"];
 
 /// What `operators` and `pipelines` may not touch: the outside world, and time.
 const OUTSIDE: [&str; 8] =

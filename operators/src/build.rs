@@ -11,7 +11,7 @@
 //! ```
 
 use crate::ack::{Ack, InputIx};
-use crate::flow::Flow;
+use crate::flow::{Either, Flow};
 use crate::keyed::{self, Driver, Keyed, Resume, Writes};
 use crate::pace::{InputPace, Moment, Pace, SetIx, SharedPace};
 use crate::port::{InputStart, Ports};
@@ -28,6 +28,10 @@ use crate::stream::roll::{self, Roll};
 use crate::stream::stage::{self, stage};
 use crate::stream::watermark::watermark;
 use crate::time::Epoch;
+use crate::view::keep::{Fold, Keep};
+use crate::view::rollup::{Rollup, Sums};
+use crate::view::scd2::{self, Event, Fact, Scd2, Version};
+use crate::view::table::{Key, Table};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use timely::dataflow::operators::core::feedback::Handle;
@@ -181,7 +185,7 @@ impl<'s> Build<'s> {
         flow: Flow<'s, K::In, K::Key>,
     ) -> Flow<'s, K::Out> {
         self.notes.operator(OperatorSpec::of::<K>(operator.name()));
-        let committed = Epoch(self.ports.first_epoch().0.saturating_sub(1));
+        let committed = self.committed();
         let resume =
             Resume { saved: self.ports.saved(operator.name()), committed, watermark: flow.watermark() };
         let number = self.snapshots.borrow_mut().add(resume.saved.as_deref().unwrap_or_default());
@@ -201,6 +205,44 @@ impl<'s> Build<'s> {
         self.states.push(driven.state);
         self.acks.push(driven.acks);
         Flow { records: driven.out, definitions: None, moments, pace, set, whole: None }
+    }
+
+    /// Keeps a value for each key, by what `fold` makes of the changes in `flow`.
+    pub fn keep<F: Fold>(
+        &mut self,
+        name: &str,
+        fold: F,
+        flow: Flow<'s, (F::Key, F::Change)>,
+    ) -> Table<'s, (F::Key, F::Value)> {
+        Table::of(self.keyed(Keep::new(name, fold, self.committed()), flow))
+    }
+
+    /// Sums amounts by key. Each record is a row with its amounts, or one that goes again.
+    pub fn rollup<K: Key, const N: usize>(
+        &mut self,
+        name: &str,
+        flow: Flow<'s, (K, Sums<N>)>,
+    ) -> Table<'s, (K, Sums<N>)> {
+        self.keep(name, Rollup::default(), flow)
+    }
+
+    /// Keeps the history of a value by key, and finds the version of each fact.
+    pub fn scd2<K: Key, V: Key, F: Key>(
+        &mut self,
+        name: &str,
+        flow: Flow<'s, Stamped<Event<K, V, F>>>,
+    ) -> (Table<'s, Version<K, V>>, Flow<'s, Fact<K, V, F>>) {
+        let out = self.keyed(Scd2::new(name, self.committed()), flow);
+        let (versions, facts) = out.split(|out| match out {
+            scd2::Out::Version(update) => Either::Left(update),
+            scd2::Out::Fact(fact) => Either::Right(fact),
+        });
+        (Table::of(versions), facts)
+    }
+
+    /// The epoch that the run starts from.
+    fn committed(&self) -> Epoch {
+        Epoch(self.ports.first_epoch().0.saturating_sub(1))
     }
 
     /// Writes the rows of `flow` to the lake, in the epoch they leave.

@@ -10,6 +10,7 @@
 //! | a decoder of messages | [`stream::decode::Decoder`] |
 //! | an operator with state for each key | [`keyed::Keyed`] |
 //! | the rows of an output | [`row::Row`] |
+//! | a view: sums, latest values, ranks, histories | [`view::table::Table`], [`view::keep::Fold`] |
 //! | a pipeline | [`pipeline::Pipeline`], [`build::Build`], [`flow::Flow`] |
 //!
 //! Two rules hold for every operator. There is no arrival order: a batch comes in any order and the clock cuts epochs, so
@@ -33,7 +34,8 @@
 //! | floor | the least effective watermark of a partition that joined late, fixed in the manifest | [`port::Start`] |
 //! | stamp | the effective watermark of a record's own partition just before the record; it decides lateness | [`record::Stamped`] |
 //! | window, span | the operator that assigns spans; a half-open interval of event time `[start, end)` | [`time::Span`] |
-//! | changelog, diff | updates `(row, epoch, diff)`; `diff` is a signed count | |
+//! | changelog, diff | updates `(row, epoch, diff)`; `diff` is a signed count | [`view::table::Update`] |
+//! | table | a collection with retractions, as the updates that make it | [`view::table::Table`] |
 //! | arrangement, trace | an indexed, shared, compacting collection; its history as updates | differential dataflow |
 //! | snapshot, manifest, checkpoint | an operator's state at an epoch; the file that makes an epoch true; both together | [`state::StateChange`] |
 //! | shard | one of 1,024 slices of an operator's state; it has one worker at a time | [`state::Shard`] |
@@ -66,3 +68,4 @@ pub mod spec;
 pub mod state;
 pub mod stream;
 pub mod time;
+pub mod view;

@@ -1,0 +1,150 @@
+//! Keeps a value for each key and emits its changes: the operator that saves the state of a view.
+//!
+//! # Input
+//! Changes `(key, change)`, exchanged by the shard of the key. A [`Fold`] says what they make of the key's value.
+//! # Output
+//! A table of `(key, value)`: at the close of an epoch the old value of each changed key goes and the new one comes.
+//! # State
+//! The value of each key that has one, and nothing else: no row that a value was made of.
+//! # Progress
+//! As the keyed driver: the changes of epoch e leave at e, consolidated: at most one update with −1 and one with +1 a key.
+//! # Late and bad data
+//! None here: whatever arrives counts. A change that a fold refuses is a broken invariant, and stops the job.
+//! # Restart
+//! The restored table leaves at the committed epoch e0. Input at times up to e0 is dropped where the manifest knows the
+//! operator: it is in that table already. A keep that is new takes it as its beginning.
+//! # Cost
+//! Two hash probes a change, two updates a changed key and epoch. It emits old and new itself, so nothing has to be
+//! arranged for it.
+
+use crate::error::StateError;
+use crate::keyed::{Fates, Keyed};
+use crate::progress::Tick;
+use crate::snapshots::Wanted;
+use crate::state::{Saved, Shard};
+use crate::stream::decode::Definition;
+use crate::time::{Epoch, Watermark};
+use crate::view::kept::Kept;
+use crate::view::table::{Key, Update, shard_of};
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+use serde::de::DeserializeOwned;
+use timely::ExchangeData;
+
+/// What the changes of a key make of its value.
+///
+/// ```rust
+/// use headway_operators::view::keep::Fold;
+///
+/// /// Counts tickets; a key without tickets has no value.
+/// struct Tickets;
+///
+/// impl Fold for Tickets {
+///     type Key = String;
+///     type Change = i64;
+///     type Value = i64;
+///
+///     const VERSION: u32 = 1;
+///
+///     fn fold(&self, value: &mut Option<i64>, change: i64) {
+///         *value = Some(value.unwrap_or(0) + change).filter(|tickets| *tickets != 0);
+///     }
+/// }
+///
+/// let mut value = None;
+/// for change in [2, 3, -5] {
+///     Tickets.fold(&mut value, change);
+/// }
+/// assert_eq!(value, None);
+/// ```
+pub trait Fold: 'static {
+    /// Whose value it is.
+    type Key: Key;
+    /// What arrives.
+    type Change: ExchangeData + Clone;
+    /// What is kept and shown.
+    type Value: ExchangeData + Clone + Eq + DeserializeOwned;
+
+    /// The version of what is kept.
+    const VERSION: u32;
+
+    /// Applies a change to the value of a key; `None` is no value. The order of changes must not matter.
+    fn fold(&self, value: &mut Option<Self::Value>, change: Self::Change);
+}
+
+/// The operator.
+pub struct Keep<F: Fold> {
+    name: String,
+    fold: F,
+    committed: Epoch,
+    kept: Kept<F::Key, F::Value>,
+    /// The values before this epoch of the keys that were changed in it.
+    before: HashMap<F::Key, Option<F::Value>, FxBuildHasher>,
+}
+
+impl<F: Fold> Keep<F> {
+    /// A keep that has nothing yet. `name` is the operator's in manifests, `committed` the epoch that the run starts from.
+    pub fn new(name: &str, fold: F, committed: Epoch) -> Keep<F> {
+        let (kept, before) = (Kept::default(), HashMap::default());
+        Keep { name: name.to_string(), fold, committed, kept, before }
+    }
+}
+
+impl<F: Fold> Keyed for Keep<F> {
+    type In = (F::Key, F::Change);
+    type Key = ();
+    type Out = Update<(F::Key, F::Value)>;
+
+    const VERSION: u32 = F::VERSION;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn shard((key, _): &Self::In) -> Shard {
+        shard_of(key)
+    }
+
+    fn define(&mut self, _definition: Definition<()>) {}
+
+    fn apply(&mut self, _epoch: Epoch, batch: &mut Vec<Self::In>, _fates: &mut Fates) {
+        for (key, change) in batch.drain(..) {
+            if !self.before.contains_key(&key) {
+                self.before.insert(key.clone(), self.kept.get(&key).cloned());
+            }
+            self.kept.change(&key, |value| self.fold.fold(value, change));
+        }
+    }
+
+    fn close(&mut self, epoch: Epoch, _tick: &Tick, out: &mut Vec<Self::Out>) {
+        for (key, before) in self.before.drain() {
+            let after = self.kept.get(&key);
+            if before.as_ref() == after {
+                continue;
+            }
+            if let Some(after) = after {
+                out.push(((key.clone(), after.clone()), epoch, 1));
+            }
+            if let Some(before) = before {
+                out.push(((key, before), epoch, -1));
+            }
+        }
+    }
+
+    fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
+        self.kept.snapshot(wanted, put);
+    }
+
+    fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
+        self.kept.restore(&self.name, saved)
+    }
+
+    fn restored(&mut self, _watermark: Watermark, out: &mut Vec<Self::Out>) {
+        let row = |(key, value): (&F::Key, &F::Value)| ((key.clone(), value.clone()), self.committed, 1);
+        out.extend(self.kept.iter().map(row));
+    }
+
+    fn held(&self) -> u64 {
+        self.kept.len()
+    }
+}
