@@ -10,6 +10,8 @@ mod golden_manifests;
 mod moved_files;
 mod odd_inputs;
 mod outcome;
+#[cfg(feature = "parquet")]
+mod parquet_lake;
 mod process;
 mod readme;
 mod recovery;

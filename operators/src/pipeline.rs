@@ -2,7 +2,7 @@
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
-use crate::spec::InputSpec;
+use crate::spec::{Format, InputSpec};
 use std::collections::BTreeMap;
 
 /// One subject's dataflow, made from [`Settings`].
@@ -53,13 +53,15 @@ pub struct Settings {
     pub zone: Option<String>,
     /// Adds the window's end in UTC as a last column to CSV outputs.
     pub csv_window_end_utc: bool,
+    /// The format of the files of rows; absent: the pipeline's own.
+    pub format: Option<Format>,
 }
 
 /// A setting that a pipeline refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct SettingError {
-    /// The name of the setting, as in the configuration file: `window`, `slide`, `lateness`, `zone`.
+    /// The name of the setting, as in the configuration file: `window`, `slide`, `lateness`, `zone`, `format`.
     pub setting: &'static str,
     /// What is wrong, quoting the value.
     pub what: String,

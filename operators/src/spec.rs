@@ -50,6 +50,19 @@ pub enum Format {
     CsvGz,
     /// gzipped newline-delimited JSON objects.
     NdjsonGz,
+    /// Apache Parquet with typed columns.
+    Parquet,
+}
+
+impl Format {
+    /// Its name in settings, which is also how the names of its files end.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::CsvGz => "csv.gz",
+            Format::NdjsonGz => "ndjson.gz",
+            Format::Parquet => "parquet",
+        }
+    }
 }
 
 /// An output of a pipeline.

@@ -16,6 +16,11 @@ BATCH = re.compile(r"batch_([0-9]+)_")
 def rows(lake, job="turnstile"):
     """(rows, rows of each epoch): how often each row is there, and how many rows each epoch wrote, by the names of files."""
     found, epochs = collections.Counter(), collections.Counter()
+    for path in files(lake, job, "parquet"):
+        epoch = int(BATCH.match(os.path.basename(path))[1])
+        for row in typed(path):
+            found[row] += 1
+            epochs[epoch] += 1
     for path in files(lake, job, "csv.gz"):
         epoch = int(BATCH.match(os.path.basename(path))[1])
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
@@ -23,6 +28,14 @@ def rows(lake, job="turnstile"):
                 found[tuple(row[name] for name in ROW)] += 1
                 epochs[epoch] += 1
     return found, epochs
+
+
+def typed(path):
+    """The rows of a Parquet file as CSV would have them. Needs pyarrow."""
+    import pyarrow.parquet
+    table = pyarrow.parquet.ParquetFile(path).read(columns=list(ROW))
+    columns = [["" if value is None else str(value) for value in table.column(name).to_pylist()] for name in ROW]
+    return zip(*columns)
 
 
 def dead(lake, job="turnstile"):

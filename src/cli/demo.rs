@@ -106,7 +106,7 @@ fn settings(flags: &Flags, lake: &Path) -> Settings {
         job: Job { pipeline: Some(PIPELINE.to_string()), workers: Some(flags.workers), ..Job::default() },
         source: Source { uri: Some("generate".to_string()), ..Source::default() },
         window: Window { size: seconds(300), lateness: seconds(60), ..Window::default() },
-        lake: Lake { uri: Some(lake.display().to_string()) },
+        lake: Lake { uri: Some(lake.display().to_string()), format: None },
         generate: Generate {
             seed: Some(flags.seed),
             messages: Some(Limit::At(flags.messages)),

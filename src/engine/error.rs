@@ -26,6 +26,14 @@ pub enum Error {
         /// All that is wrong with it.
         problems: Vec<Problem>,
     },
+    /// This build does not write the files of an output.
+    #[error("output \"{output}\" is written as {format}, and this build of Headway has no {format}")]
+    FormatAbsent {
+        /// The output.
+        output: String,
+        /// The name of the format, which is also the name of the cargo feature.
+        format: &'static str,
+    },
     /// The dataflow could not be started.
     #[error("could not start {workers} workers: {reason}")]
     Start {
@@ -57,6 +65,7 @@ impl Error {
             Error::Source(error) => error.code(),
             Error::Panicked { .. } => "panicked",
             Error::Pipeline { .. } => "pipeline-broken",
+            Error::FormatAbsent { .. } => "format-absent",
             Error::Start { .. } => "start-failed",
             Error::Commit { code, .. } => code,
         }
@@ -74,7 +83,7 @@ impl Error {
             ) => 4,
             Error::Source(_) | Error::Start { .. } => 3,
             Error::Panicked { .. } => 101,
-            Error::Pipeline { .. } => 2,
+            Error::Pipeline { .. } | Error::FormatAbsent { .. } => 2,
             Error::Commit { exit, .. } => *exit,
         }
     }

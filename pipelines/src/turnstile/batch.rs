@@ -3,6 +3,7 @@
 use super::key::Key;
 use crate::zone::{Wall, Zone};
 use headway_operators::row::{self, Cell, Column, Kind};
+use headway_operators::spec::Format;
 use headway_operators::stream::aggregate::Total;
 use headway_operators::time::{Epoch, EventTime};
 use std::sync::Arc;
@@ -12,8 +13,30 @@ use std::sync::Arc;
 pub struct Shape {
     /// The zone of DATE and TIME.
     pub zone: Zone,
-    /// Adds the window's end in UTC as a last column.
-    pub window_end_utc: bool,
+    /// How the last column has the window's end in UTC.
+    pub window_end_utc: WindowEnd,
+}
+
+/// How a row has its window's end in UTC. DATE and TIME alone are ambiguous in the hour that a zone has twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowEnd {
+    /// Not at all, as upstream's files.
+    Absent,
+    /// As RFC 3339 has it.
+    Text,
+    /// As an instant, by which readers of typed formats skip what they do not need.
+    Typed,
+}
+
+impl WindowEnd {
+    /// What files of `format` have. For CSV, which upstream's readers take, it is a setting.
+    pub fn of(format: Format, is_set: bool) -> WindowEnd {
+        match format {
+            Format::CsvGz if !is_set => WindowEnd::Absent,
+            Format::CsvGz | Format::NdjsonGz => WindowEnd::Text,
+            Format::Parquet => WindowEnd::Typed,
+        }
+    }
 }
 
 impl Shape {
@@ -24,9 +47,11 @@ impl Shape {
             .map(text)
             .to_vec();
         columns.extend(["ENTRIES", "EXITS"].map(|name| Column::new(name, Kind::Wide)));
-        if self.window_end_utc {
-            columns.push(text("WINDOW_END_UTC"));
-        }
+        columns.extend(match self.window_end_utc {
+            WindowEnd::Absent => None,
+            WindowEnd::Text => Some(text("WINDOW_END_UTC")),
+            WindowEnd::Typed => Some(Column::new("WINDOW_END_UTC", Kind::Time)),
+        });
         columns
     }
 }
@@ -57,8 +82,10 @@ impl row::Row for Row {
         put(Cell::Text(desc));
         put(Cell::Wide(*entries));
         put(Cell::Wide(*exits));
-        if self.shape.window_end_utc {
-            put(Cell::Text(&rfc3339(span.end)));
+        match self.shape.window_end_utc {
+            WindowEnd::Absent => {}
+            WindowEnd::Text => put(Cell::Text(&rfc3339(span.end))),
+            WindowEnd::Typed => put(Cell::Time(span.end)),
         }
     }
 
@@ -83,7 +110,7 @@ mod tests {
     use headway_operators::row::Row as _;
     use headway_operators::stream::window::Grid;
 
-    fn cells(zone: &str, window_end_utc: bool, end_s: i64) -> Vec<String> {
+    fn cells(zone: &str, window_end_utc: WindowEnd, end_s: i64) -> Vec<String> {
         let zone = Zone::find(zone).expect("a known zone");
         let total = Total {
             span: Grid::tumbling(300_000).span(EventTime(end_s * 1000)),
@@ -97,7 +124,8 @@ mod tests {
             cells.push(match cell {
                 Cell::Text(text) => text.to_string(),
                 Cell::Wide(number) => number.to_string(),
-                other => panic!("a row has text and sums, not {other:?}"),
+                Cell::Time(time) => format!("at {time}"),
+                other => panic!("a row has text, sums and an instant, not {other:?}"),
             });
         });
         assert_eq!(cells.len(), row.shape.columns().len());
@@ -106,7 +134,7 @@ mod tests {
 
     #[test]
     fn row_of_a_window_that_ends_at_midnight_has_the_new_day() {
-        let row = cells("UTC", false, 1_706_659_200);
+        let row = cells("UTC", WindowEnd::of(Format::CsvGz, false), 1_706_659_200);
         let want =
             "A002,R051,02-00-00,59 ST,NQR456W,BMT,01/31/2024,00:00:00,REGULAR,140,18446744073709551615";
         assert_eq!(row.join(","), want);
@@ -114,8 +142,10 @@ mod tests {
 
     #[test]
     fn date_and_time_are_of_the_zone_and_the_last_column_is_utc() {
-        let row = cells("America/New_York", true, 1_710_054_000);
+        let row = cells("America/New_York", WindowEnd::of(Format::CsvGz, true), 1_710_054_000);
         assert_eq!(row[6..8], ["03/10/2024", "03:00:00"]);
         assert_eq!(row[11], "2024-03-10T07:00:00Z");
+        let typed = cells("America/New_York", WindowEnd::of(Format::Parquet, false), 1_710_054_000);
+        assert_eq!((&typed[..11], typed[11].as_str()), (&row[..11], "at 1710054000000"));
     }
 }

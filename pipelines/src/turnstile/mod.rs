@@ -16,7 +16,7 @@ pub mod record;
 mod settings;
 mod sheet;
 
-use batch::{Row, Shape};
+use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::pipeline::{Entry, Pipeline, SettingError, Settings};
@@ -50,6 +50,7 @@ pub const ENTRY: Entry = Entry {
 pub struct Turnstile {
     grid: Grid,
     lateness_ms: i64,
+    format: Format,
     shape: Arc<Shape>,
 }
 
@@ -60,8 +61,10 @@ impl Turnstile {
     /// The first setting that makes no job.
     pub fn new(settings: &Settings) -> Result<Turnstile, SettingError> {
         let (grid, lateness_ms) = settings::windows(settings)?;
-        let shape = Shape { zone: settings::zone(settings)?, window_end_utc: settings.csv_window_end_utc };
-        Ok(Turnstile { grid, lateness_ms, shape: Arc::new(shape) })
+        let format = settings.format.unwrap_or(Format::CsvGz);
+        let window_end_utc = WindowEnd::of(format, settings.csv_window_end_utc);
+        let shape = Shape { zone: settings::zone(settings)?, window_end_utc };
+        Ok(Turnstile { grid, lateness_ms, format, shape: Arc::new(shape) })
     }
 }
 
@@ -93,9 +96,12 @@ impl Pipeline for Turnstile {
             ("zone", self.shape.zone.name().to_string()),
         ];
         let mut all = BTreeMap::from(settings.map(|(name, value)| (name.to_string(), value)));
-        if self.shape.window_end_utc {
-            all.insert("csv_window_end_utc".to_string(), "true".to_string());
-        }
+        // What is usual and came later is left out, so that older lakes fit.
+        match (self.format, self.shape.window_end_utc) {
+            (Format::CsvGz, WindowEnd::Absent) => None,
+            (Format::CsvGz, _) => all.insert("csv_window_end_utc".to_string(), "true".to_string()),
+            (format, _) => all.insert("format".to_string(), format.name().to_string()),
+        };
         all
     }
 
@@ -119,7 +125,7 @@ impl Turnstile {
             name: "turnstile".to_string(),
             prefix: "turnstile".to_string(),
             stem: "batch".into(),
-            format: Format::CsvGz,
+            format: self.format,
             columns: self.shape.columns(),
         }
     }

@@ -7,6 +7,7 @@ use super::suggest::suggest;
 use crate::cli::terminal::failure::{Code, Failure, sentence};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use clap::{Args, FromArgMatches, ValueEnum};
+use headway_operators::spec;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -111,6 +112,9 @@ section! {
         /// Where rows go: a local folder, made if absent
         #[arg(id = "lake.uri", long = "lake", value_name = "URI")]
         uri: String,
+        /// Format of the files of rows [default: csv.gz]
+        #[arg(id = "lake.format", long = "format", value_name = "FORMAT")]
+        format: Format,
     }
 }
 
@@ -214,6 +218,34 @@ pub(crate) enum Until {
     CaughtUp,
     /// The sources have ended; every window closes
     End,
+}
+
+/// The format of the files of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+pub(crate) enum Format {
+    /// gzipped CSV with a header row
+    #[value(name = "csv.gz")]
+    #[serde(rename = "csv.gz")]
+    CsvGz,
+    /// gzipped JSON, an object a line
+    #[value(name = "ndjson.gz")]
+    #[serde(rename = "ndjson.gz")]
+    NdjsonGz,
+    /// Apache Parquet: typed columns, instants in UTC
+    #[value(name = "parquet")]
+    #[serde(rename = "parquet")]
+    Parquet,
+}
+
+impl Format {
+    /// The format as the engine knows it.
+    pub(crate) fn of_files(self) -> spec::Format {
+        match self {
+            Format::CsvGz => spec::Format::CsvGz,
+            Format::NdjsonGz => spec::Format::NdjsonGz,
+            Format::Parquet => spec::Format::Parquet,
+        }
+    }
 }
 
 /// What to do if another run of the job may be at work.

@@ -1,6 +1,6 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::config::{Generate, IfRunning, Settings, Until};
+use super::config::{Format, Generate, IfRunning, Settings, Until};
 use super::file::File;
 use super::kafka;
 use super::place::{NoPath, Surroundings, without_password};
@@ -277,13 +277,35 @@ fn make(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Arc<dyn Pi
         lateness_ms: set.window.lateness.map(|lateness| lateness.0),
         zone: set.window.zone.clone(),
         csv_window_end_utc: set.csv.window_end_utc.unwrap_or(false),
+        format: set.lake.format.map(Format::of_files),
     };
+    only_csv_has_these(set, origin)?;
     match (entry.make)(&settings) {
         Ok(pipeline) => Ok(Arc::from(pipeline)),
         Err(error) => {
-            let key = if error.setting == "window" { "size" } else { error.setting };
+            let key = match error.setting {
+                "window" => ("window", "size"),
+                "format" => ("lake", "format"),
+                other => ("window", other),
+            };
             let flag = format!("--{}", error.setting);
-            Err(origin.refuse(("window", key), &flag, &error).hint(error.hint.clone()))
+            Err(origin.refuse(key, &flag, &error).hint(error.hint.clone()))
+        }
+    }
+}
+
+/// Refuses settings of CSV rows where rows are written in another format.
+fn only_csv_has_these(set: &Settings, origin: &Origin<'_>) -> Result<(), Failure> {
+    let Some(format) = set.lake.format.filter(|format| *format != Format::CsvGz) else { return Ok(()) };
+    let given = [
+        (set.csv.index, "index", "--csv-index"),
+        (set.csv.window_end_utc, "window_end_utc", "--csv-window-end-utc"),
+    ];
+    match given.into_iter().find(|(value, ..)| *value == Some(true)) {
+        None => Ok(()),
+        Some((_, key, flag)) => {
+            let what = format!("rows are written as {}, which has no such column", format.of_files().name());
+            Err(origin.refuse(("csv", key), flag, what).hint("Leave it out, or use --format csv.gz."))
         }
     }
 }

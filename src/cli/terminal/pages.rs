@@ -378,6 +378,13 @@ pub(crate) const PAGES: &[Page] = &[
         "Use fewer --workers, or raise the limit of threads of this user: see ulimit -a.",
     ),
     of(
+        "format-absent",
+        Yours,
+        "An output of the pipeline is written in a file format that this build of Headway leaves out.",
+        "The job would stop at its first row.",
+        "Build Headway with the cargo feature of the format's name, as the default build has it, or use --format csv.gz.",
+    ),
+    of(
         "pipeline-broken",
         Ours,
         "The pipeline cannot run as it is built.",

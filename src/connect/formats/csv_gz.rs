@@ -4,7 +4,7 @@ use crate::connect::formats::Encoder;
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use headway_operators::row::{Cell, Rows};
-use headway_operators::spec::OutputSpec;
+use headway_operators::spec::{Format, OutputSpec};
 use std::io::{self, Read, Write};
 
 /// Compression level: nearly the ratio of 6 at twice its speed, with zlib-rs.
@@ -20,10 +20,10 @@ pub struct Options {
 /// This format, with these options.
 impl Encoder for Options {
     fn extension(&self) -> &'static str {
-        "csv.gz"
+        Format::CsvGz.name()
     }
 
-    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut (dyn Write + Send)) -> io::Result<()> {
         write(rows, output, *self, out)
     }
 

@@ -1,12 +1,14 @@
 //! The table of file formats: who writes a file, who names it and who counts its rows ask here, so none can forget a format.
 
+#[cfg(feature = "parquet")]
+use crate::connect::formats::parquet::Parquet;
 use crate::connect::formats::{csv_gz, ndjson_gz::NdjsonGz};
 use headway_operators::row::Rows;
 use headway_operators::spec::{Format, OutputSpec};
 use std::io::{self, Read, Write};
 
 /// All formats.
-const FORMATS: [Format; 2] = [Format::CsvGz, Format::NdjsonGz];
+const FORMATS: [Format; 3] = [Format::CsvGz, Format::NdjsonGz, Format::Parquet];
 
 /// One file format.
 pub trait Encoder {
@@ -17,7 +19,7 @@ pub trait Encoder {
     ///
     /// # Errors
     /// What `out` answers; and if a row has not as many cells as `output` has columns.
-    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut dyn Write) -> io::Result<()>;
+    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut (dyn Write + Send)) -> io::Result<()>;
 
     /// How many rows are in `file`.
     ///
@@ -31,6 +33,45 @@ pub fn encoder(format: Format, csv: csv_gz::Options) -> Box<dyn Encoder> {
     match format {
         Format::CsvGz => Box::new(csv),
         Format::NdjsonGz => Box::new(NdjsonGz),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => Box::new(Parquet::default()),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => Box::new(NotBuilt(format)),
+    }
+}
+
+/// True if this build writes and reads files of `format`. A job with an output of another format is refused at its start.
+pub fn is_built(format: Format) -> bool {
+    match format {
+        Format::CsvGz | Format::NdjsonGz => true,
+        Format::Parquet => cfg!(feature = "parquet"),
+    }
+}
+
+/// A format that this build leaves out: its files have a name, and nothing reads or writes them.
+#[cfg(not(feature = "parquet"))]
+struct NotBuilt(Format);
+
+#[cfg(not(feature = "parquet"))]
+impl Encoder for NotBuilt {
+    fn extension(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn write(&self, _rows: &dyn Rows, _output: &OutputSpec, _out: &mut (dyn Write + Send)) -> io::Result<()> {
+        Err(self.refusal())
+    }
+
+    fn count_rows(&self, _file: Box<dyn Read>) -> io::Result<u64> {
+        Err(self.refusal())
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+impl NotBuilt {
+    fn refusal(&self) -> io::Error {
+        let what = format!("this build of Headway has no {} (cargo feature of that name)", self.0.name());
+        io::Error::new(io::ErrorKind::Unsupported, what)
     }
 }
 

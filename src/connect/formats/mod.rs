@@ -5,5 +5,9 @@ mod any_rows;
 pub mod csv_gz;
 mod encoder;
 pub mod ndjson_gz;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+#[cfg(all(test, feature = "parquet"))]
+mod parquet_tests;
 
-pub use encoder::{Encoder, encoder, of_file};
+pub use encoder::{Encoder, encoder, is_built, of_file};

@@ -7,7 +7,7 @@ use crate::connect::formats::csv_gz::LEVEL;
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use headway_operators::row::{Cell, Rows};
-use headway_operators::spec::OutputSpec;
+use headway_operators::spec::{Format, OutputSpec};
 use std::io::{self, Read, Write};
 
 /// This format.
@@ -15,10 +15,10 @@ pub struct NdjsonGz;
 
 impl Encoder for NdjsonGz {
     fn extension(&self) -> &'static str {
-        "ndjson.gz"
+        Format::NdjsonGz.name()
     }
 
-    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, rows: &dyn Rows, output: &OutputSpec, out: &mut (dyn Write + Send)) -> io::Result<()> {
         write(rows, output, out)
     }
 

@@ -1,5 +1,6 @@
 //! How a job differs from what its lake was made with, in the words of the command line.
 
+use headway_operators::spec::Format;
 use std::fmt;
 
 /// One setting that differs.
@@ -14,13 +15,14 @@ pub struct Difference {
 }
 
 /// Settings of manifests, and the flags that set them.
-const FLAGS: [(&str, &str); 6] = [
+const FLAGS: [(&str, &str); 7] = [
     ("window_ms", "--window"),
     ("slide_ms", "--slide"),
     ("lateness_ms", "--lateness"),
     ("zone", "--zone"),
     ("csv_index", "--csv-index"),
     ("csv_window_end_utc", "--csv-window-end-utc"),
+    ("format", "--format"),
 ];
 
 /// Units of time in falling order, with their length in milliseconds.
@@ -38,6 +40,7 @@ impl Difference {
         match value.parse() {
             Ok(ms) if self.what.ends_with("_ms") => duration(ms),
             _ if value == "none" && self.what.starts_with("csv_") => "false".to_string(),
+            _ if value == "none" && self.what == "format" => Format::CsvGz.name().to_string(),
             _ => value.to_string(),
         }
     }
@@ -102,14 +105,17 @@ mod tests {
             differs("lateness_ms", "5400000", "0"),
             differs("csv_index", "none", "true"),
             differs("topic of input \"t\"", "a", "b"),
+            differs("format", "none", "parquet"),
         ];
         assert_eq!(
             list(&all),
-            "--window 5m, not 1m; --lateness 1h30m, not 0s; --csv-index false, not true; --topic a, not b"
+            "--window 5m, not 1m; --lateness 1h30m, not 0s; --csv-index false, not true; --topic a, not b; \
+             --format csv.gz, not parquet"
         );
         assert_eq!(
             hint(&all),
-            "Go on with --window 5m --lateness 1h30m --csv-index=false --topic a, or start a new job in another lake."
+            "Go on with --window 5m --lateness 1h30m --csv-index=false --topic a --format csv.gz, \
+             or start a new job in another lake."
         );
     }
 

@@ -49,7 +49,7 @@ impl Job {
         !self.operators.is_empty() && self.operators.iter().all(|known| known.name != name)
     }
 
-    /// The columns of each output, as a hash, by prefix and stem. Rows that name their columns themselves have none.
+    /// The columns of each output, as a hash, by prefix and stem. Formats in which each row names its own have none.
     pub fn schemas(&self) -> BTreeMap<String, String> {
         let schema = |spec: &OutputSpec| {
             let columns: Vec<String> =
@@ -60,7 +60,7 @@ impl Job {
             )
         };
         let fixed = self.outputs.iter().filter(|spec| match spec.format {
-            Format::CsvGz => true,
+            Format::CsvGz | Format::Parquet => true,
             Format::NdjsonGz => false,
         });
         fixed.map(schema).collect()

@@ -7,7 +7,7 @@
 //! 4. Read again what has changed meanwhile, and take away what earlier runs left.
 //! 5. Run the workers, committing through the [`checkpoint::Committer`].
 
-use crate::connect::formats::csv_gz;
+use crate::connect::formats::{csv_gz, is_built};
 use crate::connect::{Connector, Earlier, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{Ending, Sign};
@@ -39,7 +39,7 @@ use headway_operators::pipeline::Pipeline;
 use headway_operators::port::{InputStart, NotAfter, Start};
 use headway_operators::progress::Standing;
 use headway_operators::shape::Shape;
-use headway_operators::spec::{InputSpec, OperatorSpec};
+use headway_operators::spec::{InputSpec, OperatorSpec, OutputSpec};
 use headway_operators::state::OperatorHead;
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
@@ -264,10 +264,16 @@ fn partitions(launch: &Launch, head: Option<&Manifest>) -> Result<Vec<Vec<Partit
 /// What `pipeline` builds.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// Everything that is wrong with it; or the first output in a format that this build leaves out.
 pub fn shape(pipeline: &dyn Pipeline) -> Result<Shape, Error> {
-    Shape::of(pipeline)
-        .map_err(|problems| Error::Pipeline { pipeline: pipeline.name().to_string(), problems })
+    let shape = Shape::of(pipeline)
+        .map_err(|problems| Error::Pipeline { pipeline: pipeline.name().to_string(), problems })?;
+    match shape.outputs.iter().find(|output| !is_built(output.format)) {
+        None => Ok(shape),
+        Some(OutputSpec { name, format, .. }) => {
+            Err(Error::FormatAbsent { output: name.clone(), format: format.name() })
+        }
+    }
 }
 
 /// What is known once the job was taken over.

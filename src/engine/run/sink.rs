@@ -267,7 +267,7 @@ impl Lake {
     fn write(
         &self,
         name: &str,
-        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        content: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
     ) -> Result<(u64, String), CheckpointError> {
         let failed =
             |verb| move |source| store::Error::Failed { verb, name: self.store.describe(name), source };
