@@ -3,7 +3,7 @@
 use crate::published::{Published, chi_square, chi_square_max, name};
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::record::{Offset, Partition};
-use headway_pipelines::music::generate::{Behaviour, Dictionary, Generator, Topic, World, options};
+use headway_pipelines::music::generate::{Behaviour, Dictionary, Generator, World, options};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

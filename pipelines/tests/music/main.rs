@@ -1,4 +1,5 @@
 //! The music pipeline: what the generator makes, what the decoder reads.
 
+mod decode;
 mod generate;
 mod published;

@@ -21,9 +21,9 @@ mod world;
 
 pub use dictionary::{BadLine, Dictionary, FirstNames, Places, Songs, Surnames};
 pub use machine::{Auth, Level, Machine, Standing, State, StateIx};
-pub use wire::Topic;
 pub use world::{Behaviour, World};
 
+use super::topic::Topic;
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::record::{Offset, Partition};
 use simulation::{Event, Simulation};

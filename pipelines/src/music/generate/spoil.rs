@@ -1,7 +1,7 @@
 //! Breaks a share of the messages, in the ways in which messages are broken.
 
-use super::wire::Topic;
 use crate::draws::Draws;
+use crate::music::topic::Topic;
 use headway_operators::generate::Options;
 use headway_operators::record::{Offset, Partition};
 

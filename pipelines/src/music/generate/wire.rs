@@ -1,39 +1,11 @@
-//! The four topics and what their messages look like: the fields in upstream's order, those that do not apply left out, and
-//! a newline at the end.
+//! What messages look like: the fields in upstream's order, those that do not apply left out, and a newline at the end.
 
 use super::dictionary::Person;
 use super::machine::Auth;
 use super::simulation::Event;
 use super::world::World;
 use crate::digits::number_to;
-
-/// One of the four topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Topic {
-    /// A song begins.
-    Listen,
-    /// A page is seen: every event is one.
-    PageView,
-    /// Somebody has tried to log in.
-    Auth,
-    /// Somebody changes what they pay.
-    StatusChange,
-}
-
-impl Topic {
-    /// All of them.
-    pub const ALL: [Topic; 4] = [Topic::Listen, Topic::PageView, Topic::Auth, Topic::StatusChange];
-
-    /// Its name in Kafka.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Topic::Listen => "listen_events",
-            Topic::PageView => "page_view_events",
-            Topic::Auth => "auth_events",
-            Topic::StatusChange => "status_change_events",
-        }
-    }
-}
+use crate::music::topic::Topic;
 
 /// True if `event` is a message of `topic`.
 pub(super) fn is_in(topic: Topic, event: &Event, world: &World) -> bool {
