@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Messages `from..to` of a day, one every ten seconds, each with one entry, a line each.
-fn lines(day: u32, numbers: std::ops::Range<u32>) -> String {
+pub(crate) fn lines(day: u32, numbers: std::ops::Range<u32>) -> String {
     numbers
         .map(|n| {
             let time = format!("{:02}:{:02}:{:02}", 10 + n / 360, n / 6 % 60, n % 6 * 10);
@@ -24,7 +24,7 @@ fn lines(day: u32, numbers: std::ops::Range<u32>) -> String {
 }
 
 /// The same as `kcat -J` writes them, from partition `partition` and offset `from` on.
-fn capture(partition: u32, day: u32, numbers: std::ops::Range<u32>) -> String {
+pub(crate) fn capture(partition: u32, day: u32, numbers: std::ops::Range<u32>) -> String {
     let first = numbers.start;
     lines(day, numbers)
         .lines()
@@ -39,27 +39,27 @@ fn capture(partition: u32, day: u32, numbers: std::ops::Range<u32>) -> String {
         .collect()
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(crate) fn gzip(text: &str) -> Vec<u8> {
     let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gz.write_all(text.as_bytes()).expect("memory takes it");
     gz.finish().expect("memory takes it")
 }
 
-fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
+pub(crate) fn write(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) {
     let path = folder.join(name);
     fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder can be made");
     fs::write(path, bytes).expect("a file can be written");
 }
 
-const LAKE: [&str; 4] = ["--lake", "lake", "--max-ahead", "24h"];
+pub(crate) const LAKE: [&str; 4] = ["--lake", "lake", "--max-ahead", "24h"];
 
 /// Runs a command of the turnstile job on `source`.
-fn go(folder: &Path, command: &str, source: &str, more: &[&str]) -> Run {
+pub(crate) fn go(folder: &Path, command: &str, source: &str, more: &[&str]) -> Run {
     headway(folder, &[&[command, "turnstile", "--source", source], LAKE.as_slice(), more].concat())
 }
 
 /// What became of all messages: consumed, accepted, duplicate, late, dead.
-fn fates(folder: &Path) -> [u64; 5] {
+pub(crate) fn fates(folder: &Path) -> [u64; 5] {
     let status = headway(folder, &["status", "--lake", "lake", "-o", "json"]);
     if status.out.is_empty() {
         // There is no job yet.
@@ -69,18 +69,19 @@ fn fates(folder: &Path) -> [u64; 5] {
     let partitions = status["inputs"][0]["partitions"].as_array().expect("partitions are a list").clone();
     ["consumed", "accepted", "duplicate", "late", "dead"].map(|fate| {
         let count = |part: &serde_json::Value| part[fate].as_u64().unwrap_or_default();
-        partitions.iter().map(count).sum()
+        let gone = status["inputs"][0]["finished"]["total"][fate].as_u64().unwrap_or_default();
+        partitions.iter().map(count).sum::<u64>() + gone
     })
 }
 
 /// A job that follows its files.
-struct Followed {
+pub(crate) struct Followed {
     child: Child,
     log: Receiver<String>,
 }
 
 impl Followed {
-    fn start(folder: &Path, source: &str) -> Followed {
+    pub(crate) fn start(folder: &Path, source: &str) -> Followed {
         let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
             .args(["run", "turnstile", "--source", source, "--follow", "-v", "--epoch", "50ms"])
             .args(LAKE)
@@ -103,7 +104,7 @@ impl Followed {
     }
 
     /// Waits for a line of the log that has all of `words`.
-    fn says(&self, words: &[&str]) -> String {
+    pub(crate) fn says(&self, words: &[&str]) -> String {
         let mut before = Vec::new();
         loop {
             match self.log.recv_timeout(PATIENCE) {
@@ -115,14 +116,14 @@ impl Followed {
     }
 
     /// Waits until `count` messages are committed.
-    fn commits(&self, folder: &Path, count: u64) {
+    pub(crate) fn commits(&self, folder: &Path, count: u64) {
         while fates(folder)[0] < count {
             self.says(&["committed"]);
         }
     }
 
     /// Tells it to stop; its exit code.
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         let signal = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
         assert!(signal.expect("a shell is there").success());
         self.child.wait().expect("it ends").code()

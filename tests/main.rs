@@ -7,6 +7,7 @@ mod durability;
 mod files;
 mod formats;
 mod golden_manifests;
+mod landing;
 mod moved_files;
 mod odd_inputs;
 mod outcome;

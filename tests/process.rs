@@ -332,8 +332,8 @@ fn data_cannot_speak_to_the_terminal() {
     assert_eq!(check.code, Some(0), "{check:?}");
     let run = headway(folder.path(), &[&["run", "-vv"], job.as_slice()].concat());
     assert_eq!(run.code, Some(0), "{run:?}");
-    // Another file under the name of the first: the refusal names both identities.
-    write(folder.path(), &input, &lines("b", 0, 60));
+    // The file was shortened: the refusal names both identities.
+    write(folder.path(), &input, &lines("a", 0, 40));
     let refused = headway(folder.path(), &[&["run"], job.as_slice()].concat());
     assert_eq!(refused.code, Some(4), "{refused:?}");
     assert_eq!(refused.err.lines().filter(|line| line.starts_with("hint: ")).count(), 1, "{refused:?}");

@@ -149,6 +149,17 @@ pub struct Content {
     pub bytes: u64,
     /// xxh3-128 of them, in hexadecimal.
     pub xxh3: String,
+    /// The file ended there when it was looked at last: nothing is lost if it goes away.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub at_end: bool,
+    /// xxh3-64 of its first 256, 1,024 and 4,096 bytes, as far as it has them, one after the other in hexadecimal: a file
+    /// that was shortened or changed is told from another one by them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub begins: String,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Where bytes are in the lake: a file, or a part of one.

@@ -180,6 +180,10 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         if let Some(holder) = holder(input) {
             writeln!(out, "windows    {holder}")?;
         }
+        if input.finished.partitions > 0 {
+            let files = counted(input.finished.partitions, "partition");
+            writeln!(out, "finished   {files} read to the end and gone")?;
+        }
         let total = input.total();
         let read = counted(total.consumed, "record");
         writeln!(out, "records    {read}: {}", outcome::fates(&total))?;
@@ -313,6 +317,7 @@ fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
         "ended": input.ended,
         "held_open_by": holder(input),
         "total": input.total(),
+        "finished": input.finished,
         "partitions": input.partitions.iter().map(partition).collect::<Vec<_>>(),
     })
 }

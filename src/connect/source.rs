@@ -3,6 +3,7 @@
 use crate::connect::error;
 use crate::connect::notice::Notice;
 use crate::connect::sink::Wake;
+use headway_operators::ack::Content;
 use headway_operators::record::{LastRead, Offset, Partition, Raw};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -31,6 +32,10 @@ pub struct Earlier {
     pub next: Offset,
     /// The last record before that, if its source could tell it from another one.
     pub last_read: Option<LastRead>,
+    /// Everything that was read of it, if its source keeps a hash of that.
+    pub content: Option<Content>,
+    /// It was read to its end and was gone at an earlier start: whatever is found of it again is passed over.
+    pub finished: bool,
 }
 
 /// Where a partition ends that is being read.
@@ -173,6 +178,12 @@ pub trait Source {
     /// The leader epoch of the message of `partition` at `offset`, if there is one: a message that replaces it has
     /// another. Called for messages that were given, in rising order.
     fn leader_epoch(&mut self, _partition: Partition, _offset: Offset) -> Option<i32> {
+        None
+    }
+
+    /// Everything that was read of `partition`, where that has changed since the last call and the source keeps a hash
+    /// of it. `next` is the offset up to which messages were handed on: what lies behind it must not be in the answer.
+    fn content(&mut self, _partition: Partition, _next: Offset) -> Option<Content> {
         None
     }
 }

@@ -19,6 +19,7 @@ use crate::connect::files::known::Known;
 use crate::connect::files::options::Options;
 use crate::connect::files::reader::Reader;
 use crate::connect::{Connector, Earlier, Entry, Event, Heard, PartitionInfo, Polled, Source, Wake};
+use headway_operators::ack::Content;
 use headway_operators::record::{Offset, Partition};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl Connector for Files {
         let mut known = lock(&self.known);
         known.look_once()?;
         let readers = known.readers(assigned)?;
-        Ok(Box::new(FilesSource { known: Arc::clone(&self.known), readers, turn: 0 }))
+        Ok(Box::new(FilesSource { known: Arc::clone(&self.known), readers, turn: 0, asked: 0 }))
     }
 }
 
@@ -71,6 +72,8 @@ struct FilesSource {
     known: Arc<Mutex<Known>>,
     readers: Vec<Reader>,
     turn: usize,
+    /// The reader that was asked for its content last.
+    asked: usize,
 }
 
 /// How often a file that was read to its end is looked at for more.
@@ -92,6 +95,7 @@ impl Source for FilesSource {
         for _ in 0..self.readers.len() {
             self.turn = (self.turn + 1) % self.readers.len();
             let reader = &mut self.readers[self.turn];
+            reader.change_file();
             if !reader.rests(look_again) && reader.read(bytes_max, each)? {
                 return Ok(Polled::More);
             }
@@ -102,6 +106,17 @@ impl Source for FilesSource {
     fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), Error> {
         self.readers.extend(lock(&self.known).readers(&[(partition, next)])?);
         Ok(())
+    }
+
+    fn content(&mut self, partition: Partition, next: Offset) -> Option<Content> {
+        // Partitions are asked for in the order in which they were assigned, again and again.
+        for _ in 0..self.readers.len() {
+            self.asked = (self.asked + 1) % self.readers.len();
+            if self.readers[self.asked].has(partition) {
+                return self.readers[self.asked].content(partition, next);
+            }
+        }
+        None
     }
 
     fn pause(&mut self, partition: Partition, paused: bool) {

@@ -402,6 +402,8 @@ fn numbers_of_an_earlier_run_are_kept_when_files_are_added() {
         identity: name.into(),
         next: Offset(1),
         last_read: None,
+        content: None,
+        finished: false,
     };
     files.remember(&[earlier(Partition(0), "files:b"), earlier(Partition(1), "files:c")]);
     let found = identities(&files).into_iter().map(|(_, identity)| identity).collect::<Vec<_>>();
@@ -419,6 +421,8 @@ fn file_with_fewer_lines_than_were_read_tells_its_end() {
                 identity: format!("files:{name}"),
                 next: Offset(next),
                 last_read: None,
+                content: None,
+                finished: false,
             }]);
             assert_eq!(files.partitions().unwrap()[0].end, end.map(Offset), "{name} {next}");
         }

@@ -46,6 +46,11 @@ impl Header {
         Header { spec, columns: Known::Nothing }
     }
 
+    /// Forgets the file: another one begins, or the same again.
+    pub(super) fn begin_again(&mut self) {
+        self.columns = Known::Nothing;
+    }
+
     /// Takes line number `number` of `place`.
     pub(super) fn take(&mut self, place: &Place, number: u64, line: &[u8]) -> Result<Kind, Error> {
         let is_first = matches!(self.columns, Known::Nothing);

@@ -43,6 +43,14 @@ impl FileIdentity {
         })
     }
 
+    /// True if the file at `place`, whatever it is called, begins as this one did.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn begins(&self, place: &Place) -> Result<bool, Error> {
+        Ok(FileIdentity::of(place, Some(self))?.begins == self.begins)
+    }
+
     /// The identity of the file at `place`, which is comparable with `earlier`, what it was called before.
     pub(super) fn of(place: &Place, earlier: Option<&FileIdentity>) -> Result<FileIdentity, Error> {
         let bytes_max = match earlier {

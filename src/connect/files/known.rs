@@ -2,9 +2,12 @@
 
 use crate::connect::error::Error;
 use crate::connect::files::content::{Holds, Refusal, holds};
+use crate::connect::files::copies::{Followed, Relation, came_back, relation};
 use crate::connect::files::descriptors::Descriptors;
 use crate::connect::files::folder::{Found, Inode, PassedOver, Root};
+use crate::connect::files::follow::Follow;
 use crate::connect::files::identity::FileIdentity;
+use crate::connect::files::mark::{Begins, Mark};
 use crate::connect::files::options::Options;
 use crate::connect::files::place::{Look, Place, refused};
 use crate::connect::files::reader::Reader;
@@ -15,6 +18,7 @@ use crate::connect::{Earlier, Entry, PartitionInfo};
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 /// The files of an input.
 pub(super) struct Known {
@@ -23,6 +27,10 @@ pub(super) struct Known {
     descriptors: Descriptors,
     /// What an earlier run knew of the files of raw lines.
     earlier: Vec<Before>,
+    /// Files that were read to their end and were gone at a start.
+    finished: Vec<Before>,
+    /// Earlier runs have read something: a folder may be empty now.
+    has_earlier: bool,
     /// The number of the next file that has none.
     next: Partition,
     files: Vec<File>,
@@ -40,6 +48,8 @@ struct File {
     name: String,
     place: Place,
     holds: Held,
+    /// What its reader says, and is told.
+    follow: Arc<Follow>,
 }
 
 enum Held {
@@ -55,6 +65,8 @@ struct Passed {
     why: String,
     /// Which file it was, and how long, if its bytes say why: another one is looked at again.
     seen: Option<(Inode, u64)>,
+    /// The file that it is a copy of, by its place in the list: when that is away, it is looked at again.
+    copy_of: Option<usize>,
 }
 
 impl Known {
@@ -65,6 +77,8 @@ impl Known {
             options,
             descriptors: Descriptors::default(),
             earlier: Vec::new(),
+            finished: Vec::new(),
+            has_earlier: false,
             next: Partition(0),
             files: Vec::new(),
             passed_over: BTreeMap::new(),
@@ -75,10 +89,15 @@ impl Known {
 
     /// Takes in what an earlier run knew.
     pub(super) fn remember(&mut self, earlier: &[Earlier]) {
-        for Earlier { partition, identity, next, .. } in earlier {
+        for Earlier { partition, identity, next, content, finished, .. } in earlier {
             if let Some(identity) = FileIdentity::parse(identity) {
+                self.has_earlier = true;
                 self.next = self.next.max(after(*partition));
-                self.earlier.push(Before { partition: *partition, identity, next: *next, read: None });
+                let read = content.as_ref().and_then(Mark::parse);
+                let at_end = content.as_ref().is_some_and(|content| content.at_end);
+                let begins = content.as_ref().map(Begins::parse).unwrap_or_default();
+                let before = Before { partition: *partition, identity, next: *next, read, at_end, begins };
+                if *finished { self.finished.push(before) } else { self.earlier.push(before) }
             }
         }
     }
@@ -92,7 +111,7 @@ impl Known {
         if !self.looked || self.options.follow {
             self.list()?;
         }
-        if self.files.is_empty() && !self.options.follow {
+        if self.files.is_empty() && !self.options.follow && !self.has_earlier {
             return Err(self.nothing());
         }
         for file in &mut self.files {
@@ -134,19 +153,21 @@ impl Known {
         let is_there = |name: &String| listing.files.iter().any(|found| found.relative == *name);
         self.passed_over.retain(|name, passed| passed.seen.is_some() && is_there(name));
         for PassedOver { name, why } in listing.passed_over.clone() {
-            self.passed_over.insert(name, Passed { why, seen: None });
+            self.passed_over.insert(name, Passed { why, seen: None, copy_of: None });
         }
         let mut new = Vec::new();
         for found in &listing.files {
             let seen = Some((found.inode, found.bytes));
-            let is_as_before =
-                self.passed_over.get(&found.relative).is_some_and(|passed| passed.seen == seen);
+            let is_as_before = self.passed_over.get(&found.relative).is_some_and(|passed| {
+                let takes_place = |at: usize| is_away(&self.files[at], &listing.files);
+                passed.seen == seen && !passed.copy_of.is_some_and(takes_place)
+            });
             if !is_as_before && !self.is_known(found, &listing.files) {
                 self.passed_over.remove(&found.relative);
                 new.push(found.clone());
             }
         }
-        self.meet(&new)?;
+        self.meet(&new, &listing.files)?;
         self.log(before.0, &before.1);
         self.looked = true;
         Ok(())
@@ -155,15 +176,11 @@ impl Known {
     /// True if `found` is a file that is read already, under this name or another one. A name that is still in `listing`
     /// for the same file was not changed: a file may have several.
     fn is_known(&mut self, found: &Found, listing: &[Found]) -> bool {
-        let is = |file: &File, found: &Found| {
-            file.place.spot.inode == found.inode && !file.place.spot.is_replaced()
-        };
         if self.files.iter().any(|file| is(file, found) && file.name == found.relative) {
             return true;
         }
-        let is_away =
-            |file: &File| !listing.iter().any(|other| is(file, other) && file.name == other.relative);
-        let Some(file) = self.files.iter_mut().find(|file| is(file, found) && is_away(file)) else {
+        let moved = |file: &&mut File| is(file, found) && is_away(file, listing);
+        let Some(file) = self.files.iter_mut().find(moved) else {
             return false;
         };
         tracing::info!(event = "file-renamed", "\"{}\" is called \"{}\" now", file.name, found.relative);
@@ -172,17 +189,25 @@ impl Known {
         true
     }
 
-    /// Numbers new files.
-    fn meet(&mut self, found: &[Found]) -> Result<(), Error> {
+    /// Numbers new files. `listing` is all that is there.
+    fn meet(&mut self, found: &[Found], listing: &[Found]) -> Result<(), Error> {
         let mut met = Vec::new();
         for found in found {
-            met.extend(self.look_into(found)?);
+            if let Some((place, holds)) = self.look_into(found)? {
+                if holds == Holds::Envelopes || !self.is_copy(found, &place, listing)? {
+                    met.push((found, place, holds));
+                }
+            }
         }
-        let lines = met.iter().filter(|(_, holds)| *holds == Holds::Lines);
-        let places: Vec<Place> = lines.map(|(place, _)| place.clone()).collect();
-        let mut recalled = recall(&std::mem::take(&mut self.earlier), &places)?;
+        let lines = met.iter().filter(|(_, _, holds)| *holds == Holds::Lines);
+        let places: Vec<Place> = lines.map(|(_, place, _)| place.clone()).collect();
+        let earlier = std::mem::take(&mut self.earlier);
+        let mut recalled = recall(&earlier, &places)?;
+        let is_gone =
+            |old: &Before| old.at_end && recalled.values().all(|found| found.partition != old.partition);
+        self.finished.extend(earlier.into_iter().filter(is_gone));
         let mut raw = 0;
-        for (place, holds) in met {
+        for (found, place, holds) in met {
             let (name, number) = (place.relative.clone(), self.next);
             let holds = if holds == Holds::Envelopes {
                 self.next = after(self.next);
@@ -191,13 +216,51 @@ impl Known {
                 let old = recalled.remove(&raw);
                 raw += 1;
                 if old.is_none() {
+                    if let Some(why) = came_back(&place, found.bytes, &self.finished)? {
+                        self.note(found, why);
+                        continue;
+                    }
                     self.next = after(self.next);
                 }
                 Held::Lines(partition(&place, number, old)?)
             };
-            self.files.push(File { name, place, holds });
+            self.files.push(File { name, place, holds, follow: Arc::default() });
         }
         Ok(())
+    }
+
+    /// True if `place` is a copy of a followed file; then it is passed over, or takes the place of one that is away.
+    fn is_copy(&mut self, found: &Found, place: &Place, listing: &[Found]) -> Result<bool, Error> {
+        for at in 0..self.files.len() {
+            let file = &self.files[at];
+            let (Held::Lines(info), Some(read)) = (&file.holds, file.follow.read()) else { continue };
+            let Some(identity) = FileIdentity::parse(&info.identity) else { continue };
+            let followed = Followed { identity, place: &file.place, read, is_away: is_away(file, listing) };
+            match relation(place, found.bytes, &followed)? {
+                Relation::None => continue,
+                Relation::Copy => {
+                    let why = format!("it is a copy of \"{}\", which is read", file.name);
+                    self.note(found, why);
+                    if let Some(passed) = self.passed_over.get_mut(&found.relative) {
+                        passed.copy_of = Some(at);
+                    }
+                }
+                Relation::Continues => {
+                    let file = &mut self.files[at];
+                    tracing::info!(
+                        event = "file-continued",
+                        "what was read as \"{}\" goes on in \"{}\", a copy of it",
+                        file.name,
+                        found.relative
+                    );
+                    file.place = place.clone();
+                    file.name.clone_from(&found.relative);
+                    file.follow.go_on(place.clone());
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Looks into a new file: what it holds. One that may grow is nothing yet until it has a line that tells.
@@ -240,12 +303,13 @@ impl Known {
     }
 
     fn may_pass_over(&self, found: &Found) -> bool {
-        self.root.is_folder() && self.earlier.iter().all(|old| old.identity.name != found.relative)
+        let may_be_gone = |old: &Before| old.at_end || old.identity.name != found.relative;
+        self.root.is_folder() && self.earlier.iter().all(may_be_gone)
     }
 
     fn note(&mut self, found: &Found, why: String) {
         let seen = Some((found.inode, found.bytes));
-        self.passed_over.insert(found.relative.clone(), Passed { why, seen });
+        self.passed_over.insert(found.relative.clone(), Passed { why, seen, copy_of: None });
     }
 
     /// The error for a folder without a file that can be read.
@@ -337,7 +401,8 @@ impl Known {
             match (&file.holds, here.first()) {
                 (_, None) => {}
                 (Held::Lines(_), Some(start)) => {
-                    readers.push(Reader::raw(place, *start, self.options.header));
+                    let reader = Reader::raw(place, *start, self.options.header);
+                    readers.push(reader.following(&file.follow));
                 }
                 (Held::Envelopes(_), _) => {
                     readers.push(Reader::envelopes(place, &here, self.options.topic.as_deref()));
@@ -348,6 +413,16 @@ impl Known {
         let (expected, found) = ("a file".to_string(), "nothing".to_string());
         Err(Error::OtherIdentity { input: "files".into(), partition, expected, found })
     }
+}
+
+/// True if `found` is `file`, whatever it is called.
+fn is(file: &File, found: &Found) -> bool {
+    file.place.spot.inode == found.inode && !file.place.spot.is_replaced()
+}
+
+/// True if `file` is no longer where it was.
+fn is_away(file: &File, listing: &[Found]) -> bool {
+    !listing.iter().any(|found| is(file, found) && file.name == found.relative)
 }
 
 /// The partition that a file of raw lines is: number `number`, unless it continues an `old` one.
@@ -362,9 +437,12 @@ fn partition(place: &Place, number: Partition, old: Option<Before>) -> Result<Pa
         let identity = old.identity.to_string();
         return Ok(PartitionInfo { partition, identity, first: Offset(0), end: None });
     }
-    let identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
+    let mut identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
     // An end is told only where it shows that the file is not the one that was read.
     let end = fewer_lines(place, old.next)?;
+    if end.is_none() && identity == old.identity.to_string() && old.begins != Begins::default() {
+        identity.push_str(", changed in what was read of it");
+    }
     Ok(PartitionInfo { partition, identity, first: Offset(0), end })
 }
 

@@ -1,15 +1,17 @@
 //! The life of a folder that is followed: files are renamed, replaced, cut and deleted while they are read.
 
-use crate::connect::drain::{Drained, poll};
+use crate::connect::drain::{Drained, drain, poll};
 use crate::connect::error::Error;
+use crate::connect::files::unpack::tests::gz;
 use crate::connect::files::{Files, Options};
-use crate::connect::{Connector, Source};
+use crate::connect::{Connector, Earlier, PartitionInfo, Source};
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A folder that is followed, step by step.
 struct Life {
@@ -119,6 +121,121 @@ fn file_that_is_cut_and_written_anew_is_a_new_one_however_long_it_has_become() {
         assert_eq!(life.read(1, count), text.lines().collect::<Vec<_>>());
         assert_eq!(life.count(), 2 + count, "{text}");
     }
+}
+
+#[test]
+fn file_that_is_copied_and_cut_loses_no_line_and_doubles_none() {
+    let mut life = Life::of("head\n1\n2\n");
+    // The copy is seen while the file is there, once when it is half made.
+    life.append("app.csv.1", "head\n1");
+    life.look();
+    life.append("app.csv.1", "\n2\n");
+    life.look();
+    assert!(!life.known.contains_key(&Partition(1)), "a copy is no file of its own");
+    // Lines come between the last look and the cut: they are in the copy alone.
+    life.append("app.csv", "3\n");
+    life.read(0, 4);
+    fs::remove_file(life.at("app.csv.1")).unwrap();
+    fs::write(life.at("app.csv.1"), "head\n1\n2\n3\n4\n5\n").unwrap();
+    fs::write(life.at("app.csv"), "head\n6\n").unwrap();
+    while !life.known.contains_key(&Partition(1)) {
+        poll(life.source.as_mut(), 100, &mut life.drained).unwrap();
+        life.look();
+    }
+    assert_eq!(life.read(0, 6), ["head", "1", "2", "3", "4", "5"]);
+    assert_eq!(life.read(1, 2), ["head", "6"]);
+    // And once more: the copy is renamed, and the next one has its name.
+    fs::rename(life.at("app.csv.1"), life.at("app.csv.2")).unwrap();
+    fs::copy(life.at("app.csv"), life.at("app.csv.1")).unwrap();
+    fs::write(life.at("app.csv"), "head\n7\n8\n").unwrap();
+    while !life.known.contains_key(&Partition(2)) {
+        poll(life.source.as_mut(), 100, &mut life.drained).unwrap();
+        life.look();
+    }
+    assert_eq!(life.read(2, 3), ["head", "7", "8"]);
+    assert_eq!(life.count(), 11, "nothing is read twice");
+}
+
+#[test]
+fn file_that_begins_as_a_known_one_and_goes_on_otherwise_is_a_new_one() {
+    let mut life = Life::of("head\n1\n2\n");
+    life.append("b.csv", "head\n");
+    life.look();
+    assert!(!life.known.contains_key(&Partition(1)), "it may become a copy");
+    life.append("b.csv", "3\n");
+    life.look();
+    assert_eq!(life.read(1, 2), ["head", "3"]);
+    assert_eq!(life.count(), 5);
+}
+
+/// What a run of the folder knows at its end, for the next one.
+fn read_all(files: &Files) -> Vec<Earlier> {
+    let partitions = files.partitions().unwrap();
+    let starts: Vec<_> = partitions.iter().map(|info| (info.partition, Offset(0))).collect();
+    let mut source = files.open(&starts, Box::new(|| {})).unwrap();
+    let drained = drain(source.as_mut(), 10).unwrap();
+    let earlier = |info: &PartitionInfo| {
+        let next = Offset(drained.caught_up[&info.partition.0]);
+        let content = source.content(info.partition, next);
+        let (partition, identity) = (info.partition, info.identity.clone());
+        Earlier { partition, identity, next, last_read: None, content, finished: false }
+    };
+    partitions.iter().map(earlier).collect()
+}
+
+fn folder_of(path: &Path) -> Files {
+    Files::new(Options { path: path.to_path_buf(), follow: false, topic: None, header: None })
+}
+
+#[test]
+fn content_is_all_that_was_given_and_says_whether_the_file_ended_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "\u{FEFF}1\n22\n333";
+    fs::write(folder.path().join("a"), text).unwrap();
+    let mut source = folder_of(folder.path()).open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
+    let mut drained = Drained::default();
+    poll(source.as_mut(), 1, &mut drained).unwrap();
+    let content = source.content(Partition(0), Offset(1)).unwrap();
+    assert_eq!((content.bytes, content.at_end), (5, false));
+    assert_eq!(content.xxh3, format!("{:032x}", xxh3_128(&text.as_bytes()[..5])));
+    assert_eq!(source.content(Partition(0), Offset(1)), None, "it has not changed");
+    let drained = drain(source.as_mut(), 100).unwrap();
+    assert_eq!(drained.caught_up, [(0, 3)].into());
+    assert_eq!(source.content(Partition(0), Offset(2)), None, "more was given than was handed on");
+    let content = source.content(Partition(0), Offset(3)).unwrap();
+    assert_eq!((content.bytes, content.at_end), (text.len() as u64, true));
+    assert_eq!(content.xxh3, format!("{:032x}", xxh3_128(text.as_bytes())));
+}
+
+#[test]
+fn file_that_was_read_is_known_again_at_the_next_start_whatever_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("a.csv"), "head\n1\n2\n").unwrap();
+    fs::write(at("b.csv"), "head\n3\n").unwrap();
+    let earlier = read_all(&folder_of(folder.path()));
+    let found = |earlier: &[Earlier]| -> Vec<(u32, String)> {
+        let files = folder_of(folder.path());
+        files.remember(earlier);
+        let name = |identity: &str| identity.split('@').next().unwrap().to_string();
+        files.partitions().unwrap().iter().map(|info| (info.partition.0, name(&info.identity))).collect()
+    };
+    let of = |names: &[(u32, &str)]| -> Vec<(u32, String)> {
+        names.iter().map(|(number, name)| (*number, format!("files:{name}"))).collect()
+    };
+    assert_eq!(found(&earlier), of(&[(0, "a.csv"), (1, "b.csv")]));
+    // One is packed under another name, another one takes its name; one is gone.
+    fs::write(at("a.csv.1.gz"), gz(&[b"head\n1\n2\n"])).unwrap();
+    fs::write(at("a.csv"), "head\n7\n").unwrap();
+    fs::remove_file(at("b.csv")).unwrap();
+    assert_eq!(found(&earlier), of(&[(0, "a.csv"), (2, "a.csv")]));
+    // What is finished is passed over when it comes back, and no file takes its number.
+    let gone = Earlier { finished: true, ..earlier[1].clone() };
+    fs::write(at("b.csv"), "head\n3\n").unwrap();
+    assert_eq!(found(&[earlier[0].clone(), gone.clone()]), of(&[(0, "a.csv"), (2, "a.csv")]));
+    fs::write(at("b.csv"), "head\n4\n").unwrap();
+    let another = of(&[(0, "a.csv"), (2, "a.csv"), (3, "b.csv")]);
+    assert_eq!(found(&[earlier[0].clone(), gone]), another);
 }
 
 #[test]

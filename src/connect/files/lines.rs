@@ -1,5 +1,6 @@
 //! Lines of a file, borrowed from a buffer; lines of any length in bounded memory.
 
+use crate::connect::files::mark::{BEGIN_BYTES, Mark};
 use headway_operators::record::{Payload, TOO_LONG_HEAD, VALUE_BYTES_MAX};
 use std::io::{self, ErrorKind, Read};
 use xxhash_rust::xxh3::Xxh3;
@@ -44,6 +45,18 @@ pub(super) struct Lines<R> {
     inside: bool,
     /// Nothing was given yet: a byte order mark here is no part of the first line.
     first: bool,
+    /// The hash of everything that was given, where one is kept.
+    given: Option<Box<Given>>,
+}
+
+/// Hashes what is given of a file, a buffer at a time.
+struct Given {
+    hash: Xxh3,
+    bytes: u64,
+    /// The first bytes.
+    begin: Vec<u8>,
+    /// Invariant: `buffer[hashed..start]` was given and is not hashed yet; all that was given before is.
+    hashed: usize,
 }
 
 /// What some editors write before UTF-8.
@@ -52,7 +65,47 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 impl<R: Read> Lines<R> {
     /// The lines of `read`.
     pub(super) fn new(read: R, last: Last) -> Lines<R> {
-        Lines { read, last, buffer: Vec::new(), start: 0, end: 0, searched: 0, inside: false, first: true }
+        let (start, end, searched) = (0, 0, 0);
+        let (inside, first, given) = (false, true, None);
+        Lines { read, last, buffer: Vec::new(), start, end, searched, inside, first, given }
+    }
+
+    /// The same lines, and a hash of all that was given of them.
+    pub(super) fn hashed(self) -> Lines<R> {
+        Lines {
+            given: Some(Box::new(Given { hash: Xxh3::new(), bytes: 0, begin: Vec::new(), hashed: 0 })),
+            ..self
+        }
+    }
+
+    /// The first bytes of what was given when [`Lines::mark`] was called last.
+    pub(super) fn begin(&self) -> &[u8] {
+        self.given.as_ref().map_or(&[], |given| &given.begin)
+    }
+
+    /// Everything that was given so far, line ends included; `None` where no hash is kept.
+    pub(super) fn mark(&mut self) -> Option<Mark> {
+        self.hash_given();
+        let given = self.given.as_ref()?;
+        Some(Mark { bytes: given.bytes, hash: given.hash.digest128() })
+    }
+
+    fn hash_given(&mut self) {
+        if let Some(given) = &mut self.given {
+            let new = &self.buffer[given.hashed..self.start];
+            given.hash.update(new);
+            let missing = BEGIN_BYTES.saturating_sub(given.begin.len()).min(new.len());
+            given.begin.extend_from_slice(&new[..missing]);
+            given.bytes += new.len() as u64;
+            given.hashed = self.start;
+        }
+    }
+
+    /// Takes in that the buffer begins at `start` now.
+    fn moved(&mut self) {
+        if let Some(given) = &mut self.given {
+            given.hashed = self.start;
+        }
     }
 
     /// The next line, or piece of one; `None` at the end as of now. Reads at most one buffer at a time.
@@ -121,13 +174,12 @@ impl<R: Read> Lines<R> {
 
     /// Reads once, behind what is there; 0 at the end.
     fn fill(&mut self) -> io::Result<usize> {
-        if self.start == self.end {
-            (self.start, self.end, self.searched) = (0, 0, 0);
-        }
-        if self.end == self.buffer.len() && self.start > 0 {
+        if self.start == self.end || self.end == self.buffer.len() {
+            self.hash_given();
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             (self.start, self.searched) = (0, self.end);
+            self.moved();
         }
         if self.end == self.buffer.len() {
             // A buffer holds more than one whole line at most, since a longer one leaves it in pieces.

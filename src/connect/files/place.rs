@@ -180,7 +180,7 @@ struct Growing {
 }
 
 impl Growing {
-    /// Refuses to go on behind the end where the file does not begin as it did, or is shorter than what was read.
+    /// Refuses to go on where the file does not begin as it did, or is shorter than what was read.
     fn check(&mut self) -> io::Result<()> {
         let mut begin = vec![0; self.begin.len()];
         let is_same = self.handle.size()? >= self.handle.at()
@@ -203,9 +203,8 @@ impl Read for Growing {
         let missing = BEGIN_BYTES.saturating_sub(self.begin.len()).min(read);
         self.begin.extend_from_slice(&out[..missing]);
         self.at_end = read == 0;
-        if self.at_end {
-            self.check()?;
-        }
+        // What was read came from the file that began so, if it still does: nothing of another one is ever given.
+        self.check()?;
         Ok(read)
     }
 }

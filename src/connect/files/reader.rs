@@ -3,15 +3,19 @@
 use crate::connect::error::Error;
 use crate::connect::files::content::{self, is_capture};
 use crate::connect::files::envelope::{Envelopes, Head};
+use crate::connect::files::follow::Follow;
 use crate::connect::files::header::{self, Header};
 use crate::connect::files::lines::{Line, Lines, Value};
 use crate::connect::files::malformed::Malformed;
+use crate::connect::files::mark::Mark;
 use crate::connect::files::place::{Place, is_replaced};
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, MESSAGE_BYTES_MIN, error};
+use headway_operators::ack::Content;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::spec::HeaderSpec;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A partition that is read from a file.
@@ -47,6 +51,14 @@ pub(super) struct Reader {
     ended: Option<Instant>,
     /// There was no part of a line then whose end was not written.
     between: bool,
+    /// Everything that was given of a file that was read to its end for good.
+    mark: Option<Mark>,
+    /// How the file began when that was noted.
+    begin: Vec<u8>,
+    /// What [`Reader::content`] has answered last.
+    told: Option<Content>,
+    /// What the look at the folder must know, and says.
+    follow: Arc<Follow>,
 }
 
 /// What a line is.
@@ -63,6 +75,27 @@ impl Reader {
         Reader::new(place, &[start], Decode::Raw(Value::default(), header.map(Header::new)))
     }
 
+    /// The same, of a file that is followed.
+    pub(super) fn following(self, follow: &Arc<Follow>) -> Reader {
+        Reader { follow: Arc::clone(follow), ..self }
+    }
+
+    /// Goes on in another file, if the look at the folder has found one that begins with all that was read.
+    pub(super) fn change_file(&mut self) {
+        let Some(place) = self.follow.take() else { return };
+        self.lines = Some(place.lines().hashed());
+        self.place = place;
+        for wanted in &mut self.wanted {
+            (wanted.next, wanted.seen) = (wanted.position(), None);
+        }
+        if let Decode::Raw(value, header) = &mut self.decode {
+            value.clear();
+            header.iter_mut().for_each(Header::begin_again);
+        }
+        (self.line, self.pieces, self.ended, self.mark) = (0, 0, None, None);
+        self.begin.clear();
+    }
+
     /// A reader of `place`, which holds envelopes, from each partition's next offset on.
     pub(super) fn envelopes(place: Place, starts: &[(Partition, Offset)], topic: Option<&str>) -> Reader {
         Reader::new(place, starts, Decode::Envelopes(Box::new(Envelopes::of(topic))))
@@ -75,8 +108,32 @@ impl Reader {
             seen: None,
             paused: false,
         };
-        let (lines, wanted) = (Some(place.lines()), starts.iter().map(wanted).collect());
-        Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended: None, between: true }
+        let lines = match decode {
+            Decode::Raw(..) => place.lines().hashed(),
+            Decode::Envelopes(_) => place.lines(),
+        };
+        let (lines, wanted) = (Some(lines), starts.iter().map(wanted).collect());
+        let (ended, between, mark, told, follow) = (None, true, None, None, Arc::default());
+        let begin = Vec::new();
+        Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended, between, mark, begin, told, follow }
+    }
+
+    /// True if `partition` is read here.
+    pub(super) fn has(&self, partition: Partition) -> bool {
+        self.wanted.iter().any(|wanted| wanted.partition == partition)
+    }
+
+    /// Everything that was given of `partition`, where that is all before `next` and has changed since the last call.
+    pub(super) fn content(&mut self, partition: Partition, next: Offset) -> Option<Content> {
+        if !self.has(partition) || self.pieces > 0 || Offset(self.line as i64) != next {
+            return None;
+        }
+        if let Some(mut lines) = self.lines.take() {
+            self.note(&mut lines);
+            self.lines = Some(lines);
+        }
+        let content = self.mark?.content(&self.begin, self.ended.is_some() && self.between);
+        (self.told.as_ref() != Some(&content)).then(|| self.told.insert(content).clone())
     }
 
     /// True if nothing is to be read now. Partitions that share a file rest together or not at all: one that waits
@@ -103,17 +160,22 @@ impl Reader {
         while bytes < bytes_max {
             let line = match lines.next() {
                 Ok(line) => line,
-                Err(source) if self.is_away(&source) => {
+                Err(source) => {
+                    if !self.is_away(&source, lines.is_between()) {
+                        return Err(self.place.unreadable(source));
+                    }
                     self.ended = Some(Instant::now());
+                    self.note(&mut lines);
                     self.lines = (!self.place.spot.is_replaced()).then_some(lines);
                     return Ok(bytes > 0);
                 }
-                Err(source) => return Err(self.place.unreadable(source)),
             };
             let Some(line) = line else {
                 self.between = lines.is_between();
                 self.end(bytes > 0, each)?;
+                self.note(&mut lines);
                 if self.place.bytes.is_none() {
+                    self.follow.note(self.mark.filter(|_| self.between));
                     self.lines = Some(lines);
                 }
                 return Ok(bytes > 0);
@@ -135,10 +197,18 @@ impl Reader {
         Ok(true)
     }
 
+    /// Notes everything that was given.
+    fn note(&mut self, lines: &mut Lines<Bytes>) {
+        self.mark = lines.mark();
+        if self.begin.len() < lines.begin().len() {
+            self.begin = lines.begin().to_vec();
+        }
+    }
+
     /// True if `error` says that a followed file is no longer where it was, after it was read to its end. It may have been
     /// renamed, and is looked for; or it was cut or replaced, and whatever is in its place now is another file.
-    fn is_away(&self, error: &io::Error) -> bool {
-        let at_end = self.place.bytes.is_none() && self.ended.is_some() && self.between;
+    fn is_away(&self, error: &io::Error, is_between: bool) -> bool {
+        let at_end = self.place.bytes.is_none() && self.ended.is_some() && is_between;
         if at_end && is_replaced(error) {
             self.place.spot.replace();
         }

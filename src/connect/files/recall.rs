@@ -3,27 +3,18 @@
 //! 1. A file is known if name and beginning agree, and what was read of it is still there.
 //! 2. Where the known name is gone, or begins otherwise, a file continues it whose first bytes, as many as were read and
 //!    at least one, have the hash that was kept of everything read: it was renamed, packed or copied.
-//! 3. A file of the known name that begins otherwise is another one, and the start is refused, where nothing was kept by
-//!    which the file that was read could be found.
+//! 3. A file of the known name that begins as it did, and has not all that was read, was shortened or changed: the start is
+//!    refused. So it is where nothing was kept by which the file that was read could be found.
 //!
 //! Anything else is a new file. No file continues two partitions, and no partition goes on in two files.
 
 use crate::connect::error::Error;
 use crate::connect::files::identity::FileIdentity;
+use crate::connect::files::mark::{BEGIN_BYTES, Begins, Mark};
 use crate::connect::files::place::Place;
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use xxhash_rust::xxh3::Xxh3;
-
-/// Everything that was read of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// How many unpacked bytes.
-    pub(super) bytes: u64,
-    /// xxh3-128 of them.
-    pub(super) hash: u128,
-}
+use std::io::Read;
 
 /// A file of raw lines as an earlier run left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +27,10 @@ pub(super) struct Before {
     pub(super) next: Offset,
     /// What was read of it; `None` where the run kept no hash of it.
     pub(super) read: Option<Mark>,
+    /// The file ended there.
+    pub(super) at_end: bool,
+    /// How it began.
+    pub(super) begins: Begins,
 }
 
 /// Which of `places`, by their number, continues which of `before`.
@@ -59,14 +54,19 @@ pub(super) fn recall(before: &[Before], places: &[Place]) -> Result<BTreeMap<usi
             named.push(old);
             continue;
         };
-        if let Some(place) = find(places, &found, |place| begins_with(place, read))? {
-            found.insert(place, old.clone());
+        match find(places, &found, |place| begins_with(place, read))? {
+            Some(place) => drop(found.insert(place, old.clone())),
+            None => named.push(old),
         }
     }
-    // 3. The name alone: what is there shows that it is another one.
+    // 3. The name: what is there shows that it is another one, or was changed.
     for old in named {
-        if let Some(place) = find(places, &found, |place| Ok(place.relative == old.identity.name))? {
-            found.insert(place, old.clone());
+        let is_it = |place: &Place| {
+            let may_be = place.relative == old.identity.name;
+            Ok(may_be && (old.read.is_none_or(|read| read.bytes == 0) || is_changed(old, place)?))
+        };
+        if let Some(place) = find(places, &found, is_it)? {
+            found.insert(place, Before { read: None, ..old.clone() });
         }
     }
     Ok(found)
@@ -92,30 +92,21 @@ fn is_as_known(old: &Before, place: &Place) -> Result<bool, Error> {
         && old.read.map_or(Ok(true), |read| begins_with(place, read))?)
 }
 
+/// True if a file that has not all that was read begins so much like it that it is no other one.
+fn is_changed(old: &Before, place: &Place) -> Result<bool, Error> {
+    let mut begin = Vec::with_capacity(BEGIN_BYTES);
+    let read = place.bytes().take(BEGIN_BYTES as u64).read_to_end(&mut begin);
+    read.map_err(|source| place.unreadable(source))?;
+    Ok(Begins::of(&begin).are_alike(&old.begins))
+}
+
 /// True if the first bytes of a file are those that were read.
-fn begins_with(place: &Place, read: Mark) -> Result<bool, Error> {
-    let found = mark(place.bytes(), read.bytes).map_err(|source| place.unreadable(source))?;
+///
+/// # Errors
+/// If the file cannot be read.
+pub(super) fn begins_with(place: &Place, read: Mark) -> Result<bool, Error> {
+    let found = Mark::of(place.bytes(), read.bytes).map_err(|source| place.unreadable(source))?;
     Ok(found == read)
-}
-
-/// Up to `bytes_max` bytes of a file.
-fn mark(file: impl Read, bytes_max: u64) -> io::Result<Mark> {
-    let mut hash = Hashing(Xxh3::new());
-    let bytes = io::copy(&mut file.take(bytes_max), &mut hash)?;
-    Ok(Mark { bytes, hash: hash.0.digest128() })
-}
-
-struct Hashing(Xxh3);
-
-impl io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -132,7 +123,14 @@ mod tests {
         fs::write(folder.path().join(name), text).unwrap();
         let identity = FileIdentity::of(&place(&folder.path().join(name)), None).unwrap();
         let read = Some(Mark { bytes: text.len() as u64, hash: xxh3_128(text.as_bytes()) });
-        Before { partition, identity, next: Offset(text.lines().count() as i64), read }
+        Before {
+            partition,
+            identity,
+            next: Offset(text.lines().count() as i64),
+            read,
+            at_end: true,
+            begins: Begins::of(text.as_bytes()),
+        }
     }
 
     /// The names of the files that continue partitions, with their numbers.
@@ -166,6 +164,20 @@ mod tests {
         assert_eq!(recalled(one, &cut), of(&[("copy", Partition(0))]));
         assert_eq!(recalled(one, &[("app.csv", b"head\n5\n6\n7\n")]), of(&[]));
         assert_eq!(recalled(one, &[("other.csv", b"head\n1\n")]), of(&[]));
+    }
+
+    #[test]
+    fn file_that_was_shortened_or_changed_is_no_other_one() {
+        let lines = |from: u32, to: u32| (from..to).map(|n| format!("line {n:04}\n")).collect::<String>();
+        for all in [40, 200, 1_000] {
+            let old = before(Partition(0), "app.csv", &lines(0, all));
+            let found = |text: &str| recalled(std::slice::from_ref(&old), &[("app.csv", text.as_bytes())]);
+            let same = of(&[("app.csv", Partition(0))]);
+            assert_eq!(found(&lines(0, all - 1)), same, "one line less than {all}");
+            assert_eq!(found(&lines(0, 30)), same, "30 lines of {all}");
+            assert_eq!(found(&(lines(0, all - 1) + &lines(7, 9))), same, "the last line of {all} is another");
+            assert_eq!(found(&lines(1, all)), of(&[]), "it begins otherwise");
+        }
     }
 
     #[test]

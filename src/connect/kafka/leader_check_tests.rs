@@ -176,6 +176,8 @@ fn record_that_was_replaced_between_two_runs_stops_the_second() {
             identity: String::new(),
             next: Offset(10),
             last_read,
+            content: None,
+            finished: false,
         }]);
         let mut source = kafka.open(&[(Partition(0), Offset(10))], Box::new(|| {})).unwrap();
         let mut drained = Drained::default();

@@ -150,6 +150,8 @@ fn topic_that_an_earlier_run_has_read_was_deleted_where_it_is_not_there() {
         identity: "kafka:x".into(),
         next: Offset(7),
         last_read,
+        content: None,
+        finished: false,
     }]);
     assert!(matches!(kafka.partitions().unwrap_err(), Error::TopicDeleted { .. }));
 }

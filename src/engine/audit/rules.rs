@@ -1,5 +1,6 @@
 //! What must hold between a manifest and the one before it: the law that an audit proves. No I/O.
 
+use crate::engine::commit::finished::{self, may_be_gone};
 use crate::engine::format::manifest::{
     Fates, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
 };
@@ -40,7 +41,7 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
         return Err("it has other inputs".into());
     }
     for (old, new) in before.inputs.iter().zip(&next.inputs) {
-        input_follows(old, new).map_err(|what| format!("in input \"{}\", {what}", new.name))?;
+        input_follows(old, new, next.kind).map_err(|what| format!("in input \"{}\", {what}", new.name))?;
     }
     rows_follow(before, next)?;
     next.lake.iter().try_for_each(|file| fed(next, file))
@@ -76,7 +77,10 @@ fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), String> {
     let old: BTreeSet<StateId> = before.state.iter().map(StateEntry::id).collect();
     for entry in next.state.iter().filter(|entry| !old.contains(&entry.id())) {
         let own = (entry.generation, entry.epoch) == (next.generation, next.epoch);
-        if next.kind != Kind::Commit || !own {
+        // A claim writes the list of finished partitions.
+        let finishes = before.inputs.iter().zip(&next.inputs).any(|(old, new)| old.finished != new.finished);
+        let writes = next.kind == Kind::Commit || (next.kind == Kind::Claim && finishes);
+        if !writes || !own {
             let path = entry.place(&next.job).name;
             return Err(format!("state file \"{path}\" is of another epoch"));
         }
@@ -135,7 +139,7 @@ fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-fn input_follows(old: &Input, new: &Input) -> Result<(), String> {
+fn input_follows(old: &Input, new: &Input, kind: Kind) -> Result<(), String> {
     if (&old.name, &old.kind, &old.topic) != (&new.name, &new.kind, &new.topic) {
         return Err("its name, kind or topic is another".into());
     }
@@ -146,8 +150,17 @@ fn input_follows(old: &Input, new: &Input) -> Result<(), String> {
         let before = old.partitions.iter().find(|before| before.partition == part.partition);
         partition_follows(before, part).map_err(|what| format!("partition {}: {what}", part.partition))?;
     }
-    let gone = old.partitions.iter().find(|p| new.partitions.iter().all(|q| q.partition != p.partition));
-    gone.map_or(Ok(()), |gone| Err(format!("partition {} is gone", gone.partition)))
+    let there = |partition| new.partitions.iter().any(|part| part.partition == partition);
+    let gone = old.partitions.iter().find(|part| !there(part.partition) && !may_be_gone(part));
+    if let Some(gone) = gone {
+        return Err(format!("partition {} is gone", gone.partition));
+    }
+    let mut expected = old.clone();
+    finished::finish(&mut expected, there);
+    if expected.finished != new.finished || (kind != Kind::Claim && old.finished != new.finished) {
+        return Err("its finished partitions are not those before and those that are gone".into());
+    }
+    Ok(())
 }
 
 /// Offsets tile, fates add up, marks do not go back.
@@ -209,9 +222,9 @@ fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::engine::format::manifest::tests::first;
-    use crate::engine::format::manifest::{Fed, LakeKind, Nonce, Operator, Target};
+    use crate::engine::format::manifest::{Fed, Finished, LakeKind, Nonce, Operator, Target};
     use headway_operators::ack::InputIx;
-    use headway_operators::ack::Place;
+    use headway_operators::ack::{Content, Place};
     use headway_operators::pace::InputsWatermark;
     use headway_operators::record::Offset;
     use headway_operators::record::Partition;
@@ -243,6 +256,28 @@ mod tests {
             replaces: Vec::new(),
         });
         next
+    }
+
+    fn claims_may_finish_what_was_read_to_its_end() {
+        let mut before = second();
+        let part = &mut before.inputs[0].partitions[0];
+        part.content = Some(Content { bytes: 9, xxh3: "0".repeat(32), at_end: true, begins: String::new() });
+        let mut claim = before.clone();
+        (claim.seq, claim.parent, claim.nonce) = (Seq(2), Some(before.nonce), Nonce(3));
+        (claim.kind, claim.generation) = (Kind::Claim, Generation(2));
+        claim.lake.clear();
+        let gone = claim.inputs[0].partitions.remove(0);
+        claim.inputs[0].finished = Finished { partitions: 1, total: gone.total.clone() };
+        assert_eq!(follows(Some(&before), &claim), Ok(()));
+        let says = |before: &Manifest, claim: &Manifest| follows(Some(before), claim).unwrap_err();
+        let mut lost = claim.clone();
+        lost.inputs[0].finished.total.late = 0;
+        assert!(says(&before, &lost).contains("its finished partitions are not those"));
+        before.inputs[0].partitions[0].content.as_mut().unwrap().at_end = false;
+        assert!(says(&before, &claim).contains("partition 0 is gone"));
+        before.inputs[0].partitions[0].content.as_mut().unwrap().at_end = true;
+        (claim.kind, claim.generation, claim.epoch) = (Kind::Commit, Generation(1), Epoch(2));
+        assert!(says(&before, &claim).contains("its finished partitions are not those"));
     }
 
     #[test]
@@ -289,6 +324,7 @@ mod tests {
             let what = follows(Some(&before), &changed).expect_err(word);
             assert!(what.contains(word), "{word}: {what}");
         }
+        claims_may_finish_what_was_read_to_its_end();
         let mut before = first(2);
         before.inputs[0].watermark = EventTime(5);
         assert!(follows(Some(&before), &second()).unwrap_err().contains("goes back"));

@@ -20,6 +20,7 @@ use crate::engine::clock::Clock;
 use crate::engine::commit::decide::{self, Base, Link, Written};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::finished;
 use crate::engine::commit::history::History;
 use crate::engine::commit::job::{IfRunning, Job, fits};
 use crate::engine::commit::ledger::{Ledger, Rules, Stamp};
@@ -177,6 +178,7 @@ pub(crate) async fn begin_on(
         if let (Some(code), true) = (&failed, chain.head().is_some()) {
             *manifest.restarts.entry(code.clone()).or_default() += 1;
         }
+        finished::note(&site, chain.head(), &mut manifest).await?;
         match create(&site, &manifest).await {
             Ok(()) => {
                 failpoint::at("begin.claimed");

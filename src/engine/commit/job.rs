@@ -5,6 +5,7 @@ use crate::connect::error::Error as SourceError;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::difference::Difference;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::finished::may_be_gone;
 use crate::engine::format::manifest::{Input, Manifest, Program};
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +152,8 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
     all
 }
 
-/// Every partition of the manifest is there, is the same, and still has what comes next.
+/// Every partition of the manifest is there, is the same, and still has what comes next. One that was read to its end may
+/// be gone.
 fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
     for part in &input.partitions {
         let seen = info.partitions.iter().find(|seen| seen.partition == part.partition);
@@ -161,7 +163,14 @@ fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
             expected: part.identity.clone(),
             found: found.to_string(),
         };
-        let seen = seen.ok_or_else(|| other("nothing"))?;
+        let seen = match seen {
+            Some(seen) => seen,
+            None if may_be_gone(part) => continue,
+            None if part.content.is_some() => {
+                return Err(other("nothing: it was not read to its end, and is gone"));
+            }
+            None => return Err(other("nothing")),
+        };
         if seen.identity != part.identity {
             return Err(other(&seen.identity));
         }

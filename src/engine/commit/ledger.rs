@@ -415,7 +415,8 @@ fn raise_floor(entry: &mut PartitionEntry, floor: EventTime, from: Offset) {
 /// True if nothing happened to an input that a manifest must say.
 fn is_quiet(new: &Input, old: &Input) -> bool {
     let same = |(new, old): (&PartitionEntry, &PartitionEntry)| {
-        let flags = |part: &PartitionEntry| (part.idle, part.joining, part.ended, part.floor);
+        let at_end = |part: &PartitionEntry| part.content.as_ref().is_some_and(|content| content.at_end);
+        let flags = |part: &PartitionEntry| (part.idle, part.joining, part.ended, part.floor, at_end(part));
         new.partition == old.partition && new.fates.consumed == 0 && flags(new) == flags(old)
     };
     new.ended == old.ended

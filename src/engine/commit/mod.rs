@@ -12,6 +12,7 @@ pub mod difference;
 pub mod discovered;
 mod epoch_acks;
 pub mod error;
+pub mod finished;
 pub mod history;
 pub mod job;
 pub mod ledger;

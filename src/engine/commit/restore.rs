@@ -110,7 +110,7 @@ fn refuse(site: &Site, place: &Place, error: FrameError) -> CheckpointError {
     }
 }
 
-/// Reads the live sections of the shards that are `mine`, of the state that `manifest` names; `headers` are all of its
+/// Reads the live sections of the operators and shards that are `mine`, of the state that `manifest` names; `headers` are all of its
 /// files'.
 ///
 /// # Errors
@@ -119,7 +119,7 @@ pub async fn sections(
     site: &Site,
     manifest: &Manifest,
     headers: &Headers,
-    mine: impl Fn(Shard) -> bool,
+    mine: impl Fn(&str, Shard) -> bool,
 ) -> Result<SavedState, CheckpointError> {
     let live = StateFiles::of(headers, &manifest.dropped).live();
     // 1. Which sections of each file are needed?
@@ -130,7 +130,7 @@ pub async fn sections(
             at.insert((*id, &sections.operators[usize::from(head.operator)].name, head.shard), number);
         }
     }
-    let live: Vec<_> = live.into_iter().filter(|section| mine(section.shard)).collect();
+    let live: Vec<_> = live.into_iter().filter(|section| mine(&section.operator, section.shard)).collect();
     for section in &live {
         let number = at[&(section.file, section.operator.as_str(), section.shard)];
         wanted.entry(section.file).or_default().push(number);

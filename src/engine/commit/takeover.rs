@@ -1,5 +1,6 @@
 //! The manifest by which a run takes a job over. No I/O.
 
+use crate::engine::commit::finished;
 use crate::engine::commit::job::{InputInfo, Job};
 use crate::engine::commit::ledger::Stamp;
 use crate::engine::format::manifest::{
@@ -119,6 +120,8 @@ fn first(job: &Job, stamp: Stamp) -> Manifest {
 /// A partition that did not count may lie behind the watermark, and now counts again: as one that wakes, it takes `floor`.
 /// Else its records would be stamped as if closed windows were open to them.
 fn claimed(info: &InputInfo, head: &Input, floor: EventTime, all: bool, stamp: Stamp) -> Input {
+    let mut head = head.clone();
+    finished::finish(&mut head, |partition| info.partitions.iter().any(|seen| seen.partition == partition));
     let mut partitions = BTreeMap::new();
     for part in &head.partitions {
         let mut entry = PartitionEntry {
@@ -142,5 +145,5 @@ fn claimed(info: &InputInfo, head: &Input, floor: EventTime, all: bool, stamp: S
         };
         partitions.entry(seen.partition).or_insert_with(new);
     }
-    Input { ended: false, partitions: partitions.into_values().collect(), ..head.clone() }
+    Input { ended: false, partitions: partitions.into_values().collect(), ..head }
 }

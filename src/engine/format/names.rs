@@ -116,6 +116,12 @@ pub fn state(job: &str, at: Stage) -> String {
     format!("_headway/{job}/state/{generation}/{epoch}/{worker:04}.state")
 }
 
+/// The list of finished partitions, as a start that takes the job over writes it.
+pub fn finished(job: &str, at: Stage, nonce: u128) -> String {
+    let Stage { generation, epoch, worker: _ } = at;
+    format!("_headway/{job}/state/{generation}/{epoch}/finished-{nonce:032x}.state")
+}
+
 /// The worker and epoch that a file belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {

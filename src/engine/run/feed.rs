@@ -22,6 +22,7 @@
 use crate::connect::{self, Begins, Event, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
+use headway_operators::ack::Content;
 use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
 use headway_operators::record::{
@@ -311,7 +312,7 @@ impl SourceFeed {
                 joining,
                 ended: part.complete && ends,
                 backlog: part.backlog,
-                content: None,
+                content: part.content(self.source.as_deref_mut()),
             });
         }
         Cut { wall_ms: self.around.clock.wall_ms(), began_ms: self.epoch_began_ms, partitions }
@@ -547,6 +548,11 @@ impl Part {
     fn last_read(&self, source: Option<&mut (dyn connect::Source + 'static)>) -> Option<LastRead> {
         let offset = self.last?;
         Some(LastRead { offset, leader_epoch: source?.leader_epoch(self.partition, offset)? })
+    }
+
+    /// Everything that was read of it, if its source keeps a hash of that and has given nothing that is still held.
+    fn content(&self, source: Option<&mut (dyn connect::Source + 'static)>) -> Option<Content> {
+        if self.held.is_empty() { source?.content(self.partition, self.next) } else { None }
     }
 
     /// For how long it is known to have been quiet.

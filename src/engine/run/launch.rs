@@ -14,6 +14,7 @@ use crate::engine::commit::alive::{Ending, Sign};
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::finished;
 use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
 use crate::engine::commit::loose;
 use crate::engine::commit::restore::{self, SavedState};
@@ -34,10 +35,12 @@ use crate::engine::run::sink::{Lake, SavedByWorker};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
+use headway_operators::ack::Content;
 use headway_operators::error::StateError;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::port::{InputStart, NotAfter, Start};
 use headway_operators::progress::Standing;
+use headway_operators::record::Offset;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OperatorSpec, OutputSpec};
 use headway_operators::state::OperatorHead;
@@ -113,13 +116,13 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.as_ref())?;
     // 1. What is there to read?
     let chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-    let partitions = partitions(&launch, chain.head());
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let partitions = partitions(&launch, &site, chain.head());
     for source in &launch.sources {
         notice::log(&source.topic, &source.connector.notices());
     }
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
-    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let job = launch.job(&shape, &partitions);
     let foreseen = foresee(&site, &job, chain.head())?;
     // 3. Take the job over.
@@ -168,7 +171,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     // 4. Read what has changed meanwhile.
     let saved = match foreseen {
         Some(foreseen) if foreseen.headers == resume.headers => foreseen.saved,
-        _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_| true))
+        _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_, _| true))
             .map_err(|error| blamed(error.into()))?,
     };
     committer.sweep().map_err(|error| blamed(error.into()))?;
@@ -237,25 +240,45 @@ fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error
 /// What would refuse it.
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
     let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
-    let partitions = partitions(launch, chain.head())?;
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let partitions = partitions(launch, &site, chain.head())?;
     let shape = shape(launch.pipeline.as_ref())?;
     let job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
-    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     foresee(&site, &job, chain.head())?;
     Ok((partitions, chain.loose.pop()))
 }
 
 /// The partitions of each input, by the numbers that the run of `head` gave them.
-fn partitions(launch: &Launch, head: Option<&Manifest>) -> Result<Vec<Vec<PartitionInfo>>, Error> {
+fn partitions(
+    launch: &Launch,
+    site: &Site,
+    head: Option<&Manifest>,
+) -> Result<Vec<Vec<PartitionInfo>>, Error> {
+    let finished = head.map(|head| site::run(finished::read(site, head))).transpose()?.unwrap_or_default();
     for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
-        let earlier = input.partitions.iter().map(|part| Earlier {
+        let known = input.partitions.iter().map(|part| Earlier {
             partition: part.partition,
             identity: part.identity.clone(),
             next: part.next,
             last_read: part.last_read,
+            content: part.content.clone(),
+            finished: false,
         });
-        source.connector.remember(&earlier.collect::<Vec<_>>());
+        let gone = finished.get(&input.name).into_iter().flatten().map(|part| Earlier {
+            partition: part.partition,
+            identity: part.identity.clone(),
+            next: Offset(0),
+            last_read: None,
+            content: Some(Content {
+                bytes: part.bytes,
+                xxh3: part.xxh3.clone(),
+                at_end: true,
+                begins: String::new(),
+            }),
+            finished: true,
+        });
+        source.connector.remember(&known.chain(gone).collect::<Vec<_>>());
     }
     let partitions = launch.sources.iter().map(|source| source.connector.partitions());
     Ok(partitions.collect::<Result<Vec<_>, _>>()?)
@@ -446,7 +469,7 @@ fn foresee(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<Option<For
     let read = async {
         let headers = restore::headers(site, head, &Headers::new()).await?;
         newer(&job.operators, &headers)?;
-        let saved = restore::sections(site, head, &headers, |_| true).await?;
+        let saved = restore::sections(site, head, &headers, |_, _| true).await?;
         Ok::<_, CheckpointError>(Foreseen { headers, saved })
     };
     match site::run(read) {
