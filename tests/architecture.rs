@@ -19,6 +19,9 @@ const CARD: [&str; 7] = ["Input", "Output", "State", "Progress", "Late and bad d
 /// What lies beside the operators and is none.
 const HELPERS: [&str; 5] = ["decode.rs", "kept.rs", "table.rs", "text.rs", "window.rs"];
 
+/// The files of the kit that are operators.
+const KIT_OPERATORS: [&str; 1] = ["session.rs"];
+
 /// What `operators` and `pipelines` may not touch: the outside world, and time.
 const OUTSIDE: [&str; 8] =
     ["std::fs", "std::net", "std::env", "std::process", "std::thread", "tokio", "rdkafka", "async_std"];
@@ -224,21 +227,28 @@ fn front_doors_have_no_logic(tree: &[Source]) -> Vec<String> {
 fn operators_have_cards(tree: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for file in tree {
+        if let Some(name) = file.path.strip_prefix("operators/src/kit/").filter(|name| !name.contains('/')) {
+            complaints.extend(card_complaint(file, KIT_OPERATORS.contains(&name)));
+            continue;
+        }
         let folders = ["operators/src/stream/", "operators/src/view/"];
         let Some(name) = folders.iter().find_map(|folder| file.path.strip_prefix(folder)) else { continue };
         let is_operator = match name.split_once('/') {
             Some((_, below)) => below == "mod.rs",
             None => name != "mod.rs" && !HELPERS.contains(&name),
         };
-        let headings: Vec<&str> = file.text.lines().filter_map(|line| line.strip_prefix("//! # ")).collect();
-        if is_operator && headings != CARD {
-            complaints.push(format!("{} has the card {headings:?}, not {CARD:?}", file.path));
-        }
-        if !is_operator && CARD.iter().any(|heading| headings.contains(heading)) {
-            complaints.push(format!("{} is no operator and has a card: {headings:?}", file.path));
-        }
+        complaints.extend(card_complaint(file, is_operator));
     }
     complaints
+}
+
+fn card_complaint(file: &Source, is_operator: bool) -> Option<String> {
+    let headings: Vec<&str> = file.text.lines().filter_map(|line| line.strip_prefix("//! # ")).collect();
+    if is_operator && headings != CARD {
+        return Some(format!("{} has the card {headings:?}, not {CARD:?}", file.path));
+    }
+    let has_card = !is_operator && CARD.iter().any(|heading| headings.contains(heading));
+    has_card.then(|| format!("{} is no operator and has a card: {headings:?}", file.path))
 }
 
 /// The subject lives in `pipelines`: below it, code and its literals do not know what a turnstile is. Comments and
@@ -405,6 +415,8 @@ fn every_operator_begins_with_its_card() {
     refuses(operators_have_cards, "operators/src/stream/window.rs", &card(&CARD), "no operator");
     accepts(operators_have_cards, "operators/src/stream/a/part.rs", "//! A part of the operator.");
     accepts(operators_have_cards, "operators/src/stream/mod.rs", "//! Operators.");
+    refuses(operators_have_cards, "operators/src/kit/session.rs", "//! Sessions.", "card");
+    refuses(operators_have_cards, "operators/src/kit/logic.rs", &card(&CARD), "no operator");
 }
 
 #[test]

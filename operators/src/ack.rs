@@ -83,6 +83,15 @@ pub enum Ack {
         /// Entries in open state (identities and sums), on this worker. 0 says that nothing of its state is needed.
         entries: u64,
     },
+    /// Records that an operator left out on purpose, for one reason. They were accepted: this is no fate.
+    Dropped {
+        /// The operator's name.
+        operator: String,
+        /// Why.
+        reason: Reason,
+        /// How many.
+        records: u64,
+    },
     /// A lake file, written and synced where no reader looks.
     Lake(StagedFile),
     /// A state file, written and synced.

@@ -122,6 +122,16 @@ pub enum StateError {
         /// The newest version this build reads.
         known: u32,
     },
+    /// Written by an earlier version, which the operator does not read any more.
+    #[error("operator \"{operator}\" of version {known} does not read its state of version {found}")]
+    NotMigrated {
+        /// The operator's name.
+        operator: String,
+        /// The version found.
+        found: u32,
+        /// The version of this build.
+        known: u32,
+    },
     /// What came back is not what was held.
     #[error("operator \"{operator}\" held {held} entries, and {restored} came back")]
     Held {

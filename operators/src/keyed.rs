@@ -25,7 +25,7 @@
 
 use crate::ack::{Ack, InputIx};
 use crate::epochs::{Closed, Epochs, lowest};
-use crate::error::StateError;
+use crate::error::{Reason, StateError};
 use crate::flow::Flow;
 use crate::pace::Moment;
 use crate::progress::Tick;
@@ -96,6 +96,11 @@ pub trait Keyed: 'static {
     /// Entries in open state. A restart must not change it: a run that has restored another number than the manifest
     /// says does not start.
     fn held(&self) -> u64;
+
+    /// Takes how many records were left out since the last call, by reason.
+    fn dropped(&mut self) -> BTreeMap<Reason, u64> {
+        BTreeMap::new()
+    }
 }
 
 /// What a keyed operator did with a record.
@@ -225,7 +230,7 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
                 if !is_restored {
                     state.session(&caps[1]).give_iterator(writes.changes(epoch, &mut operator).into_iter());
                     acks.session(&caps[2])
-                        .give_iterator(report(&operator, worker, counts, stash.fates).into_iter());
+                        .give_iterator(report(&mut operator, worker, counts, stash.fates).into_iter());
                 }
             }
             // 3. Accept input. Only the lowest open epoch is applied; the others wait.
@@ -256,9 +261,12 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
 }
 
 /// The acks of one epoch.
-fn report<K: Keyed>(operator: &K, worker: u32, counts: Option<InputIx>, fates: Fates) -> Vec<Ack> {
-    let mut acks =
-        vec![Ack::Held { operator: operator.name().to_string(), worker, entries: operator.held() }];
+fn report<K: Keyed>(operator: &mut K, worker: u32, counts: Option<InputIx>, fates: Fates) -> Vec<Ack> {
+    let (name, entries) = (operator.name().to_string(), operator.held());
+    let dropped = operator.dropped().into_iter();
+    let dropped = dropped.map(|(reason, records)| Ack::Dropped { operator: name.clone(), reason, records });
+    let mut acks: Vec<_> = dropped.collect();
+    acks.push(Ack::Held { operator: name, worker, entries });
     let mut fates = fates.counts;
     fates.sort_unstable();
     acks.extend(counts.into_iter().flat_map(|input| {

@@ -8,7 +8,9 @@
 //! | you write | start at |
 //! |---|---|
 //! | a decoder of messages | [`stream::decode::Decoder`] |
-//! | an operator with state for each key | [`keyed::Keyed`] |
+//! | an operator with state and timers for each key | [`kit::Logic`] |
+//! | a test of such an operator | [`kit::script`] |
+//! | an operator with a state of its own making | [`keyed::Keyed`] |
 //! | the rows of an output | [`row::Row`] |
 //! | a view: sums, latest values, ranks, histories | [`view::table::Table`], [`view::keep::Fold`] |
 //! | a pipeline | [`pipeline::Pipeline`], [`build::Build`], [`flow::Flow`] |
@@ -54,6 +56,7 @@ pub mod error;
 pub mod flow;
 pub mod generate;
 pub mod keyed;
+pub mod kit;
 pub mod late_by;
 pub mod pace;
 pub mod pipeline;

@@ -6,6 +6,7 @@ use differential_dataflow::lattice::{Lattice, Maximum};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::time::Duration;
 use timely::order::{PartialOrder, TotalOrder};
 use timely::progress::Timestamp;
 use timely::progress::timestamp::{PathSummary, Refines};
@@ -147,6 +148,24 @@ impl EventTime {
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> EventTime {
         EventTime(self.0.saturating_add(ms))
+    }
+}
+
+/// Whole milliseconds, stopping at [`EventTime::MAX`].
+impl Add<Duration> for EventTime {
+    type Output = EventTime;
+
+    fn add(self, duration: Duration) -> EventTime {
+        self.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Whole milliseconds, stopping at [`EventTime::MIN`].
+impl Sub<Duration> for EventTime {
+    type Output = EventTime;
+
+    fn sub(self, duration: Duration) -> EventTime {
+        self.minus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
     }
 }
 

@@ -87,6 +87,8 @@ impl<'a> EpochAcks<'a> {
             Ack::Held { operator, worker, entries } => {
                 self.held.insert((operator, *worker), *entries);
             }
+            // No fate: what an operator leaves out was accepted before.
+            Ack::Dropped { .. } => {}
             Ack::Lake(file) => self.lake.push(file),
             Ack::State(file) => self.state.push(file),
         }

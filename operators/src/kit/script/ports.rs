@@ -1,0 +1,259 @@
+//! The ports of a play: messages from its lines, rows and state into memory.
+
+use crate::ack::{InputIx, StagedFile, StateFile};
+use crate::error::StateError;
+use crate::kit::script::kept::{Refusal, SharedKept, Stand, StartsAt, TextRow, of_input};
+use crate::kit::script::lines::{Flags, Item, Play, Source};
+use crate::pace::{InputPace, InputsWatermark};
+use crate::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
+use crate::progress::Standing;
+use crate::record::{Offset, Partition, Payload, Raw};
+use crate::row::{Cell, Rows};
+use crate::spec::{InputSpec, OutputSpec};
+use crate::state::{Saved, StateChange};
+use crate::time::{Epoch, EventTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use timely::scheduling::SyncActivator;
+
+/// One worker's ports.
+pub(super) struct PlayPorts {
+    pub(super) play: Arc<Play>,
+    pub(super) start: Arc<StartsAt>,
+    pub(super) kept: SharedKept,
+    /// The last epoch that is played.
+    pub(super) until: Epoch,
+    pub(super) seed: u64,
+    pub(super) worker: usize,
+    pub(super) workers: usize,
+}
+
+impl Ports for PlayPorts {
+    fn first_epoch(&self) -> Epoch {
+        self.start.epoch
+    }
+
+    fn watermarks(&self) -> Vec<InputsWatermark> {
+        self.start.sets.clone()
+    }
+
+    fn start(&mut self, index: InputIx) -> InputStart {
+        let input = &self.play.inputs[index.index()];
+        let mut partitions: BTreeMap<Partition, Stand> =
+            (0..input.partitions).map(|number| (Partition(number), Stand::default())).collect();
+        partitions.extend(of_input(&self.start.partitions, index));
+        let standing = |(partition, Stand { own, floor, .. })| Standing { partition, own, floor };
+        InputStart {
+            topic: input.spec.name.to_string(),
+            watermark: self.start.watermarks.get(&index).copied().unwrap_or(EventTime::MIN),
+            partitions: partitions.into_iter().map(standing).collect(),
+            max_ahead_ms: 3_600_000,
+            not_after: NotAfter::Never,
+            idle_flush_ms: self.play.flush_ms,
+        }
+    }
+
+    fn feed(&mut self, input: InputIx, _: &InputSpec, pace: InputPace, _: SyncActivator) -> Box<dyn Feed> {
+        let is_mine = |p: &Partition| (input.index() + p.index()) % self.workers == self.worker;
+        let all = (0..self.play.inputs[input.index()].partitions).map(Partition);
+        let stand = |partition| {
+            let source = Source { input, partition };
+            (partition, self.start.partitions.get(&source).copied().unwrap_or_default())
+        };
+        Box::new(Player {
+            play: Arc::clone(&self.play),
+            input,
+            until: self.until,
+            pace,
+            mine: all.filter(is_mine).map(stand).collect(),
+            epoch: self.start.epoch,
+            is_open: false,
+            seed: self.seed,
+            joining: BTreeMap::new(),
+        })
+    }
+
+    fn rows(&mut self, output: &OutputSpec, _: SyncActivator) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
+        let (kept, output) = (self.kept.clone(), output.clone());
+        let inputs: Vec<&'static str> = self.play.inputs.iter().map(|input| input.spec.name).collect();
+        Box::new(Now(VecDeque::new(), move |epoch, rows: Box<dyn Rows>| {
+            let side = output.name.split_once('-').filter(|_| output.prefix.starts_with('_'));
+            for row in 0..rows.len() {
+                let mut cells = Vec::new();
+                rows.cells(row, &mut |cell| cells.push(text(cell)));
+                let mut kept = kept.lock();
+                match side {
+                    Some((_, input)) => {
+                        let input = inputs.iter().position(|name| *name == input).unwrap_or_default();
+                        kept.refused.push((epoch, refusal(input, &output, cells)));
+                    }
+                    None => kept.rows.push(TextRow { output: output.name.clone(), epoch, cells }),
+                }
+            }
+        }))
+    }
+
+    fn state(&mut self, _: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
+        let kept = self.kept.clone();
+        Box::new(Now(VecDeque::new(), move |epoch, changes: Vec<StateChange>| {
+            kept.lock().state.extend(changes.into_iter().map(|change| (epoch, change)));
+        }))
+    }
+
+    fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {
+        let mine = |saved: &&Saved| saved.shard.owner(self.workers) == self.worker;
+        let saved = self.start.saved.get(operator).into_iter().flatten().filter(mine).cloned();
+        (self.start.epoch > Epoch(1)).then(|| saved.collect())
+    }
+
+    fn restored(&mut self, operator: &str, held: u64) {
+        *self.kept.lock().restored.entry(operator.to_string()).or_default() += held;
+    }
+
+    fn refuse(&mut self, error: StateError) {
+        panic!("{error}");
+    }
+}
+
+/// A row of a side output, read back.
+fn refusal(input: usize, output: &OutputSpec, cells: Vec<String>) -> Refusal {
+    let cell = |name: &str| {
+        let at = output.columns.iter().position(|column| column.name == name);
+        at.map(|at| cells[at].clone()).unwrap_or_default()
+    };
+    let input = InputIx(u16::try_from(input).expect("inputs are few"));
+    let partition = Partition(cell("partition").parse().expect("a partition is a number"));
+    Refusal {
+        source: Source { input, partition },
+        offset: Offset(cell("offset").parse().expect("an offset is a number")),
+        reason: Some(cell("reason")).filter(|reason| !reason.is_empty()),
+        payload: cell("payload"),
+    }
+}
+
+fn text(cell: Cell<'_>) -> String {
+    match cell {
+        Cell::Null => String::new(),
+        Cell::Text(text) => text.to_string(),
+        Cell::Int(value) => value.to_string(),
+        Cell::Wide(value) => value.to_string(),
+        Cell::Float(value) => value.to_string(),
+        Cell::Bool(value) => value.to_string(),
+        Cell::Time(time) => time.to_string(),
+    }
+}
+
+/// A stage that is done at once.
+struct Now<F>(VecDeque<Epoch>, F);
+
+impl<Work, Done, F: FnMut(Epoch, Work)> Stage<Work, Done> for Now<F> {
+    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
+        (self.1)(epoch, work);
+        self.0.push_back(epoch);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
+        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
+    }
+}
+
+/// Plays one line an epoch.
+struct Player {
+    play: Arc<Play>,
+    input: InputIx,
+    until: Epoch,
+    pace: InputPace,
+    mine: BTreeMap<Partition, Stand>,
+    epoch: Epoch,
+    is_open: bool,
+    seed: u64,
+    joining: BTreeMap<Partition, Epoch>,
+}
+
+impl Player {
+    /// True now and then: the worker takes a turn without doing anything, so that workers do not go in step.
+    fn dawdles(&mut self) -> bool {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.seed >> 33).is_multiple_of(3)
+    }
+
+    /// The flags of each partition once the lines before `epoch` were played: one that is idle or has ended stays so until a
+    /// message of its own comes, or it joins.
+    fn flags_before(&self, epoch: Epoch) -> BTreeMap<Partition, Flags> {
+        let mut flags: BTreeMap<Partition, Flags> =
+            self.mine.keys().map(|partition| (*partition, Flags::default())).collect();
+        for item in self.play.lines.iter().take(place(epoch)).flatten() {
+            let Some(flags) = flags.get_mut(&item.source().partition).filter(|_| self.is_mine(item)) else {
+                continue;
+            };
+            *flags = match item {
+                Item::Message { .. } => Flags::default(),
+                Item::Flags { flags, .. } => Flags { joining: false, ..*flags },
+            };
+        }
+        flags
+    }
+
+    fn is_mine(&self, item: &Item) -> bool {
+        item.source().input == self.input && self.mine.contains_key(&item.source().partition)
+    }
+
+    fn has_joined(&self) -> bool {
+        self.joining.iter().all(|(p, epoch)| self.pace.joined(*p).is_some_and(|joined| joined >= *epoch))
+    }
+}
+
+/// The place of the line of `epoch`.
+fn place(epoch: Epoch) -> usize {
+    usize::try_from(epoch - Epoch(1)).expect("a play has few lines")
+}
+
+impl Feed for Player {
+    fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
+        if !std::mem::replace(&mut self.is_open, true) {
+            for (partition, Stand { next, own, floor }) in &self.mine {
+                intake.open(Start { own: *own, floor: *floor, ..Start::first(*partition, *next) });
+            }
+        }
+        if self.dawdles() || !self.has_joined() {
+            return Turn::Wait(Duration::ZERO);
+        }
+        for (partition, _) in std::mem::take(&mut self.joining) {
+            intake.floor(partition, self.pace.floor(partition));
+        }
+        let epoch = self.epoch;
+        let mut flags = self.flags_before(epoch);
+        let play = Arc::clone(&self.play);
+        for item in play.lines.get(place(epoch)).into_iter().flatten() {
+            let partition = item.source().partition;
+            match item {
+                _ if !self.is_mine(item) => {}
+                Item::Flags { flags: new, .. } => drop(flags.insert(partition, *new)),
+                Item::Message { value, timestamp_ms, .. } => {
+                    flags.insert(partition, Flags::default());
+                    let stand = self.mine.get_mut(&partition).expect("it is mine");
+                    let raw = Raw::of(partition, stand.next, Payload::of(value.as_deref()));
+                    intake.message(&Raw { timestamp_ms: *timestamp_ms, ..raw });
+                    stand.next += 1;
+                }
+            }
+        }
+        let position = |(partition, flags): (&Partition, &Flags)| Position {
+            partition: *partition,
+            next: self.mine[partition].next,
+            last_read: None,
+            idle_ms: flags.idle_ms,
+            joining: flags.joining,
+            ended: flags.ended,
+            backlog: true,
+            content: None,
+        };
+        let wall_ms = i64::try_from(epoch.0).unwrap_or(i64::MAX).saturating_mul(1000);
+        let partitions = flags.iter().map(position).collect();
+        let cut = Cut { wall_ms, began_ms: wall_ms - 1000, partitions };
+        self.joining = flags.iter().filter(|(_, f)| f.joining).map(|(p, _)| (*p, epoch)).collect();
+        self.epoch = epoch.next();
+        if epoch >= self.until { Turn::Finish(cut) } else { Turn::Cut(cut, epoch.next()) }
+    }
+}
