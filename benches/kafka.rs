@@ -24,7 +24,7 @@ use headway::engine::run::launch::{self, Launch};
 use headway::engine::{Control, launch as start};
 use headway::store::local::Local;
 use headway_operators::generate;
-use headway_operators::pipeline::{Pipeline, Settings};
+use headway_operators::pipeline::Pipeline;
 use headway_operators::record::{Offset, Partition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -97,7 +97,7 @@ fn main() {
 
 fn pipeline() -> Arc<dyn Pipeline> {
     let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
-    (entry.make)(&Settings::default()).expect("the default settings make a job").into()
+    entry.configure([]).expect("the default settings make a job").pipeline
 }
 
 fn kafka(properties: &Properties) -> Kafka {
@@ -122,10 +122,13 @@ fn fill(pipeline: &dyn Pipeline, properties: &Properties, messages: u64) {
     assert_eq!(found, 0, "topic \"{TOPIC}\" holds another number of messages");
     let entry = headway_pipelines::find(pipeline.name()).expect("the catalogue has it");
     let partitions = u32::try_from(partitions.len()).expect("a few partitions");
-    let options = generate::Options { messages: Some(messages), partitions, ..(entry.generate)() };
+    let input = pipeline.inputs()[0].name;
+    let usual = (entry.generate)(input).expect("it makes messages for its input");
+    let options = generate::Options { messages: Some(messages), partitions, ..usual };
+    let generator = pipeline.generator(input, &options).expect("it makes messages for its input");
     let mut tell = |_: &_| ControlFlow::Continue(());
     let pace = Pace { per_second: None, tell: &mut tell };
-    produce::to_topic(pipeline.generator(&options).as_ref(), (properties, TOPIC), PATIENCE, pace)
+    produce::to_topic(generator.as_ref(), (properties, TOPIC), PATIENCE, pace)
         .expect("the topic can be filled");
 }
 

@@ -23,8 +23,8 @@ use headway::engine::run::feed::Until;
 use headway::engine::run::watched::OnCommit;
 use headway::engine::{Control, Launch, Summary, launch};
 use headway::store::local::Local;
+use headway_operators::duration;
 use headway_operators::generate;
-use headway_operators::pipeline::{Pipeline, Settings};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -197,13 +197,15 @@ fn run(
 ) -> Summary {
     let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
     let window_ms = i64::try_from(shape.window.as_millis()).expect("it is short");
-    let settings = Settings { window_ms: Some(window_ms), ..Settings::default() };
-    let pipeline: Arc<dyn Pipeline> = (entry.make)(&settings).expect("the settings are right").into();
-    let usual = (entry.generate)();
+    let window = duration::show(window_ms);
+    let made = entry.configure([("window", window.as_str())]).expect("the settings are right");
+    let input = made.pipeline.inputs()[0].name;
+    let usual = (entry.generate)(input).expect("it makes messages for its input");
     let (dup, bad) = if shape.clean { (0.0, 0.0) } else { (usual.dup, usual.bad) };
     let (rate, keys) = (shape.rate, shape.keys);
     let options = generate::Options { messages: Some(messages), rate, keys, late: 0.0, dup, bad, ..usual };
-    let connector = Generator::new(pipeline.generator(&options).into());
+    let generator = made.pipeline.generator(input, &options).expect("it makes messages for its input");
+    let connector = Generator::new(generator.into());
     let store = Arc::new(Local::new(lake).expect("a lake can be made here"));
     let job = Launch {
         workers: 2,
@@ -211,7 +213,7 @@ fn run(
         epoch_bytes: epochs.bytes,
         until: Until::CaughtUp,
         on_commit,
-        ..Launch::new(pipeline, [Arc::new(connector) as Arc<dyn Connector>], store)
+        ..Launch::new(made, [Arc::new(connector) as Arc<dyn Connector>], store)
     };
     launch(job, control).expect("the job runs")
 }

@@ -24,7 +24,7 @@ use headway::engine::run::feed::{self, Assigned, Until};
 use headway::engine::{Control, Error, InputOptions, Options, StartPoint};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::generate;
-use headway_operators::pipeline::{Pipeline, Settings};
+use headway_operators::pipeline::Pipeline;
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::port::{Stage, Start};
 use headway_operators::progress::Standing;
@@ -135,14 +135,16 @@ fn difference(got: &(Vec<String>, usize), want: &(Vec<String>, usize)) -> String
 
 fn pipeline() -> Arc<dyn Pipeline> {
     let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
-    (entry.make)(&Settings::default()).expect("the default settings make a job").into()
+    entry.configure([]).expect("the default settings make a job").pipeline
 }
 
 /// The embedded source's messages, in memory.
 fn lists(pipeline: &dyn Pipeline, messages: u64) -> Vec<Vec<Message>> {
     let entry = headway_pipelines::find(pipeline.name()).expect("the catalogue has it");
-    let options = generate::Options { messages: Some(messages), ..(entry.generate)() };
-    let generator = pipeline.generator(&options);
+    let input = pipeline.inputs()[0].name;
+    let usual = (entry.generate)(input).expect("it makes messages for its input");
+    let options = generate::Options { messages: Some(messages), ..usual };
+    let generator = pipeline.generator(input, &options).expect("it makes messages for its input");
     let mut made = generate::Message::default();
     let mut one = |partition| {
         let read = |offset| {

@@ -10,7 +10,6 @@ use headway::connect::Connector;
 use headway::connect::files::{self, Files};
 use headway::engine::{Control, Launch, launch};
 use headway::store::local::Local;
-use headway_operators::pipeline::{Pipeline, Settings};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lake = arguments.next().ok_or("the second argument is the lake's folder")?;
     let workers = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let entry = headway_pipelines::find("turnstile").ok_or("the catalogue has the turnstile pipeline")?;
-    let pipeline: Arc<dyn Pipeline> = (entry.make)(&Settings::default())?.into();
-    let connector = Files::new(files::Options::new(captures, &pipeline.inputs()[0]));
+    let made = entry.configure([])?;
+    let connector = Files::new(files::Options::new(captures, &made.pipeline.inputs()[0]));
     let connector: Arc<dyn Connector> = Arc::new(connector);
     let store = Arc::new(Local::new(&PathBuf::from(lake))?);
     let job = Launch {
@@ -30,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         epoch: Duration::from_millis(50),
         epoch_bytes: 64 << 10,
         on_start: Box::new(|resume, _| println!("generation {}", resume.manifest.generation)),
-        ..Launch::new(pipeline, [connector], store)
+        ..Launch::new(made, [connector], store)
     };
     let summary = launch(job, &Control::new())?;
     println!(

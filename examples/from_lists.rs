@@ -18,7 +18,7 @@ use headway::engine::run::feed::{self, Assigned, Until};
 use headway::engine::{Control, Error, InputOptions, Options, StartPoint};
 use headway_operators::ack::Ack;
 use headway_operators::generate::Generate;
-use headway_operators::pipeline::{Pipeline, Settings};
+use headway_operators::pipeline::Pipeline;
 use headway_operators::port::Start;
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::progress::Standing;
@@ -54,11 +54,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // 1. A pipeline, from the catalogue, as the command line makes it.
     let entry = headway_pipelines::find("turnstile").ok_or("the catalogue has the turnstile pipeline")?;
-    let pipeline: Arc<dyn Pipeline> = (entry.make)(&Settings::default())?.into();
+    let pipeline = entry.configure([])?.pipeline;
 
     // 2. Messages: here from the pipeline's own generator.
-    let options = headway_operators::generate::Options { messages: Some(messages), ..(entry.generate)() };
-    let lists = Lists::new(lists(pipeline.generator(&options).as_ref()));
+    let name = pipeline.inputs()[0].name;
+    let usual = (entry.generate)(name).ok_or("the pipeline makes messages for its input")?;
+    let options = headway_operators::generate::Options { messages: Some(messages), ..usual };
+    let generator = pipeline.generator(name, &options).ok_or("the pipeline makes messages for its input")?;
+    let lists = Lists::new(lists(generator.as_ref()));
 
     // 3. Run to the end of the lists.
     let (kept, epochs) = (Kept::default(), Arc::new(AtomicU64::new(0)));

@@ -88,7 +88,7 @@ fn a_wrong_command_line_is_refused_with_2_and_nothing_on_standard_output() {
         (&["check", "turnstile", "--source", "ftp:x", "--lake", "l"], "--source: \"ftp:x\" is no source"),
         (&["check", "turnstile", "--window", "5"], "\"5\" is not a duration: it needs a unit"),
         (&["check", "turnstile", "--slide", "6m"], "--slide: slide \"6m\" is longer than window \"5m\""),
-        (&["check", "turnstile", "--window", "1500ms"], "--window: window \"1500ms\" is not a whole number"),
+        (&["check", "turnstile", "--window", "1500ms"], "--window: window \"1s500ms\" is not a whole number"),
         (&["check", "turnstile", "--source", "generate:late=2", "--lake", "l"], "unfit value of \"late\""),
         (&["check", "turnstile", "--source", "generate:messages=none", "--until", "end"], "never ends"),
         (&["produce", "turnstile", "--to", "kafka"], "--to kafka is not kafka:"),
@@ -115,13 +115,16 @@ fn a_wrong_command_line_is_refused_with_2_and_nothing_on_standard_output() {
 fn a_wrong_file_is_refused_by_line_and_column() {
     let folder = folder();
     let cases = [
-        ("[window]\nsize = \"5m\"\nslyde = \"1m\"\n", "headway.toml:3:1: unknown key \"slyde\" in [window]"),
+        (
+            "[pipeline]\nwindow = \"5m\"\nslyde = \"1m\"\n",
+            "headway.toml:3:1: pipeline \"turnstile\" has no setting \"slyde\"",
+        ),
         ("[wndow]\n", "headway.toml:1:2: unknown section \"wndow\""),
-        ("[window]\nsize = \"5 minutes\"\n", "headway.toml:2:8: \"5 minutes\" is not a duration"),
-        ("[window]\nsize = \"5m\"\nslide = \"6m\"\n", "headway.toml:3:9: slide \"6m\" is longer than"),
+        ("[pipeline]\nwindow = \"5 minutes\"\n", "headway.toml:2:10: \"5 minutes\" is not a duration"),
+        ("[pipeline]\nwindow = \"5m\"\nslide = \"6m\"\n", "headway.toml:3:9: slide \"6m\" is longer than"),
         ("[job]\nworkers = 0\n", "headway.toml:2:11: 0 workers are not between"),
         ("[epoch]\nlength = \"1ms\"\n", "headway.toml:2:10: an epoch of 1ms is shorter than 50ms"),
-        ("[window]\nzone = \"Mars\"\n", "headway.toml:2:8: there is no time zone \"Mars\""),
+        ("[pipeline]\nzone = \"Mars\"\n", "headway.toml:2:8: there is no time zone \"Mars\""),
         ("[lake]\nuri = \"s3://b\"\n", "headway.toml:2:7: \"s3://b\" is no lake"),
     ];
     for (text, words) in cases {

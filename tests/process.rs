@@ -242,7 +242,7 @@ fn paths_of_sources_and_settings_are_read_the_same_way() {
 fn every_flag_has_a_twin_in_the_environment() {
     let folder = folder();
     write(folder.path(), "in.csv", &lines("a", 0, 5));
-    write(folder.path(), "headway.toml", "[window]\nsize = \"1m\"\nzone = \"Europe/Paris\"\n");
+    write(folder.path(), "headway.toml", "[pipeline]\nwindow = \"1m\"\nzone = \"Europe/Paris\"\n");
     let check = |args: &[&str], twins: &[(&str, &str)]| {
         let args = [&["check", "turnstile", "-c", "headway.toml", "--lake", "l"], args].concat();
         finished(
@@ -250,9 +250,9 @@ fn every_flag_has_a_twin_in_the_environment() {
         )
     };
     let file = check(&[], &[]);
-    assert!(file.out.contains("window_ms 60000") && file.out.contains("Europe/Paris"), "{file:?}");
+    assert!(file.out.contains("window 1m,") && file.out.contains("Europe/Paris"), "{file:?}");
     let twin = check(&[], &[("HEADWAY_WINDOW", "2m")]);
-    assert!(twin.out.contains("window_ms 120000") && twin.out.contains("Europe/Paris"), "{twin:?}");
+    assert!(twin.out.contains("window 2m,") && twin.out.contains("Europe/Paris"), "{twin:?}");
     let flag = check(&["--window", "3m"], &[("HEADWAY_WINDOW", "2m"), ("HEADWAY_OUTPUT", "json")]);
     let answer: Value = serde_json::from_str(&flag.out).expect("the answer is JSON");
     assert_eq!(answer["settings"]["window_ms"], "180000", "{answer}");

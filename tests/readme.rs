@@ -72,7 +72,7 @@ fn commands_run_one_after_the_other() {
 #[test]
 fn refusal_that_is_shown_is_what_is_said() {
     let folder = folder();
-    let text = "[window]\nsize = \"5m\"\nslide = \"10m\"\n";
+    let text = "[pipeline]\nwindow = \"5m\"\nslide = \"10m\"\n";
     std::fs::write(folder.path().join("headway.toml"), text).expect("the file can be written");
     let args = ["check", "-c", "headway.toml", "turnstile", "--source", "generate", "--lake", "lake"];
     let run = headway(folder.path(), &args);

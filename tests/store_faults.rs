@@ -16,7 +16,7 @@ use headway::store::Store;
 use headway::store::faulty::Faulty;
 use headway::store::memory::{Call, Memory};
 use headway_operators::generate;
-use headway_operators::pipeline::{Pipeline, Settings};
+use headway_operators::pipeline::Pipeline;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
 use std::io::Read;
@@ -35,15 +35,17 @@ fn number(name: &str, or: u64) -> u64 {
 
 fn pipeline() -> Arc<dyn Pipeline> {
     let entry = headway_pipelines::find("turnstile").expect("it is in the catalogue");
-    (entry.make)(&Settings::default()).expect("the defaults are right").into()
+    entry.configure([]).expect("the defaults are right").pipeline
 }
 
 /// Seeded messages of three partitions.
 fn messages(count: u64) -> Lists {
     let entry = headway_pipelines::find("turnstile").expect("it is in the catalogue");
-    let options = generate::Options { messages: Some(count), partitions: 3, ..(entry.generate)() };
     let pipeline = pipeline();
-    let generator = pipeline.generator(&options);
+    let input = pipeline.inputs()[0].name;
+    let usual = (entry.generate)(input).expect("it makes messages for its input");
+    let options = generate::Options { messages: Some(count), partitions: 3, ..usual };
+    let generator = pipeline.generator(input, &options).expect("it makes messages for its input");
     let mut message = generate::Message::default();
     let mut list = |partition| {
         let mut one = |offset| {

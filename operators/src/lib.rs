@@ -14,6 +14,7 @@
 //! | the rows of an output | [`row::Row`] |
 //! | a view: sums, latest values, ranks, histories | [`view::table::Table`], [`view::keep::Fold`] |
 //! | a pipeline | [`pipeline::Pipeline`], [`build::Build`], [`flow::Flow`] |
+//! | what a person may set of it | [`setting::Setting`] |
 //!
 //! Two rules hold for every operator. There is no arrival order: a batch comes in any order and the clock cuts epochs, so
 //! an operator whose steps do not commute orders records by event time, once the watermark has passed them. And output must
@@ -51,6 +52,7 @@
 pub mod ack;
 pub mod build;
 mod dry;
+pub mod duration;
 pub mod epochs;
 pub mod error;
 pub mod flow;
@@ -65,6 +67,7 @@ pub mod progress;
 pub mod record;
 pub mod row;
 pub mod sections;
+pub mod setting;
 pub mod shape;
 pub mod snapshots;
 pub mod spec;

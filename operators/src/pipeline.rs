@@ -1,9 +1,53 @@
 //! A pipeline: which operators, in which order, for one subject. Free of I/O, so it runs from a list in a test.
+//!
+//! A pipeline is a type that implements [`Pipeline`], and an [`Entry`] of a catalogue, which says how it is made from its
+//! [`Settings`]. A setting is declared once, in [`Entry::settings`]. Its key in the configuration file, its flag, its
+//! variable, its line in `--help` and `check` and its place in the fingerprint follow from that ([`crate::setting`]).
+//!
+//! ```rust
+//! use headway_operators::build::Build;
+//! use headway_operators::pipeline::{Entry, Pipeline};
+//! use headway_operators::setting::{Setting, SettingError, Settings};
+//! use headway_operators::spec::InputSpec;
+//!
+//! const SETTINGS: &[Setting] = &[Setting::duration("max_gap", "30m", "How long a user may be away in one session")];
+//!
+//! const ENTRY: Entry = Entry { settings: SETTINGS, ..Entry::new("sessions", "Sessions of users", make) };
+//!
+//! fn make(settings: &Settings) -> Result<Box<dyn Pipeline>, SettingError> {
+//!     Ok(Box::new(Sessions { max_gap_ms: settings.ms("max_gap") }))
+//! }
+//!
+//! struct Sessions {
+//!     max_gap_ms: i64,
+//! }
+//!
+//! impl Pipeline for Sessions {
+//!     fn name(&self) -> &'static str {
+//!         ENTRY.name
+//!     }
+//!
+//!     fn version(&self) -> u32 {
+//!         1
+//!     }
+//!
+//!     fn inputs(&self) -> Vec<InputSpec> {
+//!         Vec::new()
+//!     }
+//!
+//!     fn build(&self, _build: &mut Build<'_>) {}
+//! }
+//!
+//! let job = ENTRY.configure([("max_gap", "1h")])?;
+//! assert_eq!(job.fingerprint().noted["max_gap_ms"], "3600000");
+//! # Ok::<(), SettingError>(())
+//! ```
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
-use crate::spec::{Format, InputSpec};
-use std::collections::BTreeMap;
+use crate::setting::{Fingerprint, Setting, SettingError, Settings};
+use crate::spec::InputSpec;
+use std::sync::Arc;
 
 /// One subject's dataflow, made from [`Settings`].
 pub trait Pipeline: Send + Sync {
@@ -16,15 +60,15 @@ pub trait Pipeline: Send + Sync {
     /// Its inputs, in a fixed order.
     fn inputs(&self) -> Vec<InputSpec>;
 
-    /// What its state was made with. A lake whose state was made with something else is refused.
-    fn fingerprint(&self) -> BTreeMap<String, String>;
-
     /// Builds the dataflow on one worker. Called once a worker; must build the same on all. What it builds is its shape
     /// ([`crate::shape::Shape`]): outputs and operators are declared nowhere else.
     fn build(&self, build: &mut Build<'_>);
 
-    /// The messages of the embedded source, in the wire format of the first input.
-    fn generator(&self, options: &generate::Options) -> Box<dyn Generate>;
+    /// Seeded messages for the input called `input`, in its wire format; `None` where the pipeline makes none for it.
+    /// [`Entry::generate`] says for which inputs there are some.
+    fn generator(&self, _input: &str, _options: &generate::Options) -> Option<Box<dyn Generate>> {
+        None
+    }
 }
 
 /// One entry of the catalogue.
@@ -34,37 +78,89 @@ pub struct Entry {
     pub name: &'static str,
     /// One line for `--help`.
     pub about: &'static str,
-    /// Makes the pipeline.
-    pub make: fn(&Settings) -> Result<Box<dyn Pipeline>, SettingError>,
-    /// The generator's options where nothing else is said.
-    pub generate: fn() -> generate::Options,
+    /// What a person may set.
+    pub settings: &'static [Setting],
+    /// Makes the pipeline from its settings.
+    pub make: Make,
+    /// The generator's options for an input where nothing else is said; `None` for an input without a generator.
+    pub generate: fn(input: &str) -> Option<generate::Options>,
+    /// What `headway demo` shows of it, if anything.
+    pub demo: Option<Demo>,
 }
 
-/// What a person may set of any pipeline.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Length of a window in milliseconds; whole seconds.
-    pub window_ms: Option<i64>,
-    /// Distance between the starts of two windows in milliseconds; absent: tumbling.
-    pub slide_ms: Option<i64>,
-    /// How much disorder is waited for, in milliseconds; absent: the window's length.
-    pub lateness_ms: Option<i64>,
-    /// IANA name of the zone of wall-clock times; absent: UTC.
-    pub zone: Option<String>,
-    /// Adds the window's end in UTC as a last column to CSV outputs.
-    pub csv_window_end_utc: bool,
-    /// The format of the files of rows; absent: the pipeline's own.
-    pub format: Option<Format>,
+/// Makes a pipeline from its settings.
+pub type Make = fn(&Settings) -> Result<Box<dyn Pipeline>, SettingError>;
+
+impl Entry {
+    /// A pipeline without settings, generator and demo.
+    pub const fn new(name: &'static str, about: &'static str, make: Make) -> Entry {
+        Entry { name, about, settings: &[], make, generate: |_| None, demo: None }
+    }
+
+    /// Makes the pipeline with the settings that are `given` as names and texts; the others have their defaults.
+    ///
+    /// # Errors
+    /// The first setting that is unknown or makes no job.
+    pub fn configure<'a>(
+        &self,
+        given: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Configured, SettingError> {
+        let settings = Settings::new(self.settings, given)?;
+        Ok(Configured { pipeline: Arc::from((self.make)(&settings)?), settings })
+    }
 }
 
-/// A setting that a pipeline refuses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}")]
-pub struct SettingError {
-    /// The name of the setting, as in the configuration file: `window`, `slide`, `lateness`, `zone`, `format`.
-    pub setting: &'static str,
-    /// What is wrong, quoting the value.
-    pub what: String,
-    /// The way out.
-    pub hint: String,
+/// A pipeline, and the settings it was made with.
+#[derive(Clone)]
+pub struct Configured {
+    /// The pipeline.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// Its settings.
+    pub settings: Settings,
+}
+
+impl Configured {
+    /// What its state and rows are made with. A lake that was made with something else is refused.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut fingerprint = self.settings.fingerprint();
+        fingerprint.noted.insert("version".to_string(), self.pipeline.version().to_string());
+        fingerprint
+    }
+}
+
+impl From<Arc<dyn Pipeline>> for Configured {
+    /// A pipeline that has no settings.
+    fn from(pipeline: Arc<dyn Pipeline>) -> Configured {
+        Configured { pipeline, settings: Settings::default() }
+    }
+}
+
+impl<P: Pipeline + 'static> From<Arc<P>> for Configured {
+    fn from(pipeline: Arc<P>) -> Configured {
+        Configured::from(pipeline as Arc<dyn Pipeline>)
+    }
+}
+
+/// What `headway demo` shows: the job on generated messages, and the greatest sums of one output.
+#[derive(Clone, Copy, Debug)]
+pub struct Demo {
+    /// Settings that are not the default, as names and texts.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// Messages per second of event time.
+    pub rate: f64,
+    /// What is added up from the rows.
+    pub top: Top,
+}
+
+/// Sums of an output's columns for each value of another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Top {
+    /// What is shown, in a few words.
+    pub title: &'static str,
+    /// The output, a CSV one.
+    pub output: &'static str,
+    /// The column whose values are compared.
+    pub of: &'static str,
+    /// The columns that are added up; the first one decides the order.
+    pub sums: &'static [&'static str],
 }

@@ -55,6 +55,17 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them.
+    pub const ALL: [Format; 3] = [Format::CsvGz, Format::NdjsonGz, Format::Parquet];
+
+    /// Their names, for a setting.
+    pub const NAMES: &[&str] = &[Format::CsvGz.name(), Format::NdjsonGz.name(), Format::Parquet.name()];
+
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+
     /// Its name in settings, which is also how the names of its files end.
     pub const fn name(self) -> &'static str {
         match self {

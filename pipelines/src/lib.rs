@@ -27,29 +27,57 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headway_operators::pipeline::Settings;
+    use headway_operators::generate::Generate;
+    use headway_operators::setting;
 
     #[test]
     fn every_pipeline_is_found_by_its_name_and_made_without_settings() {
         for entry in all() {
             let found = find(entry.name).expect("a name in the catalogue");
-            let pipeline = (found.make)(&Settings::default()).expect("the defaults make a job");
-            assert_eq!(pipeline.name(), entry.name);
-            assert!(!pipeline.inputs().is_empty());
+            let faults = setting::faults(found.settings);
+            assert!(faults.is_empty(), "{}: {faults:?}", entry.name);
+            let made = found.configure([]).expect("the defaults make a job");
+            assert_eq!(made.pipeline.name(), entry.name);
+            assert!(!made.pipeline.inputs().is_empty());
         }
         assert!(find("no such pipeline").is_none());
     }
 
     #[test]
+    fn pipeline_makes_messages_for_the_inputs_that_have_options() {
+        for entry in all() {
+            let made = entry.configure([]).expect("the defaults make a job");
+            for input in made.pipeline.inputs() {
+                let Some(options) = (entry.generate)(input.name) else { continue };
+                let generator = made.pipeline.generator(input.name, &options);
+                let partitions = generator.as_deref().map(Generate::partitions);
+                assert_eq!(partitions, Some(options.partitions), "{}, {}", entry.name, input.name);
+            }
+            assert!((entry.generate)("no such input").is_none(), "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn demo_sets_what_the_pipeline_has() {
+        for (entry, demo) in all().iter().filter_map(|entry| Some((entry, entry.demo?))) {
+            let made =
+                entry.configure(demo.settings.iter().copied()).expect("the demo's settings make a job");
+            let generated = |input: &str| (entry.generate)(input).is_some();
+            assert!(made.pipeline.inputs().iter().all(|input| generated(input.name)), "{}", entry.name);
+        }
+    }
+
+    #[test]
     fn fingerprint_has_all_that_state_depends_on() {
-        let settings = Settings { zone: Some("europe/berlin".to_string()), ..Settings::default() };
         let entry = find("turnstile").expect("in the catalogue");
-        let pipeline = (entry.make)(&settings).expect("a job");
-        let fingerprint: Vec<String> =
-            pipeline.fingerprint().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let fingerprint = |given: &[(&'static str, &'static str)]| -> Vec<String> {
+            let made = entry.configure(given.iter().copied()).expect("a job");
+            made.fingerprint().noted.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        };
         assert_eq!(
-            fingerprint,
+            fingerprint(&[("zone", "europe/berlin")]),
             ["lateness_ms=300000", "slide_ms=300000", "version=1", "window_ms=300000", "zone=Europe/Berlin"]
         );
+        assert_eq!(fingerprint(&[("csv_window_end_utc", "true")])[0], "csv_window_end_utc=true");
     }
 }

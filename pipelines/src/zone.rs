@@ -4,6 +4,7 @@
 //! same rows everywhere. They are rules and not a table of transitions, so they hold in the year 2999 too.
 
 use crate::zone_suggest;
+use headway_operators::setting::{Setting, Wrong};
 use headway_operators::time::EventTime;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -21,6 +22,17 @@ pub struct Zone {
 pub struct Unknown {
     /// What to write instead.
     pub hint: String,
+}
+
+/// A setting that is the name of a zone, UTC where nothing is written. It is kept as the database spells it.
+pub const fn setting(name: &'static str, about: &'static str) -> Setting {
+    Setting::text(name, read, "UTC", about)
+}
+
+fn read(name: &str) -> Result<String, Wrong> {
+    let wrong =
+        |unknown: Unknown| Wrong { what: format!("there is no time zone \"{name}\""), hint: unknown.hint };
+    Ok(Zone::find(name).map_err(wrong)?.name)
 }
 
 impl Zone {

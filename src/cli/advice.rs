@@ -5,6 +5,7 @@ use super::units::{Millis, When, time};
 use crate::engine::run::outcome::{InputOutcome, Outcome, reasons};
 use headway_operators::error::Reason;
 use headway_operators::record::Refused;
+use headway_operators::setting::Settings;
 
 /// The share of late records from which on a person should know, in percent.
 const LATE_PERCENT: u64 = 20;
@@ -18,13 +19,16 @@ pub(crate) struct Advice {
     pub(crate) hint: String,
 }
 
-/// What to say of `outcome`, whose inputs waited for `lateness_ms` each.
-pub(crate) fn advice(outcome: &Outcome, lateness_ms: &[i64]) -> Vec<Advice> {
+/// What to say of the `outcome` of a job with `settings`, whose inputs waited for `lateness_ms` each.
+pub(crate) fn advice(outcome: &Outcome, lateness_ms: &[i64], settings: &Settings) -> Vec<Advice> {
     let inputs = outcome.inputs.iter().zip(lateness_ms);
-    inputs.flat_map(|(input, lateness_ms)| [late(input, *lateness_ms), dead(input)]).flatten().collect()
+    inputs
+        .flat_map(|(input, lateness_ms)| [late(input, *lateness_ms, settings), dead(input, settings)])
+        .flatten()
+        .collect()
 }
 
-fn late(input: &InputOutcome, lateness_ms: i64) -> Option<Advice> {
+fn late(input: &InputOutcome, lateness_ms: i64, settings: &Settings) -> Option<Advice> {
     let fates = &input.fates;
     let judged = fates.consumed - fates.filtered;
     if fates.late == 0 || fates.late * 100 < LATE_PERCENT * judged {
@@ -45,7 +49,9 @@ fn late(input: &InputOutcome, lateness_ms: i64) -> Option<Advice> {
         );
         return Some(Advice { seen, hint });
     }
-    let flag = match input.late_by.enough_ms().filter(|enough| *enough > lateness_ms) {
+    let enough = input.late_by.enough_ms().filter(|enough| *enough > lateness_ms);
+    let flag = match enough {
+        _ if !settings.has("lateness") => "A greater lateness would wait longer for them".to_string(),
         Some(enough) => format!("--lateness {} would have waited for nine of ten", Millis(enough)),
         None => "A greater --lateness waits longer for them".to_string(),
     };
@@ -53,7 +59,7 @@ fn late(input: &InputOutcome, lateness_ms: i64) -> Option<Advice> {
     Some(Advice { seen, hint })
 }
 
-fn dead(input: &InputOutcome) -> Option<Advice> {
+fn dead(input: &InputOutcome, settings: &Settings) -> Option<Advice> {
     let fates = &input.fates;
     let (dead, judged) = (fates.dead_total(), fates.consumed - fates.filtered);
     let (top, _) = reasons(&fates.dead).into_iter().next()?;
@@ -67,24 +73,29 @@ fn dead(input: &InputOutcome) -> Option<Advice> {
         input.name,
         percent(dead, judged)
     );
-    Some(Advice { seen, hint: for_dead(top, input.samples.get(top)) })
+    Some(Advice { seen, hint: for_dead(top, input.samples.get(top), zone(settings)) })
 }
 
-/// What to check for a reason: by its example, where that says it.
-fn for_dead(reason: &Reason, sample: Option<&Refused>) -> String {
+/// The zone in which the job reads times, as a person may check it.
+fn zone(settings: &Settings) -> &'static str {
+    if settings.has("zone") { "--zone" } else { "the zone of their times" }
+}
+
+/// What to check for a reason: by its example, where that says it. Times are read in `zone`.
+fn for_dead(reason: &Reason, sample: Option<&Refused>, zone: &str) -> String {
     let seen = match reason.name() {
-        "future-event-time" => sample.and_then(for_future),
+        "future-event-time" => sample.and_then(|sample| for_future(sample, zone)),
         "bad-timestamp" => sample.and_then(for_timestamp),
         _ => None,
     };
-    seen.unwrap_or_else(|| for_reason(reason.name()).to_string())
+    seen.unwrap_or_else(|| for_reason(reason.name(), zone))
 }
 
 /// The first instant, in milliseconds, that no count of seconds of this century looks like: 1973-03-03.
 const MILLIS_MIN: i64 = 100_000_000_000;
 
 /// What to do about a record beyond its limit.
-fn for_future(sample: &Refused) -> Option<String> {
+fn for_future(sample: &Refused, zone: &str) -> Option<String> {
     Some(match sample.timestamp_ms {
         Some(ms @ 1..MILLIS_MIN) => format!(
             "The messages' own timestamps look like seconds, not milliseconds ({ms} is {}). Let their producer write \
@@ -92,8 +103,8 @@ fn for_future(sample: &Refused) -> Option<String> {
             When(ms)
         ),
         Some(ms) => format!(
-            "Its message was written at {}. If its times are those of another zone, set --zone; to allow records \
-             further ahead of their message, raise --max-ahead.",
+            "Its message was written at {}. If its times are those of another zone, check {zone}; to allow \
+             records further ahead of their message, raise --max-ahead.",
             When(ms)
         ),
         None => {
@@ -119,19 +130,21 @@ fn for_timestamp(sample: &Refused) -> Option<String> {
 }
 
 /// What to check for a reason, where the records themselves do not say it.
-fn for_reason(reason: &str) -> &'static str {
+fn for_reason(reason: &str, zone: &str) -> String {
     match reason {
-        "bad-timestamp" => {
-            "Check --zone, and that times are written as 2024-01-30 12:32:04 or in ISO 8601, not as a count of seconds."
-        }
-        "future-event-time" => {
-            "Check --zone. To allow records further ahead of their message, raise --max-ahead; for messages without a \
+        "bad-timestamp" => format!(
+            "Check {zone}, and that times are written as 2024-01-30 12:32:04 or in ISO 8601, not as a count of seconds."
+        ),
+        "future-event-time" => format!(
+            "Check {zone}. To allow records further ahead of their message, raise --max-ahead; for messages without a \
              timestamp use --not-after TIME or none."
-        }
+        ),
         "null-value" => {
             "Messages without a value are tombstones: check that --topic is the one with the records."
+                .to_string()
         }
-        _ => "Check --topic or the path after files:, and that the pipeline is the one for this input.",
+        _ => "Check --topic or the path after files:, and that the pipeline is the one for this input."
+            .to_string(),
     }
 }
 
@@ -159,7 +172,7 @@ mod tests {
             ("of-a-pipeline", "", None, "--topic"),
         ];
         for (reason, payload, timestamp_ms, words) in cases {
-            let hint = for_dead(&Reason::of(reason), Some(&sample(payload, timestamp_ms)));
+            let hint = for_dead(&Reason::of(reason), Some(&sample(payload, timestamp_ms)), "--zone");
             assert!(hint.contains(words), "{reason} {payload}: {hint}");
         }
     }

@@ -99,10 +99,12 @@ impl Looked {
 }
 
 fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()> {
-    let settings = plan.pipeline.fingerprint();
+    let settings = plan.made.settings.written();
     let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let (pipeline, version) = (plan.made.pipeline.name(), plan.made.pipeline.version());
     writeln!(out, "job       {} on {}", plan.job, counted(plan.workers as u64, "worker"))?;
-    writeln!(out, "pipeline  {}: {}", plan.pipeline.name(), settings.join(", "))?;
+    let settings = if settings.is_empty() { "no settings".to_string() } else { settings.join(", ") };
+    writeln!(out, "pipeline  {pipeline}, version {version}: {settings}")?;
     writeln!(out, "source    {}: {}", source(plan), found.words())?;
     for line in notice::lines(&found.notices) {
         writeln!(out, "notice    {line}")?;
@@ -132,8 +134,9 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "schema_version": 1,
         "job": plan.job,
         "workers": plan.workers,
-        "pipeline": plan.pipeline.name(),
-        "settings": plan.pipeline.fingerprint(),
+        "pipeline": plan.made.pipeline.name(),
+        "pipeline_version": plan.made.pipeline.version(),
+        "settings": plan.made.settings.noted(),
         "source": source(plan),
         "partitions": found.source.partitions,
         "messages": found.source.messages,
@@ -178,7 +181,7 @@ pub(crate) fn source(plan: &Plan) -> String {
         }
         Source::Files { path, follow: true } => format!("files in {}, as they grow", path.display()),
         Source::Files { path, .. } => format!("files in {}", path.display()),
-        Source::Generate(options) => {
+        Source::Generate { options, .. } => {
             format!("generator, seed {}", options.seed)
         }
     }

@@ -6,36 +6,39 @@
 use super::lake;
 use super::outcome;
 use super::run;
-use super::settings::config::{Generate, Job, Lake, Settings, Source, Window};
-use super::settings::plan::{self, flag_path};
-use super::stations::Stations;
+use super::settings::config::{Generate, Job, Lake, Settings, Source};
+use super::settings::given::Given;
+use super::settings::plan::{self, entry, flag_path};
+use super::settings::suggest::suggest;
+use super::sums::Sums;
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::progress::Progress;
 use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
-use super::units::{Count, Limit, Millis};
+use super::units::{Count, Limit};
 use crate::engine::Control;
 use crate::engine::format::manifest::{Fates, Manifest};
+use crate::engine::run::launch::shape;
 use clap::Args;
-use headway_operators::pipeline::Entry;
+use headway_operators::pipeline::{Demo, Entry, Top};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The pipeline that is shown.
-const PIPELINE: &str = "turnstile";
-
 /// The file that says that a folder is the demo's own.
 const MARKER: &str = "made-by-headway-demo.txt";
 
-/// How many stations are shown.
-const STATIONS: usize = 8;
+/// How many sums are shown.
+const SUMS_MAX: usize = 8;
 
 /// What `demo` is told.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(crate) struct Flags {
+    /// The pipeline to show [default: the first that has a demo]
+    #[arg(help_heading = "Arguments")]
+    pipeline: Option<String>,
     /// Where everything goes; a folder that an earlier demo made starts over
     #[arg(long, value_name = "FOLDER", default_value = "headway-demo")]
     folder: PathBuf,
@@ -59,16 +62,15 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let folder = flag_path("--folder", &flags.folder)?;
     let lake = folder.join("lake");
-    let plan = plan::Flags::with(settings(flags, &lake)).plan(catalogue)?;
+    let (entry, demo) = shown(flags.pipeline.as_deref(), catalogue)?;
+    let plan = plan::Flags::with(settings(flags, (entry, &demo), &lake)).plan(catalogue)?;
     clear(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "headway {version} demo: everything is under {}", folder.display())?;
     writeln!(out, "  source    {}", super::check::source(&plan))?;
-    writeln!(
-        out,
-        "  job       {PIPELINE} on {}, windows of 5m, lateness 1m",
-        counted(flags.workers.0, "worker")
-    )?;
+    let set: Vec<String> = demo.settings.iter().map(|(name, value)| format!(", {name} {value}")).collect();
+    let workers = counted(flags.workers.0, "worker");
+    writeln!(out, "  job       {} on {workers}{}", entry.name, set.concat())?;
     writeln!(out, "  lake      {}\n", lake.display())?;
     let begin = Instant::now();
     let control = Control::new();
@@ -77,15 +79,18 @@ pub(crate) fn run(
     let took = begin.elapsed();
     let job = lake::Job::open(&lake, &plan.job)?;
     let manifests = job.manifests()?;
-    let (stations, rows) = read_back(&job, &manifests)?;
-    writeln!(out, "busiest stations, added up from the rows in the lake")?;
-    stations.write(out, STATIONS)?;
+    let (sums, rows) = read_back(&job, &manifests, demo.top)?;
+    writeln!(out, "{}, added up from the rows in the lake", demo.top.title)?;
+    sums.write(out, SUMS_MAX)?;
     writeln!(out)?;
     let all = conserved(&manifests, (!control.is_draining()).then_some(flags.messages.0))?;
     if summary.outcome.fates() != all {
         return Err(Failure::new(Code::DemoFailed, "the run's own counts are not those of its manifests"));
     }
-    try_next(&folder, &lake, out)?;
+    let outputs = shape(plan.made.pipeline.as_ref())?.outputs;
+    let prefix = outputs.iter().find(|output| output.name == demo.top.output).map(|output| &output.prefix);
+    let rows_in = lake.join(prefix.map_or("", String::as_str));
+    try_next(entry.name, (&folder, &lake, &rows_in), out)?;
     let per_second = all.consumed as f64 / took.as_secs_f64();
     writeln!(
         out,
@@ -99,19 +104,41 @@ pub(crate) fn run(
     Ok(writeln!(out, "{}", outcome::line(how, &summary))?)
 }
 
+/// The pipeline called `name`, or the first that has a demo.
+fn shown(name: Option<&str>, catalogue: &'static [Entry]) -> Result<(&'static Entry, Demo), Failure> {
+    let with_demo = || catalogue.iter().filter_map(|entry| Some((entry, entry.demo?)));
+    let found = match name {
+        None => with_demo().next(),
+        Some(name) => {
+            let entry = entry(name, catalogue)?;
+            entry.demo.map(|demo| (entry, demo))
+        }
+    };
+    found.ok_or_else(|| {
+        let known: Vec<&str> = with_demo().map(|(entry, _)| entry.name).collect();
+        let what = match name {
+            Some(name) => format!("pipeline \"{name}\" has no demo"),
+            None => "no pipeline of this program has a demo".to_string(),
+        };
+        let hint = match known.as_slice() {
+            [] => "Run a job: headway run PIPELINE --source files:PATH --lake FOLDER.".to_string(),
+            known => suggest(name.unwrap_or_default(), known, "pipelines with a demo"),
+        };
+        Failure::new(Code::PipelineUnknown, what).hint(hint)
+    })
+}
+
 /// What the demo sets of the job.
-fn settings(flags: &Flags, lake: &Path) -> Settings {
-    let seconds = |s: i64| Some(Millis(s * 1000));
+fn settings(flags: &Flags, (entry, demo): (&Entry, &Demo), lake: &Path) -> Settings {
     Settings {
-        job: Job { pipeline: Some(PIPELINE.to_string()), workers: Some(flags.workers), ..Job::default() },
+        job: Job { pipeline: Some(entry.name.to_string()), workers: Some(flags.workers), ..Job::default() },
         source: Source { uri: Some("generate".to_string()), ..Source::default() },
-        window: Window { size: seconds(300), lateness: seconds(60), ..Window::default() },
-        lake: Lake { uri: Some(lake.display().to_string()), format: None },
+        pipeline: Given::of(demo.settings),
+        lake: Lake { uri: Some(lake.display().to_string()) },
         generate: Generate {
             seed: Some(flags.seed),
             messages: Some(Limit::At(flags.messages)),
-            // A day of all turnstiles passes in seconds.
-            rate: Some(50.0),
+            rate: Some(demo.rate),
             ..Generate::default()
         },
         ..Settings::default()
@@ -146,11 +173,12 @@ fn clear(folder: &Path) -> Result<(), Failure> {
 }
 
 /// Reads every committed row, as a stranger to the engine would.
-fn read_back(job: &lake::Job, manifests: &[Manifest]) -> Result<(Stations, u64), Failure> {
-    let mut stations = Stations::default();
+fn read_back(job: &lake::Job, manifests: &[Manifest], top: Top) -> Result<(Sums, u64), Failure> {
+    let mut sums = Sums::new(top);
     let mut rows = 0;
-    for file in manifests.iter().flat_map(|manifest| &manifest.lake).filter(|file| file.output == PIPELINE) {
-        let found = stations.add(job.file(&file.path())?).map_err(|error| {
+    for file in manifests.iter().flat_map(|manifest| &manifest.lake).filter(|file| file.output == top.output)
+    {
+        let found = sums.add(job.file(&file.path())?).map_err(|error| {
             Failure::new(Code::DemoFailed, format!("could not read \"{}\"", file.path()))
                 .detail(sentence(&error.to_string()))
         })?;
@@ -163,7 +191,7 @@ fn read_back(job: &lake::Job, manifests: &[Manifest]) -> Result<(Stations, u64),
         }
         rows += found;
     }
-    Ok((stations, rows))
+    Ok((sums, rows))
 }
 
 /// The fates of all records, added up over the manifests. All `messages` were read, unless the run was drained.
@@ -183,15 +211,19 @@ fn conserved(manifests: &[Manifest], messages: Option<u64>) -> Result<Fates, Fai
         .hint("This is a bug of Headway's: please report it with the seed."))
 }
 
-fn try_next(folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
+fn try_next(
+    pipeline: &str,
+    (folder, lake, rows): (&Path, &Path, &Path),
+    out: &mut dyn Write,
+) -> io::Result<()> {
     // As it was called: after `cargo run` it is not on the path.
     let program = std::env::args().next().unwrap_or_else(|| "headway".to_string());
     let (lake, messages) = (lake.display(), folder.join("messages"));
     writeln!(out, "try next")?;
     writeln!(out, "  {program} status --lake {lake}")?;
-    writeln!(out, "  zcat {lake}/{PIPELINE}/*.csv.gz | head")?;
-    writeln!(out, "  {program} produce {PIPELINE} --to {}", messages.display())?;
-    writeln!(out, "  {program} run {PIPELINE} --source files:{} --lake my-lake\n", messages.display())
+    writeln!(out, "  zcat {}/*.csv.gz | head", rows.display())?;
+    writeln!(out, "  {program} produce {pipeline} --to {}", messages.display())?;
+    writeln!(out, "  {program} run {pipeline} --source files:{} --lake my-lake\n", messages.display())
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ mod produce;
 mod run;
 mod settings;
 mod start;
-mod stations;
 mod status;
+mod sums;
 mod terminal;
 mod units;
 

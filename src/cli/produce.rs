@@ -1,8 +1,12 @@
 //! `headway produce`: writes a pipeline's generated messages where a job, or another program, can read them.
 
-use super::settings::config::Generate;
+use super::settings::config::{Generate, Settings};
+use super::settings::given::Given;
 use super::settings::kafka;
-use super::settings::plan::{entry, flag_path, generate_options, topic};
+use super::settings::made;
+use super::settings::origin::Origin;
+use super::settings::plan::{entry, first_input, flag_path, generate_options, no_generator, topic};
+use super::settings::twins::Twins;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::progress::Progress;
 use super::terminal::signals;
@@ -12,7 +16,7 @@ use crate::connect::produce::{Format, Pace, Produced, to_folder, to_writer};
 use crate::engine::Control;
 use clap::Args;
 use headway_operators::generate::Generate as Messages;
-use headway_operators::pipeline::{Entry, Settings};
+use headway_operators::pipeline::Entry;
 use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -42,9 +46,10 @@ pub(crate) struct Flags {
     /// Messages per second of the wall clock [default: as fast as possible]
     #[arg(long, value_name = "X")]
     pace: Option<f64>,
-    /// Zone of wall-clock times in messages, such as America/New_York [default: UTC]
-    #[arg(long, value_name = "ZONE")]
-    zone: Option<String>,
+    #[command(flatten)]
+    twins: Twins,
+    #[command(flatten)]
+    settings: Given,
     #[command(flatten, next_help_heading = "Messages")]
     generate: Generate,
 }
@@ -57,10 +62,10 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let entry = entry(&flags.pipeline, catalogue)?;
-    let options = generate_options(entry, &flags.generate)?;
-    let settings = Settings { zone: flags.zone.clone(), ..Settings::default() };
-    let pipeline = (entry.make)(&settings)
-        .map_err(|error| Failure::new(Code::SettingInvalid, error.to_string()).hint(error.hint.clone()))?;
+    let origin = Origin { flags: &Settings::default(), twins: &flags.twins, file: None };
+    let pipeline = made::made(entry, &flags.settings, &origin)?.pipeline;
+    let input = first_input(pipeline.as_ref());
+    let options = generate_options(entry, input, &flags.generate)?;
     let topic = topic(flags.topic.clone(), pipeline.as_ref());
     fits(flags)?;
     if flags.pace.is_some_and(|pace| !(pace.is_finite() && pace > 0.0)) {
@@ -85,7 +90,7 @@ pub(crate) fn run(
         if control.is_draining() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let pace = Pace { per_second: flags.pace, tell: &mut tell };
-    let generator = pipeline.generator(&options);
+    let generator = pipeline.generator(input, &options).ok_or_else(|| no_generator(entry.name, input))?;
     let produced = if flags.to == KAFKA {
         kafka::produce(generator.as_ref(), (config.as_deref(), &topic), pace)
     } else {

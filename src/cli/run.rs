@@ -63,8 +63,8 @@ pub(crate) fn run(
     let summary = start(&plan, progress, &control)?;
     let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let drained = control.is_draining();
-    let lateness_ms: Vec<i64> = plan.pipeline.inputs().iter().map(|input| input.lateness_ms).collect();
-    let advice = advice(&summary.outcome, &lateness_ms);
+    let lateness_ms: Vec<i64> = plan.made.pipeline.inputs().iter().map(|input| input.lateness_ms).collect();
+    let advice = advice(&summary.outcome, &lateness_ms, &plan.made.settings);
     match flags.output {
         Form::Text => {
             let how = if drained { "drained" } else { "done" };
@@ -185,7 +185,7 @@ impl Found {
 /// Exit 3 if it cannot be written, 2 if its parts lie on several file systems or the pipeline is broken.
 pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
     let lake = Local::new(&plan.lake)?;
-    let outputs = shape(plan.pipeline.as_ref())?.outputs.into_iter().map(|output| output.prefix);
+    let outputs = shape(plan.made.pipeline.as_ref())?.outputs.into_iter().map(|output| output.prefix);
     let folders: Vec<String> = outputs.chain([names::stage_folder(&plan.job)]).collect();
     lake.probe(&folders.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(Arc::new(lake))
@@ -196,9 +196,9 @@ pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
 /// # Errors
 /// Exit 2 if the pipeline or this build cannot be fed like this.
 pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Failure> {
-    let inputs = plan.pipeline.inputs();
+    let inputs = plan.made.pipeline.inputs();
     let [_] = inputs.as_slice() else {
-        let what = format!("pipeline \"{}\" has {} inputs", plan.pipeline.name(), inputs.len());
+        let what = format!("pipeline \"{}\" has {} inputs", plan.made.pipeline.name(), inputs.len());
         return Err(Failure::new(Code::SourceInvalid, what).detail("One --source feeds one input."));
     };
     let clock = System::default();
@@ -209,7 +209,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         _ => None,
     };
     Ok(Launch {
-        pipeline: Arc::clone(&plan.pipeline),
+        pipeline: plan.made.clone(),
         sources: vec![launch::Source {
             connector: plan.connector()?,
             topic: plan.topic.clone(),

@@ -1,7 +1,8 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
+use super::settings::given::{faults, with_flags};
 use super::settings::twins::{twin, with_twins};
-use super::terminal::failure::{Code, Failure};
+use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
@@ -69,6 +70,12 @@ enum Command {
 /// A binary of your own calls it with its own catalogue and has every command of `headway`.
 pub fn main(catalogue: &'static [Entry]) -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    let faults = faults(&CommandLine::command(), catalogue);
+    if !faults.is_empty() {
+        let failure = Failure::new(Code::PipelineBroken, "the pipelines of this program cannot run");
+        let failure = failure.detail(sentence(&faults.join("; ")));
+        return finish(Err(failure), asks_for_json(&args));
+    }
     let matches = match with_twins(command(catalogue)).try_get_matches_from(&args) {
         Ok(matches) => matches,
         Err(error) => return refused(&error, asks_for_json(&args)),
@@ -134,8 +141,11 @@ fn command(catalogue: &'static [Entry]) -> clap::Command {
     }
     let mut command = CommandLine::command();
     for subcommand in command.get_subcommands_mut() {
-        if subcommand.get_arguments().any(|arg| arg.get_id() == "job.pipeline") {
-            *subcommand = subcommand.clone().after_help(pipelines.clone());
+        let is_pipeline = |arg: &clap::Arg| ["job.pipeline", "pipeline"].contains(&arg.get_id().as_str());
+        let takes_pipeline = subcommand.get_arguments().any(is_pipeline);
+        *subcommand = with_flags(std::mem::take(subcommand), catalogue);
+        if takes_pipeline {
+            *subcommand = std::mem::take(subcommand).after_help(pipelines.clone());
         }
     }
     command
@@ -195,6 +205,7 @@ mod tests {
 
     #[test]
     fn flags_are_consistent() {
-        command(&[]).debug_assert();
+        assert_eq!(faults(&CommandLine::command(), headway_pipelines::all()), Vec::<String>::new());
+        command(headway_pipelines::all()).debug_assert();
     }
 }

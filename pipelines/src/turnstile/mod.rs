@@ -19,17 +19,20 @@ mod sheet;
 use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
-use headway_operators::pipeline::{Entry, Pipeline, SettingError, Settings};
+use headway_operators::pipeline::{Demo, Entry, Pipeline, Top};
+use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Format, HeaderSpec, InputSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
 use headway_operators::stream::window::{Closing, Grid};
 use key::Key;
 use record::{Decoder, Reading};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Its only input.
 const INPUT: &str = "turnstile";
+
+/// Its only output, beside those for refused messages.
+const OUTPUT: &str = "turnstile";
 
 /// The operator that sums, as its state is named.
 const AGGREGATE: &str = "Aggregate";
@@ -39,10 +42,21 @@ const VERSION: u32 = 1;
 
 /// Its line in the catalogue.
 pub const ENTRY: Entry = Entry {
-    name: "turnstile",
-    about: "People through the turnstiles of the New York subway, summed per window",
-    make: |settings| Ok(Box::new(Turnstile::new(settings)?)),
-    generate: generate::options,
+    settings: settings::TABLE,
+    generate: |input| (input == INPUT).then(generate::options),
+    demo: Some(DEMO),
+    ..Entry::new(
+        "turnstile",
+        "People through the turnstiles of the New York subway, summed per window",
+        |settings| Ok(Box::new(Turnstile::new(settings)?)),
+    )
+};
+
+/// A day of all turnstiles in seconds, and the stations with the most people.
+const DEMO: Demo = Demo {
+    settings: &[("window", "5m"), ("lateness", "1m")],
+    rate: 50.0,
+    top: Top { title: "busiest stations", output: OUTPUT, of: "STATION", sums: &["ENTRIES", "EXITS"] },
 };
 
 /// The turnstile pipeline.
@@ -55,15 +69,15 @@ pub struct Turnstile {
 }
 
 impl Turnstile {
-    /// The job that `settings` asks for: windows of 5 minutes, lateness as long as a window, UTC, unless they say else.
+    /// The job that `settings` asks for.
     ///
     /// # Errors
     /// The first setting that makes no job.
-    pub fn new(settings: &Settings) -> Result<Turnstile, SettingError> {
+    fn new(settings: &Settings) -> Result<Turnstile, SettingError> {
         let (grid, lateness_ms) = settings::windows(settings)?;
-        let format = settings.format.unwrap_or(Format::CsvGz);
-        let window_end_utc = WindowEnd::of(format, settings.csv_window_end_utc);
-        let shape = Shape { zone: settings::zone(settings)?, window_end_utc };
+        let format = settings::format(settings)?;
+        let window_end_utc = WindowEnd::of(format, settings.is_on(settings::WINDOW_END_UTC));
+        let shape = Shape { zone: settings::zone(settings), window_end_utc };
         Ok(Turnstile { grid, lateness_ms, format, shape: Arc::new(shape) })
     }
 }
@@ -87,24 +101,6 @@ impl Pipeline for Turnstile {
         }]
     }
 
-    fn fingerprint(&self) -> BTreeMap<String, String> {
-        let settings = [
-            ("version", VERSION.to_string()),
-            ("window_ms", self.grid.size_ms().to_string()),
-            ("slide_ms", self.grid.slide_ms().to_string()),
-            ("lateness_ms", self.lateness_ms.to_string()),
-            ("zone", self.shape.zone.name().to_string()),
-        ];
-        let mut all = BTreeMap::from(settings.map(|(name, value)| (name.to_string(), value)));
-        // What is usual and came later is left out, so that older lakes fit.
-        match (self.format, self.shape.window_end_utc) {
-            (Format::CsvGz, WindowEnd::Absent) => None,
-            (Format::CsvGz, _) => all.insert("csv_window_end_utc".to_string(), "true".to_string()),
-            (format, _) => all.insert("format".to_string(), format.name().to_string()),
-        };
-        all
-    }
-
     fn build(&self, build: &mut Build<'_>) {
         let readings = build.input(INPUT, Decoder::new(self.shape.zone.clone()));
         let totals = build.counting(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
@@ -113,8 +109,9 @@ impl Pipeline for Turnstile {
         build.output(self.batch(), rows);
     }
 
-    fn generator(&self, options: &Options) -> Box<dyn Generate> {
-        Box::new(generate::Generator::new(options, self.shape.zone.clone()))
+    fn generator(&self, input: &str, options: &Options) -> Option<Box<dyn Generate>> {
+        let generator = || generate::Generator::new(options, self.shape.zone.clone());
+        (input == INPUT).then(|| Box::new(generator()) as Box<dyn Generate>)
     }
 }
 
@@ -122,8 +119,8 @@ impl Turnstile {
     /// The batches of committed rows.
     fn batch(&self) -> OutputSpec {
         OutputSpec {
-            name: "turnstile".to_string(),
-            prefix: "turnstile".to_string(),
+            name: OUTPUT.to_string(),
+            prefix: OUTPUT.to_string(),
             stem: "batch".into(),
             format: self.format,
             columns: self.shape.columns(),

@@ -147,7 +147,7 @@ fn header_lines_of_files_name_the_twins_columns() {
     let mut lines: Vec<Vec<u8>> = (0..4000).map(|_| header(&mut draws)).collect();
     lines.extend((0..4000).map(|_| message(&mut draws)).filter(|line| !line.contains(&b'\n')));
     let pipeline = headway_pipelines::find("turnstile").expect("in the catalogue");
-    let pipeline = (pipeline.make)(&headway_operators::pipeline::Settings::default()).expect("a job");
+    let pipeline = pipeline.configure([]).expect("a job").pipeline;
     let read = pipeline.inputs()[0].header.expect("files have headers").read;
     let (mut bad, mut files) = (0, Vec::new());
     for line in &lines {

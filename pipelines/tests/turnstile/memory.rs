@@ -4,9 +4,9 @@ use crate::twin::capture::{Message, Partitions};
 use crate::twin::{Answer, Fates, Options};
 use headway_operators::ack::{Ack, InputIx, StagedFile, StateFile};
 use headway_operators::build::Build;
+use headway_operators::duration;
 use headway_operators::error::StateError;
 use headway_operators::pace::{InputPace, InputsWatermark};
-use headway_operators::pipeline::{Entry, Settings};
 use headway_operators::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
 use headway_operators::progress::Standing;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
@@ -50,15 +50,15 @@ struct Kept {
 
 /// Runs the pipeline to the end of the messages.
 pub(crate) fn run(options: &Options, partitions: &Partitions, reading: &Reading) -> Run {
-    let settings = Settings {
-        window_ms: Some(options.window_ms),
-        slide_ms: Some(options.slide_ms),
-        lateness_ms: Some(options.lateness_ms),
-        zone: Some(options.zone.clone()),
-        ..Settings::default()
-    };
-    let Entry { make, .. } = headway_pipelines::find("turnstile").expect("in the catalogue");
-    let pipeline = Arc::new(make(&settings).expect("a job"));
+    let durations = [options.window_ms, options.slide_ms, options.lateness_ms].map(duration::show);
+    let settings = [
+        ("window", durations[0].as_str()),
+        ("slide", &durations[1]),
+        ("lateness", &durations[2]),
+        ("zone", &options.zone),
+    ];
+    let entry = headway_pipelines::find("turnstile").expect("in the catalogue");
+    let pipeline = entry.configure(settings).expect("a job").pipeline;
     let kept: Arc<Mutex<Kept>> = Arc::default();
     let input = Arc::new((options.clone(), partitions.clone(), reading.clone()));
     let out = Arc::clone(&kept);

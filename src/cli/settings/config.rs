@@ -1,13 +1,13 @@
 //! What can be set, once: each section is read from the configuration file and from the command line alike.
 //!
-//! The id of a flag is the key's path in the file (`window.size` is `--window`), so that the reference in README
+//! The id of a flag is the key's path in the file (`epoch.length` is `--epoch`), so that the reference in README
 //! and the check for unknown keys come from the flags themselves. A flag overrides the file.
 
+use super::given::{self, Given};
 use super::suggest::suggest;
 use crate::cli::terminal::failure::{Code, Failure, sentence};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use clap::{Args, FromArgMatches, ValueEnum};
-use headway_operators::spec;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -89,32 +89,11 @@ section! {
 }
 
 section! {
-    /// Windows of event time.
-    Window {
-        /// Length of a window, in whole seconds [default: the pipeline's; turnstile: 5m]
-        #[arg(id = "window.size", long = "window", value_name = "TIME", allow_hyphen_values = true)]
-        size: Millis,
-        /// Distance between the starts of two windows [default: the window's length]
-        #[arg(id = "window.slide", long = "slide", value_name = "TIME", allow_hyphen_values = true)]
-        slide: Millis,
-        /// How much disorder is waited for before a window closes [default: the window's length]
-        #[arg(id = "window.lateness", long = "lateness", value_name = "TIME", allow_hyphen_values = true)]
-        lateness: Millis,
-        /// Zone of wall-clock times in messages and rows, such as America/New_York [default: UTC]
-        #[arg(id = "window.zone", long = "zone", value_name = "ZONE")]
-        zone: String,
-    }
-}
-
-section! {
     /// Where rows go.
     Lake {
         /// Where rows go: a local folder, made if absent
         #[arg(id = "lake.uri", long = "lake", value_name = "URI")]
         uri: String,
-        /// Format of the files of rows [default: csv.gz]
-        #[arg(id = "lake.format", long = "format", value_name = "FORMAT")]
-        format: Format,
     }
 }
 
@@ -137,10 +116,6 @@ section! {
         #[arg(id = "csv.index", long = "csv-index", value_name = "BOOL",
             num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         index: bool,
-        /// Add the window's end in UTC as the last column [default: false]
-        #[arg(id = "csv.window_end_utc", long = "csv-window-end-utc", value_name = "BOOL",
-            num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        window_end_utc: bool,
     }
 }
 
@@ -220,34 +195,6 @@ pub(crate) enum Until {
     End,
 }
 
-/// The format of the files of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-pub(crate) enum Format {
-    /// gzipped CSV with a header row
-    #[value(name = "csv.gz")]
-    #[serde(rename = "csv.gz")]
-    CsvGz,
-    /// gzipped JSON, an object a line
-    #[value(name = "ndjson.gz")]
-    #[serde(rename = "ndjson.gz")]
-    NdjsonGz,
-    /// Apache Parquet: typed columns, instants in UTC
-    #[value(name = "parquet")]
-    #[serde(rename = "parquet")]
-    Parquet,
-}
-
-impl Format {
-    /// The format as the engine knows it.
-    pub(crate) fn of_files(self) -> spec::Format {
-        match self {
-            Format::CsvGz => spec::Format::CsvGz,
-            Format::NdjsonGz => spec::Format::NdjsonGz,
-            Format::Parquet => spec::Format::Parquet,
-        }
-    }
-}
-
 /// What to do if another run of the job may be at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -281,9 +228,9 @@ pub(crate) struct Settings {
     /// `[source]`
     #[command(flatten, next_help_heading = "Source")]
     pub(crate) source: Source,
-    /// `[window]`
-    #[command(flatten, next_help_heading = "Windows")]
-    pub(crate) window: Window,
+    /// `[pipeline]`: what the pipeline declares.
+    #[command(flatten)]
+    pub(crate) pipeline: Given,
     /// `[lake]`
     #[command(flatten, next_help_heading = "Lake")]
     pub(crate) lake: Lake,
@@ -347,7 +294,7 @@ impl Settings {
         Settings {
             job: self.job.over(under.job),
             source: self.source.over(under.source),
-            window: self.window.over(under.window),
+            pipeline: self.pipeline.over(under.pipeline),
             lake: self.lake.over(under.lake),
             csv: self.csv.over(under.csv),
             epoch: self.epoch.over(under.epoch),
@@ -363,7 +310,7 @@ impl Settings {
         match section {
             "job" => self.job.sets(key),
             "source" => self.source.sets(key),
-            "window" => self.window.sets(key),
+            given::SECTION => self.pipeline.sets(key),
             "lake" => self.lake.sets(key),
             "csv" => self.csv.sets(key),
             "epoch" => self.epoch.sets(key),
@@ -378,7 +325,7 @@ impl Settings {
 
 /// The names of the sections, in the order of the reference.
 pub(crate) const SECTIONS: [&str; 10] =
-    ["job", "source", "window", "lake", "csv", "epoch", "idle", "dead", "late", "generate"];
+    ["job", "source", given::SECTION, "lake", "csv", "epoch", "idle", "dead", "late", "generate"];
 
 /// A key of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -393,7 +340,7 @@ pub(crate) struct Key {
     pub(crate) about: String,
 }
 
-/// Every key, in the order of [`SECTIONS`].
+/// Every key, in the order of [`SECTIONS`], but for those of pipelines.
 pub(crate) fn keys() -> Vec<Key> {
     let command = Generate::augment_args(Settings::augment_args(clap::Command::new("keys")));
     let of = |arg: &clap::Arg| {

@@ -1,6 +1,7 @@
 //! The configuration file: read, checked key by key, and remembered with its places, so that a refusal can name one.
 
 use super::config::{SECTIONS, Settings, keys};
+use super::given;
 use super::place::without_password;
 use super::suggest::suggest;
 use crate::cli::terminal::failure::{Code, Failure, sentence};
@@ -49,11 +50,27 @@ impl File {
         }
     }
 
-    /// Where `section.key` is set, as `file:line:column`; `None` if the file does not set it.
+    /// Where the value of `section.key` stands, as `file:line:column`; `None` if the file does not set it.
     pub(crate) fn place(&self, section: &str, key: &str) -> Option<String> {
+        self.find(section, key, |_, value| value)
+    }
+
+    /// The same for the key itself.
+    pub(crate) fn place_of_key(&self, section: &str, key: &str) -> Option<String> {
+        self.find(section, key, |key, _| key)
+    }
+
+    /// The place of what `choose` takes of the spans of a key and its value.
+    fn find(
+        &self,
+        section: &str,
+        key: &str,
+        choose: fn(Range<usize>, Range<usize>) -> Range<usize>,
+    ) -> Option<String> {
         let table = DeTable::parse(&self.text).ok()?;
-        let value = table.get_ref().get(section)?.get_ref().as_table()?.get(key)?;
-        Some(self.at(value.span().start))
+        let table = table.get_ref().get(section)?.get_ref().as_table()?;
+        let (key, value) = table.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
+        Some(self.at(choose(key.span(), value.span()).start))
     }
 
     fn refuse_unknown_keys(&self) -> Result<(), Failure> {
@@ -73,6 +90,9 @@ impl File {
                 let hint = format!("Write [{name}] on a line of its own, and its keys below.");
                 let what = format!("\"{name}\" is a section, not a key");
                 return Err(self.failure(&what, Some(section.span()), &hint));
+            }
+            if name == given::SECTION {
+                continue; // Which keys it may have is known once the pipeline is.
             }
             let known: Vec<&str> =
                 keys.iter().filter(|key| key.section == name).map(|key| key.name.as_str()).collect();
@@ -123,7 +143,8 @@ fn without_secret(line: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::settings::config::Until;
-    use crate::cli::units::{Bytes, Count, Limit, Millis, Share};
+    use crate::cli::settings::given::Given;
+    use crate::cli::units::{Bytes, Count, Limit, Share};
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<Settings, String> {
@@ -138,12 +159,12 @@ mod tests {
 
     #[test]
     fn a_file_sets_what_flags_set() {
-        let text = "[job]\nworkers = 2\nuntil = \"caught-up\"\n[window]\nsize = \"1m\"\n[idle]\nafter = \"never\"\n\
+        let text = "[job]\nworkers = 2\nuntil = \"caught-up\"\n[pipeline]\nsize = \"1m\"\nwide = true\nmost = 7\n[idle]\nafter = \"never\"\n\
                     [epoch]\nbytes = \"64KiB\"\n[generate]\nmessages = 10\nlate = 0.5\nrate = 3\nstart = \"2015-03-21\"\n";
         let set = parse(text).expect("the text is fit");
         assert_eq!(set.job.workers, Some(Count(2)));
         assert_eq!(set.job.until, Some(Until::CaughtUp));
-        assert_eq!(set.window.size, Some(Millis(60_000)));
+        assert_eq!(set.pipeline, Given::of(&[("size", "1m"), ("wide", "true"), ("most", "7")]));
         assert_eq!(set.idle.after, Some(Limit::Off));
         assert_eq!(set.epoch.bytes, Some(Bytes(65_536)));
         assert_eq!(set.generate.messages, Some(Limit::At(Count(10))));
@@ -154,21 +175,23 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_where_it_stands() {
         assert_eq!(
-            refusal("# c\n[window]\nsize = \"1m\"\n  slyde = \"1m\" # é\n"),
-            "error: headway.toml:4:3: unknown key \"slyde\" in [window] (config-invalid)\n\
-             detail: The line is `slyde = \"1m\" # é`.\n\
-             hint: Did you mean \"slide\"? The keys of [window] are size, slide, lateness, zone.\n"
+            refusal("# c\n[epoch]\nlength = \"1s\"\n  byte = \"1MiB\" # é\n"),
+            "error: headway.toml:4:3: unknown key \"byte\" in [epoch] (config-invalid)\n\
+             detail: The line is `byte = \"1MiB\" # é`.\n\
+             hint: Did you mean \"bytes\"? The keys of [epoch] are length, bytes.\n"
         );
-        assert!(refusal("[windows]\n").contains("1:2: unknown section \"windows\" (config"));
-        assert!(refusal("[windows]\n").contains("Did you mean \"window\"?"));
+        assert!(refusal("[pipelines]\n").contains("1:2: unknown section \"pipelines\" (config"));
+        assert!(refusal("[pipelines]\n").contains("Did you mean \"pipeline\"?"));
         assert!(refusal("workers = 2\n").contains("1:1: unknown key \"workers\" outside of a section"));
-        assert!(refusal("window = \"5m\"\n").contains("1:1: \"window\" is a section, not a key"));
+        assert!(refusal("epoch = \"5m\"\n").contains("1:1: \"epoch\" is a section, not a key"));
     }
 
     #[test]
     fn an_unfit_value_is_refused_where_it_stands() {
-        let refused = refusal("[window]\nsize = 5\n");
-        assert!(refused.contains("headway.toml:2:8: \"5\" is not a duration: it needs a unit"), "{refused}");
+        let refused = refusal("[epoch]\nlength = 5\n");
+        assert!(refused.contains("headway.toml:2:10: \"5\" is not a duration: it needs a unit"), "{refused}");
+        let refused = refusal("[pipeline]\nbounds = [1, 2]\n");
+        assert!(refused.contains("2:10: invalid type: sequence, expected a text, a whole"), "{refused}");
         let refused = refusal("[job]\nworkers = true\n");
         assert!(refused.contains("2:11: invalid type: boolean `true`, expected a whole number"), "{refused}");
         let refused = refusal("[job]\nuntil = \"ends\"\n");
@@ -195,10 +218,11 @@ mod tests {
 
     #[test]
     fn the_place_of_a_value_is_known() {
-        let text = "[window]\nsize = \"5m\"\nslide = \"6m\"\n".to_string();
+        let text = "[pipeline]\nsize = \"5m\"\nslide = \"6m\"\n".to_string();
         let file = File::parse(Path::new("a.toml"), text).expect("the text is fit");
-        assert_eq!(file.place("window", "slide"), Some("a.toml:3:9".into()));
-        assert_eq!(file.place("window", "zone"), None);
+        assert_eq!(file.place("pipeline", "slide"), Some("a.toml:3:9".into()));
+        assert_eq!(file.place_of_key("pipeline", "slide"), Some("a.toml:3:1".into()));
+        assert_eq!(file.place("pipeline", "zone"), None);
     }
 
     #[test]
@@ -211,7 +235,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_file_has_a_flag_of_the_same_meaning() {
-        for section in SECTIONS {
+        for section in SECTIONS.into_iter().filter(|section| *section != given::SECTION) {
             // An unknown key makes serde name all known ones.
             let error = toml::from_str::<Settings>(&format!("[{section}]\nzzz = 1\n"));
             let message = error.expect_err("zzz is no key").message().to_string();
@@ -228,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "(\\[?(job|window|x)\\]?|size|=|\"5m\"|\n|é|\\[|\\]|1){0,12}") {
+        fn no_text_panics(text in "(\\[?(job|pipeline|x)\\]?|size|=|\"5m\"|\n|é|\\[|\\]|1){0,12}") {
             let _ = parse(&text);
         }
     }

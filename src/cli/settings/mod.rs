@@ -1,8 +1,12 @@
-//! What can be set: keys and flags ([`config`]), and the job that follows from them ([`plan`]).
+//! What can be set: keys and flags of every job ([`config`]) and of pipelines ([`given`]), and the job that follows from them
+//! ([`plan`]).
 
 pub(crate) mod config;
 pub(crate) mod file;
+pub(crate) mod given;
 pub(crate) mod kafka;
+pub(crate) mod made;
+pub(crate) mod origin;
 pub(crate) mod place;
 pub(crate) mod plan;
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::config::{Format, Generate, IfRunning, Settings, Until};
+use super::config::{Generate, IfRunning, Settings, Until};
 use super::file::File;
 use super::kafka;
+use super::made;
+use super::origin::Origin;
 use super::place::{NoPath, Surroundings, without_password};
 use super::suggest::suggest;
-use super::twins::{Twins, twin};
+use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use crate::connect::{Connector, files, generator};
 use clap::Args;
 use headway_operators::generate;
-use headway_operators::pipeline::{self, Entry, Pipeline};
-use std::fmt::Display;
+use headway_operators::pipeline::{Configured, Entry, Pipeline};
+use headway_operators::shape::Shape;
+use headway_operators::spec::Format;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,8 +55,8 @@ pub(crate) struct Flags {
 pub(crate) struct Plan {
     /// Its name in the lake.
     pub(crate) job: String,
-    /// Its dataflow.
-    pub(crate) pipeline: Arc<dyn Pipeline>,
+    /// Its dataflow, and the settings it was made with.
+    pub(crate) made: Configured,
     /// Where messages come from.
     pub(crate) source: Source,
     /// The topic, or the name that stands for it.
@@ -106,41 +109,12 @@ pub(crate) enum Source {
         follow: bool,
     },
     /// Seeded messages.
-    Generate(generate::Options),
-}
-
-/// Where settings came from, so that a refusal can name the place.
-struct Origin<'a> {
-    flags: &'a Settings,
-    twins: &'a Twins,
-    file: Option<&'a File>,
-}
-
-impl Origin<'_> {
-    /// A refusal of `section.key`, given as `flag` or in the file.
-    fn refuse(&self, (section, key): (&str, &str), flag: &str, what: impl Display) -> Failure {
-        let place = match self.file.and_then(|file| file.place(section, key)) {
-            Some(place) if !self.flags.sets(section, key) => place,
-            _ if self.twins.gave(section, key) => twin(flag),
-            _ => flag.to_string(),
-        };
-        let code = match section {
-            "lake" => Code::LakeInvalid,
-            "source" => Code::SourceInvalid,
-            _ if key == "pipeline" => Code::PipelineUnknown,
-            _ => Code::SettingInvalid,
-        };
-        Failure::new(code, format!("{place}: {what}"))
-    }
-
-    /// The path that is written as `section.key`.
-    fn path(&self, key: (&str, &str), flag: &str, path: &Path) -> Result<PathBuf, Failure> {
-        let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
-        Surroundings::here().path(text).map_err(|no| {
-            let what = format!("\"{}\" is no path: {}", without_password(text), no.why);
-            self.refuse(key, flag, what).hint(no.hint)
-        })
-    }
+    Generate {
+        /// The input they are for.
+        input: &'static str,
+        /// Which ones.
+        options: generate::Options,
+    },
 }
 
 impl Plan {
@@ -157,10 +131,12 @@ impl Plan {
                 path: path.clone(),
                 follow: *follow,
                 topic: Some(self.topic.clone()),
-                header: self.pipeline.inputs().first().and_then(|input| input.header),
+                header: self.made.pipeline.inputs().first().and_then(|input| input.header),
             }))),
-            Source::Generate(options) => {
-                Ok(Arc::new(generator::Generator::new(Arc::from(self.pipeline.generator(options)))))
+            Source::Generate { input, options } => {
+                let generator = self.made.pipeline.generator(input, options);
+                let generator = generator.ok_or_else(|| no_generator(self.made.pipeline.name(), input))?;
+                Ok(Arc::new(generator::Generator::new(Arc::from(generator))))
             }
         }
     }
@@ -183,8 +159,11 @@ impl Flags {
         let origin = Origin { flags: &self.settings, twins: &self.twins, file: file.as_ref() };
 
         let entry = find(set.job.pipeline.as_deref(), catalogue, &origin)?;
-        let pipeline = make(entry, &set, &origin)?;
-        let source = source(entry, &set, &origin)?;
+        let made = made::made(entry, &set.pipeline, &origin)?;
+        if set.csv.index == Some(true) {
+            has_csv(made.pipeline.as_ref(), &origin)?;
+        }
+        let source = source(entry, made.pipeline.as_ref(), &set, &origin)?;
         let epoch = set.epoch.length.unwrap_or(Millis(1_000));
         if epoch.0 < EPOCH_MS_MIN {
             let what = format!("an epoch of {epoch} is shorter than {EPOCH_MS_MIN}ms");
@@ -204,8 +183,8 @@ impl Flags {
             job,
             until: until(&source, &set, &origin)?,
             source,
-            topic: topic(set.source.topic, pipeline.as_ref()),
-            pipeline,
+            topic: topic(set.source.topic, made.pipeline.as_ref()),
+            made,
             lake: lake(set.lake.uri.as_deref(), &origin)?,
             workers,
             epoch_ms: epoch.0.unsigned_abs(),
@@ -270,47 +249,36 @@ pub(crate) fn topic(named: Option<String>, pipeline: &dyn Pipeline) -> String {
     named.unwrap_or_else(own)
 }
 
-fn make(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Arc<dyn Pipeline>, Failure> {
-    let settings = pipeline::Settings {
-        window_ms: set.window.size.map(|size| size.0),
-        slide_ms: set.window.slide.map(|slide| slide.0),
-        lateness_ms: set.window.lateness.map(|lateness| lateness.0),
-        zone: set.window.zone.clone(),
-        csv_window_end_utc: set.csv.window_end_utc.unwrap_or(false),
-        format: set.lake.format.map(Format::of_files),
+/// Refuses a number in front of CSV rows where rows are written in other formats. What is wrong with the pipeline itself
+/// is not said here.
+fn has_csv(pipeline: &dyn Pipeline, origin: &Origin<'_>) -> Result<(), Failure> {
+    let Ok(Shape { outputs, .. }) = Shape::of(pipeline) else { return Ok(()) };
+    let formats =
+        || outputs.iter().filter(|output| !output.prefix.starts_with('_')).map(|output| output.format);
+    let Some(format) = formats().next().filter(|_| formats().all(|format| format != Format::CsvGz)) else {
+        return Ok(());
     };
-    only_csv_has_these(set, origin)?;
-    match (entry.make)(&settings) {
-        Ok(pipeline) => Ok(Arc::from(pipeline)),
-        Err(error) => {
-            let key = match error.setting {
-                "window" => ("window", "size"),
-                "format" => ("lake", "format"),
-                other => ("window", other),
-            };
-            let flag = format!("--{}", error.setting);
-            Err(origin.refuse(key, &flag, &error).hint(error.hint.clone()))
-        }
-    }
+    let what = format!("rows are written as {}, which has no such column", format.name());
+    Err(origin.refuse(("csv", "index"), "--csv-index", what).hint("Leave it out."))
 }
 
-/// Refuses settings of CSV rows where rows are written in another format.
-fn only_csv_has_these(set: &Settings, origin: &Origin<'_>) -> Result<(), Failure> {
-    let Some(format) = set.lake.format.filter(|format| *format != Format::CsvGz) else { return Ok(()) };
-    let given = [
-        (set.csv.index, "index", "--csv-index"),
-        (set.csv.window_end_utc, "window_end_utc", "--csv-window-end-utc"),
-    ];
-    match given.into_iter().find(|(value, ..)| *value == Some(true)) {
-        None => Ok(()),
-        Some((_, key, flag)) => {
-            let what = format!("rows are written as {}, which has no such column", format.of_files().name());
-            Err(origin.refuse(("csv", key), flag, what).hint("Leave it out, or use --format csv.gz."))
-        }
-    }
+/// The only input of `pipeline`, as far as there is one.
+pub(crate) fn first_input(pipeline: &dyn Pipeline) -> &'static str {
+    pipeline.inputs().first().map_or("", |input| input.name)
 }
 
-fn source(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Source, Failure> {
+/// A refusal to generate messages where the pipeline makes none.
+pub(crate) fn no_generator(pipeline: &str, input: &str) -> Failure {
+    let what = format!("pipeline \"{pipeline}\" generates no messages for input \"{input}\"");
+    Failure::new(Code::SourceInvalid, what).hint("Use --source kafka: or --source files:PATH.")
+}
+
+fn source(
+    entry: &Entry,
+    pipeline: &dyn Pipeline,
+    set: &Settings,
+    origin: &Origin<'_>,
+) -> Result<Source, Failure> {
     const WAYS: &str = "Use --source kafka:, --source files:PATH or --source generate.";
     let key = ("source", "uri");
     let Some(uri) = set.source.uri.as_deref() else {
@@ -341,18 +309,23 @@ fn source(entry: &Entry, set: &Settings, origin: &Origin<'_>) -> Result<Source, 
         ("generate", keys) => {
             let inline = Generate::parse(keys)?;
             let set = Settings { generate: inline, ..Settings::default() }.over(set.clone());
-            Ok(Source::Generate(generate_options(entry, &set.generate)?))
+            let input = first_input(pipeline);
+            Ok(Source::Generate { input, options: generate_options(entry, input, &set.generate)? })
         }
         _ => Err(origin.refuse(key, "--source", format!("\"{shown}\" is no source")).hint(WAYS)),
     }
 }
 
-/// The generator's options: what is set, over the pipeline's own.
+/// The options of the generator for `input`: what is set, over the pipeline's own.
 ///
 /// # Errors
-/// Exit 2 if they cannot be met.
-pub(crate) fn generate_options(entry: &Entry, set: &Generate) -> Result<generate::Options, Failure> {
-    let own = (entry.generate)();
+/// Exit 2 if they cannot be met, or there is no generator.
+pub(crate) fn generate_options(
+    entry: &Entry,
+    input: &str,
+    set: &Generate,
+) -> Result<generate::Options, Failure> {
+    let own = (entry.generate)(input).ok_or_else(|| no_generator(entry.name, input))?;
     let small = |count: Option<Count>, own: u32| match count {
         None => Ok(own),
         Some(Count(n)) => u32::try_from(n).map_err(|_| "a count is too large"),
@@ -402,12 +375,12 @@ fn until(source: &Source, set: &Settings, origin: &Origin<'_>) -> Result<Option<
     match (source, set.job.until) {
         (Source::Kafka { .. }, Some(Until::End)) => Err(endless("a Kafka topic")),
         (Source::Files { follow: true, .. }, Some(Until::End)) => Err(endless("a source with --follow")),
-        (Source::Generate(options), Some(_)) if options.messages.is_none() => {
+        (Source::Generate { options, .. }, Some(_)) if options.messages.is_none() => {
             Err(refuse("a generator without a message count never ends")
                 .hint("Give it one: --source generate:messages=1000000."))
         }
         (Source::Files { follow: false, .. }, None) => Ok(Some(Until::End)),
-        (Source::Generate(options), None) if options.messages.is_some() => Ok(Some(Until::End)),
+        (Source::Generate { options, .. }, None) if options.messages.is_some() => Ok(Some(Until::End)),
         (_, until) => Ok(until),
     }
 }

@@ -1,30 +1,54 @@
 //! The reference of the configuration file in README: made from the flags, and tested to be there.
 
 use super::config::{Key, SECTIONS, keys};
+use super::given;
+use headway_operators::pipeline::Entry;
+use headway_operators::setting::Setting;
 use std::fmt::Write as _;
 
 const BEGIN: &str = "<!-- reference: made by `REWRITE=1 cargo test readme` -->\n";
 const END: &str = "<!-- end of reference -->";
 
-/// A table for each section: key, flag, meaning.
+/// A table for each section, and for the settings of each pipeline: key, flag, meaning.
 fn reference(keys: &[Key]) -> String {
     let mut text = String::new();
-    for section in SECTIONS {
-        let _ = writeln!(text, "| `[{section}]` | flag | meaning |\n| --- | --- | --- |");
-        for key in keys.iter().filter(|key| key.section == section) {
-            let flag = match (&key.flag, section) {
-                (Some(flag), "generate") => format!("`produce {flag}`"),
-                (Some(flag), _) => format!("`{flag}`"),
-                (None, _) => "by position".to_string(),
-            };
-            let (about, default) = key.about.split_once(" [default: ").unwrap_or((&key.about, "]"));
-            let default = default.trim_end_matches(']');
-            let default = if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
-            let _ = writeln!(text, "| `{}` | {flag} | {about}.{default} |", key.name);
-        }
-        text.push('\n');
+    for section in SECTIONS.into_iter().filter(|section| *section != given::SECTION) {
+        let keys: Vec<&Key> = keys.iter().filter(|key| key.section == section).collect();
+        table(&format!("`[{section}]`"), &keys, &mut text);
+    }
+    for entry in headway_pipelines::all().iter().filter(|entry| !entry.settings.is_empty()) {
+        let keys = settings(entry);
+        let head = format!("`[{}]` of `{}`", given::SECTION, entry.name);
+        table(&head, &keys.iter().collect::<Vec<_>>(), &mut text);
     }
     text
+}
+
+/// What the pipeline of `entry` declares.
+fn settings(entry: &Entry) -> Vec<Key> {
+    let key = |setting: &Setting| Key {
+        section: given::SECTION.to_string(),
+        name: setting.name.to_string(),
+        flag: Some(format!("--{}", setting.flag())),
+        about: given::about(setting),
+    };
+    entry.settings.iter().map(key).collect()
+}
+
+fn table(head: &str, keys: &[&Key], text: &mut String) {
+    let _ = writeln!(text, "| {head} | flag | meaning |\n| --- | --- | --- |");
+    for key in keys {
+        let flag = match (&key.flag, key.section.as_str()) {
+            (Some(flag), "generate") => format!("`produce {flag}`"),
+            (Some(flag), _) => format!("`{flag}`"),
+            (None, _) => "by position".to_string(),
+        };
+        let (about, default) = key.about.split_once(" [default: ").unwrap_or((&key.about, "]"));
+        let default = default.trim_end_matches(']');
+        let default = if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
+        let _ = writeln!(text, "| `{}` | {flag} | {about}.{default} |", key.name);
+    }
+    text.push('\n');
 }
 
 #[test]

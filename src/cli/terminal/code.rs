@@ -51,6 +51,8 @@ codes! {
     SettingInvalid = "setting-invalid", Usage;
     /// No pipeline was named, or there is none of that name.
     PipelineUnknown = "pipeline-unknown", Usage;
+    /// A pipeline of the catalogue cannot run as it is declared.
+    PipelineBroken = "pipeline-broken", Usage;
     /// No source was named, or it is not one.
     SourceInvalid = "source-invalid", Usage;
     /// No lake was named, or it cannot be one.

@@ -1,54 +1,63 @@
 //! How a job differs from what its lake was made with, in the words of the command line.
 
-use headway_operators::spec::Format;
+use headway_operators::duration;
 use std::fmt;
 
 /// One setting that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The name of the setting, as manifests have it: `window_ms`, `zone`, `pipeline`, …
-    pub what: String,
+    /// What differs.
+    pub what: What,
     /// What the manifest says.
     pub expected: String,
     /// What this run has.
     pub found: String,
 }
 
-/// Settings of manifests, and the flags that set them.
-const FLAGS: [(&str, &str); 7] = [
-    ("window_ms", "--window"),
-    ("slide_ms", "--slide"),
-    ("lateness_ms", "--lateness"),
-    ("zone", "--zone"),
-    ("csv_index", "--csv-index"),
-    ("csv_window_end_utc", "--csv-window-end-utc"),
-    ("format", "--format"),
-];
+/// What may differ between a job and its lake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A setting that the pipeline declares, by its key in the fingerprint. Durations end in `_ms` there.
+    Setting(String),
+    /// The topic of the input of this name.
+    Topic(String),
+    /// What no flag sets, in a few words.
+    Other(String),
+}
 
-/// Units of time in falling order, with their length in milliseconds.
-const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// The value of a setting that one side does not have.
+pub(super) const NONE: &str = "none";
+
+/// The end of a setting's key whose value is a duration in milliseconds.
+const DURATION: &str = "_ms";
 
 impl Difference {
     /// The flag that sets it, if there is one.
-    fn flag(&self) -> Option<&'static str> {
-        let known = FLAGS.iter().find(|(what, _)| *what == self.what).map(|(_, flag)| *flag);
-        known.or_else(|| self.what.starts_with("topic of input").then_some("--topic"))
+    fn flag(&self) -> Option<String> {
+        match &self.what {
+            What::Setting(key) => {
+                Some(format!("--{}", key.strip_suffix(DURATION).unwrap_or(key).replace('_', "-")))
+            }
+            What::Topic(_) => Some("--topic".to_string()),
+            What::Other(_) => None,
+        }
     }
 
     /// `value` as the flag takes it.
     fn value(&self, value: &str) -> String {
-        match value.parse() {
-            Ok(ms) if self.what.ends_with("_ms") => duration(ms),
-            _ if value == "none" && self.what.starts_with("csv_") => "false".to_string(),
-            _ if value == "none" && self.what == "format" => Format::CsvGz.name().to_string(),
+        match (&self.what, value.parse()) {
+            (What::Setting(key), Ok(ms)) if key.ends_with(DURATION) => duration::show(ms),
             _ => value.to_string(),
         }
     }
 
-    /// What would make it fit, as a person types it; `None` where no flag does.
+    /// What would make it fit, as a person types it; `None` where no flag does. A setting that either side does not have
+    /// came with another release of the pipeline.
     fn cure(&self) -> Option<String> {
-        let flag = self.flag()?;
-        let joint = if self.what.starts_with("csv_") { '=' } else { ' ' };
+        let flag = self.flag().filter(|_| self.expected != NONE && self.found != NONE)?;
+        let is_switch =
+            [&self.expected, &self.found].iter().all(|value| ["true", "false"].contains(&value.as_str()));
+        let joint = if is_switch { '=' } else { ' ' };
         Some(format!("{flag}{joint}{}", self.value(&self.expected)))
     }
 }
@@ -56,7 +65,11 @@ impl Difference {
 impl fmt::Display for Difference {
     /// `--lateness 5m, not 1m`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = self.flag().unwrap_or(&self.what);
+        let flag = self.flag();
+        let what = match &self.what {
+            What::Other(what) => what,
+            What::Setting(what) | What::Topic(what) => flag.as_ref().unwrap_or(what),
+        };
         write!(f, "{what} {}, not {}", self.value(&self.expected), self.value(&self.found))
     }
 }
@@ -77,52 +90,48 @@ pub fn hint(differences: &[Difference]) -> String {
     }
 }
 
-/// A length of time as flags take it.
-pub(super) fn duration(ms: i64) -> String {
-    let mut text = String::new();
-    let mut rest = ms;
-    for (unit, length) in UNITS {
-        if rest >= length {
-            text.push_str(&format!("{}{unit}", rest / length));
-            rest %= length;
-        }
-    }
-    if text.is_empty() { "0s".to_string() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn differs(what: &str, expected: &str, found: &str) -> Difference {
-        Difference { what: what.into(), expected: expected.into(), found: found.into() }
+    fn differs(what: What, expected: &str, found: &str) -> Difference {
+        Difference { what, expected: expected.into(), found: found.into() }
+    }
+
+    fn setting(key: &str) -> What {
+        What::Setting(key.into())
     }
 
     #[test]
     fn differences_are_told_as_flags() {
         let all = [
-            differs("window_ms", "300000", "60000"),
-            differs("lateness_ms", "5400000", "0"),
-            differs("csv_index", "none", "true"),
-            differs("topic of input \"t\"", "a", "b"),
-            differs("format", "none", "parquet"),
+            differs(setting("gap_ms"), "300000", "60000"),
+            differs(setting("max_delay_ms"), "5400000", "0"),
+            differs(setting("csv_index"), "false", "true"),
+            differs(setting("bound"), "10000", "7"),
+            differs(What::Topic("t".into()), "a", "b"),
         ];
         assert_eq!(
             list(&all),
-            "--window 5m, not 1m; --lateness 1h30m, not 0s; --csv-index false, not true; --topic a, not b; \
-             --format csv.gz, not parquet"
+            "--gap 5m, not 1m; --max-delay 1h30m, not 0s; --csv-index false, not true; --bound 10000, not 7; \
+             --topic a, not b"
         );
         assert_eq!(
             hint(&all),
-            "Go on with --window 5m --lateness 1h30m --csv-index=false --topic a --format csv.gz, \
-             or start a new job in another lake."
+            "Go on with --gap 5m --max-delay 1h30m --csv-index=false --bound 10000 --topic a, or start a new job in \
+             another lake."
         );
     }
 
     #[test]
     fn what_no_flag_sets_has_another_way_out() {
-        let all = [differs("window_ms", "300000", "60000"), differs("pipeline", "a", "b")];
-        assert_eq!(list(&all), "--window 5m, not 1m; pipeline a, not b");
+        let all = [
+            differs(setting("gap_ms"), "300000", "60000"),
+            differs(What::Other("pipeline".into()), "a", "b"),
+        ];
+        assert_eq!(list(&all), "--gap 5m, not 1m; pipeline a, not b");
         assert!(hint(&all).starts_with("Go on with the pipeline"));
+        let gone = [differs(setting("gap_ms"), "300000", NONE)];
+        assert!(hint(&gone).starts_with("Go on with the pipeline"));
     }
 }

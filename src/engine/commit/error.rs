@@ -4,6 +4,7 @@ use crate::connect;
 use crate::engine::commit::difference::{self, Difference};
 use crate::engine::format::names::{Generation, Seq};
 use crate::store;
+use headway_operators::duration;
 use headway_operators::error::{Reason, StateError};
 use headway_operators::record::{Offset, Partition, Refused};
 use headway_operators::time::Epoch;
@@ -276,7 +277,7 @@ impl CheckpointError {
             CheckpointError::TooManyDead { reason, .. }
                 if [Reason::BAD_TIMESTAMP, Reason::FUTURE_EVENT_TIME].contains(reason) =>
             {
-                "Check --zone and --topic.".into()
+                "Check the zone in which the job reads times (--zone, where its pipeline has that), and --topic.".into()
             }
             CheckpointError::TooManyDead { .. } => {
                 "Check --topic, and that the pipeline is the one for this input.".into()
@@ -291,7 +292,7 @@ impl CheckpointError {
             }
             CheckpointError::TooManyLate { enough_ms, .. } => {
                 let lateness = enough_ms.map_or("a greater --lateness".to_string(), |ms| {
-                    format!("--lateness {}", difference::duration(ms))
+                    format!("--lateness {}", duration::show(ms))
                 });
                 format!(
                     "Fill a new --lake with {lateness}: the lateness of a lake never changes. Or raise --late-max."

@@ -3,10 +3,11 @@
 use crate::connect::PartitionInfo;
 use crate::connect::error::Error as SourceError;
 use crate::engine::commit::decide::Folding;
-use crate::engine::commit::difference::Difference;
+use crate::engine::commit::difference::{Difference, NONE, What};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::finished::may_be_gone;
 use crate::engine::format::manifest::{Input, Manifest, Program};
+use headway_operators::setting::Fingerprint;
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_128;
@@ -20,8 +21,8 @@ pub struct Job {
     pub pipeline: String,
     /// The version of the pipeline's output and state.
     pub pipeline_version: u32,
-    /// What its state is made with: window, slide, lateness, zone, …
-    pub fingerprint: BTreeMap<String, String>,
+    /// What its state is made with: the settings that its pipeline declares.
+    pub fingerprint: Fingerprint,
     /// Its outputs, side outputs included.
     pub outputs: Vec<OutputSpec>,
     /// Its inputs, in the pipeline's order.
@@ -120,24 +121,28 @@ pub fn fits(job: &Job, head: &Manifest) -> Result<(), CheckpointError> {
 /// Every setting in which `job` differs from what `head` was made with.
 fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
     let mut all = Vec::new();
-    let mut compare = |what: &str, expected: &str, found: &str| {
+    let mut compare = |what: What, expected: &str, found: &str| {
         if expected != found {
-            let (what, expected, found) = (what.to_string(), expected.to_string(), found.to_string());
-            all.push(Difference { what, expected, found });
+            all.push(Difference { what, expected: expected.to_string(), found: found.to_string() });
         }
     };
-    compare("pipeline", &head.pipeline, &job.pipeline);
-    compare("pipeline version", &head.pipeline_version.to_string(), &job.pipeline_version.to_string());
-    let keys: BTreeSet<&String> = head.fingerprint.keys().chain(job.fingerprint.keys()).collect();
-    for key in keys {
-        let of = |map: &BTreeMap<String, String>| map.get(key).cloned().unwrap_or_else(|| "none".to_string());
-        compare(key, &of(&head.fingerprint), &of(&job.fingerprint));
+    let other = |what: &str| What::Other(what.to_string());
+    compare(other("pipeline"), &head.pipeline, &job.pipeline);
+    let versions = (head.pipeline_version.to_string(), job.pipeline_version.to_string());
+    compare(other("pipeline version"), &versions.0, &versions.1);
+    let Fingerprint { noted, unless_noted } = &job.fingerprint;
+    let keys: BTreeSet<&String> = head.fingerprint.keys().chain(noted.keys()).collect();
+    for key in keys.into_iter().filter(|key| *key != "version") {
+        let of = |map: &BTreeMap<String, String>| {
+            map.get(key).or_else(|| unless_noted.get(key)).cloned().unwrap_or_else(|| NONE.to_string())
+        };
+        compare(What::Setting(key.clone()), &of(&head.fingerprint), &of(noted));
     }
-    compare("number of inputs", &head.inputs.len().to_string(), &job.inputs.len().to_string());
+    compare(other("number of inputs"), &head.inputs.len().to_string(), &job.inputs.len().to_string());
     for (input, info) in head.inputs.iter().zip(&job.inputs) {
-        compare("input", &input.name, &info.name);
-        compare(&format!("kind of input \"{}\"", input.name), &input.kind, &info.kind);
-        compare(&format!("topic of input \"{}\"", input.name), &input.topic, &info.topic);
+        compare(other("input"), &input.name, &info.name);
+        compare(other(&format!("kind of input \"{}\"", input.name)), &input.kind, &info.kind);
+        compare(What::Topic(input.name.clone()), &input.topic, &info.topic);
     }
     if !all.is_empty() {
         return all; // Settings may change columns: who mends those has mended these.
@@ -145,7 +150,7 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
     for (output, found) in job.schemas() {
         let known = head.schemas.get(&output).filter(|known| **known != found);
         all.extend(known.map(|known| {
-            let what = format!("columns of output \"{output}\"");
+            let what = What::Other(format!("columns of output \"{output}\""));
             Difference { what, expected: known.clone(), found }
         }));
     }
@@ -204,7 +209,10 @@ pub(crate) mod tests {
             name: "job".into(),
             pipeline: "gate".into(),
             pipeline_version: 1,
-            fingerprint: BTreeMap::from([("window".into(), "300".into())]),
+            fingerprint: Fingerprint {
+                noted: BTreeMap::from([("window".into(), "300".into())]),
+                unless_noted: BTreeMap::from([("names".into(), "false".into())]),
+            },
             outputs: vec![OutputSpec {
                 name: "batch".into(),
                 prefix: "gate".into(),
@@ -263,12 +271,12 @@ pub(crate) mod tests {
             ),
             (
                 "another window",
-                |j| drop(j.fingerprint.insert("window".into(), "60".into())),
+                |j| drop(j.fingerprint.noted.insert("window".into(), "60".into())),
                 Some(("state-does-not-fit", "window")),
             ),
             (
                 "a slide where there was none",
-                |j| drop(j.fingerprint.insert("slide".into(), "60".into())),
+                |j| drop(j.fingerprint.noted.insert("slide".into(), "60".into())),
                 Some(("state-does-not-fit", "slide")),
             ),
             (

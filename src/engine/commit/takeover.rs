@@ -84,7 +84,7 @@ fn first(job: &Job, stamp: Stamp) -> Manifest {
         job: job.name.clone(),
         pipeline: job.pipeline.clone(),
         pipeline_version: job.pipeline_version,
-        fingerprint: job.fingerprint.clone(),
+        fingerprint: job.fingerprint.noted.clone(),
         schemas: job.schemas(),
         program: job.program.clone(),
         seq: Seq(0),

@@ -37,15 +37,15 @@ use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
 use headway_operators::ack::Content;
 use headway_operators::error::StateError;
-use headway_operators::pipeline::Pipeline;
+use headway_operators::pipeline::{Configured, Pipeline};
 use headway_operators::port::{InputStart, NotAfter, Start};
 use headway_operators::progress::Standing;
 use headway_operators::record::Offset;
+use headway_operators::setting::Fingerprint;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OperatorSpec, OutputSpec};
 use headway_operators::state::OperatorHead;
 use headway_operators::time::EventTime;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,8 +66,8 @@ pub struct Source {
 
 /// A job, as a person asked for it.
 pub struct Launch {
-    /// What to run.
-    pub pipeline: Arc<dyn Pipeline>,
+    /// What to run, and the settings it was made with.
+    pub pipeline: Configured,
     /// Where messages come from, in the order of the pipeline's inputs.
     pub sources: Vec<Source>,
     /// The lake.
@@ -113,7 +113,7 @@ pub struct Launch {
 /// # Errors
 /// What refused or stopped it. Nothing after the last commit became visible.
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
-    let shape = shape(launch.pipeline.as_ref())?;
+    let shape = shape(launch.pipeline.pipeline.as_ref())?;
     // 1. What is there to read?
     let chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
@@ -204,7 +204,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         control: control.clone(),
     };
     let options = Options {
-        pipeline: launch.pipeline,
+        pipeline: launch.pipeline.pipeline,
         inputs,
         discovered,
         sink: Arc::new(lake),
@@ -242,7 +242,7 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let partitions = partitions(launch, &site, chain.head())?;
-    let shape = shape(launch.pipeline.as_ref())?;
+    let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
     foresee(&site, &job, chain.head())?;
@@ -310,19 +310,20 @@ impl Launch {
     /// The job of `pipeline` that reads all there is in `connectors`, one an input, into the lake `store`: on one worker,
     /// in epochs of a second or 16 MiB, until every window is closed. It has the pipeline's name, and tells nobody.
     pub fn new(
-        pipeline: Arc<dyn Pipeline>,
+        pipeline: impl Into<Configured>,
         connectors: impl IntoIterator<Item = Arc<dyn Connector>>,
         store: Arc<dyn Store>,
     ) -> Launch {
+        let pipeline = pipeline.into();
         let source = |(connector, spec): (_, InputSpec)| Source {
             connector,
             topic: spec.topic.to_string(),
             discover_every: None,
         };
         Launch {
-            sources: connectors.into_iter().zip(pipeline.inputs()).map(source).collect(),
+            sources: connectors.into_iter().zip(pipeline.pipeline.inputs()).map(source).collect(),
             store,
-            job: pipeline.name().to_string(),
+            job: pipeline.pipeline.name().to_string(),
             pipeline,
             workers: 1,
             csv: csv_gz::Options::default(),
@@ -353,8 +354,8 @@ impl Launch {
         };
         Job {
             name: self.job.clone(),
-            pipeline: self.pipeline.name().to_string(),
-            pipeline_version: self.pipeline.version(),
+            pipeline: self.pipeline.pipeline.name().to_string(),
+            pipeline_version: self.pipeline.pipeline.version(),
             fingerprint: self.fingerprint(),
             outputs: shape.outputs.clone(),
             inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
@@ -372,11 +373,13 @@ impl Launch {
         }
     }
 
-    /// What state and output are made with. What is usual and came later is left out, so that older lakes fit.
-    fn fingerprint(&self) -> BTreeMap<String, String> {
+    /// What state and output are made with.
+    fn fingerprint(&self) -> Fingerprint {
         let mut fingerprint = self.pipeline.fingerprint();
+        let name = || "csv_index".to_string();
+        fingerprint.unless_noted.insert(name(), "false".to_string());
         if self.csv.index {
-            fingerprint.insert("csv_index".to_string(), "true".to_string());
+            fingerprint.noted.insert(name(), "true".to_string());
         }
         fingerprint
     }

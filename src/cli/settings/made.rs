@@ -1,0 +1,57 @@
+//! The pipeline that was chosen, made with the settings that were given.
+
+use super::given::{Given, SECTION};
+use super::origin::Origin;
+use super::suggest::suggest;
+use crate::cli::terminal::failure::Failure;
+use headway_operators::pipeline::{Configured, Entry};
+
+/// The pipeline of `entry` with the settings that were given.
+///
+/// # Errors
+/// Exit 2, with its place, if it does not have one of them, or one of them makes no job.
+pub(crate) fn made(entry: &Entry, given: &Given, origin: &Origin<'_>) -> Result<Configured, Failure> {
+    let known: Vec<&str> = entry.settings.iter().map(|setting| setting.name).collect();
+    if let Some((name, _)) = given.texts().find(|(name, _)| !known.contains(name)) {
+        let flag = format!("--{}", name.replace('_', "-"));
+        let what = format!("pipeline \"{}\" has no setting \"{name}\"", entry.name);
+        let hint = match known.as_slice() {
+            [] => "It has no settings at all.".to_string(),
+            known => suggest(name, known, &format!("settings of \"{}\"", entry.name)),
+        };
+        return Err(origin.refuse_key((SECTION, name), &flag, what).hint(hint));
+    }
+    entry.configure(given.texts()).map_err(|error| {
+        let flag = format!("--{}", error.setting.replace('_', "-"));
+        origin.refuse((SECTION, &error.setting), &flag, &error).hint(error.hint.clone())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::config::Settings;
+    use crate::cli::settings::given::tests::{ALL, given};
+    use crate::cli::settings::twins::Twins;
+    use crate::cli::terminal::form::Form;
+
+    fn refusal(entry: &Entry, given: &Given) -> String {
+        let origin = Origin { flags: &Settings::default(), twins: &Twins::default(), file: None };
+        made(entry, given, &origin).err().expect("it does not fit").render(Form::Text)
+    }
+
+    #[test]
+    fn setting_of_another_pipeline_is_refused() {
+        let refused = refusal(&ALL[1], &given(&["--order", "up"]));
+        assert_eq!(
+            refused,
+            "error: --order: pipeline \"bikes\" has no setting \"order\" (setting-invalid)\n\
+             detail: A setting has a value with which no job can run.\n\
+             hint: The settings of \"bikes\" are gap, wide.\n"
+        );
+        let refused = refusal(&ALL[1], &given(&["--wide", "0"]));
+        assert!(refused.starts_with("error: --wide: a row without columns (setting-invalid)"), "{refused}");
+        let refused = refusal(&ALL[0], &given(&["--order", "left"]));
+        assert!(refused.ends_with("hint: Write one of up, down.\n"), "{refused}");
+    }
+}

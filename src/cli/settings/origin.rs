@@ -1,0 +1,63 @@
+//! Where a setting came from: a flag, its twin in the environment, or the configuration file. Refusals name the place.
+
+use super::config::Settings;
+use super::file::File;
+use super::place::{Surroundings, without_password};
+use super::twins::{Twins, twin};
+use crate::cli::terminal::failure::{Code, Failure};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// Where settings came from, so that a refusal can name the place.
+pub(crate) struct Origin<'a> {
+    /// The flags.
+    pub(crate) flags: &'a Settings,
+    /// Which of them the environment gave.
+    pub(crate) twins: &'a Twins,
+    /// The configuration file.
+    pub(crate) file: Option<&'a File>,
+}
+
+impl Origin<'_> {
+    /// A refusal of `section.key`, given as `flag` or in the file.
+    pub(crate) fn refuse(&self, key: (&str, &str), flag: &str, what: impl Display) -> Failure {
+        let place = self.file.and_then(|file| file.place(key.0, key.1));
+        self.refuse_at(place, key, flag, what)
+    }
+
+    /// The same for a key that is unknown: the place is its own, not that of its value.
+    pub(crate) fn refuse_key(&self, key: (&str, &str), flag: &str, what: impl Display) -> Failure {
+        let place = self.file.and_then(|file| file.place_of_key(key.0, key.1));
+        self.refuse_at(place, key, flag, what)
+    }
+
+    fn refuse_at(
+        &self,
+        in_file: Option<String>,
+        (section, key): (&str, &str),
+        flag: &str,
+        what: impl Display,
+    ) -> Failure {
+        let place = match in_file {
+            Some(place) if !self.flags.sets(section, key) => place,
+            _ if self.twins.gave(section, key) => twin(flag),
+            _ => flag.to_string(),
+        };
+        let code = match section {
+            "lake" => Code::LakeInvalid,
+            "source" => Code::SourceInvalid,
+            _ if key == "pipeline" => Code::PipelineUnknown,
+            _ => Code::SettingInvalid,
+        };
+        Failure::new(code, format!("{place}: {what}"))
+    }
+
+    /// The path that is written as `section.key`.
+    pub(crate) fn path(&self, key: (&str, &str), flag: &str, path: &Path) -> Result<PathBuf, Failure> {
+        let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
+        Surroundings::here().path(text).map_err(|no| {
+            let what = format!("\"{}\" is no path: {}", without_password(text), no.why);
+            self.refuse(key, flag, what).hint(no.hint)
+        })
+    }
+}
