@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod durability;
 mod files;
+mod folders;
 mod formats;
 mod golden_manifests;
 mod landing;

@@ -59,6 +59,7 @@ fn output(name: &str) -> OutputSpec {
         stem: "batch".into(),
         format: Format::CsvGz,
         columns: vec![Column::new("NUMBER", Kind::Int)],
+        folders: None,
     }
 }
 

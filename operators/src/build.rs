@@ -24,7 +24,7 @@ use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
 use crate::state::StateChange;
 use crate::stream::decode::Decoder;
 use crate::stream::ingest::{self, Ingested, ingest};
-use crate::stream::roll::{self, Roll};
+use crate::stream::roll::{self, Cells, Roll};
 use crate::stream::stage::{self, stage};
 use crate::stream::watermark::watermark;
 use crate::time::Epoch;
@@ -34,7 +34,10 @@ use crate::view::scd2::{self, Event, Fact, Scd2, Version};
 use crate::view::table::{Key, Table};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::core::feedback::Handle;
+use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback};
@@ -142,7 +145,8 @@ impl<'s> Build<'s> {
         let dead = refused.clone().filter(|refused| refused.reason.is_some());
         let late = refused.filter(|refused| refused.reason.is_none());
         for (side, rows) in [("dead", dead), ("late", late)] {
-            let rolled = self.keyed(Roll::new(&roll_name(name, side)), self.flow(index, rows));
+            let rolled =
+                self.keyed(Roll::new(&roll_name(name, side), roll::SIDE_LIMITS), self.flow(index, rows));
             self.output(self.side_output(name, side), rolled);
         }
         Flow { definitions: Some(definitions), whole: Some(index), ..self.flow(index, records) }
@@ -245,8 +249,30 @@ impl<'s> Build<'s> {
         Epoch(self.ports.first_epoch().0.saturating_sub(1))
     }
 
-    /// Writes the rows of `flow` to the lake, in the epoch they leave.
+    /// Writes the rows of `flow` to the lake: in the epoch they leave; or into files that stay open over several epochs, where
+    /// the output has [`OutputSpec::folders`].
     pub fn output<R: Row>(&mut self, spec: OutputSpec, flow: Flow<'s, R>) {
+        let Some(folders) = &spec.folders else { return self.staged(spec, flow) };
+        let (name, limits, columns) = (format!("Roll-{}", spec.name), folders.roll, spec.columns.len());
+        let rows = flow.records.clone().unary::<CapacityContainerBuilder<Vec<Cells>>, _, _, _>(
+            Pipeline,
+            "Encode",
+            move |_, _| {
+                move |input, output| {
+                    input.for_each(|cap, batch: &mut Vec<R>| {
+                        let epoch = *cap.time();
+                        let cells = batch.drain(..).map(|row| Cells::of(&row, columns, epoch));
+                        output.session(&cap).give_iterator(cells);
+                    });
+                }
+            },
+        );
+        let rolled = self.keyed(Roll::<Cells>::new(&name, limits), flow.with(rows));
+        self.staged(spec, rolled);
+    }
+
+    /// Writes the rows of `flow` to the lake, in the epoch they leave.
+    fn staged<R: Row>(&mut self, spec: OutputSpec, flow: Flow<'s, R>) {
         self.notes.output(&spec);
         let options = self.stage_options(format!("Output-{}", spec.name));
         let (ports, columns, name) = (&mut self.ports, spec.columns.len(), spec.name.clone());
@@ -308,6 +334,7 @@ impl<'s> Build<'s> {
             prefix: format!("_{side}/{}", self.pipeline),
             format: Format::NdjsonGz,
             columns: roll::columns(side == "late"),
+            folders: None,
         }
     }
 }

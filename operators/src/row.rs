@@ -56,7 +56,7 @@ pub enum Cell<'a> {
 }
 
 /// One row of an output. Gives its cells in the order of the output's columns.
-pub trait Row: Clone + Send + 'static {
+pub trait Row: Clone + Send + Sync + 'static {
     /// Calls `put` once for each column, in order.
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>));
 
@@ -70,7 +70,7 @@ pub trait Row: Clone + Send + 'static {
 }
 
 /// The rows of one epoch, type erased, on their way to a sink's thread.
-pub trait Rows: Send {
+pub trait Rows: Send + Sync {
     /// How many there are.
     fn len(&self) -> usize;
 
@@ -85,6 +85,12 @@ pub trait Rows: Send {
     /// If there is no such row.
     fn cells(&self, row: usize, put: &mut dyn FnMut(Cell<'_>));
 
+    /// The event time that row `row` stands for.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    fn time(&self, row: usize) -> EventTime;
+
     /// Least and greatest event time of the rows.
     fn event_time(&self) -> Option<(EventTime, EventTime)>;
 }
@@ -96,6 +102,10 @@ impl<R: Row> Rows for Vec<R> {
 
     fn cells(&self, row: usize, put: &mut dyn FnMut(Cell<'_>)) {
         self[row].cells(put);
+    }
+
+    fn time(&self, row: usize) -> EventTime {
+        self[row].time()
     }
 
     fn event_time(&self) -> Option<(EventTime, EventTime)> {

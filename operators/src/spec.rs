@@ -3,6 +3,7 @@
 use crate::error::Reason;
 use crate::keyed::Keyed;
 use crate::row::Column;
+use crate::stream::roll::Limits;
 use crate::stream::window::Closing;
 use std::borrow::Cow;
 
@@ -89,6 +90,61 @@ pub struct OutputSpec {
     pub format: Format,
     /// Its columns.
     pub columns: Vec<Column>,
+    /// How its files lie in folders below `prefix`, and how long they stay open; `None`: all in `prefix`, a file for each epoch
+    /// that gives rows.
+    pub folders: Option<Folders>,
+}
+
+/// How the files of an output lie in folders, by what is in their rows.
+///
+/// A row lies in the folder of its own event time, however late it came. Its file stays open over several epochs: see
+/// [`crate::stream::roll`].
+///
+/// ```rust
+/// use headway_operators::spec::{FolderBy, Folders};
+///
+/// // listen_events/year=2018/month=11/day=15/hour=13/…
+/// let folders = Folders::by_hour();
+/// assert_eq!(folders.by, [FolderBy::Year, FolderBy::Month, FolderBy::Day, FolderBy::Hour]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folders {
+    /// One level after the other, the outermost first.
+    pub by: Vec<FolderBy>,
+    /// When open files are closed.
+    pub roll: Limits,
+}
+
+/// What a level of folders is named after. Times are UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FolderBy {
+    /// `year=2018`: the year of the event time.
+    Year,
+    /// `month=11`.
+    Month,
+    /// `day=15`: the day of the month.
+    Day,
+    /// `hour=13`.
+    Hour,
+    /// `date=2018-11-15`.
+    Date,
+    /// `NAME=value`: the value of the column of this name, which stays in the rows as well.
+    Column(Cow<'static, str>),
+}
+
+impl Folders {
+    /// A folder an hour: `year=2018/month=11/day=15/hour=13/`. Files close after two minutes or 32 MiB.
+    pub fn by_hour() -> Folders {
+        Folders {
+            by: vec![FolderBy::Year, FolderBy::Month, FolderBy::Day, FolderBy::Hour],
+            roll: Limits::default(),
+        }
+    }
+
+    /// A folder a day: `date=2018-11-15/`. Files close after two minutes or 32 MiB.
+    pub fn by_date() -> Folders {
+        Folders { by: vec![FolderBy::Date], roll: Limits::default() }
+    }
 }
 
 /// A keyed operator of a pipeline, as saved state is matched with it.

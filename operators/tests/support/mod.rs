@@ -274,7 +274,14 @@ fn execute(case: &Case, (workers, seed): (usize, u64), from: &From, until: usize
             let columns = columns.map(|(name, kind)| Column::new(name, kind)).to_vec();
             let (name, prefix) = ("sums".to_string(), "sums".to_string());
             build.output(
-                OutputSpec { name, prefix, stem: "batch".into(), format: Format::CsvGz, columns },
+                OutputSpec {
+                    name,
+                    prefix,
+                    stem: "batch".into(),
+                    format: Format::CsvGz,
+                    columns,
+                    folders: None,
+                },
                 sums.map(Sum),
             );
             build

@@ -124,6 +124,7 @@ impl Turnstile {
             stem: "batch".into(),
             format: self.format,
             columns: self.shape.columns(),
+            folders: None,
         }
     }
 }

@@ -77,6 +77,7 @@ pub(crate) fn output(columns: usize) -> OutputSpec {
         stem: "batch".into(),
         format: Format::CsvGz,
         columns: (0..columns).map(column).collect(),
+        folders: None,
     }
 }
 

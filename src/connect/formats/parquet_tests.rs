@@ -154,6 +154,7 @@ fn notes_stand_in_the_file_beside_the_schema() {
         stem: "batch".into(),
         format: Format::Parquet,
         columns: COLUMNS.to_vec(),
+        folders: None,
     };
     let (rows, mut bytes): (Vec<AnyRow>, _) = (Vec::new(), Vec::new());
     Parquet { notes: notes.clone() }.write(&rows, &output, &mut bytes).unwrap();

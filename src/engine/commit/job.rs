@@ -219,6 +219,7 @@ pub(crate) mod tests {
                 stem: "batch".into(),
                 format: headway_operators::spec::Format::CsvGz,
                 columns: Vec::new(),
+                folders: None,
             }],
             inputs: vec![InputInfo {
                 name: "gate".into(),

@@ -1,6 +1,7 @@
 //! What a lake holds on disk: names of files, manifests, segments' pieces, saved state. Decides nothing and does no I/O.
 
 mod entries;
+pub(crate) mod folders;
 pub mod manifest;
 mod manifest_checks;
 pub mod manifest_file;

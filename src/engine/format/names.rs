@@ -104,10 +104,11 @@ pub fn stage_folder(job: &str) -> String {
     format!("_headway/{job}/stage/")
 }
 
-/// Where the rows of one output, worker and epoch wait for their manifest.
-pub fn staged(job: &str, at: Stage, output: &str) -> String {
+/// Where the rows of one output, worker and epoch wait for their manifest: those of its `part`-th folder, counted from 0.
+pub fn staged(job: &str, at: Stage, output: &str, part: usize) -> String {
     let Stage { generation, epoch, worker } = at;
-    format!("_headway/{job}/stage/{generation}/{epoch}/{output}-{worker:04}")
+    let part = if part == 0 { String::new() } else { format!("-{part}") };
+    format!("_headway/{job}/stage/{generation}/{epoch}/{output}-{worker:04}{part}")
 }
 
 /// The state of one worker at an epoch.
@@ -217,6 +218,7 @@ mod tests {
             stem: stem.into(),
             format,
             columns: Vec::new(),
+            folders: None,
         };
         let (batch, dead) = (spec("batch", Format::CsvGz), spec("dead", Format::NdjsonGz));
         // One second before and at a new UTC day; a leap day; before the Unix epoch's first second.

@@ -14,6 +14,7 @@ use crate::connect::{Begins, Sink, Wake, WorkerSink};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::{Control, guard};
 use crate::engine::failpoint;
+use crate::engine::format::folders::parts;
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::state;
@@ -213,7 +214,7 @@ impl Lake {
         names::Stage { generation: self.generation, epoch, worker }
     }
 
-    /// Writes the rows of one output, epoch and worker.
+    /// Writes the rows of one output, epoch and worker: a file for each folder that they lie in.
     fn stage_rows(
         &self,
         output: &OutputSpec,
@@ -224,21 +225,25 @@ impl Lake {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let staged = names::staged(&self.job, at, &output.name);
         let encoder = encoder(output.format, self.csv);
-        let (bytes, checksum) = self.write(&staged, |out| encoder.write(rows, output, out))?;
-        failpoint::at("stage.rows");
-        Ok(vec![StagedFile {
-            output: output.name.clone(),
-            folder: format!("{}/", output.prefix),
-            name: file.name,
-            staged: Place::whole(staged),
-            rows: rows.len() as u64,
-            bytes,
-            checksum,
-            event_time: rows.event_time(),
-            since: file.since,
-        }])
+        let mut files = Vec::new();
+        for part in parts(rows, output) {
+            let staged = names::staged(&self.job, at, &output.name, files.len());
+            let (bytes, checksum) = self.write(&staged, |out| encoder.write(&part, output, out))?;
+            failpoint::at("stage.rows");
+            files.push(StagedFile {
+                output: output.name.clone(),
+                folder: format!("{}/{}", output.prefix, part.folder),
+                name: file.name.clone(),
+                staged: Place::whole(staged),
+                rows: part.len() as u64,
+                bytes,
+                checksum,
+                event_time: part.event_time(),
+                since: file.since,
+            });
+        }
+        Ok(files)
     }
 
     /// Writes the changes of one epoch and worker: one file, whatever operators there are.
@@ -356,6 +361,7 @@ mod tests {
             stem: "batch".into(),
             format: Format::CsvGz,
             columns: vec![Column::new("N", Kind::Int)],
+            folders: None,
         }
     }
 
