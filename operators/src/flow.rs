@@ -4,6 +4,7 @@ use crate::ack::InputIx;
 use crate::pace::{Moment, SetIx, SharedPace};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, Watermark};
+use serde::{Deserialize, Serialize};
 use std::rc::Rc;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
@@ -27,7 +28,7 @@ pub struct Flow<'s, R: Clone + 'static, K: Clone + 'static = ()> {
 }
 
 /// One of two.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Either<A, B> {
     /// The first.
     Left(A),
