@@ -21,7 +21,7 @@ use headway::engine::clock::System;
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
-use headway::engine::{Control, Error, InputOptions, Options, StartPoint};
+use headway::engine::{Board, Control, Error, InputOptions, Options, StartPoint};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::generate;
 use headway_operators::pipeline::Pipeline;
@@ -200,6 +200,7 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
         start: StartPoint::default(),
         workers,
         clock: Arc::new(System::default()),
+        board: Board::new(Arc::new(System::default())),
         pipeline: Arc::clone(pipeline),
     };
     headway::engine::run_workers(options, &Control::new()).expect("the job ends well");

@@ -15,7 +15,7 @@ use headway::engine::clock::{Clock, System};
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
-use headway::engine::{Control, Error, InputOptions, Options, StartPoint};
+use headway::engine::{Board, Control, Error, InputOptions, Options, StartPoint};
 use headway_operators::ack::Ack;
 use headway_operators::generate::Generate;
 use headway_operators::pipeline::Pipeline;
@@ -74,6 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         start: StartPoint::default(),
         workers,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        board: Board::new(clock.clone()),
         pipeline,
     };
     headway::engine::run_workers(run, &Control::new())?;

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod connect;
 pub mod engine;
+pub mod serve;
 pub mod store;
 
 pub use cli::main;

@@ -417,3 +417,69 @@ fn status_tells_why_a_job_failed() {
     let life = &answer["life"];
     assert_eq!((&life["state"], &life["code"]), (&"failed".into(), &"too-many-dead".into()), "{life}");
 }
+
+#[cfg(feature = "serve")]
+#[test]
+fn job_that_listens_tells_its_metrics_and_why_it_does_not_lag() {
+    use std::io::{Read, Write};
+    let folder = folder();
+    write(folder.path(), "in/a.csv", &lines("a", 0, 50));
+    let mut child =
+        command(folder.path(), &[FOLLOW.as_slice(), &["--epoch", "50ms", "--listen", "0"]].concat())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+    let mut log = BufReader::new(child.stderr.take().expect("standard error is piped")).lines();
+    let address = loop {
+        let line = log.next().expect("it says where it listens").expect("the log is UTF-8");
+        if let Some((_, rest)) = line.split_once("address=") {
+            break rest.split_whitespace().next().expect("an address follows").to_string();
+        }
+    };
+    // Nobody may stop reading its log: it would wait for that.
+    let reader = std::thread::spawn(move || log.for_each(drop));
+    while read(folder.path()) != Some(50) {}
+    let get = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(&address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    };
+    assert!(get("/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = get("/metrics");
+    assert!(
+        metrics.contains("headway_records_total{input=\"turnstile\",fate=\"accepted\"} 50.0"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("headway_commit_duration_seconds_bucket"), "{metrics}");
+    assert!(metrics.contains("headway_worker_seconds_total{worker=\"0\",state=\"waiting\"}"), "{metrics}");
+    // The run says what it does once every five seconds.
+    let lag = loop {
+        let lag = headway(folder.path(), &["explain", "lag", "--lake", "lake"]);
+        if !lag.err.contains("does not run") {
+            break lag;
+        }
+    };
+    assert_eq!(lag.code, Some(0), "{lag:?}");
+    assert!(lag.out.starts_with("The job keeps up"), "{lag:?}");
+    signal(&child, &["TERM"]);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    reader.join().expect("the log ends with the process");
+    let lag = headway(folder.path(), &["explain", "lag", "--lake", "lake"]);
+    assert_eq!(lag.code, Some(1), "{lag:?}");
+    assert!(lag.err.contains("does not run: stopped"), "{lag:?}");
+}
+
+#[test]
+fn address_that_others_can_reach_needs_a_token() {
+    let folder = folder();
+    write(folder.path(), "in/a.csv", &lines("a", 0, 50));
+    let run = headway(
+        folder.path(),
+        &["run", "turnstile", "--source", "files:in", "--lake", "lake", "--listen", "0.0.0.0:0"],
+    );
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.err.contains("--listen-token-file"), "{run:?}");
+}

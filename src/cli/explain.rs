@@ -1,5 +1,7 @@
 //! `headway explain`: what an error means, whose turn it is, and what to do.
 
+use super::lag;
+use super::lake::At;
 use super::settings::suggest::suggest;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
@@ -13,21 +15,29 @@ use std::io::{self, Write};
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// The code at the end of an error's first line, such as records-gone [default: list all codes]
+    /// The code at the end of an error's first line, such as records-gone [default: list all codes]; `lag`: why a job lags;
+    /// `metrics`: what can be scraped
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    #[command(flatten)]
+    at: At,
     /// Form of the answer on standard output
     #[arg(short, long, value_name = "FORM", default_value = "text")]
     output: Form,
 }
 
-/// Prints the page of a code, or the list of all.
+/// Prints the page of a code, or the list of all; or why a job lags.
 ///
 /// # Errors
-/// Exit 2 if no error has that code.
+/// Exit 2 if no error has that code; exit 1 if the job lags.
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let Some(code) = &flags.code else { return Ok(list(flags.output, out)?) };
     // As it stands in an error's line, or alone.
+    match code.as_str() {
+        "lag" => return lag::lag(&flags.at, flags.output, out),
+        "metrics" => return lag::metrics(flags.output, out),
+        _ => {}
+    }
     let name = code.trim_matches(['(', ')']);
     let Some(page) = page(name) else {
         let known: Vec<&str> = PAGES.iter().map(|page| page.code).collect();

@@ -1,6 +1,7 @@
 //! `headway run`: one process of a job, until its input ends, it is drained, or something stops it.
 
 use super::advice::{Advice, advice};
+use super::listen::Listen;
 use super::outcome;
 use super::settings::config::{IfRunning, Until};
 use super::settings::plan::{self, Plan, Source};
@@ -11,9 +12,10 @@ use super::terminal::signals;
 use super::units::Limit;
 use crate::connect::PartitionInfo;
 use crate::connect::formats::csv_gz;
-use crate::engine::clock::System;
+use crate::engine::clock::{Clock, System};
 use crate::engine::commit::job;
 use crate::engine::format::names;
+use crate::engine::run::board::Board;
 use crate::engine::run::feed;
 use crate::engine::run::launch::{self, Launch, launch, shape};
 use crate::engine::run::watched::Summary;
@@ -105,19 +107,24 @@ pub(crate) fn run(
 /// What refused or stopped it, with the exit code.
 pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Result<Summary, Failure> {
     let place = Place::of(&plan.lake);
+    let listen = Listen::of(plan)?;
     let mut job = prepare(plan, open(plan)?)?;
+    let served = listen.map(|listen| serve(&listen, plan, &mut job)).transpose()?;
     // Set once nothing refuses the job any more.
     let bar: Arc<OnceLock<Bar>> = Arc::default();
     let (begun, told) = (Arc::clone(&bar), Arc::clone(&bar));
     job.on_start = Box::new(move |_, partitions| {
         begun.get_or_init(|| progress.count(Found::of(&partitions.concat()).messages));
     });
+    let mut serving = std::mem::replace(&mut job.on_commit, Box::new(|_, _| ()));
     job.on_commit = Box::new(move |committed, manifest| {
+        serving(committed, manifest);
         if let Some(bar) = told.get() {
             bar.committed(committed, manifest);
         }
     });
     let result = launch(job, control);
+    drop(served);
     match (result, bar.get()) {
         (result, Some(bar)) => {
             bar.end();
@@ -129,6 +136,24 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
             Err(refused(error))
         }
     }
+}
+
+/// Answers by HTTP for `job`, as long as the result is there.
+#[cfg(feature = "serve")]
+fn serve(listen: &Listen, plan: &Plan, job: &mut Launch) -> Result<crate::serve::server::Server, Failure> {
+    let group = match &plan.source {
+        Source::Kafka { group, .. } => group.clone(),
+        Source::Files { .. } | Source::Generate { .. } => None,
+    };
+    let (server, live) = listen.start(listen.live(job.board.clone(), Arc::clone(&job.clock), group))?;
+    job.on_commit = Box::new(move |committed, _| live.committed(committed));
+    Ok(server)
+}
+
+#[cfg(not(feature = "serve"))]
+fn serve(_listen: &Listen, _plan: &Plan, _job: &mut Launch) -> Result<(), Failure> {
+    Err(Failure::new(Code::NotInThisBuild, "this build does not listen")
+        .hint("Build with --features serve, or leave --listen out."))
 }
 
 /// What kept a job from starting.
@@ -201,7 +226,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         let what = format!("pipeline \"{}\" has {} inputs", plan.made.pipeline.name(), inputs.len());
         return Err(Failure::new(Code::SourceInvalid, what).detail("One --source feeds one input."));
     };
-    let clock = System::default();
+    let clock: Arc<dyn Clock> = Arc::new(System::default());
     let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());
     let discover_every = match &plan.source {
         Source::Kafka { .. } => Some(kafka_every(plan.idle_after_ms.map(duration))),
@@ -242,7 +267,8 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             IfRunning::Refuse => job::IfRunning::Refuse,
         },
         allow_dropped_state: plan.allow_dropped_state.clone(),
-        clock: Arc::new(clock),
+        board: Board::new(Arc::clone(&clock)),
+        clock,
         on_start: Box::new(|_, _| ()),
         on_commit: Box::new(|_, _| ()),
     })

@@ -14,6 +14,7 @@ pub mod run;
 
 pub use control::Control;
 pub use error::Error;
+pub use run::board::Board;
 pub use run::launch::{Launch, launch};
 pub use run::ports::{HeldBefore, InputOptions, StartPoint};
 pub use run::watched::Summary;

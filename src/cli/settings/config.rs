@@ -150,6 +150,18 @@ section! {
 }
 
 section! {
+    /// What a running job tells of itself.
+    Serve {
+        /// Answer /metrics, /livez and /readyz by HTTP here: a port on this machine, or an address with a port
+        #[arg(id = "serve.listen", long = "listen", value_name = "ADDRESS")]
+        listen: String,
+        /// A file with a token that requests must send; needed where other machines can reach the address
+        #[arg(id = "serve.token_file", long = "listen-token-file", value_name = "FILE")]
+        token_file: PathBuf,
+    }
+}
+
+section! {
     /// Seeded messages instead of a real source.
     Generate {
         /// Chooses everything that is drawn [default: the pipeline's]
@@ -249,6 +261,9 @@ pub(crate) struct Settings {
     /// `[late]`
     #[command(flatten)]
     pub(crate) late: Late,
+    /// `[serve]`
+    #[command(flatten, next_help_heading = "HTTP")]
+    pub(crate) serve: Serve,
     /// `[generate]`: on the command line these are part of `--source generate:…`.
     #[arg(skip)]
     pub(crate) generate: Generate,
@@ -301,6 +316,7 @@ impl Settings {
             idle: self.idle.over(under.idle),
             dead: self.dead.over(under.dead),
             late: self.late.over(under.late),
+            serve: self.serve.over(under.serve),
             generate: self.generate.over(under.generate),
         }
     }
@@ -317,6 +333,7 @@ impl Settings {
             "idle" => self.idle.sets(key),
             "dead" => self.dead.sets(key),
             "late" => self.late.sets(key),
+            "serve" => self.serve.sets(key),
             "generate" => self.generate.sets(key),
             _ => false,
         }
@@ -324,8 +341,8 @@ impl Settings {
 }
 
 /// The names of the sections, in the order of the reference.
-pub(crate) const SECTIONS: [&str; 10] =
-    ["job", "source", given::SECTION, "lake", "csv", "epoch", "idle", "dead", "late", "generate"];
+pub(crate) const SECTIONS: [&str; 11] =
+    ["job", "source", given::SECTION, "lake", "csv", "epoch", "idle", "dead", "late", "serve", "generate"];
 
 /// A key of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

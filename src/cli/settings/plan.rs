@@ -87,6 +87,10 @@ pub(crate) struct Plan {
     pub(crate) csv_index: bool,
     /// What to do if the job seems to be running.
     pub(crate) if_running: IfRunning,
+    /// Where it answers by HTTP.
+    pub(crate) listen: Option<String>,
+    /// The file with the token that requests must send.
+    pub(crate) listen_token_file: Option<PathBuf>,
     /// Operators whose state may be left behind.
     pub(crate) allow_dropped_state: Vec<String>,
 }
@@ -197,6 +201,8 @@ impl Flags {
             late_max: set.late.max.map(|share| share.0),
             csv_index: set.csv.index.unwrap_or(false),
             if_running: set.job.if_running.unwrap_or(IfRunning::Wait),
+            listen: set.serve.listen,
+            listen_token_file: set.serve.token_file,
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
         })
     }

@@ -80,6 +80,8 @@ codes! {
     LakeFileDamaged = "lake-file-damaged", Corrupt;
     /// The job failed, or does not respond.
     NotAlive = "not-alive", Unreachable;
+    /// Records wait, or windows are held open, longer than they should.
+    Lags = "lagging", Check;
     /// The audit found a contradiction.
     AuditFailed = "audit-failed", Check;
     /// A bounded run accepted nothing of what it read.
@@ -88,6 +90,9 @@ codes! {
     DemoFailed = "demo-failed", Check;
     /// Standard output cannot be written.
     OutputFailed = "output-failed", Check;
+    /// The address of --listen cannot be listened on.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "this build does not listen"))]
+    ListenFailed = "listen-failed", Unreachable;
     /// The process cannot listen for signals.
     SignalsUnavailable = "signals-unavailable", Unreachable;
 }

@@ -301,6 +301,20 @@ pub(crate) const PAGES: &[Page] = &[
         "Read the first line of `headway status`, mend what it names, and start the job again with the same command.",
     ),
     of(
+        "listen-failed",
+        Yours,
+        "The address of --listen cannot be listened on.",
+        "Another program has the port, the address is not this machine's, or this user may not use the port.",
+        "Use another port, or end the program that has it: ss -ltnp shows which.",
+    ),
+    of(
+        "lagging",
+        Yours,
+        "Records of the job wait, or its windows are held open, for longer than its settings explain.",
+        "The command `headway explain lag` looks at the last commit and at what the run says of itself, and names one cause.",
+        "Do what the line \"next\" says, then ask again.",
+    ),
+    of(
         "process-gone",
         TheirSystem,
         "The process of the last run is gone, and did not say why: it was killed, or its host went down.",

@@ -45,7 +45,7 @@ impl Progress {
 impl Bar {
     /// Shows a commit.
     pub(crate) fn committed(&self, committed: &Committed, manifest: &Manifest) {
-        let Committed { seq, epoch, rows, files } = *committed;
+        let Committed { seq, epoch, rows, files, .. } = *committed;
         debug!(%seq, %epoch, rows, files, "committed");
         let Some(bar) = &self.0 else { return };
         let read = manifest.inputs.iter().flat_map(|input| &input.partitions).map(|part| part.total.consumed);

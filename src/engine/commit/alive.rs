@@ -7,6 +7,7 @@ use crate::engine::commit::job::IfRunning;
 use crate::engine::commit::loose;
 use crate::engine::commit::process_id::{Found, ProcessId};
 use crate::engine::commit::site::Site;
+use crate::engine::format::board::Snapshot;
 use crate::engine::format::manifest::Nonce;
 use crate::engine::format::names::{self, Generation};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub const GONE: &str = "process-gone";
 const BYTES_MAX: u64 = 1 << 20;
 
 /// What a run says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alive {
     /// The run.
     pub generation: Generation,
@@ -51,6 +52,9 @@ pub struct Alive {
     /// For each input, where partitions end, as far as the run knows it.
     #[serde(default)]
     pub ends: Ends,
+    /// What it was doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<Snapshot>,
 }
 
 impl Alive {
@@ -84,22 +88,28 @@ pub struct Sign {
     given_ms: Option<i64>,
     /// What the next sign says of the sources.
     pub ends: Ends,
+    /// What the next sign says of the run.
+    pub board: Option<Snapshot>,
 }
 
 impl Sign {
     /// The sign of run `generation` of `job`, whose claim has `nonce`; not given yet.
     pub fn new(job: &str, generation: Generation, nonce: Nonce) -> Sign {
-        Sign { name: names::alive(job), generation, nonce, given_ms: None, ends: Ends::new() }
+        Sign { name: names::alive(job), generation, nonce, given_ms: None, ends: Ends::new(), board: None }
     }
 
     /// Gives the sign, if the last one is old. Failures are not worth stopping for.
     pub async fn give(&mut self, site: &Site) {
-        let time_ms = site.now_ms();
-        if self.given_ms.is_some_and(|given| (0..EVERY_MS).contains(&time_ms.saturating_sub(given))) {
-            return;
+        if self.is_due(site) {
+            self.given_ms = Some(site.now_ms());
+            self.write(site, None).await;
         }
-        self.given_ms = Some(time_ms);
-        self.write(site, None).await;
+    }
+
+    /// True if the last sign is old.
+    pub fn is_due(&self, site: &Site) -> bool {
+        let age = self.given_ms.map(|given| site.now_ms().saturating_sub(given));
+        age.is_none_or(|age| !(0..EVERY_MS).contains(&age))
     }
 
     /// Says how the run ended, unless another one has given signs since.
@@ -121,6 +131,7 @@ impl Sign {
             time_ms: site.now_ms(),
             ending,
             ends: std::mem::take(&mut self.ends),
+            board: self.board.take(),
         };
         let bytes = serde_json::to_vec(&alive).expect("plain values encode");
         let replaced = match site.delete(&self.name).await {
@@ -242,6 +253,7 @@ mod tests {
                 time_ms: 0,
                 ending: ending.cloned(),
                 ends: Ends::new(),
+                board: None,
             };
             assert_eq!(judge(&sign, found, if_running), expected, "{ending:?} {found:?} {if_running:?}");
         }

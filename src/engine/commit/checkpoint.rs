@@ -30,6 +30,7 @@ use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::state_files::{Headers, StateFiles};
 use crate::engine::commit::{alive, claim, publish, restore, segment, takeover};
 use crate::engine::failpoint;
+use crate::engine::format::board::{Snapshot, Steps};
 use crate::engine::format::manifest::{Kind, Manifest, PartitionEntry};
 use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
@@ -84,6 +85,8 @@ pub struct Committed {
     pub rows: u64,
     /// Lake files.
     pub files: usize,
+    /// How long it took.
+    pub steps: Steps,
 }
 
 /// Makes the epochs of one run true.
@@ -332,6 +335,7 @@ impl Committer {
                 self.ledger.announce(index, part.partition, &part.identity);
             }
         }
+        let began = self.site.elapsed();
         // 1. What follows from the acks.
         let stamp = Stamp { nonce: self.site.nonce(), written_ms: self.site.now_ms() };
         let Some(manifest) = self.ledger.plan(epoch, acks, stamp)? else {
@@ -345,11 +349,19 @@ impl Committer {
         let dropped = decide::dropped_state(self.ledger.head(), &manifest);
         let (rows, files) = (manifest.rows(), manifest.lake.len());
         self.ledger.resolved(acks, Some(manifest));
+        let written = self.site.elapsed();
         // 3. Make it visible.
         publish::publish(&self.site, self.ledger.head()).await?;
+        let published = self.site.elapsed();
         // 4. Take away what nothing needs.
         self.clean(&dropped).await?;
-        Ok(Some(Committed { seq: self.head().seq, epoch, rows, files }))
+        let steps = Steps {
+            confirm: Duration::ZERO,
+            manifest: written.saturating_sub(began),
+            publish: published.saturating_sub(written),
+            clean: self.site.elapsed().saturating_sub(published),
+        };
+        Ok(Some(Committed { seq: self.head().seq, epoch, rows, files, steps }))
     }
 
     /// Removes garbage and folds old manifests. Garbage that stays is no reason to stop.
@@ -445,9 +457,14 @@ impl Committer {
         Ok(())
     }
 
-    /// Notes what the next sign of life is to say of the sources' ends.
-    pub fn ends(&mut self, ends: alive::Ends) {
-        self.alive.ends = ends;
+    /// True if a sign of life is due, and should be told what is going on.
+    pub fn is_sign_due(&self) -> bool {
+        self.alive.is_due(&self.site)
+    }
+
+    /// Notes what the next sign of life is to say: where the sources end, and what the run is doing.
+    pub fn tell(&mut self, ends: alive::Ends, board: Snapshot) {
+        (self.alive.ends, self.alive.board) = (ends, Some(board));
     }
 
     /// Gives a sign of life, if one is due. For busy times, which have no heartbeat.

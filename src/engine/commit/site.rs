@@ -73,6 +73,11 @@ impl Site {
         self.clock.wall_ms()
     }
 
+    /// Time that never goes back, since some moment.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
     /// A number that nobody else has.
     pub fn nonce(&self) -> Nonce {
         (self.nonces)()

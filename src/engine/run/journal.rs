@@ -129,7 +129,7 @@ impl Journal {
     /// Notes a commit.
     pub fn committed(&mut self, committed: &Committed, manifest: &Manifest, acks: &[Ack]) {
         self.outcome.add(manifest, acks);
-        let Committed { seq: Seq(seq), epoch: Epoch(epoch), rows, files } = *committed;
+        let Committed { seq: Seq(seq), epoch: Epoch(epoch), rows, files, steps: _ } = *committed;
         self.pending = (self.pending.0 + 1, self.pending.1 + rows);
         let now = self.clock.elapsed();
         if self.committed.is_due(now) {

@@ -25,6 +25,7 @@ use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, Program};
 use crate::engine::format::names::Generation;
+use crate::engine::run::board::Board;
 use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
@@ -102,6 +103,8 @@ pub struct Launch {
     pub allow_dropped_state: Vec<String>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where the run says what it is doing; one board serves one run.
+    pub board: Board,
     /// Called once, before the first record is read, with the partitions of each input.
     pub on_start: OnStart,
     /// Called after each commit.
@@ -177,6 +180,8 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     // 5. Run.
+    launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
+    launch.board.head(Arc::new(resume.manifest.clone()));
     let facts = Facts { specs: &shape.inputs, partitions: &partitions, resume: &resume };
     let (inputs, discovered) = launch.inputs(&facts);
     committer.watch(discovered.clone());
@@ -191,6 +196,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         is_bounded: launch.until != Until::Forever,
         late_judge: LateJudge::new(launch.late_max, resume.manifest.inputs.len()),
         journal,
+        board: launch.board.clone(),
         summary: Arc::clone(&shared),
     };
     // Whoever ended the run before may have been too late to tell.
@@ -212,6 +218,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         start: start_point(&resume),
         workers: launch.workers,
         clock: launch.clock,
+        board: launch.board,
     };
     run_workers(options, control).map_err(blamed)?;
     let summary = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
@@ -339,6 +346,7 @@ impl Launch {
             if_running: IfRunning::Wait,
             allow_dropped_state: Vec::new(),
             clock: Arc::new(System::default()),
+            board: Board::new(Arc::new(System::default())),
             on_start: Box::new(|_, _| {}),
             on_commit: Box::new(|_, _| {}),
         }
@@ -414,6 +422,11 @@ impl Launch {
             });
         }
         (inputs, discovered)
+    }
+
+    /// The smallest distance in event time at which a partition is paused.
+    fn max_skew_ms(&self, shape: &Shape) -> Option<i64> {
+        shape.inputs.iter().map(InputSpec::max_skew_ms).min()
     }
 
     fn feed(&self, spec: &InputSpec) -> feed::Options {

@@ -1,5 +1,6 @@
 //! A run of a job on worker threads: reads sources, cuts epochs, writes files, hands acks to the commit.
 
+pub mod board;
 pub mod closed;
 pub mod committing;
 pub mod discover;

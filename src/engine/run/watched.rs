@@ -10,7 +10,9 @@ use crate::engine::commit::checkpoint::{Committed, Committer};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
+use crate::engine::format::board::Doing;
 use crate::engine::format::manifest::Manifest;
+use crate::engine::run::board::Board;
 use crate::engine::run::committing::Commit;
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
@@ -19,7 +21,7 @@ use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait before a source is asked again that could not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -52,6 +54,8 @@ pub struct Watched {
     pub late_judge: LateJudge,
     /// What the log says of it.
     pub journal: Journal,
+    /// Where the run says what it is doing.
+    pub board: Board,
     /// What the run did so far.
     pub summary: Arc<Mutex<Summary>>,
 }
@@ -94,12 +98,19 @@ impl Watched {
     fn look_at_ends(&mut self) {
         let ends: alive::Ends = self.sources.iter().map(|source| source.ends()).collect();
         self.journal.ends(&ends, self.committer.head());
-        self.committer.ends(ends);
+        self.board.ends(&ends);
+        if self.control.is_draining() {
+            self.board.draining();
+        }
+        if self.committer.is_sign_due() {
+            self.committer.tell(ends, self.board.snapshot());
+        }
     }
 
     /// Notes what was committed, and tells whoever started the job.
     fn note(&mut self, committed: &Committed, acks: &[Ack]) {
         let head = self.committer.head();
+        self.board.head(Arc::new(head.clone()));
         self.journal.committed(committed, head, acks);
         (self.on_commit)(committed, head);
         let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
@@ -109,9 +120,17 @@ impl Watched {
 
 impl Commit for Watched {
     fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
+        let clock = Instant::now();
+        self.board.doing(Doing::Confirming);
         self.confirm(&acks)?;
+        let confirm = clock.elapsed();
         self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
-        if let Some(committed) = self.committer.commit(epoch, &acks)? {
+        self.board.doing(Doing::Committing);
+        let committed = self.committer.commit(epoch, &acks)?;
+        self.board.doing(Doing::Nothing);
+        if let Some(mut committed) = committed {
+            committed.steps.confirm = confirm;
+            self.board.committed(committed.steps);
             self.tell(self.committer.head());
             self.note(&committed, &acks);
         }

@@ -5,6 +5,7 @@ use crate::engine::clock::Clock;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::control::{Control, guard, report_panic};
 use crate::engine::error::Error;
+use crate::engine::run::board::Board;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
 use crate::engine::run::discover;
 use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
@@ -14,7 +15,7 @@ use headway_operators::time::Epoch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 use timely::worker::Worker;
@@ -22,6 +23,9 @@ use timely::{CommunicationConfig, Config, WorkerConfig};
 
 /// How long a worker sleeps where nothing wakes it.
 const PARK: Duration = Duration::from_millis(10);
+
+/// How often a worker tells the board how it spends its time.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the workers of a failed job may take to stop by themselves.
 const GRACE: Duration = Duration::from_secs(3);
@@ -44,6 +48,8 @@ pub struct Options {
     pub workers: usize,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where the workers say how they spend their time.
+    pub board: Board,
 }
 
 /// Runs until the input ends, the job is drained, or something fails.
@@ -51,7 +57,7 @@ pub struct Options {
 /// # Errors
 /// What stopped the job, if it did not end by itself. Nothing after the last commit became visible.
 pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
-    let Options { pipeline, inputs, discovered, sink, commit, start, workers, clock } = options;
+    let Options { pipeline, inputs, discovered, sink, commit, start, workers, clock, board } = options;
     let start = Arc::new(start);
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let seekers = look_for_partitions(&inputs, &discovered, (&stopped, control));
@@ -79,9 +85,11 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 None
             };
             build(worker, pipeline.as_ref(), ports, port);
+            let mut watch = Stopwatch::start(board.clone(), worker.index());
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
             while !shared.is_stopped() && worker.has_dataflows() {
                 worker.step_or_park(Some(PARK));
+                watch.look();
             }
         };
         report_panic(&shared, catch_unwind(AssertUnwindSafe(work)));
@@ -106,6 +114,38 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             control.take_failure().map_or(Ok(()), Err)
         }
     }
+}
+
+/// Tells the board now and then how a worker's thread spends its time.
+struct Stopwatch {
+    board: Board,
+    index: usize,
+    at: Instant,
+    busy: Duration,
+}
+
+impl Stopwatch {
+    /// The watch of the calling thread, which is worker `index`.
+    fn start(board: Board, index: usize) -> Stopwatch {
+        Stopwatch { board, index, at: Instant::now(), busy: processor_time() }
+    }
+
+    fn look(&mut self) {
+        let passed = self.at.elapsed();
+        if passed < TOLD_EVERY {
+            return;
+        }
+        let busy = processor_time();
+        let worked = busy.saturating_sub(self.busy).min(passed);
+        self.board.worked(self.index, worked, passed - worked);
+        (self.at, self.busy) = (self.at + passed, busy);
+    }
+}
+
+/// The processor time of the calling thread.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Builds the pipeline's dataflow on one worker.

@@ -1,0 +1,138 @@
+//! What a running job says of itself beside its manifests: advisory, in the sign of life and in metrics.
+
+use headway_operators::record::{Offset, Partition};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What the commit thread is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Doing {
+    /// It waits for an epoch to be complete.
+    #[default]
+    Nothing,
+    /// It waits for a source to confirm what was read from it.
+    Confirming,
+    /// It writes a manifest and publishes what that names.
+    Committing,
+}
+
+/// How long the steps of one or more commits took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Until every source had confirmed what was read from it.
+    pub confirm: Duration,
+    /// To decide what becomes true, and to write the manifest.
+    pub manifest: Duration,
+    /// To make files visible.
+    pub publish: Duration,
+    /// To remove what nothing names any more.
+    pub clean: Duration,
+}
+
+impl Steps {
+    /// All steps together.
+    pub fn total(&self) -> Duration {
+        self.named().iter().map(|(_, time)| time).sum()
+    }
+
+    /// Each step with its name, in order.
+    pub fn named(&self) -> [(&'static str, Duration); 4] {
+        let Steps { confirm, manifest, publish, clean } = *self;
+        [("confirm", confirm), ("manifest", manifest), ("publish", publish), ("clean", clean)]
+    }
+
+    /// Those that are in `self` and not in `earlier`, of which it is a continuation.
+    #[must_use]
+    pub fn since(&self, earlier: &Steps) -> Steps {
+        Steps {
+            confirm: self.confirm.saturating_sub(earlier.confirm),
+            manifest: self.manifest.saturating_sub(earlier.manifest),
+            publish: self.publish.saturating_sub(earlier.publish),
+            clean: self.clean.saturating_sub(earlier.clean),
+        }
+    }
+
+    /// Adds those of other commits.
+    pub fn add(&mut self, other: &Steps) {
+        self.confirm += other.confirm;
+        self.manifest += other.manifest;
+        self.publish += other.publish;
+        self.clean += other.clean;
+    }
+}
+
+/// How a worker spent its time since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerTime {
+    /// On a processor.
+    pub busy: Duration,
+    /// Waiting: for something to do, for a disk, or for a processor.
+    pub waiting: Duration,
+}
+
+/// What happened of late: the differences over the last seconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recent {
+    /// How long that is.
+    pub over: Duration,
+    /// Records committed.
+    pub records: u64,
+    /// What commits took, together.
+    pub steps: Steps,
+    /// How each worker spent its time.
+    pub workers: Vec<WorkerTime>,
+}
+
+/// How many records of a partition are not committed, and for how long the oldest of them has been there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lag {
+    /// The number of the input.
+    pub input: usize,
+    /// The partition.
+    pub partition: Partition,
+    /// Where the partition ends.
+    pub end: Offset,
+    /// Offsets between what is committed and the end.
+    pub records: i64,
+    /// Since when the first of them is known to be there; zero if there are none. A run that begins behind counts from its
+    /// start.
+    pub for_ms: i64,
+    /// It was read as far as it may be: an open transaction holds what there is more.
+    pub stalled: bool,
+}
+
+/// The board at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// When it was taken, milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// For how long the run is at work.
+    pub running: Duration,
+    /// It was told to end.
+    pub draining: bool,
+    /// What the commit thread is doing.
+    pub doing: Doing,
+    /// For how long.
+    pub doing_for: Duration,
+    /// Commits of this run.
+    pub commits: u64,
+    /// What they took, together.
+    pub steps: Steps,
+    /// What the last one took.
+    pub last: Steps,
+    /// The slowest commit of this run.
+    pub slowest: Steps,
+    /// How long an epoch is meant to be.
+    pub epoch: Duration,
+    /// How each worker spent its time.
+    pub workers: Vec<WorkerTime>,
+    /// What happened of late.
+    pub recent: Recent,
+    /// The partitions whose ends are known.
+    pub lags: Vec<Lag>,
+    /// How far ahead in event time a partition may be before it is paused, in milliseconds.
+    pub max_skew_ms: Option<i64>,
+}

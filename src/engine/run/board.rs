@@ -1,0 +1,309 @@
+//! What a running job is doing right now: one place that its threads write to and that status, metrics and `explain lag` read.
+//!
+//! Nothing that is committed depends on it. Writers never wait for readers for longer than a copy of a few numbers takes.
+
+use crate::connect::End;
+use crate::engine::clock::Clock;
+use crate::engine::commit::alive::Ends;
+use crate::engine::format::board::{Doing, Lag, Recent, Snapshot, Steps, WorkerTime};
+use crate::engine::format::manifest::Manifest;
+use headway_operators::record::{Offset, Partition};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+/// How many ends of a partition are remembered: one a second, while nothing is committed, for an hour.
+const ENDS_MAX: usize = 3_600;
+
+/// How often a mark is set, and how many are kept: what is recent goes back about ten seconds.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+const MARKS: usize = 10;
+
+/// The board of a run. A clone is the same board.
+#[derive(Clone)]
+pub struct Board(Arc<Inner>);
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    run: OnceLock<Run>,
+    state: Mutex<State>,
+}
+
+/// What is known once the run begins.
+struct Run {
+    began: Duration,
+    epoch: Duration,
+    max_skew_ms: Option<i64>,
+    workers: Vec<WorkerClock>,
+}
+
+/// Written by its worker alone.
+#[derive(Default)]
+struct WorkerClock {
+    busy_ns: AtomicU64,
+    waiting_ns: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    doing: Doing,
+    doing_since: Duration,
+    draining: bool,
+    commits: u64,
+    steps: Steps,
+    last: Steps,
+    slowest: Steps,
+    ends: BTreeMap<(usize, Partition), Growth>,
+    head: Option<Arc<Manifest>>,
+    /// What there was at the last few moments, oldest first.
+    marks: VecDeque<Mark>,
+}
+
+/// What there was in all at one moment.
+#[derive(Clone)]
+struct Mark {
+    at: Duration,
+    records: u64,
+    steps: Steps,
+    workers: Vec<WorkerTime>,
+}
+
+/// How a partition grew: each end that was seen, and when first. The oldest may lie below what is committed.
+#[derive(Default)]
+struct Growth {
+    seen: VecDeque<(Offset, i64)>,
+    stalled: bool,
+}
+
+impl Mark {
+    /// What happened since `first`.
+    fn since(&self, first: &Mark) -> Recent {
+        let worked = |(now, then): (&WorkerTime, &WorkerTime)| WorkerTime {
+            busy: now.busy.saturating_sub(then.busy),
+            waiting: now.waiting.saturating_sub(then.waiting),
+        };
+        Recent {
+            over: self.at.saturating_sub(first.at),
+            records: self.records.saturating_sub(first.records),
+            steps: self.steps.since(&first.steps),
+            workers: self.workers.iter().zip(&first.workers).map(worked).collect(),
+        }
+    }
+}
+
+impl Growth {
+    fn see(&mut self, end: &End, now_ms: i64) {
+        self.stalled = end.stalled;
+        if self.seen.back().is_none_or(|(last, _)| *last < end.offset) {
+            if self.seen.len() == ENDS_MAX {
+                // Every other one. What is told of the oldest record is then less than true, by a part of its age.
+                let mut keep = false;
+                self.seen.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+            }
+            self.seen.push_back((end.offset, now_ms));
+        }
+    }
+
+    /// The first end that lies beyond `next`, which is committed. Those before it are forgotten.
+    fn beyond(&mut self, next: Offset) -> Option<(Offset, i64)> {
+        while self.seen.len() > 1 && self.seen.front().is_some_and(|(end, _)| *end <= next) {
+            self.seen.pop_front();
+        }
+        self.seen.front().copied().filter(|(end, _)| *end > next)
+    }
+}
+
+impl Board {
+    /// The board of a run that has not begun.
+    pub fn new(clock: Arc<dyn Clock>) -> Board {
+        Board(Arc::new(Inner { clock, run: OnceLock::new(), state: Mutex::default() }))
+    }
+
+    /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
+    pub fn begin(&self, workers: usize, epoch: Duration, max_skew_ms: Option<i64>) {
+        let workers = (0..workers).map(|_| WorkerClock::default()).collect();
+        self.0.run.get_or_init(|| Run { began: self.0.clock.elapsed(), epoch, max_skew_ms, workers });
+    }
+
+    /// Nothing is half written where a writer panics: each change is a few assignments.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Notes what the commit thread does from now on.
+    pub fn doing(&self, doing: Doing) {
+        let now = self.0.clock.elapsed();
+        let mut state = self.state();
+        (state.doing, state.doing_since) = (doing, now);
+    }
+
+    /// Notes that the run was told to end.
+    pub fn draining(&self) {
+        self.state().draining = true;
+    }
+
+    /// Notes what a commit took.
+    pub fn committed(&self, steps: Steps) {
+        let mut state = self.state();
+        state.commits += 1;
+        state.steps.add(&steps);
+        state.last = steps;
+        if steps.total() > state.slowest.total() {
+            state.slowest = steps;
+        }
+    }
+
+    /// Notes what is committed.
+    pub fn head(&self, head: Arc<Manifest>) {
+        self.state().head = Some(head);
+    }
+
+    /// What is committed, once the run has begun.
+    pub fn committed_head(&self) -> Option<Arc<Manifest>> {
+        self.state().head.clone()
+    }
+
+    /// Notes where partitions end now.
+    pub fn ends(&self, ends: &Ends) {
+        let now_ms = self.0.clock.wall_ms();
+        let mut state = self.state();
+        let mark = self.mark(&state);
+        if state.marks.back().is_none_or(|last| mark.at.saturating_sub(last.at) >= MARK_EVERY) {
+            if state.marks.len() == MARKS {
+                state.marks.pop_front();
+            }
+            state.marks.push_back(mark);
+        }
+        for (input, ends) in ends.iter().enumerate() {
+            for end in ends {
+                state.ends.entry((input, end.partition)).or_default().see(end, now_ms);
+            }
+        }
+    }
+
+    /// Notes how worker `index` spent the time since it told last.
+    pub fn worked(&self, index: usize, busy: Duration, waiting: Duration) {
+        let Some(clock) = self.0.run.get().and_then(|run| run.workers.get(index)) else { return };
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        clock.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
+        clock.waiting_ns.fetch_add(nanos(waiting), Ordering::Relaxed);
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        let inputs = state.head.iter().flat_map(|head| &head.inputs);
+        let records = inputs.map(|input| input.total().consumed).sum();
+        Mark { at: self.0.clock.elapsed(), records, steps: state.steps, workers: self.worker_times() }
+    }
+
+    fn worker_times(&self) -> Vec<WorkerTime> {
+        let time = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        let workers = self.0.run.get().into_iter().flat_map(|run| &run.workers);
+        workers
+            .map(|clock| WorkerTime { busy: time(&clock.busy_ns), waiting: time(&clock.waiting_ns) })
+            .collect()
+    }
+
+    /// What the board says now.
+    pub fn snapshot(&self) -> Snapshot {
+        let (now, at_ms) = (self.0.clock.elapsed(), self.0.clock.wall_ms());
+        let run = self.0.run.get();
+        let mut state = self.state();
+        let head = state.head.clone();
+        let next = |input: usize, partition: Partition| {
+            let parts = head.as_ref()?.inputs.get(input)?.partitions.iter();
+            parts.into_iter().find(|part| part.partition == partition).map(|part| part.next)
+        };
+        let lags = state.ends.iter_mut().filter_map(|((input, partition), growth)| {
+            let next = next(*input, *partition)?;
+            let end = growth.seen.back()?.0;
+            let for_ms = growth.beyond(next).map_or(0, |(_, since_ms)| at_ms.saturating_sub(since_ms).max(0));
+            let records = (end - next).max(0);
+            let (input, partition, stalled) = (*input, *partition, growth.stalled);
+            Some(Lag { input, partition, end, records, for_ms, stalled })
+        });
+        let lags = lags.collect();
+        let mark = self.mark(&state);
+        let recent = state.marks.front().map(|first| mark.since(first)).unwrap_or_default();
+        Snapshot {
+            at_ms,
+            running: run.map_or(Duration::ZERO, |run| now.saturating_sub(run.began)),
+            draining: state.draining,
+            doing: state.doing,
+            doing_for: now.saturating_sub(state.doing_since),
+            commits: state.commits,
+            steps: state.steps,
+            last: state.last,
+            slowest: state.slowest,
+            epoch: run.map_or(Duration::ZERO, |run| run.epoch),
+            workers: mark.workers,
+            recent,
+            lags,
+            max_skew_ms: run.and_then(|run| run.max_skew_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::Manual;
+    use crate::engine::format::manifest::tests::first;
+
+    fn end(partition: u32, offset: i64) -> End {
+        End { partition: Partition(partition), offset: Offset(offset), stalled: false }
+    }
+
+    #[test]
+    fn lag_counts_from_when_the_first_record_was_seen_that_is_not_committed() {
+        let clock = Arc::new(Manual::default());
+        let board = Board::new(clock.clone());
+        let commit = |next: i64| {
+            let mut head = first(1);
+            head.inputs[0].partitions[0].next = Offset(next);
+            board.head(Arc::new(head));
+        };
+        let lag = || board.snapshot().lags.first().map(|lag| (lag.records, lag.for_ms));
+        commit(0);
+        assert_eq!(lag(), None, "no end is known");
+        board.ends(&vec![vec![end(0, 10)]]);
+        clock.advance(Duration::from_secs(2));
+        board.ends(&vec![vec![end(0, 30)]]);
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(lag(), Some((30, 5_000)), "the first ten have been there for five seconds");
+        commit(10);
+        assert_eq!(lag(), Some((20, 3_000)), "those after them for three");
+        commit(30);
+        assert_eq!(lag(), Some((0, 0)));
+        clock.advance(Duration::from_secs(60));
+        board.ends(&vec![vec![end(0, 31)]]);
+        assert_eq!(lag(), Some((1, 0)), "what has just come has not waited");
+    }
+
+    #[test]
+    fn memory_of_ends_is_bounded() {
+        let mut growth = Growth::default();
+        for at in 0..100_000 {
+            growth.see(&end(0, at), at * 1_000);
+        }
+        assert!(growth.seen.len() <= ENDS_MAX, "{}", growth.seen.len());
+        let (_, since_ms) = growth.beyond(Offset(50_000)).unwrap();
+        let age_ms = 100_000_000 - since_ms;
+        assert!((12_500_000..=50_000_000).contains(&age_ms), "{age_ms}");
+    }
+
+    #[test]
+    fn commits_are_summed_and_the_slowest_is_kept() {
+        let board = Board::new(Arc::new(Manual::default()));
+        board.begin(2, Duration::from_secs(1), None);
+        let steps = |ms| Steps { publish: Duration::from_millis(ms), ..Steps::default() };
+        [5, 90, 7].into_iter().for_each(|ms| board.committed(steps(ms)));
+        board.worked(1, Duration::from_millis(3), Duration::from_millis(4));
+        let seen = board.snapshot();
+        assert_eq!((seen.commits, seen.steps, seen.last, seen.slowest), (3, steps(102), steps(7), steps(90)));
+        assert_eq!(seen.workers[1].busy + seen.workers[1].waiting, Duration::from_millis(7));
+    }
+}

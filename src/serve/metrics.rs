@@ -1,0 +1,345 @@
+//! Every metric there is, in one table: name, kind, labels, what it says, and how it is read from a board and a manifest.
+//!
+//! README's list of metrics is made from this table, and the boards and alerts that come with Headway are checked against
+//! it. Labels are names from the configuration, numbers of partitions and workers, and reasons from a fixed list: there are few.
+
+use crate::engine::format::board::Snapshot;
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
+use headway_operators::time::EventTime;
+use std::time::Duration;
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only grows, while the run lasts or over the life of the job.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// What is read: a job at one moment.
+#[derive(Clone, Debug)]
+pub struct Moment<'a> {
+    /// What is committed.
+    pub head: &'a Manifest,
+    /// What the run is doing; all zero where none runs.
+    pub board: &'a Snapshot,
+    /// Now, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    /// The consumer group that is told committed offsets.
+    pub group: Option<&'a str>,
+}
+
+/// One value with its labels, in the order of the metric's names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The labels' values.
+    pub labels: Vec<String>,
+    /// The value.
+    pub value: f64,
+}
+
+/// One metric.
+pub struct Metric {
+    /// Its name; that of a counter gets `_total` at its end.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: MetricKind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, with its unit.
+    pub help: &'static str,
+    read: fn(&Moment<'_>) -> Vec<Sample>,
+}
+
+impl Metric {
+    /// Its values now.
+    pub fn samples(&self, moment: &Moment<'_>) -> Vec<Sample> {
+        (self.read)(moment)
+    }
+
+    /// Its name as it is scraped.
+    pub fn full_name(&self) -> String {
+        match self.kind {
+            MetricKind::Counter => format!("{}_total", self.name),
+            MetricKind::Gauge => self.name.to_string(),
+        }
+    }
+}
+
+use MetricKind::{Counter, Gauge};
+
+/// The labels of a partition.
+const PARTITION: &[&str] = &["input", "topic", "partition"];
+
+/// The labels that lag exporters for Kafka use.
+const EXPORTER: &[&str] = &["consumergroup", "topic", "partition"];
+
+/// All of them, except the histogram of commits, which is [`COMMIT_SECONDS`].
+pub const METRICS: &[Metric] = &[
+    of("headway_build_info", Gauge, &["version", "pipeline"], "1; the labels say what runs.", |m| {
+        one(&[env!("CARGO_PKG_VERSION"), &m.head.pipeline], 1.0)
+    }),
+    of("headway_running_seconds", Gauge, &[], "For how long this run is at work.", |m| {
+        one(&[], seconds(m.board.running))
+    }),
+    of("headway_run_generation", Gauge, &[], "How often the job was started.", |m| {
+        one(&[], m.head.generation.0 as f64)
+    }),
+    of(
+        "headway_restarts",
+        Counter,
+        &["reason"],
+        "Starts after a run that had failed, by what had ended it.",
+        |m| m.head.restarts.iter().map(|(code, count)| sample(&[code], *count as f64)).collect(),
+    ),
+    of("headway_source_offset", Gauge, PARTITION, "The next offset to commit.", |m| {
+        partitions(m, |part| Some(part.next.0 as f64))
+    }),
+    of(
+        "headway_source_end_offset",
+        Gauge,
+        PARTITION,
+        "Where the partition ends, as far as it is known.",
+        |m| lags(m, |lag| lag.end.0 as f64),
+    ),
+    of(
+        "headway_source_lag_records",
+        Gauge,
+        PARTITION,
+        "Offsets between what is committed and the end.",
+        |m| lags(m, |lag| lag.records as f64),
+    ),
+    of(
+        "headway_source_lag_seconds",
+        Gauge,
+        PARTITION,
+        "For how long the oldest record that is not committed is known to be there; 0 if there is none.",
+        |m| lags(m, |lag| lag.for_ms as f64 / 1e3),
+    ),
+    of(
+        "headway_source_transaction_open",
+        Gauge,
+        PARTITION,
+        "1 while an open transaction holds what there is more.",
+        |m| lags(m, |lag| f64::from(u8::from(lag.stalled))),
+    ),
+    of(
+        "headway_partition_idle",
+        Gauge,
+        PARTITION,
+        "1 while the partition does not hold windows open.",
+        |m| partitions(m, |part| Some(f64::from(u8::from(part.idle || part.ended)))),
+    ),
+    of(
+        "headway_partition_watermark_timestamp_seconds",
+        Gauge,
+        PARTITION,
+        "The partition's newest event time less lateness.",
+        |m| partitions(m, |part| timestamp(part.own.max(part.floor))),
+    ),
+    of(
+        "headway_watermark_timestamp_seconds",
+        Gauge,
+        &["input"],
+        "Windows that end before this are closed.",
+        |m| inputs(m, |input| timestamp(input.watermark)),
+    ),
+    of("headway_watermark_lag_seconds", Gauge, &["input"], "Now less the watermark.", |m| {
+        inputs(m, |input| Some(m.now_ms as f64 / 1e3 - timestamp(input.watermark)?))
+    }),
+    of(
+        "headway_records",
+        Counter,
+        &["input", "fate"],
+        "Records of all runs by what became of them: accepted, duplicate, filtered, late, dead.",
+        fates,
+    ),
+    of("headway_dead_records", Counter, &["input", "reason"], "Dead letters by reason.", |m| {
+        let of_input = |input: &Input| {
+            let dead = input.total().dead;
+            dead.iter()
+                .map(|(reason, count)| sample(&[&input.name, reason.name()], *count as f64))
+                .collect::<Vec<_>>()
+        };
+        m.head.inputs.iter().flat_map(of_input).collect()
+    }),
+    of("headway_rows_written", Counter, &["output"], "Rows committed by all runs.", |m| {
+        m.head.written.iter().map(|(output, rows)| sample(&[output], *rows as f64)).collect()
+    }),
+    of("headway_operator_held", Gauge, &["operator"], "Entries that the operator keeps.", |m| {
+        let held = m.head.operators.iter().filter_map(|(name, operator)| Some((name, operator.held?)));
+        held.map(|(name, held)| sample(&[name], held as f64)).collect()
+    }),
+    of("headway_state_bytes", Gauge, &[], "Size of the state files that a restart reads.", |m| {
+        one(&[], m.head.state.iter().map(|entry| entry.bytes as f64).sum())
+    }),
+    of("headway_commits", Counter, &[], "Commits of this run.", |m| one(&[], m.board.commits as f64)),
+    of("headway_commit_epoch", Gauge, &[], "The last committed epoch.", |m| one(&[], m.head.epoch.0 as f64)),
+    of("headway_commit_timestamp_seconds", Gauge, &[], "When the last commit was written.", |m| {
+        one(&[], m.head.written_ms as f64 / 1e3)
+    }),
+    of("headway_commit_slowest_seconds", Gauge, &["step"], "The slowest commit of this run, by step.", |m| {
+        m.board.slowest.named().iter().map(|(step, time)| sample(&[step], seconds(*time))).collect()
+    }),
+    of(
+        "headway_worker_seconds",
+        Counter,
+        &["worker", "state"],
+        "How workers spend their time: busy on a processor, or waiting. The two add up to the time that has passed.",
+        |m| {
+            let of_worker = |(index, time): (usize, &crate::engine::format::board::WorkerTime)| {
+                let index = index.to_string();
+                [
+                    sample(&[&index, "busy"], seconds(time.busy)),
+                    sample(&[&index, "waiting"], seconds(time.waiting)),
+                ]
+            };
+            m.board.workers.iter().enumerate().flat_map(of_worker).collect()
+        },
+    ),
+    of(
+        "kafka_consumergroup_current_offset",
+        Gauge,
+        EXPORTER,
+        "The committed offset, named as exporters for Kafka name it; only with --group.",
+        |m| exporter(m, |lag| lag.end.0 as f64 - lag.records as f64),
+    ),
+    of(
+        "kafka_consumergroup_lag",
+        Gauge,
+        EXPORTER,
+        "Offsets that are not committed, named as exporters for Kafka name it; only with --group.",
+        |m| exporter(m, |lag| lag.records as f64),
+    ),
+];
+
+/// The histogram of how long commits take, by step.
+pub const COMMIT_SECONDS: (&str, &str) =
+    ("headway_commit_duration_seconds", "How long commits take, by step: confirm, manifest, publish, clean.");
+
+const fn of(
+    name: &'static str,
+    kind: MetricKind,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: fn(&Moment<'_>) -> Vec<Sample>,
+) -> Metric {
+    Metric { name, kind, labels, help, read }
+}
+
+fn sample(labels: &[&str], value: f64) -> Sample {
+    Sample { labels: labels.iter().map(ToString::to_string).collect(), value }
+}
+
+fn one(labels: &[&str], value: f64) -> Vec<Sample> {
+    vec![sample(labels, value)]
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_secs_f64()
+}
+
+/// An event time in seconds; `None` before there is any.
+fn timestamp(time: EventTime) -> Option<f64> {
+    (time > EventTime::MIN && time < EventTime::MAX).then(|| time.ms() as f64 / 1e3)
+}
+
+fn inputs(moment: &Moment<'_>, value: impl Fn(&Input) -> Option<f64>) -> Vec<Sample> {
+    moment.head.inputs.iter().filter_map(|input| Some(sample(&[&input.name], value(input)?))).collect()
+}
+
+fn partitions(moment: &Moment<'_>, value: impl Fn(&PartitionEntry) -> Option<f64>) -> Vec<Sample> {
+    let of_input = |input: &Input| {
+        let labelled = |part: &PartitionEntry| {
+            let number = part.partition.to_string();
+            Some(sample(&[&input.name, &input.topic, &number], value(part)?))
+        };
+        input.partitions.iter().filter_map(labelled).collect::<Vec<_>>()
+    };
+    moment.head.inputs.iter().flat_map(of_input).collect()
+}
+
+fn lags(moment: &Moment<'_>, value: impl Fn(&crate::engine::format::board::Lag) -> f64) -> Vec<Sample> {
+    let labelled = |lag: &crate::engine::format::board::Lag| {
+        let input = moment.head.inputs.get(lag.input)?;
+        Some(sample(&[&input.name, &input.topic, &lag.partition.to_string()], value(lag)))
+    };
+    moment.board.lags.iter().filter_map(labelled).collect()
+}
+
+fn exporter(moment: &Moment<'_>, value: impl Fn(&crate::engine::format::board::Lag) -> f64) -> Vec<Sample> {
+    let Some(group) = moment.group else { return Vec::new() };
+    let mut samples = lags(moment, value);
+    for sample in &mut samples {
+        sample.labels[0] = group.to_string();
+    }
+    samples
+}
+
+fn fates(moment: &Moment<'_>) -> Vec<Sample> {
+    let of_input = |input: &Input| {
+        let total = input.total();
+        let counts = [
+            ("accepted", total.accepted),
+            ("duplicate", total.duplicate),
+            ("filtered", total.filtered),
+            ("late", total.late),
+            ("dead", total.dead_total()),
+        ];
+        counts.map(|(fate, count)| sample(&[&input.name, fate], count as f64))
+    };
+    moment.head.inputs.iter().flat_map(of_input).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::board::Lag;
+    use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::{Offset, Partition};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_distinct_and_have_the_form_that_is_usual() {
+        let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            let plain = metric.name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+            let ours = metric.name.starts_with("headway_") || metric.labels == EXPORTER;
+            assert!(plain && ours && !metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn every_sample_has_a_value_for_each_label() {
+        let mut head = first(2);
+        head.restarts.insert("process-gone".into(), 2);
+        head.inputs[0].watermark = EventTime(90_000);
+        let lag = Lag {
+            input: 0,
+            partition: Partition(1),
+            end: Offset(70),
+            records: 30,
+            for_ms: 2_500,
+            stalled: true,
+        };
+        let board = Snapshot { lags: vec![lag], workers: vec![Default::default(); 2], ..Snapshot::default() };
+        let moment = Moment { head: &head, board: &board, now_ms: 100_000, group: Some("g") };
+        for metric in METRICS {
+            for sample in metric.samples(&moment) {
+                assert_eq!(sample.labels.len(), metric.labels.len(), "{}", metric.name);
+            }
+        }
+        let read = |name: &str| {
+            let metric = METRICS.iter().find(|metric| metric.full_name() == name).expect("it is there");
+            metric.samples(&moment)
+        };
+        assert_eq!(read("headway_source_lag_seconds")[0].value, 2.5);
+        assert_eq!(read("headway_watermark_lag_seconds")[0].value, 10.0);
+        assert_eq!(read("kafka_consumergroup_current_offset")[0].value, 40.0);
+        assert_eq!(read("headway_restarts_total"), [sample(&["process-gone"], 2.0)]);
+        assert_eq!(read("headway_worker_seconds_total").len(), 4);
+    }
+}
