@@ -15,7 +15,7 @@ use headway_operators::pipeline::Entry;
 
 /// Every pipeline, in the order that help lists them.
 pub fn all() -> &'static [Entry] {
-    const ALL: &[Entry] = &[turnstile::ENTRY];
+    const ALL: &[Entry] = &[turnstile::ENTRY, music::ENTRY];
     ALL
 }
 

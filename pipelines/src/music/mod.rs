@@ -1,6 +1,152 @@
 //! The music events: what the users of a music service do, in four topics.
+//!
+//! ```text
+//! listen_events ──────── decode, stamp, refuse ─┬─ rows ── listen_events/year=…/month=…/day=…/hour=…/
+//!                                               └─ views (see `views`)
+//! page_view_events ───── decode, stamp, refuse ─┬─ rows ── page_view_events/…
+//!                                               └─ views
+//! auth_events ────────── decode, stamp, refuse ─── rows ── auth_events/…
+//! status_change_events ─ decode, stamp, refuse ─── rows ── status_change_events/…
+//! ```
+//!
+//! A row lies in the folder of the hour in which its event happened, however late it came within the lateness. In the form "sparkify" there is one log of all page views; what plays a song is a row of `listen_events`, too.
 
 pub mod decode;
 pub mod event;
 pub mod generate;
+mod settings;
 pub mod topic;
+pub mod views;
+
+use decode::Decoder;
+use event::Event;
+use generate::{Behaviour, Dictionary, Generator, World};
+use headway_operators::build::Build;
+use headway_operators::flow::Flow;
+use headway_operators::generate::{Generate, Options};
+use headway_operators::kit::Record;
+use headway_operators::pipeline::{Entry, Pipeline};
+use headway_operators::setting::{SettingError, Settings};
+use headway_operators::spec::{Folders, InputSpec, OutputSpec};
+use headway_operators::stream::window::Closing;
+use settings::Chosen;
+use std::time::Duration;
+use topic::{Form, Topic};
+
+/// Raised when the meaning of the output or of the state changes.
+const VERSION: u32 = 1;
+
+/// The only input of the form "sparkify".
+const LOG: &str = "log";
+
+/// Its line in the catalogue.
+pub const ENTRY: Entry = Entry {
+    settings: settings::TABLE,
+    generate: |input| topic_of(input).map(|_| generate::options()),
+    ..Entry::new(
+        "music",
+        "What users of a music service do: songs, pages, logins, subscriptions",
+        |settings| Ok(Box::new(Music::new(settings)?)),
+    )
+};
+
+/// The music pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct Music {
+    chosen: Chosen,
+}
+
+impl Music {
+    fn new(settings: &Settings) -> Result<Music, SettingError> {
+        Ok(Music { chosen: Chosen::new(settings)? })
+    }
+
+    fn form(&self) -> Form {
+        if self.chosen.is_sparkify { Form::Sparkify } else { Form::Topics }
+    }
+
+    fn read<'s>(&self, build: &mut Build<'s>, input: &str, topic: Topic) -> Flow<'s, Record<Event>> {
+        build.records(input, Decoder { form: self.form(), topic, repairs: self.chosen.repairs })
+    }
+
+    /// Writes the rows of a topic.
+    fn write<'s>(&self, build: &mut Build<'s>, topic: Topic, events: &Flow<'s, Record<Event>>) {
+        build.output(self.output(topic), events.clone().map(|record| record.data));
+    }
+
+    /// Shows what plays and page views say.
+    fn show<'s>(
+        &self,
+        build: &mut Build<'s>,
+        listens: Flow<'s, Record<Event>>,
+        views: Flow<'s, Record<Event>>,
+    ) {
+        let gap = Duration::from_millis(self.chosen.gap_ms.unsigned_abs());
+        let options = views::Options { gap, format: self.chosen.format };
+        let plays = views::plays(listens);
+        let (_users, facts) = views::users::users(build, &plays.clone().map(views::stamped));
+        views::outputs(build, &options, (plays, facts), views);
+    }
+
+    /// The rows of a topic.
+    fn output(&self, topic: Topic) -> OutputSpec {
+        OutputSpec {
+            name: topic.name().to_string(),
+            prefix: topic.name().to_string(),
+            stem: "events".into(),
+            format: self.chosen.format,
+            columns: event::columns(self.form(), topic),
+            folders: Some(Folders::by_hour()),
+        }
+    }
+}
+
+impl Pipeline for Music {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn version(&self) -> u32 {
+        VERSION
+    }
+
+    fn inputs(&self) -> Vec<InputSpec> {
+        let Chosen { lateness_ms, gap_ms, .. } = self.chosen;
+        let closing = Closing::Horizon { ms: gap_ms.max(views::HORIZON_MS) };
+        let input = |name, topic| InputSpec { name, topic, lateness_ms, closing, header: None };
+        match self.form() {
+            Form::Topics => Topic::ALL.map(|topic| input(topic.name(), topic.name())).to_vec(),
+            Form::Sparkify => vec![input(LOG, LOG)],
+        }
+    }
+
+    fn build(&self, build: &mut Build<'_>) {
+        let (listens, views) = match self.form() {
+            Form::Topics => {
+                let [listens, views, auth, changes] =
+                    Topic::ALL.map(|topic| self.read(build, topic.name(), topic));
+                self.write(build, Topic::Auth, &auth);
+                self.write(build, Topic::StatusChange, &changes);
+                (listens, views)
+            }
+            Form::Sparkify => {
+                let views = self.read(build, LOG, Topic::PageView);
+                (views.clone().filter_map_data(|view| view.as_listen()), views)
+            }
+        };
+        self.write(build, Topic::Listen, &listens);
+        self.write(build, Topic::PageView, &views);
+        self.show(build, listens, views);
+    }
+
+    fn generator(&self, input: &str, options: &Options) -> Option<Box<dyn Generate>> {
+        let topic = topic_of(input).filter(|_| self.form() == Form::Topics)?;
+        let world = World::new(options, Behaviour::default(), Dictionary::default());
+        Some(Box::new(Generator::of(world, topic)))
+    }
+}
+
+/// The topic that an input reads.
+fn topic_of(input: &str) -> Option<Topic> {
+    Topic::ALL.into_iter().find(|topic| topic.name() == input)
+}

@@ -3,3 +3,4 @@
 mod decode;
 mod generate;
 mod published;
+mod views;

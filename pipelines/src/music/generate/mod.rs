@@ -81,6 +81,17 @@ impl Generator {
         })
     }
 
+    /// The generator of one topic.
+    pub fn of(world: World, topic: Topic) -> Generator {
+        let [listen, page_view, auth, status_change] = Generator::all(world);
+        match topic {
+            Topic::Listen => listen,
+            Topic::PageView => page_view,
+            Topic::Auth => auth,
+            Topic::StatusChange => status_change,
+        }
+    }
+
     /// How many messages there are in each topic and partition: the events are counted once, and not written.
     fn ends(&self) -> &Ends {
         self.ends.get_or_init(|| {

@@ -1,0 +1,143 @@
+//! Views of the music events, each a small file.
+//!
+//! ```text
+//! listen_events ────┬── history of levels ──┬── dim_users ── users_by_gender_level
+//!                   │                       └── wide_streams: each play with the level that held
+//!                   ├── dim_songs, dim_artists, dim_location
+//!                   ├── top_songs, top_artists: by day and overall; top_songs_last_hour
+//!                   └── streams_per_hour, streams_by_state
+//! page_view_events ─┬── sessions
+//!                   └── active_users
+//! ```
+//!
+//! A play counts in `wide_streams` and `dim_users` when the watermark has passed it; so do sessions and active users, which
+//! are final when they are written. The other views follow at once.
+
+mod active;
+mod last_hour;
+pub mod play;
+mod sessions;
+pub mod songs;
+mod states;
+pub mod streams;
+pub mod users;
+mod wide;
+
+use super::event::{Event, Field};
+use headway_operators::build::Build;
+use headway_operators::flow::Flow;
+use headway_operators::kit::{Origin, Record};
+use headway_operators::record::{Partition, Stamped};
+use headway_operators::row::Column;
+use headway_operators::spec::{Folders, Format, OutputSpec};
+use headway_operators::time::EventTime;
+use headway_operators::view::rollup::Sums;
+use headway_operators::view::table::Table;
+use headway_operators::view::text::Text;
+use play::{Place, Play, Song};
+use songs::{First, Most};
+use std::cmp::Reverse;
+use std::time::Duration;
+use streams::Hour;
+use users::{GenderLevel, PlayFact, User};
+
+/// The longest time after a record in which something that it opened ends, beside sessions: the day of `active_users`.
+pub const HORIZON_MS: i64 = 86_400_000;
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// After how long without an event a session is over.
+    pub gap: Duration,
+    /// The format of their files.
+    pub format: Format,
+}
+
+/// What plays say of users, songs and places, as of now: collections whose rows may go again.
+pub struct Tables<'s> {
+    /// `dim_users`.
+    pub users: Table<'s, User>,
+    /// `users_by_gender_level`.
+    pub by_gender_level: Table<'s, (GenderLevel, Sums<0>)>,
+    /// `dim_songs`.
+    pub songs: Table<'s, (Song, First)>,
+    /// `dim_artists`.
+    pub artists: Table<'s, (Text, (Reverse<EventTime>, ()))>,
+    /// `dim_location`.
+    pub locations: Table<'s, (Place, (Reverse<EventTime>, ()))>,
+    /// `top_songs`.
+    pub top_songs: Table<'s, Most<Song>>,
+    /// `top_artists`.
+    pub top_artists: Table<'s, Most<Text>>,
+    /// `streams_per_hour`.
+    pub per_hour: Table<'s, Hour>,
+    /// `streams_by_state`.
+    pub by_state: Table<'s, ((i64, Option<Text>), Sums<0>)>,
+}
+
+/// Builds the tables of `plays`; and gives each play of a known user with the version of the user that held.
+pub fn tables<'s>(
+    build: &mut Build<'s>,
+    plays: &Flow<'s, Stamped<Play>>,
+) -> (Tables<'s>, Flow<'s, PlayFact>) {
+    let (users, facts) = users::users(build, plays);
+    let tables = Tables {
+        by_gender_level: users::by_gender_level(build, &users),
+        users,
+        songs: songs::songs(build, plays),
+        artists: songs::artists(build, plays),
+        locations: streams::locations(build, plays),
+        top_songs: songs::top_songs(build, plays),
+        top_artists: songs::top_artists(build, plays),
+        per_hour: streams::per_hour(build, plays),
+        by_state: streams::by_state(build, plays),
+    };
+    (tables, facts)
+}
+
+/// The plays that events of `listen_events` are.
+pub fn plays<'s>(listens: Flow<'s, Record<Event>>) -> Flow<'s, Record<Play>> {
+    listens.map_data(|event| Play::of(&event))
+}
+
+/// Writes what is final once the watermark has passed it: `wide_streams` of the facts, `top_songs_last_hour` of the plays,
+/// `sessions` and `active_users` of `views`, the rows of `page_view_events`.
+pub fn outputs<'s>(
+    build: &mut Build<'s>,
+    options: &Options,
+    plays: (Flow<'s, Record<Play>>, Flow<'s, PlayFact>),
+    views: Flow<'s, Record<Event>>,
+) {
+    let (plays, facts) = plays;
+    build.output(spec("wide_streams", &wide::COLUMNS, options), facts.map(wide::Wide::from));
+    let songs = plays.filter_map_data(|play| play.song.title.is_some().then_some(play.song));
+    let last_hour = last_hour::last_hour(build, songs);
+    build.output(spec("top_songs_last_hour", &last_hour::COLUMNS, options), last_hour);
+    let users = views.clone().filter_map_data(|event| event.int(Field::UserId).filter(|user| *user != 0));
+    let active = active::active_users(build, users);
+    build.output(spec("active_users", &active::COLUMNS, options), active);
+    let sessions = sessions::sessions(build, options.gap, views);
+    build.output(spec("sessions", &sessions::COLUMNS, options), sessions);
+}
+
+/// A record as the operators of views take it.
+pub fn stamped<R>(record: Record<R>) -> Stamped<R> {
+    let Record { time, stamp, place, data, .. } = record;
+    let partition = match place.origin {
+        Origin::Message { partition, .. } => partition,
+        Origin::Timer => Partition(0),
+    };
+    Stamped { time, stamp, partition, data }
+}
+
+/// The output called `name`.
+fn spec(name: &'static str, columns: &[Column], options: &Options) -> OutputSpec {
+    OutputSpec {
+        name: name.to_string(),
+        prefix: name.to_string(),
+        stem: "rows".into(),
+        format: options.format,
+        columns: columns.to_vec(),
+        folders: Some(Folders::by_date()),
+    }
+}
