@@ -138,9 +138,8 @@ fn job(pipeline: &Arc<dyn Pipeline>, properties: &Properties) -> Found {
     let store = Arc::new(Local::new(folder.path()).expect("the lake can be written"));
     let job = Launch {
         sources: vec![launch::Source {
-            connector: Arc::new(kafka(properties)),
-            topic: TOPIC.to_string(),
             discover_every: Some(Duration::from_secs(10)),
+            ..launch::Source::new(Arc::new(kafka(properties)), TOPIC)
         }],
         idle_after: Some(Duration::from_secs(60)),
         idle_flush: Some(Duration::from_secs(600)),

@@ -19,4 +19,5 @@ mod readme;
 mod recovery;
 mod rust_text;
 mod store_faults;
+mod two_halls;
 mod two_inputs;

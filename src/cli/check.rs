@@ -3,7 +3,8 @@
 use super::run;
 use super::run::{Found, Place};
 use super::settings::config;
-use super::settings::plan::{self, Plan, Source};
+use super::settings::plan::{self, Plan};
+use super::settings::source::{Input, Source};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
@@ -49,7 +50,8 @@ fn look(plan: &Plan) -> Result<Looked, Failure> {
         let entries = job.sources.iter().flat_map(|source| source.connector.entries()).collect();
         let notices = job.sources.iter().flat_map(|source| source.connector.notices()).collect();
         let closed = head.as_ref().map(|head| closed(head, &partitions)).unwrap_or_default();
-        Ok(Looked { source: Found::of(&partitions.concat()), entries, head, closed, notices })
+        let sources = partitions.iter().map(|partitions| Found::of(partitions)).collect();
+        Ok(Looked { sources, all: Found::of(&partitions.concat()), entries, head, closed, notices })
     });
     place.leave();
     inspected
@@ -60,7 +62,10 @@ const ENTRIES_MAX: usize = 20;
 
 /// What source and lake hold.
 struct Looked {
-    source: Found,
+    /// What each input holds.
+    sources: Vec<Found>,
+    /// What all hold together.
+    all: Found,
     /// What becomes of each entry, where the source is made of entries.
     entries: Vec<connect::Entry>,
     /// The manifest that the job would go on from.
@@ -77,11 +82,6 @@ impl Looked {
             None => "new: the job starts from the beginning".to_string(),
             Some(head) => format!("the job goes on from manifest {}, epoch {}", head.seq, head.epoch),
         }
-    }
-
-    fn words(&self) -> String {
-        let messages = self.source.messages.map(|count| format!(", {} messages", grouped(count)));
-        format!("{}{}", counted(self.source.partitions as u64, "partition"), messages.unwrap_or_default())
     }
 
     /// The entries that are `read`, or those that are not, a line each below `label`.
@@ -105,7 +105,9 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     writeln!(out, "job       {} on {}", plan.job, counted(plan.workers as u64, "worker"))?;
     let settings = if settings.is_empty() { "no settings".to_string() } else { settings.join(", ") };
     writeln!(out, "pipeline  {pipeline}, version {version}: {settings}")?;
-    writeln!(out, "source    {}: {}", source(plan), found.words())?;
+    for (input, held) in plan.inputs.iter().zip(&found.sources) {
+        writeln!(out, "source    {}{}: {}", whose(plan, input), source(input), words(held))?;
+    }
     for line in notice::lines(&found.notices) {
         writeln!(out, "notice    {line}")?;
     }
@@ -114,7 +116,9 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     writeln!(out, "lake      {}: {}", plan.lake.display(), found.start())?;
     writeln!(out, "commits   every {}, or {} a worker", epoch(plan), Bytes(plan.epoch_bytes))?;
     writeln!(out, "idle      {}", idle(plan))?;
-    writeln!(out, "limits    {}", limits(plan))?;
+    for input in &plan.inputs {
+        writeln!(out, "limits    {}", limits(plan, input))?;
+    }
     writeln!(out, "ends      {}", ends(plan))?;
     for Closed { input, until } in &found.closed {
         writeln!(
@@ -127,6 +131,16 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     write!(out, "ok        nothing found that would stop it")
 }
 
+/// The name of `input`, where there are several.
+fn whose(plan: &Plan, input: &Input) -> String {
+    if plan.inputs.len() > 1 { format!("input \"{}\", ", input.spec.name) } else { String::new() }
+}
+
+fn words(found: &Found) -> String {
+    let messages = found.messages.map(|count| format!(", {} messages", grouped(count)));
+    format!("{}{}", counted(found.partitions as u64, "partition"), messages.unwrap_or_default())
+}
+
 fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
     let notice = |Notice { name, what, is_warning }: &Notice| json!({ "name": name, "what": what, "warning": is_warning });
     let notices: Vec<serde_json::Value> = found.notices.iter().map(notice).collect();
@@ -137,9 +151,17 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "pipeline": plan.made.pipeline.name(),
         "pipeline_version": plan.made.pipeline.version(),
         "settings": plan.made.settings.noted(),
-        "source": source(plan),
-        "partitions": found.source.partitions,
-        "messages": found.source.messages,
+        "source": sources(plan),
+        "inputs": plan.inputs.iter().zip(&found.sources).map(|(input, held)| json!({
+            "name": input.spec.name,
+            "source": source(input),
+            "topic": input.topic,
+            "partitions": held.partitions,
+            "messages": held.messages,
+            "max_ahead_ms": input.max_ahead_ms,
+        })).collect::<Vec<_>>(),
+        "partitions": found.all.partitions,
+        "messages": found.all.messages,
         "notices": notices,
         "entries": found.entries.iter().map(entry).collect::<Vec<_>>(),
         "lake": plan.lake,
@@ -152,7 +174,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "epoch_bytes": plan.epoch_bytes,
         "idle_after_ms": plan.idle_after_ms,
         "idle_flush_ms": plan.idle_flush_ms,
-        "max_ahead_ms": plan.max_ahead_ms,
+        "max_ahead_ms": plan.inputs.first().map(|input| input.max_ahead_ms),
         "dead_max": plan.dead_max,
         "late_max": plan.late_max,
         "csv_index": plan.csv_index,
@@ -170,20 +192,25 @@ fn epoch(plan: &Plan) -> Millis {
     Millis(i64::try_from(plan.epoch_ms).unwrap_or(i64::MAX))
 }
 
-/// The source in one phrase.
-pub(crate) fn source(plan: &Plan) -> String {
-    match &plan.source {
+/// The sources of all inputs in one phrase.
+pub(crate) fn sources(plan: &Plan) -> String {
+    let all: Vec<String> =
+        plan.inputs.iter().map(|input| format!("{}{}", whose(plan, input), source(input))).collect();
+    all.join("; ")
+}
+
+/// A source in one phrase.
+fn source(input: &Input) -> String {
+    match &input.source {
         Source::Kafka { config, group } => {
             let config = config.as_ref().map(|path| format!(", client settings in {}", path.display()));
             let group = group.as_ref().map(|group| format!(", offsets told to group \"{group}\""));
-            let topic = &plan.topic;
+            let topic = &input.topic;
             format!("Kafka topic \"{topic}\"{}{}", config.unwrap_or_default(), group.unwrap_or_default())
         }
         Source::Files { path, follow: true } => format!("files in {}, as they grow", path.display()),
         Source::Files { path, .. } => format!("files in {}", path.display()),
-        Source::Generate { options, .. } => {
-            format!("generator, seed {}", options.seed)
-        }
+        Source::Generate { options } => format!("generator, seed {}", options.seed),
     }
 }
 
@@ -192,14 +219,14 @@ fn idle(plan: &Plan) -> String {
     format!("a partition {}; windows are flushed {}", after(plan.idle_after_ms), after(plan.idle_flush_ms))
 }
 
-fn limits(plan: &Plan) -> String {
-    let after = match plan.not_after {
+fn limits(plan: &Plan, input: &Input) -> String {
+    let after = match input.not_after {
         None => ", or of the clock where there is none".to_string(),
         Some(Limit::Off) => String::new(),
         Some(Limit::At(when)) => format!(", or without a timestamp, after {when}"),
     };
-    let (ahead, dead) = (Millis(plan.max_ahead_ms), Share(plan.dead_max));
-    format!("dead: more than {ahead} ahead of its timestamp{after}; stops at more than {dead} dead")
+    let (whose, ahead, dead) = (whose(plan, input), Millis(input.max_ahead_ms), Share(plan.dead_max));
+    format!("{whose}dead: more than {ahead} ahead of its timestamp{after}; stops at more than {dead} dead")
 }
 
 fn ends(plan: &Plan) -> &'static str {

@@ -6,9 +6,10 @@
 use super::lake;
 use super::outcome;
 use super::run;
-use super::settings::config::{Generate, Job, Lake, Settings, Source};
+use super::settings::config::{Generate, Job, Lake, Settings};
 use super::settings::given::Given;
 use super::settings::plan::{self, entry, flag_path};
+use super::settings::source_flags::Values;
 use super::settings::suggest::suggest;
 use super::sums::Sums;
 use super::terminal::failure::{Code, Failure, sentence};
@@ -67,7 +68,7 @@ pub(crate) fn run(
     clear(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "headway {version} demo: everything is under {}", folder.display())?;
-    writeln!(out, "  source    {}", super::check::source(&plan))?;
+    writeln!(out, "  source    {}", super::check::sources(&plan))?;
     let set: Vec<String> = demo.settings.iter().map(|(name, value)| format!(", {name} {value}")).collect();
     let workers = counted(flags.workers.0, "worker");
     writeln!(out, "  job       {} on {workers}{}", entry.name, set.concat())?;
@@ -83,7 +84,10 @@ pub(crate) fn run(
     writeln!(out, "{}, added up from the rows in the lake", demo.top.title)?;
     sums.write(out, SUMS_MAX)?;
     writeln!(out)?;
-    let all = conserved(&manifests, (!control.is_draining()).then_some(flags.messages.0))?;
+    let all = conserved(
+        &manifests,
+        (!control.is_draining()).then_some(flags.messages.0 * plan.inputs.len() as u64),
+    )?;
     if summary.outcome.fates() != all {
         return Err(Failure::new(Code::DemoFailed, "the run's own counts are not those of its manifests"));
     }
@@ -132,7 +136,7 @@ fn shown(name: Option<&str>, catalogue: &'static [Entry]) -> Result<(&'static En
 fn settings(flags: &Flags, (entry, demo): (&Entry, &Demo), lake: &Path) -> Settings {
     Settings {
         job: Job { pipeline: Some(entry.name.to_string()), workers: Some(flags.workers), ..Job::default() },
-        source: Source { uri: Some("generate".to_string()), ..Source::default() },
+        source: Values::of("uri", "generate"),
         pipeline: Given::of(demo.settings),
         lake: Lake { uri: Some(lake.display().to_string()) },
         generate: Generate {

@@ -5,7 +5,9 @@ use super::settings::given::Given;
 use super::settings::kafka;
 use super::settings::made;
 use super::settings::origin::Origin;
-use super::settings::plan::{entry, first_input, flag_path, generate_options, no_generator, topic};
+use super::settings::plan::{entry, flag_path};
+use super::settings::source::{generate_options, no_generator};
+use super::settings::suggest::suggest;
 use super::settings::twins::Twins;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::progress::Progress;
@@ -15,8 +17,10 @@ use crate::connect::error::Error;
 use crate::connect::produce::{Format, Pace, Produced, to_folder, to_writer};
 use crate::engine::Control;
 use clap::Args;
+use headway_operators::generate;
 use headway_operators::generate::Generate as Messages;
-use headway_operators::pipeline::Entry;
+use headway_operators::pipeline::{Entry, Pipeline};
+use headway_operators::spec::InputSpec;
 use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -31,6 +35,9 @@ pub(crate) struct Flags {
     /// The pipeline whose messages are made
     #[arg(help_heading = "Arguments")]
     pipeline: String,
+    /// The input whose messages are made [default: all; each has a folder or topic of its own]
+    #[arg(long, value_name = "NAME")]
+    input: Option<String>,
     /// Where they go: a folder (a file a partition), - for standard output, or kafka: for the topic
     #[arg(long, value_name = "WHERE")]
     to: String,
@@ -64,18 +71,12 @@ pub(crate) fn run(
     let entry = entry(&flags.pipeline, catalogue)?;
     let origin = Origin { flags: &Settings::default(), twins: &flags.twins, file: None };
     let pipeline = made::made(entry, &flags.settings, &origin)?.pipeline;
-    let input = first_input(pipeline.as_ref());
-    let options = generate_options(entry, input, &flags.generate)?;
-    let topic = topic(flags.topic.clone(), pipeline.as_ref());
+    let all = parts(flags, entry, pipeline.as_ref())?;
     fits(flags)?;
     if flags.pace.is_some_and(|pace| !(pace.is_finite() && pace > 0.0)) {
         return Err(
             Failure::new(Code::CommandLine, "--pace must be above 0").hint("Leave it out for no limit.")
         );
-    }
-    if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
-        return Err(Failure::new(Code::CommandLine, "messages without end do not fit into a folder")
-            .hint("Give --messages N, or write to standard output with --to -."));
     }
     let config = flags.kafka_config.as_deref().map(|path| flag_path("--kafka-config", path)).transpose()?;
     let to = match flags.to.as_str() {
@@ -84,31 +85,88 @@ pub(crate) fn run(
     };
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
-    let bar = progress.count(options.messages);
-    let mut tell = |so_far: &Produced| {
-        bar.produced(so_far.messages);
-        if control.is_draining() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
-    let pace = Pace { per_second: flags.pace, tell: &mut tell };
-    let generator = pipeline.generator(input, &options).ok_or_else(|| no_generator(entry.name, input))?;
-    let produced = if flags.to == KAFKA {
-        kafka::produce(generator.as_ref(), (config.as_deref(), &topic), pace)
-    } else {
-        let format = if flags.envelope { Format::Envelopes(topic) } else { Format::Lines };
-        match write(generator.as_ref(), (&to, out), &format, pace) {
-            // A reader who has seen enough (`| head`) is no failure.
-            Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
-                bar.end();
-                return Ok(());
+    let bar = progress.count(all.iter().map(|part| part.options.messages).sum());
+    let mut done = Produced::default();
+    for Part { input, topic, options } in &all {
+        let before = done.messages;
+        let mut tell = |so_far: &Produced| {
+            bar.produced(before + so_far.messages);
+            if control.is_draining() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let pace = Pace { per_second: flags.pace, tell: &mut tell };
+        let generator = pipeline.generator(input, options).ok_or_else(|| no_generator(entry.name, input))?;
+        let produced = if flags.to == KAFKA {
+            kafka::produce(generator.as_ref(), (config.as_deref(), topic), pace)?
+        } else {
+            let format = if flags.envelope { Format::Envelopes(topic.clone()) } else { Format::Lines };
+            let to = if all.len() > 1 { to.join(input) } else { to.clone() };
+            match write(generator.as_ref(), (&to, out), &format, pace) {
+                // A reader who has seen enough (`| head`) is no failure.
+                Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+                    bar.end();
+                    return Ok(());
+                }
+                produced => produced?,
             }
-            produced => produced.map_err(Failure::from),
+        };
+        done.messages += produced.messages;
+        done.tombstones += produced.tombstones;
+        done.bytes += produced.bytes;
+        if control.is_draining() {
+            break;
         }
-    };
+    }
     bar.end();
-    let produced = produced?;
-    let messages = counted(produced.messages, "message");
-    tracing::info!(tombstones = produced.tombstones, bytes = grouped(produced.bytes), "wrote {messages}");
+    let messages = counted(done.messages, "message");
+    tracing::info!(tombstones = done.tombstones, bytes = grouped(done.bytes), "wrote {messages}");
     Ok(())
+}
+
+/// The messages of one input.
+struct Part {
+    input: &'static str,
+    topic: String,
+    options: generate::Options,
+}
+
+/// What is made: the messages of the input that was named, or of all that have some.
+fn parts(flags: &Flags, entry: &Entry, pipeline: &dyn Pipeline) -> Result<Vec<Part>, Failure> {
+    let inputs = pipeline.inputs();
+    let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+    let refuse = |what: String| Failure::new(Code::CommandLine, what);
+    if let Some(name) = flags.input.as_deref().filter(|name| !names.contains(name)) {
+        let kind = format!("inputs of \"{}\"", entry.name);
+        return Err(refuse(format!("--input: pipeline \"{}\" has no input \"{name}\"", entry.name))
+            .hint(suggest(name, &names, &kind)));
+    }
+    let is_wanted = |name: &str| match &flags.input {
+        Some(wanted) => wanted == name,
+        None => inputs.len() == 1 || (entry.generate)(name).is_some(),
+    };
+    let part = |input: InputSpec| {
+        let options = generate_options(entry, input.name, &flags.generate)?;
+        if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
+            return Err(refuse("messages without end do not fit into a folder".to_string())
+                .hint("Give --messages N, or write to standard output with --to -."));
+        }
+        Ok(Part { input: input.name, topic: flags.topic.clone().unwrap_or(input.topic.to_string()), options })
+    };
+    let wanted = inputs.iter().filter(|input| is_wanted(input.name)).cloned();
+    let parts = wanted.map(part).collect::<Result<Vec<_>, _>>()?;
+    let names = parts.iter().map(|part| part.input).collect::<Vec<_>>().join(", ");
+    match parts.as_slice() {
+        [] => Err(no_generator(entry.name, names.as_str())),
+        [_] => Ok(parts),
+        _ if flags.to == "-"
+            || flags.topic.is_some()
+            || parts.iter().any(|part| part.options.messages.is_none()) =>
+        {
+            let one = if flags.to == "-" { "standard output" } else { "what is given" };
+            Err(refuse(format!("{one} is for one input, and there are {}", parts.len()))
+                .hint(format!("Name it with --input: one of {names}.")))
+        }
+        _ => Ok(parts),
+    }
 }
 
 /// Refuses a place that is none, and flags that say nothing about it.

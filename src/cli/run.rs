@@ -4,8 +4,9 @@ use super::advice::{Advice, advice};
 use super::listen::Listen;
 use super::outcome;
 use super::settings::config::{IfRunning, Until};
-use super::settings::plan::{self, Plan, Source};
-use super::terminal::failure::{Code, Failure};
+use super::settings::plan::{self, Plan};
+use super::settings::source::{Input, Source};
+use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::progress::{Bar, Progress};
 use super::terminal::signals;
@@ -141,10 +142,11 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
 /// Answers by HTTP for `job`, as long as the result is there.
 #[cfg(feature = "serve")]
 fn serve(listen: &Listen, plan: &Plan, job: &mut Launch) -> Result<crate::serve::server::Server, Failure> {
-    let group = match &plan.source {
+    // Metrics name one group: the first there is.
+    let group = plan.inputs.iter().find_map(|input| match &input.source {
         Source::Kafka { group, .. } => group.clone(),
         Source::Files { .. } | Source::Generate { .. } => None,
-    };
+    });
     let (server, live) = listen.start(listen.live(job.board.clone(), Arc::clone(&job.clock), group))?;
     job.on_commit = Box::new(move |committed, _| live.committed(committed));
     Ok(server)
@@ -221,25 +223,28 @@ pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
 /// # Errors
 /// Exit 2 if the pipeline or this build cannot be fed like this.
 pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Failure> {
-    let inputs = plan.made.pipeline.inputs();
-    let [_] = inputs.as_slice() else {
-        let what = format!("pipeline \"{}\" has {} inputs", plan.made.pipeline.name(), inputs.len());
-        return Err(Failure::new(Code::SourceInvalid, what).detail("One --source feeds one input."));
-    };
     let clock: Arc<dyn Clock> = Arc::new(System::default());
     let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());
-    let discover_every = match &plan.source {
-        Source::Kafka { .. } => Some(kafka_every(plan.idle_after_ms.map(duration))),
-        Source::Files { follow: true, .. } => Some(FILES_EVERY),
-        _ => None,
+    let source = |input: &Input| {
+        Ok(launch::Source {
+            connector: input.connector(plan.made.pipeline.as_ref())?,
+            topic: input.topic.clone(),
+            discover_every: match &input.source {
+                Source::Kafka { .. } => Some(kafka_every(plan.idle_after_ms.map(duration))),
+                Source::Files { follow: true, .. } => Some(FILES_EVERY),
+                Source::Files { follow: false, .. } | Source::Generate { .. } => None,
+            },
+            max_ahead: duration(input.max_ahead_ms),
+            not_after: match input.not_after {
+                None => NotAfter::Clock,
+                Some(Limit::Off) => NotAfter::Never,
+                Some(Limit::At(when)) => NotAfter::At(EventTime(when.0)),
+            },
+        })
     };
     Ok(Launch {
         pipeline: plan.made.clone(),
-        sources: vec![launch::Source {
-            connector: plan.connector()?,
-            topic: plan.topic.clone(),
-            discover_every,
-        }],
+        sources: plan.inputs.iter().map(source).collect::<Result<Vec<_>, Failure>>()?,
         store,
         job: plan.job.clone(),
         workers: plan.workers,
@@ -252,12 +257,6 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             None => feed::Until::Forever,
             Some(Until::CaughtUp) => feed::Until::CaughtUp,
             Some(Until::End) => feed::Until::End,
-        },
-        max_ahead: duration(plan.max_ahead_ms),
-        not_after: match plan.not_after {
-            None => NotAfter::Clock,
-            Some(Limit::Off) => NotAfter::Never,
-            Some(Limit::At(when)) => NotAfter::At(EventTime(when.0)),
         },
         dead_max: plan.dead_max,
         late_max: plan.late_max,

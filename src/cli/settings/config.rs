@@ -4,11 +4,13 @@
 //! and the check for unknown keys come from the flags themselves. A flag overrides the file.
 
 use super::given::{self, Given};
+use super::source_flags::{self, Values};
 use super::suggest::suggest;
 use crate::cli::terminal::failure::{Code, Failure, sentence};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use clap::{Args, FromArgMatches, ValueEnum};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Declares a section, and how one of its values overrides another's.
@@ -21,7 +23,7 @@ macro_rules! section {
 
         impl $section {
             /// These settings, and those of `under` where nothing is set here.
-            fn over(self, under: $section) -> $section {
+            pub(crate) fn over(self, under: $section) -> $section {
                 $section { $($field: self.$field.or(under.$field),)* }
             }
 
@@ -57,34 +59,6 @@ section! {
         /// Go on although the saved state of operator NAME no longer has an operator; may be repeated
         #[arg(id = "job.allow_dropped_state", long = "allow-dropped-state", value_name = "NAME")]
         allow_dropped_state: Vec<String>,
-    }
-}
-
-section! {
-    /// Where messages come from.
-    Source {
-        /// Where messages come from: kafka:, files:PATH (a file or a folder) or generate[:key=value,...]
-        #[arg(id = "source.uri", long = "source", value_name = "URI")]
-        uri: String,
-        /// The Kafka topic [default: the pipeline's]
-        #[arg(id = "source.topic", long = "topic", value_name = "TOPIC")]
-        topic: String,
-        /// Kafka client settings: the .properties file that kcat and the Java tools take
-        #[arg(id = "source.kafka_config", long = "kafka-config", value_name = "FILE")]
-        kafka_config: PathBuf,
-        /// Consumer group to which committed offsets are told, for observers; never read from
-        #[arg(id = "source.group", long = "group", value_name = "GROUP")]
-        group: String,
-        /// Keep reading files as they grow
-        #[arg(id = "source.follow", long = "follow", value_name = "BOOL",
-            num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        follow: bool,
-        /// Refuse a record this far ahead of its message's timestamp [default: 1h]
-        #[arg(id = "source.max_ahead", long = "max-ahead", value_name = "TIME", allow_hyphen_values = true)]
-        max_ahead: Millis,
-        /// Refuse a record after this instant where messages have no timestamp, or none [default: --max-ahead of the clock]
-        #[arg(id = "source.not_after", long = "not-after", value_name = "INSTANT")]
-        not_after: Limit<When>,
     }
 }
 
@@ -237,9 +211,12 @@ pub(crate) struct Settings {
     /// `[job]`
     #[command(flatten, next_help_heading = "Job")]
     pub(crate) job: Job,
-    /// `[source]`
+    /// `[source]`: what is for all inputs; on the command line also what is for one.
     #[command(flatten, next_help_heading = "Source")]
-    pub(crate) source: Source,
+    pub(crate) source: Values,
+    /// `[input.NAME]`: what is for one input.
+    #[arg(skip)]
+    pub(crate) input: BTreeMap<String, Values>,
     /// `[pipeline]`: what the pipeline declares.
     #[command(flatten)]
     pub(crate) pipeline: Given,
@@ -308,7 +285,9 @@ impl Settings {
     pub(crate) fn over(self, under: Settings) -> Settings {
         Settings {
             job: self.job.over(under.job),
-            source: self.source.over(under.source),
+            // What is whose is known once the pipeline is.
+            source: self.source,
+            input: self.input,
             pipeline: self.pipeline.over(under.pipeline),
             lake: self.lake.over(under.lake),
             csv: self.csv.over(under.csv),
@@ -325,7 +304,7 @@ impl Settings {
     pub(crate) fn sets(&self, section: &str, key: &str) -> bool {
         match section {
             "job" => self.job.sets(key),
-            "source" => self.source.sets(key),
+            source_flags::SECTION => self.source.sets(key),
             given::SECTION => self.pipeline.sets(key),
             "lake" => self.lake.sets(key),
             "csv" => self.csv.sets(key),
@@ -341,8 +320,20 @@ impl Settings {
 }
 
 /// The names of the sections, in the order of the reference.
-pub(crate) const SECTIONS: [&str; 11] =
-    ["job", "source", given::SECTION, "lake", "csv", "epoch", "idle", "dead", "late", "serve", "generate"];
+pub(crate) const SECTIONS: [&str; 12] = [
+    "job",
+    source_flags::SECTION,
+    source_flags::INPUT,
+    given::SECTION,
+    "lake",
+    "csv",
+    "epoch",
+    "idle",
+    "dead",
+    "late",
+    "serve",
+    "generate",
+];
 
 /// A key of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

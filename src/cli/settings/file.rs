@@ -1,8 +1,9 @@
 //! The configuration file: read, checked key by key, and remembered with its places, so that a refusal can name one.
 
-use super::config::{SECTIONS, Settings, keys};
+use super::config::{Key, SECTIONS, Settings, keys};
 use super::given;
 use super::place::without_password;
+use super::source_flags;
 use super::suggest::suggest;
 use crate::cli::terminal::failure::{Code, Failure, sentence};
 use std::fs;
@@ -38,7 +39,7 @@ impl File {
     }
 
     /// Takes `text` as the content of the file at `path`.
-    fn parse(path: &Path, text: String) -> Result<File, Failure> {
+    pub(super) fn parse(path: &Path, text: String) -> Result<File, Failure> {
         let mut file = File { path: path.to_path_buf(), text, settings: Settings::default() };
         file.refuse_unknown_keys()?;
         match toml::from_str(&file.text) {
@@ -52,24 +53,33 @@ impl File {
 
     /// Where the value of `section.key` stands, as `file:line:column`; `None` if the file does not set it.
     pub(crate) fn place(&self, section: &str, key: &str) -> Option<String> {
-        self.find(section, key, |_, value| value)
+        self.place_of_value(&[section, key])
     }
 
     /// The same for the key itself.
     pub(crate) fn place_of_key(&self, section: &str, key: &str) -> Option<String> {
-        self.find(section, key, |key, _| key)
+        self.place_of_path(&[section, key])
     }
 
-    /// The place of what `choose` takes of the spans of a key and its value.
-    fn find(
-        &self,
-        section: &str,
-        key: &str,
-        choose: fn(Range<usize>, Range<usize>) -> Range<usize>,
-    ) -> Option<String> {
-        let table = DeTable::parse(&self.text).ok()?;
-        let table = table.get_ref().get(section)?.get_ref().as_table()?;
-        let (key, value) = table.iter().find(|(name, _)| name.get_ref().as_ref() == key)?;
+    /// Where the value at `path` stands.
+    pub(crate) fn place_of_value(&self, path: &[&str]) -> Option<String> {
+        self.find(path, |_, value| value)
+    }
+
+    /// Where the last key of `path` stands.
+    pub(crate) fn place_of_path(&self, path: &[&str]) -> Option<String> {
+        self.find(path, |key, _| key)
+    }
+
+    /// The place of what `choose` takes of the spans of the last key of `path` and its value.
+    fn find(&self, path: &[&str], choose: fn(Range<usize>, Range<usize>) -> Range<usize>) -> Option<String> {
+        let root = DeTable::parse(&self.text).ok()?;
+        let (last, above) = path.split_last()?;
+        let mut table = root.get_ref();
+        for name in above {
+            table = table.get(*name)?.get_ref().as_table()?;
+        }
+        let (key, value) = table.iter().find(|(name, _)| name.get_ref().as_ref() == *last)?;
         Some(self.at(choose(key.span(), value.span()).start))
     }
 
@@ -91,17 +101,36 @@ impl File {
                 let what = format!("\"{name}\" is a section, not a key");
                 return Err(self.failure(&what, Some(section.span()), &hint));
             }
-            if name == given::SECTION {
-                continue; // Which keys it may have is known once the pipeline is.
+            match name {
+                given::SECTION => {} // Which keys it may have is known once the pipeline is.
+                source_flags::INPUT => self.refuse_unknown_inputs(content.get_ref(), &keys)?,
+                _ => self.refuse_unknown(name, content.get_ref(), &known(&keys, name))?,
             }
-            let known: Vec<&str> =
-                keys.iter().filter(|key| key.section == name).map(|key| key.name.as_str()).collect();
-            for key in content.get_ref().as_table().iter().flat_map(|table| table.keys()) {
-                if !known.contains(&key.get_ref().as_ref()) {
-                    let what = format!("unknown key \"{}\" in [{name}]", key.get_ref());
-                    let hint = suggest(key.get_ref(), &known, &format!("keys of [{name}]"));
-                    return Err(self.failure(&what, Some(key.span()), &hint));
-                }
+        }
+        Ok(())
+    }
+
+    /// Each entry of `[input]` is a table; which inputs there are is known once the pipeline is.
+    fn refuse_unknown_inputs(&self, inputs: &DeValue<'_>, keys: &[Key]) -> Result<(), Failure> {
+        for (name, content) in inputs.as_table().into_iter().flatten() {
+            let section = format!("{}.{}", source_flags::INPUT, name.get_ref());
+            if content.get_ref().as_table().is_none() {
+                let what = format!("\"{}\" stands where the name of an input is expected", name.get_ref());
+                let hint =
+                    format!("Write [{}.NAME] on a line of its own, and its keys below.", source_flags::INPUT);
+                return Err(self.failure(&what, Some(name.span()), &hint));
+            }
+            self.refuse_unknown(&section, content.get_ref(), &known(keys, source_flags::SECTION))?;
+        }
+        Ok(())
+    }
+
+    fn refuse_unknown(&self, section: &str, content: &DeValue<'_>, known: &[&str]) -> Result<(), Failure> {
+        for key in content.as_table().iter().flat_map(|table| table.keys()) {
+            if !known.contains(&key.get_ref().as_ref()) {
+                let what = format!("unknown key \"{}\" in [{section}]", key.get_ref());
+                let hint = suggest(key.get_ref(), known, &format!("keys of [{section}]"));
+                return Err(self.failure(&what, Some(key.span()), &hint));
             }
         }
         Ok(())
@@ -123,6 +152,11 @@ impl File {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         format!("{}:{line}:{column}", self.path.display())
     }
+}
+
+/// The names of `keys` in `section`.
+fn known<'k>(keys: &'k [Key], section: &str) -> Vec<&'k str> {
+    keys.iter().filter(|key| key.section == section).map(|key| key.name.as_str()).collect()
 }
 
 /// What a line of a configuration file may be called where its value must not be shown.
@@ -208,7 +242,7 @@ mod tests {
             "[source]\nsasl.password = \"hunter2\"\n",
             "[source]\nssl_key_password = 'hunter2'\n",
             "[lake]\nuri = [\"s3://me:hunter2@bucket\"]\n",
-            "[source]\nkafka_config = true # the token is hunter2\n",
+            "[source]\nkafka_config = [true] # the token is hunter2\n",
             "[wndow] # password hunter2\n",
         ] {
             let refused = refusal(text);
@@ -235,7 +269,8 @@ mod tests {
 
     #[test]
     fn every_key_of_the_file_has_a_flag_of_the_same_meaning() {
-        for section in SECTIONS.into_iter().filter(|section| *section != given::SECTION) {
+        let open = [given::SECTION, source_flags::SECTION, source_flags::INPUT];
+        for section in SECTIONS.into_iter().filter(|section| !open.contains(section)) {
             // An unknown key makes serde name all known ones.
             let error = toml::from_str::<Settings>(&format!("[{section}]\nzzz = 1\n"));
             let message = error.expect_err("zzz is no key").message().to_string();

@@ -72,7 +72,7 @@ impl Args for Given {
 
 /// A scalar of the configuration file, as text.
 #[derive(Clone, Debug, PartialEq)]
-struct Text(String);
+pub(crate) struct Text(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {

@@ -1,9 +1,10 @@
-//! What can be set: keys and flags of every job ([`config`]) and of pipelines ([`given`]), and the job that follows from them
+//! What can be set: keys and flags of every job ([`config`]), of inputs ([`source_flags`]) and of pipelines ([`given`]), and the job that follows from them
 //! ([`plan`]).
 
 pub(crate) mod config;
 pub(crate) mod file;
 pub(crate) mod given;
+mod inputs;
 pub(crate) mod kafka;
 pub(crate) mod made;
 pub(crate) mod origin;
@@ -11,5 +12,7 @@ pub(crate) mod place;
 pub(crate) mod plan;
 #[cfg(test)]
 mod reference;
+pub(crate) mod source;
+pub(crate) mod source_flags;
 pub(crate) mod suggest;
 pub(crate) mod twins;

@@ -2,11 +2,9 @@
 
 use super::config::Settings;
 use super::file::File;
-use super::place::{Surroundings, without_password};
 use super::twins::{Twins, twin};
 use crate::cli::terminal::failure::{Code, Failure};
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
 
 /// Where settings came from, so that a refusal can name the place.
 pub(crate) struct Origin<'a> {
@@ -50,14 +48,5 @@ impl Origin<'_> {
             _ => Code::SettingInvalid,
         };
         Failure::new(code, format!("{place}: {what}"))
-    }
-
-    /// The path that is written as `section.key`.
-    pub(crate) fn path(&self, key: (&str, &str), flag: &str, path: &Path) -> Result<PathBuf, Failure> {
-        let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
-        Surroundings::here().path(text).map_err(|no| {
-            let what = format!("\"{}\" is no path: {}", without_password(text), no.why);
-            self.refuse(key, flag, what).hint(no.hint)
-        })
     }
 }

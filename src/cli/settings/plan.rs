@@ -1,38 +1,24 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::config::{Generate, IfRunning, Settings, Until};
+use super::config::{IfRunning, Settings, Until};
 use super::file::File;
-use super::kafka;
+use super::inputs::inputs;
 use super::made;
 use super::origin::Origin;
 use super::place::{NoPath, Surroundings, without_password};
+use super::source::{Input, Source};
 use super::suggest::suggest;
 use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
-use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
-use crate::connect::{Connector, files, generator};
+use crate::cli::units::{Bytes, Count, Limit, Millis, Share};
 use clap::Args;
-use headway_operators::generate;
 use headway_operators::pipeline::{Configured, Entry, Pipeline};
 use headway_operators::shape::Shape;
 use headway_operators::spec::Format;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The shortest epoch, in milliseconds: below it, commits would cost more than the work.
 const EPOCH_MS_MIN: i64 = 50;
-
-/// Messages per second of event time that a generator can make times for.
-const RATES: std::ops::RangeInclusive<f64> = 0.001..=1e9;
-
-/// More partitions than a topic has anywhere.
-const PARTITIONS_MAX: u32 = 10_000;
-
-/// More keys than a generator keeps apart.
-const KEYS_MAX: u32 = 10_000_000;
-
-/// The last second of the year 9999, in seconds UTC.
-const YEAR_9999_S: f64 = 253_402_300_799.0;
 
 /// More threads than this are a typing error.
 const WORKERS_MAX: u64 = 256;
@@ -57,10 +43,8 @@ pub(crate) struct Plan {
     pub(crate) job: String,
     /// Its dataflow, and the settings it was made with.
     pub(crate) made: Configured,
-    /// Where messages come from.
-    pub(crate) source: Source,
-    /// The topic, or the name that stands for it.
-    pub(crate) topic: String,
+    /// Its inputs, in the order of the pipeline.
+    pub(crate) inputs: Vec<Input>,
     /// The lake's folder.
     pub(crate) lake: PathBuf,
     /// Threads.
@@ -73,10 +57,6 @@ pub(crate) struct Plan {
     pub(crate) idle_after_ms: Option<i64>,
     /// How long all are idle before windows are flushed, in milliseconds; `None`: never.
     pub(crate) idle_flush_ms: Option<i64>,
-    /// How far ahead of its time stamp a record may be, in milliseconds.
-    pub(crate) max_ahead_ms: i64,
-    /// The bound of messages without a time stamp; `None`: the clock, and what may be ahead of it.
-    pub(crate) not_after: Option<Limit<When>>,
     /// The share of dead letters that stops the job, 0 to 1.
     pub(crate) dead_max: f64,
     /// The share of late records that stops the job, 0 to 1; `None` never stops it.
@@ -93,57 +73,6 @@ pub(crate) struct Plan {
     pub(crate) listen_token_file: Option<PathBuf>,
     /// Operators whose state may be left behind.
     pub(crate) allow_dropped_state: Vec<String>,
-}
-
-/// Where messages come from.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Source {
-    /// A Kafka topic.
-    Kafka {
-        /// The client's `.properties` file.
-        config: Option<PathBuf>,
-        /// The group that is told committed offsets.
-        group: Option<String>,
-    },
-    /// A file or a folder of files.
-    Files {
-        /// The file or folder.
-        path: PathBuf,
-        /// Whether to keep reading as they grow.
-        follow: bool,
-    },
-    /// Seeded messages.
-    Generate {
-        /// The input they are for.
-        input: &'static str,
-        /// Which ones.
-        options: generate::Options,
-    },
-}
-
-impl Plan {
-    /// Where the messages of the pipeline's input come from. Nothing is opened yet.
-    ///
-    /// # Errors
-    /// Exit 2 or 3 if its settings cannot be used, or this build lacks the source.
-    pub(crate) fn connector(&self) -> Result<Arc<dyn Connector>, Failure> {
-        match &self.source {
-            Source::Kafka { config, group } => {
-                kafka::connector(config.as_deref(), &self.topic, group.as_deref())
-            }
-            Source::Files { path, follow } => Ok(Arc::new(files::Files::new(files::Options {
-                path: path.clone(),
-                follow: *follow,
-                topic: Some(self.topic.clone()),
-                header: self.made.pipeline.inputs().first().and_then(|input| input.header),
-            }))),
-            Source::Generate { input, options } => {
-                let generator = self.made.pipeline.generator(input, options);
-                let generator = generator.ok_or_else(|| no_generator(self.made.pipeline.name(), input))?;
-                Ok(Arc::new(generator::Generator::new(Arc::from(generator))))
-            }
-        }
-    }
 }
 
 impl Flags {
@@ -167,7 +96,11 @@ impl Flags {
         if set.csv.index == Some(true) {
             has_csv(made.pipeline.as_ref(), &origin)?;
         }
-        let source = source(entry, made.pipeline.as_ref(), &set, &origin)?;
+        let specs = made.pipeline.inputs();
+        let inputs = inputs(entry.name, specs, &origin)?
+            .iter()
+            .map(|input| Input::of(entry, input, &set.generate))
+            .collect::<Result<Vec<_>, _>>()?;
         let epoch = set.epoch.length.unwrap_or(Millis(1_000));
         if epoch.0 < EPOCH_MS_MIN {
             let what = format!("an epoch of {epoch} is shorter than {EPOCH_MS_MIN}ms");
@@ -185,9 +118,8 @@ impl Flags {
         let workers = workers(set.job.workers, &origin)?;
         Ok(Plan {
             job,
-            until: until(&source, &set, &origin)?,
-            source,
-            topic: topic(set.source.topic, made.pipeline.as_ref()),
+            until: until(&inputs, set.job.until, &origin)?,
+            inputs,
             made,
             lake: lake(set.lake.uri.as_deref(), &origin)?,
             workers,
@@ -195,8 +127,6 @@ impl Flags {
             epoch_bytes: bytes.0,
             idle_after_ms: set.idle.after.unwrap_or(Limit::At(Millis(60_000))).at().map(|after| after.0),
             idle_flush_ms: set.idle.flush.unwrap_or(Limit::At(Millis(600_000))).at().map(|flush| flush.0),
-            max_ahead_ms: set.source.max_ahead.unwrap_or(Millis(3_600_000)).0,
-            not_after: set.source.not_after,
             dead_max: set.dead.max.unwrap_or(Share(0.5)).0,
             late_max: set.late.max.map(|share| share.0),
             csv_index: set.csv.index.unwrap_or(false),
@@ -249,12 +179,6 @@ pub(crate) fn flag_path(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The topic that was named, or the pipeline's own.
-pub(crate) fn topic(named: Option<String>, pipeline: &dyn Pipeline) -> String {
-    let own = || pipeline.inputs().first().map(|input| input.topic.to_string()).unwrap_or_default();
-    named.unwrap_or_else(own)
-}
-
 /// Refuses a number in front of CSV rows where rows are written in other formats. What is wrong with the pipeline itself
 /// is not said here.
 fn has_csv(pipeline: &dyn Pipeline, origin: &Origin<'_>) -> Result<(), Failure> {
@@ -268,127 +192,26 @@ fn has_csv(pipeline: &dyn Pipeline, origin: &Origin<'_>) -> Result<(), Failure> 
     Err(origin.refuse(("csv", "index"), "--csv-index", what).hint("Leave it out."))
 }
 
-/// The only input of `pipeline`, as far as there is one.
-pub(crate) fn first_input(pipeline: &dyn Pipeline) -> &'static str {
-    pipeline.inputs().first().map_or("", |input| input.name)
-}
-
-/// A refusal to generate messages where the pipeline makes none.
-pub(crate) fn no_generator(pipeline: &str, input: &str) -> Failure {
-    let what = format!("pipeline \"{pipeline}\" generates no messages for input \"{input}\"");
-    Failure::new(Code::SourceInvalid, what).hint("Use --source kafka: or --source files:PATH.")
-}
-
-fn source(
-    entry: &Entry,
-    pipeline: &dyn Pipeline,
-    set: &Settings,
-    origin: &Origin<'_>,
-) -> Result<Source, Failure> {
-    const WAYS: &str = "Use --source kafka:, --source files:PATH or --source generate.";
-    let key = ("source", "uri");
-    let Some(uri) = set.source.uri.as_deref() else {
-        return Err(Failure::new(Code::SourceInvalid, "no source was named").hint(WAYS));
-    };
-    let shown = without_password(uri);
-    match uri.split_once(':').unwrap_or((uri, "")) {
-        ("kafka", "") if uri.ends_with(':') => {
-            let config = set.source.kafka_config.as_deref();
-            let config = config.map(|path| origin.path(("source", "kafka_config"), "--kafka-config", path));
-            Ok(Source::Kafka { config: config.transpose()?, group: set.source.group.clone() })
-        }
-        ("kafka", "") => Err(origin.refuse(key, "--source", "\"kafka\" lacks its colon").hint(WAYS)),
-        ("kafka", _) => Err(origin
-            .refuse(key, "--source", format!("\"{shown}\" says more than kafka:"))
-            .hint("Use --source kafka: with --topic TOPIC and --kafka-config FILE.")),
-        ("files", "") => Err(origin.refuse(key, "--source", "files: without a path").hint(WAYS)),
-        ("files", path) if path.starts_with("//") && !path.starts_with("///") => Err(origin
-            .refuse(key, "--source", format!("\"{shown}\" names a host after files://"))
-            .hint(format!("Write files:{} for that path.", path.trim_start_matches('/')))),
-        ("files", path) => {
-            let path = origin.path(key, "--source", Path::new(path))?;
-            Ok(Source::Files { path, follow: set.source.follow.unwrap_or(false) })
-        }
-        ("file", path) => Err(origin
-            .refuse(key, "--source", format!("\"{shown}\" is no source"))
-            .hint(format!("Did you mean files:{}? {WAYS}", path.trim_start_matches("//")))),
-        ("generate", keys) => {
-            let inline = Generate::parse(keys)?;
-            let set = Settings { generate: inline, ..Settings::default() }.over(set.clone());
-            let input = first_input(pipeline);
-            Ok(Source::Generate { input, options: generate_options(entry, input, &set.generate)? })
-        }
-        _ => Err(origin.refuse(key, "--source", format!("\"{shown}\" is no source")).hint(WAYS)),
-    }
-}
-
-/// The options of the generator for `input`: what is set, over the pipeline's own.
-///
-/// # Errors
-/// Exit 2 if they cannot be met, or there is no generator.
-pub(crate) fn generate_options(
-    entry: &Entry,
-    input: &str,
-    set: &Generate,
-) -> Result<generate::Options, Failure> {
-    let own = (entry.generate)(input).ok_or_else(|| no_generator(entry.name, input))?;
-    let small = |count: Option<Count>, own: u32| match count {
-        None => Ok(own),
-        Some(Count(n)) => u32::try_from(n).map_err(|_| "a count is too large"),
-    };
-    let unfit = |what: &str| Failure::new(Code::SettingInvalid, format!("generator: {what}"));
-    let options = generate::Options {
-        seed: set.seed.map_or(own.seed, |seed| seed.0),
-        messages: set.messages.map_or(own.messages, |messages| messages.at().map(|count| count.0)),
-        partitions: small(set.partitions, own.partitions).map_err(unfit)?,
-        rate: set.rate.unwrap_or(own.rate),
-        disorder_s: set.disorder.map_or(own.disorder_s, |disorder| disorder.0 as f64 / 1000.0),
-        dup: set.dup.map_or(own.dup, |share| share.0),
-        late: set.late.map_or(own.late, |share| share.0),
-        bad: set.bad.map_or(own.bad, |share| share.0),
-        keys: small(set.keys, own.keys).map_err(unfit)?,
-        start_ms: set.start.map_or(own.start_ms, |start| start.0),
-    };
-    if !RATES.contains(&options.rate) {
-        return Err(unfit("the rate must be between 0.001 and 1000000000").hint("Use a number such as 1000."));
-    }
-    if options.partitions == 0 || options.keys == 0 {
-        return Err(unfit("it needs at least 1 partition and 1 key").hint("Leave them out for the defaults."));
-    }
-    if options.partitions > PARTITIONS_MAX || options.keys > KEYS_MAX {
-        let what = format!("more than {PARTITIONS_MAX} partitions or {KEYS_MAX} keys do not fit in memory");
-        return Err(unfit(&what).hint("Use fewer of them."));
-    }
-    // Offsets and times are counted in 64 bits; dates have four digits.
-    let span_s = options.messages.map_or(0.0, |messages| messages as f64 / options.rate);
-    if options.start_ms < 0 || options.start_ms as f64 / 1000.0 + span_s > YEAR_9999_S {
-        return Err(unfit("the messages must lie between the years 1970 and 9999")
-            .hint("Use fewer messages, a higher rate, or another start."));
-    }
-    if options.dup + options.late + options.bad > 1.0 {
-        return Err(
-            unfit("the shares dup, late and bad are more than 100% together").hint("Lower one of them.")
-        );
-    }
-    Ok(options)
-}
-
-fn until(source: &Source, set: &Settings, origin: &Origin<'_>) -> Result<Option<Until>, Failure> {
+fn until(inputs: &[Input], set: Option<Until>, origin: &Origin<'_>) -> Result<Option<Until>, Failure> {
     let refuse = |what: &str| origin.refuse(("job", "until"), "--until", what);
     let endless = |source: &str| {
         refuse(&format!("{source} never ends")).hint("Use --until caught-up to stop at what is there now.")
     };
-    match (source, set.job.until) {
-        (Source::Kafka { .. }, Some(Until::End)) => Err(endless("a Kafka topic")),
-        (Source::Files { follow: true, .. }, Some(Until::End)) => Err(endless("a source with --follow")),
-        (Source::Generate { options, .. }, Some(_)) if options.messages.is_none() => {
-            Err(refuse("a generator without a message count never ends")
-                .hint("Give it one: --source generate:messages=1000000."))
+    for Input { source, .. } in inputs {
+        match (source, set) {
+            (Source::Kafka { .. }, Some(Until::End)) => return Err(endless("a Kafka topic")),
+            (Source::Files { follow: true, .. }, Some(Until::End)) => {
+                return Err(endless("a source with --follow"));
+            }
+            (Source::Generate { options }, Some(_)) if options.messages.is_none() => {
+                return Err(refuse("a generator without a message count never ends")
+                    .hint("Give it one: --source generate:messages=1000000."));
+            }
+            _ => {}
         }
-        (Source::Files { follow: false, .. }, None) => Ok(Some(Until::End)),
-        (Source::Generate { options, .. }, None) if options.messages.is_some() => Ok(Some(Until::End)),
-        (_, until) => Ok(until),
     }
+    let ends = inputs.iter().all(|input| input.source.ends());
+    Ok(set.or(ends.then_some(Until::End)))
 }
 
 /// The lake's folder from what was written as `--lake`.

@@ -2,6 +2,7 @@
 
 use super::config::{Key, SECTIONS, keys};
 use super::given;
+use super::source_flags;
 use headway_operators::pipeline::Entry;
 use headway_operators::setting::Setting;
 use std::fmt::Write as _;
@@ -12,9 +13,15 @@ const END: &str = "<!-- end of reference -->";
 /// A table for each section, and for the settings of each pipeline: key, flag, meaning.
 fn reference(keys: &[Key]) -> String {
     let mut text = String::new();
-    for section in SECTIONS.into_iter().filter(|section| *section != given::SECTION) {
+    for section in
+        SECTIONS.into_iter().filter(|section| ![given::SECTION, source_flags::INPUT].contains(section))
+    {
         let keys: Vec<&Key> = keys.iter().filter(|key| key.section == section).collect();
-        table(&format!("`[{section}]`"), &keys, &mut text);
+        let head = match section {
+            source_flags::SECTION => format!("`[{section}]`, `[{}.NAME]`", source_flags::INPUT),
+            section => format!("`[{section}]`"),
+        };
+        table(&head, &keys, &mut text);
     }
     for entry in headway_pipelines::all().iter().filter(|entry| !entry.settings.is_empty()) {
         let keys = settings(entry);

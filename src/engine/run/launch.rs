@@ -63,7 +63,22 @@ pub struct Source {
     /// How often to look for new partitions, and for those of a broker to be quiet; `None` is never: no partition of a
     /// broker becomes idle then.
     pub discover_every: Option<Duration>,
+    /// How far event time may be ahead of a message's time stamp.
+    pub max_ahead: Duration,
+    /// The newest event time of messages without a time stamp.
+    pub not_after: NotAfter,
 }
+
+impl Source {
+    /// A source that is looked at once.
+    pub fn new(connector: Arc<dyn Connector>, topic: impl Into<String>) -> Source {
+        let (discover_every, not_after) = (None, NotAfter::Clock);
+        Source { connector, topic: topic.into(), discover_every, max_ahead: MAX_AHEAD, not_after }
+    }
+}
+
+/// How far event time may be ahead of a message's time stamp where nothing is said.
+const MAX_AHEAD: Duration = Duration::from_secs(3600);
 
 /// A job, as a person asked for it.
 pub struct Launch {
@@ -89,10 +104,6 @@ pub struct Launch {
     pub idle_flush: Option<Duration>,
     /// When the run is over.
     pub until: Until,
-    /// How far event time may be ahead of a message's time stamp.
-    pub max_ahead: Duration,
-    /// The newest event time of messages without a time stamp.
-    pub not_after: NotAfter,
     /// The share of dead letters in an epoch above which the job stops.
     pub dead_max: f64,
     /// The share of late records above which the job stops; `None` never stops it.
@@ -322,11 +333,7 @@ impl Launch {
         store: Arc<dyn Store>,
     ) -> Launch {
         let pipeline = pipeline.into();
-        let source = |(connector, spec): (_, InputSpec)| Source {
-            connector,
-            topic: spec.topic.to_string(),
-            discover_every: None,
-        };
+        let source = |(connector, spec): (_, InputSpec)| Source::new(connector, spec.topic);
         Launch {
             sources: connectors.into_iter().zip(pipeline.pipeline.inputs()).map(source).collect(),
             store,
@@ -339,8 +346,6 @@ impl Launch {
             idle_after: None,
             idle_flush: None,
             until: Until::End,
-            max_ahead: Duration::from_secs(3600),
-            not_after: NotAfter::Clock,
             dead_max: 0.5,
             late_max: None,
             if_running: IfRunning::Wait,
@@ -372,13 +377,20 @@ impl Launch {
             workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
             dead_max: self.dead_max,
             if_running: self.if_running,
-            not_after_ms: match self.not_after {
-                NotAfter::At(limit) => Some(limit.ms()),
-                NotAfter::Clock | NotAfter::Never => None,
-            },
+            not_after_ms: self.not_after_ms(),
             allow_dropped_state: self.allow_dropped_state.clone(),
             folding: FOLDING,
         }
+    }
+
+    /// The limit that a person fixed, where it is the same for all inputs.
+    fn not_after_ms(&self) -> Option<i64> {
+        let of = |source: &Source| match source.not_after {
+            NotAfter::At(limit) => Some(limit.ms()),
+            NotAfter::Clock | NotAfter::Never => None,
+        };
+        let first = self.sources.first().and_then(of);
+        first.filter(|_| self.sources.iter().all(|source| of(source) == first))
     }
 
     /// What state and output are made with.
@@ -411,8 +423,8 @@ impl Launch {
                     topic: source.topic.clone(),
                     watermark: input.watermark,
                     partitions: input.partitions.iter().map(standing).collect(),
-                    max_ahead_ms: i64::try_from(self.max_ahead.as_millis()).unwrap_or(i64::MAX),
-                    not_after: self.not_after,
+                    max_ahead_ms: i64::try_from(source.max_ahead.as_millis()).unwrap_or(i64::MAX),
+                    not_after: source.not_after,
                     idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
                 },
                 assigned: assigned(input, seen),
