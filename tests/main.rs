@@ -3,6 +3,7 @@
 mod answers;
 mod architecture;
 mod cli;
+mod compaction;
 mod durability;
 mod files;
 mod folders;

@@ -11,7 +11,7 @@ use crate::engine::commit::decide::Folding;
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::upkeep::{self, Pruned};
-use crate::engine::commit::{recover, release, segment};
+use crate::engine::commit::{compact, recover, release};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
@@ -129,14 +129,7 @@ impl Job {
     /// # Errors
     /// As [`Job::head`].
     pub(crate) fn manifests(&self) -> Result<Vec<Manifest>, Failure> {
-        let site = self.site();
-        let chain = run(recover::chain(&site, &self.name))?;
-        let mut all = Vec::new();
-        for range in run(segment::ranges(&site, &self.name))? {
-            all.extend(run(segment::read(&site, &self.name, range))?);
-        }
-        let next = all.last().map_or(Seq(0), |last: &Manifest| last.seq.next());
-        all.extend(chain.loose.into_iter().filter(|manifest| manifest.seq >= next));
+        let all = run(recover::all(&self.site(), &self.name))?;
         if all.is_empty() { Err(self.never_started()) } else { Ok(all) }
     }
 
@@ -171,6 +164,14 @@ impl Job {
     /// Exit 2 for a file that may not be moved; exit 4 if the job runs, or starts meanwhile.
     pub(crate) fn release(&self, manifests: &[Manifest], paths: Vec<String>) -> Result<Option<Seq>, Failure> {
         Ok(release::release(&self.store, &clock(), manifests, paths)?)
+    }
+
+    /// Merges the small files of closed folders.
+    ///
+    /// # Errors
+    /// Exit 4 if the job runs, or starts meanwhile; exits 3 to 5 if the lake cannot be read or written, or is damaged.
+    pub(crate) fn compact(&self, rules: compact::Rules) -> Result<Vec<compact::Merged>, Failure> {
+        Ok(compact::compact(&self.store, &clock(), &self.name, rules)?)
     }
 
     /// A file of the lake, from its start.

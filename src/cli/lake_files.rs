@@ -5,6 +5,8 @@ use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
+use super::units::Bytes;
+use crate::engine::commit::compact::{Merged, Rules};
 use crate::engine::commit::release::{Committed, Standing, committed};
 use crate::engine::format::manifest::LakeKind;
 use crate::engine::format::names::Seq;
@@ -48,6 +50,21 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Merge the small files of closed hours and folders into few large ones; of a job that does not run
+    ///
+    /// A folder of an hour or a day is closed once the watermark has passed its end. The merged files and which files they
+    /// replace are one commit. Then the replaced files are deleted: a reader that lists folders and does not ask for committed
+    /// files sees rows twice between the two, and never misses one.
+    Compact {
+        #[command(flatten)]
+        at: At,
+        /// Merge up to SIZE of files into one; a file of half of it stays as it is
+        #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+        size: Bytes,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
 }
 
 /// Answers on `out`.
@@ -66,6 +83,9 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             };
             let found: Vec<Committed<'_>> = committed(&manifests).into_iter().filter(is_wanted).collect();
             list(&found, *output, out)
+        }
+        What::Compact { at, size, output } => {
+            list_merged(&at.open()?.compact(Rules { bytes_max: size.0 })?, *output, out)
         }
         What::Release { at, files, output } => {
             let job = at.open()?;
@@ -89,6 +109,40 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// What compaction did: a line for each merged file.
+fn list_merged(merged: &[Merged], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    if output == Form::Json {
+        for Merged { seq, file, bytes_before } in merged {
+            let line = json!({
+                "schema_version": 1,
+                "seq": seq.0,
+                "path": file.path(),
+                "rows": file.rows,
+                "bytes": file.bytes,
+                "bytes_before": bytes_before,
+                "replaces": file.replaces,
+            });
+            writeln!(out, "{line}")?;
+        }
+        return Ok(());
+    }
+    if merged.is_empty() {
+        return Ok(writeln!(out, "nothing to merge: no closed folder has two small files")?);
+    }
+    let row = |Merged { seq, file, bytes_before }: &Merged| {
+        vec![
+            seq.to_string(),
+            file.replaces.len().to_string(),
+            grouped(file.rows),
+            grouped(*bytes_before),
+            grouped(file.bytes),
+            visible(&file.path()).into_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = merged.iter().map(row).collect();
+    Ok(table::write(out, &["SEQ", "MERGED", "ROWS", "BYTES BEFORE", "BYTES", "PATH"], &rows)?)
 }
 
 fn list(found: &[Committed<'_>], output: Form, out: &mut dyn Write) -> Result<(), Failure> {

@@ -1,7 +1,8 @@
 //! gzipped CSV: a header row, LF, quotes only where they are needed, as Python's `csv` writes it.
 
-use crate::connect::formats::Encoder;
+use crate::connect::formats::{Encoder, Files};
 use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::{Format, OutputSpec};
@@ -35,6 +36,55 @@ impl Encoder for Options {
         }
         Ok(rows)
     }
+
+    fn merge(&self, files: Files<'_>, out: &mut (dyn Write + Send)) -> io::Result<u64> {
+        merge(files, out)
+    }
+}
+
+/// Writes the rows of `files` below one header. A column of row numbers is counted anew.
+fn merge(files: Files<'_>, out: impl Write) -> io::Result<u64> {
+    let mut csv = writer(out);
+    let (mut header, mut rows, mut record) = (None, 0_u64, csv::ByteRecord::new());
+    for file in files {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(MultiGzDecoder::new(file?));
+        let mut own = csv::ByteRecord::new();
+        reader.read_byte_record(&mut own).map_err(cause)?;
+        match &header {
+            None => csv.write_byte_record(&own).map_err(cause)?,
+            Some(first) if *first == own => {}
+            Some(_) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the columns of two files differ"));
+            }
+        }
+        let is_numbered = own.get(0).is_some_and(<[u8]>::is_empty);
+        header.get_or_insert(own);
+        while reader.read_byte_record(&mut record).map_err(cause)? {
+            if is_numbered {
+                csv.write_field(rows.to_string()).map_err(cause)?;
+            }
+            let fields = record.iter().skip(usize::from(is_numbered));
+            csv.write_record(fields).map_err(cause)?;
+            rows += 1;
+        }
+    }
+    finish(csv)?;
+    Ok(rows)
+}
+
+/// A writer of one gzip member: the same bytes at any time of day.
+fn writer<W: Write>(out: W) -> csv::Writer<GzEncoder<W>> {
+    let gz = GzBuilder::new().mtime(0).write(out, Compression::new(LEVEL));
+    csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(gz)
+}
+
+fn finish<W: Write>(csv: csv::Writer<GzEncoder<W>>) -> io::Result<()> {
+    let gz = csv.into_inner().map_err(|error| {
+        let cause = error.error();
+        io::Error::new(cause.kind(), cause.to_string())
+    })?;
+    // `finish`, not drop: a dropped encoder throws its error away.
+    gz.finish()?.flush()
 }
 
 /// Writes `rows` as one gzip member to `out`. Equal rows give equal bytes.
@@ -42,8 +92,7 @@ impl Encoder for Options {
 /// # Errors
 /// What `out` answers, of the same kind; and if a row has not as many cells as `output` has columns.
 pub fn write(rows: &dyn Rows, output: &OutputSpec, options: Options, out: impl Write) -> io::Result<()> {
-    let gz = GzBuilder::new().mtime(0).write(out, Compression::new(LEVEL));
-    let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(gz);
+    let mut csv = writer(out);
     if options.index {
         csv.write_field("").map_err(cause)?;
     }
@@ -64,12 +113,7 @@ pub fn write(rows: &dyn Rows, output: &OutputSpec, options: Options, out: impl W
         });
         result.and_then(|()| csv.write_record(None::<&[u8]>)).map_err(cause)?;
     }
-    let gz = csv.into_inner().map_err(|error| {
-        let cause = error.error();
-        io::Error::new(cause.kind(), cause.to_string())
-    })?;
-    // `finish`, not drop: a dropped encoder throws its error away.
-    gz.finish()?.flush()
+    finish(csv)
 }
 
 /// The cause of a failure with its kind: who is told must know a full disk from a broken row.

@@ -26,7 +26,16 @@ pub trait Encoder {
     /// # Errors
     /// If it cannot be read, or is not of this format.
     fn count_rows(&self, file: Box<dyn Read>) -> io::Result<u64>;
+
+    /// Writes the rows of `files` to `out` as one file, in their order; how many rows it has.
+    ///
+    /// # Errors
+    /// What a file or `out` answers; if a file is not of this format, or the columns of two files differ.
+    fn merge(&self, files: Files<'_>, out: &mut (dyn Write + Send)) -> io::Result<u64>;
 }
+
+/// Files that are opened one after the other.
+pub type Files<'a> = &'a mut dyn Iterator<Item = io::Result<Box<dyn Read + Send>>>;
 
 /// The encoder of `format`.
 pub fn encoder(format: Format, csv: csv_gz::Options) -> Box<dyn Encoder> {
@@ -63,6 +72,10 @@ impl Encoder for NotBuilt {
     }
 
     fn count_rows(&self, _file: Box<dyn Read>) -> io::Result<u64> {
+        Err(self.refusal())
+    }
+
+    fn merge(&self, _files: Files<'_>, _out: &mut (dyn Write + Send)) -> io::Result<u64> {
         Err(self.refusal())
     }
 }

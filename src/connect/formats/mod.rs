@@ -10,4 +10,4 @@ pub mod parquet;
 #[cfg(all(test, feature = "parquet"))]
 mod parquet_tests;
 
-pub use encoder::{Encoder, encoder, is_built, of_file};
+pub use encoder::{Encoder, Files, encoder, is_built, of_file};

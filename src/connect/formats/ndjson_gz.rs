@@ -2,8 +2,8 @@
 //!
 //! Numbers are written with all their digits, however wide; who reads them needs exact integers.
 
-use crate::connect::formats::Encoder;
 use crate::connect::formats::csv_gz::LEVEL;
+use crate::connect::formats::{Encoder, Files};
 use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use headway_operators::row::{Cell, Rows};
@@ -23,14 +23,29 @@ impl Encoder for NdjsonGz {
     }
 
     fn count_rows(&self, file: Box<dyn Read>) -> io::Result<u64> {
-        let (mut rows, mut gz, mut buffer) = (0, MultiGzDecoder::new(file), vec![0; 1 << 16]);
-        loop {
-            let read = gz.read(&mut buffer)?;
-            if read == 0 {
-                return Ok(rows);
-            }
-            rows += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+        copy(MultiGzDecoder::new(file), &mut io::sink())
+    }
+
+    fn merge(&self, files: Files<'_>, out: &mut (dyn Write + Send)) -> io::Result<u64> {
+        let (mut gz, mut rows) = (GzBuilder::new().mtime(0).write(out, Compression::new(LEVEL)), 0);
+        for file in files {
+            rows += copy(MultiGzDecoder::new(file?), &mut gz)?;
         }
+        gz.finish()?.flush()?;
+        Ok(rows)
+    }
+}
+
+/// Copies lines; how many there are.
+fn copy(mut lines: impl Read, out: &mut dyn Write) -> io::Result<u64> {
+    let (mut rows, mut buffer) = (0, vec![0; 1 << 16]);
+    loop {
+        let read = lines.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(rows);
+        }
+        out.write_all(&buffer[..read])?;
+        rows += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
     }
 }
 

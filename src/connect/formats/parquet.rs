@@ -12,7 +12,7 @@
 //! Readers skip a row group, and a page in it, by the least and greatest value of each column. A row group ends after
 //! [`GROUP_ROWS_MAX`] rows or [`GROUP_BYTES_MAX`] bytes, so that is what writing a file holds in memory.
 
-use crate::connect::formats::Encoder;
+use crate::connect::formats::{Encoder, Files};
 use bytes::Bytes;
 use headway_operators::row::{Cell, Column, Kind, Rows};
 use headway_operators::spec::{Format, OutputSpec};
@@ -71,6 +71,10 @@ impl Encoder for Parquet {
         read(bytes, &mut |_| rows += 1)?;
         Ok(rows)
     }
+
+    fn merge(&self, files: Files<'_>, out: &mut (dyn Write + Send)) -> io::Result<u64> {
+        merge(files, out)
+    }
 }
 
 /// Writes `rows` as one file to `out`. Equal rows and notes give equal bytes.
@@ -83,23 +87,108 @@ pub fn write(
     notes: &[(String, String)],
     out: &mut (dyn Write + Send),
 ) -> io::Result<()> {
-    let mut writer = SerializedFileWriter::new(out, schema(columns)?, Arc::new(properties(columns, notes)))
-        .map_err(cause)?;
-    let mut buffers: Vec<Buffer> = columns.iter().map(Buffer::new).collect();
-    let mut held = 0;
+    let mut writer = Writer::new(columns, notes, out)?;
     for row in 0..rows.len() {
-        held += add(rows, row, &mut buffers)?;
-        let held_rows = buffers.first().map_or(0, |buffer| buffer.present.len());
-        if held_rows >= GROUP_ROWS_MAX || held >= GROUP_BYTES_MAX {
-            flush(&mut writer, &mut buffers).map_err(cause)?;
-            held = 0;
+        writer.add(|put| rows.cells(row, put))?;
+    }
+    writer.finish().map(drop)
+}
+
+/// A file that is being written.
+struct Writer<'a> {
+    file: SerializedFileWriter<&'a mut (dyn Write + Send)>,
+    /// The row group that is being filled.
+    buffers: Vec<Buffer>,
+    /// Bytes in it.
+    held: usize,
+    rows: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(
+        columns: &[Column],
+        notes: &[(String, String)],
+        out: &'a mut (dyn Write + Send),
+    ) -> io::Result<Writer<'a>> {
+        let properties = Arc::new(properties(columns, notes));
+        let file = SerializedFileWriter::new(out, schema(columns)?, properties).map_err(cause)?;
+        Ok(Writer { file, buffers: columns.iter().map(Buffer::new).collect(), held: 0, rows: 0 })
+    }
+
+    /// Adds the row whose cells `cells` gives.
+    fn add(&mut self, cells: impl FnOnce(&mut dyn FnMut(Cell<'_>))) -> io::Result<()> {
+        let columns = self.buffers.len();
+        let buffers = &mut self.buffers;
+        let (mut count, mut added) = (0, Ok(0));
+        cells(&mut |cell| {
+            if let (Some(buffer), Ok(size)) = (buffers.get_mut(count), &mut added) {
+                match buffer.push(cell) {
+                    Ok(more) => *size += more,
+                    Err(error) => added = Err(error),
+                }
+            }
+            count += 1;
+        });
+        if count != columns || columns == 0 {
+            return Err(invalid(format!("row {} has {count} cells for {columns} columns", self.rows)));
+        }
+        self.held += added?;
+        self.rows += 1;
+        if self.buffers[0].present.len() >= GROUP_ROWS_MAX || self.held >= GROUP_BYTES_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the buffers hold as a row group.
+    fn flush(&mut self) -> io::Result<()> {
+        let mut group = self.file.next_row_group().map_err(cause)?;
+        for buffer in &mut self.buffers {
+            buffer.flush(&mut group).map_err(cause)?;
+        }
+        self.held = 0;
+        group.close().map(drop).map_err(cause)
+    }
+
+    /// Ends the file; how many rows it has.
+    fn finish(mut self) -> io::Result<u64> {
+        if self.buffers.first().is_some_and(|buffer| !buffer.present.is_empty()) {
+            self.flush()?;
+        }
+        self.file.finish().map_err(cause)?;
+        self.file.inner_mut().flush().map(|()| self.rows)
+    }
+}
+
+/// Writes the rows of `files`, which have the same columns, one after the other into one file; how many rows it has.
+fn merge(files: Files<'_>, out: &mut (dyn Write + Send)) -> io::Result<u64> {
+    let mut next = || match files.next() {
+        None => Ok(None),
+        Some(file) => {
+            let mut bytes = Vec::new();
+            file?.read_to_end(&mut bytes)?;
+            open(bytes).map(Some)
+        }
+    };
+    let Some(first) = next()? else { return Err(invalid("there is no file to merge".into())) };
+    let columns = columns(&first)?;
+    let (mut writer, mut file) = (Writer::new(&columns, &[], out)?, first);
+    loop {
+        if self::columns(&file)? != columns {
+            return Err(invalid("the columns of two files differ".into()));
+        }
+        let mut added = Ok(());
+        read_from(&file, &mut |cells| {
+            if added.is_ok() {
+                added = writer.add(|put| cells.iter().for_each(|cell| put(*cell)));
+            }
+        })?;
+        added?;
+        match next()? {
+            Some(next) => file = next,
+            None => return writer.finish(),
         }
     }
-    if buffers.first().is_some_and(|buffer| !buffer.present.is_empty()) {
-        flush(&mut writer, &mut buffers).map_err(cause)?;
-    }
-    writer.finish().map_err(cause)?;
-    writer.inner_mut().flush()
 }
 
 /// Calls `each` with the cells of every row in a file that [`write`] wrote.
@@ -107,7 +196,14 @@ pub fn write(
 /// # Errors
 /// If `bytes` are no Parquet file, do not decode, or have a column of a type that [`write`] does not write.
 pub fn read(bytes: Vec<u8>, each: &mut dyn FnMut(&[Cell<'_>])) -> io::Result<()> {
-    let reader = SerializedFileReader::new(Bytes::from(bytes)).map_err(cause)?;
+    read_from(&open(bytes)?, each)
+}
+
+fn open(bytes: Vec<u8>) -> io::Result<SerializedFileReader<Bytes>> {
+    SerializedFileReader::new(Bytes::from(bytes)).map_err(cause)
+}
+
+fn read_from(reader: &SerializedFileReader<Bytes>, each: &mut dyn FnMut(&[Cell<'_>])) -> io::Result<()> {
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
     let kinds: Vec<Kind> =
         schema.columns().iter().map(|column| kind_of(column.self_type())).collect::<Result<_, _>>()?;
@@ -137,15 +233,17 @@ pub fn read(bytes: Vec<u8>, each: &mut dyn FnMut(&[Cell<'_>])) -> io::Result<()>
 /// # Errors
 /// As [`read`].
 pub fn describe(bytes: Vec<u8>) -> io::Result<(Vec<Column>, Vec<(String, String)>)> {
-    let reader = SerializedFileReader::new(Bytes::from(bytes)).map_err(cause)?;
-    let file = reader.metadata().file_metadata();
+    let reader = open(bytes)?;
+    let notes = reader.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    let notes = notes.map(|note| (note.key.clone(), note.value.clone().unwrap_or_default()));
+    Ok((columns(&reader)?, notes.collect()))
+}
+
+fn columns(reader: &SerializedFileReader<Bytes>) -> io::Result<Vec<Column>> {
     let column = |column: &parquet::schema::types::ColumnDescPtr| {
         Ok(Column { name: column.name().to_string().into(), kind: kind_of(column.self_type())? })
     };
-    let columns = file.schema_descr().columns().iter().map(column).collect::<io::Result<_>>()?;
-    let notes = file.key_value_metadata().into_iter().flatten();
-    let notes = notes.map(|note| (note.key.clone(), note.value.clone().unwrap_or_default()));
-    Ok((columns, notes.collect()))
+    reader.metadata().file_metadata().schema_descr().columns().iter().map(column).collect()
 }
 
 fn schema(columns: &[Column]) -> io::Result<TypePtr> {
@@ -359,36 +457,6 @@ impl Buffer {
 fn put<T>(values: &mut Vec<T>, value: T) -> usize {
     values.push(value);
     size_of::<T>()
-}
-
-/// Adds row `row` to `buffers`; how many bytes it takes in memory.
-fn add(rows: &dyn Rows, row: usize, buffers: &mut [Buffer]) -> io::Result<usize> {
-    let (columns, mut cells, mut added) = (buffers.len(), 0, Ok(0));
-    rows.cells(row, &mut |cell| {
-        if let (Some(buffer), Ok(size)) = (buffers.get_mut(cells), &mut added) {
-            match buffer.push(cell) {
-                Ok(more) => *size += more,
-                Err(error) => added = Err(error),
-            }
-        }
-        cells += 1;
-    });
-    if cells != columns || columns == 0 {
-        return Err(invalid(format!("row {row} has {cells} cells for {columns} columns")));
-    }
-    added
-}
-
-/// Writes what the buffers hold as a row group.
-fn flush<W: Write + Send>(
-    writer: &mut SerializedFileWriter<W>,
-    buffers: &mut [Buffer],
-) -> Result<(), ParquetError> {
-    let mut group = writer.next_row_group()?;
-    for buffer in buffers {
-        buffer.flush(&mut group)?;
-    }
-    group.close().map(drop)
 }
 
 fn column<T: DataType, W: Write + Send>(

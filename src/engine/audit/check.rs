@@ -39,7 +39,7 @@ pub struct Report {
     pub folded: u64,
     /// Lake files that the manifests name.
     pub files: u64,
-    /// Their rows.
+    /// Their rows, those of files that others replace counted once.
     pub rows: u64,
     /// Their size in bytes.
     pub bytes: u64,
@@ -103,7 +103,7 @@ pub fn run(
         deep,
         report: Report::default(),
         last: None,
-        named: BTreeSet::new(),
+        named: BTreeMap::new(),
         gone: BTreeSet::new(),
         missing: BTreeMap::new(),
         claimed: Vec::new(),
@@ -122,8 +122,8 @@ struct Audit<'a> {
     deep: bool,
     report: Report,
     last: Option<Manifest>,
-    /// Final names of all lake files.
-    named: BTreeSet<String>,
+    /// Rows of all lake files, by their final names.
+    named: BTreeMap<String, u64>,
     /// Those that a manifest has released or replaced.
     gone: BTreeSet<String>,
     /// Those that are not as they were committed, until a later manifest accounts for them.
@@ -165,7 +165,7 @@ impl Audit<'_> {
             Some(head) => self.state(&head)?,
             None => self.nothing_is_left(job)?,
         }
-        if let Some(name) = listed.iter().find(|name| !self.named.contains(*name)) {
+        if let Some(name) = listed.iter().find(|name| !self.named.contains_key(*name)) {
             let what = format!("file \"{}\" is in no manifest", self.store.describe(name));
             return Err(Stop::Found(Finding { seq: None, what }));
         }
@@ -192,7 +192,7 @@ impl Audit<'_> {
         let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
         follows(self.last.as_ref(), &manifest).map_err(found)?;
         for path in manifest.released.iter().chain(manifest.lake.iter().flat_map(|file| &file.replaces)) {
-            if !self.named.contains(path) || !self.gone.insert(path.clone()) {
+            if !self.named.contains_key(path) || !self.gone.insert(path.clone()) {
                 let what = format!("it takes lake file \"{path}\" away, which is not there to be taken");
                 return Err(found(what));
             }
@@ -203,8 +203,16 @@ impl Audit<'_> {
             if !self.claimed.iter().any(|folder| path.starts_with(folder)) {
                 return Err(found(format!("lake file \"{path}\" is where the job has no claim")));
             }
-            if !self.named.insert(path.clone()) {
+            if self.named.insert(path.clone(), file.rows).is_some() {
                 return Err(found(format!("lake file \"{path}\" is in two manifests")));
+            }
+            let replaced: u64 = file.replaces.iter().filter_map(|path| self.named.get(path)).sum();
+            if !file.replaces.is_empty() && replaced != file.rows {
+                let what = format!(
+                    "lake file \"{path}\" has {} rows, and replaces files with {replaced}",
+                    file.rows
+                );
+                return Err(found(what));
             }
             match self.lake_file(file)? {
                 None => {}
@@ -216,9 +224,10 @@ impl Audit<'_> {
                 }
             }
             self.report.files += 1;
-            self.report.rows += file.rows;
             self.report.bytes += file.bytes;
         }
+        let new = manifest.lake.iter().filter(|file| file.replaces.is_empty());
+        self.report.rows += new.map(|file| file.rows).sum::<u64>();
         let parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
         self.report.records += parts.map(|part| part.fates.consumed).sum::<u64>();
         self.report.manifests += 1;

@@ -89,7 +89,7 @@ fn each_planted_damage_is_named() {
     type Damage = fn(&TestStore);
     let lake_file = "gate/batch_2_19700101_000000.csv.gz";
     assert!(lake().0.files().contains_key(lake_file), "the cases below damage it");
-    let cases: [(&str, bool, Damage); 19] = [
+    let cases: [(&str, bool, Damage); 20] = [
         ("is not there", false, |s| drop(s.files().remove("gate/batch_2_19700101_000000.csv.gz"))),
         ("was committed with", false, |s| {
             s.files().insert("gate/batch_2_19700101_000000.csv.gz".into(), b"x"[..].into());
@@ -107,6 +107,13 @@ fn each_planted_damage_is_named() {
                 *m.written.get_mut("batch").unwrap() += 1;
             });
             (10..=12).for_each(|seq| forge(s, seq, |m| *m.written.get_mut("batch").unwrap() += 1));
+        }),
+        ("has 2 rows, and replaces files with 4", false, |s| {
+            forge(s, 12, |m| {
+                m.lake[0].replaces =
+                    [2, 3].map(|epoch| format!("gate/batch_{epoch}_19700101_000000.csv.gz")).into();
+                *m.written.get_mut("batch").unwrap() -= 2;
+            });
         }),
         ("are in no manifest", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].from += 1)),
         ("are in two manifests", false, |s| forge(s, 9, |m| m.inputs[0].partitions[0].from += -1)),

@@ -7,6 +7,7 @@ pub mod checkpoint;
 #[cfg(test)]
 pub(crate) mod checkpoint_tests;
 pub mod claim;
+pub mod compact;
 pub mod decide;
 pub mod difference;
 pub mod discovered;
@@ -28,6 +29,7 @@ pub mod segment;
 #[cfg(test)]
 mod simulation;
 pub mod site;
+pub mod staged;
 pub mod state_files;
 pub mod takeover;
 #[cfg(test)]

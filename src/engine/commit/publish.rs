@@ -90,7 +90,8 @@ async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
     Ok(())
 }
 
-/// Gives every lake file of `manifest` its final name, durably. Harmless if it was done before.
+/// Gives every lake file of `manifest` its final name, durably; then deletes the files that they replace. Harmless if it was
+/// done before.
 ///
 /// # Errors
 /// If a file is lost, or another one has its name; if the medium refuses.
@@ -107,6 +108,10 @@ pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointE
         site.sync_folder(folder).await?;
     }
     failpoint::at("publish.synced");
+    // The manifest counts: their rows are in the files that were just published.
+    for path in manifest.lake.iter().flat_map(|file| &file.replaces) {
+        site.delete(path).await?;
+    }
     Ok(())
 }
 

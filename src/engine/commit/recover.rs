@@ -59,6 +59,21 @@ pub async fn newest(site: &Site, job: &str, known: Option<Chain>) -> Result<Chai
     }
 }
 
+/// All manifests of `job`, folded ones too, oldest first.
+///
+/// # Errors
+/// As [`chain`].
+pub async fn all(site: &Site, job: &str) -> Result<Vec<Manifest>, CheckpointError> {
+    let chain = chain(site, job).await?;
+    let mut all = Vec::new();
+    for range in segment::ranges(site, job).await? {
+        all.extend(segment::read(site, job, range).await?);
+    }
+    let next = all.last().map_or(Seq(0), |last: &Manifest| last.seq.next());
+    all.extend(chain.loose.into_iter().filter(|manifest| manifest.seq >= next));
+    Ok(all)
+}
+
 async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, String>, CheckpointError> {
     // Loose numbers first: what is folded afterwards is then found in the segment.
     let names = site.list(&names::manifest_folder(job)).await?;

@@ -108,6 +108,27 @@ fn name(folders: &Folders, hour: i64, values: &[String]) -> String {
     path
 }
 
+/// When the hour, day, month or year that `folder` is named after ends; `None` if it is named after no time.
+pub(crate) fn end(folder: &str) -> Option<EventTime> {
+    let value = |name: &str| folder.split('/').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    let number = |name: &str| value(name)?.parse::<u32>().ok();
+    let date = |year, month, day| chrono::NaiveDate::from_ymd_opt(year, month, day);
+    let ms = |date: chrono::NaiveDate, hour: u32| {
+        let time = date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis();
+        time.checked_add(i64::from(hour) * HOUR_MS).map(EventTime)
+    };
+    if let Some(day) = value("date") {
+        return ms(day.parse::<chrono::NaiveDate>().ok()?, 24);
+    }
+    let year: i32 = value("year")?.parse().ok()?;
+    match (number("month"), number("day"), number("hour")) {
+        (Some(month), Some(day), Some(hour)) => ms(date(year, month, day)?, hour + 1),
+        (Some(month), Some(day), None) => ms(date(year, month, day)?, 24),
+        (Some(month), None, _) => ms(date(year, month, 1)?.checked_add_months(chrono::Months::new(1))?, 0),
+        (None, ..) => ms(date(year + 1, 1, 1)?, 0),
+    }
+}
+
 fn of_cell(cell: Cell<'_>) -> String {
     match cell {
         Cell::Null => NOTHING.to_string(),

@@ -140,9 +140,10 @@ pub struct Members {
 }
 
 impl Manifest {
-    /// Rows of all lake files. Dead letters and late records are no rows.
+    /// New rows in lake files. Dead letters and late records are no rows; those of files that it replaces are not new.
     pub fn rows(&self) -> u64 {
-        self.lake.iter().filter(|file| !file.is_side()).map(|file| file.rows).sum()
+        let new = self.lake.iter().filter(|file| !file.is_side() && file.replaces.is_empty());
+        new.map(|file| file.rows).sum()
     }
 
     /// Entries that `operator` holds after the epoch, on all workers, if that is known.

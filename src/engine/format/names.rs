@@ -111,6 +111,11 @@ pub fn staged(job: &str, at: Stage, output: &str, part: usize) -> String {
     format!("_headway/{job}/stage/{generation}/{epoch}/{output}-{worker:04}{part}")
 }
 
+/// Where merged rows wait for their manifest, in the stage of a generation that no run has claimed.
+pub fn staged_merge(job: &str, (generation, epoch): (Generation, Epoch), name: &str) -> String {
+    format!("_headway/{job}/stage/{generation}/{epoch}/merge-{name}")
+}
+
 /// The state of one worker at an epoch.
 pub fn state(job: &str, at: Stage) -> String {
     let Stage { generation, epoch, worker } = at;

@@ -12,13 +12,14 @@
 use crate::connect::formats::{csv_gz, encoder};
 use crate::connect::{Begins, Sink, Wake, WorkerSink};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::staged;
 use crate::engine::control::{Control, guard};
 use crate::engine::failpoint;
 use crate::engine::format::folders::parts;
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::state;
-use crate::store::{self, Store};
+use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender};
 use headway_operators::ack::{Place, StagedFile, StateFile};
 use headway_operators::port::Stage;
@@ -27,12 +28,10 @@ use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use xxhash_rust::xxh3::Xxh3;
 
 /// How many pieces of work may wait for the thread of a worker. Sources are at most a few epochs ahead, so it is more
 /// than there ever are; if not, `put` waits for the oldest to be written.
@@ -228,14 +227,15 @@ impl Lake {
         let encoder = encoder(output.format, self.csv);
         let mut files = Vec::new();
         for part in parts(rows, output) {
-            let staged = names::staged(&self.job, at, &output.name, files.len());
-            let (bytes, checksum) = self.write(&staged, |out| encoder.write(&part, output, out))?;
+            let name = names::staged(&self.job, at, &output.name, files.len());
+            let (bytes, checksum) =
+                staged::write(self.store.as_ref(), &name, |out| encoder.write(&part, output, out))?;
             failpoint::at("stage.rows");
             files.push(StagedFile {
                 output: output.name.clone(),
                 folder: format!("{}/{}", output.prefix, part.folder),
                 name: file.name.clone(),
-                staged: Place::whole(staged),
+                staged: Place::whole(name),
                 rows: part.len() as u64,
                 bytes,
                 checksum,
@@ -259,7 +259,7 @@ impl Lake {
         let author = state::Author { job: &self.job, generation, epoch, worker };
         changes.sort_by(|a, b| (&a.operator, a.shard).cmp(&(&b.operator, b.shard)));
         let mut written = None;
-        let (bytes, checksum) = self.write(&names::state(&self.job, at), |out| {
+        let (bytes, checksum) = staged::write(self.store.as_ref(), &names::state(&self.job, at), |out| {
             written = Some(state::write(out, author, &changes)?);
             Ok(())
         })?;
@@ -267,71 +267,12 @@ impl Lake {
         let state::Written { header_bytes, sections } = written.expect("it was written");
         Ok(vec![StateFile { worker, bytes, header_bytes, checksum, place: None, sections }])
     }
-
-    /// Writes a file that no reader is told of, syncs it and reads it back; its size and checksum.
-    fn write(
-        &self,
-        name: &str,
-        content: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
-    ) -> Result<(u64, String), CheckpointError> {
-        let failed =
-            |verb| move |source| store::Error::Failed { verb, name: self.store.describe(name), source };
-        // 1. Write and sync.
-        let mut staged = Counted { inner: self.store.stage(name)?, hash: Xxh3::new(), bytes: 0 };
-        failpoint::at("stage.opened");
-        content(&mut staged).map_err(failed("write"))?;
-        failpoint::at("stage.written");
-        let (written, checksum) = (staged.bytes, staged.hash.digest128());
-        staged.inner.finish()?;
-        failpoint::at("stage.synced");
-        // 2. What a reader would see is what was meant.
-        let found = self.store.open(name)?.map(digest).transpose().map_err(failed("read"))?;
-        if found != Some((written, checksum)) {
-            let what =
-                format!("\"{}\" reads back differently than it was written", self.store.describe(name));
-            return Err(CheckpointError::Inconsistent { what });
-        }
-        Ok((written, format!("{checksum:032x}")))
-    }
-}
-
-/// Length and xxh3-128 of what `reader` gives.
-fn digest(mut reader: Box<dyn Read + Send>) -> io::Result<(u64, u128)> {
-    let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; 64 << 10]);
-    loop {
-        let read = match reader.read(&mut buffer) {
-            Ok(0) => return Ok((bytes, hash.digest128())),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read?,
-        };
-        hash.update(&buffer[..read]);
-        bytes += read as u64;
-    }
-}
-
-/// Counts and hashes what passes.
-struct Counted {
-    inner: Box<dyn store::Staged>,
-    hash: Xxh3,
-    bytes: u64,
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::commit::staged::digest;
     use crate::engine::error::Error;
     use crate::store::faulty::{Fault, Faulty};
     use crate::store::memory::{Call, Memory};
@@ -339,6 +280,7 @@ mod tests {
     use headway_operators::spec::Format;
     use headway_operators::state::{SectionHead, SectionKind, Shard};
     use headway_operators::time::EventTime;
+    use std::io::{self, Read};
 
     #[derive(Clone)]
     struct Number(i64);
