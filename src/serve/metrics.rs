@@ -342,4 +342,30 @@ mod tests {
         assert_eq!(read("headway_restarts_total"), [sample(&["process-gone"], 2.0)]);
         assert_eq!(read("headway_worker_seconds_total").len(), 4);
     }
+
+    /// What stands in a file of rules or boards and looks like a metric of ours.
+    fn named(text: &str) -> BTreeSet<String> {
+        let words = text.split(|c: char| !(c == '_' || c.is_ascii_alphanumeric()));
+        words.filter(|word| word.starts_with("headway_")).map(str::to_string).collect()
+    }
+
+    #[test]
+    fn boards_and_alerts_name_only_metrics_that_exist() {
+        let mut known: BTreeSet<String> = METRICS.iter().map(Metric::full_name).collect();
+        known.extend(["_bucket", "_sum", "_count"].map(|part| format!("{}{part}", COMMIT_SECONDS.0)));
+        let files = ["alerts.yaml", "alerts_test.yaml", "grafana.json"];
+        for file in files {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/deploy").join(file);
+            let text = std::fs::read_to_string(&path).expect("it is there");
+            let named = named(&text);
+            assert!(named.len() > 5, "{file} names {named:?}");
+            let strange: Vec<&String> = named.difference(&known).collect();
+            assert!(strange.is_empty(), "{file} names {strange:?}, which no job has");
+        }
+        assert_eq!(
+            named("rate(headway_gone_total{a=\"b\"}[5m])").difference(&known).count(),
+            1,
+            "it would be seen"
+        );
+    }
 }
