@@ -11,6 +11,7 @@ mod formats;
 mod golden_manifests;
 mod landing;
 mod moved_files;
+mod music;
 mod odd_inputs;
 mod outcome;
 #[cfg(feature = "parquet")]

@@ -59,9 +59,10 @@ fn transcript_of_the_demo_has_the_shape_of_a_run() {
 #[test]
 fn commands_run_one_after_the_other() {
     let folder = folder();
-    let commands = block(&readme(), "<!-- run by a test -->");
-    assert!(commands.len() >= 5, "{commands:?}");
-    for command in commands {
+    let (jobs, music) =
+        (block(&readme(), "<!-- run by a test -->"), block(&readme(), "<!-- run by a test: music -->"));
+    assert!(jobs.len() >= 5 && music.len() >= 4, "{jobs:?} {music:?}");
+    for command in jobs.into_iter().chain(music) {
         let mut words = command.split_whitespace();
         assert_eq!(words.next(), Some("headway"), "{command}");
         let run = headway(folder.path(), &words.collect::<Vec<_>>());

@@ -161,6 +161,6 @@ pub struct Top {
     pub output: &'static str,
     /// The column whose values are compared.
     pub of: &'static str,
-    /// The columns that are added up; the first one decides the order.
+    /// The columns that are added up; the first one decides the order, or the number of rows if there is none.
     pub sums: &'static [&'static str],
 }

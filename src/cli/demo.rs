@@ -84,17 +84,20 @@ pub(crate) fn run(
     writeln!(out, "{}, added up from the rows in the lake", demo.top.title)?;
     sums.write(out, SUMS_MAX)?;
     writeln!(out)?;
-    let all = conserved(
-        &manifests,
-        (!control.is_draining()).then_some(flags.messages.0 * plan.inputs.len() as u64),
-    )?;
+    let made = if control.is_draining() { None } else { messages(&plan)? };
+    let all = conserved(&manifests, made)?;
     if summary.outcome.fates() != all {
         return Err(Failure::new(Code::DemoFailed, "the run's own counts are not those of its manifests"));
     }
     let outputs = shape(plan.made.pipeline.as_ref())?.outputs;
-    let prefix = outputs.iter().find(|output| output.name == demo.top.output).map(|output| &output.prefix);
-    let rows_in = lake.join(prefix.map_or("", String::as_str));
-    try_next(entry.name, (&folder, &lake, &rows_in), out)?;
+    let output = outputs.iter().find(|output| output.name == demo.top.output);
+    let files = output.map_or(String::new(), |output| {
+        // A level for each folder that is named after what is in its rows.
+        let levels = output.folders.as_ref().map_or(0, |folders| folders.by.len());
+        format!("{}/{}*.csv.gz", output.prefix, "*/".repeat(levels))
+    });
+    let inputs: Vec<&str> = plan.inputs.iter().map(|input| input.spec.name).collect();
+    try_next((entry.name, &inputs), (&folder, &lake, &lake.join(files)), out)?;
     let per_second = all.consumed as f64 / took.as_secs_f64();
     writeln!(
         out,
@@ -198,6 +201,15 @@ fn read_back(job: &lake::Job, manifests: &[Manifest], top: Top) -> Result<(Sums,
     Ok((sums, rows))
 }
 
+/// How many messages the generators of all inputs make.
+fn messages(plan: &plan::Plan) -> Result<Option<u64>, Failure> {
+    let mut partitions = Vec::new();
+    for input in &plan.inputs {
+        partitions.extend(input.connector(plan.made.pipeline.as_ref())?.partitions()?);
+    }
+    Ok(run::Found::of(&partitions).messages)
+}
+
 /// The fates of all records, added up over the manifests. All `messages` were read, unless the run was drained.
 ///
 /// # Errors
@@ -216,7 +228,7 @@ fn conserved(manifests: &[Manifest], messages: Option<u64>) -> Result<Fates, Fai
 }
 
 fn try_next(
-    pipeline: &str,
+    (pipeline, inputs): (&str, &[&str]),
     (folder, lake, rows): (&Path, &Path, &Path),
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -225,9 +237,14 @@ fn try_next(
     let (lake, messages) = (lake.display(), folder.join("messages"));
     writeln!(out, "try next")?;
     writeln!(out, "  {program} status --lake {lake}")?;
-    writeln!(out, "  zcat {}/*.csv.gz | head", rows.display())?;
+    writeln!(out, "  zcat {} | head", rows.display())?;
     writeln!(out, "  {program} produce {pipeline} --to {}", messages.display())?;
-    writeln!(out, "  {program} run {pipeline} --source files:{} --lake my-lake\n", messages.display())
+    let from = |input: &&str| format!(" --source {input}=files:{}", messages.join(input).display());
+    let sources = match inputs {
+        [_] => format!(" --source files:{}", messages.display()),
+        several => several.iter().map(from).collect(),
+    };
+    writeln!(out, "  {program} run {pipeline}{sources} --lake my-lake\n")
 }
 
 #[cfg(test)]

@@ -55,10 +55,11 @@ impl Sums {
         Ok(count)
     }
 
-    /// Writes the `most` greatest, by the first column that is added up.
+    /// Writes the `most` greatest, by the first column that is added up, or by the number of rows if there is none.
     pub(crate) fn write(&self, out: &mut dyn Write, most: usize) -> io::Result<()> {
         let mut order: Vec<(&String, &Sum)> = self.of.iter().collect();
-        order.sort_by_key(|(name, sum)| (Reverse(sum.columns.first().copied()), *name));
+        let first = |sum: &Sum| sum.columns.first().copied().unwrap_or(sum.rows.into());
+        order.sort_by_key(|(name, sum)| (Reverse(first(sum)), *name));
         let row = |(name, sum): &(&String, &Sum)| {
             let columns = sum.columns.iter().map(|sum| grouped(*sum));
             [name.to_string()].into_iter().chain(columns).chain([grouped(sum.rows)]).collect()
@@ -94,6 +95,15 @@ mod tests {
         sums.write(&mut out, 2).expect("memory can be written");
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text, "  SHOP   SOLD  LEFT  ROWS\n  A     1,001     3     2\n  B, C      5     5     1\n");
+    }
+
+    #[test]
+    fn without_a_sum_the_number_of_rows_decides() {
+        let mut sums = Sums::new(Top { sums: &[], ..TOP });
+        sums.add(gz("SHOP\nA\nB\nB\n").as_slice()).expect("the file is fit");
+        let mut out = Vec::new();
+        sums.write(&mut out, 1).expect("memory can be written");
+        assert_eq!(String::from_utf8(out).expect("text"), "  SHOP  ROWS\n  B        2\n");
     }
 
     #[test]

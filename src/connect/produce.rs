@@ -18,7 +18,7 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 /// How a message becomes a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Its value. A tombstone is an empty line: a line cannot say that there is none.
+    /// Its value, without a newline at its end. A tombstone is an empty line: a line cannot say that there is none.
     Lines,
     /// An envelope as `kcat -J` writes it, of the topic named.
     Envelopes(String),
@@ -157,6 +157,8 @@ fn write_line(
     match format {
         Format::Lines => {
             let value = value.unwrap_or_default();
+            // A value that ends a line by itself is that line.
+            let value = value.strip_suffix(b"\n").unwrap_or(value);
             if memchr::memchr(b'\n', value).is_some() {
                 return Err(Error::Unusable {
                     what: format!("message {offset} of partition {partition}"),
@@ -284,7 +286,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let refused =
             to_folder(&ALL, folder.path(), &Format::Lines, fast(&mut |_| ControlFlow::Continue(())));
-        assert!(matches!(refused, Err(Error::Unusable { .. })), "a value with a newline is no line");
+        assert!(matches!(refused, Err(Error::Unusable { .. })), "a value with a newline inside is no line");
+        let mut out = Vec::new();
+        let ended = Few(&[Some(b"{}\n"), Some(b"\n"), Some(b"a\n\n")]);
+        let written =
+            to_writer(&ended, (&mut out, "-"), &Format::Lines, fast(&mut |_| ControlFlow::Continue(())));
+        assert!(matches!(written, Err(Error::Unusable { .. })), "two newlines are two lines");
+        assert_eq!(out, b"{}\n\n\n", "a newline at the end is that of the line");
     }
 
     #[test]

@@ -20,12 +20,12 @@ pub mod views;
 
 use decode::Decoder;
 use event::Event;
-use generate::{Behaviour, Dictionary, Generator, World};
+use generate::Generators;
 use headway_operators::build::Build;
 use headway_operators::flow::Flow;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::kit::Record;
-use headway_operators::pipeline::{Entry, Pipeline};
+use headway_operators::pipeline::{Demo, Entry, Pipeline, Top};
 use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Folders, InputSpec, OutputSpec};
 use headway_operators::stream::window::Closing;
@@ -43,6 +43,7 @@ const LOG: &str = "log";
 pub const ENTRY: Entry = Entry {
     settings: settings::TABLE,
     generate: |input| topic_of(input).map(|_| generate::options()),
+    demo: Some(DEMO),
     ..Entry::new(
         "music",
         "What users of a music service do: songs, pages, logins, subscriptions",
@@ -50,15 +51,23 @@ pub const ENTRY: Entry = Entry {
     )
 };
 
+/// What is played most, as rows that any program reads.
+const DEMO: Demo = Demo {
+    settings: &[("format", "csv.gz")],
+    rate: 1.0,
+    top: Top { title: "artists played most", output: views::WIDE_STREAMS, of: "artistName", sums: &[] },
+};
+
 /// The music pipeline.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Music {
     chosen: Chosen,
+    generators: Generators,
 }
 
 impl Music {
     fn new(settings: &Settings) -> Result<Music, SettingError> {
-        Ok(Music { chosen: Chosen::new(settings)? })
+        Ok(Music { chosen: Chosen::new(settings)?, generators: Generators::default() })
     }
 
     fn form(&self) -> Form {
@@ -141,8 +150,7 @@ impl Pipeline for Music {
 
     fn generator(&self, input: &str, options: &Options) -> Option<Box<dyn Generate>> {
         let topic = topic_of(input).filter(|_| self.form() == Form::Topics)?;
-        let world = World::new(options, Behaviour::default(), Dictionary::default());
-        Some(Box::new(Generator::of(world, topic)))
+        Some(Box::new(self.generators.of(options, topic)))
     }
 }
 

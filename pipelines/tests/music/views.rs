@@ -277,10 +277,7 @@ fn songs_hours_sessions_and_active_users_are_those_of_a_naive_count() {
         let (ts, is_song) = (event.ts().ms(), event.text(Page) == Some("NextSong"));
         of_session.entry(event.int(SessionId).expect("all have one")).or_default().push((ts, is_song));
         for (name, size) in [("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)] {
-            let users = event.int(UserId).into_iter();
-            users.for_each(|user| {
-                drop(active.entry((name, ts / size * size, size)).or_default().insert(user))
-            });
+            active.entry((name, ts / size * size, size)).or_default().extend(event.int(UserId));
         }
     }
     let mut sessions = Vec::new();

@@ -51,12 +51,22 @@ pub fn options() -> Options {
 /// How many messages the topics of each partition have, in the order of [`Topic::ALL`].
 type Ends = Vec<[i64; 4]>;
 
+/// What the generators of all topics share.
+#[derive(Clone, Debug)]
+struct Shared {
+    world: Arc<World>,
+    ends: Arc<OnceLock<Ends>>,
+}
+
+/// Makes generators, one a topic: those of equal options share their world, and count its events once.
+#[derive(Debug, Default)]
+pub struct Generators(Mutex<Option<(Options, Shared)>>);
+
 /// Makes the messages of one topic.
 #[derive(Debug)]
 pub struct Generator {
-    world: Arc<World>,
+    shared: Shared,
     topic: Topic,
-    ends: Arc<OnceLock<Ends>>,
     cursors: Vec<Mutex<Option<Cursor>>>,
 }
 
@@ -69,33 +79,42 @@ struct Cursor {
     offset: Offset,
 }
 
+impl Shared {
+    fn new(world: World) -> Shared {
+        Shared { world: Arc::new(world), ends: Arc::new(OnceLock::new()) }
+    }
+}
+
+impl Generators {
+    /// The generator of `topic` with `options`, of users who behave as published, with the dictionary inside.
+    pub fn of(&self, options: &Options, topic: Topic) -> Generator {
+        let mut known = self.0.lock().expect("no thread panicked with it");
+        let is_same = known.as_ref().is_some_and(|(known, _)| known == options);
+        if !is_same {
+            let world = World::new(options, Behaviour::default(), Dictionary::default());
+            *known = Some((options.clone(), Shared::new(world)));
+        }
+        let (_, shared) = known.as_ref().expect("it was just made");
+        Generator::new(shared.clone(), topic)
+    }
+}
+
 impl Generator {
     /// The generators of all topics, in the order of [`Topic::ALL`].
     pub fn all(world: World) -> [Generator; 4] {
-        let (world, ends) = (Arc::new(world), Arc::new(OnceLock::new()));
-        Topic::ALL.map(|topic| Generator {
-            world: Arc::clone(&world),
-            topic,
-            ends: Arc::clone(&ends),
-            cursors: (0..world.options.partitions).map(|_| Mutex::new(None)).collect(),
-        })
+        let shared = Shared::new(world);
+        Topic::ALL.map(|topic| Generator::new(shared.clone(), topic))
     }
 
-    /// The generator of one topic.
-    pub fn of(world: World, topic: Topic) -> Generator {
-        let [listen, page_view, auth, status_change] = Generator::all(world);
-        match topic {
-            Topic::Listen => listen,
-            Topic::PageView => page_view,
-            Topic::Auth => auth,
-            Topic::StatusChange => status_change,
-        }
+    fn new(shared: Shared, topic: Topic) -> Generator {
+        let cursors = (0..shared.world.options.partitions).map(|_| Mutex::new(None)).collect();
+        Generator { shared, topic, cursors }
     }
 
     /// How many messages there are in each topic and partition: the events are counted once, and not written.
     fn ends(&self) -> &Ends {
-        self.ends.get_or_init(|| {
-            let world = &self.world;
+        self.shared.ends.get_or_init(|| {
+            let world = &self.shared.world;
             let count = |partition: u32| {
                 let mut simulation = Simulation::new(world, partition);
                 let mut counts = [0; 4];
@@ -116,12 +135,12 @@ impl Generator {
         let mut cursor = self.cursors[partition.index()].lock().expect("no thread panicked with it");
         let next = |simulation: &mut Simulation| loop {
             let event = simulation.next();
-            if wire::is_in(self.topic, &event, &self.world) {
+            if wire::is_in(self.topic, &event, &self.shared.world) {
                 return event;
             }
         };
         if cursor.as_ref().is_none_or(|cursor| offset < cursor.offset) {
-            let mut simulation = Simulation::new(&self.world, partition.0);
+            let mut simulation = Simulation::new(&self.shared.world, partition.0);
             let event = next(&mut simulation);
             *cursor = Some(Cursor { simulation, event, offset: Offset(0) });
         }
@@ -137,24 +156,25 @@ impl Generator {
 impl Generate for Generator {
     fn identity(&self) -> String {
         let Options { seed, messages: _, partitions, rate: _, disorder_s, dup, late, bad, keys, start_ms } =
-            &self.world.options;
-        let Behaviour { event_s, pause_s, day_damping, weekend_damping, growth } = &self.world.behaviour;
+            &self.shared.world.options;
+        let Behaviour { event_s, pause_s, day_damping, weekend_damping, growth } =
+            &self.shared.world.behaviour;
         format!(
             "music/{VERSION} topic={} seed={seed} partitions={partitions} users={keys} start_ms={start_ms} \
              disorder_s={disorder_s:?} dup={dup:?} late={late:?} bad={bad:?} event_s={event_s:?} \
              pause_s={pause_s:?} day_damping={day_damping:?} weekend_damping={weekend_damping:?} \
              growth={growth:?} dictionary={:016x}",
             self.topic.name(),
-            self.world.digest
+            self.shared.world.digest
         )
     }
 
     fn partitions(&self) -> u32 {
-        self.world.options.partitions
+        self.shared.world.options.partitions
     }
 
     fn end(&self, partition: Partition) -> Option<Offset> {
-        self.world.options.messages?;
+        self.shared.world.options.messages?;
         let topic = Topic::ALL.iter().position(|topic| *topic == self.topic)?;
         self.ends().get(partition.index()).map(|ends| Offset(ends[topic]))
     }
@@ -165,7 +185,7 @@ impl Generate for Generator {
         out.key.clear();
         let mut value = out.value.take().unwrap_or_default();
         value.clear();
-        wire::write(self.topic, &event, &self.world, &mut value);
-        out.value = spoil::spoiled(&self.world.options, self.topic, (partition, offset), value);
+        wire::write(self.topic, &event, &self.shared.world, &mut value);
+        out.value = spoil::spoiled(&self.shared.world.options, self.topic, (partition, offset), value);
     }
 }

@@ -44,6 +44,9 @@ use users::{GenderLevel, PlayFact, User};
 /// The longest time after a record in which something that it opened ends, beside sessions: the day of `active_users`.
 pub const HORIZON_MS: i64 = 86_400_000;
 
+/// The output of all plays.
+pub const WIDE_STREAMS: &str = "wide_streams";
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -109,7 +112,7 @@ pub fn outputs<'s>(
     views: Flow<'s, Record<Event>>,
 ) {
     let (plays, facts) = plays;
-    build.output(spec("wide_streams", &wide::COLUMNS, options), facts.map(wide::Wide::from));
+    build.output(spec(WIDE_STREAMS, &wide::COLUMNS, options), facts.map(wide::Wide::from));
     let songs = plays.filter_map_data(|play| play.song.title.is_some().then_some(play.song));
     let last_hour = last_hour::last_hour(build, songs);
     build.output(spec("top_songs_last_hour", &last_hour::COLUMNS, options), last_hour);

@@ -1,0 +1,151 @@
+//! What the music events cost: to generate them, to decode them and write Parquet, to keep the history of a million users.
+//!
+//! ```text
+//! cargo bench --bench music [-- EVENTS]
+//! ```
+//!
+//! Everything runs in process on one thread. CPU time is that of the process, user and system. Memory is what the process holds
+//! more than before.
+
+#![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
+
+mod figures;
+
+use figures::{cpu_seconds, spread};
+use headway::connect::formats::{csv_gz, encoder};
+use headway_operators::generate::{Generate, Message, Options};
+use headway_operators::keyed::{Fates, Keyed};
+use headway_operators::progress::Tick;
+use headway_operators::record::{Offset, Partition, Stamped};
+use headway_operators::spec::{Format, OutputSpec};
+use headway_operators::time::{Epoch, EventTime};
+use headway_operators::view::scd2::{Event, Scd2};
+use headway_operators::view::text::Text;
+use headway_pipelines::music::decode::Decoder;
+use headway_pipelines::music::event::columns;
+use headway_pipelines::music::generate::{Behaviour, Dictionary, Generator, World, options};
+use headway_pipelines::music::topic::{Form, Topic};
+
+const EVENTS: u64 = 1_000_000;
+const USERS: u32 = 1_000_000;
+const TURNS: usize = 5;
+
+fn main() {
+    let asked = std::env::args().find_map(|argument| argument.parse().ok());
+    let events: u64 = asked.unwrap_or(EVENTS);
+    println!("generate: {events} page views and what else they are, messages of all four topics written");
+    for users in [10_000, USERS] {
+        let (mut rates, mut before) = (Vec::new(), rss_mib());
+        let mut held = 0.0;
+        for turn in 0..TURNS.min(if users == USERS { 1 } else { TURNS }) {
+            let began = cpu_seconds();
+            let (messages, now) = generate(events, users, turn as u64);
+            rates.push(messages as f64 / (cpu_seconds() - began));
+            held = f64::max(held, now - before);
+            before = before.min(rss_mib());
+        }
+        println!("  {users} users: {} messages a second of a core, {held:.0} MiB", spread(&rates, 0));
+    }
+    decode_and_write(events.min(500_000));
+    histories(events * 5);
+}
+
+/// The messages of a topic, one partition.
+fn generator(events: u64, users: u32, seed: u64) -> [Generator; 4] {
+    let asked = Options { messages: Some(events), keys: users, seed, ..options() };
+    Generator::all(World::new(&asked, Behaviour::default(), Dictionary::default()))
+}
+
+/// Makes all messages; how many, and the memory held when the last one was made.
+fn generate(events: u64, users: u32, seed: u64) -> (u64, f64) {
+    let mut messages = 0;
+    let generators = generator(events, users, seed);
+    let mut message = Message::default();
+    for generator in &generators {
+        let end = generator.end(Partition(0)).expect("it ends");
+        for offset in (0..end.0).map(Offset) {
+            generator.message(Partition(0), offset, &mut message);
+            messages += 1;
+        }
+    }
+    (messages, rss_mib())
+}
+
+/// Decodes messages and writes their rows as Parquet, in files of 100,000 rows.
+fn decode_and_write(events: u64) {
+    println!("decode and write Parquet: {events} page views");
+    let [_, generator, ..] = generator(events, 10_000, 1);
+    let value = |offset| {
+        let mut message = Message::default();
+        generator.message(Partition(0), Offset(offset), &mut message);
+        message.value.expect("all have a value")
+    };
+    let values: Vec<Vec<u8>> = (0..events as i64).map(value).collect();
+    let decoder = Decoder { form: Form::Topics, topic: Topic::PageView, repairs: false };
+    let spec = OutputSpec {
+        name: "page_view_events".into(),
+        prefix: "page_view_events".into(),
+        stem: "events".into(),
+        format: Format::Parquet,
+        columns: columns(Form::Topics, Topic::PageView),
+        folders: None,
+    };
+    let (mut decodes, mut both, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..TURNS {
+        let began = cpu_seconds();
+        let mut decoding = 0.0;
+        bytes = 0;
+        for part in values.chunks(100_000) {
+            let began = cpu_seconds();
+            let rows: Vec<_> = part.iter().map(|value| decoder.event(value).expect("all are good")).collect();
+            decoding += cpu_seconds() - began;
+            let mut file = Vec::new();
+            let encoder = encoder(Format::Parquet, csv_gz::Options::default());
+            encoder.write(&rows, &spec, &mut file).expect("a vector can be written to");
+            bytes += file.len();
+        }
+        decodes.push(events as f64 / decoding);
+        both.push(events as f64 / (cpu_seconds() - began));
+    }
+    println!("  decode alone: {} events a second of a core", spread(&decodes, 0));
+    println!("  both: {} events a second of a core, {bytes} bytes of Parquet", spread(&both, 0));
+}
+
+/// Keeps the history of the level of a million users, a play each event, as events pass the watermark.
+fn histories(events: u64) {
+    const EPOCH: u64 = 20_000;
+    println!("histories: {events} plays of {USERS} users, in epochs of {EPOCH}");
+    let before = rss_mib();
+    let (mut operator, levels) =
+        (Scd2::<i64, Text, u64>::new("Users", Epoch(0)), ["free", "paid"].map(Text::from));
+    let (mut drawn, mut rows, began) = (1_u64, 0_u64, cpu_seconds());
+    let mut out = Vec::new();
+    for epoch in 1..=events / EPOCH {
+        let time = |n: u64| (epoch * EPOCH + n) as i64;
+        let event = |n: u64| {
+            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let user = (drawn >> 33) % u64::from(USERS);
+            // A user changes level now and then.
+            let level = levels[usize::from((user + epoch / 100) % 10 == 0)].clone();
+            let data = Event { key: user as i64, value: level, fact: Some(n) };
+            Stamped { time: EventTime(time(n)), stamp: EventTime(0), partition: Partition(0), data }
+        };
+        let mut batch: Vec<_> = (0..EPOCH).map(event).collect();
+        operator.apply(Epoch(epoch), &mut batch, &mut Fates::default());
+        // The watermark is an epoch behind, as with a lateness of a minute.
+        let watermark = EventTime(time(0) - EPOCH as i64);
+        let tick = Tick { watermark, wall_ms: epoch as i64, idle: false, ended: false, finishing: false };
+        operator.close(Epoch(epoch), &tick, &mut out);
+        rows += out.len() as u64;
+        out.clear();
+    }
+    let ns = (cpu_seconds() - began) * 1e9 / events as f64;
+    println!("  {ns:.0} ns an event, {:.0} MiB held, {rows} facts and changes", rss_mib() - before);
+}
+
+/// What the process holds of memory.
+fn rss_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("Linux tells what a process holds");
+    let pages = status.split_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok());
+    pages.expect("a number of pages") * 4096.0 / f64::from(1 << 20)
+}

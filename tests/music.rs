@@ -1,0 +1,136 @@
+//! The music job on the production engine: four topics, killed again and again on another number of workers, against what a
+//! reader computes that shares nothing with the job but JSON.
+
+use flate2::read::MultiGzDecoder;
+use headway::connect::Connector;
+use headway::connect::generator::Generator;
+use headway::engine::clock::{Clock, System};
+use headway::engine::run::feed::Until;
+use headway::engine::{Control, Error, Launch, audit, launch};
+use headway::store::Store;
+use headway::store::memory::Memory;
+use headway_operators::generate::{Generate, Message, Options};
+use headway_operators::pipeline::{Configured, Entry};
+use headway_operators::record::{Offset, Partition};
+use headway_pipelines::music::ENTRY;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The topics, which are inputs and outputs.
+const TOPICS: [&str; 4] = ["listen_events", "page_view_events", "auth_events", "status_change_events"];
+
+fn options() -> Options {
+    let own = (ENTRY.generate)(TOPICS[0]).expect("it has a generator");
+    Options { messages: Some(6_000), keys: 300, partitions: 2, disorder_s: 900.0, bad: 0.01, ..own }
+}
+
+fn made(entry: &Entry) -> Configured {
+    entry.configure([("format", "ndjson.gz"), ("lateness", "1h")]).expect("the settings make a job")
+}
+
+fn generators(made: &Configured) -> Vec<Arc<dyn Generate>> {
+    let generator = |topic| made.pipeline.generator(topic, &options()).expect("it has a generator");
+    TOPICS.map(generator).into_iter().map(Arc::from).collect()
+}
+
+/// Runs the job; after so many commits it is killed.
+fn run(store: &Memory, workers: usize, kill_after: Option<u64>) {
+    let made = made(&ENTRY);
+    let connectors: [Arc<dyn Connector>; 4] = generators(&made)
+        .into_iter()
+        .map(|generate| Arc::new(Generator::new(generate)) as Arc<dyn Connector>)
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| panic!("four topics"));
+    let control = Control::new();
+    let (killer, commits) = (control.clone(), AtomicU64::new(0));
+    let job = Launch {
+        workers,
+        until: Until::End,
+        epoch: Duration::from_millis(1),
+        epoch_bytes: 32 << 10,
+        on_commit: Box::new(move |_, _| {
+            if Some(commits.fetch_add(1, Ordering::Relaxed) + 1) == kill_after {
+                killer.fail(Error::Start { workers, reason: "killed".into() });
+            }
+        }),
+        ..Launch::new(made, connectors, Arc::new(store.clone()))
+    };
+    let ended = launch(job, &control);
+    assert_eq!(ended.is_err(), kill_after.is_some(), "{:?}", ended.err());
+}
+
+/// The rows of each output, as objects without the columns that have no value, sorted.
+fn rows(store: &Memory) -> BTreeMap<String, Vec<String>> {
+    let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, bytes) in store.files().into_iter().filter(|(name, _)| !name.starts_with("_headway")) {
+        let mut text = String::new();
+        MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("it is gzipped text");
+        let folder =
+            name.split('/').take(if name.starts_with('_') { 2 } else { 1 }).collect::<Vec<_>>().join("/");
+        let row = |line: &str| {
+            let mut row: Map<String, Value> = serde_json::from_str(line).expect("a row is an object");
+            row.retain(|_, value| !value.is_null());
+            Value::from(row).to_string()
+        };
+        rows.entry(folder).or_default().extend(text.lines().map(row));
+    }
+    rows.values_mut().for_each(|rows| rows.sort());
+    rows
+}
+
+/// What a reader makes of the messages: the objects of each topic that have a time, and how many messages have none.
+fn expected() -> (BTreeMap<String, Vec<String>>, usize) {
+    let (mut good, mut dead) = (BTreeMap::new(), 0);
+    for (topic, generator) in TOPICS.iter().zip(generators(&made(&ENTRY))) {
+        let mut rows = Vec::new();
+        for partition in (0..2).map(Partition) {
+            for offset in (0..generator.end(partition).expect("it ends").0).map(Offset) {
+                let mut message = Message::default();
+                generator.message(partition, offset, &mut message);
+                let value = message.value.unwrap_or_default();
+                match serde_json::from_slice::<Map<String, Value>>(&value) {
+                    Ok(object) if object.get("ts").is_some_and(Value::is_i64) => {
+                        rows.push(Value::from(object).to_string());
+                    }
+                    _ => dead += 1,
+                }
+            }
+        }
+        rows.sort();
+        good.insert(topic.to_string(), rows);
+    }
+    (good, dead)
+}
+
+#[test]
+fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
+    let (sent, dead) = expected();
+    let listens = sent["listen_events"].iter().filter(|row| row.contains("\"userId\"")).count();
+    assert!(dead > 50 && listens > 1_000, "{dead} {listens}");
+    let mut straight = None;
+    for kills in [0, 12] {
+        let store = Memory::new();
+        (0..kills).for_each(|kill| run(&store, 1 + kill as usize % 3, Some(1 + kill % 4)));
+        run(&store, 2, None);
+        let found = rows(&store);
+        for topic in TOPICS {
+            assert_eq!(found[topic].len(), sent[topic].len(), "{topic}");
+            assert_eq!(found[topic], sent[topic], "{topic}");
+        }
+        assert_eq!(found["_dead/music"].len(), dead);
+        assert!(!found.contains_key("_late/music"), "nothing is late within the lateness");
+        assert_eq!(found["wide_streams"].len(), listens);
+        let views = ["wide_streams", "sessions", "active_users", "top_songs_last_hour"]
+            .map(|view| found[view].clone());
+        assert_eq!(*straight.get_or_insert_with(|| views.clone()), views, "with {kills} kills");
+        let (files, clock) =
+            (Arc::new(store) as Arc<dyn Store>, Arc::new(System::default()) as Arc<dyn Clock>);
+        let report = audit::run(&files, &clock, "music", true).expect("the lake can be read");
+        assert_eq!(report.finding, None);
+    }
+}
