@@ -6,10 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example tells its story on stdout")]
 
-use headway::connect::Connector;
-use headway::connect::files::{self, Files};
-use headway::engine::{Control, Launch, launch};
-use headway::store::local::Local;
+use headway::{Connector, Control, Files, FilesOptions, Launch, Local, launch};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workers = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let entry = headway_pipelines::find("turnstile").ok_or("the catalogue has the turnstile pipeline")?;
     let made = entry.configure([])?;
-    let connector = Files::new(files::Options::new(captures, &made.pipeline.inputs()[0]));
+    let connector = Files::new(FilesOptions::new(captures, &made.pipeline.inputs()[0]));
     let connector: Arc<dyn Connector> = Arc::new(connector);
     let store = Arc::new(Local::new(&PathBuf::from(lake))?);
     let job = Launch {

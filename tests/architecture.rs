@@ -35,7 +35,7 @@ const FOLDERS: [&str; 6] = ["operators", "pipelines", "src", "tests", "benches",
 /// The rooms of `src/engine`, lowest first: `engine/format`, `engine/commit`, ... A file beside them stands on one floor with
 /// the rooms named here, and a room may use it if that floor is not above its own.
 const ENGINE: [&[&str]; 5] =
-    [&["clock", "failpoint"], &["format"], &["commit"], &["control", "error", "run"], &["audit"]];
+    [&["clock", "code", "failpoint"], &["format"], &["commit"], &["control", "error", "run"], &["audit"]];
 
 type Rule = fn(&[Source]) -> Vec<String>;
 
@@ -254,7 +254,7 @@ fn card_complaint(file: &Source, is_operator: bool) -> Option<String> {
 /// The subject lives in `pipelines`: below it, code and its literals do not know what a turnstile is. Comments and
 /// tests may take it as an example.
 fn engine_knows_no_subject(tree: &[Source]) -> Vec<String> {
-    let blind = ["operators/src/", "src/store/", "src/connect/", "src/engine/", "src/serve/"];
+    let blind = ["operators/src/", "src/"];
     let mut complaints = Vec::new();
     for file in tree {
         if !blind.iter().any(|folder| file.path.starts_with(folder)) {
@@ -423,6 +423,7 @@ fn every_operator_begins_with_its_card() {
 fn only_pipelines_know_what_a_turnstile_is() {
     check(engine_knows_no_subject);
     refuses(engine_knows_no_subject, "src/engine/a.rs", "let topic = \"mta-turnstile\";", "turnstile");
+    refuses(engine_knows_no_subject, "src/cli/demo.rs", "const PIPELINE: &str = \"turnstile\";", "turnstile");
     refuses(engine_knows_no_subject, "operators/src/a.rs", "struct TurnstileKey;", "turnstile");
     accepts(engine_knows_no_subject, "src/connect/a.rs", "// such as mta-turnstile\n");
     accepts(

@@ -5,6 +5,7 @@ mod architecture;
 mod cli;
 mod compaction;
 mod durability;
+mod face;
 mod files;
 mod folders;
 mod formats;
@@ -14,6 +15,7 @@ mod moved_files;
 mod music;
 mod odd_inputs;
 mod outcome;
+mod panics;
 #[cfg(feature = "parquet")]
 mod parquet_lake;
 mod process;

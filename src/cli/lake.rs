@@ -87,7 +87,7 @@ fn only_job(store: &dyn Store, path: &Path) -> Result<String, Failure> {
     match jobs.as_slice() {
         [] => {
             Err(Failure::new(Code::JobNotFound, format!("no job has started in lake \"{}\"", path.display()))
-                .hint("Start one: headway run turnstile --source generate --lake FOLDER."))
+                .hint("Start one: headway run PIPELINE --source generate --lake FOLDER."))
         }
         [job] => Ok(job.clone()),
         jobs => Err(Failure::new(Code::JobNotFound, format!("lake \"{}\" has several jobs", path.display()))

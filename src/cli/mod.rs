@@ -27,4 +27,4 @@ mod sums;
 mod terminal;
 mod units;
 
-pub use start::main;
+pub use start::{main, main_with};

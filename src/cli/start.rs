@@ -4,6 +4,7 @@ use super::settings::given::{faults, with_flags};
 use super::settings::twins::{twin, with_twins};
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
+use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{audit, check, checkpoint, completions, dead, demo, explain, lake_files, produce, run, status};
@@ -69,7 +70,12 @@ enum Command {
 ///
 /// A binary of your own calls it with its own catalogue and has every command of `headway`.
 pub fn main(catalogue: &'static [Entry]) -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
+    main_with(catalogue, std::env::args_os())
+}
+
+/// The same with arguments that the process was not started with; the first is the name of the program.
+pub fn main_with(catalogue: &'static [Entry], args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
     let faults = faults(&CommandLine::command(), catalogue);
     if !faults.is_empty() {
         let failure = Failure::new(Code::PipelineBroken, "the pipelines of this program cannot run");
@@ -81,6 +87,7 @@ pub fn main(catalogue: &'static [Entry]) -> ExitCode {
         Err(error) => return refused(&error, asks_for_json(&args)),
     };
     let form = form(&matches);
+    panic::report(form);
     match CommandLine::from_arg_matches(&matches) {
         Ok(line) => finish(dispatch(line, catalogue), form),
         Err(error) => refused(&error, form),

@@ -15,6 +15,48 @@ pub struct Problem {
     pub hint: String,
 }
 
+/// Declares the codes: variant and name.
+macro_rules! codes {
+    ($($(#[$about:meta])* $variant:ident = $name:literal;)*) => {
+        /// Why a connector cannot go on, in one word.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code { $($(#[$about])* $variant,)* }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The stable name.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Records are gone that were never read.
+    RecordsGone = "records-gone";
+    /// A partition is not the one the state was made from.
+    OtherIdentity = "other-identity";
+    /// What was found cannot be an input.
+    InputUnusable = "input-unusable";
+    /// A file of client settings cannot be used.
+    SettingsUnusable = "settings-unusable";
+    /// A header lacks a column, or names one twice.
+    BadHeader = "bad-header";
+    /// A file has a second, other header.
+    HeaderChanged = "header-changed";
+    /// The name of a broker cannot be resolved.
+    BrokerUnresolved = "broker-unresolved";
+    /// The topic is not there.
+    TopicMissing = "topic-missing";
+    /// The topic was deleted.
+    TopicDeleted = "topic-deleted";
+    /// The other system does not answer, or a file cannot be read or written.
+    SourceFailed = "source-failed";
+}
+
 /// Why a connector cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -137,22 +179,27 @@ pub enum Error {
 }
 
 impl Error {
-    /// The stable code of the error.
-    pub fn code(&self) -> &'static str {
+    /// Why in one word.
+    pub fn kind(&self) -> Code {
         match self {
-            Error::RecordsGone { .. } => "records-gone",
-            Error::OtherIdentity { .. } => "other-identity",
-            Error::Unusable { .. } => "input-unusable",
-            Error::Settings { .. } => "settings-unusable",
-            Error::BadHeader { .. } => "bad-header",
-            Error::HeaderChanged { .. } => "header-changed",
-            Error::Unresolved { .. } => "broker-unresolved",
-            Error::TopicMissing { .. } => "topic-missing",
-            Error::TopicDeleted { .. } => "topic-deleted",
+            Error::RecordsGone { .. } => Code::RecordsGone,
+            Error::OtherIdentity { .. } => Code::OtherIdentity,
+            Error::Unusable { .. } => Code::InputUnusable,
+            Error::Settings { .. } => Code::SettingsUnusable,
+            Error::BadHeader { .. } => Code::BadHeader,
+            Error::HeaderChanged { .. } => Code::HeaderChanged,
+            Error::Unresolved { .. } => Code::BrokerUnresolved,
+            Error::TopicMissing { .. } => Code::TopicMissing,
+            Error::TopicDeleted { .. } => Code::TopicDeleted,
             Error::Unreadable { .. } | Error::Unwritable { .. } | Error::Unreachable { .. } => {
-                "source-failed"
+                Code::SourceFailed
             }
         }
+    }
+
+    /// The stable code of the error.
+    pub fn code(&self) -> &'static str {
+        self.kind().name()
     }
 
     /// Whether waiting may help.

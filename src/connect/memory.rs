@@ -161,7 +161,7 @@ impl Kept {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock().expect("no thread panicked with this lock held")
     }
 }
 

@@ -1,6 +1,8 @@
 //! The handle on a running job: drain it, stop it, see whether it failed.
 
 use crate::engine::error::Error;
+use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +36,8 @@ impl Control {
 
     /// Stops the job with `error`. Only the first failure is kept: the others follow from it.
     pub fn fail(&self, error: Error) {
+        // Panics are reported here: a lock that one of them poisoned must not keep the next from it. What it guards is whole,
+        // since it is set at once.
         let mut failure = self.0.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         failure.get_or_insert(error);
         self.0.stopped.store(true, Ordering::SeqCst);
@@ -50,17 +54,38 @@ impl Control {
     }
 }
 
-/// Wraps the body of an engine thread: a panic stops the job with its reason, instead of leaving it half alive.
-pub fn guard(control: Control, body: impl FnOnce()) -> impl FnOnce() {
-    move || report_panic(&control, catch_unwind(AssertUnwindSafe(body)))
+thread_local! {
+    /// True while a panic of this thread is caught and stops the job.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Stops the job if `result` is a panic.
-pub(super) fn report_panic(control: &Control, result: std::thread::Result<()>) {
-    let Err(panic) = result else { return };
+/// True if a panic of this thread is reported to a job, which stops then. A panic of any other thread ends the process.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
+/// Wraps the body of an engine thread: a panic stops the job with its reason, instead of leaving it half alive.
+pub fn guard(control: Control, body: impl FnOnce()) -> impl FnOnce() {
+    move || run_guarded(&control, body)
+}
+
+/// Runs `body`; a panic stops the job with its reason.
+pub(super) fn run_guarded(control: &Control, body: impl FnOnce()) {
+    let before = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    GUARDED.set(before);
+    if let Err(panic) = result {
+        control.fail(Error::Panicked { thread: thread(), reason: reason(panic.as_ref()) });
+    }
+}
+
+/// What a panic said.
+pub fn reason(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let reason =
-        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string();
-    let thread = std::thread::current().name().unwrap_or("unnamed").to_string();
-    control.fail(Error::Panicked { thread, reason });
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string()
+}
+
+/// The name of this thread.
+pub fn thread() -> String {
+    std::thread::current().name().unwrap_or("unnamed").to_string()
 }

@@ -1,6 +1,7 @@
 //! Why a running job stops, with the code that names it and the exit code that a supervisor acts on.
 
 use crate::connect;
+use crate::engine::code::Code;
 use crate::engine::commit::error::CheckpointError;
 use headway_operators::shape::Problem;
 
@@ -42,57 +43,31 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// Writing or committing failed. The commit protocol gives the code.
-    #[error("{message}")]
-    Commit {
-        /// The stable code: `fenced`, `conservation-failed`, `disk-sync-failed`, …
-        code: &'static str,
-        /// What a person is told.
-        message: String,
-        /// More, and the way out.
-        detail: Option<String>,
-        /// The way out.
-        hint: Option<String>,
-        /// See [`Error::exit_code`].
-        exit: u8,
-    },
+    /// Writing or committing failed.
+    #[error(transparent)]
+    Commit(#[from] CheckpointError),
 }
 
 impl Error {
+    /// Why in one word.
+    pub fn kind(&self) -> Code {
+        match self {
+            Error::Source(error) => Code::Source(error.kind()),
+            Error::Panicked { .. } => Code::Panicked,
+            Error::Pipeline { .. } => Code::PipelineBroken,
+            Error::FormatAbsent { .. } => Code::FormatAbsent,
+            Error::Start { .. } => Code::StartFailed,
+            Error::Commit(error) => error.kind(),
+        }
+    }
+
     /// The stable code of the error.
     pub fn code(&self) -> &'static str {
-        match self {
-            Error::Source(error) => error.code(),
-            Error::Panicked { .. } => "panicked",
-            Error::Pipeline { .. } => "pipeline-broken",
-            Error::FormatAbsent { .. } => "format-absent",
-            Error::Start { .. } => "start-failed",
-            Error::Commit { code, .. } => code,
-        }
+        self.kind().name()
     }
 
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
-        use connect::error::Error as Source;
-        match self {
-            Error::Source(
-                Source::Unusable { .. } | Source::BadHeader { .. } | Source::HeaderChanged { .. },
-            ) => 2,
-            Error::Source(
-                Source::RecordsGone { .. } | Source::OtherIdentity { .. } | Source::TopicDeleted { .. },
-            ) => 4,
-            Error::Source(_) | Error::Start { .. } => 3,
-            Error::Panicked { .. } => 101,
-            Error::Pipeline { .. } | Error::FormatAbsent { .. } => 2,
-            Error::Commit { exit, .. } => *exit,
-        }
-    }
-}
-
-impl From<CheckpointError> for Error {
-    fn from(error: CheckpointError) -> Error {
-        let (code, exit) = (error.code(), error.exit_code());
-        let (detail, hint) = (error.detail(), error.hint());
-        Error::Commit { code, message: error.to_string(), detail, hint, exit }
+        self.kind().exit() as u8
     }
 }

@@ -1,10 +1,11 @@
 //! Runs a pipeline: workers, epochs, commits. Knows no connector by name and no pipeline by subject.
 //!
-//! Rooms, each of which uses only those below it: [`audit`], [`run`], [`commit`], [`mod@format`]. [`clock`] and [`failpoint`] lie
-//! below all rooms; [`error`] and [`control`] lie between `commit` and `run`.
+//! Rooms, each of which uses only those below it: [`audit`], [`run`], [`commit`], [`mod@format`]. [`clock`], [`code`] and
+//! [`failpoint`] lie below all rooms; [`error`] and [`control`] lie between `commit` and `run`.
 
 pub mod audit;
 pub mod clock;
+pub mod code;
 pub mod commit;
 pub mod control;
 pub mod error;

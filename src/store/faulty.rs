@@ -90,7 +90,7 @@ impl Faulty {
     }
 
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.plan.lock().expect("no thread panicked with this lock held")
     }
 
     /// Does `apply`, or what the plan has for this call.

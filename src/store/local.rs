@@ -200,11 +200,11 @@ impl Local {
 
 impl State {
     fn is_durable(&self, folder: &Path) -> bool {
-        self.durable.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(folder)
+        self.durable.lock().expect("no thread panicked with this lock held").contains(folder)
     }
 
     fn remember(&self, folder: &Path) {
-        let mut durable = self.durable.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut durable = self.durable.lock().expect("no thread panicked with this lock held");
         if durable.len() >= FOLDERS_MAX {
             durable.clear();
         }
@@ -213,7 +213,7 @@ impl State {
 
     /// Forgets `folder` and what is below it.
     fn forget(&self, folder: &Path) {
-        let mut durable = self.durable.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut durable = self.durable.lock().expect("no thread panicked with this lock held");
         durable.retain(|known| !known.starts_with(folder));
     }
 

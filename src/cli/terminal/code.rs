@@ -1,19 +1,6 @@
 //! The names of the command line's own errors, each with its exit code. Those of a job are the engine's.
 
-/// The exit codes, as `--help` lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// The command ran, and a check failed.
-    Check = 1,
-    /// The command line or the configuration is wrong.
-    Usage = 2,
-    /// A source or the lake cannot be reached.
-    Unreachable = 3,
-    /// The state in the lake does not fit this job.
-    Misfit = 4,
-    /// What was read is damaged, or storage cannot be relied on.
-    Corrupt = 5,
-}
+pub(crate) use crate::engine::code::Exit;
 
 /// Declares the codes: variant, name, exit code.
 macro_rules! codes {

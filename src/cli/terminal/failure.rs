@@ -53,6 +53,11 @@ impl Failure {
         ExitCode::from(self.exit)
     }
 
+    /// The same as a number.
+    pub(crate) fn exit(&self) -> u8 {
+        self.exit
+    }
+
     /// What standard error is told: three parts, a line each, or one JSON object.
     pub(crate) fn render(&self, form: Form) -> String {
         if self.exit == 0 {
@@ -124,20 +129,14 @@ impl From<connect::error::Error> for Failure {
     /// A connector's error as it counts at start.
     fn from(error: connect::error::Error) -> Failure {
         use connect::error::Error;
+        // What is wrong with a folder that a person named is a usage error.
         let exit = match &error {
-            Error::Unreadable { .. }
-            | Error::Unreachable { .. }
-            | Error::Unresolved { .. }
-            | Error::TopicMissing { .. } => Exit::Unreachable,
-            Error::Unwritable { source, .. } => match source.kind() {
-                ErrorKind::AlreadyExists | ErrorKind::NotADirectory => Exit::Usage,
-                _ => Exit::Unreachable,
-            },
-            Error::Unusable { .. } | Error::Settings { .. } => Exit::Usage,
-            Error::BadHeader { .. } | Error::HeaderChanged { .. } => Exit::Usage,
-            Error::RecordsGone { .. } | Error::OtherIdentity { .. } | Error::TopicDeleted { .. } => {
-                Exit::Misfit
+            Error::Unwritable { source, .. }
+                if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) =>
+            {
+                Exit::Usage
             }
+            error => engine::code::Code::Source(error.kind()).exit(),
         };
         let failure = Failure::named(error.code(), exit as u8, error.to_string()).hint(error.hint());
         Failure { detail: error.detail().as_deref().map(sentence), ..failure }
@@ -150,9 +149,13 @@ impl From<engine::Error> for Failure {
         let (name, exit) = (error.code(), error.exit_code());
         match error {
             engine::Error::Source(error) => Failure { exit, ..Failure::from(error) },
-            engine::Error::Commit { message, detail, hint, .. } => {
-                Failure { name, exit, what: message, detail: detail.as_deref().map(sentence), hint }
-            }
+            engine::Error::Commit(error) => Failure {
+                name,
+                exit,
+                what: error.to_string(),
+                detail: error.detail().as_deref().map(sentence),
+                hint: error.hint(),
+            },
             engine::Error::Pipeline { pipeline, problems } => {
                 let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 let failure = Failure::named(name, exit, format!("pipeline \"{pipeline}\" cannot run"));

@@ -4,6 +4,7 @@ pub(crate) mod code;
 pub(crate) mod failure;
 pub(crate) mod form;
 pub(crate) mod pages;
+pub(crate) mod panic;
 pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod table;

@@ -81,7 +81,7 @@ pub(crate) const PAGES: &[Page] = &[
         Yours,
         "No pipeline was named, or this program has none of that name.",
         "A pipeline is the work that a job does; `headway run --help` lists them.",
-        "Name one after the command: headway run turnstile.",
+        "Name one after the command, as in: headway run PIPELINE. `headway run --help` lists them.",
     ),
     of(
         "source-invalid",
@@ -431,7 +431,7 @@ pub(crate) const PAGES: &[Page] = &[
         Yours,
         "More messages than --dead-max allows could not be decoded.",
         "Most likely the topic, the pipeline or a setting is the wrong one. Nothing of the epoch was committed.",
-        "Check --topic, --zone and the pipeline. To accept so many dead letters, raise --dead-max.",
+        "Check --topic, the pipeline and its settings, such as the zone of times. To accept so many dead letters, raise --dead-max.",
     ),
 ];
 
@@ -439,35 +439,15 @@ pub(crate) const PAGES: &[Page] = &[
 mod tests {
     use super::*;
     use crate::cli::terminal::code::Code;
+    use crate::engine;
     use crate::engine::commit::alive::GONE;
     use std::collections::BTreeSet;
 
-    /// The files whose errors have codes: each in a function `code`, one arm a code.
-    const SOURCES: [&str; 3] = [
-        include_str!("../../connect/error.rs"),
-        include_str!("../../engine/commit/error.rs"),
-        include_str!("../../engine/error.rs"),
-    ];
-
-    /// The codes of the engine and of what is below it, as their sources have them: a new one cannot be forgotten here.
-    fn engine_codes() -> Vec<&'static str> {
-        let mut codes = Vec::new();
-        for source in SOURCES {
-            let (_, body) = source.split_once("pub fn code(&self)").expect("it has a function `code`");
-            let (body, _) = body.split_once("\n    }\n").expect("the function ends");
-            codes.extend(body.split('"').skip(1).step_by(2));
-        }
-        assert!(
-            codes.len() > 25 && codes.contains(&"records-gone") && codes.contains(&"panicked"),
-            "{codes:?}"
-        );
-        codes
-    }
-
     #[test]
     fn every_code_has_one_page_and_every_page_a_code() {
+        let own = Code::ALL.iter().map(|code| code.name());
         let codes: BTreeSet<&str> =
-            Code::ALL.iter().map(|code| code.name()).chain(engine_codes()).chain([GONE]).collect();
+            own.chain(engine::code::Code::all().map(engine::code::Code::name)).chain([GONE]).collect();
         let pages: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
         let distinct: BTreeSet<&str> = pages.iter().copied().collect();
         assert_eq!(distinct.len(), pages.len(), "a code has two pages");

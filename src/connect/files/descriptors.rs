@@ -68,7 +68,7 @@ impl Descriptors {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.open.lock().expect("no thread panicked with this lock held")
     }
 
     /// Takes the open file of a handle, if it is still open.
@@ -123,7 +123,7 @@ impl Spot {
 
     /// Where it is.
     pub(super) fn path(&self) -> PathBuf {
-        self.path.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.path.lock().expect("no thread panicked with this lock held").clone()
     }
 
     /// Notes that what was read of it is no longer there.
@@ -138,7 +138,7 @@ impl Spot {
 
     /// Notes that it was renamed.
     pub(super) fn moved(&self, path: &Path) {
-        *self.path.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = path.to_path_buf();
+        *self.path.lock().expect("no thread panicked with this lock held") = path.to_path_buf();
     }
 }
 
@@ -205,7 +205,10 @@ impl Read for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        drop(self.descriptors.take(self.number));
+        // A thread that panics gives nothing back: a second panic, for the poisoned lock, would abort the process.
+        if !std::thread::panicking() {
+            drop(self.descriptors.take(self.number));
+        }
     }
 }
 

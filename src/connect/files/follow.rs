@@ -43,5 +43,5 @@ impl Follow {
 }
 
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
-    value.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    value.lock().expect("no thread panicked with this lock held")
 }

@@ -170,7 +170,7 @@ impl Kafka {
         let identity = self.identity.get().map_or("", String::as_str);
         let (ends, answers) = (Arc::clone(&self.ends), Arc::clone(&self.answers));
         let witness = Witness::new(&self.options.topic, self.brokers.clone(), witness);
-        let earlier = self.earlier.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        let earlier = self.earlier.lock().expect("no thread panicked with this lock held").clone();
         let shared = Shared { ends, answers, brokers: self.brokers.clone(), witness, earlier };
         KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)
     }
@@ -200,11 +200,11 @@ impl Kafka {
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Partition, PartitionInfo>> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.known.lock().expect("no thread panicked with this lock held")
     }
 
     fn missing_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.missing_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.missing_since.lock().expect("no thread panicked with this lock held")
     }
 
     /// Hears what the client has to say: one thing a poll. There are no messages.
@@ -248,7 +248,7 @@ impl Kafka {
     fn missing(&self) -> error::Error {
         let (topic, broker) = (self.options.topic.clone(), self.label.clone());
         if self.identity.get().is_none() {
-            let was_read = !self.earlier.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_empty();
+            let was_read = !self.earlier.lock().expect("no thread panicked with this lock held").is_empty();
             return match was_read {
                 true => error::Error::TopicDeleted { topic, broker },
                 false => unusable(&topic, &format!("{broker} has no such topic")),
@@ -342,7 +342,7 @@ impl Kafka {
             }
         }
         // 2. Each goes on with what was known, or begins anew.
-        let mut answers = self.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut answers = self.answers.lock().expect("no thread panicked with this lock held");
         for partition in known {
             let before = answers.remove(&partition);
             let Some(end) = ends.get(&partition).copied() else { continue };
@@ -375,7 +375,7 @@ impl Connector for Kafka {
 
     fn remember(&self, earlier: &[Earlier]) {
         let read = earlier.iter().filter_map(|part| Some((part.partition, part.last_read?)));
-        *self.earlier.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = read.collect();
+        *self.earlier.lock().expect("no thread panicked with this lock held") = read.collect();
     }
 
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error> {
@@ -433,7 +433,7 @@ impl Connector for Kafka {
     }
 
     fn ends(&self) -> Vec<End> {
-        self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).values().copied().collect()
+        self.ends.lock().expect("no thread panicked with this lock held").values().copied().collect()
     }
 
     fn committed(&self, positions: &[(Partition, Offset)]) {

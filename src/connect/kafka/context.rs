@@ -57,6 +57,7 @@ impl Unresolved {
 
 impl Context {
     fn reports(&self) -> MutexGuard<'_, Reports> {
+        // The client calls back from C, where a panic aborts the process. Whoever poisoned the lock has stopped the job.
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 

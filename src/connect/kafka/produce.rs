@@ -137,7 +137,7 @@ impl Deliveries {
     /// Fails if a delivery did.
     fn check(&self) -> Result<(), Error> {
         let topic = &self.topic;
-        let failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let failure = self.failure.lock().expect("no thread panicked with this lock held");
         let Some(failure) = failure.as_ref() else { return self.check_names() };
         let is_silence = matches!(
             failure.rdkafka_error_code(),
@@ -171,6 +171,7 @@ impl ProducerContext for Deliveries {
                 self.delivered.fetch_add(1, Ordering::SeqCst);
             }
             Err((error, _)) => {
+                // As in `Context::reports`: called from C.
                 let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 failure.get_or_insert_with(|| error.clone());
             }

@@ -305,7 +305,7 @@ impl KafkaSource {
             return;
         }
         self.looked = Instant::now();
-        let mut ends = self.shared.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut ends = self.shared.ends.lock().expect("no thread panicked with this lock held");
         for part in self.parts.iter_mut() {
             let client = self.reader.consumer().client();
             let Some(high) = high_watermark(client, &self.name, number(part.partition)) else { continue };
@@ -316,7 +316,7 @@ impl KafkaSource {
             ends.insert(partition, End { partition, offset: high, stalled });
             part.complain(&self.topic);
         }
-        let answers = self.shared.answers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let answers = self.shared.answers.lock().expect("no thread panicked with this lock held");
         for part in self.parts.iter_mut() {
             let answer = answers.get(&part.partition).filter(|answer| part.end == Some(answer.end));
             part.heard = answer.copied().or(part.heard);

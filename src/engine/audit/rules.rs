@@ -32,7 +32,7 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
         Kind::Commit if next.generation != before.generation || next.epoch <= before.epoch => {
             return Err(format!("its epoch {} does not follow {}", next.epoch, before.epoch));
         }
-        _ => {}
+        Kind::Claim | Kind::Closed | Kind::Commit => {}
     }
     claims_nothing(next)?;
     state_follows(before, next)?;

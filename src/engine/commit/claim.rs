@@ -70,7 +70,7 @@ pub async fn check_prefixes(site: &Site, job: &Job) -> Result<(), CheckpointErro
                 Some(owner) if owner != job.name => {
                     return Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner });
                 }
-                _ => {}
+                Some(_) | None => {}
             }
         }
     }

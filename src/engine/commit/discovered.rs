@@ -14,7 +14,7 @@ pub struct Discovered {
 impl Discovered {
     /// What was found since the last call, of the partitions that are `mine`.
     pub fn take(&mut self, mine: impl Fn(Partition) -> bool) -> Vec<PartitionInfo> {
-        let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let found = self.found.lock().expect("no thread panicked with this lock held");
         let new = &found[self.taken..];
         self.taken = found.len();
         new.iter().filter(|info| mine(info.partition)).cloned().collect()
@@ -22,11 +22,11 @@ impl Discovered {
 
     /// Notes a partition that every worker is to hear of.
     pub fn announce(&self, info: PartitionInfo) {
-        self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(info);
+        self.found.lock().expect("no thread panicked with this lock held").push(info);
     }
 
     /// All that was found so far, for the manifest.
     pub fn all(&self) -> Vec<PartitionInfo> {
-        self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.found.lock().expect("no thread panicked with this lock held").clone()
     }
 }

@@ -1,6 +1,7 @@
 //! Why a job cannot start, or an epoch cannot be committed: each with its code, exit code, detail and way out.
 
 use crate::connect;
+use crate::engine::code::Code;
 use crate::engine::commit::difference::{self, Difference};
 use crate::engine::format::names::{Generation, Seq};
 use crate::store;
@@ -197,42 +198,78 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+fn of_store(error: &store::Error) -> Code {
+    match error {
+        store::Error::Sync { .. } => Code::DiskSyncFailed,
+        store::Error::Failed { source, .. } if is_full(source) => Code::DiskFull,
+        store::Error::Failed { .. }
+        | store::Error::Unknown { .. }
+        | store::Error::OtherFileSystem { .. }
+        | store::Error::Symlink { .. } => Code::StoreFailed,
+        store::Error::TooLong { .. } => Code::CheckpointInvalid,
+    }
+}
+
 impl CheckpointError {
+    /// Why in one word.
+    pub fn kind(&self) -> Code {
+        match self {
+            CheckpointError::Fenced { .. } => Code::Fenced,
+            CheckpointError::Running { .. } => Code::AlreadyRunning,
+            CheckpointError::Conservation { .. } => Code::ConservationFailed,
+            CheckpointError::TooManyDead { .. } => Code::TooManyDead,
+            CheckpointError::TooManyLate { .. } => Code::TooManyLate,
+            CheckpointError::Invalid { .. } => Code::CheckpointInvalid,
+            CheckpointError::Newer { .. } => Code::CheckpointNewer,
+            CheckpointError::State(error) => match error {
+                StateError::Newer { .. } => Code::CheckpointNewer,
+                StateError::NotMigrated { .. } | StateError::Held { .. } | StateError::Malformed { .. } => {
+                    Code::CheckpointInvalid
+                }
+            },
+            CheckpointError::Inconsistent { .. } => Code::StoreInconsistent,
+            CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
+                Code::StateDoesNotFit
+            }
+            CheckpointError::PrefixTaken { .. } => Code::PrefixTaken,
+            CheckpointError::NotMovable { .. } => Code::NotMovable,
+            CheckpointError::BadName { .. } => Code::BadName,
+            CheckpointError::Source(error) => Code::Source(error.kind()),
+            CheckpointError::Store(error) => of_store(error),
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
-        match self {
-            CheckpointError::Fenced { .. } => "fenced",
-            CheckpointError::Running { .. } => "already-running",
-            CheckpointError::Conservation { .. } => "conservation-failed",
-            CheckpointError::TooManyDead { .. } => "too-many-dead",
-            CheckpointError::TooManyLate { .. } => "too-many-late",
-            CheckpointError::Invalid { .. } => "checkpoint-invalid",
-            CheckpointError::Newer { .. } | CheckpointError::State(StateError::Newer { .. }) => {
-                "checkpoint-newer"
-            }
-            CheckpointError::State(_) => "checkpoint-invalid",
-            CheckpointError::Inconsistent { .. } => "store-inconsistent",
-            CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
-                "state-does-not-fit"
-            }
-            CheckpointError::PrefixTaken { .. } => "prefix-taken",
-            CheckpointError::NotMovable { .. } => "not-movable",
-            CheckpointError::BadName { .. } => "bad-name",
-            CheckpointError::Source(error) => error.code(),
-            CheckpointError::Store(store::Error::Sync { .. }) => "disk-sync-failed",
-            CheckpointError::Store(store::Error::Failed { source, .. }) if is_full(source) => "disk-full",
-            CheckpointError::Store(_) => "store-failed",
-        }
+        self.kind().name()
     }
 
     /// The exit code of a process that stops for it.
     pub fn exit_code(&self) -> u8 {
-        match self.code() {
-            "too-many-dead" | "too-many-late" => 1,
-            "bad-name" | "not-movable" | "input-unusable" | "bad-header" | "header-changed" => 2,
-            "store-failed" | "disk-full" | "source-failed" => 3,
-            "conservation-failed" | "checkpoint-invalid" | "store-inconsistent" | "disk-sync-failed" => 5,
-            _ => 4,
+        self.kind().exit() as u8
+    }
+
+    /// True if a run meets this after it was taken over, too: its successor sweeps its folders and goes on with its manifests.
+    pub fn may_follow_from_a_take_over(&self) -> bool {
+        match self.kind() {
+            Code::StoreFailed | Code::StoreInconsistent | Code::CheckpointInvalid => true,
+            Code::Fenced
+            | Code::AlreadyRunning
+            | Code::StateDoesNotFit
+            | Code::PrefixTaken
+            | Code::CheckpointNewer
+            | Code::ConservationFailed
+            | Code::DiskSyncFailed
+            | Code::DiskFull
+            | Code::StartFailed
+            | Code::TooManyDead
+            | Code::TooManyLate
+            | Code::NotMovable
+            | Code::BadName
+            | Code::PipelineBroken
+            | Code::FormatAbsent
+            | Code::Panicked
+            | Code::Source(_) => false,
         }
     }
 
@@ -259,7 +296,15 @@ impl CheckpointError {
             }
             CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
             CheckpointError::Source(error) => error.detail(),
-            _ => None,
+            CheckpointError::Invalid { .. }
+            | CheckpointError::Newer { .. }
+            | CheckpointError::State(_)
+            | CheckpointError::Inconsistent { .. }
+            | CheckpointError::DoesNotFit { .. }
+            | CheckpointError::StateWithoutOperator { .. }
+            | CheckpointError::PrefixTaken { .. }
+            | CheckpointError::NotMovable { .. }
+            | CheckpointError::BadName { .. } => None,
         }
     }
 
@@ -313,7 +358,7 @@ impl CheckpointError {
             CheckpointError::BadName { .. } => {
                 "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.".into()
             }
-            CheckpointError::Store(_) if self.code() == "disk-full" => {
+            CheckpointError::Store(_) if self.kind() == Code::DiskFull => {
                 "Make room and start the job again: it goes on from the last commit.".into()
             }
             CheckpointError::Source(error) => error.hint().to_string(),

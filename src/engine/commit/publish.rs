@@ -47,7 +47,7 @@ pub async fn is_highest(site: &Site, manifest: &Manifest) -> Result<(), Checkpoi
     match highest {
         Some(highest) if highest > manifest.seq => Err(fenced(manifest)),
         Some(highest) if decide::is_head(manifest.seq, Some(highest)) => Ok(()),
-        _ => Err(lost(site, manifest)),
+        Some(_) | None => Err(lost(site, manifest)),
     }
 }
 

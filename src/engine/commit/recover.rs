@@ -55,7 +55,7 @@ pub async fn chain(site: &Site, job: &str) -> Result<Chain, CheckpointError> {
 pub async fn newest(site: &Site, job: &str, known: Option<Chain>) -> Result<Chain, CheckpointError> {
     match known {
         Some(known) if loose::highest(site, job).await? == known.head().map(|head| head.seq) => Ok(known),
-        _ => chain(site, job).await,
+        Some(_) | None => chain(site, job).await,
     }
 }
 

@@ -106,7 +106,9 @@ fn refuse(site: &Site, place: &Place, error: FrameError) -> CheckpointError {
     let (file, what) = (site.describe(&place.name), error.to_string());
     match error {
         FrameError::Newer { .. } => CheckpointError::Newer { file, what },
-        _ => CheckpointError::Invalid { file, what },
+        FrameError::NotAStateFile | FrameError::Checksum | FrameError::Header | FrameError::Shard { .. } => {
+            CheckpointError::Invalid { file, what }
+        }
     }
 }
 

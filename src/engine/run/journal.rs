@@ -67,7 +67,7 @@ impl State {
             PartitionEntry { ended: true, .. } => State::Ended,
             PartitionEntry { idle: true, .. } => State::Idle,
             PartitionEntry { joining: true, .. } => State::Joining,
-            _ => State::Reading,
+            PartitionEntry { ended: false, idle: false, joining: false, .. } => State::Reading,
         }
     }
 }

@@ -232,7 +232,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         board: launch.board,
     };
     run_workers(options, control).map_err(blamed)?;
-    let summary = shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+    let summary = shared.lock().expect("no thread panicked with this lock held").clone();
     Ok(summary)
 }
 
@@ -240,10 +240,9 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
 /// its successor, which is no fault of the disk.
 fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
     match (&error, head) {
-        (
-            Error::Commit { code: "store-failed" | "store-inconsistent" | "checkpoint-invalid", .. },
-            Some(head),
-        ) if head.generation > generation => {
+        (Error::Commit(cause), Some(head))
+            if cause.may_follow_from_a_take_over() && head.generation > generation =>
+        {
             tracing::debug!(%error, "failed after it was taken over");
             CheckpointError::Fenced { job: head.job.clone(), generation, seq: head.seq }.into()
         }

@@ -175,7 +175,7 @@ impl WorkerSink for LakeWorker {
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
-        let mut saved = self.lake.saved.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut saved = self.lake.saved.lock().expect("no thread panicked with this lock held");
         saved.remove(&(operator.to_string(), self.index)).unwrap_or_default()
     }
 }

@@ -68,7 +68,13 @@ impl Watched {
                 Ack::Source { input, partitions, .. } => {
                     input.index() == index && partitions.iter().any(|part| part.consumed > 0)
                 }
-                _ => false,
+                Ack::Fates { .. }
+                | Ack::Watermark { .. }
+                | Ack::InputsWatermark { .. }
+                | Ack::Held { .. }
+                | Ack::Dropped { .. }
+                | Ack::Lake(_)
+                | Ack::State(_) => false,
             };
             if !acks.iter().any(is_read) {
                 continue;

@@ -3,7 +3,7 @@
 use crate::connect::{Begins, Sink};
 use crate::engine::clock::Clock;
 use crate::engine::commit::discovered::Discovered;
-use crate::engine::control::{Control, guard, report_panic};
+use crate::engine::control::{Control, guard, run_guarded};
 use crate::engine::error::Error;
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
@@ -12,7 +12,6 @@ use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
 use headway_operators::build::Build;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::time::Epoch;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -80,7 +79,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 begins: Begins::default(),
             };
             let port = if worker.index() == 0 {
-                commit_port.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+                commit_port.lock().expect("no thread panicked with this lock held").take()
             } else {
                 None
             };
@@ -92,7 +91,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 watch.look();
             }
         };
-        report_panic(&shared, catch_unwind(AssertUnwindSafe(work)));
+        run_guarded(&shared, work);
         if shared.is_stopped() {
             for dataflow in worker.installed_dataflows() {
                 worker.drop_dataflow(dataflow);

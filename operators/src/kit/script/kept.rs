@@ -100,7 +100,7 @@ impl Default for StartsAt {
 
 impl SharedKept {
     pub(super) fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock().expect("no thread panicked with this lock held")
     }
 }
 

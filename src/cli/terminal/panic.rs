@@ -1,0 +1,35 @@
+//! What happens to a panic: it is logged with its place, and it ends the process as every other error does, with error, detail,
+//! hint and exit code.
+//!
+//! A thread of the engine reports its own panics, which stop the job ([`crate::engine::control::guard`]). In any other thread,
+//! one of a library too, nobody would hear of it and the process would live on as half of itself: there the process ends at
+//! once. The last commit holds either way.
+
+use super::failure::Failure;
+use super::form::Form;
+use crate::engine::Error;
+use crate::engine::control;
+use std::io::{self, Write};
+use std::panic::{PanicHookInfo, set_hook};
+
+/// Reports panics like this from now on, in `form`.
+pub(crate) fn report(form: Form) {
+    set_hook(Box::new(move |panic| {
+        let (error, place) = told(panic);
+        tracing::error!(event = "panicked", place, "{error}");
+        if control::is_guarded() {
+            return;
+        }
+        let failure = Failure::from(error);
+        // Nobody is left to read it if standard error is closed.
+        let _ = io::stderr().write_all(failure.render(form).as_bytes());
+        std::process::exit(i32::from(failure.exit()));
+    }));
+}
+
+/// The error that `panic` is, and its place in the source.
+fn told(panic: &PanicHookInfo<'_>) -> (Error, String) {
+    let reason = control::reason(panic.payload());
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    (Error::Panicked { thread: control::thread(), reason }, place)
+}
