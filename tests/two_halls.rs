@@ -20,8 +20,14 @@ fn program() -> &'static Path {
 }
 
 fn halls(folder: &Path, args: &[&str]) -> Run {
+    halls_with(folder, args, "")
+}
+
+/// The same with the twin of `--source`; an empty one says nothing.
+fn halls_with(folder: &Path, args: &[&str], sources: &str) -> Run {
     let output = Command::new(program())
         .args(args)
+        .env("HEADWAY_SOURCE", sources)
         .current_dir(folder)
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
@@ -113,6 +119,11 @@ fn source_of_each_input_must_be_there_and_be_its_own() {
         assert_eq!(refused.code, Some(2), "{flags:?}: {refused:?}");
         assert!(refused.err.contains(what) && refused.err.contains(hint), "{flags:?}: {}", refused.err);
     }
-    let all = check(&["--source", "generate"]);
+    let check = ["check", "halls", "--lake", "lake"];
+    let twin = halls_with(folder.path(), &check, "north=generate\nsouth=files:in\n");
+    assert!(twin.out.contains("input \"south\", files in in"), "{twin:?}");
+    let unknown = halls_with(folder.path(), &check, "nort=generate\nsouth=files:in\n");
+    assert!(unknown.err.starts_with("error: HEADWAY_SOURCE: pipeline \"halls\" has no input"), "{unknown:?}");
+    let all = halls(folder.path(), &[&check[..], &["--source", "generate"]].concat());
     assert!(all.out.contains("source    input \"south\", generator, seed 8: 4 partitions"), "{all:?}");
 }

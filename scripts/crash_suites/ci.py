@@ -15,6 +15,7 @@ from crash_suites import rig as rigs
 
 SELECTION = (
     ("kill-anywhere", "--kills", "50"),
+    ("two-folders", "--kills", "20"),
     ("kill-every-step", "--pairs", "6"),
     ("syscalls", "--trials", "24"),
     ("power-cut", "--cuts", "15"),
@@ -28,6 +29,7 @@ MOUNTS = ("power-cut", "disk")
 
 
 def options(parser):
+    parser.add_argument("--two-halls", metavar="BINARY", help="a binary built with: cargo build --example two_halls")
     parser.add_argument("--failpoints", metavar="BINARY", help="a binary built with: cargo build --features failpoints")
 
 
@@ -53,11 +55,14 @@ def suite(rig, args):
     for name, *words in SELECTION:
         if name in MOUNTS and not mounts:
             skipped[name] = "disks cannot be mounted here"
+        elif name == "two-folders" and not args.two_halls:
+            skipped[name] = "no program of examples/two_halls.rs was given"
         elif name == "kill-every-step" and not args.failpoints:
             skipped[name] = "no binary with fail points was given"
         else:
             binary = args.failpoints if name == "kill-every-step" else args.binary
             command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", os.path.abspath(binary)]
+            command += ["--two-halls", os.path.abspath(args.two_halls)] if name == "two-folders" else []
             child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], os.path.join(rig.folder, name))
             while not rigs.has_ended(child):
                 time.sleep(0.05)

@@ -14,6 +14,7 @@ SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "kill-anywhe
 
 
 def options(parser):
+    parser.add_argument("--two-halls", metavar="BINARY", help="a binary built with: cargo build --example two_halls")
     parser.add_argument("--tls-binary", metavar="BINARY", help="a binary built with: cargo build --features kafka-tls")
 
 
@@ -57,4 +58,8 @@ def suite(rig, args, broker):
         n = sum(one(rig, args, broker, name) for name in SELECTION)
         n += sum(future.result() for future in beside)
     skipped = {} if args.tls_binary else {"secure": "no binary with TLS was given"}
+    if args.two_halls:
+        n += one(rig, args, broker, "two-topics")
+    else:
+        skipped["two-topics"] = "no program of examples/two_halls.rs was given"
     return n, {**rig.figures(), "skipped": skipped}
