@@ -98,6 +98,7 @@ fn job_of_two_folders_gives_the_rows_of_two_jobs_and_goes_on_with_a_file_of_sett
 fn source_of_each_input_must_be_there_and_be_its_own() {
     let folder = folder();
     std::fs::create_dir(folder.path().join("in")).expect("a folder can be made");
+    std::fs::write(folder.path().join("in/a"), "a line\n").expect("a file can be written");
     let check = |more: &[&str]| halls(folder.path(), &[&["check", "halls", "--lake", "lake"], more].concat());
     let cases: [(&[&str], &str, &str); 5] = [
         (&[], "input \"north\" has no source", "Use --source north=URI"),
