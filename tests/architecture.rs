@@ -17,7 +17,7 @@ const LINES_MAX: usize = 600;
 const CARD: [&str; 7] = ["Input", "Output", "State", "Progress", "Late and bad data", "Restart", "Cost"];
 
 /// What lies beside the operators and is none.
-const HELPERS: [&str; 5] = ["decode.rs", "kept.rs", "table.rs", "text.rs", "window.rs"];
+const HELPERS: [&str; 6] = ["decode.rs", "kept.rs", "row.rs", "table.rs", "text.rs", "window.rs"];
 
 /// The files of the kit that are operators.
 const KIT_OPERATORS: [&str; 4] = ["interval_join.rs", "lookup.rs", "session.rs", "table_join.rs"];

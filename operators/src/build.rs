@@ -20,7 +20,7 @@ use crate::record::Stamped;
 use crate::row::{Row, Rows};
 use crate::shape::{Notes, Problem, Shape};
 use crate::snapshots::{self, SharedSnapshots, Snapshots};
-use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec};
+use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use crate::state::StateChange;
 use crate::stream::decode::Decoder;
 use crate::stream::ingest::{self, Ingested, ingest};
@@ -30,8 +30,10 @@ use crate::stream::watermark::watermark;
 use crate::time::Epoch;
 use crate::view::keep::{Fold, Keep};
 use crate::view::rollup::{Rollup, Sums};
+use crate::view::row::{ViewRow, ViewUpdate};
 use crate::view::scd2::{self, Event, Fact, Scd2, Version};
-use crate::view::table::{Key, Table};
+use crate::view::table::{Key, Table, Update, shard_of};
+use differential_dataflow::consolidation::consolidate;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
@@ -40,7 +42,7 @@ use timely::dataflow::operators::core::feedback::Handle;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::vec::{Filter, Map};
-use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback};
+use timely::dataflow::operators::{Concatenate, ConnectLoop, Exchange, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 
 /// A dataflow under construction on one worker.
@@ -56,6 +58,7 @@ pub struct Build<'s> {
     moments: StreamVec<'s, Epoch, Rc<Moment>>,
     acks: Vec<StreamVec<'s, Epoch, Ack>>,
     states: Vec<StreamVec<'s, Epoch, StateChange>>,
+    views: Vec<StreamVec<'s, Epoch, ViewUpdate>>,
     notes: Notes,
     snapshots: SharedSnapshots,
 }
@@ -92,7 +95,7 @@ impl<'s> Build<'s> {
         // The marks come from inputs that are not built yet. There is no loop: no source takes anything in.
         let (marks_handle, all_marks) = scope.feedback(0);
         let (moments, acks) = watermark(all_marks, Rc::clone(&pace));
-        let (marks, states, acks) = (Vec::new(), Vec::new(), vec![acks]);
+        let (marks, states, views, acks) = (Vec::new(), Vec::new(), Vec::new(), vec![acks]);
         let snapshots = Rc::new(RefCell::new(Snapshots::new(snapshots::Rules::default())));
         Build {
             scope,
@@ -105,6 +108,7 @@ impl<'s> Build<'s> {
             moments,
             acks,
             states,
+            views,
             notes,
             snapshots,
         }
@@ -244,6 +248,17 @@ impl<'s> Build<'s> {
         (Table::of(versions), facts)
     }
 
+    /// Shows the rows of `table` outside the dataflow, and keeps them up to date.
+    pub fn view(&mut self, spec: ViewSpec, table: Table<'s, ViewRow>) {
+        let columns = spec.columns.len();
+        let view = self.notes.view(spec);
+        let update = move |(row, _, diff): Update<ViewRow>| {
+            assert_eq!(row.0.len(), columns, "a row of a view has another number of values than columns");
+            ViewUpdate { view, row, diff }
+        };
+        self.views.push(table.updates().map(update).records());
+    }
+
     /// The epoch that the run starts from.
     fn committed(&self) -> Epoch {
         Epoch(self.ports.first_epoch().0.saturating_sub(1))
@@ -316,11 +331,22 @@ impl<'s> Build<'s> {
     /// Connects what is not connected yet. Timely wants that of every dataflow, of one that never runs too.
     pub(crate) fn connect(self) -> StreamVec<'s, Epoch, Ack> {
         let options = self.stage_options("State".to_string());
-        let Build { scope, mut ports, marks, marks_handle, mut acks, states, .. } = self;
+        let committed = self.committed();
+        let specs = self.notes.views().to_vec();
+        let Build { scope, mut ports, marks, marks_handle, mut acks, states, views, .. } = self;
         scope.concatenate(marks).connect_loop(marks_handle);
         let states = scope.concatenate(states);
         let pack = |epoch, changes: Vec<StateChange>| (epoch, changes);
         acks.push(stage(options, states, |wake| ports.state(wake), pack, Ack::State));
+        if !specs.is_empty() {
+            // A row leaves from one worker: two could see it go and come in one epoch.
+            let by_row = |update: &ViewUpdate| u64::from(shard_of(&update.row).0);
+            let updates = scope.concatenate(views).exchange(by_row);
+            // What was delivered before comes first: at the committed epoch.
+            let options = stage::Options { name: "Views".to_string(), first_epoch: committed };
+            let pack = |epoch, updates| (epoch, consolidated(updates));
+            acks.push(stage(options, updates, |wake| ports.views(&specs, wake), pack, Ack::Lake));
+        }
         scope.concatenate(acks)
     }
 
@@ -337,6 +363,14 @@ impl<'s> Build<'s> {
             folders: None,
         }
     }
+}
+
+/// One update for each row that has changed.
+fn consolidated(updates: Vec<ViewUpdate>) -> Vec<ViewUpdate> {
+    let mut rows: Vec<_> =
+        updates.into_iter().map(|update| ((update.view, update.row), update.diff)).collect();
+    consolidate(&mut rows);
+    rows.into_iter().map(|((view, row), diff)| ViewUpdate { view, row, diff }).collect()
 }
 
 fn roll_name(input: &str, side: &str) -> String {

@@ -9,9 +9,11 @@ use crate::pace::{InputPace, InputsWatermark};
 use crate::progress::Standing;
 use crate::record::{LastRead, Offset, Partition, Raw};
 use crate::row::Rows;
-use crate::spec::{InputSpec, OutputSpec};
+use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime, Watermark};
+use crate::view::row::ViewUpdate;
+use std::collections::VecDeque;
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
 
@@ -41,6 +43,16 @@ pub trait Ports {
 
     /// Where changes of state go.
     fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
+
+    /// Where the changes of views go, those of the committed epoch first. Where nobody asks for views they are dropped.
+    fn views(
+        &mut self,
+        views: &[ViewSpec],
+        wake: SyncActivator,
+    ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
+        drop((views, wake));
+        Box::new(Unread::default())
+    }
 
     /// The live sections of `operator` in the shards this worker owns, those of a shard in the order base, merged change,
     /// changes; `None` if the manifest does not know the operator. Asked for once.
@@ -91,6 +103,20 @@ pub trait Stage<Work, Done> {
 
     /// The oldest finished epoch, with what was written and synced. Failures stop the job by themselves.
     fn done(&mut self) -> Option<(Epoch, Vec<Done>)>;
+}
+
+/// A stage that writes nothing.
+#[derive(Debug, Default)]
+struct Unread(VecDeque<Epoch>);
+
+impl<Work, Done> Stage<Work, Done> for Unread {
+    fn put(&mut self, epoch: Epoch, _since: Epoch, _work: Work) {
+        self.0.push_back(epoch);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
+        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
+    }
 }
 
 /// The messages of one input on one worker, and when its epochs end.

@@ -1,7 +1,7 @@
 //! The shape of a pipeline: what it builds. Found by building it once, not declared a second time.
 
 use crate::ack::InputIx;
-use crate::spec::{InputSpec, OperatorSpec, OutputSpec};
+use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use std::collections::BTreeSet;
 
 /// What a pipeline is made of, as its dataflow was built.
@@ -13,6 +13,8 @@ pub struct Shape {
     pub outputs: Vec<OutputSpec>,
     /// Its operators with state in the order they were built, those of side outputs included.
     pub operators: Vec<OperatorSpec>,
+    /// Its views in the order they were built.
+    pub views: Vec<ViewSpec>,
     /// The sets of several inputs that operators go by, each by number, rising.
     pub sets: Vec<Vec<InputIx>>,
     /// For each input, the operator that counts its accepted records and duplicates; `None` where the source does.
@@ -70,6 +72,12 @@ pub enum Problem {
         /// Its name.
         output: String,
     },
+    /// The key of a view is not among its columns.
+    #[error("view \"{view}\" has no key")]
+    NoKey {
+        /// The view.
+        view: String,
+    },
     /// Two columns of an output have one name.
     #[error("output \"{output}\" has two columns \"{column}\"")]
     SameColumn {
@@ -90,9 +98,14 @@ pub(crate) struct Notes {
 
 impl Notes {
     pub(crate) fn new(inputs: &[InputSpec]) -> Notes {
-        let (outputs, operators, sets) = (Vec::new(), Vec::new(), Vec::new());
-        let shape =
-            Shape { inputs: inputs.to_vec(), outputs, operators, sets, counting: vec![None; inputs.len()] };
+        let shape = Shape {
+            inputs: inputs.to_vec(),
+            outputs: Vec::new(),
+            operators: Vec::new(),
+            views: Vec::new(),
+            sets: Vec::new(),
+            counting: vec![None; inputs.len()],
+        };
         let names = inputs.iter().map(|input| input.name);
         let problems = repeated(names).map(|name| Problem::SameName { what: "input", name }).collect();
         Notes { shape, read: BTreeSet::new(), problems }
@@ -116,6 +129,17 @@ impl Notes {
 
     pub(crate) fn output(&mut self, output: &OutputSpec) {
         self.shape.outputs.push(output.clone());
+    }
+
+    /// The views so far.
+    pub(crate) fn views(&self) -> &[ViewSpec] {
+        &self.shape.views
+    }
+
+    /// The number of the view that is built now.
+    pub(crate) fn view(&mut self, view: ViewSpec) -> u16 {
+        self.shape.views.push(view);
+        u16::try_from(self.shape.views.len() - 1).expect("views are few")
     }
 
     /// The input whose records `operator` counts, if it may; `whole` is the one whose records it receives, each once.
@@ -143,6 +167,15 @@ impl Notes {
         let same = |what| move |name| Problem::SameName { what, name };
         problems.extend(repeated(shape.operators.iter().map(|o| o.name.as_str())).map(same("operator")));
         problems.extend(repeated(shape.outputs.iter().map(|o| o.name.as_str())).map(same("output")));
+        problems.extend(repeated(shape.views.iter().map(|view| view.name)).map(same("view")));
+        for view in &shape.views {
+            if view.key == 0 || view.key > view.columns.len() {
+                problems.push(Problem::NoKey { view: view.name.to_string() });
+            }
+            let columns = repeated(view.columns.iter().map(|column| column.name.as_ref()));
+            let same = |column| Problem::SameColumn { output: view.name.to_string(), column };
+            problems.extend(columns.map(same));
+        }
         for output in &shape.outputs {
             if output.columns.is_empty() {
                 problems.push(Problem::NoColumns { output: output.name.clone() });

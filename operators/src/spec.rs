@@ -147,6 +147,21 @@ impl Folders {
     }
 }
 
+/// A view of a pipeline: a table that is kept up to date outside the dataflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewSpec {
+    /// Its name; unique in the pipeline.
+    pub name: &'static str,
+    /// One line about it, for people.
+    pub about: &'static str,
+    /// Its columns. No two rows have the same values in the first `key` of them.
+    pub columns: Vec<Column>,
+    /// How many columns are the key.
+    pub key: usize,
+    /// Raised when the meaning of its rows changes.
+    pub version: u32,
+}
+
 /// A keyed operator of a pipeline, as saved state is matched with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorSpec {

@@ -17,6 +17,7 @@ pub mod keep;
 mod kept;
 pub mod latest;
 pub mod rollup;
+pub mod row;
 pub mod scd2;
 pub mod table;
 pub mod text;
