@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "demo",
     "run",
     "check",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 11] = [
     "checkpoint",
     "dead",
     "lake",
+    "views",
     "explain",
     "completions",
 ];

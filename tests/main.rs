@@ -11,6 +11,8 @@ mod folders;
 mod formats;
 mod golden_manifests;
 mod landing;
+#[cfg(feature = "parquet")]
+mod live_views;
 mod moved_files;
 mod music;
 mod odd_inputs;
@@ -25,3 +27,5 @@ mod rust_text;
 mod store_faults;
 mod two_halls;
 mod two_inputs;
+#[cfg(feature = "parquet")]
+mod weekly;

@@ -260,7 +260,7 @@ impl<'s> Build<'s> {
     }
 
     /// The epoch that the run starts from.
-    fn committed(&self) -> Epoch {
+    pub fn committed(&self) -> Epoch {
         Epoch(self.ports.first_epoch().0.saturating_sub(1))
     }
 

@@ -311,6 +311,7 @@ impl Script {
                     let open_at = match closing {
                         Closing::Grid(grid) => grid.first_open_end(time, stamp).expect("it is not late"),
                         Closing::Horizon { .. } => time.plus_ms(1),
+                        Closing::Never => EventTime::MIN,
                     };
                     for watermark in self.watermarks(key.0) {
                         prop_assert!(open_at > watermark, "{key:?}: a record at {time} met {watermark}");

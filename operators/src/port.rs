@@ -107,7 +107,7 @@ pub trait Stage<Work, Done> {
 
 /// A stage that writes nothing.
 #[derive(Debug, Default)]
-struct Unread(VecDeque<Epoch>);
+pub struct Unread(VecDeque<Epoch>);
 
 impl<Work, Done> Stage<Work, Done> for Unread {
     fn put(&mut self, epoch: Epoch, _since: Epoch, _work: Work) {

@@ -87,14 +87,25 @@ pub struct Raw<'a> {
     pub payload: Payload<'a>,
     /// The columns that the header of its file names, where that header differs from what the input expects.
     pub columns: Option<&'a Columns>,
+    /// The file that it is a line of.
+    pub file: Option<&'a File>,
 }
 
 impl<'a> Raw<'a> {
-    /// A message without time stamp, key, headers and columns.
+    /// A message without time stamp, key, headers and columns, of no file.
     pub fn of(partition: Partition, offset: Offset, payload: Payload<'a>) -> Raw<'a> {
         let (timestamp_ms, key, headers, columns) = (None, None, Headers::NONE, None);
-        Raw { partition, offset, timestamp_ms, key, headers, payload, columns }
+        Raw { partition, offset, timestamp_ms, key, headers, payload, columns, file: None }
     }
+}
+
+/// A file of lines, shared by its messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path below the folder that is the input.
+    pub name: Arc<str>,
+    /// How many files of this name the job has met before it.
+    pub earlier: u32,
 }
 
 /// The names of the columns of a file, shared by its messages: two that are the same pointer are equal.

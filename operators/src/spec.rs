@@ -28,6 +28,9 @@ const SKEW_MIN_MS: i64 = 60_000;
 impl InputSpec {
     /// How far ahead of the slowest partition with a backlog one may read, in milliseconds of event time.
     pub fn max_skew_ms(&self) -> i64 {
+        if self.closing == Closing::Never {
+            return i64::MAX;
+        }
         self.closing.reach_ms().saturating_add(self.lateness_ms).saturating_mul(2).max(SKEW_MIN_MS)
     }
 }
@@ -39,6 +42,20 @@ pub struct HeaderSpec {
     pub columns: &'static [&'static str],
     /// Reads a line.
     pub read: ReadHeader,
+    /// Looks at the name of a file and its first line that is not blank.
+    pub accept: AcceptFile,
+}
+
+/// Refuses a file that holds something else, by its name and its first line that is not blank.
+pub type AcceptFile = fn(&str, &[u8]) -> Result<(), FileRefusal>;
+
+/// Why a file cannot be read by a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRefusal {
+    /// What is wrong with it.
+    pub why: &'static str,
+    /// The way out.
+    pub hint: &'static str,
 }
 
 /// The columns that a line names; `None` if the line is no header; the reason if it is a header that cannot be used.

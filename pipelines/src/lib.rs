@@ -8,6 +8,7 @@ mod digits;
 mod draws;
 pub mod music;
 pub mod turnstile;
+pub mod turnstile_weekly;
 pub mod zone;
 mod zone_suggest;
 
@@ -15,7 +16,7 @@ use headway_operators::pipeline::Entry;
 
 /// Every pipeline, in the order that help lists them.
 pub fn all() -> &'static [Entry] {
-    const ALL: &[Entry] = &[turnstile::ENTRY, music::ENTRY];
+    const ALL: &[Entry] = &[turnstile::ENTRY, turnstile_weekly::ENTRY, music::ENTRY];
     ALL
 }
 

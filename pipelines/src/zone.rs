@@ -26,7 +26,12 @@ pub struct Unknown {
 
 /// A setting that is the name of a zone, UTC where nothing is written. It is kept as the database spells it.
 pub const fn setting(name: &'static str, about: &'static str) -> Setting {
-    Setting::text(name, read, "UTC", about)
+    setting_or(name, "UTC", about)
+}
+
+/// The same, with another zone where nothing is written.
+pub(crate) const fn setting_or(name: &'static str, default: &'static str, about: &'static str) -> Setting {
+    Setting::text(name, read, default, about)
 }
 
 fn read(name: &str) -> Result<String, Wrong> {

@@ -15,6 +15,8 @@ use crate::engine::commit::{compact, recover, release};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
+#[cfg(feature = "parquet")]
+use crate::engine::run::gold;
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
@@ -172,6 +174,17 @@ impl Job {
     /// Exit 4 if the job runs, or starts meanwhile; exits 3 to 5 if the lake cannot be read or written, or is damaged.
     pub(crate) fn compact(&self, rules: compact::Rules) -> Result<Vec<compact::Merged>, Failure> {
         Ok(compact::compact(&self.store, &clock(), &self.name, rules)?)
+    }
+
+    /// The names of the gold tables of `pipeline`, in order.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn tables(&self, pipeline: &str) -> Result<Vec<String>, Failure> {
+        let names = self.store.list(&gold::folder(pipeline))?;
+        let ending = format!(".{}", gold::FORMAT.name());
+        Ok(names.iter().filter_map(|name| Some(name.strip_suffix(&ending)?.to_string())).collect())
     }
 
     /// A file of the lake, from its start.

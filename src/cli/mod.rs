@@ -26,5 +26,7 @@ mod status;
 mod sums;
 mod terminal;
 mod units;
+#[cfg(feature = "parquet")]
+mod views;
 
 pub use start::{main, main_with};

@@ -60,6 +60,9 @@ enum Command {
     Dead(dead::Flags),
     /// List committed files, and note which of them were moved away
     Lake(lake_files::Flags),
+    /// Look at the live tables of a job
+    #[cfg(feature = "parquet")]
+    Views(super::views::Flags),
     /// Say what an error means, whose turn it is, and what to do
     Explain(explain::Flags),
     /// Write a script that lets your shell complete commands and flags
@@ -169,6 +172,8 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Checkpoint(flags) => screen(flags.reader(), |out| checkpoint::run(&flags, out)),
         Command::Status(flags) => screen(Reader::Listens, |out| status::run(&flags, out)),
         Command::Lake(flags) => screen(Reader::MayLeave, |out| lake_files::run(&flags, out)),
+        #[cfg(feature = "parquet")]
+        Command::Views(flags) => screen(Reader::MayLeave, |out| super::views::run(&flags, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
         Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),
         // For programs: not a byte of it is changed.

@@ -6,6 +6,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
+use headway_operators::view::row::ViewUpdate;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -55,6 +56,11 @@ pub trait WorkerSink {
 
     /// Where changes of state go.
     fn state(&mut self, wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
+
+    /// Where the changes of views go. Where nobody asks for views they are dropped.
+    fn views(&mut self) -> Option<Box<dyn Stage<Vec<ViewUpdate>, StagedFile>>> {
+        None
+    }
 
     /// The live sections of `operator` in the shards of this worker; those of a shard in the order base, merged change,
     /// changes. Asked for once.

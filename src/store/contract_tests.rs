@@ -49,6 +49,21 @@ fn nothing_there_is_told_apart_from_failure() {
 }
 
 #[test]
+fn table_takes_the_place_of_the_one_before_it() {
+    on_every_store(|store| {
+        for content in ["one", "two"] {
+            staged(store, "stage/x", content.as_bytes());
+            store.replace("stage/x", "gold/x").unwrap();
+            store.sync_folder("gold/").unwrap();
+            assert_eq!(text(store, "gold/x").as_deref(), Some(content));
+            assert_eq!(text(store, "stage/x"), None);
+        }
+        assert!(store.replace("stage/x", "gold/x").is_err());
+        assert_eq!(text(store, "gold/x").as_deref(), Some("two"));
+    });
+}
+
+#[test]
 fn staged_file_is_published_once() {
     on_every_store(|store| {
         staged(store, "stage/1/x", b"one");

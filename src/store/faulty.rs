@@ -196,6 +196,10 @@ impl Store for Faulty {
         self.call(Call::Publish, to, || self.inner.publish(from, to))
     }
 
+    fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
+        self.call(Call::Publish, to, || self.inner.replace(from, to))
+    }
+
     fn sync_folder(&self, folder: Name<'_>) -> Result<(), Error> {
         self.call(Call::SyncFolder, folder, || self.inner.sync_folder(folder))
     }

@@ -382,6 +382,13 @@ impl Store for Local {
         }
     }
 
+    fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
+        self.state.check(&self.shown)?;
+        let (from, path) = (self.file_path(from)?, self.file_path(to)?);
+        let folder = path.parent().unwrap_or(&self.root);
+        self.in_folder(folder, || fs::rename(&from, &path))?.map_err(failed("replace", &path))
+    }
+
     fn sync_folder(&self, folder: Name<'_>) -> Result<(), Error> {
         let path = self.path(folder)?;
         if path.is_dir() {

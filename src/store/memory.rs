@@ -177,6 +177,16 @@ impl Store for Memory {
         Ok(Published::Yes)
     }
 
+    fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
+        let mut inner = self.count(Call::Publish, from)?;
+        let Some(entry) = inner.files.remove(from) else {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            return Err(Error::Failed { verb: "replace", name: to.to_string(), source });
+        };
+        inner.files.insert(to.to_string(), Entry { durable: false, ..entry });
+        Ok(())
+    }
+
     fn sync_folder(&self, name: Name<'_>) -> Result<(), Error> {
         let mut inner = self.count(Call::SyncFolder, name)?;
         let synced = prefix(name);

@@ -1,4 +1,5 @@
-//! What we ask of storage, and nothing more: whole files under relative names, made once, never overwritten.
+//! What we ask of storage, and nothing more: whole files under relative names, made once, never overwritten. A table that is
+//! whole in each of its versions may be replaced in one step.
 //!
 //! Every write has four outcomes: applied or not, reported or not. An [`Error`] says which of them is excluded:
 //! [`Error::Unknown`] means that the write may have happened, and the caller must look.
@@ -60,6 +61,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`Error::Unknown`] if it may or may not have happened.
     fn publish(&self, from: Name<'_>, to: Name<'_>) -> Result<Published, Error>;
+
+    /// Gives the staged file `from` the name `to`, in the place of whatever is there: a reader sees the old file or the new
+    /// one. The only way to replace a file, for tables that are whole in each of their versions. Durable as
+    /// [`Store::publish`] is.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] if it may or may not have happened.
+    fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error>;
 
     /// Makes the names in `folder`, and the folders above it, durable.
     ///

@@ -93,6 +93,8 @@ pub enum Closing {
         /// How far what a record opens may reach beyond it.
         ms: i64,
     },
+    /// Nothing is ever closed, and nothing is late: whatever comes, whenever it comes, changes the answer.
+    Never,
 }
 
 impl Closing {
@@ -102,6 +104,7 @@ impl Closing {
             Closing::Grid(grid) => grid.last_end(newest),
             // A timer fires when the watermark has passed it.
             Closing::Horizon { ms } => newest.plus_ms(*ms).plus_ms(1),
+            Closing::Never => EventTime::MIN,
         }
     }
 
@@ -110,6 +113,7 @@ impl Closing {
         match self {
             Closing::Grid(grid) => grid.size_ms(),
             Closing::Horizon { ms } => *ms,
+            Closing::Never => 0,
         }
     }
 }
@@ -119,6 +123,7 @@ impl Lateness for Closing {
         match self {
             Closing::Grid(grid) => grid.is_late(time, stamp),
             Closing::Horizon { .. } => time < stamp,
+            Closing::Never => false,
         }
     }
 }

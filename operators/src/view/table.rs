@@ -15,7 +15,7 @@ use std::rc::Rc;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -41,6 +41,11 @@ impl<'s, D: Clone + 'static> Table<'s, D> {
     /// The table that `updates` make; each must travel at its own epoch, as a keyed operator's output does.
     pub fn of(updates: Flow<'s, Update<D>>) -> Table<'s, D> {
         Table { updates }
+    }
+
+    /// The table of all records of `flow`: a stream whose records never go again.
+    pub fn of_records(flow: Flow<'s, D>) -> Table<'s, D> {
+        Table { updates: flow.with(at_epoch_of_arrival(flow.records())) }
     }
 
     /// Its updates, for an operator that takes them one by one.
@@ -131,6 +136,27 @@ fn at_own_epoch<'s, D: Key>(updates: StreamVec<'s, Epoch, Update<D>>) -> StreamV
                 consolidate_updates(&mut stash);
                 out.session(&cap).give_iterator(stash.into_iter());
             }
+        }
+    });
+    out_stream
+}
+
+/// Makes an insertion of each record, at the epoch it travels at.
+fn at_epoch_of_arrival<'s, D: Clone + 'static>(
+    records: StreamVec<'s, Epoch, D>,
+) -> StreamVec<'s, Epoch, Update<D>> {
+    let mut builder = OperatorBuilder::new("Insertions".into(), records.scope());
+    let mut records = builder.new_input(records, Pipeline);
+    let (out, out_stream) = builder.new_output();
+    let mut out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update<D>>>>::from(out);
+    builder.build(move |initial| {
+        drop(initial);
+        move |_frontiers| {
+            let mut out = out.activate();
+            records.for_each(|cap, batch: &mut Vec<D>| {
+                let epoch = *cap.time();
+                out.session(&cap).give_iterator(batch.drain(..).map(|record| (record, epoch, 1)));
+            });
         }
     });
     out_stream

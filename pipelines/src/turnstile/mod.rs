@@ -15,6 +15,7 @@ pub mod reason;
 pub mod record;
 mod settings;
 mod sheet;
+pub mod views;
 
 use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
@@ -66,6 +67,7 @@ pub struct Turnstile {
     lateness_ms: i64,
     format: Format,
     shape: Arc<Shape>,
+    has_views: bool,
 }
 
 impl Turnstile {
@@ -78,7 +80,11 @@ impl Turnstile {
         let format = settings::format(settings)?;
         let window_end_utc = WindowEnd::of(format, settings.is_on(settings::WINDOW_END_UTC));
         let shape = Shape { zone: settings::zone(settings), window_end_utc };
-        Ok(Turnstile { grid, lateness_ms, format, shape: Arc::new(shape) })
+        let has_views = settings.is_on(settings::VIEWS);
+        if has_views {
+            settings::tiles(&grid)?;
+        }
+        Ok(Turnstile { grid, lateness_ms, format, shape: Arc::new(shape), has_views })
     }
 }
 
@@ -97,13 +103,22 @@ impl Pipeline for Turnstile {
             topic: "mta-turnstile",
             lateness_ms: self.lateness_ms,
             closing: Closing::Grid(self.grid),
-            header: Some(HeaderSpec { columns: &record::FIELDS, read: sheet::header }),
+            header: Some(HeaderSpec {
+                columns: &record::FIELDS,
+                read: sheet::header,
+                accept: crate::turnstile_weekly::file::is_not_weekly,
+            }),
         }]
     }
 
     fn build(&self, build: &mut Build<'_>) {
         let readings = build.input(INPUT, Decoder::new(self.shape.zone.clone()));
         let totals = build.counting(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
+        if self.has_views {
+            let (zone, slide_ms) = (self.shape.zone.clone(), self.grid.slide_ms());
+            let passage = move |total| views::passage::of_window(&zone, slide_ms, &total);
+            views::build_live(build, totals.clone().filter_map(passage));
+        }
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));
         build.output(self.batch(), rows);

@@ -9,6 +9,9 @@ use headway_operators::stream::window::Grid;
 /// The setting that adds the window's end in UTC to each row.
 pub(super) const WINDOW_END_UTC: &str = "csv_window_end_utc";
 
+/// The setting that keeps live tables beside the rows.
+pub(super) const VIEWS: &str = "views";
+
 /// Everything that can be set.
 pub(super) const TABLE: &[Setting] = &[
     Setting::duration("window", "5m", "Length of a window, in whole seconds"),
@@ -19,6 +22,8 @@ pub(super) const TABLE: &[Setting] = &[
         .shaping_messages(),
     Setting::choice("format", Format::NAMES, "csv.gz", "Format of the files of rows").unless_default(),
     Setting::switch(WINDOW_END_UTC, "Add the window's end in UTC as the last column of CSV rows")
+        .unless_default(),
+    Setting::switch(VIEWS, "Keep live tables of stations, days and hours, and write them to gold/turnstile")
         .unless_default(),
 ];
 
@@ -53,6 +58,18 @@ pub(super) fn windows(settings: &Settings) -> Result<(Grid, i64), SettingError> 
     }
     whole_seconds("lateness", lateness, 0, "2m")?;
     Ok((Grid::sliding(window, slide), lateness))
+}
+
+/// Refuses windows of which no part tiles time: views would count people twice.
+pub(super) fn tiles(grid: &Grid) -> Result<(), SettingError> {
+    if grid.size_ms() % grid.slide_ms() == 0 {
+        return Ok(());
+    }
+    let (slide, window) = (show(grid.slide_ms()), show(grid.size_ms()));
+    let what = format!(
+        "views need windows that tile time, and slide \"{slide}\" does not divide window \"{window}\""
+    );
+    Err(SettingError::new(VIEWS, what, "Make the slide a divisor of the window, or leave views out."))
 }
 
 /// The shortest slide of a window that is allowed: whole seconds.

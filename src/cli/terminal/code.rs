@@ -52,6 +52,8 @@ codes! {
     JobNotFound = "job-not-found", Usage;
     /// The job has no such manifest.
     ManifestNotFound = "manifest-not-found", Usage;
+    /// The job has no such view.
+    ViewUnknown = "view-unknown", Usage;
     /// `headway explain` was asked for a code that no error has.
     UnknownName = "code-unknown", Usage;
     /// This build lacks what the command needs.

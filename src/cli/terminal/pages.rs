@@ -112,6 +112,14 @@ pub(crate) const PAGES: &[Page] = &[
         "Check the path of --lake: it is the folder that `headway run` was given.",
     ),
     of(
+        "view-unknown",
+        Yours,
+        "The job has written no table of that name.",
+        "A job writes its views to gold/ within a minute of a change, and when it ends. The streamed turnstile job has views only \
+         where it runs with --views.",
+        "List them with `headway views ls --lake FOLDER`.",
+    ),
+    of(
         "job-not-found",
         Yours,
         "The lake holds no job of that name, or several jobs and none was named.",

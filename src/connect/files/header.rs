@@ -54,6 +54,11 @@ impl Header {
     /// Takes line number `number` of `place`.
     pub(super) fn take(&mut self, place: &Place, number: u64, line: &[u8]) -> Result<Kind, Error> {
         let is_first = matches!(self.columns, Known::Nothing);
+        let is_blank = line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        if is_first && !is_blank {
+            (self.spec.accept)(&place.relative, line)
+                .map_err(|refusal| place.not_accepted(number, &refusal))?;
+        }
         let names = match (self.spec.read)(line) {
             Ok(names) => names,
             Err(reason) if is_first => return Err(place.bad_header(number, &reason, line)),
@@ -61,7 +66,7 @@ impl Header {
             Err(_) => None,
         };
         let Some(names) = names else {
-            if is_first && !line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+            if is_first && !is_blank {
                 self.columns = Known::Expected;
             }
             return Ok(Kind::Message);
@@ -103,6 +108,7 @@ mod tests {
     use super::*;
     use crate::connect::files::place::tests::place;
     use headway_operators::error::Reason;
+    use headway_operators::spec::FileRefusal;
 
     /// `#` begins a header, and `#!` one that cannot be used.
     const SPEC: HeaderSpec = HeaderSpec {
@@ -113,6 +119,10 @@ mod tests {
                 Ok(Some(String::from_utf8_lossy(names).split(',').map(str::to_string).collect()))
             }
             _ => Ok(None),
+        },
+        accept: |_, line| match line {
+            [b'%', ..] => Err(FileRefusal { why: "it begins with %", hint: "Begin it otherwise." }),
+            _ => Ok(()),
         },
     };
 
@@ -162,5 +172,18 @@ mod tests {
         let mut header = Header::new(SPEC);
         header.take_long();
         assert!(header.take(&place(file.path()), 1, b"#b,a").is_err());
+    }
+
+    #[test]
+    fn file_that_holds_something_else_is_refused_at_its_first_line() {
+        let mut header = Header::new(SPEC);
+        let file = tempfile::NamedTempFile::new().expect("a file can be made");
+        let place = place(file.path());
+        assert!(header.take(&place, 0, b" ").is_ok());
+        let refused = header.take(&place, 1, b"%").expect_err("the input does not accept it");
+        assert_eq!(refused.code(), "input-unusable");
+        let mut header = Header::new(SPEC);
+        header.take(&place, 0, b"x").expect("it is accepted");
+        assert!(header.take(&place, 1, b"%").is_ok(), "only the first line decides");
     }
 }

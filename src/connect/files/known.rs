@@ -31,6 +31,8 @@ pub(super) struct Known {
     finished: Vec<Before>,
     /// Earlier runs have read something: a folder may be empty now.
     has_earlier: bool,
+    /// The names of all files of raw lines that were ever met, by their numbers.
+    names: BTreeMap<Partition, String>,
     /// The number of the next file that has none.
     next: Partition,
     files: Vec<File>,
@@ -79,6 +81,7 @@ impl Known {
             earlier: Vec::new(),
             finished: Vec::new(),
             has_earlier: false,
+            names: BTreeMap::new(),
             next: Partition(0),
             files: Vec::new(),
             passed_over: BTreeMap::new(),
@@ -93,6 +96,7 @@ impl Known {
             if let Some(identity) = FileIdentity::parse(identity) {
                 self.has_earlier = true;
                 self.next = self.next.max(after(*partition));
+                self.names.insert(*partition, identity.name.clone());
                 let read = content.as_ref().and_then(Mark::parse);
                 let at_end = content.as_ref().is_some_and(|content| content.at_end);
                 let begins = content.as_ref().map(Begins::parse).unwrap_or_default();
@@ -222,7 +226,9 @@ impl Known {
                     }
                     self.next = after(self.next);
                 }
-                Held::Lines(partition(&place, number, old)?)
+                let info = partition(&place, number, old)?;
+                self.names.entry(info.partition).or_insert_with(|| name.clone());
+                Held::Lines(info)
             };
             self.files.push(File { name, place, holds, follow: Arc::default() });
         }
@@ -388,6 +394,13 @@ impl Known {
         Ok(found.into_values().map(|(info, _)| info).collect())
     }
 
+    /// How many files were met before file `number` that had its name.
+    fn earlier_of(&self, number: Partition) -> u32 {
+        let Some(name) = self.names.get(&number) else { return 0 };
+        let same = self.names.range(..number).filter(|(_, other)| *other == name);
+        u32::try_from(same.count()).unwrap_or(u32::MAX)
+    }
+
     /// A reader for each file that `assigned` are in.
     ///
     /// # Errors
@@ -401,7 +414,8 @@ impl Known {
             match (&file.holds, here.first()) {
                 (_, None) => {}
                 (Held::Lines(_), Some(start)) => {
-                    let reader = Reader::raw(place, *start, self.options.header);
+                    let earlier = self.earlier_of(start.0);
+                    let reader = Reader::raw(place, *start, self.options.header, earlier);
                     readers.push(reader.following(&file.follow));
                 }
                 (Held::Envelopes(_), _) => {

@@ -7,6 +7,7 @@ use crate::connect::files::folder::Found;
 use crate::connect::files::lines::{Last, Lines};
 use crate::connect::files::unpack::{Bytes, Packing};
 use headway_operators::error::Reason;
+use headway_operators::spec::FileRefusal;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,6 +100,12 @@ impl Place {
         let header = String::from_utf8_lossy(header).trim().to_string();
         let detail = format!("It is refused as \"{reason}\": {header:?}.");
         Error::BadHeader { path: self.path(), line: line + 1, detail }
+    }
+
+    /// The error for a file that the input does not accept, by its line `line` from 0.
+    pub(super) fn not_accepted(&self, line: u64, refusal: &FileRefusal) -> Error {
+        let FileRefusal { why, hint } = refusal;
+        self.refused(&Refusal { line: Some(line), why: why.to_string(), hint })
     }
 
     /// The error for a header, in line `line` from 0, that names `found` in a file that has `before`.

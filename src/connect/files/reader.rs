@@ -12,7 +12,7 @@ use crate::connect::files::place::{Place, is_replaced};
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, MESSAGE_BYTES_MIN, error};
 use headway_operators::ack::Content;
-use headway_operators::record::{Offset, Partition, Payload, Raw};
+use headway_operators::record::{File, Offset, Partition, Payload, Raw};
 use headway_operators::spec::HeaderSpec;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -64,15 +64,22 @@ pub(super) struct Reader {
 /// What a line is.
 enum Decode {
     /// A message, or a header; what is kept is of a line in pieces.
-    Raw(Value, Option<Header>),
+    Raw(Value, Option<Header>, File),
     /// An envelope around a message.
     Envelopes(Box<Envelopes>),
 }
 
 impl Reader {
     /// A reader of `place`, which holds raw lines.
-    pub(super) fn raw(place: Place, start: (Partition, Offset), header: Option<HeaderSpec>) -> Reader {
-        Reader::new(place, &[start], Decode::Raw(Value::default(), header.map(Header::new)))
+    /// `earlier` files of its name were met before it.
+    pub(super) fn raw(
+        place: Place,
+        start: (Partition, Offset),
+        header: Option<HeaderSpec>,
+        earlier: u32,
+    ) -> Reader {
+        let file = File { name: place.relative.as_str().into(), earlier };
+        Reader::new(place, &[start], Decode::Raw(Value::default(), header.map(Header::new), file))
     }
 
     /// The same, of a file that is followed.
@@ -88,7 +95,7 @@ impl Reader {
         for wanted in &mut self.wanted {
             (wanted.next, wanted.seen) = (wanted.position(), None);
         }
-        if let Decode::Raw(value, header) = &mut self.decode {
+        if let Decode::Raw(value, header, _) = &mut self.decode {
             value.clear();
             header.iter_mut().for_each(Header::begin_again);
         }
@@ -219,7 +226,7 @@ impl Reader {
     fn take(&mut self, line: Line<'_>, each: &mut dyn FnMut(Event<'_>)) -> Result<(), Error> {
         let read = self.pieces + 1;
         match &mut self.decode {
-            Decode::Raw(value, header) => {
+            Decode::Raw(value, header, file) => {
                 let payload = match line {
                     Line::Whole(line) if is_capture(line) => {
                         return Err(self.place.refused(&content::capture_below(self.line)));
@@ -244,7 +251,7 @@ impl Reader {
                 wanted.seen = Some(offset);
                 if offset >= wanted.next {
                     let columns = header.as_ref().and_then(Header::columns);
-                    let raw = Raw { columns, ..Raw::of(wanted.partition, offset, payload) };
+                    let raw = Raw { columns, file: Some(file), ..Raw::of(wanted.partition, offset, payload) };
                     each(Event::Message(raw, read));
                 }
                 if line == Line::End {

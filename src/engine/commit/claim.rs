@@ -137,7 +137,8 @@ pub(crate) async fn below(site: &Site, folder: &str) -> Result<Vec<String>, Chec
 }
 
 fn prefixes(job: &Job) -> BTreeSet<&str> {
-    job.outputs.iter().map(|spec| spec.prefix.as_str()).collect()
+    let gold = job.gold.iter().map(|folder| folder.trim_end_matches('/'));
+    job.outputs.iter().map(|spec| spec.prefix.as_str()).chain(gold).collect()
 }
 
 /// True if one of two prefixes holds the other.

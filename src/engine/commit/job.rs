@@ -25,6 +25,8 @@ pub struct Job {
     pub fingerprint: Fingerprint,
     /// Its outputs, side outputs included.
     pub outputs: Vec<OutputSpec>,
+    /// The folder of its gold tables, with the final `/`; `None` if it has no views.
+    pub gold: Option<String>,
     /// Its inputs, in the pipeline's order.
     pub inputs: Vec<InputInfo>,
     /// Its operators with state; none if they are not known, and then not compared.
@@ -221,6 +223,7 @@ pub(crate) mod tests {
                 columns: Vec::new(),
                 folders: None,
             }],
+            gold: None,
             inputs: vec![InputInfo {
                 name: "gate".into(),
                 kind: "files".into(),

@@ -257,6 +257,15 @@ impl Store for TestStore {
         })
     }
 
+    fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
+        self.look("replace", to, || {
+            let mut files = self.files();
+            if let Some(bytes) = files.remove(from) {
+                files.insert(to.to_string(), bytes);
+            }
+        })
+    }
+
     fn sync_folder(&self, _folder: Name<'_>) -> Result<(), Error> {
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! _headway/{job}/segment/{first:010}-{last:010}.json.gz   older ones, folded
 //! _headway/{job}/state/{generation}/{epoch}/{worker:04}.state   what a worker saved at the close of an epoch
 //! _headway/{job}/stage/{generation}/{epoch}/…        lake files before they have their final name
+//! _headway/{job}/gold/{generation}/…                 gold tables before they replace the ones before them
 //! _headway/{job}/alive.json                          who runs, advisory
 //! ```
 
@@ -126,6 +127,11 @@ pub fn state(job: &str, at: Stage) -> String {
 pub fn finished(job: &str, at: Stage, nonce: u128) -> String {
     let Stage { generation, epoch, worker: _ } = at;
     format!("_headway/{job}/state/{generation}/{epoch}/finished-{nonce:032x}.state")
+}
+
+/// Where a gold table waits until it takes the place of the one before it.
+pub fn staged_gold(job: &str, generation: Generation, view: &str) -> String {
+    format!("_headway/{job}/gold/{generation}/{view}")
 }
 
 /// The worker and epoch that a file belongs to.

@@ -26,7 +26,7 @@ use headway_operators::ack::Content;
 use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
 use headway_operators::record::{
-    Columns, Header, HeaderList, Headers, LastRead, Offset, Partition, Payload, Raw,
+    Columns, File, Header, HeaderList, Headers, LastRead, Offset, Partition, Payload, Raw,
 };
 use headway_operators::time::Epoch;
 use std::collections::VecDeque;
@@ -154,6 +154,7 @@ struct Held {
     key: Option<Vec<u8>>,
     headers: HeldHeaders,
     columns: Option<Columns>,
+    file: Option<File>,
     payload: Option<Vec<u8>>,
     too_long: Option<(u64, u128)>,
     is_header: bool,
@@ -182,6 +183,7 @@ impl Held {
             key: raw.key.map(<[u8]>::to_vec),
             headers: HeldHeaders(raw.headers.iter().map(header).collect()),
             columns: raw.columns.cloned(),
+            file: raw.file.cloned(),
             payload,
             too_long,
             is_header: raw.payload == Payload::Header,
@@ -200,6 +202,7 @@ impl Held {
             key: self.key.as_deref(),
             headers: Headers::of(&self.headers),
             columns: self.columns.as_ref(),
+            file: self.file.as_ref(),
             ..Raw::of(partition, self.offset, payload)
         }
     }

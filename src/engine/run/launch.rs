@@ -29,10 +29,12 @@ use crate::engine::run::board::Board;
 use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::discover;
 use crate::engine::run::feed::{self, Assigned, Until};
+use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
 use crate::engine::run::sink::{Lake, SavedByWorker};
+use crate::engine::run::views::Views;
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
@@ -199,8 +201,11 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, workers_before, &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome }));
+    let views = Arc::new(Views::new(shape.views.clone()));
+    let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let commit = Watched {
         committer,
+        gold,
         sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
         control: control.clone(),
         on_commit: launch.on_commit,
@@ -218,6 +223,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         generation,
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, launch.workers))),
+        views,
         control: control.clone(),
     };
     let options = Options {
@@ -370,6 +376,7 @@ impl Launch {
             pipeline_version: self.pipeline.pipeline.version(),
             fingerprint: self.fingerprint(),
             outputs: shape.outputs.clone(),
+            gold: (!shape.views.is_empty()).then(|| gold::folder(self.pipeline.pipeline.name())),
             inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
             operators: shape.operators.clone(),
             program: program(),

@@ -7,11 +7,13 @@ pub mod discover;
 pub mod feed;
 #[cfg(test)]
 mod feed_tests;
+pub mod gold;
 pub mod journal;
 pub mod late_judge;
 pub mod launch;
 pub mod outcome;
 pub mod ports;
 pub mod sink;
+pub mod views;
 pub mod watched;
 pub mod worker;

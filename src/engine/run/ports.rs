@@ -11,12 +11,13 @@ use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::error::StateError;
 use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::port::InputStart;
-use headway_operators::port::{Feed, Ports, Stage};
+use headway_operators::port::{Feed, Ports, Stage, Unread};
 use headway_operators::record::Partition;
 use headway_operators::row::Rows;
-use headway_operators::spec::{InputSpec, OutputSpec};
+use headway_operators::spec::{InputSpec, OutputSpec, ViewSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
+use headway_operators::view::row::ViewUpdate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use timely::dataflow::ProbeHandle;
@@ -193,6 +194,14 @@ impl Ports for WorkerPorts {
         self.sink.state(Box::new(move || {
             let _ = wake.activate();
         }))
+    }
+
+    fn views(
+        &mut self,
+        _views: &[ViewSpec],
+        _wake: SyncActivator,
+    ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
+        self.sink.views().unwrap_or_else(|| Box::new(Unread::default()))
     }
 
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {

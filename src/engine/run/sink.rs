@@ -19,6 +19,7 @@ use crate::engine::format::folders::parts;
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::state;
+use crate::engine::run::views::{ViewStage, Views};
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender};
 use headway_operators::ack::{Place, StagedFile, StateFile};
@@ -27,6 +28,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
+use headway_operators::view::row::ViewUpdate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +55,8 @@ pub struct Lake {
     pub csv: csv_gz::Options,
     /// What the run starts from, by operator and owning worker. Each worker takes its own, once.
     pub saved: Arc<Mutex<SavedByWorker>>,
+    /// The content of views.
+    pub views: Arc<Views>,
     /// Where failures are reported.
     pub control: Control,
 }
@@ -172,6 +176,10 @@ impl WorkerSink for LakeWorker {
         self.stage(Begins::default(), wake, move |lake, at, changes| {
             lake.stage_state(lake.stage(at.epoch, worker), changes)
         })
+    }
+
+    fn views(&mut self) -> Option<Box<dyn Stage<Vec<ViewUpdate>, StagedFile>>> {
+        Some(Box::new(ViewStage::new(Arc::clone(&self.lake.views))))
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
@@ -323,6 +331,7 @@ mod tests {
             generation: Generation(3),
             csv: csv_gz::Options::default(),
             saved: Arc::default(),
+            views: Arc::default(),
             control: control.clone(),
         };
         let mut sink = lake.worker(1, 2);

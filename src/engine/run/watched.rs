@@ -14,6 +14,7 @@ use crate::engine::format::board::Doing;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::Commit;
+use crate::engine::run::gold::Gold;
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
@@ -52,6 +53,8 @@ pub struct Watched {
     pub is_bounded: bool,
     /// Stops the job if too many records are late.
     pub late_judge: LateJudge,
+    /// Where views are written for readers of files.
+    pub gold: Gold,
     /// What the log says of it.
     pub journal: Journal,
     /// Where the run says what it is doing.
@@ -140,6 +143,8 @@ impl Commit for Watched {
             self.tell(self.committer.head());
             self.note(&committed, &acks);
         }
+        self.gold.views.resolved(epoch);
+        self.gold.turn(&mut self.committer)?;
         self.look_at_ends();
         self.committer.sign();
         Ok(())
@@ -147,7 +152,8 @@ impl Commit for Watched {
 
     fn heartbeat(&mut self) -> Result<(), Error> {
         self.look_at_ends();
-        Ok(self.committer.heartbeat()?)
+        self.committer.heartbeat()?;
+        Ok(self.gold.turn(&mut self.committer)?)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -157,6 +163,9 @@ impl Commit for Watched {
             let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
             summary.head = self.committer.head().clone();
         }
+        // What earlier runs delivered, if this one has resolved no epoch.
+        self.gold.views.resolved(self.committer.head().epoch);
+        self.gold.write(&mut self.committer)?;
         self.journal.end(self.control.is_draining());
         Ok(())
     }

@@ -1,0 +1,69 @@
+//! `busiest_now`: the ten busiest stations of the newest interval that has ended.
+
+use super::passage::{Passage, Station};
+use super::shared::{STATION, number, of_station};
+use headway_operators::build::Build;
+use headway_operators::flow::Flow;
+use headway_operators::row::{Column, Kind};
+use headway_operators::spec::ViewSpec;
+use headway_operators::time::EventTime;
+use headway_operators::view::keep::Fold;
+use headway_operators::view::rollup::Sums;
+use headway_operators::view::row::{Value, ViewRow};
+use std::cmp::Reverse;
+
+/// How many stations.
+const PLACES: u32 = 10;
+
+/// Sums the newest interval of a station. Older ones do not count, whenever they come; no interval goes again.
+struct Newest;
+
+impl Fold for Newest {
+    type Key = Station;
+    type Change = (EventTime, Sums<2>);
+    type Value = (EventTime, Sums<2>);
+
+    const VERSION: u32 = 1;
+
+    fn fold(&self, value: &mut Option<Self::Value>, (end, change): Self::Change) {
+        match value {
+            Some((newest, _)) if *newest > end => {}
+            Some((newest, sums)) if *newest == end => sums.add(change),
+            Some(_) | None => *value = Some((end, change)),
+        }
+    }
+}
+
+/// Builds the view. `as_of` is the end of the interval: it says how old the row is.
+pub(super) fn build<'s>(build: &mut Build<'s>, passages: Flow<'s, Passage>) {
+    let change = |passage: Passage| {
+        let [entries, exits, ..] = passage.sums().amounts;
+        (passage.place.station(), (passage.end, Sums::of([entries, exits])))
+    };
+    let newest = build.keep("BusiestNow", Newest, passages.map(change));
+    let of_end = newest.map(|(station, (end, sums)): (Station, (EventTime, Sums<2>))| {
+        let [entries, exits] = sums.amounts;
+        ((), (Reverse(end), Reverse(entries + exits), Reverse(entries), station))
+    });
+    let first = of_end.top("BusiestNowPlaces", PLACES);
+    let spec = ViewSpec {
+        name: "busiest_now",
+        about: "the busiest stations of the newest interval; as_of says how old it is",
+        columns: [
+            &[number("rank"), Column::new("as_of", Kind::Time)],
+            &STATION[..],
+            &[Column::new("entries", Kind::Wide), Column::new("exits", Kind::Wide)],
+        ]
+        .concat(),
+        key: 1,
+        version: 1,
+    };
+    let rows = first.map(|ranked| {
+        let (Reverse(end), Reverse(people), Reverse(entries), station) = ranked.row;
+        let mut values = vec![Value::Int(i64::from(ranked.rank)), end.into()];
+        values.extend(of_station(&station));
+        values.extend([entries.into(), (people - entries).into()]);
+        ViewRow(values)
+    });
+    build.view(spec, rows);
+}

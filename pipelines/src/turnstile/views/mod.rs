@@ -1,0 +1,58 @@
+//! The views of the turnstile pipelines: live tables in place of a scheduled merge. One file a view.
+//!
+//! Both pipelines feed them with [`Passage`](passage::Passage)s: the streamed one with closed windows, the weekly one with
+//! differences of registers. A reading stands for the interval before it, and so does a window's row: days and slots are
+//! those of the interval's start, in the zone of the job.
+//!
+//! ```text
+//! passages ─┬─ sums by station and day ── station_day, top_stations by day     (each sum has a collection of its own:
+//!           ├─ sums by station ────────── top_stations overall                  no total is derived from days)
+//!           ├─ sums by station and slot, by station and weekday
+//!           ├─ stations, booths, days that occur: dim_station, dim_booth, dim_date
+//!           ├─ newest interval by station: busiest_now                          (streamed only)
+//!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly only)
+//! ```
+
+pub mod passage;
+
+mod anomalies;
+mod busiest_now;
+pub mod day;
+mod dim_booth;
+mod dim_date;
+mod dim_station;
+mod keys;
+mod shared;
+mod station_day;
+mod station_slot;
+mod station_weekday;
+mod top_stations;
+mod turnstile_health;
+
+use headway_operators::build::Build;
+use headway_operators::flow::Flow;
+use headway_operators::view::table::Table;
+use passage::Passage;
+
+/// Builds the views of both pipelines.
+pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
+    let by_day = station_day::build(build, passages);
+    top_stations::build(build, passages, by_day);
+    station_slot::build(build, passages);
+    station_weekday::build(build, passages);
+    dim_station::build(build, passages);
+    dim_booth::build(build, passages);
+    dim_date::build(build, passages);
+}
+
+/// Builds the views of closed windows: those of both pipelines, and what is newest.
+pub fn build_live<'s>(builder: &mut Build<'s>, passages: Flow<'s, Passage>) {
+    build(builder, &Table::of_records(passages.clone()));
+    busiest_now::build(builder, passages);
+}
+
+/// Builds the views of what is wrong with registers.
+pub fn build_anomalies<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
+    anomalies::build(build, passages);
+    turnstile_health::build(build, passages);
+}

@@ -1,0 +1,27 @@
+//! `station_weekday`: people in and out of each station, by day of the week, over all weeks.
+
+use super::day::weekday_name;
+use super::passage::Passage;
+use super::shared::{STATION, SUMS, number, row, sums, text};
+use headway_operators::build::Build;
+use headway_operators::spec::ViewSpec;
+use headway_operators::view::table::Table;
+use headway_operators::view::text::Text;
+
+/// Builds the view.
+pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
+    let by_weekday =
+        sums(build, "StationWeekday", passages, |passage| (passage.place.station(), passage.day.weekday()));
+    let spec = ViewSpec {
+        name: "station_weekday",
+        about: "people in and out of each station, by day of the week; 1 is Sunday",
+        columns: [&STATION[..], &[number("weekday"), text("weekday_name")], &SUMS].concat(),
+        key: 4,
+        version: 1,
+    };
+    let rows = by_weekday.map(|((station, weekday), sums)| {
+        let name = Text::from(weekday_name(weekday));
+        row(&station, [i64::from(weekday).into(), (&name).into()], &sums)
+    });
+    build.view(spec, rows);
+}

@@ -1,0 +1,128 @@
+//! The views of the streamed job by whole runs: they are what its committed rows add up to, on any number of workers, after
+//! kills, and after a restart that reads nothing.
+
+use crate::cli::{folder, headway};
+use crate::weekly::tables;
+use flate2::read::MultiGzDecoder;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A little more than a day of 300 turnstiles, in UTC.
+const SOURCE: &str = "generate:messages=30000,rate=0.3,keys=300,seed=3";
+
+/// A committed row: its station, its end in minutes since the first day began, entries and exits.
+struct Passed {
+    station: Vec<String>,
+    day: String,
+    end: String,
+    people: [i128; 2],
+}
+
+/// The committed rows. A window of five minutes begins on the day before where it ends at midnight.
+fn rows(lake: &Path) -> Vec<Passed> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(lake.join("turnstile")).expect("there are rows") {
+        let file = File::open(entry.expect("an entry").path()).expect("the file is there");
+        for row in csv::Reader::from_reader(MultiGzDecoder::new(file)).records() {
+            let row = row.expect("a row");
+            let (date, time) = (&row[6], &row[7]);
+            let (month, day, year) = (&date[..2], &date[3..5], &date[6..]);
+            let day: u32 = day.parse().expect("a day");
+            // The generator begins on a sixth of January.
+            let started = if time == "00:00:00" { day - 1 } else { day };
+            all.push(Passed {
+                station: row.iter().skip(3).take(3).map(str::to_string).collect(),
+                day: format!("{year}-{month}-{started:02}"),
+                end: format!("{year}-{month}-{day:02} {time}"),
+                people: [9, 10].map(|at| row[at].parse().expect("a sum")),
+            });
+        }
+    }
+    all
+}
+
+/// Compares the views of `lake` with its rows.
+fn same(lake: &Path, what: &str) {
+    let (views, rows) = (tables(lake, "turnstile"), rows(lake));
+    assert!(rows.len() > 5_000, "{what}");
+    let mut by_day: BTreeMap<Vec<String>, [i128; 3]> = BTreeMap::new();
+    let mut overall: BTreeMap<Vec<String>, i128> = BTreeMap::new();
+    let mut by_end: BTreeMap<&str, BTreeMap<Vec<String>, [i128; 2]>> = BTreeMap::new();
+    for Passed { station, day, end, people: [entries, exits] } in &rows {
+        let key = [station.clone(), vec![day.clone()]].concat();
+        let sums = by_day.entry(key).or_default();
+        (sums[0], sums[1], sums[2]) = (sums[0] + entries, sums[1] + exits, sums[2] + 1);
+        *overall.entry(station.clone()).or_default() += entries;
+        let sums = by_end.entry(end).or_default().entry(station.clone()).or_default();
+        (sums[0], sums[1]) = (sums[0] + entries, sums[1] + exits);
+    }
+    let row = |(key, [entries, exits, count]): (&Vec<String>, &[i128; 3])| {
+        let count = count.to_string();
+        let sums = [entries.to_string(), exits.to_string(), count.clone(), count.clone(), count];
+        [key.clone(), sums.to_vec()].concat()
+    };
+    assert_eq!(views["station_day"], by_day.iter().map(row).collect::<Vec<_>>(), "station_day, {what}");
+    let mut order: Vec<(i128, &Vec<String>)> = overall.iter().map(|(station, sum)| (-sum, station)).collect();
+    order.sort();
+    let mut found: Vec<_> =
+        views["top_stations"].iter().filter(|row| row[0] == "entries" && row[1] == "overall").collect();
+    found.sort_by_key(|row| row[2].parse::<u32>().expect("a rank"));
+    let found: Vec<_> = found.into_iter().map(|row| row[3..].to_vec()).collect();
+    let top = order.iter().take(10).map(|(sum, name)| [(*name).clone(), vec![(-sum).to_string()]].concat());
+    assert_eq!(found, top.collect::<Vec<_>>(), "top_stations, {what}");
+    let (_, newest) = by_end.last_key_value().expect("a window");
+    let mut order: Vec<_> = newest.iter().map(|(station, [i, o])| (-(i + o), -i, station)).collect();
+    order.sort();
+    let (people, entries, station) = order[0];
+    let first = views["busiest_now"].iter().find(|row| row[0] == "1").expect("a first place");
+    let sums = [(-entries).to_string(), (entries - people).to_string()];
+    assert_eq!(first[2..], [&station[..], &sums].concat(), "busiest_now, {what}");
+}
+
+#[test]
+fn views_of_a_stream_are_what_its_rows_add_up_to() {
+    let folder = folder();
+    let at = folder.path();
+    for workers in ["1", "3"] {
+        let lake = format!("lake-{workers}");
+        let args = ["run", "turnstile", "--source", SOURCE, "--views", "--until", "end", "-w", workers];
+        let run = headway(at, &[&args[..], &["--lake", &lake]].concat());
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        same(&at.join(&lake), &format!("{workers} workers"));
+    }
+    // Killed now and then, with another number of workers each time.
+    let job = ["turnstile", "--source", SOURCE, "--views", "--until", "end", "--lake", "killed"];
+    let job =
+        [&job[..], &["--if-running", "take-over", "--epoch", "50ms", "--epoch-bytes", "64KiB"]].concat();
+    let manifests = at.join("killed/_headway/turnstile/manifest");
+    let committed = || std::fs::read_dir(&manifests).map_or(0, Iterator::count);
+    for workers in ["2", "1", "3"] {
+        let before = committed();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
+            .arg("run")
+            .args(&job)
+            .args(["-w", workers])
+            .current_dir(at)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        while child.try_wait().expect("it can be asked").is_none() && committed() < before + 4 {
+            std::thread::yield_now();
+        }
+        child.kill().expect("it can be killed, or has ended");
+        child.wait().expect("it has ended");
+    }
+    let run = |more: &[&str]| {
+        let run = headway(at, &[&["run"], &job[..], more].concat());
+        assert_eq!(run.code, Some(0), "{}", run.err);
+    };
+    run(&["-w", "2"]);
+    same(&at.join("killed"), "killed three times");
+    // What is restored is shown as it was.
+    std::fs::remove_dir_all(at.join("killed/gold")).expect("the tables can be removed");
+    run(&["-w", "3"]);
+    same(&at.join("killed"), "after a restart without records");
+}

@@ -1,0 +1,266 @@
+//! The weekly job by whole runs: whatever the order, the cutting, the workers and the kills, its views are what a slow twin
+//! makes of all readings together.
+
+mod twin;
+
+use crate::cli::{folder, headway};
+use crate::files::{gzip, write};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use twin::{Row, Week};
+
+/// The header of the files, padded as the real ones are.
+const HEADER: &str =
+    "C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS                              ";
+
+/// The real sample: its first 25 turnstiles or so.
+fn sample() -> Vec<String> {
+    let packed = include_bytes!("samples/240106.csv.gz");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&packed[..]), &mut text)
+        .expect("the sample is packed text");
+    // Without the index.
+    text.lines().skip(1).map(|line| line.split_once(',').expect("an index").1.to_string()).collect()
+}
+
+/// All rows of every view of `pipeline`, as texts.
+pub(crate) fn tables(lake: &Path, pipeline: &str) -> BTreeMap<String, Vec<Row>> {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
+    let mut tables = BTreeMap::new();
+    for entry in std::fs::read_dir(lake.join("gold").join(pipeline)).expect("the job has written tables") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let reader = SerializedFileReader::new(File::open(path).expect("the file is there"));
+        let reader = reader.expect("a Parquet file");
+        let rows = reader.get_row_iter(None).expect("rows").map(|row| {
+            let cell = |(_, field): (&String, &Field)| match field {
+                Field::Null => "null".to_string(),
+                Field::Str(text) => text.clone(),
+                Field::Long(number) => number.to_string(),
+                Field::Bool(value) => value.to_string(),
+                Field::TimestampMillis(ms) => ms.to_string(),
+                Field::Decimal(sum) => {
+                    i128::from_be_bytes(sum.data().try_into().expect("sums have 16 bytes")).to_string()
+                }
+                other => panic!("a view has no {other:?}"),
+            };
+            row.expect("a row").get_column_iter().map(cell).collect::<Row>()
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        rows.sort();
+        tables.insert(name, rows);
+    }
+    tables
+}
+
+/// Runs the job on `source` in `folder`.
+fn go(folder: &Path, source: &str, lake: &str, more: &[&str]) {
+    let args = ["run", "turnstile-weekly", "--source", source, "--lake", lake, "--if-running", "take-over"];
+    let run = headway(folder, &[&args, more].concat());
+    assert_eq!(run.code, Some(0), "{}", run.err);
+}
+
+/// A file of `lines` under `name`.
+fn put(folder: &Path, name: &str, header: Option<&str>, lines: &[String]) {
+    let text: String =
+        header.into_iter().chain(lines.iter().map(String::as_str)).map(|line| format!("{line}\n")).collect();
+    write(folder, name, gzip(&text));
+}
+
+/// A stream of numbers from a seed.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// A made-up week around the night in which New York turns its clocks back: four turnstiles that report every 15 minutes or
+/// every four hours, registers that run, stand, are reset and count backward, and readings that were recovered.
+fn autumn(draws: &mut Draws) -> Vec<String> {
+    let mut lines = Vec::new();
+    for turnstile in 0..4_u64 {
+        let (mut entries, mut exits) = (50_000 + draws.below(9000), 30_000 + draws.below(9000));
+        let step = if turnstile < 2 { 15 } else { 240 };
+        // Minutes since 2 November 2024 12:00 in New York, daylight saving time: the clock is turned back after 14 hours.
+        for minutes in (0..32 * 60).step_by(step) {
+            let back = if minutes >= 14 * 60 { 60 } else { 0 };
+            let wall = 12 * 60 + minutes - back;
+            let (day, hour, minute) = (2 + wall / 1440, wall / 60 % 24, wall % 60);
+            let stand = draws.below(8) == 0;
+            let change = if stand { 0 } else { draws.below(90) };
+            entries = match draws.below(40) {
+                0 => draws.below(50),
+                1 => entries + 20_000,
+                _ if turnstile == 3 => entries.saturating_sub(change),
+                _ => entries + change,
+            };
+            exits += draws.below(60);
+            let desc = if draws.below(9) == 0 { "RECOVR AUD" } else { "REGULAR" };
+            let station = if turnstile % 2 == 0 { "59 ST,NQR456W,BMT" } else { "59 ST,456NQRW,IRT" };
+            let line = |desc: &str, entries: u64| {
+                format!(
+                    "A00{turnstile},R05{},02-00-0{turnstile},{station},11/0{day}/2024,{hour:02}:{minute:02}:00,{desc},{entries:010},{exits:010}",
+                    turnstile / 2
+                )
+            };
+            lines.push(line(desc, entries));
+            if draws.below(15) == 0 && !(hour == 1 && day == 3) {
+                // A second device on the address.
+                let other = if desc == "REGULAR" { "RECOVR AUD" } else { "REGULAR" };
+                lines.push(line(other, entries + draws.below(40)));
+            }
+        }
+    }
+    lines
+}
+
+/// Compares every view with the twin's.
+fn same(lake: &Path, weeks: &[Week<'_>], what: &str) {
+    let (found, wanted) = (tables(lake, "turnstile-weekly"), twin::tables(weeks));
+    assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{what}");
+    for (name, rows) in wanted {
+        assert_eq!(found[&name], rows, "{name}, {what}");
+    }
+}
+
+#[test]
+fn views_of_a_real_sample_are_those_of_the_twin_on_any_number_of_workers() {
+    let lines = sample();
+    let folder = folder();
+    put(folder.path(), "240106.csv.gz", Some(HEADER), &lines);
+    for workers in ["1", "2", "3"] {
+        let lake = format!("lake-{workers}");
+        go(folder.path(), "files:240106.csv.gz", &lake, &["-w", workers]);
+        let week = Week { published: 240_106, met: 0, lines: &lines };
+        same(&folder.path().join(lake), &[week], &format!("{workers} workers"));
+    }
+}
+
+#[test]
+fn order_cutting_kills_and_corrections_do_not_matter() {
+    for seed in 0..4 {
+        let draws = &mut Draws(seed);
+        let right = autumn(draws);
+        // What was published first has other registers, and has readings that the correction leaves out.
+        let wrong: Vec<String> = right
+            .iter()
+            .filter(|_| draws.below(20) > 0)
+            .map(
+                |line| {
+                    if line.ends_with('7') { format!("{}0", &line[..line.len() - 1]) } else { line.clone() }
+                },
+            )
+            .collect();
+        let kept: Vec<String> = right.iter().filter(|line| !line.ends_with("33")).cloned().collect();
+        let weeks = [
+            Week { published: 241_109, met: 0, lines: &wrong },
+            Week { published: 241_109, met: 1, lines: &kept },
+        ];
+        let all_at_once = [Week { published: 241_109, met: 0, lines: &right }];
+
+        // 1. All at once, and cut into parts in another order: some without a header, one with an index.
+        let folder = folder();
+        let at = folder.path();
+        put(at, "once/241109.csv.gz", Some(HEADER), &right);
+        go(at, "files:once", "lake-once", &[]);
+        same(&at.join("lake-once"), &all_at_once, &format!("all at once, seed {seed}"));
+        // Cut between turnstiles: which of two instants a time means is told by the lines before it.
+        for (part, lines) in right.chunk_by(|one, other| one[..4] == other[..4]).enumerate() {
+            let header = (part % 2 == 0).then_some(HEADER);
+            let indexed: Vec<String> =
+                (0..).zip(lines).map(|(n, line): (u32, _)| format!("{n},{line}")).collect();
+            let lines: &[String] = if part == 1 { &indexed } else { lines };
+            put(at, &format!("parts/{}-241109.csv.gz", 9 - part), header, lines);
+        }
+        // 2. A kill in the middle, and another number of workers.
+        let tiny = ["--epoch-bytes", "4KiB", "-w", "2"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
+            .args(["run", "turnstile-weekly", "--source", "files:parts", "--lake", "lake-parts"])
+            .args(tiny)
+            .current_dir(at)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let manifests = at.join("lake-parts/_headway/turnstile-weekly/manifest");
+        while child.try_wait().expect("it can be asked").is_none()
+            && std::fs::read_dir(&manifests).map_or(0, Iterator::count) < 3
+        {
+            std::thread::yield_now();
+        }
+        child.kill().expect("it can be killed, or has ended");
+        child.wait().expect("it has ended");
+        go(at, "files:parts", "lake-parts", &["-w", "3"]);
+        same(&at.join("lake-parts"), &all_at_once, &format!("in parts, killed, seed {seed}"));
+        // 3. A corrected file of the same name, read later.
+        put(at, "twice/241109.csv.gz", Some(HEADER), &wrong);
+        go(at, "files:twice", "lake-twice", &["-w", "2"]);
+        same(&at.join("lake-twice"), &weeks[..1], &format!("before the correction, seed {seed}"));
+        put(at, "twice/241109.csv.gz", None, &kept);
+        go(at, "files:twice", "lake-twice", &[]);
+        same(&at.join("lake-twice"), &weeks, &format!("after the correction, seed {seed}"));
+    }
+}
+
+#[test]
+fn files_that_the_job_cannot_read_are_refused_and_the_right_pipeline_is_named() {
+    let folder = folder();
+    let (at, lines) = (folder.path(), sample()[..3].to_vec());
+    put(at, "240106.csv.gz", Some(HEADER), &lines);
+    put(at, "week.csv.gz", Some(HEADER), &lines);
+    put(at, "turnstile_100417.txt", Some(HEADER), &lines);
+    let run = |pipeline: &str, file: &str| {
+        let source = format!("files:{file}");
+        // A file is looked into when it is read: each refusal has a lake of its own.
+        headway(at, &["run", pipeline, "--source", &source, "--lake", &format!("lake-{file}")])
+    };
+    for (pipeline, file, says) in [
+        ("turnstile", "240106.csv.gz", "turnstile-weekly"),
+        ("turnstile-weekly", "week.csv.gz", "six digits"),
+        ("turnstile-weekly", "turnstile_100417.txt", "before 18 October 2014"),
+    ] {
+        let refused = run(pipeline, file);
+        assert_eq!(refused.code, Some(2), "{file}: {}", refused.err);
+        assert!(refused.err.contains(says), "{file}: {}", refused.err);
+    }
+}
+
+#[test]
+fn views_are_listed_shown_and_exported() {
+    let folder = folder();
+    let at = folder.path();
+    put(at, "240106.csv.gz", Some(HEADER), &sample());
+    go(at, "files:240106.csv.gz", "lake", &[]);
+    let views = |args: &[&str]| headway(at, &[&["views"], args, &["--lake", "lake"]].concat());
+    let listed = views(&["ls", "-o", "json"]);
+    let names: Vec<String> = listed
+        .out
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["view"].as_str().unwrap().into()
+        })
+        .collect();
+    assert!(
+        names.contains(&"station_day".to_string()) && names.contains(&"anomalies".to_string()),
+        "{names:?}"
+    );
+    let shown =
+        views(&["show", "top_stations", "--where", "measure=entries", "--where", "day=overall", "-n", "1"]);
+    assert!(shown.out.starts_with("  MEASURE  DAY"), "{}{}", shown.out, shown.err);
+    let exported = views(&["export", "dim_date"]);
+    assert!(
+        exported.out.starts_with("day,date_id,year") && exported.out.contains("2023-12-30"),
+        "{}",
+        exported.out
+    );
+    let unknown = views(&["show", "station_dya"]);
+    assert_eq!((unknown.code, unknown.err.contains("view-unknown")), (Some(2), true), "{}", unknown.err);
+    let column = views(&["show", "dim_date", "--where", "dya=1"]);
+    assert_eq!(column.code, Some(2), "{}", column.err);
+}
