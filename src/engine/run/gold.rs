@@ -48,7 +48,7 @@ impl Gold {
     /// # Errors
     /// If a table could not be written, or this run was taken over.
     pub fn turn(&mut self, committer: &mut Committer) -> Result<(), CheckpointError> {
-        if self.last.elapsed() < GOLD_EVERY {
+        if self.last.elapsed() < GOLD_EVERY || !self.views.is_current() {
             return Ok(());
         }
         self.write(committer)

@@ -27,6 +27,8 @@ struct Content {
     /// What workers gave for epochs that are not resolved.
     waiting: BTreeMap<Epoch, Vec<ViewUpdate>>,
     tables: Vec<Table>,
+    /// What earlier runs delivered is in the tables.
+    is_current: bool,
 }
 
 /// The content of a view.
@@ -41,7 +43,7 @@ impl Views {
     /// The views that `specs` describe, with nothing in them.
     pub fn new(specs: Vec<ViewSpec>) -> Views {
         let tables = vec![Table::default(); specs.len()];
-        Views { specs, content: Mutex::new(Content { waiting: BTreeMap::new(), tables }) }
+        Views { specs, content: Mutex::new(Content { tables, ..Content::default() }) }
     }
 
     /// What they are.
@@ -61,6 +63,12 @@ impl Views {
         for (epoch, updates) in resolved {
             content.apply(&self.specs, epoch, updates);
         }
+        content.is_current = true;
+    }
+
+    /// False until the first epoch of the run is resolved: what earlier runs delivered may not have arrived yet.
+    pub fn is_current(&self) -> bool {
+        self.lock().is_current
     }
 
     /// The rows of view `view` in order, and how often it has changed.
@@ -154,7 +162,9 @@ mod tests {
         one.put(Epoch(5), Epoch(5), vec![update(2, 1), update(3, 1)]);
         one.put(Epoch(6), Epoch(6), vec![update(3, -1)]);
         assert_eq!(numbers(&views), []);
+        assert!(!views.is_current(), "nobody may take it for the content");
         views.resolved(Epoch(5));
+        assert!(views.is_current());
         assert_eq!(numbers(&views), [update(1, 1).row, update(3, 1).row]);
         views.resolved(Epoch(6));
         assert_eq!(numbers(&views), [update(1, 1).row]);
