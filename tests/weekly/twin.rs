@@ -115,6 +115,16 @@ const MONTHS: [&str; 12] =
 const SLOTS: [&str; 6] =
     ["00:00-03:59", "04:00-07:59", "08:00-11:59", "12:00-15:59", "16:00-19:59", "20:00-23:59"];
 
+/// What is gathered of all intervals.
+#[derive(Default)]
+struct Gathered {
+    tables: BTreeMap<&'static str, Vec<Row>>,
+    sums: BTreeMap<(&'static str, Row), Sums>,
+    totals: BTreeMap<(String, usize), BTreeMap<Row, i64>>,
+    booths: BTreeMap<Row, Row>,
+    health: BTreeMap<Row, [i64; 7]>,
+}
+
 /// The rows of every view, sorted.
 pub(crate) fn tables(weeks: &[Week<'_>]) -> BTreeMap<String, Vec<Row>> {
     // 1. The reading that counts of each turnstile and instant.
@@ -128,19 +138,27 @@ pub(crate) fn tables(weeks: &[Week<'_>]) -> BTreeMap<String, Vec<Row>> {
     }
     // 2. Neighbours.
     let all: Vec<Reading> = winners.into_values().collect();
-    let pairs: Vec<(&Reading, &Reading)> =
-        all.iter().zip(&all[1..]).filter(|(one, other)| one.key[..3] == other.key[..3]).collect();
-    // 3. Groups.
-    let mut tables: BTreeMap<&str, Vec<Row>> = BTreeMap::from([("anomalies", Vec::new())]);
-    let mut sums: BTreeMap<(&str, Row), Sums> = BTreeMap::new();
-    let mut totals: BTreeMap<(String, usize), BTreeMap<Row, i64>> = BTreeMap::new();
-    let mut booths: BTreeMap<Row, Row> = BTreeMap::new();
-    let mut health: BTreeMap<Row, [i64; 7]> = BTreeMap::new();
-    for (from, to) in pairs {
+    let mut gathered = Gathered::default();
+    gathered.tables.insert("anomalies", Vec::new());
+    for (from, to) in all.iter().zip(&all[1..]).filter(|(one, other)| one.key[..3] == other.key[..3]) {
+        gathered.add(from, to);
+    }
+    // 3. Rows.
+    let mut tables = gathered.rows();
+    for rows in tables.values_mut() {
+        rows.sort();
+        rows.dedup();
+    }
+    tables.into_iter().map(|(name, rows)| (name.to_string(), rows)).collect()
+}
+
+impl Gathered {
+    /// Adds the interval between two readings.
+    fn add(&mut self, from: &Reading, to: &Reading) {
         let counters = [judge(from.rank.3, to.rank.3), judge(from.rank.4, to.rank.4)];
         let wall = from.at - behind(from.at);
         let (day, hour) = (wall.div_euclid(86_400), wall.rem_euclid(86_400) / 3600);
-        let (year, month, of_month, weekday) = civil(day);
+        let weekday = civil(day).3;
         let station: Row = to.key[3..].to_vec();
         let with = |more: &[String]| [station.clone(), more.to_vec()].concat();
         let slot = (hour / 4) as usize;
@@ -149,78 +167,93 @@ pub(crate) fn tables(weeks: &[Week<'_>]) -> BTreeMap<String, Vec<Row>> {
             ("station_slot", with(&[slot.to_string(), SLOTS[slot].into()])),
             ("station_weekday", with(&[weekday.to_string(), WEEKDAYS[weekday as usize - 1].into()])),
         ] {
-            sums.entry((view, key)).or_default().add(&counters);
+            self.sums.entry((view, key)).or_default().add(&counters);
         }
         for (measure, counter) in counters.iter().enumerate() {
             for group in [iso(day), "overall".to_string()] {
-                let total = totals.entry((group, measure)).or_default().entry(station.clone()).or_default();
+                let total =
+                    self.totals.entry((group, measure)).or_default().entry(station.clone()).or_default();
                 *total += counter.unwrap_or(0);
             }
-            let name = ["entries", "exits"][measure];
-            if let Err((kind, difference)) = counter {
-                let [area, unit, scp, station, ..] = &to.key[..] else { panic!("six columns") };
-                let (at, since) = ((to.at * 1000).to_string(), (from.at * 1000).to_string());
-                tables.entry("anomalies").or_default().push(
-                    [unit, area, scp, &at, name, station, &since, kind, &difference.to_string()]
-                        .map(|cell: &str| cell.to_string())
-                        .to_vec(),
-                );
-            }
-            let of = health.entry(vec![to.key[1].clone(), to.key[0].clone(), to.key[2].clone()]).or_default();
-            let kind = match counter {
-                Ok(_) => 0,
-                Err(("negative", _)) => 1,
-                Err(_) => 2,
-            };
-            of[1 + measure * 3 + kind] += 1;
-            of[0] += i64::from(measure == 0);
+            self.judged(from, to, (measure, *counter));
         }
-        let booth =
-            booths.entry(vec![to.key[1].clone(), to.key[0].clone()]).or_insert_with(|| station.clone());
+        let booth = self.booths.entry(vec![to.key[1].clone(), to.key[0].clone()]);
+        let booth = booth.or_insert_with(|| station.clone());
         *booth = booth.clone().min(station.clone());
         let id = md5(&station.iter().map(String::as_str).collect::<Vec<_>>());
-        tables.entry("dim_station").or_default().push(with(&[id, md5(&[&station[0]])]));
-        let date =
-            [iso(day), md5(&[&iso(day)]), year.to_string(), ((month + 2) / 3).to_string(), month.to_string()];
-        let more = [
-            MONTHS[month as usize - 1].to_string(),
-            of_month.to_string(),
-            weekday.to_string(),
-            WEEKDAYS[weekday as usize - 1].to_string(),
-            (weekday == 1 || weekday == 7).to_string(),
-        ];
-        tables.entry("dim_date").or_default().push([date, more].concat());
+        self.tables.entry("dim_station").or_default().push(with(&[id, md5(&[&station[0]])]));
+        self.tables.entry("dim_date").or_default().push(date(day));
     }
-    // 4. Rows.
-    for ((view, key), sums) in sums {
-        tables.entry(view).or_default().push(sums.row(key));
-    }
-    for ((group, measure), totals) in totals {
-        let mut order: Vec<(i64, Row)> =
-            totals.into_iter().map(|(station, people)| (-people, station)).collect();
-        order.sort();
-        for (rank, (people, station)) in (1..).zip(order.into_iter().take(10)) {
-            let head = vec![["entries", "exits"][measure].to_string(), group.clone(), rank.to_string()];
-            tables
-                .entry("top_stations")
-                .or_default()
-                .push([head, station, vec![(-people).to_string()]].concat());
+
+    /// Notes what is wrong with a counter of an interval.
+    fn judged(
+        &mut self,
+        from: &Reading,
+        to: &Reading,
+        (measure, counter): (usize, Result<i64, (&str, i64)>),
+    ) {
+        let [area, unit, scp, station, ..] = &to.key[..] else { panic!("six columns") };
+        if let Err((kind, difference)) = counter {
+            let (at, since) = ((to.at * 1000).to_string(), (from.at * 1000).to_string());
+            let (name, difference) = (["entries", "exits"][measure], difference.to_string());
+            let cells = [unit, area, scp, &at, name, station, &since, kind, &difference];
+            self.tables.entry("anomalies").or_default().push(cells.map(str::to_string).to_vec());
         }
+        let of = self.health.entry(vec![unit.clone(), area.clone(), scp.clone()]).or_default();
+        let kind = match counter {
+            Ok(_) => 0,
+            Err(("negative", _)) => 1,
+            Err(_) => 2,
+        };
+        of[1 + measure * 3 + kind] += 1;
+        of[0] += i64::from(measure == 0);
     }
-    for (booth, station) in booths {
-        let ids =
-            [md5(&[&booth[0], &booth[1]]), md5(&station.iter().map(String::as_str).collect::<Vec<_>>())];
-        tables.entry("dim_booth").or_default().push([booth, ids.to_vec(), station].concat());
+
+    /// The rows of each view.
+    fn rows(self) -> BTreeMap<&'static str, Vec<Row>> {
+        let mut tables = self.tables;
+        for ((view, key), sums) in self.sums {
+            tables.entry(view).or_default().push(sums.row(key));
+        }
+        for ((group, measure), totals) in self.totals {
+            let mut order: Vec<(i64, Row)> =
+                totals.into_iter().map(|(station, people)| (-people, station)).collect();
+            order.sort();
+            for (rank, (people, station)) in (1..).zip(order.into_iter().take(10)) {
+                let rank: i32 = rank;
+                let head = vec![["entries", "exits"][measure].to_string(), group.clone(), rank.to_string()];
+                let row = [head, station, vec![(-people).to_string()]].concat();
+                tables.entry("top_stations").or_default().push(row);
+            }
+        }
+        for (booth, station) in self.booths {
+            let id = md5(&station.iter().map(String::as_str).collect::<Vec<_>>());
+            let ids = vec![md5(&[&booth[0], &booth[1]]), id];
+            tables.entry("dim_booth").or_default().push([booth, ids, station].concat());
+        }
+        for (turnstile, counts) in self.health {
+            let backward = counts[2] + counts[5] > counts[1] + counts[4];
+            let counts = counts.iter().map(i64::to_string).collect();
+            let row = [turnstile, counts, vec![backward.to_string()]].concat();
+            tables.entry("turnstile_health").or_default().push(row);
+        }
+        tables
     }
-    for (turnstile, counts) in health {
-        let backward = counts[2] + counts[5] > counts[1] + counts[4];
-        let row =
-            [turnstile, counts.iter().map(i64::to_string).collect(), vec![backward.to_string()]].concat();
-        tables.entry("turnstile_health").or_default().push(row);
-    }
-    for rows in tables.values_mut() {
-        rows.sort();
-        rows.dedup();
-    }
-    tables.into_iter().map(|(name, rows)| (name.to_string(), rows)).collect()
+}
+
+/// The row of a day.
+fn date(day: i64) -> Row {
+    let (year, month, of_month, weekday) = civil(day);
+    vec![
+        iso(day),
+        md5(&[&iso(day)]),
+        year.to_string(),
+        ((month + 2) / 3).to_string(),
+        month.to_string(),
+        MONTHS[month as usize - 1].to_string(),
+        of_month.to_string(),
+        weekday.to_string(),
+        WEEKDAYS[weekday as usize - 1].to_string(),
+        (weekday == 1 || weekday == 7).to_string(),
+    ]
 }
