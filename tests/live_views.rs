@@ -125,4 +125,6 @@ fn views_of_a_stream_are_what_its_rows_add_up_to() {
     std::fs::remove_dir_all(at.join("killed/gold")).expect("the tables can be removed");
     run(&["-w", "3"]);
     same(&at.join("killed"), "after a restart without records");
+    let audit = headway(at, &["audit", "--lake", "killed", "--deep"]);
+    assert_eq!(audit.code, Some(0), "{}", audit.err);
 }

@@ -136,7 +136,8 @@ impl Audit<'_> {
     fn walk(&mut self, job: &str) -> Result<(), Stop> {
         // 1. What is there, before what is named.
         let mut listed = Vec::new();
-        for prefix in finish(claim::prefixes_of(&self.site, job))? {
+        let claimed = finish(claim::prefixes_of(&self.site, job))?;
+        for prefix in claimed.into_iter().filter(|prefix| !prefix.starts_with(names::GOLD_FOLDER)) {
             let folder = format!("{prefix}/");
             self.list(&folder, &mut listed, DEPTH_MAX)?;
             self.claimed.push(folder);

@@ -129,6 +129,9 @@ pub fn finished(job: &str, at: Stage, nonce: u128) -> String {
     format!("_headway/{job}/state/{generation}/{epoch}/finished-{nonce:032x}.state")
 }
 
+/// The folder of all gold tables, which no manifest names: they follow from what manifests name.
+pub const GOLD_FOLDER: &str = "gold/";
+
 /// Where a gold table waits until it takes the place of the one before it.
 pub fn staged_gold(job: &str, generation: Generation, view: &str) -> String {
     format!("_headway/{job}/gold/{generation}/{view}")

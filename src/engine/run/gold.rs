@@ -97,7 +97,7 @@ pub const FORMAT: Format = if cfg!(feature = "parquet") { Format::Parquet } else
 
 /// The folder of the tables of `pipeline`, with the final `/`.
 pub fn folder(pipeline: &str) -> String {
-    format!("gold/{pipeline}/")
+    format!("{}{pipeline}/", names::GOLD_FOLDER)
 }
 
 /// The file of a table.
