@@ -115,8 +115,8 @@ pub(crate) const PAGES: &[Page] = &[
         "view-unknown",
         Yours,
         "The job has written no table of that name.",
-        "A job writes its views to gold/ within a minute of a change, and when it ends. The streamed turnstile job has views only \
-         where it runs with --views.",
+        "A job writes its views to gold/ within a minute of a change, and when it ends. Some jobs have views only where they run \
+         with --views.",
         "List them with `headway views ls --lake FOLDER`.",
     ),
     of(

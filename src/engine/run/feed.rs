@@ -7,7 +7,6 @@
 //!      resolved; pace: wm, W_C, │
 //!      floors, cuts of others ─┘
 //! ```
-//!
 //! Numbered rules, from the design:
 //! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved. Cutting is always allowed.
 //! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet while it was
