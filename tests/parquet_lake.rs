@@ -15,7 +15,10 @@ fn succeeds(run: &Run) {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
     files.sort();
     files
 }
@@ -23,9 +26,13 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn csv_rows(folder: &Path) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for path in files(folder) {
-        let file = flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap());
+        let file = flate2::read::MultiGzDecoder::new(std::fs::File::open(path).expect("the file is there"));
         let mut reader = csv::Reader::from_reader(file);
-        rows.extend(reader.records().map(|row| row.unwrap().iter().map(str::to_string).collect::<Vec<_>>()));
+        rows.extend(
+            reader
+                .records()
+                .map(|row| row.expect("it is CSV").iter().map(str::to_string).collect::<Vec<_>>()),
+        );
     }
     rows.sort_unstable();
     rows

@@ -70,6 +70,9 @@ struct Input {
     counts_accepted: Rc<Cell<bool>>,
 }
 
+/// The versions of each key as a table, and each fact with the version it found.
+pub type Histories<'s, K, V, F> = (Table<'s, Version<K, V>>, Flow<'s, Fact<K, V, F>>);
+
 impl<'s> Build<'s> {
     /// Starts the dataflow of the pipeline called `pipeline`, with `inputs`, in `scope`.
     pub fn new(
@@ -239,7 +242,7 @@ impl<'s> Build<'s> {
         &mut self,
         name: &str,
         flow: Flow<'s, Stamped<Event<K, V, F>>>,
-    ) -> (Table<'s, Version<K, V>>, Flow<'s, Fact<K, V, F>>) {
+    ) -> Histories<'s, K, V, F> {
         let out = self.keyed(Scd2::new(name, self.committed()), flow);
         let (versions, facts) = out.split(|out| match out {
             scd2::Out::Version(update) => Either::Left(update),

@@ -15,10 +15,13 @@ use std::fmt;
 /// Upper bounds of the buckets of commits, in seconds: from a page cache to a store far away.
 const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// The label of a step of commits: its name and its value.
+type Step = [(&'static str, &'static str); 1];
+
 /// How long commits took.
 pub(crate) struct Commits {
     registry: Registry,
-    seconds: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    seconds: Family<Step, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Commits {

@@ -123,7 +123,9 @@ mod tests {
 
     #[test]
     fn setting_that_makes_no_job_is_refused_by_name() {
-        let cases: [(&[(&str, &str)], &str, &str); 6] = [
+        /// Settings with their values, the one that is refused, and why.
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+        let cases: [Case<'_>; 6] = [
             (&[("window", "0s")], "window", "window \"0s\" is less than 1s"),
             (&[("window", "1500ms")], "window", "window \"1s500ms\" is not a whole number of seconds"),
             (&[("slide", "0s")], "slide", "slide \"0s\" is less than 1s"),

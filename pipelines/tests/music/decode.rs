@@ -109,12 +109,11 @@ fn cases_have_the_answers_that_they_say() {
     assert!(cases >= 6, "{cases}");
 }
 
+/// The cells of a row, and how many fields were of a wrong type and how many are not known.
+type Decoded = (Vec<(String, Value)>, [usize; 2]);
+
 /// What the decoder should make of an object, in the most obvious way.
-fn twin(
-    object: &Map<String, Value>,
-    form: Form,
-    topic: Topic,
-) -> Result<(Vec<(String, Value)>, [usize; 2]), Reason> {
+fn twin(object: &Map<String, Value>, form: Form, topic: Topic) -> Result<Decoded, Reason> {
     let mut cells = Vec::new();
     let (mut wrong, mut known) = (0, 0);
     for field in topic.fields(form) {

@@ -197,10 +197,9 @@ impl Known {
     fn meet(&mut self, found: &[Found], listing: &[Found]) -> Result<(), Error> {
         let mut met = Vec::new();
         for found in found {
-            if let Some((place, holds)) = self.look_into(found)? {
-                if holds == Holds::Envelopes || !self.is_copy(found, &place, listing)? {
-                    met.push((found, place, holds));
-                }
+            let Some((place, holds)) = self.look_into(found)? else { continue };
+            if holds == Holds::Envelopes || !self.is_copy(found, &place, listing)? {
+                met.push((found, place, holds));
             }
         }
         let lines = met.iter().filter(|(_, _, holds)| *holds == Holds::Lines);

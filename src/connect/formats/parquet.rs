@@ -228,11 +228,14 @@ fn read_from(reader: &SerializedFileReader<Bytes>, each: &mut dyn FnMut(&[Cell<'
     Ok(())
 }
 
+/// A note in a file: name and value.
+pub type Note = (String, String);
+
 /// The columns of a file, and the notes in it.
 ///
 /// # Errors
 /// As [`read`].
-pub fn describe(bytes: Vec<u8>) -> io::Result<(Vec<Column>, Vec<(String, String)>)> {
+pub fn describe(bytes: Vec<u8>) -> io::Result<(Vec<Column>, Vec<Note>)> {
     let reader = open(bytes)?;
     let notes = reader.metadata().file_metadata().key_value_metadata().into_iter().flatten();
     let notes = notes.map(|note| (note.key.clone(), note.value.clone().unwrap_or_default()));

@@ -86,10 +86,7 @@ fn sound_lake_passes_and_is_counted_from_its_first_record() {
 
 #[test]
 fn each_planted_damage_is_named() {
-    type Damage = fn(&TestStore);
-    let lake_file = "gate/batch_2_19700101_000000.csv.gz";
-    assert!(lake().0.files().contains_key(lake_file), "the cases below damage it");
-    let cases: [(&str, bool, Damage); 20] = [
+    let cases: [(&str, bool, Damage); 12] = [
         ("is not there", false, |s| drop(s.files().remove("gate/batch_2_19700101_000000.csv.gz"))),
         ("was committed with", false, |s| {
             s.files().insert("gate/batch_2_19700101_000000.csv.gz".into(), b"x"[..].into());
@@ -126,6 +123,15 @@ fn each_planted_damage_is_named() {
         ("is in two manifests", false, |s| {
             forge(s, 9, |m| m.lake[0].name = "batch_8_19700101_000000.csv.gz".into())
         }),
+    ];
+    let lake_file = "gate/batch_2_19700101_000000.csv.gz";
+    assert!(lake().0.files().contains_key(lake_file), "the cases damage it");
+    named(&cases);
+}
+
+#[test]
+fn each_planted_damage_to_state_and_history_is_named() {
+    let cases: [(&str, bool, Damage); 8] = [
         ("state file", false, |s| s.files().retain(|name, _| !name.contains("/state/"))),
         ("has 5 bytes, not", false, |s| {
             s.files().insert("_headway/job/state/1/12/0000.state".into(), b"short"[..].into());
@@ -157,11 +163,19 @@ fn each_planted_damage_is_named() {
             s.files().remove(&names::segment("job", (Seq(0), Seq(2))));
         }),
     ];
+    named(&cases);
+}
+
+/// What a case does to a lake.
+type Damage = fn(&TestStore);
+
+/// Asserts of each case that the audit, deep or not, names the damage with these words.
+fn named(cases: &[(&str, bool, Damage)]) {
     for (word, deep, damage) in cases {
         let (store, _) = lake();
         damage(&store);
-        let finding = audit(&store, deep).finding.unwrap_or_else(|| panic!("{word}: it was not found"));
-        assert!(finding.what.contains(word), "{word}: {}", finding.what);
+        let finding = audit(&store, *deep).finding.unwrap_or_else(|| panic!("{word}: it was not found"));
+        assert!(finding.what.contains(*word), "{word}: {}", finding.what);
     }
 }
 
