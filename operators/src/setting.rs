@@ -57,7 +57,7 @@ pub enum Kind {
     Text(ReadText),
 }
 
-/// Reads the text of a setting, and gives it in its one true form.
+/// Reads the text of a setting, and gives it in the form in which it is kept.
 pub type ReadText = fn(&str) -> Result<String, Wrong>;
 
 /// Why a value cannot be a setting's.

@@ -86,9 +86,9 @@ pub(crate) const PAGES: &[Page] = &[
     of(
         "source-invalid",
         Yours,
-        "No source was named, or the text after --source is not a source.",
-        "A job reads from kafka:, files:PATH or generate, and from nothing else.",
-        "Use --source kafka:, --source files:PATH or --source generate.",
+        "An input has no source, or what is set of an input does not fit.",
+        "A job reads each of its inputs from kafka:, files:PATH or generate, and from nothing else.",
+        "Use --source kafka:, --source files:PATH or --source generate; where there are several inputs, --source NAME=URI for each.",
     ),
     of(
         "lake-invalid",

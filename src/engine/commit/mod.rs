@@ -20,6 +20,8 @@ pub mod ledger;
 #[cfg(test)]
 mod ledger_tests;
 pub mod loose;
+#[cfg(test)]
+mod manifest_size_tests;
 pub mod process_id;
 pub mod publish;
 pub mod recover;
