@@ -16,6 +16,7 @@ use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::run::views::Views;
 use crate::store::{self, Store};
+use headway_operators::row::Rows;
 use headway_operators::spec::{Format, OutputSpec, ViewSpec};
 use std::io;
 use std::sync::Arc;
@@ -132,7 +133,7 @@ fn notes(head: &Manifest, spec: &ViewSpec) -> Vec<(String, String)> {
 
 #[cfg(feature = "parquet")]
 fn write(
-    rows: &Vec<headway_operators::view::row::ViewRow>,
+    rows: &dyn Rows,
     output: &OutputSpec,
     notes: Vec<(String, String)>,
     file: &mut (dyn io::Write + Send),
@@ -142,7 +143,7 @@ fn write(
 
 #[cfg(not(feature = "parquet"))]
 fn write(
-    rows: &Vec<headway_operators::view::row::ViewRow>,
+    rows: &dyn Rows,
     output: &OutputSpec,
     _notes: Vec<(String, String)>,
     file: &mut (dyn io::Write + Send),
