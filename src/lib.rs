@@ -16,9 +16,10 @@ pub mod serve;
 #[doc(hidden)]
 pub mod store;
 
-pub use cli::{main, main_with};
+pub use cli::{Program, main, main_of, main_with};
 pub use connect::files::{Files, Options as FilesOptions};
 pub use connect::{Connector, error::Error as SourceError};
+pub use engine::kit;
 pub use engine::run::feed::Until;
 pub use engine::run::launch::Source;
 pub use engine::{Control, Error, Launch, Summary, launch};

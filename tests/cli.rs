@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "run",
     "check",
@@ -16,8 +16,10 @@ const COMMANDS: [&str; 12] = [
     "audit",
     "checkpoint",
     "dead",
+    "state",
     "lake",
     "views",
+    "new",
     "explain",
     "completions",
 ];

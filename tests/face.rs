@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Everything that `src/lib.rs` shows.
-const FACE: [&str; 16] = [
+const FACE: [&str; 19] = [
     "Connector",
     "Control",
     "Error",
@@ -12,14 +12,17 @@ const FACE: [&str; 16] = [
     "FilesOptions",
     "Launch",
     "Local",
+    "Program",
     "Source",
     "SourceError",
     "Store",
     "StoreError",
     "Summary",
     "Until",
+    "kit",
     "launch",
     "main",
+    "main_of",
     "main_with",
 ];
 

@@ -195,7 +195,7 @@ impl<'s> Build<'s> {
         counts: Option<InputIx>,
         flow: Flow<'s, K::In, K::Key>,
     ) -> Flow<'s, K::Out> {
-        self.notes.operator(OperatorSpec::of::<K>(operator.name()));
+        self.notes.operator(OperatorSpec::of::<K>(operator.name()), K::show);
         let committed = self.committed();
         let resume =
             Resume { saved: self.ports.saved(operator.name()), committed, watermark: flow.watermark() };

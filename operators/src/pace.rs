@@ -8,7 +8,7 @@
 //!    are neither idle nor ended). None left: `W_C(e-1)`. All ended: the greatest closing time. For a single input it is
 //!    `wm_i(e)` itself. An input without partitions counts as neither.
 //! 3. **Flush.** Where all partitions of all inputs have been idle for long enough or have ended, `wm` of an input with
-//!    windows moves to the end of the last one; that becomes the floor of each of its partitions. So it does at the end of
+//!    windows and without timers moves to the end of the last one; that becomes the floor of each of its partitions. So it does at the end of
 //!    an input, windows or not.
 //! 4. **Floors.** A partition of input i that joins in `e` takes the greatest of `wm_i(e)` and `W_C(e)` over all C with i;
 //!    so does one that a run takes over while it stands behind ([`join_floor`]).
@@ -112,6 +112,13 @@ impl Pace {
         let restored = self.restored.iter().find(is_same).map_or(EventTime::MIN, |set| set.watermark);
         self.sets.push(InputsWatermark { inputs: inputs.iter().copied().collect(), watermark: restored });
         SetIx(self.sets.len() - 1)
+    }
+
+    /// Notes that an operator with timers goes by `set`: no flush moves the watermark of its inputs.
+    pub(crate) fn keep_timers(&mut self, set: SetIx) {
+        for input in &self.sets[set.0].inputs {
+            self.inputs[input.index()].keep_timers();
+        }
     }
 
     /// The inputs of `set`.

@@ -107,6 +107,8 @@ pub struct Progress {
     joining: Vec<Partition>,
     watermark: Watermark,
     first_own: Option<Watermark>,
+    /// An operator with timers takes its records: a flush would fire them before their time.
+    has_timers: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +161,7 @@ impl Progress {
         let standing = |Standing { partition, own, floor }| (partition, state(own, floor));
         let partitions = partitions.into_iter().map(standing).collect();
         let (pending, joining) = (BTreeMap::new(), Vec::new());
-        Progress { rules, partitions, pending, joining, watermark, first_own: None }
+        Progress { rules, partitions, pending, joining, watermark, first_own: None, has_timers: false }
     }
 
     /// Notes a mark of `epoch` as soon as it arrives.
@@ -219,9 +221,14 @@ impl Progress {
         self.partitions.values().all(|state| state.has(|mark| mark.ended || long(mark)))
     }
 
+    /// Notes that an operator with timers takes records of this input.
+    pub(crate) fn keep_timers(&mut self) {
+        self.has_timers = true;
+    }
+
     /// True if a flush of the job closes what is open of this input.
     pub(crate) fn has_windows(&self) -> bool {
-        matches!(self.rules.closing, Closing::Grid(_))
+        matches!(self.rules.closing, Closing::Grid(_)) && !self.has_timers
     }
 
     /// True if no source sends anything after the applied marks.

@@ -2,6 +2,7 @@
 
 use crate::ack::InputIx;
 use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
+use crate::state::Show;
 use std::collections::BTreeSet;
 
 /// What a pipeline is made of, as its dataflow was built.
@@ -15,6 +16,8 @@ pub struct Shape {
     pub operators: Vec<OperatorSpec>,
     /// Its views in the order they were built.
     pub views: Vec<ViewSpec>,
+    /// How the state of each operator is shown to people, in the same order.
+    pub show: Vec<Show>,
     /// The sets of several inputs that operators go by, each by number, rising.
     pub sets: Vec<Vec<InputIx>>,
     /// For each input, the operator that counts its accepted records and duplicates; `None` where the source does.
@@ -103,6 +106,7 @@ impl Notes {
             outputs: Vec::new(),
             operators: Vec::new(),
             views: Vec::new(),
+            show: Vec::new(),
             sets: Vec::new(),
             counting: vec![None; inputs.len()],
         };
@@ -123,8 +127,9 @@ impl Notes {
         None
     }
 
-    pub(crate) fn operator(&mut self, operator: OperatorSpec) {
+    pub(crate) fn operator(&mut self, operator: OperatorSpec, show: Show) {
         self.shape.operators.push(operator);
+        self.shape.show.push(show);
     }
 
     pub(crate) fn output(&mut self, output: &OutputSpec) {

@@ -1,5 +1,7 @@
 //! Where state lives: 1,024 shards, chosen by a fixed hash of the key, whatever the number of workers.
 
+use crate::error::StateError;
+use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -129,6 +131,24 @@ pub struct Saved {
     /// The operator's own encoding; empty if it says that there is nothing.
     pub bytes: Vec<u8>,
 }
+
+/// What an operator holds of a key, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The key, as JSON.
+    pub key: String,
+    /// The version that wrote it.
+    pub version: u32,
+    /// The event time of the last record or timer that touched it.
+    pub touched: EventTime,
+    /// Its timers, rising.
+    pub timers: Vec<EventTime>,
+    /// The state, as JSON.
+    pub state: String,
+}
+
+/// Shows what sections hold: [`crate::keyed::Keyed::show`] of some operator.
+pub type Show = fn(&str, &[Saved]) -> Option<Result<Vec<Shown>, StateError>>;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! `headway completions`: a script that lets a shell complete commands and flags.
 
+use super::program::program;
 use super::terminal::failure::Failure;
 use clap::Args;
 use clap_complete::Shell;
@@ -16,6 +17,6 @@ pub(crate) struct Flags {
 /// Writes the script for `command` to `out`.
 pub(crate) fn run(flags: &Flags, mut command: clap::Command, out: &mut dyn Write) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(flags.shell, &mut command, "headway", &mut script);
+    clap_complete::generate(flags.shell, &mut command, program().name, &mut script);
     Ok(out.write_all(&script)?)
 }

@@ -5,6 +5,7 @@
 
 use super::lake;
 use super::outcome;
+use super::program::{Program, demo_folder, program};
 use super::run;
 use super::settings::config::{Generate, Job, Lake, Settings};
 use super::settings::given::Given;
@@ -41,7 +42,7 @@ pub(crate) struct Flags {
     #[arg(help_heading = "Arguments")]
     pipeline: Option<String>,
     /// Where everything goes; a folder that an earlier demo made starts over
-    #[arg(long, value_name = "FOLDER", default_value = "headway-demo")]
+    #[arg(long, value_name = "FOLDER", default_value = demo_folder())]
     folder: PathBuf,
     /// Messages to generate
     #[arg(long, value_name = "N", default_value = "1000000")]
@@ -66,8 +67,8 @@ pub(crate) fn run(
     let (entry, demo) = shown(flags.pipeline.as_deref(), catalogue)?;
     let plan = plan::Flags::with(settings(flags, (entry, &demo), &lake)).plan(catalogue)?;
     clear(&folder)?;
-    let version = env!("CARGO_PKG_VERSION");
-    writeln!(out, "headway {version} demo: everything is under {}", folder.display())?;
+    let Program { name, version } = program();
+    writeln!(out, "{name} {version} demo: everything is under {}", folder.display())?;
     writeln!(out, "  source    {}", super::check::sources(&plan))?;
     let set: Vec<String> = demo.settings.iter().map(|(name, value)| format!(", {name} {value}")).collect();
     let workers = counted(flags.workers.0, "worker");
@@ -233,7 +234,7 @@ fn try_next(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     // As it was called: after `cargo run` it is not on the path.
-    let program = std::env::args().next().unwrap_or_else(|| "headway".to_string());
+    let program = std::env::args().next().unwrap_or_else(|| program().name.to_string());
     let (lake, messages) = (lake.display(), folder.join("messages"));
     writeln!(out, "try next")?;
     writeln!(out, "  {program} status --lake {lake}")?;

@@ -9,7 +9,9 @@ use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{self, Alive};
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::job::FOLDING;
+use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{Site, run};
+use crate::engine::commit::state_files::Headers;
 use crate::engine::commit::upkeep::{self, Pruned};
 use crate::engine::commit::{compact, recover, release};
 use crate::engine::format::manifest::Manifest;
@@ -116,6 +118,27 @@ impl Job {
     /// Exit 2 if the job never started; exits 3 to 5 if the lake cannot be read or is damaged.
     pub(crate) fn head(&self) -> Result<Manifest, Failure> {
         run(recover::chain(&self.site(), &self.name))?.loose.pop().ok_or_else(|| self.never_started())
+    }
+
+    /// The last manifest, and the state that it names. A running job may delete files meanwhile: then its next manifest is
+    /// read.
+    ///
+    /// # Errors
+    /// As [`Job::head`].
+    pub(crate) fn state(&self) -> Result<(Manifest, SavedState), Failure> {
+        let site = self.site();
+        let read = |head: &Manifest| {
+            let headers = run(restore::headers(&site, head, &Headers::new()))?;
+            run(restore::sections(&site, head, &headers, |_, _| true))
+        };
+        loop {
+            let head = self.head()?;
+            match read(&head) {
+                Ok(saved) => return Ok((head, saved)),
+                Err(error) if self.head()?.seq == head.seq => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
     }
 
     /// What the run that is at work says of itself; `None` if none is, or the last one ended well.

@@ -17,11 +17,14 @@ mod lake;
 mod lake_files;
 mod life;
 mod listen;
+mod new;
 mod outcome;
 mod produce;
+mod program;
 mod run;
 mod settings;
 mod start;
+mod state;
 mod status;
 mod sums;
 mod terminal;
@@ -29,4 +32,5 @@ mod units;
 #[cfg(feature = "parquet")]
 mod views;
 
-pub use start::{main, main_with};
+pub use program::Program;
+pub use start::{main, main_of, main_with};

@@ -1,5 +1,6 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
+use super::program::{Program, program, set};
 use super::settings::given::{faults, with_flags};
 use super::settings::twins::{twin, with_twins};
 use super::terminal::failure::{Code, Failure, sentence};
@@ -7,7 +8,9 @@ use super::terminal::form::Form;
 use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
-use super::{audit, check, checkpoint, completions, dead, demo, explain, lake_files, produce, run, status};
+use super::{
+    audit, check, checkpoint, completions, dead, demo, explain, lake_files, new, produce, run, state, status,
+};
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use headway_operators::pipeline::Entry;
@@ -58,11 +61,15 @@ enum Command {
     Checkpoint(checkpoint::Flags),
     /// Look at messages that could not be decoded, or came too late
     Dead(dead::Flags),
+    /// Look at what the operators of a job hold
+    State(state::Flags),
     /// List committed files, and note which of them were moved away
     Lake(lake_files::Flags),
     /// Look at the live tables of a job
     #[cfg(feature = "parquet")]
     Views(super::views::Flags),
+    /// Write a crate with an operator of your own, its test and a program with every command
+    New(new::Flags),
     /// Say what an error means, whose turn it is, and what to do
     Explain(explain::Flags),
     /// Write a script that lets your shell complete commands and flags
@@ -71,12 +78,18 @@ enum Command {
 
 /// Runs the command line over the pipelines of `catalogue`: a whole program for `fn main`.
 ///
-/// A binary of your own calls it with its own catalogue and has every command of `headway`.
+/// A binary of your own has every command of `headway` by [`main_of`], under its own name.
 pub fn main(catalogue: &'static [Entry]) -> ExitCode {
+    main_of(program(), catalogue)
+}
+
+/// The same for a program of your own: [`crate::program!`] says which.
+pub fn main_of(program: Program, catalogue: &'static [Entry]) -> ExitCode {
+    set(program);
     main_with(catalogue, std::env::args_os())
 }
 
-/// The same with arguments that the process was not started with; the first is the name of the program.
+/// [`main`] with arguments that the process was not started with; the first is the name of the program.
 pub fn main_with(catalogue: &'static [Entry], args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let faults = faults(&CommandLine::command(), catalogue);
@@ -149,7 +162,8 @@ fn command(catalogue: &'static [Entry]) -> clap::Command {
     for entry in catalogue {
         pipelines.push_str(&format!("\n  {:width$}  {}", entry.name, entry.about));
     }
-    let mut command = CommandLine::command();
+    let Program { name, version } = program();
+    let mut command = CommandLine::command().name(name).version(version);
     for subcommand in command.get_subcommands_mut() {
         let is_pipeline = |arg: &clap::Arg| ["job.pipeline", "pipeline"].contains(&arg.get_id().as_str());
         let takes_pipeline = subcommand.get_arguments().any(is_pipeline);
@@ -174,7 +188,9 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Lake(flags) => screen(Reader::MayLeave, |out| lake_files::run(&flags, out)),
         #[cfg(feature = "parquet")]
         Command::Views(flags) => screen(Reader::MayLeave, |out| super::views::run(&flags, out)),
+        Command::State(flags) => screen(Reader::MayLeave, |out| state::run(&flags, catalogue, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
+        Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),
         Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),
         // For programs: not a byte of it is changed.
         Command::Produce(flags) => produce::run(&flags, catalogue, progress, &mut io::stdout().lock()),

@@ -1,6 +1,6 @@
 //! Runs a pipeline: workers, epochs, commits. Knows no connector by name and no pipeline by subject.
 //!
-//! Rooms, each of which uses only those below it: [`audit`], [`run`], [`commit`], [`mod@format`]. [`clock`], [`code`] and
+//! Rooms, each of which uses only those below it: [`kit`] for tests, [`audit`], [`run`], [`commit`], [`mod@format`]. [`clock`], [`code`] and
 //! [`failpoint`] lie below all rooms; [`error`] and [`control`] lie between `commit` and `run`.
 
 pub mod audit;
@@ -11,6 +11,7 @@ pub mod control;
 pub mod error;
 pub mod failpoint;
 pub mod format;
+pub mod kit;
 pub mod run;
 
 pub use control::Control;

@@ -47,13 +47,15 @@ impl<'s> Build<'s> {
         })
     }
 
-    /// Runs an operator with state and timers for each key. `name` is its name in manifests, logs and metrics.
+    /// Runs an operator with state and timers for each key. `name` is its name in manifests, logs and metrics. Its inputs are
+    /// never flushed, however long they are idle: a timer must not fire before its time.
     pub fn logic<L: Logic>(
         &mut self,
         name: &str,
         logic: L,
         records: Flow<'s, Record<L::In>>,
     ) -> Flow<'s, Record<L::Out>> {
+        records.pace.borrow_mut().keep_timers(records.set);
         self.keyed(PerKey::new(name, logic), records.map(Routed::of::<L>))
     }
 }

@@ -54,6 +54,12 @@ codes! {
     ManifestNotFound = "manifest-not-found", Usage;
     /// The job has no such view.
     ViewUnknown = "view-unknown", Usage;
+    /// The job has no such operator, or its state has no form for people.
+    OperatorUnknown = "operator-unknown", Usage;
+    /// Saved state cannot be read by this program.
+    StateUnreadable = "state-unreadable", Misfit;
+    /// An operator holds nothing of a key.
+    KeyNotFound = "key-not-found", Check;
     /// `headway explain` was asked for a code that no error has.
     UnknownName = "code-unknown", Usage;
     /// This build lacks what the command needs.

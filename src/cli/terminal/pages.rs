@@ -134,6 +134,27 @@ pub(crate) const PAGES: &[Page] = &[
         "List them with: headway checkpoint ls.",
     ),
     of(
+        "operator-unknown",
+        Yours,
+        "The job has no operator of that name, or the operator's state has no form for people.",
+        "Only the state of operators that are written on the kit has a form for people.",
+        "List the operators with: headway state ls.",
+    ),
+    of(
+        "state-unreadable",
+        Yours,
+        "Saved state of an operator cannot be read by this program.",
+        "Another version of the operator wrote it, and this one does not read that version.",
+        "Use the program that runs the job.",
+    ),
+    of(
+        "key-not-found",
+        Yours,
+        "An operator holds nothing of that key.",
+        "A key is forgotten when its state is empty and it has no timer.",
+        "List all keys with: headway state export OPERATOR.",
+    ),
+    of(
         "code-unknown",
         Yours,
         "No error has that code.",

@@ -25,9 +25,12 @@
 mod entry;
 mod operator;
 mod section;
+mod show;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
 pub use operator::{PerKey, Routed};
+#[cfg(test)]
+pub(crate) use section::Section;
 pub(crate) use waiting::encoded;

@@ -5,11 +5,12 @@ use crate::keyed::{Fates, Keyed};
 use crate::kit::logic::{Context, Logic, Now, Requests};
 use crate::kit::per_key::entry::Entry;
 use crate::kit::per_key::section::{SavedEntry, SavedRecord, Section};
+use crate::kit::per_key::show::show;
 use crate::kit::per_key::waiting::{Waiter, Waiting, encoded};
 use crate::kit::record::{Origin, Place, Record};
 use crate::progress::Tick;
 use crate::snapshots::{Wanted, Written};
-use crate::state::{KeyHash, SHARDS, Saved, SectionKind, Shard};
+use crate::state::{KeyHash, SHARDS, Saved, SectionKind, Shard, Shown};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
 use hashbrown::HashMap;
@@ -380,6 +381,10 @@ impl<L: Logic> Keyed for PerKey<L> {
 
     fn held(&self) -> u64 {
         (self.entries + self.timers.len() + self.waiting.len()) as u64
+    }
+
+    fn show(operator: &str, saved: &[Saved]) -> Option<Result<Vec<Shown>, StateError>> {
+        Some(show::<L>(operator, saved))
     }
 
     fn dropped(&mut self) -> BTreeMap<Reason, u64> {

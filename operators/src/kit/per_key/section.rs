@@ -16,26 +16,26 @@ const LAYOUT: u8 = 1;
 
 /// The sections of one shard, as they are written and read.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Section {
+pub(crate) struct Section {
     layout: u8,
-    pub(super) deleted: Vec<KeyHash>,
-    pub(super) entries: Vec<SavedEntry>,
+    pub(crate) deleted: Vec<KeyHash>,
+    pub(crate) entries: Vec<SavedEntry>,
     pub(super) waiting: Vec<SavedRecord>,
 }
 
 /// The entry of a key.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SavedEntry {
+pub(crate) struct SavedEntry {
     pub(super) key: Bytes,
     pub(super) since: Epoch,
-    pub(super) touched: EventTime,
-    pub(super) timers: Vec<EventTime>,
+    pub(crate) touched: EventTime,
+    pub(crate) timers: Vec<EventTime>,
     pub(super) state: Bytes,
 }
 
 /// A record that waits.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SavedRecord {
+pub(crate) struct SavedRecord {
     pub(super) time: EventTime,
     pub(super) since: Epoch,
     pub(super) place: Place,
@@ -43,7 +43,7 @@ pub(super) struct SavedRecord {
 }
 
 /// What some version of a type was encoded to.
-pub(super) type Bytes = Vec<u8>;
+pub(crate) type Bytes = Vec<u8>;
 
 impl Section {
     pub(super) fn entry<L: Logic>(&mut self, entry: &Entry<L>) {
@@ -65,12 +65,12 @@ impl Section {
         self.deleted.is_empty() && self.entries.is_empty() && self.waiting.is_empty()
     }
 
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(crate) fn encode(self) -> Vec<u8> {
         encoded(&Section { layout: LAYOUT, ..self })
     }
 
     /// Reads what [`Section::encode`] wrote; `None` if it did not.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Section> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Section> {
         postcard::from_bytes(bytes).ok().filter(|section: &Section| section.layout == LAYOUT)
     }
 }

@@ -126,6 +126,20 @@ fn record_behind_its_partition_is_late_and_one_of_a_windowed_input_is_dropped() 
 }
 
 #[test]
+fn idleness_of_all_partitions_fires_no_timer_also_where_windows_would_be_flushed() {
+    script(|| Trips)
+        .closing(Closing::Grid(Grid::tumbling(24 * 3_600_000)))
+        .flush(seconds(1))
+        .record("10:00", undock("b1", "S0"))
+        .idle()
+        .gives([])
+        .record("11:00", dock("b1", "S1"))
+        .watermark("11:01")
+        .gives([trip("b1", "S0", "S1")])
+        .check();
+}
+
+#[test]
 fn input_that_wakes_meets_no_timer_that_has_fired() {
     script(|| Trips)
         .inputs(&[1, 1])

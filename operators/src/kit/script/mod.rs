@@ -11,6 +11,9 @@ mod lines;
 mod operator;
 mod play;
 mod ports;
+mod spoiler;
+#[cfg(test)]
+mod spoiler_tests;
 
 pub use at::{At, hours, minutes, seconds};
 pub use kept::{Fates, Refusal, TextRow};

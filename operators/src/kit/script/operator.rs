@@ -11,6 +11,7 @@ use crate::kit::script::at::At;
 use crate::kit::script::kept::{Fates, Refusal};
 use crate::kit::script::lines::{Flags, Item, Line, Play, PlayInput, Source};
 use crate::kit::script::play::{Dataflow, Stage};
+use crate::kit::script::spoiler::Spoiler;
 use crate::record::{Partition, Payload, Raw};
 use crate::spec::InputSpec;
 use crate::state::Saved;
@@ -43,6 +44,7 @@ pub fn script<L: Logic>(make: impl Fn() -> L + Send + Sync + 'static) -> Script<
     Script {
         make: Arc::new(make),
         lateness_ms: 0,
+        flush_ms: None,
         closing: Closing::Horizon { ms: 0 },
         partitions: vec![1],
         current: Source::default(),
@@ -50,7 +52,7 @@ pub fn script<L: Logic>(make: impl Fn() -> L + Send + Sync + 'static) -> Script<
         resting: BTreeSet::new(),
         expected: Vec::new(),
         told: 0,
-        in_data: PhantomData,
+        spoiler: None,
     }
 }
 
@@ -59,6 +61,7 @@ pub fn script<L: Logic>(make: impl Fn() -> L + Send + Sync + 'static) -> Script<
 pub struct Script<L: Logic> {
     make: Arc<dyn Fn() -> L + Send + Sync>,
     lateness_ms: i64,
+    flush_ms: Option<u64>,
     closing: Closing,
     /// How many partitions each input has.
     partitions: Vec<u32>,
@@ -69,7 +72,7 @@ pub struct Script<L: Logic> {
     expected: Vec<Expected<L>>,
     /// How many lines the last `gives` has looked at.
     told: usize,
-    in_data: PhantomData<fn(L::In)>,
+    spoiler: Option<Arc<dyn Spoiler>>,
 }
 
 /// What must hold after some line.
@@ -126,6 +129,13 @@ where
     pub fn horizon(self, horizon: Duration) -> Self {
         let ms = i64::try_from(horizon.as_millis()).unwrap_or(i64::MAX);
         self.closing(Closing::Horizon { ms })
+    }
+
+    /// After how long idleness of all partitions the windows of a [`Closing::Grid`] are flushed. A partition that becomes idle
+    /// in a script has been idle for a minute.
+    pub fn flush(mut self, after: Duration) -> Self {
+        self.flush_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self
     }
 
     /// The inputs, each with a number of partitions.
@@ -279,6 +289,24 @@ where
         }
     }
 
+    /// Plays the script once, on so many workers, and gives what the operator gives, in the order of event time. For measuring.
+    pub fn play_once(mut self, workers: usize) -> Vec<L::Out> {
+        self.cut();
+        self.lines.pop();
+        let (play, captured) = (self.play(self.lines.clone()), Captured::default());
+        let dataflow = self.dataflow(&captured);
+        let mut stage = play.stage(&dataflow);
+        stage.run(workers, 0, play.last());
+        self.outcome(&stage, &captured).given.into_iter().map(|(_, record)| record.data).collect()
+    }
+
+    /// Plays it on a driver with a bug.
+    #[cfg(test)]
+    pub(crate) fn spoiled(mut self, spoiler: impl Spoiler + 'static) -> Self {
+        self.spoiler = Some(Arc::new(spoiler));
+        self
+    }
+
     fn sources(&self) -> Vec<Source> {
         let inputs = (0..).map(InputIx).zip(&self.partitions);
         let source = |(input, partitions): (InputIx, &u32)| {
@@ -328,7 +356,11 @@ where
             },
             partitions: *partitions,
         };
-        Play { inputs: INPUTS.iter().zip(&self.partitions).map(input).collect(), lines, flush_ms: None }
+        Play {
+            inputs: INPUTS.iter().zip(&self.partitions).map(input).collect(),
+            lines,
+            flush_ms: self.flush_ms,
+        }
     }
 
     fn dataflow(&self, captured: &Captured<L::Out>) -> Dataflow {
@@ -348,7 +380,8 @@ where
         let forget_after = move |last: Epoch| {
             kept.lock().expect("no worker has panicked").retain(|(epoch, _)| *epoch <= last);
         };
-        Dataflow { build: Arc::new(build), forget_after: Arc::new(forget_after) }
+        let spoiler = self.spoiler.clone();
+        Dataflow { build: Arc::new(build), forget_after: Arc::new(forget_after), spoiler }
     }
 
     fn outcome(&self, stage: &Stage<'_>, captured: &Captured<L::Out>) -> Run<L> {

@@ -4,6 +4,7 @@ use crate::build::Build;
 use crate::kit::script::kept::{Fates, Refusal, SharedKept, StartsAt, TextRow};
 use crate::kit::script::lines::Play;
 use crate::kit::script::ports::PlayPorts;
+use crate::kit::script::spoiler::Spoiler;
 use crate::sections::read_back;
 use crate::snapshots;
 use crate::state::Saved;
@@ -20,12 +21,14 @@ pub struct Dataflow {
     pub build: Arc<dyn Fn(&mut Build<'_>) + Send + Sync>,
     /// Forgets what it has noted by itself of epochs after the given one: the run was killed.
     pub forget_after: Arc<dyn Fn(Epoch) + Send + Sync>,
+    /// What spoils its state, in a test of the test kit.
+    pub(crate) spoiler: Option<Arc<dyn Spoiler>>,
 }
 
 impl Dataflow {
     /// A dataflow that notes nothing by itself.
     pub fn of(build: impl Fn(&mut Build<'_>) + Send + Sync + 'static) -> Dataflow {
-        Dataflow { build: Arc::new(build), forget_after: Arc::new(|_| {}) }
+        Dataflow { build: Arc::new(build), forget_after: Arc::new(|_| {}), spoiler: None }
     }
 }
 
@@ -109,6 +112,7 @@ impl Stage<'_> {
         let config = Config { communication, worker: WorkerConfig::default() };
         let (play, start) = (Arc::clone(&self.play), Arc::clone(&self.start));
         let (kept, build) = (self.kept.clone(), Arc::clone(&self.dataflow.build));
+        let spoiler = self.dataflow.spoiler.clone();
         let body = move |worker: &mut timely::worker::Worker| {
             let ports = PlayPorts {
                 play: Arc::clone(&play),
@@ -118,6 +122,7 @@ impl Stage<'_> {
                 seed: seed ^ (worker.index() as u64).wrapping_mul(0x9e37_79b9),
                 worker: worker.index(),
                 workers: worker.peers(),
+                spoiler: spoiler.clone(),
             };
             let acks = kept.clone();
             worker.dataflow::<Epoch, _, _>(|scope| {

@@ -4,6 +4,7 @@ use crate::ack::{InputIx, StagedFile, StateFile};
 use crate::error::StateError;
 use crate::kit::script::kept::{Refusal, SharedKept, Stand, StartsAt, TextRow, of_input};
 use crate::kit::script::lines::{Flags, Item, Play, Source};
+use crate::kit::script::spoiler::Spoiler;
 use crate::pace::{InputPace, InputsWatermark};
 use crate::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
 use crate::progress::Standing;
@@ -27,6 +28,7 @@ pub(super) struct PlayPorts {
     pub(super) seed: u64,
     pub(super) worker: usize,
     pub(super) workers: usize,
+    pub(super) spoiler: Option<Arc<dyn Spoiler>>,
 }
 
 impl Ports for PlayPorts {
@@ -95,16 +97,20 @@ impl Ports for PlayPorts {
     }
 
     fn state(&mut self, _: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
-        let kept = self.kept.clone();
+        let (kept, spoiler) = (self.kept.clone(), self.spoiler.clone());
         Box::new(Now(VecDeque::new(), move |epoch, changes: Vec<StateChange>| {
-            kept.lock().state.extend(changes.into_iter().map(|change| (epoch, change)));
+            let mut changes: Vec<_> = changes.into_iter().map(|change| (epoch, change)).collect();
+            spoiler.iter().for_each(|spoiler| spoiler.save(&mut changes));
+            kept.lock().state.append(&mut changes);
         }))
     }
 
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {
-        let mine = |saved: &&Saved| saved.shard.owner(self.workers) == self.worker;
-        let saved = self.start.saved.get(operator).into_iter().flatten().filter(mine).cloned();
-        (self.start.epoch > Epoch(1)).then(|| saved.collect())
+        let all = self.start.saved.get(operator).map(Vec::as_slice).unwrap_or_default();
+        let is_mine = |saved: &&Saved| saved.shard.owner(self.workers) == self.worker;
+        let mut mine: Vec<Saved> = all.iter().filter(is_mine).cloned().collect();
+        self.spoiler.iter().for_each(|spoiler| spoiler.restore(all, &mut mine));
+        (self.start.epoch > Epoch(1)).then_some(mine)
     }
 
     fn restored(&mut self, operator: &str, held: u64) {

@@ -1,0 +1,106 @@
+//! The program, by whole runs: every command under its own name, with two inputs.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::path::Path;
+use std::process::Command;
+
+fn bikes(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_bikes")).args(args).current_dir(folder).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Runs the program, which must go well, and gives what it prints.
+fn done(folder: &Path, args: &[&str]) -> String {
+    let (code, out, err) = bikes(folder, args);
+    assert_eq!(code, Some(0), "{args:?}: {out}{err}");
+    out
+}
+
+const MOVES: &str = r#"{"bike":"b1","station":"S0","ts":"2024-01-01T10:00:00Z","event":"undock"}
+{"bike":"b2","station":"S1","ts":"2024-01-01T10:05:00Z","event":"undock"}
+{"bike":"b2","station":"S0","ts":"2024-01-01T10:05:00Z","event":"dock"}
+{"bike":"b3","station":7,"ts":"2024-01-01T10:06:00Z","event":"dock"}
+not json
+{"bike":"b1","station":"S1","ts":"2024-01-01T12:30:00Z","event":"dock"}
+{"bike":"b4","station":"S9","ts":"2024-01-01T12:31:00Z","event":"undock"}
+"#;
+
+const STATIONS: &str = r#"{"id":"S0","name":"Harbour","ts":"2024-01-01T00:00:00Z"}
+{"id":"S0","name":"Old harbour","ts":"2024-01-01T13:00:00Z"}
+"#;
+
+const SOURCES: [&str; 4] =
+    ["--source", "stations=files:stations.ndjson", "--source", "moves=files:moves.ndjson"];
+
+#[test]
+fn two_topics_become_trips_and_alerts_with_the_station_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("moves.ndjson"), MOVES).unwrap();
+    std::fs::write(folder.path().join("stations.ndjson"), STATIONS).unwrap();
+    let run = [&["run", "bikes"], &SOURCES[..], &["--lake", "lake", "--until", "end"]].concat();
+    done(folder.path(), &[&["check", "bikes"], &SOURCES[..], &["--lake", "lake"]].concat());
+    done(folder.path(), &run);
+    done(folder.path(), &["audit", "--lake", "lake", "--deep"]);
+    let status = done(folder.path(), &["status", "--lake", "lake"]);
+    assert!(status.contains("bikes"), "{status}");
+    let dead = done(folder.path(), &["dead", "ls", "--lake", "lake"]);
+    assert!(dead.contains("wrong-type") && dead.contains("bad-json"), "{dead}");
+    // What is held: b1 is back, b4 is away and was reported.
+    let held = done(folder.path(), &["state", "export", "Trips", "--lake", "lake"]);
+    assert_eq!(
+        held,
+        "{\"key\":\"b4\",\"version\":1,\"touched_ms\":1704119460000,\"timers_ms\":[],\"state\":[1704112260000,\"S9\"]}\n"
+    );
+    assert_eq!(done(folder.path(), &["state", "get", "Trips", "b4", "--lake", "lake"]), held);
+    let csv = done(folder.path(), &["state", "export", "Trips", "--format", "csv", "--lake", "lake"]);
+    assert!(csv.starts_with("key,version,touched_ms,timers_ms,state\n\"\"\"b4\"\"\",1,"), "{csv}");
+    let listed = done(folder.path(), &["state", "ls", "--lake", "lake"]);
+    assert!(listed.contains("Names") && listed.contains("Trips"), "{listed}");
+    let (code, _, err) = bikes(folder.path(), &["state", "get", "Trips", "b1", "--lake", "lake"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("holds nothing of key \"b1\" (key-not-found)"), "{err}");
+    let (code, _, err) = bikes(folder.path(), &["state", "get", "Tripz", "b1", "--lake", "lake"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("(operator-unknown)") && err.contains("Names"), "{err}");
+    let rows = |prefix: &str| {
+        let files = std::fs::read_dir(folder.path().join("lake").join(prefix)).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        let zcat = Command::new("gzip").arg("-dc").args(files).output().unwrap();
+        String::from_utf8(zcat.stdout).unwrap()
+    };
+    let trips = rows("trips");
+    // b2 docks at the instant it is taken: the order of offsets decides.
+    assert!(trips.contains("b2,S1,S0,") && trips.contains("b1,S0,S1,"), "{trips}");
+    let alerts = rows("overdue");
+    assert!(
+        alerts.contains("\"bike\":\"b1\"") && alerts.contains("\"station_name\":\"Harbour\""),
+        "{alerts}"
+    );
+    assert!(!alerts.contains("Old harbour") && alerts.contains("\"bike\":\"b4\""), "{alerts}");
+}
+
+#[test]
+fn program_speaks_under_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(done(folder.path(), &["-V"]), "bikes 0.3.0\n");
+    let help = done(folder.path(), &["--help"]);
+    assert!(help.contains("Usage: bikes"), "{help}");
+    let run = done(folder.path(), &["run", "--help"]);
+    assert!(run.contains("Trips of bikes"), "{run}");
+    assert!(run.contains("--overdue") && !run.contains("--window"), "{run}");
+    let (code, _, err) = bikes(folder.path(), &["check", "bikes", "--overdue", "0s", "--lake", "l"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("a bike would be overdue at once"), "{err}");
+}
+
+#[test]
+fn demo_shows_the_busiest_stations_of_generated_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = done(folder.path(), &["demo", "--messages", "20000"]);
+    assert!(out.starts_with("bikes 0.3.0 demo: everything is under bikes-demo"), "{out}");
+    assert!(out.contains("busiest stations"), "{out}");
+    done(folder.path(), &["audit", "--lake", "bikes-demo/lake", "--deep"]);
+}
