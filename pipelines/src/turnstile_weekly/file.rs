@@ -37,7 +37,7 @@ pub(super) fn accept(name: &str, line: &[u8]) -> Result<(), FileRefusal> {
 
 /// Refuses a weekly file where increments are read: its registers would be summed.
 pub(crate) fn is_not_weekly(name: &str, line: &[u8]) -> Result<(), FileRefusal> {
-    if !is_weekly_header(line) && !(published(name).is_some() && is_weekly_line(line)) {
+    if !(is_weekly_header(line) || published(name).is_some() && is_weekly_line(line)) {
         return Ok(());
     }
     Err(FileRefusal {

@@ -246,7 +246,7 @@ pub(super) fn header(line: &[u8]) -> Result<Option<Vec<String>>, Reason> {
         names.pop();
     }
     let once = |name: &&str| names.iter().filter(|known| known == name).count() == 1;
-    if COLUMNS.iter().all(|name| once(name)) { Ok(Some(names)) } else { Err(reason::BAD_HEADER) }
+    if COLUMNS.iter().all(once) { Ok(Some(names)) } else { Err(reason::BAD_HEADER) }
 }
 
 /// True if a line begins as the header of a weekly file does: C/A or CA, with or without an index before it.

@@ -9,9 +9,11 @@ use headway_operators::view::row::{Value, ViewRow};
 use headway_operators::view::table::Table;
 use headway_operators::view::text::Text;
 
+/// A counter's name, and what it counted in an interval.
+type Counter = (&'static str, fn(&Passage) -> Count);
+
 /// The two counters of a turnstile.
-const COUNTERS: [(&str, fn(&Passage) -> Count); 2] =
-    [("entries", |passage| passage.entries), ("exits", |passage| passage.exits)];
+const COUNTERS: [Counter; 2] = [("entries", |passage| passage.entries), ("exits", |passage| passage.exits)];
 
 /// Builds the view.
 pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {

@@ -1,6 +1,6 @@
 //! The views of the turnstile pipelines: live tables in place of a scheduled merge. One file a view.
 //!
-//! Both pipelines feed them with [`Passage`](passage::Passage)s: the streamed one with closed windows, the weekly one with
+//! Both pipelines feed them with [`passage::Passage`]s: the streamed one with closed windows, the weekly one with
 //! differences of registers. A reading stands for the interval before it, and so does a window's row: days and slots are
 //! those of the interval's start, in the zone of the job.
 //!
