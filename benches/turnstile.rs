@@ -160,8 +160,11 @@ fn lists(pipeline: &dyn Pipeline, messages: u64) -> Vec<Vec<Message>> {
 fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output {
     let spec = pipeline.inputs().remove(0);
     let partitions = lists.partitions().expect("lists can be read");
-    let assign =
-        |info: &PartitionInfo| Assigned { start: Start::first(info.partition, info.first), end: info.end };
+    let assign = |info: &PartitionInfo| Assigned {
+        start: Start::first(info.partition, info.first),
+        end: info.end,
+        quiet_since_ms: None,
+    };
     let input = InputOptions {
         start: InputStart {
             topic: spec.topic.to_string(),

@@ -110,6 +110,7 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
     let assign = |info: &headway::connect::PartitionInfo| Assigned {
         start: Start::first(info.partition, info.first),
         end: info.end,
+        quiet_since_ms: None,
     };
     Ok(InputOptions {
         connector: Arc::new(lists.clone()),

@@ -68,9 +68,13 @@ pub(crate) fn fates(folder: &Path) -> [u64; 5] {
     let status: serde_json::Value = serde_json::from_str(&status.out).expect("the status is JSON");
     let partitions = status["inputs"][0]["partitions"].as_array().expect("partitions are a list").clone();
     ["consumed", "accepted", "duplicate", "late", "dead"].map(|fate| {
-        let count = |part: &serde_json::Value| part[fate].as_u64().unwrap_or_default();
-        let gone = status["inputs"][0]["finished"]["total"][fate].as_u64().unwrap_or_default();
-        partitions.iter().map(count).sum::<u64>() + gone
+        // Dead letters are counted by reason.
+        let sum = |count: &serde_json::Value| match count.as_object() {
+            Some(reasons) => reasons.values().filter_map(serde_json::Value::as_u64).sum(),
+            None => count.as_u64().unwrap_or_default(),
+        };
+        let gone = sum(&status["inputs"][0]["finished"]["total"][fate]);
+        partitions.iter().map(|part| sum(&part[fate])).sum::<u64>() + gone
     })
 }
 

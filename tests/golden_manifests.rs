@@ -187,8 +187,13 @@ fn full() -> Manifest {
     input.unjudged = Unjudged { records: 100, dead: 91 };
     let part = &mut input.partitions[1];
     part.last_read = Some(LastRead { offset: Offset(7), leader_epoch: 3 });
-    part.content =
-        Some(Content { bytes: 1_000, xxh3: format!("{:032x}", 6), at_end: false, begins: String::new() });
+    part.content = Some(Content {
+        bytes: 1_000,
+        xxh3: format!("{:032x}", 6),
+        at_end: false,
+        begins: String::new(),
+        gaps: Vec::new(),
+    });
     part.quiet_since_ms = Some(1_541_462_000_000);
     part.limits = vec![Limit { from: Offset(9), limit_ms: 1_541_466_000_000 }];
     part.limit_ms = Some(1_541_466_000_000);

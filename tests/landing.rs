@@ -2,7 +2,7 @@
 //! back. By whole runs.
 
 use crate::cli::{Run, folder, headway};
-use crate::files::{Followed, fates, go, gzip, lines, write};
+use crate::files::{Followed, capture, fates, go, gzip, lines, write};
 use std::fs;
 use std::path::Path;
 
@@ -162,5 +162,85 @@ fn followed_file_that_is_copied_and_cut_beside_itself_is_read_once() {
     assert_eq!(fates(path)[..3], [60, 60, 0]);
     caught_up(path);
     assert_eq!(fates(path)[..3], [60, 60, 0]);
+    audited(path);
+}
+
+/// Runs until all is read, in which a partition is idle after `idle_after`.
+fn quiet(folder: &Path, idle_after: &str) -> Run {
+    let run = go(folder, "run", "files:in", &["--until", "caught-up", "--idle-after", idle_after]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    run
+}
+
+#[test]
+fn run_after_run_yields_rows_although_one_file_is_quiet_and_one_is_empty() {
+    let folder = folder();
+    let path = folder.path();
+    write(path, "in/0127.csv", lines(27, 0..60));
+    write(path, "in/0129.csv", lines(29, 0..60));
+    write(path, "in/empty.csv", "");
+    let first = quiet(path, "1h");
+    assert!(first.out.contains("done: 0 rows"), "{first:?}");
+    assert!(
+        first.out.contains("windows held open by partition 2, which has had no record; idle in "),
+        "{first:?}"
+    );
+    // The next run, and what it finds quiet was so for longer than a millisecond.
+    write(path, "in/0129.csv", lines(29, 0..120));
+    let next = quiet(path, "1ms");
+    assert!(!next.out.contains("done: 0 rows") && !next.out.contains("held open"), "{next:?}");
+    write(path, "in/0129.csv", lines(29, 0..180));
+    let waiting = quiet(path, "1h");
+    assert!(waiting.out.contains("done: 0 rows") && waiting.out.contains("held open"), "{waiting:?}");
+    write(path, "in/0129.csv", lines(29, 0..240));
+    let last = quiet(path, "1ms");
+    assert!(!last.out.contains("done: 0 rows"), "{last:?}");
+    // What was quiet and comes after all is late where its windows were closed without it, and counted.
+    write(path, "in/0127.csv", lines(27, 0..61));
+    let late = go(path, "run", "files:in", &["--until", "caught-up", "--idle-after", "1ms"]);
+    assert!(late.code == Some(1) && late.err.contains("nothing-accepted"), "{late:?}");
+    assert_eq!(fates(path), [301, 300, 0, 1, 0]);
+    audited(path);
+}
+
+#[test]
+fn capture_an_hour_is_read_run_after_run_and_one_that_comes_too_late_is_refused() {
+    let folder = folder();
+    let path = folder.path();
+    write(path, "in/10.ndjson", capture(3, 30, 0..40));
+    write(path, "in/09.ndjson", capture(3, 30, 40..60));
+    caught_up(path);
+    write(path, "in/11.ndjson", capture(3, 30, 100..160));
+    fs::remove_file(path.join("in/10.ndjson")).expect("it can be removed");
+    for workers in ["2", "3"] {
+        let run = go(path, "run", "files:in", &["--until", "caught-up", "--workers", workers]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+    }
+    assert_eq!(fates(path), [120, 120, 0, 0, 0]);
+    write(path, "in/missing.ndjson", capture(3, 30, 60..100));
+    for command in ["check", "run"] {
+        let refused = go(path, command, "files:in", &["--until", "caught-up"]);
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        assert!(
+            refused.err.contains("file-below-position") && refused.err.contains("60..100"),
+            "{refused:?}"
+        );
+    }
+    fs::remove_file(path.join("in/missing.ndjson")).expect("it can be removed");
+    // What was read may all go, and the next hour comes.
+    ["in/09.ndjson", "in/11.ndjson"]
+        .iter()
+        .for_each(|name| fs::remove_file(path.join(name)).expect("it goes"));
+    caught_up(path);
+    write(path, "in/12.ndjson", capture(3, 30, 160..170));
+    caught_up(path);
+    assert_eq!((fates(path), finished(path)), ([130, 130, 0, 0, 0], 0));
+    // Another capture under the name of one that was read.
+    write(path, "in/12.ndjson", capture(3, 29, 160..180));
+    let refused = catch_up(path);
+    assert!(
+        refused.code == Some(4) && refused.err.contains("with another record at offset 169"),
+        "{refused:?}"
+    );
     audited(path);
 }

@@ -10,6 +10,7 @@ mod files;
 mod folders;
 mod formats;
 mod golden_manifests;
+mod hostile;
 mod landing;
 #[cfg(feature = "parquet")]
 mod live_views;
@@ -23,6 +24,7 @@ mod parquet_lake;
 mod process;
 mod readme;
 mod recovery;
+mod replay;
 mod rust_text;
 mod store_faults;
 mod two_halls;

@@ -3,7 +3,8 @@
 
 use crate::cli::{Run, folder, headway};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -77,6 +78,30 @@ fn job_goes_on_when_the_reader_of_its_log_is_gone() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("drained"), "{output:?}");
+}
+
+#[test]
+fn job_ends_though_the_reader_of_its_log_does_not_read() {
+    let folder = folder();
+    write(folder.path(), "in/a.csv", &lines("a", 0, 50));
+    let pipe = folder.path().join("log");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there").success());
+    // The pipe is open and full, and nobody empties it.
+    let open = |flags| {
+        std::fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(&pipe).expect("it opens")
+    };
+    let nonblock = 0o4000;
+    let mut full = open(nonblock);
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    let began = std::time::Instant::now();
+    for (name, code) in [("in", 0), ("absent", 3)] {
+        let (source, lake) = (format!("files:{name}"), format!("lake-{name}"));
+        let args = ["run", "turnstile", "-vv", "--source", &source, "--lake", &lake, "--until", "end"];
+        let mut child = command(folder.path(), &args);
+        let mut child = child.stderr(open(0)).stdout(Stdio::null()).spawn().expect("the program starts");
+        assert_eq!(child.wait().expect("it ends").code(), Some(code), "{name}");
+    }
+    assert!(began.elapsed().as_secs() < 60, "it took {:?}", began.elapsed());
 }
 
 #[test]

@@ -165,6 +165,19 @@ pub struct Content {
     /// that was shortened or changed is told from another one by them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub begins: String,
+    /// Of a captured partition, whose hash is that of its last record: ranges of offsets that lay in none of its files,
+    /// before the first or between two of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<OffsetRange>,
+}
+
+/// A half-open range of offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetRange {
+    /// The first offset.
+    pub from: Offset,
+    /// One past the last.
+    pub to: Offset,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -233,6 +233,10 @@ pub struct Refused<Text = String, Bytes = Vec<u8>, Why = Reason> {
     pub payload: Option<Bytes>,
     /// Length and xxh3-128 of the whole value, where `payload` is only its head.
     pub too_long: Option<(u64, u128)>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its headers: name and value of each.
+    pub headers: Vec<(Text, Option<Bytes>)>,
 }
 
 impl Refused {
@@ -240,7 +244,13 @@ impl Refused {
     pub fn memory(&self) -> usize {
         const BESIDE: usize = 16;
         let payload = self.payload.as_ref().map_or(0, |payload| payload.len() + BESIDE);
-        size_of::<Refused>() + self.topic.len() + BESIDE + payload
+        let key = self.key.as_ref().map_or(0, |key| key.len() + BESIDE);
+        let header = |(name, value): &(String, Option<Vec<u8>>)| {
+            let value = value.as_ref().map_or(0, |value| value.len() + BESIDE);
+            size_of::<(String, Option<Vec<u8>>)>() + name.len() + BESIDE + value
+        };
+        let headers: usize = self.headers.iter().map(header).sum();
+        size_of::<Refused>() + self.topic.len() + BESIDE + payload + key + headers
     }
 
     /// The envelope of `raw` as read from `topic`, without a verdict yet.
@@ -250,6 +260,7 @@ impl Refused {
             Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
             Payload::TooLong { head, bytes, hash } => (Some(head.to_vec()), Some((bytes, hash))),
         };
+        let header = |header: Header<'_>| (header.name.to_string(), header.value.map(<[u8]>::to_vec));
         Refused {
             topic: topic.to_string(),
             partition: raw.partition,
@@ -261,6 +272,8 @@ impl Refused {
             limit: None,
             payload,
             too_long,
+            key: raw.key.map(<[u8]>::to_vec),
+            headers: raw.headers.iter().map(header).collect(),
         }
     }
 }

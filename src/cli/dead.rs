@@ -1,10 +1,11 @@
 //! `headway dead`: messages that could not be decoded, or came too late, as the lake keeps them.
 
 use super::lake::{At, Job};
-use super::terminal::failure::{Code, Failure, sentence};
+use super::replay;
+use super::side::{damaged, files, files_there};
+use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
-use crate::engine::commit::release::{Committed, Standing, committed};
 use crate::engine::format::manifest::{Fates, LakeFile, LakeKind, Manifest};
 use crate::engine::run::outcome::{excerpt, reasons};
 use clap::{Args, Subcommand};
@@ -46,6 +47,8 @@ enum What {
         #[arg(short = 'n', long, value_name = "N")]
         limit: Option<u64>,
     },
+    /// Write the original messages to a folder or a topic, for another run
+    Replay(replay::Flags),
 }
 
 /// Answers on `out`.
@@ -57,17 +60,8 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let kind = if *late { LakeKind::Late } else { LakeKind::Dead };
             show(&job, (kind, reason.as_deref()), limit.unwrap_or(u64::MAX), out)
         }
+        What::Replay(flags) => replay::run(flags, LakeKind::Dead, out),
     }
-}
-
-/// The files of a side output, oldest first.
-fn files(manifests: &[Manifest], kind: LakeKind) -> impl Iterator<Item = Committed<'_>> {
-    committed(manifests).into_iter().filter(move |found| found.file.kind == kind)
-}
-
-/// Those that were not moved away.
-fn files_there(manifests: &[Manifest], kind: LakeKind) -> impl Iterator<Item = &LakeFile> {
-    files(manifests, kind).filter(|found| found.standing != Standing::Gone).map(|found| found.file)
 }
 
 fn list(manifests: &[Manifest], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
@@ -140,10 +134,6 @@ pub(crate) fn example(job: &Job, head: &Manifest) -> Option<String> {
         }
     }
     None
-}
-
-fn damaged(file: &LakeFile, why: String) -> Failure {
-    Failure::new(Code::LakeFileDamaged, format!("could not read \"{}\"", file.path())).detail(sentence(&why))
 }
 
 fn show(

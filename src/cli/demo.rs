@@ -109,7 +109,7 @@ pub(crate) fn run(
         grouped(per_second as u64)
     )?;
     let how = if control.is_draining() { "drained" } else { "done" };
-    Ok(writeln!(out, "{}", outcome::line(how, &summary))?)
+    Ok(writeln!(out, "{}", outcome::line(how, &summary, &[]))?)
 }
 
 /// The pipeline called `name`, or the first that has a demo.

@@ -15,15 +15,17 @@ use std::collections::BTreeMap;
 /// How many reasons a line names.
 const REASONS_MAX: usize = 3;
 
-/// The last line of a run: rows, then each fate by itself, then why records are dead, with an example.
-pub(crate) fn line(how: &str, summary: &Summary) -> String {
+/// The last line of a run: rows, then each fate by itself, then why records are dead, with an example, then what holds
+/// windows open.
+pub(crate) fn line(how: &str, summary: &Summary, held: &[String]) -> String {
     let Summary { head, outcome } = summary;
     let all = outcome.fates();
     let (rows, commits) = (counted(outcome.rows, "row"), counted(outcome.commits, "commit"));
     let example = example(outcome).map_or(String::new(), |example| format!(", such as {example}"));
     let dead = top(&all.dead).map_or(String::new(), |top| format!("; dead: {}{example}", visible(&top)));
+    let held: String = held.iter().map(|held| format!("; windows {held}")).collect();
     format!(
-        "{how}: {rows} from {}: {}; {commits}, the last is manifest {} of epoch {}{dead}",
+        "{how}: {rows} from {}: {}; {commits}, the last is manifest {} of epoch {}{dead}{held}",
         counted(all.consumed, "record"),
         fates(&all),
         head.seq,

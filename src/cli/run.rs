@@ -1,6 +1,8 @@
 //! `headway run`: one process of a job, until its input ends, it is drained, or something stops it.
 
 use super::advice::{Advice, advice};
+use super::holder::{Patience, holder};
+use super::lake::now_ms;
 use super::listen::Listen;
 use super::outcome;
 use super::settings::config::{IfRunning, Until};
@@ -68,10 +70,13 @@ pub(crate) fn run(
     let drained = control.is_draining();
     let lateness_ms: Vec<i64> = plan.made.pipeline.inputs().iter().map(|input| input.lateness_ms).collect();
     let advice = advice(&summary.outcome, &lateness_ms, &plan.made.settings);
+    let patience = Patience { idle_after_ms: plan.idle_after_ms, now_ms: now_ms() };
+    let held: Vec<String> =
+        summary.head.inputs.iter().filter_map(|input| holder(input, Some(patience))).collect();
     match flags.output {
         Form::Text => {
             let how = if drained { "drained" } else { "done" };
-            writeln!(out, "{}", outcome::line(how, &summary))?;
+            writeln!(out, "{}", outcome::line(how, &summary, &held))?;
         }
         Form::Json => {
             let mut answer = json!({
@@ -84,6 +89,7 @@ pub(crate) fn run(
                 "epoch": summary.head.epoch,
                 "generation": summary.head.generation,
                 "took_ms": took_ms,
+                "held_open_by": held,
                 "advice": advice.iter().map(|a| json!({ "seen": a.seen, "hint": a.hint })).collect::<Vec<_>>(),
             });
             let more = outcome::answer(&summary.outcome);

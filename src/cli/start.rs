@@ -5,11 +5,13 @@ use super::settings::given::{faults, with_flags};
 use super::settings::twins::{twin, with_twins};
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
+use super::terminal::log_end;
 use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{
-    audit, check, checkpoint, completions, dead, demo, explain, lake_files, new, produce, run, state, status,
+    audit, check, checkpoint, completions, dead, demo, explain, lake_files, new, produce, replay, run, state,
+    status,
 };
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -63,6 +65,8 @@ enum Command {
     Dead(dead::Flags),
     /// Look at what the operators of a job hold
     State(state::Flags),
+    /// Take back records that came too late
+    Late(replay::LateFlags),
     /// List committed files, and note which of them were moved away
     Lake(lake_files::Flags),
     /// Look at the live tables of a job
@@ -191,6 +195,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::State(flags) => screen(Reader::MayLeave, |out| state::run(&flags, catalogue, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
         Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),
+        Command::Late(flags) => screen(Reader::Listens, |out| replay::late(&flags, out)),
         Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),
         // For programs: not a byte of it is changed.
         Command::Produce(flags) => produce::run(&flags, catalogue, progress, &mut io::stdout().lock()),
@@ -210,10 +215,9 @@ fn screen(
 }
 
 fn finish(result: Result<(), Failure>, form: Form) -> ExitCode {
-    let Err(failure) = result else { return ExitCode::SUCCESS };
-    // Nobody is left to read it if standard error is closed.
-    let _ = io::stderr().write_all(failure.render(form).as_bytes());
-    failure.exit_code()
+    let failure = result.err();
+    log_end::end(failure.as_ref().map(|failure| failure.render(form)).as_deref());
+    failure.map_or(ExitCode::SUCCESS, |failure| failure.exit_code())
 }
 
 #[cfg(test)]

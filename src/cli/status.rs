@@ -1,5 +1,6 @@
 //! `headway status`: where a job stands, from its lake alone; the lag also from the brokers, if it is told how.
 
+use super::holder::holder;
 use super::lake::{self, At, Job};
 use super::life::Life;
 use super::settings::kafka;
@@ -177,7 +178,7 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
             time(input.watermark)
         )?;
         partitions(input, ends, out)?;
-        if let Some(holder) = holder(input) {
+        if let Some(holder) = holder(input, None) {
             writeln!(out, "windows    {holder}")?;
         }
         if input.finished.partitions > 0 {
@@ -232,27 +233,6 @@ fn partitions(input: &Input, ends: &BTreeMap<Partition, End>, out: &mut dyn Writ
     };
     let rows: Vec<Vec<String>> = input.partitions.iter().map(row).collect();
     table::write(out, &head, &rows)
-}
-
-/// Which partition holds windows open: the one whose watermark is the lowest, if others are ahead of it.
-fn holder(input: &Input) -> Option<String> {
-    let counts = |part: &&PartitionEntry| !part.idle && !part.ended;
-    let at = |part: &PartitionEntry| part.own.max(part.floor);
-    let counted: Vec<&PartitionEntry> = input.partitions.iter().filter(counts).collect();
-    let slowest = counted.iter().min_by_key(|part| at(part))?;
-    let ahead = counted.iter().map(|part| at(part)).max()?;
-    if at(slowest) == ahead {
-        return None;
-    }
-    let number = slowest.partition;
-    Some(if at(slowest) == EventTime::MIN {
-        format!(
-            "held open by partition {number}, which has had no record: --idle-after says for how long it is waited for"
-        )
-    } else {
-        let behind = age(ahead.ms().saturating_sub(at(slowest).ms()));
-        format!("held open by partition {number}, {behind} of event time behind the farthest one")
-    })
 }
 
 /// What a partition was doing when the manifest was written, or that a transaction has held it since.
@@ -315,7 +295,7 @@ fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
         "topic": input.topic,
         "watermark_ms": known(input.watermark),
         "ended": input.ended,
-        "held_open_by": holder(input),
+        "held_open_by": holder(input, None),
         "total": input.total(),
         "finished": input.finished,
         "partitions": input.partitions.iter().map(partition).collect::<Vec<_>>(),

@@ -39,6 +39,8 @@ codes! {
     RecordsGone = "records-gone";
     /// A partition is not the one the state was made from.
     OtherIdentity = "other-identity";
+    /// A file of a capture came too late.
+    FileBelowPosition = "file-below-position";
     /// What was found cannot be an input.
     InputUnusable = "input-unusable";
     /// A file of client settings cannot be used.
@@ -162,6 +164,22 @@ pub enum Error {
         /// The first record that is there.
         to: Offset,
     },
+    /// A file of a capture holds records that come before what was read, and that no run has read. Exit 4.
+    #[error(
+        "\"{path}\" holds offsets {from}..{to} of partition {partition}, which lie below {next} and were not read"
+    )]
+    BelowPosition {
+        /// The file.
+        path: PathBuf,
+        /// The partition.
+        partition: Partition,
+        /// The first offset in it.
+        from: Offset,
+        /// One past the last.
+        to: Offset,
+        /// The next offset to read.
+        next: Offset,
+    },
     /// The partition is not the one the state was made from. Exit 4.
     #[error(
         "partition {partition} of \"{input}\" is \"{found}\", and the state was made from \"{expected}\""
@@ -184,6 +202,7 @@ impl Error {
         match self {
             Error::RecordsGone { .. } => Code::RecordsGone,
             Error::OtherIdentity { .. } => Code::OtherIdentity,
+            Error::BelowPosition { .. } => Code::FileBelowPosition,
             Error::Unusable { .. } => Code::InputUnusable,
             Error::Settings { .. } => Code::SettingsUnusable,
             Error::BadHeader { .. } => Code::BadHeader,
@@ -218,6 +237,9 @@ impl Error {
             }
             Error::RecordsGone { .. } => {
                 Some("Going on would skip records that were never read.".to_string())
+            }
+            Error::BelowPosition { .. } => {
+                Some("A partition is read in the order of its offsets: what comes before the position would be skipped.".to_string())
             }
             Error::OtherIdentity { .. } => Some("The lake's state was made from other records.".to_string()),
             Error::Unusable { .. } => None,
@@ -267,6 +289,9 @@ impl Error {
             }
             Error::RecordsGone { .. } => {
                 "Restore the missing records, or start a new job with another --job and --lake."
+            }
+            Error::BelowPosition { .. } => {
+                "Take the file out of the folder, and let a job of another lake read it."
             }
             Error::OtherIdentity { .. } => {
                 "Point --source at the original input, or start a new job with another --job and --lake."

@@ -10,6 +10,7 @@ pub mod generator;
 pub mod kafka;
 pub mod memory;
 pub mod notice;
+pub mod original;
 pub mod produce;
 mod sink;
 mod source;

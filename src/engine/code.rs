@@ -98,7 +98,10 @@ codes! {
 
 fn of_source(code: SourceCode) -> Exit {
     match code {
-        SourceCode::RecordsGone | SourceCode::OtherIdentity | SourceCode::TopicDeleted => Exit::Misfit,
+        SourceCode::RecordsGone
+        | SourceCode::FileBelowPosition
+        | SourceCode::OtherIdentity
+        | SourceCode::TopicDeleted => Exit::Misfit,
         SourceCode::InputUnusable
         | SourceCode::SettingsUnusable
         | SourceCode::BadHeader

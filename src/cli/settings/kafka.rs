@@ -2,7 +2,8 @@
 
 use crate::cli::terminal::failure::{Code, Failure};
 #[cfg(feature = "kafka")]
-use crate::connect::kafka::{self, config::Properties, produce::to_topic};
+use crate::connect::kafka::{self, config::Properties, produce::Writer, produce::to_topic};
+use crate::connect::original::Originals;
 use crate::connect::{Connector, produce};
 use headway_operators::generate::Generate;
 use std::path::Path;
@@ -41,6 +42,15 @@ pub(crate) fn produce(
     Ok(to_topic(generate, (&properties, topic), PATIENCE, pace)?)
 }
 
+/// Writes messages to a topic that were read before.
+///
+/// # Errors
+/// If the settings are not usable, or the topic is not there.
+#[cfg(feature = "kafka")]
+pub(crate) fn originals(config: Option<&Path>, topic: &str) -> Result<Box<dyn Originals>, Failure> {
+    Ok(Box::new(Writer::new(&properties(config)?, topic, PATIENCE)?))
+}
+
 #[cfg(feature = "kafka")]
 fn properties(config: Option<&Path>) -> Result<Properties, Failure> {
     let Some(config) = config else {
@@ -73,6 +83,15 @@ pub(crate) fn produce(
     _to: (Option<&Path>, &str),
     _pace: produce::Pace<'_>,
 ) -> Result<produce::Produced, Failure> {
+    Err(absent())
+}
+
+/// Writes messages to a topic that were read before.
+///
+/// # Errors
+/// Always: this build has no Kafka.
+#[cfg(not(feature = "kafka"))]
+pub(crate) fn originals(_config: Option<&Path>, _topic: &str) -> Result<Box<dyn Originals>, Failure> {
     Err(absent())
 }
 

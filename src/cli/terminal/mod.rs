@@ -3,6 +3,7 @@
 pub(crate) mod code;
 pub(crate) mod failure;
 pub(crate) mod form;
+pub(crate) mod log_end;
 pub(crate) mod pages;
 pub(crate) mod panic;
 pub(crate) mod progress;

@@ -281,6 +281,13 @@ pub(crate) const PAGES: &[Page] = &[
         "Split the file at that line, and give the parts as two files to a new job with another --job and --lake.",
     ),
     of(
+        "file-below-position",
+        Yours,
+        "A file of a capture came after files with later offsets of its partition were read.",
+        "Its records come before the position of the job, which reads each partition in the order of its offsets.",
+        "Take the file out of the folder, and let a job of another lake read it; readers add up the rows of both.",
+    ),
+    of(
         "records-gone",
         TheirSystem,
         "Records that the job has not read yet were deleted from the source.",
@@ -445,7 +452,7 @@ pub(crate) const PAGES: &[Page] = &[
         "too-many-late",
         Yours,
         "More records than --late-max allows came after their windows had closed.",
-        "Late records are in no row. Nothing of the epoch was committed, so none of these is lost.",
+        "Late records are in no row. Nothing of the epoch was committed; at the end of a run that ends by itself all of it was, and late records are kept.",
         "Fill a new --lake with a greater --lateness, which the hint computes. Or raise --late-max.",
     ),
     of(
@@ -459,7 +466,7 @@ pub(crate) const PAGES: &[Page] = &[
         "too-many-dead",
         Yours,
         "More messages than --dead-max allows could not be decoded.",
-        "Most likely the topic, the pipeline or a setting is the wrong one. Nothing of the epoch was committed.",
+        "Most likely the topic, the pipeline or a setting is the wrong one. Nothing of the epoch was committed; at the end of a run that ends by itself all of it was, and dead letters are kept.",
         "Check --topic, the pipeline and its settings, such as the zone of times. To accept so many dead letters, raise --dead-max.",
     ),
 ];

@@ -1,10 +1,10 @@
 //! What is said on standard error while a command runs: how much, and in which form.
 
 use super::form::Form;
+use super::log_end::{self, LogEnd};
 use super::progress::Progress;
-use super::text::visible_event;
 use clap::{ArgAction, Args};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 /// How much is said, and in which form.
@@ -20,22 +20,6 @@ pub(crate) struct Flags {
     /// Form of the log on standard error
     #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Logs")]
     pub(crate) log_format: Form,
-}
-
-/// Standard error as the log's end. What cannot be written there is dropped: its reader may have gone, or its disk be
-/// full, and no log is worth a job.
-#[derive(Clone, Copy, Debug)]
-struct LogEnd;
-
-impl Write for LogEnd {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = io::stderr().write_all(visible_event(&String::from_utf8_lossy(bytes)).as_bytes());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Flags {
@@ -56,6 +40,7 @@ impl Flags {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
         let colour =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        log_end::form(self.log_format);
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogEnd).with_ansi(colour);
         // The library would report a failed write to standard error itself, and panic if that fails too.
         let log = log.log_internal_errors(false);

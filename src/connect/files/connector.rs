@@ -8,8 +8,9 @@
 //! line that is not blank names the columns of the whole file ([`super::header`]).
 //!
 //! **Envelopes.** A file whose first line is a JSON object with `payload` and `offset` holds the partitions and
-//! offsets that its envelopes name. A partition comes from one file, in rising offsets. Envelopes of another topic are
-//! no part of the input: they are passed over, and counted in one line of the log.
+//! offsets that its envelopes name, in rising offsets. Several files may hold one partition, each other offsets of it: they
+//! are read in the order of these ([`super::captures`]). Envelopes of another topic are no part of the input: they are passed
+//! over, and counted in one line of the log.
 //!
 //! A file ends where it ended when it was first looked at. With [`Options::follow`] it never does: whole lines that
 //! are appended are read, and so are new files, which take the next numbers.
@@ -17,7 +18,7 @@
 use crate::connect::error::Error;
 use crate::connect::files::known::Known;
 use crate::connect::files::options::Options;
-use crate::connect::files::reader::Reader;
+use crate::connect::files::reader::{Reader, Readers};
 use crate::connect::{Connector, Earlier, Entry, Event, Heard, PartitionInfo, Polled, Source, Wake};
 use headway_operators::ack::Content;
 use headway_operators::record::{Offset, Partition};
@@ -58,8 +59,9 @@ impl Connector for Files {
     fn open(&self, assigned: &[(Partition, Offset)], _wake: Wake) -> Result<Box<dyn Source>, Error> {
         let mut known = lock(&self.known);
         known.look_once()?;
-        let readers = known.readers(assigned)?;
-        Ok(Box::new(FilesSource { known: Arc::clone(&self.known), readers, turn: 0, asked: 0 }))
+        let Readers { readers, quiet } = known.readers(assigned)?;
+        let known = Arc::clone(&self.known);
+        Ok(Box::new(FilesSource { known, readers, quiet, turn: 0, asked: 0 }))
     }
 }
 
@@ -71,6 +73,8 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 struct FilesSource {
     known: Arc<Mutex<Known>>,
     readers: Vec<Reader>,
+    /// Partitions that no file holds any more, until that is said.
+    quiet: Vec<(Partition, Offset)>,
     turn: usize,
     /// The reader that was asked for its content last.
     asked: usize,
@@ -92,6 +96,7 @@ impl FilesSource {
 impl Source for FilesSource {
     fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, Error> {
         let look_again = self.look_again();
+        self.quiet.drain(..).for_each(|(partition, next)| each(Event::CaughtUp(partition, next)));
         for _ in 0..self.readers.len() {
             self.turn = (self.turn + 1) % self.readers.len();
             let reader = &mut self.readers[self.turn];
@@ -104,7 +109,9 @@ impl Source for FilesSource {
     }
 
     fn assign(&mut self, partition: Partition, next: Offset) -> Result<(), Error> {
-        self.readers.extend(lock(&self.known).readers(&[(partition, next)])?);
+        let Readers { readers, quiet } = lock(&self.known).readers(&[(partition, next)])?;
+        self.readers.extend(readers);
+        self.quiet.extend(quiet);
         Ok(())
     }
 

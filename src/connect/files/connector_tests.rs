@@ -202,7 +202,7 @@ fn inputs_that_cannot_be_read_are_refused_by_name() {
     let falls = join(&[of(0, 5), of(1, 1), of(0, 5)]);
     let mixed = join(&[of(0, 5), "A002,R051".into()]);
     let blank = join(&[of(0, 5), String::new(), of(0, 6)]);
-    let again = join(&[of(4, 0), of(0, 9)]);
+    let again = join(&[of(4, 0), of(0, 5)]);
     let first = join(&[of(0, 5)]);
     let mut torn = gz(&[&b"line\n".repeat(1000)]);
     torn.truncate(torn.len() - 4);
@@ -211,8 +211,11 @@ fn inputs_that_cannot_be_read_are_refused_by_name() {
         (&[("a", &falls)], "\"a:3\" is not a usable input: partition 0 has offset 5 after 5"),
         (&[("a", &mixed)], "\"a:2\" is not a usable input: it is not an envelope"),
         (&[("a", &blank)], "\"a:2\" is not a usable input: it is not an envelope"),
-        (&[("a", &first), ("b", &again)], "\"b:2\" is not a usable input: partition 0 is in \"a\" too"),
-        (&[("a", b"raw"), ("b", &first)], "\"b:1\" is not a usable input: partition 0 is in \"a\" too"),
+        (
+            &[("a", &first), ("b", &again)],
+            "\"b:2\" is not a usable input: offset 5 of partition 0 is in \"a\" too",
+        ),
+        (&[("a", b"raw"), ("b", &first)], "\"a:1\" is not a usable input: partition 0 is in a capture too"),
         (&[("a.gz", &torn)], "could not read \"a.gz\": "),
         (&[("a.gz", b"PK\x03\x04")], "the folder holds no files"),
         (&[], "the folder holds no files"),

@@ -1,6 +1,7 @@
 //! The files of an input as they are known: which there are, what they hold, and what is passed over.
 
 use crate::connect::error::Error;
+use crate::connect::files::captures::{Capture, CaptureStart, Piece, chain, in_order, note_gap, overlap};
 use crate::connect::files::content::{Holds, Refusal, holds};
 use crate::connect::files::copies::{Followed, Relation, came_back, relation};
 use crate::connect::files::descriptors::Descriptors;
@@ -10,11 +11,12 @@ use crate::connect::files::identity::FileIdentity;
 use crate::connect::files::mark::{Begins, Mark};
 use crate::connect::files::options::Options;
 use crate::connect::files::place::{Look, Place, refused};
-use crate::connect::files::reader::Reader;
+use crate::connect::files::reader::{Reader, Readers};
 use crate::connect::files::recall::{Before, recall};
-use crate::connect::files::scan::{Extent, Scan, fewer_lines};
+use crate::connect::files::scan::{Scan, fewer_lines};
 use crate::connect::source::names;
 use crate::connect::{Earlier, Entry, PartitionInfo};
+use headway_operators::ack::Content;
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -29,6 +31,8 @@ pub(super) struct Known {
     earlier: Vec<Before>,
     /// Files that were read to their end and were gone at a start.
     finished: Vec<Before>,
+    /// What an earlier run knew of captured partitions.
+    captures: BTreeMap<Partition, Capture>,
     /// Earlier runs have read something: a folder may be empty now.
     has_earlier: bool,
     /// The names of all files of raw lines that were ever met, by their numbers.
@@ -38,6 +42,8 @@ pub(super) struct Known {
     files: Vec<File>,
     /// Entries that are not read, by name.
     passed_over: BTreeMap<String, Passed>,
+    /// How many files the first look has found: readers know the order of those.
+    at_start: Option<usize>,
     /// The folder was looked at.
     looked: bool,
     /// The log says that envelopes of other topics were passed over.
@@ -80,11 +86,13 @@ impl Known {
             descriptors: Descriptors::default(),
             earlier: Vec::new(),
             finished: Vec::new(),
+            captures: BTreeMap::new(),
             has_earlier: false,
             names: BTreeMap::new(),
             next: Partition(0),
             files: Vec::new(),
             passed_over: BTreeMap::new(),
+            at_start: None,
             looked: false,
             said_others: false,
         }
@@ -93,7 +101,11 @@ impl Known {
     /// Takes in what an earlier run knew.
     pub(super) fn remember(&mut self, earlier: &[Earlier]) {
         for Earlier { partition, identity, next, content, finished, .. } in earlier {
-            if let Some(identity) = FileIdentity::parse(identity) {
+            if let Some(capture) = Capture::parse(*partition, identity, *next, content.as_ref()) {
+                self.has_earlier = true;
+                self.next = self.next.max(after(*partition));
+                self.captures.insert(*partition, capture);
+            } else if let Some(identity) = FileIdentity::parse(identity) {
                 self.has_earlier = true;
                 self.next = self.next.max(after(*partition));
                 self.names.insert(*partition, identity.name.clone());
@@ -114,6 +126,7 @@ impl Known {
     pub(super) fn look(&mut self) -> Result<(), Error> {
         if !self.looked || self.options.follow {
             self.list()?;
+            self.at_start.get_or_insert(self.files.len());
         }
         if self.files.is_empty() && !self.options.follow && !self.has_earlier {
             return Err(self.nothing());
@@ -214,7 +227,9 @@ impl Known {
             let (name, number) = (place.relative.clone(), self.next);
             let holds = if holds == Holds::Envelopes {
                 self.next = after(self.next);
-                Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref())))
+                let last = |(partition, capture): (&Partition, &Capture)| Some((*partition, capture.last()?));
+                let last = self.captures.iter().filter_map(last).collect();
+                Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref(), last)))
             } else {
                 let old = recalled.remove(&raw);
                 raw += 1;
@@ -378,19 +393,26 @@ impl Known {
     /// The partitions, by number.
     ///
     /// # Errors
-    /// If two files hold the same one.
+    /// If two files hold the same offsets, or one holds what came too late.
     pub(super) fn partitions(&self) -> Result<Vec<PartitionInfo>, Error> {
-        let mut found: BTreeMap<Partition, (PartitionInfo, &File)> = BTreeMap::new();
+        let mut found: BTreeMap<Partition, PartitionInfo> = BTreeMap::new();
+        for (partition, pieces) in self.pieces() {
+            found.insert(partition, self.capture(partition, &pieces)?);
+        }
         for file in &self.files {
-            for info in file.partitions() {
-                let partition = info.partition;
-                if let Some((_, other)) = found.insert(partition, (info, file)) {
-                    let why = format!("partition {partition} is in \"{}\" too", other.place.relative);
-                    return Err(file.place.unusable(file.first_line(partition), why));
-                }
+            let Held::Lines(info) = &file.holds else { continue };
+            if found.insert(info.partition, info.clone()).is_some() {
+                let why = format!("partition {} is in a capture too", info.partition);
+                return Err(file.place.unusable(0, why));
             }
         }
-        Ok(found.into_values().map(|(info, _)| info).collect())
+        // All that was captured of it was read, and the files are gone; later ones may come.
+        for (partition, capture) in self.captures.iter().filter(|(_, capture)| capture.may_be_gone()) {
+            let (identity, next) = (capture.identity.clone(), capture.next);
+            let gone = PartitionInfo { partition: *partition, identity, first: next, end: Some(next) };
+            found.entry(*partition).or_insert(gone);
+        }
+        Ok(found.into_values().collect())
     }
 
     /// How many files were met before file `number` that had its name.
@@ -400,31 +422,113 @@ impl Known {
         u32::try_from(same.count()).unwrap_or(u32::MAX)
     }
 
-    /// A reader for each file that `assigned` are in.
+    /// What the captures hold of each partition, lowest offsets first.
+    fn pieces(&self) -> BTreeMap<Partition, Vec<Piece>> {
+        let mut pieces: BTreeMap<Partition, Vec<Piece>> = BTreeMap::new();
+        for (at, file) in self.files.iter().enumerate() {
+            let Held::Envelopes(scan) = &file.holds else { continue };
+            for (partition, extent) in &scan.partitions {
+                let piece = Piece { file: at, first: extent.first, newest: extent.newest };
+                pieces.entry(*partition).or_default().push(piece);
+            }
+        }
+        in_order(pieces)
+    }
+
+    /// What a captured partition is, of which there are `pieces`; at least one.
+    fn capture(&self, partition: Partition, pieces: &[Piece]) -> Result<PartitionInfo, Error> {
+        let file = |piece: &Piece| &self.files[piece.file];
+        if let Some((low, high)) = overlap(pieces) {
+            let other = &file(&low).place.relative;
+            let why = format!("offset {} of partition {partition} is in \"{other}\" too", high.first);
+            return Err(file(&high).place.unusable(file(&high).first_line(partition), why));
+        }
+        let is_new = |piece: &&Piece| self.at_start.is_some_and(|count| piece.file >= count);
+        let is_known = pieces.len() > 1 || self.captures.contains_key(&partition);
+        if let Some(new) = pieces.iter().find(is_new).filter(|_| is_known) {
+            let why =
+                format!("it goes on with partition {partition}, which the next start reads in its order");
+            return Err(file(new).place.unusable(file(new).first_line(partition), why));
+        }
+        let (first, end) = (pieces[0].first, pieces.last().map(|last| last.newest + 1));
+        let Some(capture) = self.captures.get(&partition) else {
+            let identity = format!("files:{}#{partition}", file(&pieces[0]).place.relative);
+            return Ok(PartitionInfo { partition, identity, first, end });
+        };
+        let next = capture.next;
+        if let Some(piece) = capture.unread(pieces) {
+            let (path, from, to) = (file(piece).place.path(), piece.first, piece.newest + 1);
+            return Err(Error::BelowPosition { path, partition, from, to, next });
+        }
+        let mut identity = capture.identity.clone();
+        let extents = pieces.iter().filter_map(|piece| match &file(piece).holds {
+            Held::Envelopes(scan) => scan.partitions.get(&partition),
+            Held::Lines(_) => None,
+        });
+        let is_same = extents.filter_map(|extent| extent.is_same).next();
+        if is_same == Some(false) {
+            identity = format!("{identity}, with another record at offset {}", next + -1);
+        }
+        // The file that was read last may be gone, if nothing of it is missing; the one of its name must have all of it.
+        let named = |piece: &&Piece| format!("files:{}#{partition}", file(piece).place.relative) == identity;
+        let is_short = |piece: &Piece| is_same.is_none() && pieces.len() == 1 && piece.newest < next;
+        let is_gone = capture.may_be_gone() && !pieces.iter().find(named).is_some_and(is_short);
+        let first = if is_gone { first.min(next) } else { first };
+        let end = if is_gone { end.max(Some(next)) } else { end };
+        Ok(PartitionInfo { partition, identity, first, end })
+    }
+
+    /// A reader for each file that `assigned` are in, and for each row of files of a capture.
     ///
     /// # Errors
     /// If one is in none.
-    pub(super) fn readers(&self, assigned: &[(Partition, Offset)]) -> Result<Vec<Reader>, Error> {
-        let mut readers = Vec::new();
-        let mut missing: Vec<(Partition, Offset)> = assigned.to_vec();
-        for file in &self.files {
-            let here: Vec<_> = missing.extract_if(.., |(partition, _)| file.has(*partition)).collect();
-            let place = file.place.clone();
-            match (&file.holds, here.first()) {
-                (_, None) => {}
-                (Held::Lines(_), Some(start)) => {
-                    let earlier = self.earlier_of(start.0);
-                    let reader = Reader::raw(place, *start, self.options.header, earlier);
-                    readers.push(reader.following(&file.follow));
-                }
-                (Held::Envelopes(_), _) => {
-                    readers.push(Reader::envelopes(place, &here, self.options.topic.as_deref()));
-                }
+    pub(super) fn readers(&self, assigned: &[(Partition, Offset)]) -> Result<Readers, Error> {
+        let mut found = Readers::default();
+        let (pieces, mut chains) = (self.pieces(), BTreeMap::<Vec<usize>, Vec<CaptureStart>>::new());
+        for (partition, next) in assigned {
+            if let Some(pieces) = pieces.get(partition) {
+                chains.entry(chain(pieces, *next)).or_default().push(self.start(*partition, *next, pieces));
+                continue;
+            }
+            let is_it =
+                |file: &&File| matches!(&file.holds, Held::Lines(info) if info.partition == *partition);
+            if let Some(file) = self.files.iter().find(is_it) {
+                let reader = Reader::raw(
+                    file.place.clone(),
+                    (*partition, *next),
+                    self.options.header,
+                    self.earlier_of(*partition),
+                );
+                found.readers.push(reader.following(&file.follow));
+            } else if self.captures.get(partition).is_some_and(Capture::may_be_gone) {
+                found.quiet.push((*partition, *next));
+            } else {
+                let (input, partition) = ("files".to_string(), *partition);
+                let (expected, found) = ("a file".to_string(), "nothing".to_string());
+                return Err(Error::OtherIdentity { input, partition, expected, found });
             }
         }
-        let Some((partition, _)) = missing.first().copied() else { return Ok(readers) };
-        let (expected, found) = ("a file".to_string(), "nothing".to_string());
-        Err(Error::OtherIdentity { input: "files".into(), partition, expected, found })
+        for (files, starts) in chains {
+            let places = files.iter().map(|at| self.files[*at].place.clone()).collect();
+            let topic = self.options.topic.as_deref();
+            found.readers.extend(Reader::envelopes(places, &starts, topic));
+        }
+        Ok(found)
+    }
+
+    /// The start at `next` of a captured partition, of which there are `pieces`; at least one.
+    fn start(&self, partition: Partition, next: Offset, pieces: &[Piece]) -> CaptureStart {
+        let known = match self.captures.get(&partition) {
+            Some(capture) => capture.known.clone(),
+            None => {
+                let mut gaps = Vec::new();
+                note_gap(&mut gaps, Offset(0), pieces[0].first);
+                let (xxh3, begins) = (String::new(), String::new());
+                Some(Content { bytes: 0, xxh3, at_end: false, begins, gaps })
+            }
+        };
+        let end = pieces.last().map(|last| last.newest + 1).filter(|_| !self.options.follow);
+        CaptureStart { partition, next, end, known }
     }
 }
 
@@ -460,13 +564,6 @@ fn partition(place: &Place, number: Partition, old: Option<Before>) -> Result<Pa
 }
 
 impl File {
-    fn has(&self, partition: Partition) -> bool {
-        match &self.holds {
-            Held::Lines(info) => info.partition == partition,
-            Held::Envelopes(scan) => scan.partitions.contains_key(&partition),
-        }
-    }
-
     /// The first line of `partition`.
     fn first_line(&self, partition: Partition) -> u64 {
         match &self.holds {
@@ -488,22 +585,6 @@ impl File {
         match self.place.packing.name() {
             None => holds,
             Some(packing) => format!("{holds}, {packing}"),
-        }
-    }
-
-    fn partitions(&self) -> Vec<PartitionInfo> {
-        let relative = &self.place.relative;
-        match &self.holds {
-            Held::Lines(info) => vec![info.clone()],
-            Held::Envelopes(scan) => {
-                let info = |(partition, extent): (&Partition, &Extent)| PartitionInfo {
-                    partition: *partition,
-                    identity: format!("files:{relative}#{partition}"),
-                    first: extent.first,
-                    end: Some(extent.newest + 1),
-                };
-                scan.partitions.iter().map(info).collect()
-            }
         }
     }
 }

@@ -238,6 +238,106 @@ fn file_that_was_read_is_known_again_at_the_next_start_whatever_became_of_it() {
     assert_eq!(found(&[earlier[0].clone(), gone]), another);
 }
 
+/// A line of a capture.
+fn envelope(partition: u32, offset: i64, text: &str) -> String {
+    format!("{{\"partition\":{partition},\"offset\":{offset},\"payload\":\"{text}{offset}\"}}\n")
+}
+
+/// A capture of `offsets` of partition 0, and of the same of partition 1.
+fn hour(offsets: std::ops::Range<i64>) -> String {
+    offsets.map(|offset| envelope(0, offset, "x") + &envelope(1, offset, "y")).collect()
+}
+
+/// Reads what is new of the captures of a folder; how many records that were, and what the next run must know.
+fn read_hours(path: &Path, earlier: &[Earlier]) -> Result<(usize, Vec<Earlier>), Error> {
+    let files = folder_of(path);
+    files.remember(earlier);
+    let partitions = files.partitions()?;
+    let known = |info: &PartitionInfo| earlier.iter().find(|old| old.partition == info.partition);
+    let next = |info: &PartitionInfo| known(info).map_or(info.first, |old| old.next);
+    for info in &partitions {
+        assert!(known(info).is_none_or(|old| old.identity == info.identity), "{}", info.identity);
+        assert!(info.first <= next(info) && info.end >= Some(next(info)), "{info:?}");
+    }
+    let starts: Vec<_> = partitions.iter().map(|info| (info.partition, next(info))).collect();
+    let mut source = files.open(&starts, Box::new(|| {}))?;
+    let drained = drain(source.as_mut(), 50)?;
+    let after = |info: &PartitionInfo| {
+        let next = Offset(drained.caught_up[&info.partition.0]);
+        let content = source.content(info.partition, next);
+        let content = content.or_else(|| known(info)?.content.clone());
+        let (partition, identity) = (info.partition, info.identity.clone());
+        Earlier { partition, identity, next, last_read: None, content, finished: false }
+    };
+    let after = partitions.iter().map(after).collect();
+    for messages in drained.messages.values() {
+        assert!(messages.is_sorted_by(|a, b| a.0 < b.0), "offsets rise");
+    }
+    Ok((drained.messages.values().map(Vec::len).sum(), after))
+}
+
+#[test]
+fn capture_an_hour_is_read_in_the_order_of_offsets_whichever_files_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // The names say nothing of the order.
+    fs::write(at("b"), hour(100..150)).unwrap();
+    fs::write(at("c.gz"), gz(&[hour(50..100).as_bytes()])).unwrap();
+    fs::write(at("a"), hour(150..160)).unwrap();
+    let (count, earlier) = read_hours(folder.path(), &[]).unwrap();
+    assert_eq!((count, earlier[0].next), (220, Offset(160)));
+    // The next hour comes, and those that were read may stay, or go.
+    fs::write(at("0"), hour(160..200)).unwrap();
+    fs::remove_file(at("a")).unwrap();
+    let (count, earlier) = read_hours(folder.path(), &earlier).unwrap();
+    assert_eq!(count, 80);
+    ["0", "b", "c.gz"].iter().for_each(|name| fs::remove_file(at(name)).unwrap());
+    let (count, earlier) = read_hours(folder.path(), &earlier).unwrap();
+    assert_eq!(count, 0);
+    // An hour is missing and comes too late; what was read before and comes back is passed over.
+    fs::write(at("late"), hour(300..310)).unwrap();
+    fs::write(at("c"), hour(50..100)).unwrap();
+    let (count, earlier) = read_hours(folder.path(), &earlier).unwrap();
+    assert_eq!((count, earlier[1].next), (20, Offset(310)));
+    for (name, offsets) in [("missing", 200..300), ("before", 0..50), ("in between", 220..230)] {
+        fs::write(at(name), hour(offsets.clone())).unwrap();
+        let error = read_hours(folder.path(), &earlier).unwrap_err();
+        assert_eq!(error.code(), "file-below-position");
+        let range = format!("offsets {}..{} of partition 0", offsets.start, offsets.end);
+        assert!(error.to_string().contains(&range) && error.to_string().contains(name), "{error}");
+        fs::remove_file(at(name)).unwrap();
+    }
+    read_hours(folder.path(), &earlier).unwrap();
+}
+
+#[test]
+fn capture_that_was_replaced_or_not_read_to_its_end_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("a"), hour(0..50)).unwrap();
+    let (_, earlier) = read_hours(folder.path(), &[]).unwrap();
+    let found = |earlier: &[Earlier]| {
+        let files = folder_of(folder.path());
+        files.remember(earlier);
+        files.partitions().unwrap().remove(0)
+    };
+    // It has grown: it is the same. Another record is in its place: it is not. It is shorter: it ends too early.
+    fs::write(at("a"), hour(0..60)).unwrap();
+    assert_eq!(found(&earlier).identity, earlier[0].identity);
+    fs::write(at("a"), hour(0..60).replace("x49", "z")).unwrap();
+    assert!(found(&earlier).identity.ends_with("with another record at offset 49"));
+    fs::write(at("a"), hour(0..40)).unwrap();
+    assert_eq!(found(&earlier).end, Some(Offset(40)));
+    // What was not read to its end may not go.
+    let mut half = earlier.clone();
+    half.iter_mut().for_each(|part| part.content.as_mut().unwrap().at_end = false);
+    fs::remove_file(at("a")).unwrap();
+    let files = folder_of(folder.path());
+    files.remember(&half);
+    assert_eq!(files.partitions().unwrap(), []);
+    assert_eq!(found(&earlier).end, Some(Offset(50)));
+}
+
 #[test]
 fn file_that_is_deleted_or_away_ends_nothing() {
     let mut life = Life::of("1\n2\n");

@@ -30,7 +30,7 @@ impl Mark {
     /// The same for a manifest. `begin` is how the file begins; `at_end`: it ended there.
     pub(super) fn content(self, begin: &[u8], at_end: bool) -> Content {
         let begins = Begins::of(begin).0.iter().map(|hash| format!("{hash:016x}")).collect();
-        Content { bytes: self.bytes, xxh3: format!("{:032x}", self.hash), at_end, begins }
+        Content { bytes: self.bytes, xxh3: format!("{:032x}", self.hash), at_end, begins, gaps: Vec::new() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Files and folders as an input: lines or envelopes, plain or packed. See `connector.rs` first.
 
+mod captures;
 mod connector;
 #[cfg(test)]
 mod connector_tests;

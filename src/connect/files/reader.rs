@@ -1,6 +1,7 @@
 //! Reads one file on behalf of one worker: its lines as messages, or the envelopes of some of its partitions.
 
 use crate::connect::error::Error;
+use crate::connect::files::captures::{CaptureStart, note_gap, record_hash};
 use crate::connect::files::content::{self, is_capture};
 use crate::connect::files::envelope::{Envelopes, Head};
 use crate::connect::files::follow::Follow;
@@ -11,9 +12,10 @@ use crate::connect::files::mark::Mark;
 use crate::connect::files::place::{Place, is_replaced};
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, MESSAGE_BYTES_MIN, error};
-use headway_operators::ack::Content;
+use headway_operators::ack::{Content, OffsetRange};
 use headway_operators::record::{File, Offset, Partition, Payload, Raw};
 use headway_operators::spec::HeaderSpec;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +29,13 @@ struct Wanted {
     /// The newest offset in the file so far.
     seen: Option<Offset>,
     paused: bool,
+    /// Of an envelope: what is known of those before, for the next run.
+    record: Option<u128>,
+    gaps: Vec<OffsetRange>,
+    /// An offset of it was seen in this file.
+    begun: bool,
+    /// Where its files end, if they do not grow.
+    end: Option<Offset>,
 }
 
 impl Wanted {
@@ -56,9 +65,20 @@ pub(super) struct Reader {
     /// How the file began when that was noted.
     begin: Vec<u8>,
     /// What [`Reader::content`] has answered last.
-    told: Option<Content>,
+    told: BTreeMap<Partition, Content>,
     /// What the look at the folder must know, and says.
     follow: Arc<Follow>,
+    /// The files that come after this one, of a capture in several.
+    more: VecDeque<Place>,
+}
+
+/// What reads the partitions of a worker.
+#[derive(Default)]
+pub(super) struct Readers {
+    /// Each reads a file, or several one after the other.
+    pub(super) readers: Vec<Reader>,
+    /// Partitions that no file holds any more, with the offset that each was read to.
+    pub(super) quiet: Vec<(Partition, Offset)>,
 }
 
 /// What a line is.
@@ -103,9 +123,32 @@ impl Reader {
         self.begin.clear();
     }
 
-    /// A reader of `place`, which holds envelopes, from each partition's next offset on.
-    pub(super) fn envelopes(place: Place, starts: &[(Partition, Offset)], topic: Option<&str>) -> Reader {
-        Reader::new(place, starts, Decode::Envelopes(Box::new(Envelopes::of(topic))))
+    /// A reader of `places`, which hold envelopes and come one after the other.
+    pub(super) fn envelopes(
+        mut places: VecDeque<Place>,
+        starts: &[CaptureStart],
+        topic: Option<&str>,
+    ) -> Option<Reader> {
+        let place = places.pop_front()?;
+        let begin: Vec<_> = starts.iter().map(|start| (start.partition, start.next)).collect();
+        let mut reader = Reader::new(place, &begin, Decode::Envelopes(Box::new(Envelopes::of(topic))));
+        reader.more = places;
+        for (wanted, start) in reader.wanted.iter_mut().zip(starts) {
+            wanted.end = start.end;
+            if let Some(known) = &start.known {
+                wanted.record = u128::from_str_radix(&known.xxh3, 16).ok();
+                wanted.gaps.clone_from(&known.gaps);
+            }
+        }
+        Some(reader)
+    }
+
+    /// Goes on with the next file of a capture. False if this is the last.
+    fn next_file(&mut self) -> bool {
+        let Some(place) = self.more.pop_front() else { return false };
+        (self.lines, self.place, self.line) = (Some(place.lines()), place, 0);
+        self.wanted.iter_mut().for_each(|wanted| wanted.begun = false);
+        true
     }
 
     fn new(place: Place, starts: &[(Partition, Offset)], decode: Decode) -> Reader {
@@ -114,15 +157,20 @@ impl Reader {
             next: *next,
             seen: None,
             paused: false,
+            record: None,
+            gaps: Vec::new(),
+            begun: false,
+            end: None,
         };
         let lines = match decode {
             Decode::Raw(..) => place.lines().hashed(),
             Decode::Envelopes(_) => place.lines(),
         };
         let (lines, wanted) = (Some(lines), starts.iter().map(wanted).collect());
-        let (ended, between, mark, told, follow) = (None, true, None, None, Arc::default());
+        let (ended, between, mark, told, follow) = (None, true, None, BTreeMap::new(), Arc::default());
         let begin = Vec::new();
-        Reader { place, lines, line: 0, pieces: 0, decode, wanted, ended, between, mark, begin, told, follow }
+        let (line, pieces, more) = (0, 0, VecDeque::new());
+        Reader { place, lines, line, pieces, decode, wanted, ended, between, mark, begin, told, follow, more }
     }
 
     /// True if `partition` is read here.
@@ -132,15 +180,31 @@ impl Reader {
 
     /// Everything that was given of `partition`, where that is all before `next` and has changed since the last call.
     pub(super) fn content(&mut self, partition: Partition, next: Offset) -> Option<Content> {
-        if !self.has(partition) || self.pieces > 0 || Offset(self.line as i64) != next {
+        let at_end = self.ended.is_some() && self.between && self.more.is_empty();
+        let wanted = self.wanted.iter().find(|wanted| wanted.partition == partition)?;
+        if matches!(self.decode, Decode::Envelopes(_)) {
+            let hash = wanted.record.filter(|_| wanted.position() == next)?;
+            // Nobody reads on to the end of a file that has no more of the partition.
+            let at_end = wanted.end.map_or(at_end, |end| wanted.position() >= end);
+            let gaps = wanted.gaps.clone();
+            let content = Content { gaps, ..Mark { bytes: 0, hash }.content(&[], at_end) };
+            return (self.told.get(&partition) != Some(&content)).then(|| {
+                self.told.insert(partition, content.clone());
+                content
+            });
+        }
+        if self.pieces > 0 || Offset(self.line as i64) != next {
             return None;
         }
         if let Some(mut lines) = self.lines.take() {
             self.note(&mut lines);
             self.lines = Some(lines);
         }
-        let content = self.mark?.content(&self.begin, self.ended.is_some() && self.between);
-        (self.told.as_ref() != Some(&content)).then(|| self.told.insert(content).clone())
+        let content = self.mark?.content(&self.begin, at_end);
+        (self.told.get(&partition) != Some(&content)).then(|| {
+            self.told.insert(partition, content.clone());
+            content
+        })
     }
 
     /// True if nothing is to be read now. Partitions that share a file rest together or not at all: one that waits
@@ -179,6 +243,9 @@ impl Reader {
             };
             let Some(line) = line else {
                 self.between = lines.is_between();
+                if self.between && self.next_file() {
+                    return Ok(true);
+                }
                 self.end(bytes > 0, each)?;
                 self.note(&mut lines);
                 if self.place.bytes.is_none() {
@@ -299,9 +366,15 @@ fn take_envelope(
     let Head { partition, offset, .. } = head;
     let Some(wanted) = wanted.iter_mut().find(|wanted| wanted.partition == partition) else { return Ok(()) };
     rises(wanted.seen, partition, offset)?;
+    if !std::mem::replace(&mut wanted.begun, true) && offset >= wanted.next {
+        let position = wanted.position();
+        note_gap(&mut wanted.gaps, position, offset);
+    }
     wanted.seen = Some(offset);
     if offset >= wanted.next {
-        give(envelopes.raw(&head)?);
+        let raw = envelopes.raw(&head)?;
+        wanted.record = Some(record_hash(raw.payload));
+        give(raw);
     }
     Ok(())
 }

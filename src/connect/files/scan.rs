@@ -1,6 +1,7 @@
 //! What a file holds, before it is read: raw lines, or the envelopes of which partitions.
 
 use crate::connect::error::Error;
+use crate::connect::files::captures::record_hash;
 use crate::connect::files::envelope::Envelopes;
 use crate::connect::files::lines::{Line, Lines};
 use crate::connect::files::place::Place;
@@ -19,6 +20,8 @@ pub(super) struct Scan {
     line: u64,
     /// How many envelopes are of another topic.
     pub(super) others: u64,
+    /// The last record that an earlier run read of each partition: its offset and hash.
+    last: BTreeMap<Partition, (Offset, u128)>,
 }
 
 /// What a file of envelopes holds of a partition.
@@ -29,13 +32,15 @@ pub(super) struct Extent {
     pub(super) newest: Offset,
     /// The line that holds the first.
     pub(super) line: u64,
+    /// The last record that an earlier run read is here; `Some(false)` if another one is in its place.
+    pub(super) is_same: Option<bool>,
 }
 
 impl Scan {
     /// Of a file that nothing was read of.
-    pub(super) fn new(place: &Place, topic: Option<&str>) -> Scan {
+    pub(super) fn new(place: &Place, topic: Option<&str>, last: BTreeMap<Partition, (Offset, u128)>) -> Scan {
         let rest = Some((place.lines(), Envelopes::of(topic)));
-        Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0 }
+        Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0, last }
     }
 
     /// Reads on to the end of the file as of now.
@@ -49,14 +54,19 @@ impl Scan {
                 continue;
             }
             let (partition, offset) = (head.partition, head.offset);
+            let is_same = match self.last.get(&partition).filter(|(last, _)| *last == offset) {
+                None => None,
+                Some((_, hash)) => Some(record_hash(envelopes.raw(&head).map_err(refused)?.payload) == *hash),
+            };
             match self.partitions.get_mut(&partition) {
                 None => {
-                    let extent = Extent { first: offset, newest: offset, line: self.line };
+                    let extent = Extent { first: offset, newest: offset, line: self.line, is_same };
                     self.partitions.insert(partition, extent);
                 }
                 Some(extent) => {
                     rises(Some(extent.newest), partition, offset).map_err(refused)?;
                     extent.newest = offset;
+                    extent.is_same = extent.is_same.or(is_same);
                 }
             }
             self.line += 1;

@@ -1,16 +1,18 @@
-//! Writes generated messages to a topic: an idempotent producer, each delivery checked.
+//! Writes messages to a topic, generated ones and such as were read before: an idempotent producer, each delivery checked.
 
 use crate::connect::error::Error;
 use crate::connect::kafka::client::{number, unusable};
 use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::context::Context;
 use crate::connect::notice;
+use crate::connect::original::{Original, Originals};
 use crate::connect::produce::{Pace, Produced, produce};
-use headway_operators::generate::{Generate, Message};
-use headway_operators::record::{Offset, Partition};
+use headway_operators::generate::Generate;
+use headway_operators::record::Partition;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use std::sync::Mutex;
@@ -31,32 +33,90 @@ pub fn to_topic(
     patience: Duration,
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
-    notice::log(topic, &properties.writer_notices());
-    let config = properties.writer()?;
-    let broker = format!("broker \"{}\"", properties.brokers()?);
-    let deliveries = Deliveries::new(topic, &broker, patience);
-    let producer: BaseProducer<Deliveries> =
-        config.create_with_context(deliveries).map_err(|error| properties.refused(error))?;
-    check(&producer, generate.partitions())?;
+    let writer = Writer::open(properties, topic, patience)?;
+    check(&writer.producer, generate.partitions())?;
     let mut sent = 0;
-    let produced = produce(generate, pace, &mut |at, message| {
+    let produced = produce(generate, pace, &mut |(partition, _), message| {
         sent += 1;
-        send(&producer, at, message)?;
-        producer.context().check()
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic)
+            .partition(number(partition))
+            .key(message.key.as_slice())
+            .timestamp(message.timestamp_ms);
+        record.payload = message.value.as_deref();
+        send(&writer.producer, record)?;
+        writer.producer.context().check()
     })?;
-    // Ends by itself: what cannot be delivered fails when its time is over.
-    while producer.in_flight_count() > 0 {
-        let _ = producer.flush(WAIT);
-        producer.context().check_names()?;
-    }
-    producer.context().check()?;
-    let delivered = producer.context().delivered.load(Ordering::SeqCst);
-    assert_eq!(delivered, sent, "each message is delivered, or fails");
+    writer.finish(sent)?;
     Ok(produced)
 }
 
-/// Looks whether the topic is there, with enough partitions.
-fn check(producer: &BaseProducer<Deliveries>, partitions: u32) -> Result<(), Error> {
+/// Writes messages to a topic that were read before.
+pub struct Writer {
+    producer: BaseProducer<Deliveries>,
+    /// How many partitions the topic has.
+    partitions: u32,
+    sent: u64,
+}
+
+impl Writer {
+    /// A writer to `topic`.
+    ///
+    /// # Errors
+    /// If no broker answers within `patience`, or the topic is not there.
+    pub fn new(properties: &Properties, topic: &str, patience: Duration) -> Result<Writer, Error> {
+        let mut writer = Writer::open(properties, topic, patience)?;
+        writer.partitions = check(&writer.producer, 1)?;
+        Ok(writer)
+    }
+
+    fn open(properties: &Properties, topic: &str, patience: Duration) -> Result<Writer, Error> {
+        notice::log(topic, &properties.writer_notices());
+        let config = properties.writer()?;
+        let broker = format!("broker \"{}\"", properties.brokers()?);
+        let deliveries = Deliveries::new(topic, &broker, patience);
+        let producer = config.create_with_context(deliveries).map_err(|error| properties.refused(error))?;
+        Ok(Writer { producer, partitions: 0, sent: 0 })
+    }
+
+    /// Returns when the brokers have all of the `sent` messages.
+    fn finish(&self, sent: u64) -> Result<(), Error> {
+        let producer = &self.producer;
+        // Ends by itself: what cannot be delivered fails when its time is over.
+        while producer.in_flight_count() > 0 {
+            let _ = producer.flush(WAIT);
+            producer.context().check_names()?;
+        }
+        producer.context().check()?;
+        let delivered = producer.context().delivered.load(Ordering::SeqCst);
+        assert_eq!(delivered, sent, "each message is delivered, or fails");
+        Ok(())
+    }
+}
+
+impl Originals for Writer {
+    /// Writes to the partition that the message came from, or, where the topic has fewer, always to the same one.
+    fn write(&mut self, original: &Original) -> Result<(), Error> {
+        let partition = Partition(original.partition.0 % self.partitions);
+        let mut headers = OwnedHeaders::new_with_capacity(original.headers.len());
+        for (key, value) in &original.headers {
+            headers = headers.insert(Header { key, value: value.as_deref() });
+        }
+        let topic = self.producer.context().topic.clone();
+        let mut record = BaseRecord::<[u8], [u8]>::to(&topic).partition(number(partition)).headers(headers);
+        record.timestamp = original.timestamp_ms;
+        (record.key, record.payload) = (original.key.as_deref(), original.value.as_deref());
+        self.sent += 1;
+        send(&self.producer, record)?;
+        self.producer.context().check()
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        Writer::finish(self, self.sent)
+    }
+}
+
+/// Looks whether the topic is there, with at least `partitions` partitions; how many it has.
+fn check(producer: &BaseProducer<Deliveries>, partitions: u32) -> Result<u32, Error> {
     let Deliveries { topic, broker, patience, context, .. } = producer.context().as_ref();
     let described = producer.client().fetch_metadata(Some(topic), *patience);
     let described = described.map_err(|error| {
@@ -65,7 +125,7 @@ fn check(producer: &BaseProducer<Deliveries>, partitions: u32) -> Result<(), Err
     })?;
     let there = described.topics().first().map_or(0, |topic| topic.partitions().len());
     if there >= partitions as usize {
-        return Ok(());
+        return Ok(u32::try_from(there).unwrap_or(u32::MAX));
     }
     Err(Error::Unusable {
         what: format!("topic {topic}"),
@@ -75,17 +135,8 @@ fn check(producer: &BaseProducer<Deliveries>, partitions: u32) -> Result<(), Err
 }
 
 /// Hands a message to the producer, when it has room.
-fn send(
-    producer: &BaseProducer<Deliveries>,
-    (partition, _): (Partition, Offset),
-    message: &Message,
-) -> Result<(), Error> {
+fn send(producer: &BaseProducer<Deliveries>, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Error> {
     let topic = &producer.context().topic;
-    let mut record = BaseRecord::<[u8], [u8]>::to(topic)
-        .partition(number(partition))
-        .key(message.key.as_slice())
-        .timestamp(message.timestamp_ms);
-    record.payload = message.value.as_deref();
     loop {
         match producer.send(record) {
             Ok(()) => break,

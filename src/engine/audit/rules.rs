@@ -262,7 +262,13 @@ mod tests {
     fn claims_may_finish_what_was_read_to_its_end() {
         let mut before = second();
         let part = &mut before.inputs[0].partitions[0];
-        part.content = Some(Content { bytes: 9, xxh3: "0".repeat(32), at_end: true, begins: String::new() });
+        part.content = Some(Content {
+            bytes: 9,
+            xxh3: "0".repeat(32),
+            at_end: true,
+            begins: String::new(),
+            gaps: Vec::new(),
+        });
         let mut claim = before.clone();
         (claim.seq, claim.parent, claim.nonce) = (Seq(2), Some(before.nonce), Nonce(3));
         (claim.kind, claim.generation) = (Kind::Claim, Generation(2));

@@ -60,6 +60,8 @@ pub enum CheckpointError {
         reason: Reason,
         /// One of them.
         sample: Option<Box<Refused>>,
+        /// A whole run was judged, at its end.
+        whole_run: bool,
     },
     /// More records came after their windows had closed than may.
     #[error("{late} of {records} records of \"{input}\" came too late, as of epoch {epoch}")]
@@ -74,6 +76,8 @@ pub enum CheckpointError {
         records: u64,
         /// A lateness that would have kept nine of ten of them, in milliseconds.
         enough_ms: Option<i64>,
+        /// A whole run was judged, at its end.
+        whole_run: bool,
     },
     /// A file of the checkpoint is not what was written. Never skipped, never started over.
     #[error("\"{file}\" is not what was written: {what}")]
@@ -283,16 +287,16 @@ impl CheckpointError {
             CheckpointError::Conservation { what, .. } => {
                 Some(format!("In it, {what}. Nothing of the epoch was committed."))
             }
-            CheckpointError::TooManyDead { reason, sample, .. } => {
+            CheckpointError::TooManyDead { reason, sample, whole_run, .. } => {
                 let sample = sample.as_ref().map_or(String::new(), |sample| {
                     let text = sample.payload.as_deref().unwrap_or_default();
                     let text: String = String::from_utf8_lossy(text).chars().take(160).collect();
                     format!(" One is at offset {} of partition {}: {text:?}", sample.offset, sample.partition)
                 });
-                Some(format!("Most are \"{reason}\". Nothing of the epoch was committed.{sample}"))
+                Some(format!("Most are \"{reason}\". {}{sample}", committed(*whole_run)))
             }
-            CheckpointError::TooManyLate { .. } => {
-                Some("Their windows had closed. Nothing of the epoch was committed.".into())
+            CheckpointError::TooManyLate { whole_run, .. } => {
+                Some(format!("Their windows had closed. {}", committed(*whole_run)))
             }
             CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
             CheckpointError::Source(error) => error.detail(),
@@ -364,5 +368,13 @@ impl CheckpointError {
             CheckpointError::Source(error) => error.hint().to_string(),
             CheckpointError::Store(_) => return None,
         })
+    }
+}
+/// What is committed of records that were judged.
+fn committed(whole_run: bool) -> &'static str {
+    if whole_run {
+        "The run has committed them, and they are kept with what was refused."
+    } else {
+        "Nothing of the epoch was committed."
     }
 }

@@ -236,7 +236,15 @@ impl Ledger {
         let sample = samples.iter().find(|s| s.reason.as_ref() == Some(&reason)).or(samples.first());
         let sample = sample.map(|sample| Box::new((*sample).clone()));
         let input = input.name.clone();
-        Err(CheckpointError::TooManyDead { epoch, input, dead, consumed: records, reason, sample })
+        Err(CheckpointError::TooManyDead {
+            epoch,
+            input,
+            dead,
+            consumed: records,
+            reason,
+            sample,
+            whole_run: false,
+        })
     }
 
     /// The lake files of `epoch`, with the offsets that fed them.

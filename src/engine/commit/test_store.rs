@@ -6,7 +6,7 @@ use crate::engine::format::names;
 use crate::engine::format::names::Seq;
 use crate::store::memory::range;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,6 +17,8 @@ type Late = (String, Arc<[u8]>);
 #[derive(Clone, Default)]
 pub(crate) struct TestStore {
     files: Arc<Mutex<BTreeMap<String, Arc<[u8]>>>>,
+    /// Files whose name a power cut may still take: nobody was told that they are there, and their folder was not synced.
+    unsynced: Arc<Mutex<BTreeSet<String>>>,
     /// Creates that were not told of, and arrive later.
     late: Arc<Mutex<Vec<Late>>>,
     faults: Arc<Mutex<Faults>>,
@@ -70,7 +72,8 @@ impl TestStore {
     pub(crate) fn faulty(&self, per_mille: u64, seed: u64) -> TestStore {
         let faults = Faults { per_mille, dice: Dice::new(seed) };
         let (files, late) = (Arc::clone(&self.files), Arc::clone(&self.late));
-        TestStore { files, late, faults: Arc::new(Mutex::new(faults)), watched: self.watched }
+        let unsynced = Arc::clone(&self.unsynced);
+        TestStore { files, unsynced, late, faults: Arc::new(Mutex::new(faults)), watched: self.watched }
     }
 
     /// A store that panics at once where a publish or delete breaks the protocol's promise.
@@ -84,8 +87,13 @@ impl TestStore {
         if !late.is_empty() && dice.below(20) == 0 {
             let at = dice.below(late.len() as u64) as usize;
             let (name, bytes) = late.swap_remove(at);
+            self.unsynced().insert(name.clone());
             self.files().entry(name).or_insert(bytes);
         }
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.unsynced.lock().unwrap()
     }
 
     /// The loose manifests as text, lowest first, without the litter of runs that slept while they were folded.
@@ -127,6 +135,11 @@ impl TestStore {
         }
         if name.contains("/manifest/") {
             assert!(self.manifests().len() >= 2, "the head goes away");
+            let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
+            let (seq, unsynced) = (names::manifest_seq(&last(name)), self.unsynced());
+            let has_it = |(from, to): (Seq, Seq)| Some(from) <= seq && seq <= Some(to);
+            let segment = unsynced.iter().find(|name| names::segment_range(&last(name)).is_some_and(has_it));
+            assert_eq!(segment, None, "{name} goes, and a power cut may still take the segment that has it");
         }
     }
 
@@ -170,6 +183,9 @@ impl TestStore {
             Outcome::Late | Outcome::Unknown { applied: false } => Err(unknown()),
             Outcome::Unknown { applied: true } => {
                 apply();
+                if verb == "create" {
+                    self.unsynced().insert(name.to_string());
+                }
                 Err(unknown())
             }
         }
@@ -266,7 +282,9 @@ impl Store for TestStore {
         })
     }
 
-    fn sync_folder(&self, _folder: Name<'_>) -> Result<(), Error> {
+    fn sync_folder(&self, folder: Name<'_>) -> Result<(), Error> {
+        let folder = folder.trim_end_matches('/');
+        self.unsynced().retain(|name| names::parent(name).trim_end_matches('/') != folder);
         Ok(())
     }
 

@@ -17,16 +17,18 @@
 //! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused, and epochs are short while one is, for
 //!    marks alone tell how far the slowest has got. Pausing has no meaning for results.
 //! 5. *Ends*: a partition has ended when it was read to the end that was there at the start. A drain ends nothing.
+//! 6. *Quiet since*: a run that ends when it is caught up has no time to wait for quiet. A partition that it has read to its
+//!    end and found no record in, and in which earlier runs saw none for `idle_after`, is idle in its last mark: a job that
+//!    cron starts closes windows although one partition is quiet or empty.
 
 use crate::connect::{self, Begins, Event, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
+use crate::engine::run::held::Held;
 use headway_operators::ack::Content;
 use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
-use headway_operators::record::{
-    Columns, File, Header, HeaderList, Headers, LastRead, Offset, Partition, Payload, Raw,
-};
+use headway_operators::record::{LastRead, Offset, Partition};
 use headway_operators::time::Epoch;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -90,6 +92,8 @@ pub struct Assigned {
     pub start: Start,
     /// One past the last offset there was when the run started, where that is known.
     pub end: Option<Offset>,
+    /// When an earlier run last saw it have a record, or first saw it, by the wall clock; `None` if that is not known.
+    pub quiet_since_ms: Option<i64>,
 }
 
 /// What a feed needs of its surroundings.
@@ -133,6 +137,8 @@ struct Part {
     unassigned: bool,
     /// Since when it is quiet and read to its end.
     quiet_since: Option<Duration>,
+    /// Since when it is quiet by the manifest; `None` once this run has seen a record of it, or an open transaction.
+    quiet_since_ms: Option<i64>,
     /// Its idleness was long enough for a flush in the last mark.
     flushable: bool,
     /// Read to the end that was there at the start.
@@ -144,67 +150,6 @@ struct Part {
     held: VecDeque<Held>,
     /// Where it was read to its end while messages were held.
     held_to: Option<Offset>,
-}
-
-/// A message that waits for its partition to join.
-struct Held {
-    offset: Offset,
-    timestamp_ms: Option<i64>,
-    key: Option<Vec<u8>>,
-    headers: HeldHeaders,
-    columns: Option<Columns>,
-    file: Option<File>,
-    payload: Option<Vec<u8>>,
-    too_long: Option<(u64, u128)>,
-    is_header: bool,
-}
-
-/// The headers of a message that waits: name and value of each.
-struct HeldHeaders(Vec<(String, Option<Vec<u8>>)>);
-
-impl HeaderList for HeldHeaders {
-    fn header(&self, at: usize) -> Option<Header<'_>> {
-        self.0.get(at).map(|(name, value)| Header { name, value: value.as_deref() })
-    }
-}
-
-impl Held {
-    fn of(raw: &Raw<'_>) -> Held {
-        let (payload, too_long) = match raw.payload {
-            Payload::Null | Payload::Header => (None, None),
-            Payload::Bytes(bytes) => (Some(bytes.to_vec()), None),
-            Payload::TooLong { head, bytes, hash } => (Some(head.to_vec()), Some((bytes, hash))),
-        };
-        let header = |header: Header<'_>| (header.name.to_string(), header.value.map(<[u8]>::to_vec));
-        Held {
-            offset: raw.offset,
-            timestamp_ms: raw.timestamp_ms,
-            key: raw.key.map(<[u8]>::to_vec),
-            headers: HeldHeaders(raw.headers.iter().map(header).collect()),
-            columns: raw.columns.cloned(),
-            file: raw.file.cloned(),
-            payload,
-            too_long,
-            is_header: raw.payload == Payload::Header,
-        }
-    }
-
-    fn raw(&self, partition: Partition) -> Raw<'_> {
-        let payload = match (&self.payload, self.too_long) {
-            (None, _) if self.is_header => Payload::Header,
-            (None, _) => Payload::Null,
-            (Some(bytes), None) => Payload::Bytes(bytes),
-            (Some(head), Some((bytes, hash))) => Payload::TooLong { head, bytes, hash },
-        };
-        Raw {
-            timestamp_ms: self.timestamp_ms,
-            key: self.key.as_deref(),
-            headers: Headers::of(&self.headers),
-            columns: self.columns.as_ref(),
-            file: self.file.as_ref(),
-            ..Raw::of(partition, self.offset, payload)
-        }
-    }
 }
 
 /// Reads the partitions of one input that belong to one worker.
@@ -240,8 +185,9 @@ impl SourceFeed {
     ) -> SourceFeed {
         let epoch_began_ms = around.clock.wall_ms();
         around.begins.note(epoch, epoch_began_ms);
-        let part = |a: &Assigned| {
-            Part::new(a.start.partition, a.start.next, options.until.end(a.end), Phase::Counting)
+        let part = |a: &Assigned| Part {
+            quiet_since_ms: a.quiet_since_ms,
+            ..Part::new(a.start.partition, a.start.next, options.until.end(a.end), Phase::Counting)
         };
         SourceFeed {
             parts: assigned.iter().map(part).collect(),
@@ -289,6 +235,22 @@ impl SourceFeed {
             }
             if part.backlog != part.has_backlog() {
                 self.changed = true;
+            }
+        }
+    }
+
+    /// Rule 6.
+    fn idle_by_earlier_runs(&mut self) {
+        let Some(idle_after) = self.options.idle_after.filter(|_| self.options.until == Until::CaughtUp)
+        else {
+            return;
+        };
+        let limit_ms = i64::try_from(idle_after.as_millis()).unwrap_or(i64::MAX);
+        let now_ms = self.around.clock.wall_ms();
+        for part in &mut self.parts {
+            let quiet = part.quiet_since_ms.is_some_and(|since| now_ms.saturating_sub(since) >= limit_ms);
+            if part.phase == Phase::Counting && part.complete && quiet {
+                part.phase = Phase::Idle;
             }
         }
     }
@@ -379,8 +341,7 @@ impl SourceFeed {
             part.flushable = false;
             for held in std::mem::take(&mut part.held) {
                 part.read(held.offset);
-                let read = held.payload.as_ref().map_or(0, Vec::len);
-                self.epoch_bytes += read.max(intake.message(&held.raw(partition)));
+                self.epoch_bytes += held.bytes().max(intake.message(&held.raw(partition)));
                 self.has_messages = true;
                 self.changed = true;
             }
@@ -425,7 +386,7 @@ impl SourceFeed {
                         part.complete = true;
                         return;
                     }
-                    part.quiet_since = None;
+                    (part.quiet_since, part.quiet_since_ms) = (None, None);
                     match part.phase {
                         Phase::Counting => {
                             part.read(raw.offset);
@@ -450,7 +411,7 @@ impl SourceFeed {
                 }
                 // What the transaction holds has a place in event time, which nobody knows yet.
                 Event::Stalled(_, next) => {
-                    part.quiet_since = None;
+                    (part.quiet_since, part.quiet_since_ms) = (None, None);
                     part.read_to(next, until);
                     if part.phase == Phase::Idle && !part.complete {
                         part.phase = Phase::Waking;
@@ -484,6 +445,7 @@ impl SourceFeed {
         self.look(now);
         // 1. Is the run over, or the epoch?
         if self.around.control.is_draining() || self.is_complete() {
+            self.idle_by_earlier_runs();
             return Ok(Turn::Finish(self.cut()));
         }
         let ended_by_others = self.around.pace.newest_ended().is_some_and(|newest| newest >= self.epoch);
@@ -532,6 +494,7 @@ impl Part {
             phase,
             unassigned: false,
             quiet_since: None,
+            quiet_since_ms: None,
             flushable: false,
             complete: end.is_some_and(|end| next >= end),
             backlog: true,

@@ -146,11 +146,22 @@ fn gated(
     until: Until,
     partitions: &[(i64, Option<i64>)],
 ) -> Bench {
+    let assign = |(partition, (next, end)): (u32, &(i64, Option<i64>))| Assigned {
+        start: Start::first(Partition(partition), Offset(*next)),
+        end: end.map(Offset),
+        quiet_since_ms: None,
+    };
+    let assigned: Vec<Assigned> = (0..).zip(partitions).map(assign).collect();
+    assigned_to(resolved, epoch, until, &assigned)
+}
+
+/// The same, of partitions that say themselves where they start.
+fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assigned: &[Assigned]) -> Bench {
     let (script, clock) = (Script::default(), Arc::new(Manual::default()));
     script.heard.set(Some(Heard::ALWAYS));
     let rules = Rules { closing: Closing::Grid(Grid::tumbling(60_000)), lateness_ms: 0, idle_flush_ms: None };
     let standing = |partition| Standing { partition, own: EventTime::MIN, floor: EventTime::MIN };
-    let set = (0..).zip(partitions).map(|(partition, _)| standing(Partition(partition)));
+    let set = assigned.iter().map(|assigned| standing(assigned.start.partition));
     let progress = Progress::new(rules, EventTime::MIN, set);
     let pace = Rc::new(RefCell::new(Pace::new(vec![progress], Vec::new())));
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
@@ -173,12 +184,7 @@ fn gated(
         max_skew_ms: 1_000,
         until,
     };
-    let assigned = (0..).zip(partitions).map(|(partition, (next, end))| Assigned {
-        start: Start::first(Partition(partition), Offset(*next)),
-        end: end.map(Offset),
-    });
-    let assigned: Vec<_> = assigned.collect();
-    let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), &assigned, Epoch(1));
+    let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), assigned, Epoch(1));
     Bench { script, clock, pace, found, feed, taken: Taken::default() }
 }
 
@@ -492,4 +498,36 @@ fn run_ends_where_it_should_though_a_transaction_is_open_there() {
         let (cut, last) = bench.cut();
         assert_eq!((cut.partitions[0].next.0, last), (5, true));
     }
+}
+
+/// Which partitions are idle in the last mark of a run that starts `quiet_ms` after each was last seen to have a record.
+fn idle_at_the_end(until: Until, quiet_ms: &[i64], steps: &[Step]) -> Vec<u32> {
+    let assign = |(partition, quiet_ms): (u32, &i64)| Assigned {
+        start: Start::first(Partition(partition), Offset(0)),
+        end: None,
+        quiet_since_ms: Some(Manual::default().wall_ms() - quiet_ms),
+    };
+    let assigned: Vec<Assigned> = (0..).zip(quiet_ms).map(assign).collect();
+    let mut bench = assigned_to(ProbeHandle::new(), Duration::from_millis(50), until, &assigned);
+    bench.script.poll(steps);
+    loop {
+        let (cut, is_last) = bench.cut();
+        if is_last {
+            let idle = cut.partitions.iter().filter(|position| position.idle_ms.is_some());
+            return idle.map(|position| position.partition.0).collect();
+        }
+    }
+}
+
+#[test]
+fn run_that_ends_takes_a_partition_for_idle_that_earlier_runs_saw_quiet() {
+    let caught_up = [Step::CaughtUp(0, 0), Step::CaughtUp(1, 0), Step::CaughtUp(2, 0)];
+    let quiet = [60_000, 40_000, 600_000];
+    assert_eq!(idle_at_the_end(Until::CaughtUp, &quiet, &caught_up), [0, 2]);
+    assert_eq!(idle_at_the_end(Until::End, &quiet, &caught_up), Vec::<u32>::new(), "it ends anyway");
+    // A record shows that it is not quiet; so does an open transaction.
+    let record = [Step::Messages(0, 0, 1), Step::CaughtUp(0, 1), Step::CaughtUp(1, 0), Step::CaughtUp(2, 0)];
+    assert_eq!(idle_at_the_end(Until::CaughtUp, &quiet, &record), [2]);
+    let open = [Step::Stalled(2, 0), Step::CaughtUp(0, 0), Step::CaughtUp(1, 0), Step::CaughtUp(2, 0)];
+    assert_eq!(idle_at_the_end(Until::CaughtUp, &quiet, &open), [0]);
 }

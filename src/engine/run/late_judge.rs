@@ -5,6 +5,7 @@
 
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::format::manifest::Input;
+use crate::engine::run::outcome::{InputOutcome, Outcome};
 use headway_operators::ack::Ack;
 use headway_operators::late_by::LateBy;
 use headway_operators::time::Epoch;
@@ -25,14 +26,59 @@ struct Unjudged {
 pub struct LateJudge {
     /// The share of late records, 0 to 1, above which the job stops; `None` never stops it.
     late_max: Option<f64>,
+    /// The share of dead letters at the end of a bounded run; during the run the ledger judges them.
+    dead_max: f64,
     /// For each input, in the pipeline's order.
     unjudged: Vec<Unjudged>,
 }
 
 impl LateJudge {
     /// A judge of a job with `inputs` inputs.
-    pub fn new(late_max: Option<f64>, inputs: usize) -> LateJudge {
-        LateJudge { late_max, unjudged: vec![Unjudged::default(); inputs] }
+    pub fn new(late_max: Option<f64>, dead_max: f64, inputs: usize) -> LateJudge {
+        LateJudge { late_max, dead_max, unjudged: vec![Unjudged::default(); inputs] }
+    }
+
+    /// Judges all that a bounded run has read, when it is committed: its last records may be too few to be judged by
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`CheckpointError::TooManyLate`] or [`CheckpointError::TooManyDead`], for an input of which at least 1,000 records
+    /// were read.
+    pub fn judge_run(&self, outcome: &Outcome, epoch: Epoch) -> Result<(), CheckpointError> {
+        let whole_run = true;
+        for InputOutcome { name, fates, late_by, samples, .. } in &outcome.inputs {
+            let (consumed, input) = (fates.consumed, name.clone());
+            if consumed < RECORDS_MIN {
+                continue;
+            }
+            let (dead, late, records) = (fates.dead_total(), fates.late, consumed - fates.filtered);
+            if dead as f64 > self.dead_max * consumed as f64 {
+                let reason = fates.dead.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| reason);
+                let reason = reason.expect("there are dead letters, so there is a reason").clone();
+                let sample = samples.get(&reason).map(|sample| Box::new(sample.clone()));
+                return Err(CheckpointError::TooManyDead {
+                    epoch,
+                    input,
+                    dead,
+                    consumed,
+                    reason,
+                    sample,
+                    whole_run,
+                });
+            }
+            if self.late_max.is_some_and(|late_max| late as f64 > late_max * records as f64) {
+                let enough_ms = late_by.enough_ms();
+                return Err(CheckpointError::TooManyLate {
+                    epoch,
+                    input,
+                    late,
+                    records,
+                    enough_ms,
+                    whole_run,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Judges what `acks` add in `epoch`, before it is committed.
@@ -58,7 +104,14 @@ impl LateJudge {
             // Counts between two judgements are far below 2^53: the quotient is good enough for a limit.
             if late as f64 > late_max * records as f64 {
                 let (input, enough_ms) = (input.name.clone(), late_by.enough_ms());
-                return Err(CheckpointError::TooManyLate { epoch, input, late, records, enough_ms });
+                return Err(CheckpointError::TooManyLate {
+                    epoch,
+                    input,
+                    late,
+                    records,
+                    enough_ms,
+                    whole_run: false,
+                });
             }
         }
         Ok(())
@@ -68,10 +121,13 @@ impl LateJudge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::format::manifest::Fates;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::ack::{InputIx, PartitionAck};
+    use headway_operators::error::Reason;
     use headway_operators::record::{Offset, Partition};
     use headway_operators::time::EventTime;
+    use std::collections::BTreeMap;
 
     /// The acks of an epoch in which `records` were read, `late` of them a day late.
     fn acks(records: u64, late: u64) -> [Ack; 1] {
@@ -103,7 +159,7 @@ mod tests {
 
     /// Whether each epoch of `epochs`, as records and late ones, may be committed.
     fn judged(late_max: Option<f64>, epochs: &[(u64, u64)]) -> Vec<bool> {
-        let (inputs, mut judge) = (first(1).inputs, LateJudge::new(late_max, 1));
+        let (inputs, mut judge) = (first(1).inputs, LateJudge::new(late_max, 0.5, 1));
         let judge_one =
             |(records, late): &(u64, u64)| judge.judge(Epoch(1), &acks(*records, *late), &inputs).is_ok();
         epochs.iter().map(judge_one).collect()
@@ -120,8 +176,25 @@ mod tests {
     }
 
     #[test]
+    fn whole_run_is_judged_at_its_end_if_it_read_a_thousand_records() {
+        let judged = |consumed: u64, late: u64, dead: u64, late_max| {
+            let dead = BTreeMap::from([(Reason::of("empty"), dead)]);
+            let fates = Fates { consumed, late, dead, ..Fates::default() };
+            let mut outcome = Outcome::new(&first(1).inputs, &[]);
+            outcome.inputs[0].fates = fates;
+            LateJudge::new(late_max, 0.5, 1).judge_run(&outcome, Epoch(9)).map_err(|error| error.code())
+        };
+        assert_eq!(judged(1_000, 0, 500, None), Ok(()));
+        assert_eq!(judged(1_999, 0, 1_000, None), Err("too-many-dead"));
+        assert_eq!(judged(999, 0, 999, None), Ok(()), "too few to judge");
+        assert_eq!(judged(1_000, 900, 0, None), Ok(()), "without a limit");
+        assert_eq!(judged(1_000, 200, 0, Some(0.2)), Ok(()));
+        assert_eq!(judged(1_000, 201, 0, Some(0.2)), Err("too-many-late"));
+    }
+
+    #[test]
     fn refusal_names_the_lateness_that_would_have_been_enough() {
-        let error = LateJudge::new(Some(0.5), 1).judge(Epoch(1), &acks(1_000, 900), &first(1).inputs);
+        let error = LateJudge::new(Some(0.5), 0.5, 1).judge(Epoch(1), &acks(1_000, 900), &first(1).inputs);
         let error = error.expect_err("most are late");
         assert_eq!((error.code(), error.exit_code()), ("too-many-late", 1));
         assert!(error.hint().is_some_and(|hint| hint.contains("--lateness 1d")), "{error:?}");

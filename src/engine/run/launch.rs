@@ -210,7 +210,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         control: control.clone(),
         on_commit: launch.on_commit,
         is_bounded: launch.until != Until::Forever,
-        late_judge: LateJudge::new(launch.late_max, resume.manifest.inputs.len()),
+        late_judge: LateJudge::new(launch.late_max, launch.dead_max, resume.manifest.inputs.len()),
         journal,
         board: launch.board.clone(),
         summary: Arc::clone(&shared),
@@ -298,6 +298,7 @@ fn partitions(
                 xxh3: part.xxh3.clone(),
                 at_end: true,
                 begins: String::new(),
+                gaps: Vec::new(),
             }),
             finished: true,
         });
@@ -486,6 +487,7 @@ fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
             limit: p.limit_ms.map(EventTime),
         },
         end: end(p.partition),
+        quiet_since_ms: p.quiet_since_ms,
     };
     input.partitions.iter().map(assign).collect()
 }

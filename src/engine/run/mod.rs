@@ -8,6 +8,7 @@ pub mod feed;
 #[cfg(test)]
 mod feed_tests;
 pub mod gold;
+mod held;
 pub mod journal;
 pub mod late_judge;
 pub mod launch;

@@ -51,7 +51,7 @@ pub struct Watched {
     pub on_commit: OnCommit,
     /// Whether the run ends by itself: then its last manifest says so.
     pub is_bounded: bool,
-    /// Stops the job if too many records are late.
+    /// Stops the job if too many records are late; at a bounded end, if too many of all that were read are late or dead.
     pub late_judge: LateJudge,
     /// Where views are written for readers of files.
     pub gold: Gold,
@@ -167,6 +167,9 @@ impl Commit for Watched {
         self.gold.views.resolved(self.committer.head().epoch);
         self.gold.write(&mut self.committer)?;
         self.journal.end(self.control.is_draining());
+        if self.is_bounded && !self.control.is_draining() {
+            self.late_judge.judge_run(&self.journal.outcome, self.committer.head().epoch)?;
+        }
         Ok(())
     }
 }

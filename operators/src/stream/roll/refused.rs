@@ -6,6 +6,7 @@ use crate::state::{KeyHash, Shard};
 use crate::stream::roll::operator::{Item, Limits, SavedRow, Section};
 use crate::time::{Epoch, EventTime};
 use serde::Deserialize;
+use std::borrow::Cow;
 
 /// When the roll of a side output leaves.
 pub const SIDE_LIMITS: Limits = Limits { age_ms: 60_000, bytes: 4 << 20 };
@@ -36,6 +37,46 @@ struct Entry1<'a> {
     too_long: Option<(u64, u128)>,
 }
 
+/// A row of version 2.
+#[derive(Deserialize)]
+struct Entry2<'a> {
+    topic: &'a str,
+    partition: Partition,
+    offset: Offset,
+    timestamp_ms: Option<i64>,
+    #[serde(borrow)]
+    reason: Option<&'a str>,
+    event_time: Option<EventTime>,
+    stamp: Option<EventTime>,
+    limit: Option<EventTime>,
+    #[serde(borrow)]
+    payload: Option<&'a [u8]>,
+    too_long: Option<(u64, u128)>,
+}
+
+impl<'a> Entry2<'a> {
+    /// The row as it is today: key and headers were not kept.
+    fn today(self) -> Entry<'a> {
+        let Entry2 { topic, partition, offset, timestamp_ms, reason, .. } = self;
+        let Entry2 { event_time, stamp, limit, payload, too_long, .. } = self;
+        let (key, headers) = (None, Vec::new());
+        Refused {
+            topic,
+            partition,
+            offset,
+            timestamp_ms,
+            reason,
+            event_time,
+            stamp,
+            limit,
+            payload,
+            too_long,
+            key,
+            headers,
+        }
+    }
+}
+
 /// The reasons that version 1 knew, by number. Written down once: it never changes.
 const REASONS_1: [&str; 13] = [
     "null-value",
@@ -63,7 +104,7 @@ impl<'a> Entry1<'a> {
             Some(number) => Some(*REASONS_1.get(usize::try_from(number).ok()?)?),
         };
         let limit = None;
-        Some(Refused {
+        let row = Entry2 {
             topic,
             partition,
             offset,
@@ -74,7 +115,8 @@ impl<'a> Entry1<'a> {
             limit,
             payload,
             too_long,
-        })
+        };
+        Some(row.today())
     }
 }
 
@@ -93,7 +135,8 @@ fn entry(bytes: &[u8]) -> Entry<'_> {
 impl Item for Refused {
     type Order = (Partition, Offset);
 
-    const VERSION: u32 = 2;
+    /// Version 2 had no keys and headers, version 1 had reasons by number, and no limits.
+    const VERSION: u32 = 3;
     const IS_UNIQUE: bool = true;
 
     fn shard(&self) -> Shard {
@@ -119,6 +162,11 @@ impl Item for Refused {
                 let rows = rows.into_iter().map(|(since, row)| Some((since, row.today()?)));
                 Stored { cleared, rows: rows.collect::<Option<_>>()? }
             }
+            2 => {
+                let Stored { cleared, rows }: Stored<Entry2<'_>> = postcard::from_bytes(bytes).ok()?;
+                let rows = rows.into_iter().map(|(since, row)| (since, row.today()));
+                Stored { cleared, rows: rows.collect() }
+            }
             _ => postcard::from_bytes(bytes).ok()?,
         };
         let row = |(since, row): (Epoch, Entry<'_>)| SavedRow {
@@ -137,10 +185,9 @@ impl Item for Refused {
         put(Cell::Int(offset.0));
         put(timestamp_ms.map_or(Cell::Null, Cell::Int));
         put(Cell::Text(reason.unwrap_or("late")));
-        match payload.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        match payload.map(text) {
             None => (put(Cell::Null), put(Cell::Null)),
-            Some((_, Ok(text))) => (put(Cell::Text("utf8")), put(Cell::Text(text))),
-            Some((bytes, Err(_))) => (put(Cell::Text("base64")), put(Cell::Text(&base64(bytes)))),
+            Some((encoding, payload)) => (put(Cell::Text(encoding)), put(Cell::Text(&payload))),
         };
         put(too_long.map_or(Cell::Null, |(bytes, _)| Cell::Int(i64::try_from(bytes).unwrap_or(i64::MAX))));
         match too_long {
@@ -151,6 +198,14 @@ impl Item for Refused {
         match reason {
             None => [row.event_time, row.stamp].map(&mut instant).into_iter().collect(),
             Some(_) => instant(row.limit),
+        }
+        match row.key.map(text) {
+            None => (put(Cell::Null), put(Cell::Null)),
+            Some((encoding, key)) => (put(Cell::Text(&key)), put(Cell::Text(encoding))),
+        };
+        match row.headers.is_empty() {
+            true => put(Cell::Null),
+            false => put(Cell::Text(&headers(&row.headers))),
         }
     }
 
@@ -179,12 +234,31 @@ pub fn columns(late: bool) -> Vec<Column> {
     } else {
         columns.push(Column::new("limit", Kind::Int));
     }
+    columns.extend(["key", "key_encoding", "headers"].map(|name| Column::new(name, Kind::Text)));
     columns
+}
+
+/// `bytes` as text, and how: `utf8` or `base64`.
+fn text(bytes: &[u8]) -> (&'static str, Cow<'_, str>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => ("utf8", Cow::Borrowed(text)),
+        Err(_) => ("base64", Cow::Owned(base64(bytes))),
+    }
 }
 
 fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Headers as a JSON array of names and values, one after the other. Both are base64: they may be any bytes, and need no
+/// escape then. A value that is not there is `null`.
+fn headers(headers: &[(&str, Option<&[u8]>)]) -> String {
+    let header = |(name, value): &(&str, Option<&[u8]>)| {
+        let value = value.map_or("null".to_string(), |value| format!("\"{}\"", base64(value)));
+        format!("\"{}\",{value}", base64(name.as_bytes()))
+    };
+    format!("[{}]", headers.iter().map(header).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -231,6 +305,8 @@ mod tests {
             timestamp_ms: Some(-5),
             event_time: Some(EventTime(7)),
             stamp: Some(EventTime(i64::MAX)),
+            key: Some(b"a key".into()),
+            headers: vec![("h".into(), Some(b"\xff".into())), ("n".into(), None)],
             ..refused(Offset(300), Payload::Bytes(b"caf\xe9 \x00"))
         };
         let long = refused(Offset(2), Payload::TooLong { head: b"head", bytes: u64::MAX, hash: 0xab });
@@ -240,7 +316,7 @@ mod tests {
         before.apply(Epoch(5), &mut vec![dead, refused(Offset(1), Payload::Null)], &mut Fates::default());
         let mut after = empty();
         before.snapshot(&Wanted::all(SectionKind::Base), &mut |shard, bytes| {
-            let saved = Saved { shard, version: 2, kind: SectionKind::Base, file: 0, bytes };
+            let saved = Saved { shard, version: 3, kind: SectionKind::Base, file: 0, bytes };
             after.restore(&saved).unwrap();
         });
         after.restored(EventTime::MIN, &mut Vec::new());
@@ -256,11 +332,12 @@ mod tests {
             assert_eq!(
                 rows,
                 [
-                    "5 Text(\"gate\") Int(0) Int(1) Null Text(\"late\") Null Null Null Null Null Null",
+                    "5 Text(\"gate\") Int(0) Int(1) Null Text(\"late\") Null Null Null Null Null Null Null Null Null",
                     "5 Text(\"gate\") Int(0) Int(2) Null Text(\"too-long\") Text(\"utf8\") Text(\"head\") \
-                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\") Int(9)",
+                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\") Int(9) Null Null Null",
                     "4 Text(\"gate\") Int(0) Int(300) Int(-5) Text(\"late\") Text(\"base64\") \
-                     Text(\"Y2Fm6SAA\") Null Null Int(7) Int(9223372036854775807)",
+                     Text(\"Y2Fm6SAA\") Null Null Int(7) Int(9223372036854775807) \
+                     Text(\"a key\") Text(\"utf8\") Text(\"[\\\"aA==\\\",\\\"/w==\\\",\\\"bg==\\\",null]\")",
                 ]
             );
         }
@@ -318,6 +395,48 @@ mod tests {
         assert!(restore(&[Some(13)]).is_err(), "a reason that version 1 did not have");
     }
 
+    /// A row as version 2 wrote it.
+    #[derive(serde::Serialize)]
+    struct Row2 {
+        topic: &'static str,
+        partition: u32,
+        offset: i64,
+        timestamp_ms: Option<i64>,
+        reason: Option<&'static str>,
+        event_time: Option<EventTime>,
+        stamp: Option<EventTime>,
+        limit: Option<EventTime>,
+        payload: Option<&'static [u8]>,
+        too_long: Option<(u64, u128)>,
+    }
+
+    #[test]
+    fn rows_of_version_2_come_back_without_keys_and_headers() {
+        let row = |offset| Row2 {
+            topic: "gate",
+            partition: 0,
+            offset,
+            timestamp_ms: None,
+            reason: Some("future-event-time"),
+            event_time: None,
+            stamp: None,
+            limit: Some(EventTime(9)),
+            payload: Some(b"x"),
+            too_long: None,
+        };
+        let rows = [(7_u64, row(1)), (7, row(2))];
+        let bytes = postcard::to_stdvec(&(Some(Epoch(3)), rows.as_slice())).expect("plain values encode");
+        let (mut roll, mut out) = (empty(), Vec::new());
+        let (shard, kind) = (shard_of("gate", Partition(0)), SectionKind::Base);
+        roll.restore(&Saved { shard, version: 2, kind, file: 0, bytes }).expect("it is known");
+        roll.restored(EventTime::MIN, &mut Vec::new());
+        roll.close(Epoch(8), &Tick { finishing: true, ..FIRST }, &mut out);
+        let found: Vec<_> = out.iter().map(|row| entry(row.bytes())).collect();
+        let says = |row: &Entry<'_>| (row.offset.0, row.limit, row.key.is_none(), row.headers.len());
+        let expected = |offset| (offset, Some(EventTime(9)), true, 0);
+        assert_eq!(found.iter().map(says).collect::<Vec<_>>(), [expected(1), expected(2)]);
+    }
+
     #[test]
     fn merged_change_brings_back_what_the_changes_before_it_would_and_a_base_all() {
         // Base with row 1; row 2; the roll leaves; row 3.
@@ -332,7 +451,7 @@ mod tests {
         let piece = |roll: &mut Roll<Refused>, kind| {
             let mut piece = None;
             roll.snapshot(&Wanted::all(kind), &mut |shard, bytes| {
-                piece = Some(Saved { shard, version: 1, kind, file: 0, bytes });
+                piece = Some(Saved { shard, version: 3, kind, file: 0, bytes });
             });
             piece
         };
@@ -362,6 +481,42 @@ mod tests {
     }
 
     #[test]
+    fn roll_that_left_one_worker_takes_no_rows_of_another_ones() {
+        let of = |partition: u32| {
+            let raw = Raw::of(Partition(partition), Offset(1), Payload::Null);
+            Refused::of("gate", &raw)
+        };
+        let piece = |roll: &mut Roll<Refused>, kind| {
+            let mut found = Vec::new();
+            roll.snapshot(&Wanted::all(kind), &mut |shard, bytes| {
+                found.push(Saved { shard, version: 3, kind, file: 0, bytes });
+            });
+            found
+        };
+        // Two workers have a row each; the roll of the first leaves, that of the second stays open.
+        let (mut first, mut second) = (empty(), empty());
+        assert_ne!(of(0).shard(), of(1).shard(), "they are of two shards");
+        first.apply(Epoch(1), &mut vec![of(0)], &mut Fates::default());
+        second.apply(Epoch(1), &mut vec![of(1)], &mut Fates::default());
+        let before = [piece(&mut first, SectionKind::Base), piece(&mut second, SectionKind::Base)];
+        first.close(Epoch(2), &Tick { finishing: true, ..FIRST }, &mut Vec::new());
+        let left = piece(&mut first, SectionKind::Change);
+        // One worker takes over both, in either order of the shards.
+        for order in [[0, 1], [1, 0]] {
+            let mut one = empty();
+            for worker in order {
+                let change = if worker == 0 { left.as_slice() } else { &[] };
+                before[worker]
+                    .iter()
+                    .chain(change)
+                    .for_each(|piece| one.restore(piece).expect("it is known"));
+            }
+            one.restored(EventTime::MIN, &mut Vec::new());
+            assert_eq!(one.orders(), [(Partition(1), Offset(1))], "{order:?}");
+        }
+    }
+
+    #[test]
     fn piece_of_a_later_version_is_refused_by_the_driver() {
         let resume = |version| {
             let (shard, kind, bytes) = (Shard(0), SectionKind::Change, vec![0, 0]);
@@ -369,7 +524,7 @@ mod tests {
             let resume = crate::keyed::Resume { saved, committed: Epoch(0), watermark: EventTime::MIN };
             resume.into_operator(&mut empty()).map(drop)
         };
-        assert_eq!([resume(1), resume(2)], [Ok(()), Ok(())]);
-        assert_eq!(resume(3), Err(StateError::Newer { operator: "Roll".into(), found: 3, known: 2 }));
+        assert_eq!([resume(1), resume(2), resume(3)], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(resume(4), Err(StateError::Newer { operator: "Roll".into(), found: 4, known: 3 }));
     }
 }

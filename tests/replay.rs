@@ -1,0 +1,86 @@
+//! Taking records back: what was refused is written as it was sent, and another run makes rows of it.
+
+use crate::cli::{folder, headway};
+use crate::files::{capture, fates, gzip, lines, write};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+const JOB: [&str; 5] = ["run", "turnstile", "--lake", "lake", "--source"];
+
+/// The lines of a folder's file of partition `partition`.
+fn originals(folder: &Path, partition: u32) -> Vec<Value> {
+    let text = fs::read_to_string(folder.join(format!("part-{partition:05}.ndjson"))).expect("it is there");
+    text.lines().map(|line| serde_json::from_str(line).expect("an envelope is JSON")).collect()
+}
+
+/// An envelope with key and headers whose payload is no record.
+fn odd(partition: u32, offset: u32) -> Value {
+    json!({
+        "topic": "mta-turnstile", "partition": partition, "offset": offset, "tstype": "create",
+        "ts": 1_706_608_800_000_i64, "broker": 0, "headers": ["trace", format!("t{offset}"), "none", null],
+        "key": format!("k{offset}"), "payload": format!("no \"record\" {offset}"),
+    })
+}
+
+#[test]
+fn dead_letters_are_written_as_they_were_sent() {
+    let folder = folder();
+    let path = folder.path();
+    let bad: Vec<Value> = (60..63).map(|offset| odd(4, offset)).collect();
+    let bad_lines: String = bad.iter().map(|line| format!("{line}\n")).collect();
+    write(path, "in/a.ndjson.gz", gzip(&(capture(4, 30, 0..60) + &bad_lines)));
+    let run = headway(path, &[JOB.as_slice(), &["files:in"]].concat());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let replayed = headway(path, &["dead", "replay", "--lake", "lake", "--to", "again"]);
+    assert!(
+        replayed.code == Some(0) && replayed.out.contains("wrote 3 messages to \"again\""),
+        "{replayed:?}"
+    );
+    assert_eq!(originals(&path.join("again"), 4), bad);
+    // A second time nothing is written over; a reason and a topic can be chosen.
+    let again = headway(path, &["dead", "replay", "--lake", "lake", "--to", "again"]);
+    assert!(again.code != Some(0) && again.err.contains("hint: "), "{again:?}");
+    let none = ["dead", "replay", "--lake", "lake", "--to", "none", "--reason", "empty"];
+    assert!(headway(path, &none).out.contains("wrote 0 messages"));
+    let other = ["dead", "replay", "--lake", "lake", "--to", "other", "--topic", "mended"];
+    assert_eq!(headway(path, &other).code, Some(0));
+    assert_eq!(originals(&path.join("other"), 4)[0]["topic"], "mended");
+}
+
+#[test]
+fn late_records_and_those_of_a_wrong_limit_become_rows_of_another_lake() {
+    let folder = folder();
+    let path = folder.path();
+    // A whole day is late: its windows were closed by the day after.
+    write(path, "in/0129.csv", lines(29, 0..120));
+    let limit = ["--not-after", "2024-01-30"];
+    let args = [JOB.as_slice(), &["files:in"], limit.as_slice()].concat();
+    assert_eq!(headway(path, &args).code, Some(0));
+    write(path, "in/missing.csv", lines(28, 0..60));
+    write(path, "in/0130.csv", lines(30, 0..40));
+    headway(path, &args);
+    assert_eq!(fates(path), [220, 120, 0, 60, 40]);
+    for (kind, count) in [("late", 60), ("dead", 40)] {
+        let replayed = headway(path, &[kind, "replay", "--lake", "lake", "--to", kind]);
+        assert!(replayed.out.contains(&format!("wrote {count} messages")), "{replayed:?}");
+    }
+    let mended = headway(path, &["run", "turnstile", "--lake", "mended", "--source", "files:late"]);
+    assert!(mended.code == Some(0) && mended.out.contains("60 accepted"), "{mended:?}");
+    let mended = headway(path, &["run", "turnstile", "--lake", "mended-too", "--source", "files:dead"]);
+    assert!(mended.code == Some(0) && mended.out.contains("40 accepted"), "{mended:?}");
+}
+
+#[test]
+fn message_that_is_not_kept_whole_is_left_out_and_counted() {
+    let folder = folder();
+    let path = folder.path();
+    write(path, "in/a.csv", lines(30, 0..60) + &"x".repeat(2 << 20) + "\nno record\n");
+    assert_eq!(headway(path, &[JOB.as_slice(), &["files:in"]].concat()).code, Some(0));
+    let replayed = headway(path, &["dead", "replay", "--lake", "lake", "--to", "again"]);
+    assert!(
+        replayed.out.contains("wrote 1 message ") && replayed.out.contains("left out 1 message"),
+        "{replayed:?}"
+    );
+    assert_eq!(originals(&path.join("again"), 0)[0]["payload"], "no record");
+}
