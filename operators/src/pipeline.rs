@@ -45,7 +45,7 @@
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
-use crate::setting::{Fingerprint, Setting, SettingError, Settings};
+use crate::setting::{Fingerprint, ReadFile, Setting, SettingError, Settings};
 use crate::spec::InputSpec;
 use std::sync::Arc;
 
@@ -105,7 +105,22 @@ impl Entry {
         &self,
         given: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Configured, SettingError> {
-        let settings = Settings::new(self.settings, given)?;
+        self.made(Settings::new(self.settings, given)?)
+    }
+
+    /// The same, where `files` reads the files that settings name.
+    ///
+    /// # Errors
+    /// As [`Entry::configure`], and if a file cannot be read.
+    pub fn configure_with_files<'a>(
+        &self,
+        given: impl IntoIterator<Item = (&'a str, &'a str)>,
+        files: ReadFile<'_>,
+    ) -> Result<Configured, SettingError> {
+        self.made(Settings::with_files(self.settings, given, files)?)
+    }
+
+    fn made(&self, settings: Settings) -> Result<Configured, SettingError> {
         Ok(Configured { pipeline: Arc::from((self.make)(&settings)?), settings })
     }
 }

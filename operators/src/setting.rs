@@ -55,7 +55,12 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Any text that a function reads: it gives the text as it will be kept, or what is wrong.
     Text(ReadText),
+    /// The path of a file of text, whose content the pipeline takes; empty for none.
+    File,
 }
+
+/// Reads a file of text by its path, packed or not: the program that configures a pipeline does it, a pipeline does no I/O.
+pub type ReadFile<'a> = &'a dyn Fn(&str) -> Result<String, Wrong>;
 
 /// Reads the text of a setting, and gives it in the form in which it is kept.
 pub type ReadText = fn(&str) -> Result<String, Wrong>;
@@ -144,6 +149,11 @@ impl Setting {
         Setting::of(name, Kind::Text(read), default, about)
     }
 
+    /// A file of text, which is not part of what a lake is made with. Its flag takes a path.
+    pub const fn file(name: &'static str, about: &'static str) -> Setting {
+        Setting::of(name, Kind::File, "", about).free()
+    }
+
     const fn of(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Setting {
         let (default, identity) = (Preset::Is(default), Identity::Part);
         Setting { name, about, kind, default, identity, shapes_messages: false }
@@ -179,11 +189,13 @@ impl Setting {
     fn key(&self) -> String {
         match self.kind {
             Kind::Duration => format!("{}_ms", self.name),
-            Kind::Switch | Kind::Count | Kind::Choice(_) | Kind::Text(_) => self.name.to_string(),
+            Kind::Switch | Kind::Count | Kind::Choice(_) | Kind::Text(_) | Kind::File => {
+                self.name.to_string()
+            }
         }
     }
 
-    fn read(&self, text: &str) -> Result<Value, SettingError> {
+    fn read(&self, text: &str, files: ReadFile<'_>) -> Result<Value, SettingError> {
         let refuse = |what: String, hint: String| SettingError::new(self.name, what, hint);
         match self.kind {
             Kind::Duration => duration::parse(text).map(Value::Ms).map_err(|what| {
@@ -205,6 +217,10 @@ impl Setting {
                 let hint = format!("Write one of {}.", words.join(", "));
                 Err(refuse(format!("\"{text}\" is no value of {}", self.name), hint))
             }
+            Kind::File if text.is_empty() => Ok(Value::File { path: String::new(), content: String::new() }),
+            Kind::File => files(text)
+                .map(|content| Value::File { path: text.to_string(), content })
+                .map_err(|Wrong { what, hint }| refuse(what, hint)),
             Kind::Text(read) => {
                 read(text).map(Value::Text).map_err(|Wrong { what, hint }| refuse(what, hint))
             }
@@ -219,6 +235,7 @@ enum Value {
     Switch(bool),
     Count(u64),
     Text(String),
+    File { path: String, content: String },
 }
 
 impl Value {
@@ -237,6 +254,7 @@ impl Value {
             Value::Switch(on) => on.to_string(),
             Value::Count(count) => count.to_string(),
             Value::Text(text) => text.clone(),
+            Value::File { path, .. } => path.clone(),
         }
     }
 }
@@ -267,6 +285,18 @@ impl Settings {
         table: &'static [Setting],
         given: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Settings, SettingError> {
+        Settings::with_files(table, given, &no_file)
+    }
+
+    /// The same, where `files` reads the files that settings name.
+    ///
+    /// # Errors
+    /// As [`Settings::new`], and if a file cannot be read.
+    pub fn with_files<'a>(
+        table: &'static [Setting],
+        given: impl IntoIterator<Item = (&'a str, &'a str)>,
+        files: ReadFile<'_>,
+    ) -> Result<Settings, SettingError> {
         let given: BTreeMap<&str, &str> = given.into_iter().collect();
         if let Some(unknown) = given.keys().find(|name| table.iter().all(|setting| setting.name != **name)) {
             let names: Vec<&str> = table.iter().map(|setting| setting.name).collect();
@@ -280,7 +310,7 @@ impl Settings {
         let mut settings = Settings { table, values: Vec::new() };
         for setting in table {
             let value = match (given.get(setting.name).copied(), setting.default) {
-                (Some(text), _) | (None, Preset::Is(text)) => setting.read(text)?,
+                (Some(text), _) | (None, Preset::Is(text)) => setting.read(text, files)?,
                 (None, Preset::SameAs(other)) => settings.value(other).clone(),
             };
             settings.values.push(value);
@@ -328,6 +358,14 @@ impl Settings {
         }
     }
 
+    /// The content of the file `name`; `None` if none is named.
+    pub fn file(&self, name: &str) -> Option<&str> {
+        match self.value(name) {
+            Value::File { path, content } => (!path.is_empty()).then_some(content),
+            other => panic!("setting \"{name}\" is no file: {other:?}"),
+        }
+    }
+
     fn value(&self, name: &str) -> &Value {
         let found = self.table.iter().position(|setting| setting.name == name);
         let value = found.and_then(|at| self.values.get(at));
@@ -350,7 +388,7 @@ impl Settings {
         for (setting, value) in self.table.iter().zip(&self.values) {
             let default = match setting.default {
                 Preset::Is(text) => {
-                    setting.read(text).expect("the default was read when the pipeline was found")
+                    setting.read(text, &no_file).expect("the default was read when the pipeline was found")
                 }
                 Preset::SameAs(other) => self.value(other).clone(),
             };
@@ -372,6 +410,12 @@ impl Settings {
     }
 }
 
+/// Refuses a file where nobody reads files.
+fn no_file(path: &str) -> Result<String, Wrong> {
+    let hint = "Give it to a program that reads files.".to_string();
+    Err(Wrong { what: format!("file \"{path}\" is not read here"), hint })
+}
+
 /// What is wrong with a table of settings, for its author; nothing for a table that can be used.
 pub fn faults(table: &[Setting]) -> Vec<String> {
     let mut faults = Vec::new();
@@ -390,7 +434,7 @@ pub fn faults(table: &[Setting]) -> Vec<String> {
         }
         match setting.default {
             Preset::Is(text) => {
-                if let Err(error) = setting.read(text) {
+                if let Err(error) = setting.read(text, &no_file) {
                     fault(&format!("has a default that it refuses: {error}"));
                 }
             }
@@ -445,6 +489,22 @@ mod tests {
         let settings = set(&[("window", "1m"), ("slide", "30s")]).expect("they fit");
         assert_eq!(settings.ms("slide"), 30_000);
         assert_eq!((settings.count("bound"), settings.text("order")), (10_000, "up"));
+    }
+
+    #[test]
+    fn file_is_read_by_whoever_configures_and_is_shown_as_its_path() {
+        const FILES: &[Setting] = &[Setting::file("songs", "Songs"), Setting::file("names", "Names")];
+        let read = |path: &str| match path {
+            "a.txt" => Ok("A\n".to_string()),
+            _ => Err(Wrong { what: format!("no \"{path}\""), hint: String::new() }),
+        };
+        let settings = Settings::with_files(FILES, [("songs", "a.txt")], &read).expect("it is there");
+        assert_eq!((settings.file("songs"), settings.file("names")), (Some("A\n"), None));
+        assert_eq!(settings.written(), [("songs", "a.txt".to_string()), ("names", String::new())]);
+        assert_eq!(settings.fingerprint(), Fingerprint::default());
+        let refused = Settings::with_files(FILES, [("names", "b.txt")], &read).expect_err("it is not there");
+        assert_eq!((refused.setting.as_str(), refused.what.as_str()), ("names", "no \"b.txt\""));
+        assert!(Settings::new(FILES, [("names", "a.txt")]).is_err() && faults(FILES).is_empty());
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub struct Music {
 
 impl Music {
     fn new(settings: &Settings) -> Result<Music, SettingError> {
-        Ok(Music { chosen: Chosen::new(settings)?, generators: Generators::default() })
+        let generators = Generators::new(settings::dictionary(settings)?);
+        Ok(Music { chosen: Chosen::new(settings)?, generators })
     }
 
     fn form(&self) -> Form {
@@ -81,6 +82,19 @@ impl Music {
     /// Writes the rows of a topic.
     fn write<'s>(&self, build: &mut Build<'s>, topic: Topic, events: &Flow<'s, Record<Event>>) {
         build.output(self.output(topic), events.clone().map(|record| record.data));
+        if self.reads(topic) {
+            views::odd_fields(build, &self.options(), topic, events.clone());
+        }
+    }
+
+    /// True if `topic` has an input of its own.
+    fn reads(&self, topic: Topic) -> bool {
+        self.form() == Form::Topics || topic == Topic::PageView
+    }
+
+    fn options(&self) -> views::Options {
+        let gap = Duration::from_millis(self.chosen.gap_ms.unsigned_abs());
+        views::Options { gap, format: self.chosen.format }
     }
 
     /// Shows what plays and page views say.
@@ -90,11 +104,9 @@ impl Music {
         listens: Flow<'s, Record<Event>>,
         views: Flow<'s, Record<Event>>,
     ) {
-        let gap = Duration::from_millis(self.chosen.gap_ms.unsigned_abs());
-        let options = views::Options { gap, format: self.chosen.format };
         let plays = views::plays(listens);
         let (_users, facts) = views::users::users(build, &plays.clone().map(views::stamped));
-        views::outputs(build, &options, (plays, facts), views);
+        views::outputs(build, &self.options(), (plays, facts), views);
     }
 
     /// The rows of a topic.

@@ -1,5 +1,6 @@
 //! What a person may set of the music job, and which settings make none.
 
+use super::generate::{BadLine, Dictionary, FirstNames, Places, Songs, Surnames};
 use headway_operators::setting::{Setting, SettingError, Settings};
 use headway_operators::spec::Format;
 
@@ -9,6 +10,10 @@ const LATENESS: &str = "lateness";
 const GAP: &str = "gap";
 const REPAIR: &str = "repair_text";
 const FORMAT: &str = "format";
+const SONGS: &str = "songs";
+const PLACES: &str = "places";
+const NAMES: &str = "names";
+const SURNAMES: &str = "surnames";
 
 /// The table of settings.
 pub(super) const TABLE: &[Setting] = &[
@@ -22,6 +27,17 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::duration(GAP, "30m", "How long a user may be away in one session"),
     Setting::switch(REPAIR, "Repair artists and songs whose text was encoded as UTF-8 more than once"),
     Setting::choice(FORMAT, Format::NAMES, Format::Parquet.name(), "Format of the files of rows"),
+    Setting::file(
+        SONGS,
+        "Songs of generated messages, as eventsim's listen_counts.txt [default: a small list]",
+    )
+    .shaping_messages(),
+    Setting::file(PLACES, "Where generated users live, as GeoNames' postal codes [default: a small list]")
+        .shaping_messages(),
+    Setting::file(NAMES, "Their first names, as the births of a year [default: a small list]")
+        .shaping_messages(),
+    Setting::file(SURNAMES, "Their surnames, as the Census Bureau's list [default: a small list]")
+        .shaping_messages(),
 ];
 
 /// What the settings say.
@@ -52,5 +68,51 @@ impl Chosen {
             repairs: settings.is_on(REPAIR),
             format: Format::named(settings.text(FORMAT)).expect("each choice is the name of a format"),
         })
+    }
+}
+
+/// What the generator draws from: the lists inside, and the files that are named in their place.
+///
+/// # Errors
+/// The first file with a line that is not of its form.
+pub(super) fn dictionary(settings: &Settings) -> Result<Dictionary, SettingError> {
+    let mut dictionary = Dictionary::default();
+    let given = |name: &'static str| settings.file(name).map(|text| (name, text));
+    if let Some((name, text)) = given(SONGS) {
+        dictionary.songs = Songs::read(text).map_err(|bad| unfit(name, &bad))?;
+    }
+    if let Some((name, text)) = given(PLACES) {
+        dictionary.places = Places::read(text).map_err(|bad| unfit(name, &bad))?;
+    }
+    if let Some((name, text)) = given(NAMES) {
+        dictionary.first_names = FirstNames::read(text).map_err(|bad| unfit(name, &bad))?;
+    }
+    if let Some((name, text)) = given(SURNAMES) {
+        dictionary.surnames = Surnames::read(text).map_err(|bad| unfit(name, &bad))?;
+    }
+    Ok(dictionary)
+}
+
+fn unfit(name: &str, BadLine { line, what }: &BadLine) -> SettingError {
+    let place = if *line == 0 { String::new() } else { format!("line {line}: ") };
+    let hint = "README lists the public files of this form; leave it out for the small list inside.";
+    SettingError::new(name, format!("the file of {name} cannot be used: {place}{what}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_another_form_is_refused_with_its_line() {
+        let read = |_: &str| Ok("Ann,F,3\nBob,X,4\n".to_string());
+        let refused = |name: &'static str| {
+            let settings = Settings::with_files(TABLE, [(name, "f")], &read).expect("the file is read");
+            dictionary(&settings).err().map(|error| error.to_string())
+        };
+        let bad = "the file of names cannot be used: line 2: its second field is neither F nor M";
+        assert_eq!(refused(NAMES).as_deref(), Some(bad));
+        let bad = "the file of songs cannot be used: line 1: it has not 5 fields";
+        assert_eq!(refused(SONGS).as_deref(), Some(bad));
     }
 }

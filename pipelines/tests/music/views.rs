@@ -72,7 +72,8 @@ fn dataflow(build: &mut Build<'_>) {
     changes(build, "per_hour", &tables.per_hour);
     changes(build, "by_state", &tables.by_state);
     let options = Options { gap: Duration::from_secs(1800), format: Format::NdjsonGz };
-    views::outputs(build, &options, (plays, facts), events);
+    views::outputs(build, &options, (plays, facts), events.clone());
+    views::odd_fields(build, &options, Topic::PageView, events);
 }
 
 /// The lines of the real log.
@@ -341,4 +342,24 @@ fn any_order_within_the_lateness_any_workers_and_kills_give_the_same() {
         let killed = shuffled.run_with_kills(&Dataflow::of(dataflow), &[workers, 1, 3], &[3, 8]);
         assert_eq!(content(&killed), straight, "shuffled and killed");
     }
+}
+
+#[test]
+fn odd_fields_are_counted_by_the_hour() {
+    let lines = [
+        r#"{"ts":1,"level":5,"page":"Home","x":1,"y":2}"#,
+        r#"{"ts":2,"level":true,"status":"200"}"#,
+        r#"{"ts":3600000,"page":"NextSong","artist":"Bj\u00c3\u00b6rk","z":0}"#,
+        r#"{"ts":3600001,"page":"Home"}"#,
+    ];
+    let lines: Vec<String> = lines.map(str::to_string).to_vec();
+    let played = script(lines, 2, 0).run_with_kills(&Dataflow::of(dataflow), &[2, 3], &[1]);
+    let expected = [
+        "0|page_view_events|unknown||2",
+        "0|page_view_events|wrong-type|level|2",
+        "0|page_view_events|wrong-type|status|1",
+        "3600000|page_view_events|repaired|artist|1",
+        "3600000|page_view_events|unknown||1",
+    ];
+    assert_eq!(content(&played)["odd_fields-page_view_events"], expected);
 }

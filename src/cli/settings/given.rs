@@ -189,6 +189,7 @@ fn value_name(setting: &Setting) -> String {
         Kind::Duration => "TIME".to_string(),
         Kind::Switch => "BOOL".to_string(),
         Kind::Count => "N".to_string(),
+        Kind::File => "FILE".to_string(),
         Kind::Choice(_) | Kind::Text(_) => setting.name.to_uppercase(),
     }
 }
@@ -214,9 +215,10 @@ fn help(shared: &Shared, count: usize) -> String {
 pub(crate) fn about(setting: &Setting) -> String {
     let words = match setting.kind {
         Kind::Choice(words) => format!(": {}", words.join(", ")),
-        Kind::Duration | Kind::Switch | Kind::Count | Kind::Text(_) => String::new(),
+        Kind::Duration | Kind::Switch | Kind::Count | Kind::Text(_) | Kind::File => String::new(),
     };
     let default = match setting.default {
+        Preset::Is("") => return format!("{}{words}", setting.about),
         Preset::Is(text) => text.to_string(),
         Preset::SameAs(other) => format!("that of --{}", other.replace('_', "-")),
     };

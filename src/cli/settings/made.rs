@@ -2,9 +2,17 @@
 
 use super::given::{Given, SECTION};
 use super::origin::Origin;
+use super::place::{Surroundings, without_password};
 use super::suggest::suggest;
 use crate::cli::terminal::failure::Failure;
+use flate2::read::MultiGzDecoder;
 use headway_operators::pipeline::{Configured, Entry};
+use headway_operators::setting::Wrong;
+use std::fs;
+use std::io::{self, Read};
+
+/// How a file packed with gzip begins.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// The pipeline of `entry` with the settings that were given.
 ///
@@ -21,10 +29,28 @@ pub(crate) fn made(entry: &Entry, given: &Given, origin: &Origin<'_>) -> Result<
         };
         return Err(origin.refuse_key((SECTION, name), &flag, what).hint(hint));
     }
-    entry.configure(given.texts()).map_err(|error| {
+    entry.configure_with_files(given.texts(), &read_file).map_err(|error| {
         let flag = format!("--{}", error.setting.replace('_', "-"));
         origin.refuse((SECTION, &error.setting), &flag, &error).hint(error.hint.clone())
     })
+}
+
+/// The content of a file of text, packed with gzip or not.
+fn read_file(path: &str) -> Result<String, Wrong> {
+    let shown = without_password(path);
+    let refuse =
+        |why: String, hint: &str| Wrong { what: format!("\"{shown}\" {why}"), hint: hint.to_string() };
+    let found = Surroundings::here().path(path);
+    let found = found.map_err(|no| refuse(format!("is no path: {}", no.why), &no.hint))?;
+    let unreadable = |error: io::Error| refuse(format!("cannot be read: {error}"), "Check the path.");
+    let mut bytes = fs::read(found).map_err(unreadable)?;
+    if bytes.starts_with(&GZIP) {
+        let mut unpacked = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).map_err(unreadable)?;
+        bytes = unpacked;
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| refuse("is not UTF-8".to_string(), "Convert it, for example with iconv."))
 }
 
 #[cfg(test)]

@@ -225,11 +225,6 @@ impl Surnames {
         })?;
         Ok(Surnames { names, weights, digest: digest(text) })
     }
-
-    /// True if `text` begins with the header of surnames.
-    pub fn is_header(text: &str) -> bool {
-        text.starts_with("name,rank,")
-    }
 }
 
 /// Reads lines of an entry and its weight each; a line may be passed over.

@@ -59,8 +59,11 @@ struct Shared {
 }
 
 /// Makes generators, one a topic: those of equal options share their world, and count its events once.
-#[derive(Debug, Default)]
-pub struct Generators(Mutex<Option<(Options, Shared)>>);
+#[derive(Debug)]
+pub struct Generators {
+    dictionary: Arc<Dictionary>,
+    last: Mutex<Option<(Options, Shared)>>,
+}
 
 /// Makes the messages of one topic.
 #[derive(Debug)]
@@ -86,12 +89,17 @@ impl Shared {
 }
 
 impl Generators {
-    /// The generator of `topic` with `options`, of users who behave as published, with the dictionary inside.
+    /// Generators that draw from `dictionary`.
+    pub fn new(dictionary: Dictionary) -> Generators {
+        Generators { dictionary: Arc::new(dictionary), last: Mutex::new(None) }
+    }
+
+    /// The generator of `topic` with `options`, of users who behave as published.
     pub fn of(&self, options: &Options, topic: Topic) -> Generator {
-        let mut known = self.0.lock().expect("no thread panicked with it");
+        let mut known = self.last.lock().expect("no thread panicked with it");
         let is_same = known.as_ref().is_some_and(|(known, _)| known == options);
         if !is_same {
-            let world = World::new(options, Behaviour::default(), Dictionary::default());
+            let world = World::new(options, Behaviour::default(), Arc::clone(&self.dictionary));
             *known = Some((options.clone(), Shared::new(world)));
         }
         let (_, shared) = known.as_ref().expect("it was just made");

@@ -4,6 +4,7 @@ use super::calendar::Calendar;
 use super::dictionary::Dictionary;
 use super::machine::Machine;
 use headway_operators::generate::Options;
+use std::sync::Arc;
 
 /// How users behave: the numbers of the published default configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +38,7 @@ impl Default for Behaviour {
 pub struct World {
     pub(super) options: Options,
     pub(super) behaviour: Behaviour,
-    pub(super) dictionary: Dictionary,
+    pub(super) dictionary: Arc<Dictionary>,
     /// A hash of what the dictionary was read from.
     pub(super) digest: u64,
     pub(super) machine: Machine,
@@ -47,7 +48,8 @@ pub struct World {
 impl World {
     /// A world of `options`: `keys` are the users at the start, `messages` the page views, which are all that users do.
     /// There is at least one user and one partition.
-    pub fn new(options: &Options, behaviour: Behaviour, dictionary: Dictionary) -> World {
+    pub fn new(options: &Options, behaviour: Behaviour, dictionary: impl Into<Arc<Dictionary>>) -> World {
+        let dictionary = dictionary.into();
         let mut options = options.clone();
         options.partitions = options.partitions.max(1);
         options.keys = options.keys.max(1);

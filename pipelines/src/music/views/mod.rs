@@ -15,6 +15,7 @@
 
 mod active;
 mod last_hour;
+mod odd;
 pub mod play;
 mod sessions;
 pub mod songs;
@@ -24,6 +25,7 @@ pub mod users;
 mod wide;
 
 use super::event::{Event, Field};
+use super::topic::Topic;
 use headway_operators::build::Build;
 use headway_operators::flow::Flow;
 use headway_operators::kit::{Origin, Record};
@@ -121,6 +123,19 @@ pub fn outputs<'s>(
     build.output(spec("active_users", &active::COLUMNS, options), active);
     let sessions = sessions::sessions(build, options.gap, views);
     build.output(spec("sessions", &sessions::COLUMNS, options), sessions);
+}
+
+/// Writes how many fields of the messages of `topic` were odd.
+pub fn odd_fields<'s>(
+    build: &mut Build<'s>,
+    options: &Options,
+    topic: Topic,
+    events: Flow<'s, Record<Event>>,
+) {
+    let rows = odd::odd_fields(build, topic, events);
+    let all = spec("odd_fields", &odd::COLUMNS, options);
+    let name = format!("odd_fields-{}", topic.name());
+    build.output(OutputSpec { name, stem: topic.name().into(), ..all }, rows);
 }
 
 /// A record as the operators of views take it.

@@ -13,7 +13,7 @@ use headway_operators::view::text::Text;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-const HOUR_MS: i64 = 3_600_000;
+pub(super) const HOUR_MS: i64 = 3_600_000;
 
 /// A row of `streams_per_hour`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
