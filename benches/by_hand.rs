@@ -27,6 +27,9 @@ fn shard_of(key: u64) -> Shard {
 
 type Waiting = Vec<(EventTime, Place, Reading)>;
 
+/// What a section holds: the sums of keys, without one if it is gone, and the records that wait.
+type Section = (Vec<(u64, Option<Sum>)>, Waiting);
+
 impl Keyed for ByHand {
     type In = Record<Reading>;
     type Key = ();
@@ -62,7 +65,7 @@ impl Keyed for ByHand {
     }
 
     fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
-        let mut sections: BTreeMap<Shard, (Vec<(u64, Option<Sum>)>, Waiting)> = BTreeMap::new();
+        let mut sections: BTreeMap<Shard, Section> = BTreeMap::new();
         for (shard, keys) in self.changed.take(wanted) {
             let sums = keys.iter().map(|key| (*key, self.sums.get(key).copied()));
             sections.entry(shard).or_default().0.extend(sums);

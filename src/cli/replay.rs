@@ -179,8 +179,11 @@ fn decoded(text: &str, file: &LakeFile) -> Result<Vec<u8>, Failure> {
     STANDARD.decode(text).map_err(|error| damaged(file, error.to_string()))
 }
 
+/// A header: its name, and its value if it has one.
+type Header = (String, Option<Vec<u8>>);
+
 /// Headers from a JSON array of names and values in base64.
-fn headers(text: &str, file: &LakeFile) -> Result<Vec<(String, Option<Vec<u8>>)>, Failure> {
+fn headers(text: &str, file: &LakeFile) -> Result<Vec<Header>, Failure> {
     let parts: Vec<Option<String>> =
         serde_json::from_str(text).map_err(|error| damaged(file, error.to_string()))?;
     let header = |pair: &[Option<String>]| {

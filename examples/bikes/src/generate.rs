@@ -83,7 +83,7 @@ impl Generate for Generator {
             let (bike, round) = (n % u64::from(keys), n / u64::from(keys));
             let draw = drawn(seed, n);
             // One in thirty is not brought back.
-            let docks = round % 2 == 1 && draw % 30 != 0;
+            let docks = round % 2 == 1 && !draw.is_multiple_of(30);
             let (station, event) = (draw >> 32, if docks { "dock" } else { "undock" });
             let (station, ts) = (station % STATIONS, out.timestamp_ms);
             let is_bad = (drawn(!seed, n) >> 11) as f64 / ((1u64 << 53) as f64) < bad;
