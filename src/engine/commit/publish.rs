@@ -214,9 +214,16 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64
     for prefix in claim::prefixes_of(site, &head.job).await? {
         files.extend(claim::below(site, &format!("{prefix}/")).await?);
     }
+    let is_folded = |path: &str| {
+        let (folder, name) = path.split_at(names::parent(path).len());
+        folder == manifests && names::manifest_seq(name).is_some_and(|seq| seq < first_loose)
+    };
+    if files.iter().any(|path| is_folded(path)) {
+        // The run that wrote their segment may have ended before it knew that a power cut leaves it there.
+        site.sync_folder(&names::segment_folder(&head.job)).await?;
+    }
     for path in files {
-        let (folder, name) = path.split_at(names::parent(&path).len());
-        let folded = folder == manifests && names::manifest_seq(name).is_some_and(|seq| seq < first_loose);
+        let (folded, name) = (is_folded(&path), &path[names::parent(&path).len()..]);
         // A create of a run that is being fenced may be under way: it fails at worst, and would not count.
         if folded || name.starts_with(TEMPORARY) {
             site.delete(&path).await?;

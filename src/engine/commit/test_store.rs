@@ -6,6 +6,7 @@ use crate::engine::format::names;
 use crate::engine::format::names::Seq;
 use crate::store::memory::range;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -87,8 +88,11 @@ impl TestStore {
         if !late.is_empty() && dice.below(20) == 0 {
             let at = dice.below(late.len() as u64) as usize;
             let (name, bytes) = late.swap_remove(at);
-            self.unsynced().insert(name.clone());
-            self.files().entry(name).or_insert(bytes);
+            // What is there already stays as it is, and as durable as it is.
+            if let Entry::Vacant(place) = self.files().entry(name) {
+                self.unsynced().insert(place.key().clone());
+                place.insert(bytes);
+            }
         }
     }
 
@@ -182,8 +186,9 @@ impl TestStore {
             }
             Outcome::Late | Outcome::Unknown { applied: false } => Err(unknown()),
             Outcome::Unknown { applied: true } => {
+                let is_new = !self.files().contains_key(name);
                 apply();
-                if verb == "create" {
+                if verb == "create" && is_new {
                     self.unsynced().insert(name.to_string());
                 }
                 Err(unknown())
