@@ -277,8 +277,10 @@ fn songs_hours_sessions_and_active_users_are_those_of_a_naive_count() {
         use headway_pipelines::music::event::Field::{Page, SessionId, UserId};
         let (ts, is_song) = (event.ts().ms(), event.text(Page) == Some("NextSong"));
         of_session.entry(event.int(SessionId).expect("all have one")).or_default().push((ts, is_song));
+        // A stretch in which only people without a number were there has no row.
+        let Some(user) = event.int(UserId) else { continue };
         for (name, size) in [("5m", 300_000), ("1h", 3_600_000), ("1d", 86_400_000)] {
-            active.entry((name, ts / size * size, size)).or_default().extend(event.int(UserId));
+            active.entry((name, ts / size * size, size)).or_default().insert(user);
         }
     }
     let mut sessions = Vec::new();
