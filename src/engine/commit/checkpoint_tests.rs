@@ -394,6 +394,28 @@ fn upkeep_folds_and_sweeps_a_job_that_stands_still() {
 }
 
 #[test]
+fn start_makes_a_segment_durable_before_it_takes_the_manifests_in_it_away() {
+    let store = TestStore::watched();
+    let (mut committer, _) = start(&store, job(1)).unwrap();
+    for epoch in 1..=12 {
+        let at = i64::try_from(epoch).unwrap();
+        committer.commit(Epoch(epoch), &reads(0, at - 1, at)).unwrap();
+    }
+    drop(committer);
+    let first = "_headway/job/manifest/0000000000.json";
+    let manifest = store.files()[first].clone();
+    let (shared, clock): (Arc<dyn Store>, Arc<dyn Clock>) =
+        (Arc::new(store.clone()), Arc::new(Manual::default()));
+    upkeep::prune(&shared, &clock, "job", Folding { segment: 4, keep: 2 }).unwrap();
+    // As a run leaves it that was killed after the segment had its name: nobody knows that it is durable.
+    store.files().insert(first.into(), manifest);
+    store.unsync(&store.below("_headway/job/segment/")[0]);
+    let (mut committer, _) = start(&store, job(1)).unwrap();
+    committer.sweep().unwrap();
+    assert_eq!(store.below(first), [""; 0], "it goes, and the store would have complained before");
+}
+
+#[test]
 fn start_on_a_lake_whose_last_commit_was_lost_is_refused_by_the_file_it_had_published() {
     let store = TestStore::default();
     let (mut committer, _) = start(&store, job(1)).unwrap();

@@ -82,6 +82,11 @@ impl TestStore {
         TestStore { watched: true, ..TestStore::default() }
     }
 
+    /// Takes it that nobody has synced the name of this file: whoever made it ended too early.
+    pub(crate) fn unsync(&self, name: &str) {
+        self.unsynced().insert(name.to_string());
+    }
+
     /// Lets a create that was not told of arrive, now and then.
     pub(crate) fn deliver_late(&self, dice: &mut Dice) {
         let mut late = self.late.lock().unwrap();
