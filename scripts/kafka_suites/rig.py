@@ -272,14 +272,18 @@ def partitions(lake):
 
 
 def is_flushed(lake, generation):
-    """True if a run of this generation or a later one has closed all windows: the watermark lies beyond every event then.
+    """True if a run of this generation or a later one has closed all windows: each watermark lies beyond every event then.
 
     What is held is no measure: identities go by the minute, and a minute may reach into a window that never opened.
     """
     newest = rigs.head(lake)
-    source = newest["inputs"][0]
+    return newest["generation"] >= generation and newest["kind"] == "commit" and all(map(is_closed, newest["inputs"]))
+
+
+def is_closed(source):
+    """True if every window of an input is closed."""
     own = [part["own"] for part in source["partitions"] if part["own"] is not None]
-    return newest["generation"] >= generation and newest["kind"] == "commit" and bool(own) and (source.get("wm") or 0) > max(own)
+    return bool(own) and (source.get("wm") or 0) > max(own)
 
 
 def consumed(lake):

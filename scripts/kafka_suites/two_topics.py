@@ -55,13 +55,6 @@ def floors(lake, hall):
     return sorted({(part["partition"], part["floor_from"], part["floor"]) for part in parts if part["floor"] is not None})
 
 
-def is_flushed(lake, generation):
-    """True if a run of this generation or a later one has closed all windows of both inputs."""
-    newest = rigs.head(lake)
-    held = [newest["operators"].get(f"Aggregate-{hall}", {}).get("held") for hall in HALLS]
-    return newest["generation"] >= generation and newest["kind"] == "commit" and held == [0, 0]
-
-
 def verify(rig, broker, topics, lake):
     """All is well with each input: says the reference program, given what the Java client reads and the manifests' floors."""
     for hall, topic in zip(HALLS, topics):
@@ -103,7 +96,7 @@ def one_lake(rig, args, broker, number):
         still_there(seen, rigs.committed_files(lake))
     first = rigs.next_generation(lake)
     run = start(rig, args, broker, topics, lake, "--idle-after", "200ms", "--idle-flush", "300ms", workers=draw.choice((1, 2, 3)))
-    kafka.wait_for("the flush of all windows", lambda: is_flushed(lake, first), run)
+    kafka.wait_for("the flush of all windows", lambda: kafka.is_flushed(lake, first), run)
     rig.drain(run)
     still_there(seen, rigs.committed_files(lake))
     verify(rig, broker, topics, lake)
