@@ -160,7 +160,8 @@ fn serve(listen: &Listen, plan: &Plan, job: &mut Launch) -> Result<crate::serve:
 
 #[cfg(not(feature = "serve"))]
 fn serve(_listen: &Listen, _plan: &Plan, _job: &mut Launch) -> Result<(), Failure> {
-    Err(Failure::new(Code::NotInThisBuild, "this build does not listen")
+    let code = super::terminal::failure::Code::NotInThisBuild;
+    Err(Failure::new(code, "this build does not listen")
         .hint("Build with --features serve, or leave --listen out."))
 }
 
