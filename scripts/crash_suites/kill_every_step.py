@@ -33,14 +33,15 @@ class Ground:
 
     def __init__(self, rig, seed):
         self.rig = rig
-        self.short, self.long = rig.capture(seed * 1000 + 11, 4_000), rig.capture(seed * 1000 + 12, 9_000)
+        self.short, self.long = rig.capture(seed * 1000 + 11, 4_000), rig.capture(seed * 1000 + 12, 22_000)
         self.halfway, self.old = rig.path("halfway"), rig.path("old")
 
     def prepare(self):
         if not abort_at(self.rig, self.halfway, self.short, 2, "publish.begin", 12):
             raise rigs.Failed("this binary has no fail points: cargo build --features failpoints")
         run = self.rig.start(self.old, self.long, 1, ["--epoch-bytes", "4KiB"])
-        rigs.wait_for("500 epochs", lambda: rigs.highest(self.old) >= 500, run, 120)
+        if not rigs.wait_for("500 epochs", lambda: rigs.highest(self.old) >= 500, run, 120):
+            raise rigs.Failed("the capture is too short for 500 epochs")
         self.rig.kill(run)
         if rigs.highest(self.old) >= 510:
             raise rigs.Failed("the old lake has folded already")
