@@ -7,9 +7,9 @@
 
 use super::failure::Failure;
 use super::form::Form;
+use super::log_end;
 use crate::engine::Error;
 use crate::engine::control;
-use std::io::{self, Write};
 use std::panic::{PanicHookInfo, set_hook};
 
 /// Reports panics like this from now on, in `form`.
@@ -21,8 +21,8 @@ pub(crate) fn report(form: Form) {
             return;
         }
         let failure = Failure::from(error);
-        // Nobody is left to read it if standard error is closed.
-        let _ = io::stderr().write_all(failure.render(form).as_bytes());
+        // As every other last error: behind the lines of the log that still wait.
+        log_end::end(Some(&failure.render(form)));
         std::process::exit(i32::from(failure.exit()));
     }));
 }
