@@ -44,7 +44,7 @@ pub(crate) struct Reading {
     pub(crate) value: i64,
 }
 
-/// What is remembered of a key.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sum {
     pub(crate) count: u64,

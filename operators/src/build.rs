@@ -228,7 +228,7 @@ impl<'s> Build<'s> {
         Table::of(self.keyed(Keep::new(name, fold, self.committed()), flow))
     }
 
-    /// Sums amounts by key. Each record is a row with its amounts, or one that goes again.
+    /// Sums amounts by key. Each record adds a row with its amounts, or takes one away.
     pub fn rollup<K: Key, const N: usize>(
         &mut self,
         name: &str,
@@ -345,7 +345,7 @@ impl<'s> Build<'s> {
             // A row leaves from one worker: two could see it go and come in one epoch.
             let by_row = |update: &ViewUpdate| u64::from(shard_of(&update.row).0);
             let updates = scope.concatenate(views).exchange(by_row);
-            // What was delivered before comes first: at the committed epoch.
+            // First, at the committed epoch, comes what earlier runs delivered.
             let options = stage::Options { name: "Views".to_string(), first_epoch: committed };
             let pack = |epoch, updates| (epoch, consolidated(updates));
             acks.push(stage(options, updates, |wake| ports.views(&specs, wake), pack, Ack::Lake));

@@ -19,18 +19,16 @@ const NEAR_MS: i64 = 60_000;
 /// The partition that holds the windows of `input` open while others are farther; `None` if none does. Where it is known
 /// when it becomes idle, the answer says so.
 pub(crate) fn holder(input: &Input, patience: Option<Patience>) -> Option<String> {
-    let counts = |part: &&PartitionEntry| !part.idle && !part.ended;
-    let at = |part: &PartitionEntry| part.own.max(part.floor);
-    let slowest = input.partitions.iter().filter(counts).min_by_key(|part| at(part))?;
-    let ahead = input.partitions.iter().map(at).max()?;
-    if at(slowest) >= ahead {
+    let slowest = input.slowest()?;
+    let ahead = input.partitions.iter().map(PartitionEntry::reached).max()?;
+    if slowest.reached() >= ahead {
         return None;
     }
     let number = slowest.partition;
     let why = if slowest.own == EventTime::MIN {
         "which has had no record".to_string()
     } else {
-        let behind = ahead.ms().saturating_sub(at(slowest).ms());
+        let behind = ahead.ms().saturating_sub(slowest.reached().ms());
         if patience.is_some() && behind < NEAR_MS {
             return None;
         }

@@ -258,10 +258,7 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
 
 fn skew(look: &Look<'_>) -> Option<Diagnosis> {
     let skew = look.board.max_skew_ms?;
-    let slowest = |input: &Input| {
-        let counts = input.partitions.iter().filter(|part| !part.idle && !part.ended);
-        counts.map(|part| part.own.max(part.floor)).min()
-    };
+    let slowest = |input: &Input| input.slowest().map(PartitionEntry::reached);
     let lag = look.behind.iter().find(|lag| {
         let slowest = look.head.inputs.get(lag.input).and_then(slowest);
         let own = look.entry(lag).map(|part| part.own);
@@ -317,12 +314,9 @@ fn unknown(look: &Look<'_>) -> Diagnosis {
 
 fn open_windows(look: &Look<'_>) -> Option<Diagnosis> {
     look.head.inputs.iter().find_map(|input| {
-        let at = |part: &PartitionEntry| part.own.max(part.floor);
-        let counted: Vec<&PartitionEntry> =
-            input.partitions.iter().filter(|part| !part.idle && !part.ended).collect();
-        let slowest = counted.iter().min_by_key(|part| at(part))?;
-        let ahead = counted.iter().map(|part| at(part)).max()?;
-        let behind = match at(slowest) {
+        let slowest = input.slowest()?;
+        let ahead = input.counting().map(PartitionEntry::reached).max()?;
+        let behind = match slowest.reached() {
             EventTime::MIN if ahead > EventTime::MIN => i64::MAX,
             slow => ahead.ms().saturating_sub(slow.ms()),
         };

@@ -3,7 +3,7 @@
 //! README's list of metrics is made from this table, and the boards and alerts that come with Headway are checked against
 //! it. Labels are names from the configuration, numbers of partitions and workers, and reasons from a fixed list: there are few.
 
-use crate::engine::format::board::Snapshot;
+use crate::engine::format::board::{Lag, Snapshot, WorkerTime};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use headway_operators::time::EventTime;
 use std::time::Duration;
@@ -107,7 +107,7 @@ pub const METRICS: &[Metric] = &[
         "headway_source_lag_records",
         Gauge,
         PARTITION,
-        "Offsets between what is committed and the end.",
+        "Offsets of the partition that are not committed.",
         |m| lags(m, |lag| lag.records as f64),
     ),
     of(
@@ -136,7 +136,7 @@ pub const METRICS: &[Metric] = &[
         Gauge,
         PARTITION,
         "The partition's newest event time less lateness.",
-        |m| partitions(m, |part| timestamp(part.own.max(part.floor))),
+        |m| partitions(m, |part| timestamp(part.reached())),
     ),
     of(
         "headway_watermark_timestamp_seconds",
@@ -188,7 +188,7 @@ pub const METRICS: &[Metric] = &[
         &["worker", "state"],
         "How workers spend their time: busy on a processor, or waiting. The two add up to the time that has passed.",
         |m| {
-            let of_worker = |(index, time): (usize, &crate::engine::format::board::WorkerTime)| {
+            let of_worker = |(index, time): (usize, &WorkerTime)| {
                 let index = index.to_string();
                 [
                     sample(&[&index, "busy"], seconds(time.busy)),
@@ -260,7 +260,7 @@ fn partitions(moment: &Moment<'_>, value: impl Fn(&PartitionEntry) -> Option<f64
     moment.head.inputs.iter().flat_map(of_input).collect()
 }
 
-fn lags(moment: &Moment<'_>, value: impl Fn(&crate::engine::format::board::Lag) -> f64) -> Vec<Sample> {
+fn lags(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
     let labelled = |lag: &crate::engine::format::board::Lag| {
         let input = moment.head.inputs.get(lag.input)?;
         Some(sample(&[&input.name, &input.topic, &lag.partition.to_string()], value(lag)))
@@ -268,7 +268,7 @@ fn lags(moment: &Moment<'_>, value: impl Fn(&crate::engine::format::board::Lag) 
     moment.board.lags.iter().filter_map(labelled).collect()
 }
 
-fn exporter(moment: &Moment<'_>, value: impl Fn(&crate::engine::format::board::Lag) -> f64) -> Vec<Sample> {
+fn exporter(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
     let Some(group) = moment.group else { return Vec::new() };
     let mut samples = lags(moment, value);
     for sample in &mut samples {
@@ -295,7 +295,6 @@ fn fates(moment: &Moment<'_>) -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::board::Lag;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::{Offset, Partition};
     use std::collections::BTreeSet;

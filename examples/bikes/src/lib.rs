@@ -6,7 +6,7 @@
 //! bike-stations ──────────────────────────┴── Names (a join) ──── overdue/*.ndjson.gz
 //! ```
 //!
-//! What cannot be decoded lies in `_dead/bikes/`, what came too late in `_late/bikes/`.
+//! Messages that cannot be decoded go to `_dead/bikes/`, late ones to `_late/bikes/`.
 #![forbid(unsafe_code)]
 
 pub mod generate;

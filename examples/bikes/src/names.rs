@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Station {
     /// The station.
     pub id: String,
-    /// Its name; `None` for one that was closed.
+    /// Its name; `None` if the station was closed.
     pub name: Option<String>,
     /// Since when.
     pub ts: Timestamp,

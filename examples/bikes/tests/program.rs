@@ -47,7 +47,7 @@ fn two_topics_become_trips_and_alerts_with_the_station_as_it_was() {
     assert!(status.contains("bikes"), "{status}");
     let dead = done(folder.path(), &["dead", "ls", "--lake", "lake"]);
     assert!(dead.contains("wrong-type") && dead.contains("bad-json"), "{dead}");
-    // What is held: b1 is back, b4 is away and was reported.
+    // Held state: b1 is back; b4 is away, and was reported.
     let held = done(folder.path(), &["state", "export", "Trips", "--lake", "lake"]);
     assert_eq!(
         held,

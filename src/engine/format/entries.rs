@@ -294,6 +294,16 @@ impl Input {
     pub fn total(&self) -> Fates {
         sum(self.partitions.iter().map(|part| &part.total).chain([&self.finished.total]))
     }
+
+    /// The partitions that windows wait for: neither idle nor ended.
+    pub fn counting(&self) -> impl Iterator<Item = &PartitionEntry> {
+        self.partitions.iter().filter(|part| !part.idle && !part.ended)
+    }
+
+    /// The one of them that is the farthest behind in event time.
+    pub fn slowest(&self) -> Option<&PartitionEntry> {
+        self.counting().min_by_key(|part| part.reached())
+    }
 }
 
 fn sum<'a>(fates: impl Iterator<Item = &'a Fates>) -> Fates {
@@ -303,6 +313,11 @@ fn sum<'a>(fates: impl Iterator<Item = &'a Fates>) -> Fates {
 }
 
 impl PartitionEntry {
+    /// How far it has got in event time: its own watermark or its floor.
+    pub fn reached(&self) -> Watermark {
+        self.own.max(self.floor)
+    }
+
     /// A partition of which nothing was read yet; `first` is the first offset that can be.
     pub fn new(partition: Partition, identity: &str, first: Offset) -> PartitionEntry {
         PartitionEntry {

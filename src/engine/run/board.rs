@@ -171,8 +171,9 @@ impl Board {
     pub fn ends(&self, ends: &Ends) {
         let now_ms = self.0.clock.wall_ms();
         let mut state = self.state();
-        let mark = self.mark(&state);
-        if state.marks.back().is_none_or(|last| mark.at.saturating_sub(last.at) >= MARK_EVERY) {
+        let now = self.0.clock.elapsed();
+        if state.marks.back().is_none_or(|last| now.saturating_sub(last.at) >= MARK_EVERY) {
+            let mark = self.mark(&state);
             if state.marks.len() == MARKS {
                 state.marks.pop_front();
             }

@@ -59,7 +59,7 @@ pub struct Watched {
     pub journal: Journal,
     /// Where the run says what it is doing.
     pub board: Board,
-    /// What the run did so far.
+    /// What the run did, once it has ended.
     pub summary: Arc<Mutex<Summary>>,
 }
 
@@ -122,8 +122,6 @@ impl Watched {
         self.board.head(Arc::new(head.clone()));
         self.journal.committed(committed, head, acks);
         (self.on_commit)(committed, head);
-        let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
-        *summary = Summary { head: head.clone(), outcome: self.journal.outcome.clone() };
     }
 }
 
@@ -160,9 +158,10 @@ impl Commit for Watched {
         failpoint::at("finish.begin");
         if self.is_bounded {
             self.committer.close()?;
-            let mut summary = self.summary.lock().expect("no thread panics while it holds the summary");
-            summary.head = self.committer.head().clone();
         }
+        let (head, outcome) = (self.committer.head().clone(), self.journal.outcome.clone());
+        *self.summary.lock().expect("no thread panics while it holds the summary") =
+            Summary { head, outcome };
         // What earlier runs delivered, if this one has resolved no epoch.
         self.gold.views.resolved(self.committer.head().epoch);
         self.gold.write(&mut self.committer)?;
