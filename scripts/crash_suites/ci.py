@@ -29,8 +29,8 @@ MOUNTS = ("power-cut", "disk")
 
 
 def options(parser):
-    parser.add_argument("--two-halls", metavar="BINARY", help="a binary built with: cargo build --example two_halls")
-    parser.add_argument("--failpoints", metavar="BINARY", help="a binary built with: cargo build --features failpoints")
+    parser.add_argument("--two-halls", metavar="BINARY", type=os.path.abspath, help="a binary built with: cargo build --example two_halls")
+    parser.add_argument("--failpoints", metavar="BINARY", type=os.path.abspath, help="a binary built with: cargo build --features failpoints")
 
 
 def can_mount():
@@ -61,8 +61,8 @@ def suite(rig, args):
             skipped[name] = "no binary with fail points was given"
         else:
             binary = args.failpoints if name == "kill-every-step" else args.binary
-            command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", os.path.abspath(binary)]
-            command += ["--two-halls", os.path.abspath(args.two_halls)] if name == "two-folders" else []
+            command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", binary]
+            command += ["--two-halls", args.two_halls] if name == "two-folders" else []
             child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], os.path.join(rig.folder, name))
             while not rigs.has_ended(child):
                 time.sleep(0.05)

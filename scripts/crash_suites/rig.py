@@ -41,7 +41,7 @@ class Failed(Exception):
 def parser(doc, prog, program="crash"):
     """The options that every suite has."""
     made = argparse.ArgumentParser(prog=f"scripts/{program} {prog}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--binary", default=os.path.join(ROOT, "target", "debug", "headway"), help="default: target/debug/headway")
+    made.add_argument("--binary", type=os.path.abspath, default=os.path.join(ROOT, "target", "debug", "headway"), help="default: target/debug/headway")
     made.add_argument("--seed", type=int, help="what is drawn at random follows from it (default: another one each time)")
     made.add_argument("-j", "--jobs", type=int, default=2, help="trials at a time (default 2)")
     made.add_argument("--keep", metavar="DIR", help="work here and leave everything there")
@@ -108,7 +108,7 @@ class Rig:
     forms = ("envelopes", "envelopes", "lines")
 
     def __init__(self, args):
-        self.binary, self.jobs, self.keep = os.path.abspath(args.binary), args.jobs, args.keep
+        self.binary, self.jobs, self.keep = args.binary, args.jobs, args.keep
         self.lock, self.children, self.numbers = threading.Lock(), set(), 0
         self.audits, self.compared = 0, 0
 

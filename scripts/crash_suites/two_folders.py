@@ -20,7 +20,7 @@ TOPIC = "mta-turnstile"
 
 
 def options(parser):
-    parser.add_argument("--two-halls", metavar="BINARY", default=os.path.join(rigs.ROOT, "target", "debug", "examples", "two_halls"),
+    parser.add_argument("--two-halls", metavar="BINARY", type=os.path.abspath, default=os.path.join(rigs.ROOT, "target", "debug", "examples", "two_halls"),
                         help="the program of the job (default: target/debug/examples/two_halls)")
     parser.add_argument("--kills", type=int, default=20, help="kills that meet a run at work (default 20)")
     parser.add_argument("--kills-a-run", type=int, default=10, help="how many of them one lake takes (default 10)")

@@ -7,6 +7,7 @@ TLS and SASL want a binary of their own, given by --tls-binary; without it they 
 import argparse
 import concurrent.futures
 import importlib
+import os
 
 from kafka_suites import rig as kafka
 
@@ -14,8 +15,8 @@ SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "kill-anywhe
 
 
 def options(parser):
-    parser.add_argument("--two-halls", metavar="BINARY", help="a binary built with: cargo build --example two_halls")
-    parser.add_argument("--tls-binary", metavar="BINARY", help="a binary built with: cargo build --features kafka-tls")
+    parser.add_argument("--two-halls", metavar="BINARY", type=os.path.abspath, help="a binary built with: cargo build --example two_halls")
+    parser.add_argument("--tls-binary", metavar="BINARY", type=os.path.abspath, help="a binary built with: cargo build --features kafka-tls")
 
 
 def one(rig, args, broker, name):

@@ -19,7 +19,7 @@ from kafka_suites import rig as kafka
 
 
 def options(parser):
-    parser.add_argument("--two-halls", metavar="BINARY", default=os.path.join(rigs.ROOT, "target", "debug", "examples", "two_halls"),
+    parser.add_argument("--two-halls", metavar="BINARY", type=os.path.abspath, default=os.path.join(rigs.ROOT, "target", "debug", "examples", "two_halls"),
                         help="the program of the job (default: target/debug/examples/two_halls)")
     parser.add_argument("--kills", type=int, default=12, help="kills that meet a run at work (default 12)")
     parser.add_argument("--kills-a-run", type=int, default=6, help="how many of them one lake takes (default 6)")
