@@ -277,6 +277,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         clock,
         on_start: Box::new(|_, _| ()),
         on_commit: Box::new(|_, _| ()),
+        on_views: Box::new(|_| ()),
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a lake holds on disk: names of files, manifests, segments' pieces, saved state. Decides nothing and does no I/O.
 
 pub mod board;
+pub mod changes;
 mod entries;
 pub(crate) mod folders;
 pub mod manifest;

@@ -34,7 +34,7 @@ use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
 use crate::engine::run::sink::{Lake, SavedByWorker};
-use crate::engine::run::views::Views;
+use crate::engine::run::views::{OnViews, Views};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
@@ -122,6 +122,8 @@ pub struct Launch {
     pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// Called after each resolved epoch, where the job has views.
+    pub on_views: OnViews,
 }
 
 /// Runs a job until its input ends, it is drained, or something fails.
@@ -201,7 +203,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, workers_before, &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome }));
-    let views = Arc::new(Views::new(shape.views.clone()));
+    let views = Arc::new(Views::new(shape.views.clone(), &resume.manifest));
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let commit = Watched {
         committer,
@@ -209,6 +211,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
         control: control.clone(),
         on_commit: launch.on_commit,
+        on_views: launch.on_views,
         is_bounded: launch.until != Until::Forever,
         late_judge: LateJudge::new(launch.late_max, launch.dead_max, resume.manifest.inputs.len()),
         journal,
@@ -360,6 +363,7 @@ impl Launch {
             board: Board::new(Arc::new(System::default())),
             on_start: Box::new(|_, _| {}),
             on_commit: Box::new(|_, _| {}),
+            on_views: Box::new(|_| {}),
         }
     }
 

@@ -1,12 +1,16 @@
 //! The content of a job's views outside the dataflow, as of the newest commit.
 //!
 //! 1. A worker hands over the updates of an epoch when the epoch is complete. They wait here.
-//! 2. When the epoch is resolved, they are applied, all views together. Nothing that was not committed is ever visible.
-//! 3. What comes at the committed epoch e0 is the content that earlier runs delivered. It is applied with the first epoch
-//!    that is resolved, or when the run ends.
+//! 2. What comes at the committed epoch e0 is the content that earlier runs delivered: it is committed, and goes into the
+//!    tables before anything else. It is no change.
+//! 3. Before an epoch is committed, [`Views::upcoming`] gives what it changes, one update a row.
+//! 4. When it is resolved, [`Views::apply`] puts that into the tables, all views together, and whoever delivers views is
+//!    given the same [`Changes`] ([`OnViews`]). Nothing that was not committed is ever visible.
 //!
 //! Invariant: a row goes only where it is. A view that takes away what it never gave stops the job.
 
+use crate::engine::format::changes::Changes;
+use crate::engine::format::manifest::{Manifest, ManifestId};
 use headway_operators::ack::StagedFile;
 use headway_operators::port::Stage;
 use headway_operators::spec::ViewSpec;
@@ -15,10 +19,34 @@ use headway_operators::view::row::{ViewRow, ViewUpdate};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// Called on the commit thread after each resolved epoch of a job with views. It must return soon: the next commit waits.
+pub type OnViews = Box<dyn FnMut(&Resolved<'_>) + Send>;
+
+/// The views after an epoch was resolved.
+pub struct Resolved<'a> {
+    /// The newest manifest.
+    pub head: &'a Manifest,
+    /// What the epoch changed; `None` if it changed no view.
+    pub changes: Option<&'a Arc<Changes>>,
+    /// The content, with these changes in it.
+    pub views: &'a Arc<Views>,
+}
+
+/// All views as of one commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The manifest of the last changes that are in it; `None` if there were none yet.
+    pub at: Option<ManifestId>,
+    /// The rows of each view in order, by the number of the view.
+    pub tables: Vec<Vec<ViewRow>>,
+}
+
 /// The views of a job.
 #[derive(Debug, Default)]
 pub struct Views {
     specs: Vec<ViewSpec>,
+    /// The epoch that the run starts from.
+    committed: Epoch,
     content: Mutex<Content>,
 }
 
@@ -27,6 +55,8 @@ struct Content {
     /// What workers gave for epochs that are not resolved.
     waiting: BTreeMap<Epoch, Vec<ViewUpdate>>,
     tables: Vec<Table>,
+    /// The manifest of the last changes in the tables.
+    at: Option<ManifestId>,
     /// What earlier runs delivered is in the tables.
     is_current: bool,
 }
@@ -39,11 +69,19 @@ struct Table {
     version: u64,
 }
 
+impl Table {
+    fn rows(&self) -> Vec<ViewRow> {
+        let copies = |(row, copies): (&ViewRow, &u64)| (0..*copies).map(|_| row.clone()).collect::<Vec<_>>();
+        self.rows.iter().flat_map(copies).collect()
+    }
+}
+
 impl Views {
-    /// The views that `specs` describe, with nothing in them.
-    pub fn new(specs: Vec<ViewSpec>) -> Views {
+    /// The views that `specs` describe, of a run that goes on from `head`, with nothing in them.
+    pub fn new(specs: Vec<ViewSpec>, head: &Manifest) -> Views {
         let tables = vec![Table::default(); specs.len()];
-        Views { specs, content: Mutex::new(Content { tables, ..Content::default() }) }
+        let content = Content { tables, at: head.changes, ..Content::default() };
+        Views { specs, committed: head.epoch, content: Mutex::new(content) }
     }
 
     /// What they are.
@@ -55,15 +93,30 @@ impl Views {
         self.content.lock().expect("no thread panics while it holds the views")
     }
 
-    /// Applies all that was given for epochs up to `epoch`, which is resolved.
-    pub fn resolved(&self, epoch: Epoch) {
+    /// What epochs up to `epoch` change that are not resolved yet: one update for each row, by view. They are given once.
+    /// What earlier runs delivered is in the tables afterwards.
+    pub fn upcoming(&self, epoch: Epoch) -> Vec<ViewUpdate> {
         let mut content = self.lock();
         let later = content.waiting.split_off(&epoch.next());
-        let resolved = std::mem::replace(&mut content.waiting, later);
-        for (epoch, updates) in resolved {
-            content.apply(&self.specs, epoch, updates);
+        let mut complete = std::mem::replace(&mut content.waiting, later);
+        let new = complete.split_off(&self.committed.next());
+        for (epoch, updates) in complete {
+            content.apply(&self.specs, epoch, &updates);
         }
         content.is_current = true;
+        consolidated(new.into_values().flatten())
+    }
+
+    /// Puts `changes` into the tables: they are committed.
+    pub fn apply(&self, changes: &Changes) {
+        let mut content = self.lock();
+        content.apply(&self.specs, changes.epoch, &changes.updates);
+        content.at = Some(changes.id);
+    }
+
+    /// The manifest of the last changes in the tables; `None` if there were none yet.
+    pub fn at(&self) -> Option<ManifestId> {
+        self.lock().at
     }
 
     /// False until the first epoch of the run is resolved: what earlier runs delivered may not have arrived yet.
@@ -71,12 +124,18 @@ impl Views {
         self.lock().is_current
     }
 
+    /// All views as of one commit; `None` while that is not known.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let content = self.lock();
+        let tables = || content.tables.iter().map(Table::rows).collect();
+        content.is_current.then(|| Snapshot { at: content.at, tables: tables() })
+    }
+
     /// The rows of view `view` in order, and how often it has changed.
     pub fn rows(&self, view: usize) -> (Vec<ViewRow>, u64) {
         let content = self.lock();
         let table = &content.tables[view];
-        let copies = |(row, copies): (&ViewRow, &u64)| (0..*copies).map(|_| row.clone()).collect::<Vec<_>>();
-        (table.rows.iter().flat_map(copies).collect(), table.version)
+        (table.rows(), table.version)
     }
 
     /// How often view `view` has changed.
@@ -85,25 +144,37 @@ impl Views {
     }
 }
 
+/// One update for each row that has changed, in order.
+fn consolidated(updates: impl Iterator<Item = ViewUpdate>) -> Vec<ViewUpdate> {
+    let mut rows: BTreeMap<(u16, ViewRow), i64> = BTreeMap::new();
+    for ViewUpdate { view, row, diff } in updates {
+        *rows.entry((view, row)).or_default() += diff;
+    }
+    rows.into_iter()
+        .filter(|(_, diff)| *diff != 0)
+        .map(|((view, row), diff)| ViewUpdate { view, row, diff })
+        .collect()
+}
+
 impl Content {
-    fn apply(&mut self, specs: &[ViewSpec], epoch: Epoch, updates: Vec<ViewUpdate>) {
+    fn apply(&mut self, specs: &[ViewSpec], epoch: Epoch, updates: &[ViewUpdate]) {
         // What goes is taken away after all has come: within an epoch workers speak in any order.
-        let (come, gone): (Vec<_>, Vec<_>) = updates.into_iter().partition(|update| update.diff > 0);
+        let (come, gone): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.diff > 0);
         for ViewUpdate { view, row, diff } in come {
-            let table = &mut self.tables[usize::from(view)];
+            let table = &mut self.tables[usize::from(*view)];
             table.version += 1;
-            *table.rows.entry(row).or_default() += diff.unsigned_abs();
+            *table.rows.entry(row.clone()).or_default() += diff.unsigned_abs();
         }
         for ViewUpdate { view, row, diff } in gone {
-            let (table, name) = (&mut self.tables[usize::from(view)], specs[usize::from(view)].name);
+            let (table, name) = (&mut self.tables[usize::from(*view)], specs[usize::from(*view)].name);
             table.version += 1;
-            let copies = table.rows.get_mut(&row).filter(|copies| **copies >= diff.unsigned_abs());
+            let copies = table.rows.get_mut(row).filter(|copies| **copies >= diff.unsigned_abs());
             let copies = copies.unwrap_or_else(|| {
                 panic!("view {name} takes away what it has not, in epoch {epoch}: {row:?}")
             });
             *copies -= diff.unsigned_abs();
             if *copies == 0 {
-                table.rows.remove(&row);
+                table.rows.remove(row);
             }
         }
     }
@@ -136,16 +207,33 @@ impl Stage<Vec<ViewUpdate>, StagedFile> for ViewStage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::format::manifest::Nonce;
+    use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::names::Seq;
     use headway_operators::row::{Column, Kind};
     use headway_operators::view::row::Value;
 
+    /// One view, of a run that goes on from epoch 3.
     fn views() -> Arc<Views> {
         let columns = vec![Column::new("n", Kind::Int)];
-        Arc::new(Views::new(vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1 }]))
+        let specs = vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1 }];
+        let head = Manifest { epoch: Epoch(3), changes: Some(id(7)), ..first(1) };
+        Arc::new(Views::new(specs, &head))
+    }
+
+    fn id(seq: u64) -> ManifestId {
+        ManifestId { seq: Seq(seq), nonce: Nonce(u128::from(seq)) }
     }
 
     fn update(number: i64, diff: i64) -> ViewUpdate {
         ViewUpdate { view: 0, row: ViewRow(vec![Value::Int(number)]), diff }
+    }
+
+    fn commit(views: &Views, seq: u64, epoch: u64) -> Changes {
+        let updates = views.upcoming(Epoch(epoch));
+        let changes = Changes { id: id(seq), after: views.at(), epoch: Epoch(epoch), updates };
+        views.apply(&changes);
+        changes
     }
 
     fn numbers(views: &Views) -> Vec<ViewRow> {
@@ -163,12 +251,25 @@ mod tests {
         one.put(Epoch(6), Epoch(6), vec![update(3, -1)]);
         assert_eq!(numbers(&views), []);
         assert!(!views.is_current(), "nobody may take it for the content");
-        views.resolved(Epoch(5));
+        assert_eq!(views.snapshot(), None);
+        let changes = commit(&views, 8, 5);
+        assert_eq!(changes.updates, [update(1, 1), update(3, 1)], "what cancels is no change");
         assert!(views.is_current());
         assert_eq!(numbers(&views), [update(1, 1).row, update(3, 1).row]);
-        views.resolved(Epoch(6));
+        assert_eq!(commit(&views, 9, 6).updates, [update(3, -1)]);
         assert_eq!(numbers(&views), [update(1, 1).row]);
+        let tables = vec![vec![update(1, 1).row]];
+        assert_eq!(views.snapshot(), Some(Snapshot { at: Some(id(9)), tables }));
         assert_eq!(one.done().map(|(epoch, files)| (epoch, files.len())), Some((Epoch(4), 0)));
+    }
+
+    #[test]
+    fn what_earlier_runs_delivered_is_content_and_no_change() {
+        let views = views();
+        ViewStage::new(Arc::clone(&views)).put(Epoch(3), Epoch(3), vec![update(1, 1), update(2, 1)]);
+        ViewStage::new(Arc::clone(&views)).put(Epoch(4), Epoch(4), vec![update(2, -1)]);
+        assert_eq!(views.upcoming(Epoch(4)), [update(2, -1)]);
+        assert_eq!(views.snapshot().map(|found| (found.at, found.tables[0].len())), Some((Some(id(7)), 2)));
     }
 
     #[test]
@@ -176,6 +277,6 @@ mod tests {
     fn view_that_takes_away_what_it_never_gave_stops_the_job() {
         let views = views();
         ViewStage::new(Arc::clone(&views)).put(Epoch(4), Epoch(4), vec![update(1, -1)]);
-        views.resolved(Epoch(4));
+        commit(&views, 8, 4);
     }
 }

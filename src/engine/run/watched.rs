@@ -11,16 +11,19 @@ use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::board::Doing;
-use crate::engine::format::manifest::Manifest;
+use crate::engine::format::changes::Changes;
+use crate::engine::format::manifest::{Manifest, ManifestId};
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::Commit;
 use crate::engine::run::gold::Gold;
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
+use crate::engine::run::views::{OnViews, Resolved};
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
+use headway_operators::view::row::ViewUpdate;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -49,6 +52,8 @@ pub struct Watched {
     pub control: Control,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// Called after each resolved epoch, where there are views.
+    pub on_views: OnViews,
     /// Whether the run ends by itself: then its last manifest says so.
     pub is_bounded: bool,
     /// Stops the job if too many records are late; at a bounded end, if too many of all that were read are late or dead.
@@ -123,6 +128,21 @@ impl Watched {
         self.journal.committed(committed, head, acks);
         (self.on_commit)(committed, head);
     }
+
+    /// Puts what a resolved epoch changed in the views into their tables, and gives it to whoever delivers them.
+    fn deliver(&mut self, epoch: Epoch, updates: Vec<ViewUpdate>) {
+        let (views, head) = (&self.gold.views, self.committer.head());
+        if views.specs().is_empty() {
+            return;
+        }
+        let id = ManifestId { seq: head.seq, nonce: head.nonce };
+        let changes =
+            (!updates.is_empty()).then(|| Arc::new(Changes { id, after: views.at(), epoch, updates }));
+        if let Some(changes) = &changes {
+            views.apply(changes);
+        }
+        (self.on_views)(&Resolved { head, changes: changes.as_ref(), views });
+    }
 }
 
 impl Commit for Watched {
@@ -133,6 +153,7 @@ impl Commit for Watched {
         let confirm = clock.elapsed();
         self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
         self.board.doing(Doing::Committing);
+        let updates = self.gold.views.upcoming(epoch);
         let committed = self.committer.commit(epoch, &acks)?;
         self.board.doing(Doing::Nothing);
         if let Some(mut committed) = committed {
@@ -141,7 +162,7 @@ impl Commit for Watched {
             self.tell(self.committer.head());
             self.note(&committed, &acks);
         }
-        self.gold.views.resolved(epoch);
+        self.deliver(epoch, updates);
         self.gold.turn(&mut self.committer)?;
         self.look_at_ends();
         self.committer.sign();
@@ -163,7 +184,7 @@ impl Commit for Watched {
         *self.summary.lock().expect("no thread panics while it holds the summary") =
             Summary { head, outcome };
         // What earlier runs delivered, if this one has resolved no epoch.
-        self.gold.views.resolved(self.committer.head().epoch);
+        self.gold.views.upcoming(self.committer.head().epoch);
         self.gold.write(&mut self.committer)?;
         self.journal.end(self.control.is_draining());
         if self.is_bounded && !self.control.is_draining() {
