@@ -2,6 +2,8 @@
 
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use std::collections::BTreeMap;
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -38,15 +40,30 @@ pub struct Memory(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    files: BTreeMap<String, Entry>,
+    files: BTreeMap<String, Arc<[u8]>>,
+    /// Names whose newest content is not durable, with the content that a power cut brings back, if there was one.
+    unsynced: BTreeMap<String, Option<Arc<[u8]>>>,
     calls: BTreeMap<Call, u64>,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
-    bytes: Arc<[u8]>,
-    /// The name and the bytes survive a power cut.
-    durable: bool,
+/// The files themselves, for a test that looks at many or plants something. What is put there is durable.
+#[cfg(test)]
+pub(crate) struct Content<'a>(MutexGuard<'a, Inner>);
+
+#[cfg(test)]
+impl std::ops::Deref for Content<'_> {
+    type Target = BTreeMap<String, Arc<[u8]>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.files
+    }
+}
+
+#[cfg(test)]
+impl std::ops::DerefMut for Content<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0.files
+    }
 }
 
 impl Memory {
@@ -62,17 +79,41 @@ impl Memory {
 
     /// All files by name.
     pub fn files(&self) -> BTreeMap<String, Arc<[u8]>> {
-        self.lock().files.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.bytes))).collect()
+        self.lock().files.clone()
+    }
+
+    /// All files, while nobody else can reach them.
+    #[cfg(test)]
+    pub(crate) fn content(&self) -> Content<'_> {
+        Content(self.lock())
     }
 
     /// Puts a durable file there, whatever was there before: to plant damage.
     pub fn put(&self, name: Name<'_>, bytes: &[u8]) {
-        self.lock().files.insert(name.to_string(), Entry { bytes: bytes.into(), durable: true });
+        self.lock().insert(name, bytes.into(), true);
     }
 
-    /// Loses every file that was not made durable. What was deleted stays away.
+    /// Loses everything that was not made durable: a file that was replaced is the old one again. What was deleted stays away.
     pub fn power_cut(&self) {
-        self.lock().files.retain(|_, entry| entry.durable);
+        let mut inner = self.lock();
+        for (name, before) in std::mem::take(&mut inner.unsynced) {
+            match before {
+                Some(bytes) => inner.files.insert(name, bytes),
+                None => inner.files.remove(&name),
+            };
+        }
+    }
+
+    /// Takes the durability of a file away, as if its folder had never been synced.
+    #[cfg(test)]
+    pub(crate) fn unsync(&self, name: Name<'_>) {
+        self.lock().unsynced.insert(name.to_string(), None);
+    }
+
+    /// The names that a power cut may take.
+    #[cfg(test)]
+    pub(crate) fn unsynced(&self) -> BTreeSet<String> {
+        self.lock().unsynced.keys().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -96,6 +137,17 @@ impl Memory {
     }
 }
 
+impl Inner {
+    fn insert(&mut self, name: Name<'_>, bytes: Arc<[u8]>, is_durable: bool) {
+        let before = self.files.insert(name.to_string(), bytes);
+        if is_durable {
+            self.unsynced.remove(name);
+        } else {
+            self.unsynced.entry(name.to_string()).or_insert(before);
+        }
+    }
+}
+
 /// The folder of `name`, with its final `/`; empty for the root.
 fn folder(name: &str) -> &str {
     name.rfind('/').map_or("", |at| &name[..=at])
@@ -115,38 +167,38 @@ pub(crate) fn range(bytes: &[u8], from: u64, to: u64) -> Vec<u8> {
 impl Store for Memory {
     fn create(&self, name: Name<'_>, bytes: &[u8]) -> Result<Created, Error> {
         let mut inner = self.count(Call::Create, name)?;
-        if let Some(entry) = inner.files.get_mut(name) {
-            entry.durable = true;
+        if inner.files.contains_key(name) {
+            inner.unsynced.remove(name);
             return Ok(Created::Exists);
         }
-        inner.files.insert(name.to_string(), Entry { bytes: bytes.into(), durable: true });
+        inner.insert(name, bytes.into(), true);
         Ok(Created::Yes)
     }
 
     fn read(&self, name: Name<'_>, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         let inner = self.count(Call::Read, name)?;
-        let Some(entry) = inner.files.get(name) else { return Ok(None) };
-        let bytes = entry.bytes.len() as u64;
+        let Some(found) = inner.files.get(name) else { return Ok(None) };
+        let bytes = found.len() as u64;
         if bytes > bytes_max {
             return Err(Error::TooLong { name: name.to_string(), bytes, bytes_max });
         }
-        Ok(Some(entry.bytes.to_vec()))
+        Ok(Some(found.to_vec()))
     }
 
     fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
         let inner = self.count(Call::Read, name)?;
-        Ok(inner.files.get(name).map(|entry| range(&entry.bytes, from, to)))
+        Ok(inner.files.get(name).map(|bytes| range(bytes, from, to)))
     }
 
     fn open(&self, name: Name<'_>) -> Result<Option<Box<dyn Read + Send>>, Error> {
         let inner = self.count(Call::Open, name)?;
-        let entry = inner.files.get(name);
-        Ok(entry.map(|entry| Box::new(io::Cursor::new(Arc::clone(&entry.bytes))) as Box<dyn Read + Send>))
+        let found = inner.files.get(name).cloned();
+        Ok(found.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>))
     }
 
     fn size(&self, name: Name<'_>) -> Result<Option<u64>, Error> {
         let inner = self.count(Call::Size, name)?;
-        Ok(inner.files.get(name).map(|entry| entry.bytes.len() as u64))
+        Ok(inner.files.get(name).map(|bytes| bytes.len() as u64))
     }
 
     fn list(&self, folder: Name<'_>) -> Result<Vec<String>, Error> {
@@ -162,40 +214,42 @@ impl Store for Memory {
 
     fn stage(&self, name: Name<'_>) -> Result<Box<dyn Staged>, Error> {
         let mut inner = self.count(Call::Stage, name)?;
-        inner.files.insert(name.to_string(), Entry { bytes: Arc::default(), durable: false });
+        inner.insert(name, Arc::default(), false);
         Ok(Box::new(MemoryStaged { store: self.clone(), name: name.to_string(), bytes: Vec::new() }))
     }
 
     fn publish(&self, from: Name<'_>, to: Name<'_>) -> Result<Published, Error> {
         drop(self.count(Call::Publish, from)?);
         let mut inner = self.lock();
-        let Some(entry) = inner.files.get(from).cloned() else { return Ok(Published::Missing) };
+        let Some(bytes) = inner.files.get(from).cloned() else { return Ok(Published::Missing) };
         if inner.files.contains_key(to) {
             return Ok(Published::Exists);
         }
-        inner.files.insert(to.to_string(), Entry { durable: false, ..entry });
+        inner.insert(to, bytes, false);
         Ok(Published::Yes)
     }
 
     fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
         let mut inner = self.count(Call::Publish, from)?;
-        let Some(entry) = inner.files.remove(from) else {
+        let Some(bytes) = inner.files.remove(from) else {
             let source = io::Error::from(io::ErrorKind::NotFound);
             return Err(Error::Failed { verb: "replace", name: to.to_string(), source });
         };
-        inner.files.insert(to.to_string(), Entry { durable: false, ..entry });
+        inner.unsynced.remove(from);
+        inner.insert(to, bytes, false);
         Ok(())
     }
 
     fn sync_folder(&self, name: Name<'_>) -> Result<(), Error> {
         let mut inner = self.count(Call::SyncFolder, name)?;
         let synced = prefix(name);
-        inner.files.iter_mut().filter(|(name, _)| folder(name) == synced).for_each(|(_, e)| e.durable = true);
+        inner.unsynced.retain(|name, _| folder(name) != synced);
         Ok(())
     }
 
     fn delete(&self, name: Name<'_>) -> Result<(), Error> {
         let mut inner = self.count(Call::Delete, name)?;
+        inner.unsynced.remove(name);
         if inner.files.remove(name).is_none() && inner.files.keys().any(|n| n.starts_with(&prefix(name))) {
             let source = io::Error::new(io::ErrorKind::DirectoryNotEmpty, "the folder is not empty");
             return Err(Error::Failed { verb: "delete", name: name.to_string(), source });
@@ -229,7 +283,7 @@ impl Write for MemoryStaged {
 impl Staged for MemoryStaged {
     fn finish(self: Box<Self>) -> Result<(), Error> {
         let mut inner = self.store.count(Call::Finish, &self.name)?;
-        inner.files.insert(self.name, Entry { bytes: self.bytes.into(), durable: true });
+        inner.insert(&self.name, self.bytes.into(), true);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! A seeded simulation of the commit protocol: up to three runs of one job, interleaved call by call over one store,
-//! with crashes, calls that fail, calls that do not tell, and creates that arrive late.
+//! with crashes, power cuts, calls that fail, calls that do not tell, and creates that arrive late.
 //!
 //! The runs are the production functions themselves: a [`Site`] that is stepped gives way before every call, so a
 //! schedule is a list of whose turn it is, and a crash is a run that never gets another turn.
@@ -153,7 +153,13 @@ fn schedule(seed: u64, trouble: Trouble) {
         }
         if crashes > 0 && dice.below(60) == 0 {
             crashes -= 1;
-            drop(playing.swap_remove(turn));
+            if dice.below(3) == 0 {
+                // The power fails: all runs end, and so do names that were not made durable.
+                playing.clear();
+                store.power_cut();
+            } else {
+                drop(playing.swap_remove(turn));
+            }
             continue;
         }
         store.deliver_late(&mut dice);

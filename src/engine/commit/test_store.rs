@@ -1,33 +1,33 @@
-//! A store in memory for tests of the commit protocol: shared by simulated runs, with faults of all four outcomes.
+//! A store in memory for tests of the commit protocol: shared by simulated runs, watched for what the protocol forbids.
 
 use crate::engine::commit::decide;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
-use crate::store::memory::range;
+use crate::store::faulty::Faulty;
+use crate::store::memory::{Content, Memory};
 use crate::store::{Created, Error, Name, Published, Staged, Store};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 /// A create on its way: name and bytes.
 type Late = (String, Arc<[u8]>);
 
-/// Files by name. Clones share them; each clone has its own faults.
-#[derive(Clone, Default)]
+/// The files of [`Memory`], with the faults of [`Faulty`] and one more. Clones share the files; each that
+/// [`TestStore::faulty`] gives has its own faults.
+#[derive(Clone)]
 pub(crate) struct TestStore {
-    files: Arc<Mutex<BTreeMap<String, Arc<[u8]>>>>,
-    /// Files whose name a power cut may still take: nobody was told that they are there, and their folder was not synced.
-    unsynced: Arc<Mutex<BTreeSet<String>>>,
+    memory: Memory,
+    faulty: Faulty,
     /// Creates that were not told of, and arrive later.
     late: Arc<Mutex<Vec<Late>>>,
-    faults: Arc<Mutex<Faults>>,
+    lateness: Arc<Mutex<Lateness>>,
     watched: bool,
 }
 
+/// How often a create arrives later.
 #[derive(Default)]
-struct Faults {
+struct Lateness {
     per_mille: u64,
     dice: Dice,
 }
@@ -57,24 +57,20 @@ impl Dice {
     }
 }
 
-/// What a call does: whether it is applied, and whether that is told.
-enum Outcome {
-    Works,
-    Fails,
-    Unknown {
-        applied: bool,
-    },
-    /// Not applied yet.
-    Late,
+impl Default for TestStore {
+    fn default() -> TestStore {
+        let memory = Memory::new();
+        let faulty = Faulty::new(Arc::new(memory.clone()), 0);
+        TestStore { memory, faulty, late: Arc::default(), lateness: Arc::default(), watched: false }
+    }
 }
 
 impl TestStore {
     /// The same files, with faults in `per_mille` of all calls, drawn from `seed`.
     pub(crate) fn faulty(&self, per_mille: u64, seed: u64) -> TestStore {
-        let faults = Faults { per_mille, dice: Dice::new(seed) };
-        let (files, late) = (Arc::clone(&self.files), Arc::clone(&self.late));
-        let unsynced = Arc::clone(&self.unsynced);
-        TestStore { files, unsynced, late, faults: Arc::new(Mutex::new(faults)), watched: self.watched }
+        let faulty = Faulty::new(Arc::new(self.memory.clone()), seed).rate(per_mille);
+        let lateness = Lateness { per_mille, dice: Dice::new(seed) };
+        TestStore { faulty, lateness: Arc::new(Mutex::new(lateness)), ..self.clone() }
     }
 
     /// A store that panics at once where a publish or delete breaks the protocol's promise.
@@ -84,7 +80,7 @@ impl TestStore {
 
     /// Takes it that nobody has synced the name of this file: whoever made it ended too early.
     pub(crate) fn unsync(&self, name: &str) {
-        self.unsynced().insert(name.to_string());
+        self.memory.unsync(name);
     }
 
     /// Lets a create that was not told of arrive, now and then.
@@ -93,16 +89,12 @@ impl TestStore {
         if !late.is_empty() && dice.below(20) == 0 {
             let at = dice.below(late.len() as u64) as usize;
             let (name, bytes) = late.swap_remove(at);
-            // What is there already stays as it is, and as durable as it is.
-            if let Entry::Vacant(place) = self.files().entry(name) {
-                self.unsynced().insert(place.key().clone());
-                place.insert(bytes);
+            // A file that is there already stays as it is, and as durable as it is.
+            if !self.files().contains_key(&name) {
+                self.memory.create(&name, &bytes).expect("the name is plain");
+                self.memory.unsync(&name);
             }
         }
-    }
-
-    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.unsynced.lock().unwrap()
     }
 
     /// The loose manifests as text, lowest first, without the litter of runs that slept while they were folded.
@@ -145,15 +137,20 @@ impl TestStore {
         if name.contains("/manifest/") {
             assert!(self.manifests().len() >= 2, "the head goes away");
             let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
-            let (seq, unsynced) = (names::manifest_seq(&last(name)), self.unsynced());
+            let (seq, unsynced) = (names::manifest_seq(&last(name)), self.memory.unsynced());
             let has_it = |(from, to): (Seq, Seq)| Some(from) <= seq && seq <= Some(to);
             let segment = unsynced.iter().find(|name| names::segment_range(&last(name)).is_some_and(has_it));
             assert_eq!(segment, None, "{name} goes, and a power cut may still take the segment that has it");
         }
     }
 
-    pub(crate) fn files(&self) -> MutexGuard<'_, BTreeMap<String, Arc<[u8]>>> {
-        self.files.lock().unwrap()
+    pub(crate) fn files(&self) -> Content<'_> {
+        self.memory.content()
+    }
+
+    /// Loses every name that was not made durable.
+    pub(crate) fn power_cut(&self) {
+        self.memory.power_cut();
     }
 
     /// The names of all files below `prefix`.
@@ -161,175 +158,77 @@ impl TestStore {
         self.files().keys().filter(|name| name.starts_with(prefix)).cloned().collect()
     }
 
-    fn outcome(&self) -> Outcome {
-        let mut faults = self.faults.lock().unwrap();
-        if faults.per_mille == 0 || faults.dice.below(1_000) >= faults.per_mille {
-            return Outcome::Works;
-        }
-        match faults.dice.below(4) {
-            0 => Outcome::Fails,
-            1 => Outcome::Late,
-            applied => Outcome::Unknown { applied: applied == 2 },
-        }
-    }
-
-    fn write<T>(
-        &self,
-        verb: &'static str,
-        name: &str,
-        late: &[u8],
-        apply: impl FnOnce() -> T,
-    ) -> Result<T, Error> {
-        let source = || io::Error::other("a fault of the test");
-        let unknown = || Error::Unknown { name: name.to_string(), source: source() };
-        match self.outcome() {
-            Outcome::Works => Ok(apply()),
-            Outcome::Fails => Err(Error::Failed { verb, name: name.to_string(), source: source() }),
-            Outcome::Late if !late.is_empty() => {
-                self.late.lock().unwrap().push((name.to_string(), late.into()));
-                Err(unknown())
-            }
-            Outcome::Late | Outcome::Unknown { applied: false } => Err(unknown()),
-            Outcome::Unknown { applied: true } => {
-                let is_new = !self.files().contains_key(name);
-                apply();
-                if verb == "create" && is_new {
-                    self.unsynced().insert(name.to_string());
-                }
-                Err(unknown())
-            }
-        }
-    }
-
-    fn look<T>(&self, verb: &'static str, name: &str, look: impl FnOnce() -> T) -> Result<T, Error> {
-        match self.outcome() {
-            Outcome::Works => Ok(look()),
-            _ => {
-                let source = io::Error::other("a fault of the test");
-                Err(Error::Failed { verb, name: name.to_string(), source })
-            }
-        }
+    /// True if a create is to arrive later: one of four faults of a create.
+    fn is_late(&self) -> bool {
+        let mut lateness = self.lateness.lock().unwrap();
+        let per_mille = lateness.per_mille;
+        per_mille > 0 && lateness.dice.below(4_000) < per_mille
     }
 }
 
 impl Store for TestStore {
     fn create(&self, name: Name<'_>, bytes: &[u8]) -> Result<Created, Error> {
-        self.write("create", name, bytes, || {
-            let mut files = self.files();
-            if files.contains_key(name) {
-                return Created::Exists;
-            }
-            files.insert(name.to_string(), bytes.into());
-            Created::Yes
-        })
+        if self.is_late() {
+            self.late.lock().unwrap().push((name.to_string(), bytes.into()));
+            let source = io::Error::other("a fault of the test");
+            return Err(Error::Unknown { name: name.to_string(), source });
+        }
+        let is_new = !self.files().contains_key(name);
+        let created = self.faulty.create(name, bytes);
+        if is_new && matches!(created, Err(Error::Unknown { .. })) && self.files().contains_key(name) {
+            // It was made, and its maker was gone before the folder was synced.
+            self.memory.unsync(name);
+        }
+        created
     }
 
     fn read(&self, name: Name<'_>, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
-        let found = self.look("read", name, || self.files().get(name).cloned())?;
-        let Some(bytes) = found else { return Ok(None) };
-        let (name, size) = (name.to_string(), bytes.len() as u64);
-        if size > bytes_max {
-            return Err(Error::TooLong { name, bytes: size, bytes_max });
-        }
-        Ok(Some(bytes.to_vec()))
+        self.faulty.read(name, bytes_max)
     }
 
     fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
-        let found = self.look("read", name, || self.files().get(name).cloned())?;
-        Ok(found.map(|bytes| range(&bytes, from, to)))
+        self.faulty.read_range(name, from, to)
     }
 
     fn open(&self, name: Name<'_>) -> Result<Option<Box<dyn io::Read + Send>>, Error> {
-        let found = self.look("open", name, || self.files().get(name).cloned())?;
-        Ok(found.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn io::Read + Send>))
+        self.faulty.open(name)
     }
 
     fn size(&self, name: Name<'_>) -> Result<Option<u64>, Error> {
-        self.look("look at", name, || self.files().get(name).map(|bytes| bytes.len() as u64))
+        self.faulty.size(name)
     }
 
     fn list(&self, folder: Name<'_>) -> Result<Vec<String>, Error> {
-        self.look("list", folder, || {
-            let files = self.files();
-            let mut names: Vec<String> = Vec::new();
-            for name in files.range(folder.to_string()..).map(|(name, _)| name) {
-                let Some(rest) = name.strip_prefix(folder) else { break };
-                let first = rest.find('/').map_or(rest, |at| &rest[..=at]);
-                if names.last().is_none_or(|last| last != first) {
-                    names.push(first.to_string());
-                }
-            }
-            names
-        })
+        self.faulty.list(folder)
     }
 
     fn stage(&self, name: Name<'_>) -> Result<Box<dyn Staged>, Error> {
-        Ok(Box::new(TestStaged { store: self.clone(), name: name.to_string(), bytes: Vec::new() }))
+        self.faulty.stage(name)
     }
 
     fn publish(&self, from: Name<'_>, to: Name<'_>) -> Result<Published, Error> {
-        self.write("publish", to, &[], || {
-            let staged = self.files().get(from).cloned();
-            let taken = self.files().contains_key(to);
-            match (staged, taken) {
-                (None, _) => Published::Missing,
-                (Some(_), true) => Published::Exists,
-                (Some(bytes), false) => {
-                    self.watch_publish(to);
-                    self.files().insert(to.to_string(), bytes);
-                    Published::Yes
-                }
-            }
-        })
+        let is_staged = self.files().contains_key(from);
+        let is_taken = self.files().contains_key(to);
+        if is_staged && !is_taken {
+            self.watch_publish(to);
+        }
+        self.faulty.publish(from, to)
     }
 
     fn replace(&self, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
-        self.look("replace", to, || {
-            let mut files = self.files();
-            if let Some(bytes) = files.remove(from) {
-                files.insert(to.to_string(), bytes);
-            }
-        })
+        self.faulty.replace(from, to)
     }
 
     fn sync_folder(&self, folder: Name<'_>) -> Result<(), Error> {
-        let folder = folder.trim_end_matches('/');
-        self.unsynced().retain(|name| names::parent(name).trim_end_matches('/') != folder);
-        Ok(())
+        self.faulty.sync_folder(folder)
     }
 
     fn delete(&self, name: Name<'_>) -> Result<(), Error> {
-        self.write("delete", name, &[], || {
-            self.watch_delete(name);
-            drop(self.files().remove(name));
-        })
+        self.watch_delete(name);
+        self.faulty.delete(name)
     }
 
     fn describe(&self, name: Name<'_>) -> String {
         name.to_string()
-    }
-}
-
-struct TestStaged {
-    store: TestStore,
-    name: String,
-    bytes: Vec<u8>,
-}
-
-impl io::Write for TestStaged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Staged for TestStaged {
-    fn finish(self: Box<Self>) -> Result<(), Error> {
-        self.store.files().insert(self.name.clone(), self.bytes.as_slice().into());
-        Ok(())
     }
 }
