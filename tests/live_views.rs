@@ -81,6 +81,56 @@ fn same(lake: &Path, what: &str) {
     assert_eq!(first[2..], [&station[..], &sums].concat(), "busiest_now, {what}");
 }
 
+/// Every view is what `headway views verify` recomputes from the facts, which are the rows.
+fn verified(at: &Path, lake: &str) {
+    let verify = headway(at, &["views", "verify", "--lake", lake, "-o", "json"]);
+    assert_eq!(verify.code, Some(0), "{lake}: {}{}", verify.out, verify.err);
+    assert_eq!(verify.out.lines().count(), tables(&at.join(lake), "turnstile").len(), "{}", verify.out);
+    let facts = headway(at, &["lake", "files", "--lake", lake, "-o", "json"]);
+    let count = |output: &str| -> u64 {
+        let files =
+            facts.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        files
+            .filter(|file| file["output"] == output)
+            .map(|file| file["rows"].as_u64().expect("a count"))
+            .sum()
+    };
+    assert_eq!(count("fact_turnstile"), count("turnstile"), "{lake}");
+}
+
+#[test]
+fn view_that_is_not_what_was_committed_is_found() {
+    let folder = folder();
+    let at = folder.path();
+    for (lake, seed) in [("lake", "1"), ("other", "2")] {
+        let source = format!("generate:messages=3000,rate=0.3,keys=30,seed={seed}");
+        let run = headway(
+            at,
+            &["run", "turnstile", "--source", &source, "--views", "--until", "end", "--lake", lake],
+        );
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        verified(at, lake);
+    }
+    let table = "gold/turnstile/station_slot.parquet";
+    std::fs::copy(at.join("other").join(table), at.join("lake").join(table)).expect("a table can be copied");
+    let verify = headway(at, &["views", "verify", "--lake", "lake"]);
+    assert_eq!((verify.code, verify.err.contains("views-differ")), (Some(1), true), "{}", verify.err);
+    assert!(
+        verify.out.contains("differs  station_slot") && verify.out.contains("ok       station_day"),
+        "{}",
+        verify.out
+    );
+    // Facts that were merged are the same facts; facts that were moved away are asked for by name.
+    let compact = headway(at, &["lake", "compact", "--lake", "other"]);
+    assert_eq!(compact.code, Some(0), "{}", compact.err);
+    verified(at, "other");
+    std::fs::remove_dir_all(at.join("other/fact_turnstile")).expect("facts can be removed");
+    let release = headway(at, &["lake", "release", "--lake", "other"]);
+    assert_eq!(release.code, Some(0), "{}", release.err);
+    let verify = headway(at, &["views", "verify", "--lake", "other"]);
+    assert_eq!((verify.code, verify.err.contains("was moved away")), (Some(5), true), "{}", verify.err);
+}
+
 #[test]
 fn views_of_a_stream_are_what_its_rows_add_up_to() {
     let folder = folder();
@@ -91,6 +141,7 @@ fn views_of_a_stream_are_what_its_rows_add_up_to() {
         let run = headway(at, &[&args[..], &["--lake", &lake]].concat());
         assert_eq!(run.code, Some(0), "{}", run.err);
         same(&at.join(&lake), &format!("{workers} workers"));
+        verified(at, &lake);
     }
     // Killed now and then, with another number of workers each time.
     let job = ["turnstile", "--source", SOURCE, "--views", "--until", "end", "--lake", "killed"];
@@ -125,6 +176,7 @@ fn views_of_a_stream_are_what_its_rows_add_up_to() {
     std::fs::remove_dir_all(at.join("killed/gold")).expect("the tables can be removed");
     run(&["-w", "3"]);
     same(&at.join("killed"), "after a restart without records");
+    verified(at, "killed");
     let audit = headway(at, &["audit", "--lake", "killed", "--deep"]);
     assert_eq!(audit.code, Some(0), "{}", audit.err);
 }

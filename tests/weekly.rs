@@ -120,8 +120,11 @@ fn autumn(draws: &mut Draws) -> Vec<String> {
     lines
 }
 
-/// Compares every view with the twin's.
+/// Compares every view with the twin's, and lets the program verify them.
 fn same(lake: &Path, weeks: &[Week<'_>], what: &str) {
+    let verify = headway(lake, &["views", "verify", "--lake", ".", "-o", "json"]);
+    assert_eq!(verify.code, Some(0), "{what}: {}{}", verify.out, verify.err);
+    assert_eq!(verify.out.lines().count(), 9, "{what}: {}", verify.out);
     let (found, wanted) = (tables(lake, "turnstile-weekly"), twin::tables(weeks));
     assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{what}");
     for (name, rows) in wanted {

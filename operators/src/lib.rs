@@ -398,6 +398,7 @@ pub mod pace;
 pub mod pipeline;
 pub mod port;
 pub mod progress;
+pub mod recompute;
 pub mod record;
 pub mod row;
 pub mod sections;

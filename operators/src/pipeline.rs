@@ -45,8 +45,10 @@
 
 use crate::build::Build;
 use crate::generate::{self, Generate};
+use crate::recompute::Recompute;
 use crate::setting::{Fingerprint, ReadFile, Setting, SettingError, Settings};
 use crate::spec::InputSpec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One subject's dataflow, made from [`Settings`].
@@ -67,6 +69,11 @@ pub trait Pipeline: Send + Sync {
     /// Seeded messages for the input called `input`, in its wire format; `None` where the pipeline makes none for it.
     /// [`Entry::generate`] says for which inputs there are some.
     fn generator(&self, _input: &str, _options: &generate::Options) -> Option<Box<dyn Generate>> {
+        None
+    }
+
+    /// The slow way to its views, from what a job has committed: `headway views verify` compares. `None` where there is none.
+    fn recompute(&self) -> Option<Box<dyn Recompute>> {
         None
     }
 }
@@ -118,6 +125,14 @@ impl Entry {
         files: ReadFile<'_>,
     ) -> Result<Configured, SettingError> {
         self.made(Settings::with_files(self.settings, given, files)?)
+    }
+
+    /// Makes the pipeline as a lake notes its settings: see [`Settings::of_noted`].
+    ///
+    /// # Errors
+    /// As [`Entry::configure`].
+    pub fn configure_as_noted(&self, noted: &BTreeMap<String, String>) -> Result<Configured, SettingError> {
+        self.made(Settings::of_noted(self.settings, noted)?)
     }
 
     fn made(&self, settings: Settings) -> Result<Configured, SettingError> {

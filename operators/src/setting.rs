@@ -318,6 +318,27 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The settings of `table` as a lake notes them. What is not noted has its default, and so have files: a lake has their
+    /// paths only.
+    ///
+    /// # Errors
+    /// The first whose noted value cannot be read.
+    pub fn of_noted(
+        table: &'static [Setting],
+        noted: &BTreeMap<String, String>,
+    ) -> Result<Settings, SettingError> {
+        let mut given: Vec<(&str, String)> = Vec::new();
+        for setting in table {
+            let Some(value) = noted.get(&setting.key()) else { continue };
+            match (setting.kind, value.parse()) {
+                (Kind::File, _) => {}
+                (Kind::Duration, Ok(ms)) => given.push((setting.name, duration::show(ms))),
+                _ => given.push((setting.name, value.clone())),
+            }
+        }
+        Settings::new(table, given.iter().map(|(name, text)| (*name, text.as_str())))
+    }
+
     /// True if the pipeline has a setting of this name.
     pub fn has(&self, name: &str) -> bool {
         self.table.iter().any(|setting| setting.name == name)

@@ -34,6 +34,10 @@ mod terminal;
 mod units;
 #[cfg(feature = "parquet")]
 mod views;
+#[cfg(feature = "parquet")]
+mod views_table;
+#[cfg(feature = "parquet")]
+mod views_verify;
 
 pub use program::Program;
 pub use start::{main, main_of, main_with};

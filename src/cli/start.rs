@@ -191,7 +191,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Status(flags) => screen(Reader::Listens, |out| status::run(&flags, out)),
         Command::Lake(flags) => screen(Reader::MayLeave, |out| lake_files::run(&flags, out)),
         #[cfg(feature = "parquet")]
-        Command::Views(flags) => screen(Reader::MayLeave, |out| super::views::run(&flags, out)),
+        Command::Views(flags) => screen(Reader::MayLeave, |out| super::views::run(&flags, catalogue, out)),
         Command::State(flags) => screen(Reader::MayLeave, |out| state::run(&flags, catalogue, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
         Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),

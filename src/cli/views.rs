@@ -3,17 +3,17 @@
 //! A running job writes a table that has changed at least once a minute; `ls` says of which commit each is.
 
 use super::lake::{At, Job};
-use super::terminal::failure::{Code, Failure};
+use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
-use crate::connect::formats::parquet;
+use super::views_table::{Table, read, shown};
+use super::views_verify as verify;
 use crate::engine::run::gold;
 use clap::{Args, Subcommand, ValueEnum};
-use headway_operators::row::{Cell, Column};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use headway_operators::pipeline::Entry;
+use serde_json::{Value, json};
+use std::io::Write;
 
 /// What `views` is told.
 #[derive(Args, Clone, Debug)]
@@ -49,6 +49,16 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Recompute each table from what was committed, in a slow and independent way, and compare
+    ///
+    /// Exit 1 if a table differs. Reads every committed fact. A table is compared with the facts of the commit that it is of.
+    Verify {
+        #[command(flatten)]
+        at: At,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
     /// Write all rows of a table to standard output
     Export {
         #[command(flatten)]
@@ -69,21 +79,15 @@ enum Export {
     Ndjson,
 }
 
-/// A table that was read.
-struct Table {
-    columns: Vec<Column>,
-    notes: BTreeMap<String, String>,
-    rows: Vec<Vec<Value>>,
-    bytes: u64,
-}
-
 /// Answers on `out`.
 ///
 /// # Errors
-/// Exit 2 if there is no such table or column; exits 3 to 5 if the lake cannot be read or is damaged.
-pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+/// Exit 1 if `verify` finds a difference; exit 2 if there is no such table or column; exits 3 to 5 if the lake cannot be read
+/// or is damaged.
+pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
         What::Ls { at, output } => list(&at.open()?, *output, out),
+        What::Verify { at, output } => verify::run(&at.open()?, catalogue, *output, out),
         What::Show { at, view, filter, limit, output } => {
             let mut table = read(&at.open()?, view)?;
             for filter in filter {
@@ -101,85 +105,6 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
                 }
             }
         }
-    }
-}
-
-/// Reads table `view` of `job`.
-fn read(job: &Job, view: &str) -> Result<Table, Failure> {
-    let pipeline = job.head()?.pipeline;
-    let known = job.tables(&pipeline)?;
-    if !known.iter().any(|name| name == view) {
-        let failure = Failure::new(Code::ViewUnknown, format!("there is no view \"{}\"", visible(view)));
-        return Err(failure.hint(match known.as_slice() {
-            [] => "The job has written no views: start it with --views.".to_string(),
-            known => format!("There are: {}.", known.join(", ")),
-        }));
-    }
-    let path = gold::path(&pipeline, view);
-    let damaged = |error: std::io::Error| {
-        Failure::new(Code::LakeFileDamaged, format!("could not read \"{path}\"")).detail(format!("{error}."))
-    };
-    let mut bytes = Vec::new();
-    job.file(&path)?.read_to_end(&mut bytes).map_err(damaged)?;
-    let size = bytes.len() as u64;
-    let (columns, notes) = parquet::describe(bytes.clone()).map_err(damaged)?;
-    let mut rows = Vec::new();
-    parquet::read(bytes, &mut |cells| rows.push(cells.iter().map(value).collect())).map_err(damaged)?;
-    Ok(Table { columns, notes: notes.into_iter().collect(), rows, bytes: size })
-}
-
-/// A cell as JSON has it: sums as texts where a JSON number may not hold them.
-fn value(cell: &Cell<'_>) -> Value {
-    match cell {
-        Cell::Null => Value::Null,
-        Cell::Text(text) => json!(text),
-        Cell::Int(number) => json!(number),
-        Cell::Wide(sum) => i64::try_from(*sum).map_or_else(|_| json!(sum.to_string()), |sum| json!(sum)),
-        Cell::Float(number) => json!(number),
-        Cell::Bool(value) => json!(value),
-        Cell::Time(time) => json!(instant(time.ms())),
-    }
-}
-
-/// An instant as RFC 3339 writes it.
-fn instant(ms: i64) -> String {
-    chrono::DateTime::from_timestamp_millis(ms)
-        .map_or_else(|| ms.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-/// A value as a person reads it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-impl Table {
-    /// Keeps the rows that `filter`, `COLUMN=VALUE`, names.
-    fn keep(&mut self, view: &str, filter: &str) -> Result<(), Failure> {
-        let names = || self.columns.iter().map(|column| column.name.as_ref()).collect::<Vec<_>>().join(", ");
-        let found = filter.split_once('=').and_then(|(name, wanted)| {
-            Some((self.columns.iter().position(|column| column.name == name)?, wanted))
-        });
-        let Some((at, wanted)) = found else {
-            let what = format!("--where \"{}\" names no column of view \"{view}\"", visible(filter));
-            return Err(Failure::new(Code::CommandLine, what)
-                .hint(format!("Write COLUMN=VALUE with one of: {}.", names())));
-        };
-        self.rows.retain(|row| shown(&row[at]) == wanted);
-        Ok(())
-    }
-
-    /// The rows as objects.
-    fn objects(&self) -> impl Iterator<Item = Map<String, Value>> {
-        let names = || self.columns.iter().map(|column| column.name.to_string());
-        self.rows.iter().map(move |row| names().zip(row.iter().cloned()).collect())
-    }
-
-    fn note(&self, name: &str) -> Option<i64> {
-        self.notes.get(&format!("headway.{name}"))?.parse().ok()
     }
 }
 

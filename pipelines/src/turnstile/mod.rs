@@ -21,6 +21,7 @@ use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::pipeline::{Demo, Entry, Pipeline, Top};
+use headway_operators::recompute::{Facts, Recompute};
 use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Format, HeaderSpec, InputSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
@@ -28,6 +29,7 @@ use headway_operators::stream::window::{Closing, Grid};
 use key::Key;
 use record::{Decoder, Reading};
 use std::sync::Arc;
+use views::recompute::Slow;
 
 /// Its only input.
 const INPUT: &str = "turnstile";
@@ -116,8 +118,8 @@ impl Pipeline for Turnstile {
         let totals = build.counting(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
         if self.has_views {
             let (zone, slide_ms) = (self.shape.zone.clone(), self.grid.slide_ms());
-            let passage = move |total| views::passage::of_window(&zone, slide_ms, &total);
-            views::build_live(build, totals.clone().filter_map(passage));
+            let fact = move |total| views::passage::of_window(&zone, slide_ms, &total);
+            views::build_live(build, totals.clone().filter_map(fact));
         }
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));
@@ -127,6 +129,12 @@ impl Pipeline for Turnstile {
     fn generator(&self, input: &str, options: &Options) -> Option<Box<dyn Generate>> {
         let generator = || generate::Generator::new(options, self.shape.zone.clone());
         (input == INPUT).then(|| Box::new(generator()) as Box<dyn Generate>)
+    }
+
+    fn recompute(&self) -> Option<Box<dyn Recompute>> {
+        let facts = Facts::Rows(views::fact::FACT);
+        self.has_views
+            .then(|| Box::new(Slow::new(self.shape.zone.clone(), true, facts)) as Box<dyn Recompute>)
     }
 }
 

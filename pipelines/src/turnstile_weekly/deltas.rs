@@ -171,6 +171,39 @@ impl Deltas {
     }
 }
 
+/// A reading that counts, as `views verify` has it.
+pub(super) struct Committed {
+    /// The turnstile.
+    pub(super) turnstile: KeyHash,
+    /// When it was read.
+    pub(super) time: EventTime,
+    /// The two registers.
+    pub(super) registers: [i64; 2],
+    /// Where the turnstile stands.
+    pub(super) place: Place,
+}
+
+impl Deltas {
+    /// The readings that `saved` holds, in no order.
+    pub(super) fn committed(zone: Zone, saved: &[Saved]) -> Result<Vec<Committed>, StateError> {
+        let mut deltas = Deltas::new(zone, i64::MAX, Epoch(0));
+        for section in saved.iter().filter(|section| !section.bytes.is_empty()) {
+            deltas.restore(section)?;
+        }
+        deltas.restored(Watermark::MIN, &mut Vec::new());
+        let of = |(turnstile, readings): (&KeyHash, &Turnstile)| {
+            let reading = |winner: &Winner| Committed {
+                turnstile: *turnstile,
+                time: winner.time,
+                registers: [winner.entries, winner.exits],
+                place: deltas.places[winner.place as usize].1.clone(),
+            };
+            readings.winners.iter().map(reading).collect::<Vec<_>>()
+        };
+        Ok(deltas.turnstiles.iter().flat_map(of).collect())
+    }
+}
+
 impl Turnstile {
     /// Takes a reading; what changes of neighbouring pairs.
     fn put(&mut self, new: Winner, pairs: &mut Vec<(Pair, i64)>) {

@@ -12,11 +12,13 @@
 mod deltas;
 pub(crate) mod file;
 mod line;
+mod recompute;
 
 use crate::turnstile::views;
 use crate::zone::{self, Zone};
 use headway_operators::build::Build;
 use headway_operators::pipeline::{Entry, Pipeline};
+use headway_operators::recompute::Recompute;
 use headway_operators::setting::{Setting, Settings};
 use headway_operators::spec::{HeaderSpec, InputSpec};
 use headway_operators::stream::window::Closing;
@@ -83,5 +85,9 @@ impl Pipeline for Weekly {
         let passages = Table::of(build.keyed(deltas, readings));
         views::build(build, &passages);
         views::build_anomalies(build, &passages);
+    }
+
+    fn recompute(&self) -> Option<Box<dyn Recompute>> {
+        Some(Box::new(recompute::Readings::new(self.zone.clone(), BOUND)))
     }
 }

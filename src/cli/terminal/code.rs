@@ -54,6 +54,12 @@ codes! {
     ManifestNotFound = "manifest-not-found", Usage;
     /// The job has no such view.
     ViewUnknown = "view-unknown", Usage;
+    /// A pipeline says of no view how it is recomputed.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
+    ViewsNotVerifiable = "views-not-verifiable", Usage;
+    /// A view is not what the committed facts add up to.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
+    ViewsDiffer = "views-differ", Check;
     /// The job has no such operator, or its state has no form for people.
     OperatorUnknown = "operator-unknown", Usage;
     /// Saved state cannot be read by this program.

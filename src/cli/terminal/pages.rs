@@ -134,6 +134,21 @@ pub(crate) const PAGES: &[Page] = &[
         "List them with: headway checkpoint ls.",
     ),
     of(
+        "views-not-verifiable",
+        Yours,
+        "The pipeline of the job has no views, or says of none how it is recomputed from what was committed.",
+        "A check that compares nothing would pass.",
+        "Check --job. A pipeline of your own says it with `Pipeline::recompute`.",
+    ),
+    of(
+        "views-differ",
+        Ours,
+        "A view is not what the committed facts add up to; the lines above name the views, and a row in which they differ.",
+        "Whoever reads the view reads a wrong number.",
+        "Read what the committed rows add up to instead. A run writes its views anew when it ends, so a table that is only old \
+         is right then. Keep the lake if it is not, and report the difference with it.",
+    ),
+    of(
         "operator-unknown",
         Yours,
         "The job has no operator of that name, or the operator's state has no form for people.",

@@ -5,7 +5,8 @@
 //! those of the interval's start, in the zone of the job.
 //!
 //! ```text
-//! passages ─┬─ sums by station and day ── station_day, top_stations by day     (each sum has a collection of its own:
+//! passages ─┬─ the intervals themselves, as rows: fact_turnstile                (streamed only: an output, see there)
+//!           ├─ sums by station and day ── station_day, top_stations by day     (each sum has a collection of its own:
 //!           ├─ sums by station ────────── top_stations overall                  no total is derived from days)
 //!           ├─ sums by station and slot, by station and weekday
 //!           ├─ stations, booths, days that occur: dim_station, dim_booth, dim_date
@@ -13,7 +14,9 @@
 //!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly only)
 //! ```
 
+pub mod fact;
 pub mod passage;
+pub mod recompute;
 
 mod anomalies;
 mod busiest_now;
@@ -29,6 +32,7 @@ mod station_weekday;
 mod top_stations;
 mod turnstile_health;
 
+use fact::Fact;
 use headway_operators::build::Build;
 use headway_operators::flow::Flow;
 use headway_operators::view::table::Table;
@@ -45,8 +49,10 @@ pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
     dim_date::build(build, passages);
 }
 
-/// Builds the views of closed windows: those of both pipelines, and what is newest.
-pub fn build_live<'s>(builder: &mut Build<'s>, passages: Flow<'s, Passage>) {
+/// Builds the views of closed windows: those of both pipelines, what is newest, and the table that all of them are made of.
+pub fn build_live<'s>(builder: &mut Build<'s>, facts: Flow<'s, Fact>) {
+    builder.output(fact::output(), facts.clone());
+    let passages = facts.map(|fact| fact.passage);
     build(builder, &Table::of_records(passages.clone()));
     busiest_now::build(builder, passages);
 }

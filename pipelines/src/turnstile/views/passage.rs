@@ -2,6 +2,7 @@
 
 use crate::turnstile::key::Key;
 use crate::turnstile::views::day::Day;
+use crate::turnstile::views::fact::Fact;
 use crate::zone::Zone;
 use headway_operators::stream::aggregate::Total;
 use headway_operators::time::EventTime;
@@ -119,17 +120,18 @@ pub struct Passage {
     pub exits: Count,
 }
 
-/// The passage that the sums of a closed window are; `None` for a window that overlaps the ones that count: those whose start
+/// The fact that the sums of a closed window are; `None` for a window that overlaps the ones that count: those whose start
 /// is a multiple of the size tile time. `slide_ms` is the distance between two starts.
-pub fn of_window(zone: &Zone, slide_ms: i64, total: &Total<Key, 2>) -> Option<Passage> {
-    let Total { span, key, sums: [entries, exits], .. } = total;
+pub fn of_window(zone: &Zone, slide_ms: i64, total: &Total<Key, 2>) -> Option<Fact> {
+    let Total { span, key, sums: [entries, exits], since } = total;
     let size_ms = span.end.ms() - span.start.ms();
     if size_ms != slide_ms && span.start.ms().rem_euclid(size_ms) != 0 {
         return None;
     }
-    let [columns @ .., _desc] = key.columns();
+    let [columns @ .., desc] = key.columns();
     let interval = Interval::new(zone, span.start, span.end);
-    Some(interval.passage(Place::new(columns), Count::Counted(*entries), Count::Counted(*exits)))
+    let passage = interval.passage(Place::new(columns), Count::Counted(*entries), Count::Counted(*exits));
+    Some(Fact { passage, desc: Text::from(desc), since: *since })
 }
 
 /// An interval of time, and what a clock on the wall shows at its start.

@@ -1,0 +1,50 @@
+//! Recomputes the views of a pipeline from what its job has committed: the slow way that checks the fast one.
+//!
+//! A [`Recompute`] is made for each check. It is given the committed facts, all at once and in any order, and says what
+//! each view must hold. It shares no operator with the dataflow, so one mistake does not hide another.
+
+use crate::error::StateError;
+use crate::row::Cell;
+use crate::state::Saved;
+use crate::view::row::ViewRow;
+use std::collections::BTreeMap;
+
+/// Where the facts of a pipeline are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facts {
+    /// In the files of this output, which is append-only.
+    Rows(&'static str),
+    /// In the saved state of this operator.
+    State(&'static str),
+}
+
+/// What each view must hold, by its name; the rows are in no order.
+pub type Tables = BTreeMap<&'static str, Vec<ViewRow>>;
+
+/// Makes the views of a pipeline from facts, slowly.
+pub trait Recompute {
+    /// Where the facts are.
+    fn facts(&self) -> Facts;
+
+    /// Takes a row of the output that has the facts; its cells are in the order of the output's columns.
+    ///
+    /// # Panics
+    /// If it is no row of that output, or the facts are state.
+    fn row(&mut self, _cells: &[Cell<'_>]) {
+        panic!("the facts are the state of an operator, not rows");
+    }
+
+    /// Takes the sections of the operator that has the facts, those of a shard in the order base, merged change, changes.
+    ///
+    /// # Errors
+    /// If the sections are not what the operator writes.
+    ///
+    /// # Panics
+    /// If the facts are rows.
+    fn state(&mut self, _saved: &[Saved]) -> Result<(), StateError> {
+        panic!("the facts are rows, not the state of an operator");
+    }
+
+    /// What the views must hold.
+    fn tables(&self) -> Tables;
+}

@@ -1,0 +1,309 @@
+//! The views of turnstiles the slow way: from a list of intervals, each view by a pass over all of them.
+//!
+//! Only the reading of a wall clock is shared with the operators. Dates are jiff's, groups are maps, ranks are sorts.
+
+use super::passage::{Count, Passage};
+use crate::zone::Zone;
+use headway_operators::recompute::{Facts, Recompute, Tables};
+use headway_operators::row::Cell;
+use headway_operators::time::EventTime;
+use headway_operators::view::row::{Value, ViewRow};
+use headway_operators::view::text::Text;
+use jiff::civil::Date;
+use std::collections::BTreeMap;
+
+/// How many stations a ranking has.
+const PLACES: usize = 10;
+
+/// One turnstile in one interval.
+#[derive(Clone, Debug)]
+struct Interval {
+    /// Remote unit, booth and the number within it.
+    turnstile: [String; 3],
+    /// Name, lines and division.
+    station: Station,
+    start: EventTime,
+    end: EventTime,
+    entries: Count,
+    exits: Count,
+    /// What a clock on the wall shows at the start.
+    date: Date,
+    hour: u8,
+}
+
+type Station = [String; 3];
+
+/// Entries, exits, intervals, and in how many of them each counter counts.
+type People = [i128; 5];
+
+/// All intervals of a job.
+pub struct Slow {
+    zone: Zone,
+    /// The intervals are those of closed windows.
+    is_live: bool,
+    facts: Facts,
+    intervals: Vec<Interval>,
+}
+
+impl Slow {
+    /// No intervals yet. `is_live` tells the views of closed windows from those of registers.
+    pub fn new(zone: Zone, is_live: bool, facts: Facts) -> Slow {
+        Slow { zone, is_live, facts, intervals: Vec::new() }
+    }
+
+    /// Takes an interval.
+    pub fn add(&mut self, passage: &Passage) {
+        let place = &passage.place;
+        let station = place.station();
+        let owned = |texts: [&Text; 3]| texts.map(|text| text.to_string());
+        self.push(Interval {
+            turnstile: owned([place.unit(), place.area(), place.scp()]),
+            station: owned([&station.name, &station.lines, &station.division]),
+            start: passage.start,
+            end: passage.end,
+            entries: passage.entries,
+            exits: passage.exits,
+            date: Date::default(),
+            hour: 0,
+        });
+    }
+
+    /// Takes an interval whose date and hour are not known yet.
+    fn push(&mut self, interval: Interval) {
+        let wall = self.zone.wall(interval.start);
+        let small = |part: u8| i8::try_from(part).expect("months and days have two digits");
+        let date = Date::new(wall.year, small(wall.month), small(wall.day));
+        let date = date.expect("a clock on the wall shows dates that exist");
+        self.intervals.push(Interval { date, hour: wall.hour, ..interval });
+    }
+
+    /// People by `key`.
+    fn people<K: Ord>(&self, key: impl Fn(&Interval) -> K) -> BTreeMap<K, People> {
+        let mut all: BTreeMap<K, People> = BTreeMap::new();
+        for interval in &self.intervals {
+            let of = |count: Count| match count {
+                Count::Counted(people) => [people, 1],
+                Count::Negative(_) | Count::OverBound(_) => [0, 0],
+            };
+            let ([entries, entered], [exits, left]) = (of(interval.entries), of(interval.exits));
+            let sums = all.entry(key(interval)).or_default();
+            for (sum, more) in sums.iter_mut().zip([entries, exits, 1, entered, left]) {
+                *sum += more;
+            }
+        }
+        all
+    }
+
+    fn top_stations(&self) -> Vec<ViewRow> {
+        let mut rows = Vec::new();
+        let by_day = self.people(|interval| (Some(interval.date), interval.station.clone()));
+        let overall = self.people(|interval| (None, interval.station.clone()));
+        let all: BTreeMap<_, _> = by_day.into_iter().chain(overall).collect();
+        let days: std::collections::BTreeSet<Option<Date>> = all.keys().map(|(day, _)| *day).collect();
+        for (measure, name) in ["entries", "exits"].into_iter().enumerate() {
+            for day in &days {
+                let of_day = all.iter().filter(|((of, _), _)| of == day);
+                let mut order: Vec<(i128, &Station)> =
+                    of_day.map(|((_, station), people)| (-people[measure], station)).collect();
+                order.sort();
+                for (rank, (people, station)) in (1..).zip(order.into_iter().take(PLACES)) {
+                    let day = day.map_or_else(|| "overall".to_string(), |day| day.to_string());
+                    let start = vec![text(name), text(&day), Value::Int(rank)];
+                    rows.push(row([start, texts(station), vec![Value::Wide(-people)]]));
+                }
+            }
+        }
+        rows
+    }
+
+    /// The newest interval of each station, the newest and busiest first.
+    fn busiest_now(&self) -> Vec<ViewRow> {
+        let by_end = self.people(|interval| (interval.station.clone(), interval.end));
+        let newest: BTreeMap<Station, (EventTime, People)> =
+            by_end.into_iter().map(|((station, end), people)| (station, (end, people))).collect();
+        let mut order: Vec<_> = newest.into_iter().collect();
+        order.sort_by_key(|(station, (end, people))| {
+            (std::cmp::Reverse(*end), -(people[0] + people[1]), -people[0], station.clone())
+        });
+        let rows = (1..).zip(order.into_iter().take(PLACES));
+        let rows = rows.map(|(rank, (station, (end, people)))| {
+            let people = vec![Value::Wide(people[0]), Value::Wide(people[1])];
+            row([vec![Value::Int(rank), Value::Time(end)], texts(&station), people])
+        });
+        rows.collect()
+    }
+
+    fn dim_station(&self) -> Vec<ViewRow> {
+        let stations = self.people(|interval| interval.station.clone());
+        let rows = stations.keys().map(|station| {
+            row([texts(station), vec![text(&key(station)), text(&key(&station[..1]))], Vec::new()])
+        });
+        rows.collect()
+    }
+
+    fn dim_booth(&self) -> Vec<ViewRow> {
+        let seen = self.people(|Interval { turnstile: [unit, booth, _], station, .. }| {
+            ([unit.clone(), booth.clone()], station.clone())
+        });
+        let mut first: BTreeMap<[String; 2], Station> = BTreeMap::new();
+        for (booth, station) in seen.into_keys() {
+            first.entry(booth).or_insert(station);
+        }
+        let rows = first.into_iter().map(|(booth, station)| {
+            row([texts(&booth), vec![text(&key(&booth)), text(&key(&station))], texts(&station)])
+        });
+        rows.collect()
+    }
+
+    fn dim_date(&self) -> Vec<ViewRow> {
+        let dates = self.people(|interval| interval.date);
+        let rows = dates.into_keys().map(|date| {
+            let weekday = date.weekday().to_sunday_one_offset();
+            let small = |number: i8| Value::Int(i64::from(number));
+            ViewRow(vec![
+                text(&date.to_string()),
+                text(&key(&[date.to_string()])),
+                Value::Int(i64::from(date.year())),
+                small((date.month() + 2) / 3),
+                small(date.month()),
+                text(&date.strftime("%b").to_string()),
+                small(date.day()),
+                small(weekday),
+                text(&date.strftime("%a").to_string()),
+                Value::Bool([1, 7].contains(&weekday)),
+            ])
+        });
+        rows.collect()
+    }
+
+    fn anomalies(&self) -> Vec<ViewRow> {
+        let mut rows = Vec::new();
+        for interval in &self.intervals {
+            for (counter, count) in [("entries", interval.entries), ("exits", interval.exits)] {
+                let (kind, difference) = match count {
+                    Count::Counted(_) => continue,
+                    Count::Negative(difference) => ("negative", difference),
+                    Count::OverBound(difference) => ("over-bound", difference),
+                };
+                let at = vec![Value::Time(interval.end), text(counter), text(&interval.station[0])];
+                let what = vec![Value::Time(interval.start), text(kind), Value::Int(difference)];
+                rows.push(row([texts(&interval.turnstile), at, what]));
+            }
+        }
+        rows
+    }
+
+    fn turnstile_health(&self) -> Vec<ViewRow> {
+        let mut all: BTreeMap<&[String; 3], [i64; 7]> = BTreeMap::new();
+        for interval in &self.intervals {
+            let counts = all.entry(&interval.turnstile).or_default();
+            counts[0] += 1;
+            for (counter, count) in [interval.entries, interval.exits].into_iter().enumerate() {
+                let kind = match count {
+                    Count::Counted(_) => 1,
+                    Count::Negative(_) => 2,
+                    Count::OverBound(_) => 3,
+                };
+                counts[3 * counter + kind] += 1;
+            }
+        }
+        let rows = all.into_iter().map(|(turnstile, counts)| {
+            let is_backward = counts[2] + counts[5] > counts[1] + counts[4];
+            let counts = counts.iter().map(|count| Value::Int(*count)).collect();
+            row([texts(turnstile), counts, vec![Value::Bool(is_backward)]])
+        });
+        rows.collect()
+    }
+}
+
+impl Recompute for Slow {
+    fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    fn row(&mut self, cells: &[Cell<'_>]) {
+        let [remote, booth, scp, Cell::Time(end), _desc, name, lines, division, Cell::Time(start), ..] =
+            cells
+        else {
+            panic!("no row of fact_turnstile: {cells:?}")
+        };
+        let [.., Cell::Wide(entries), Cell::Wide(exits)] = cells else {
+            panic!("no row of fact_turnstile: {cells:?}")
+        };
+        let owned = |cells: [&Cell<'_>; 3]| {
+            cells.map(|cell| match cell {
+                Cell::Text(text) => text.to_string(),
+                other => panic!("no text of fact_turnstile: {other:?}"),
+            })
+        };
+        self.push(Interval {
+            turnstile: owned([remote, booth, scp]),
+            station: owned([name, lines, division]),
+            start: *start,
+            end: *end,
+            entries: Count::Counted(*entries),
+            exits: Count::Counted(*exits),
+            date: Date::default(),
+            hour: 0,
+        });
+    }
+
+    fn tables(&self) -> Tables {
+        let by_day = self.people(|interval| (interval.station.clone(), interval.date));
+        let station_day = by_day.iter().map(|((station, date), people)| {
+            row([texts(station), vec![text(&date.to_string())], amounts(people)])
+        });
+        let by_slot = self.people(|interval| (interval.station.clone(), interval.hour / 4));
+        let station_slot = by_slot.iter().map(|((station, slot), people)| {
+            let hours = format!("{:02}:00-{:02}:59", slot * 4, slot * 4 + 3);
+            row([texts(station), vec![Value::Int(i64::from(*slot)), text(&hours)], amounts(people)])
+        });
+        let weekday = |date: Date| date.weekday().to_sunday_one_offset();
+        let by_weekday = self.people(|interval| {
+            (interval.station.clone(), weekday(interval.date), interval.date.strftime("%a").to_string())
+        });
+        let station_weekday = by_weekday.iter().map(|((station, weekday, name), people)| {
+            row([texts(station), vec![Value::Int(i64::from(*weekday)), text(name)], amounts(people)])
+        });
+        let mut tables = Tables::from([
+            ("station_day", station_day.collect()),
+            ("station_slot", station_slot.collect()),
+            ("station_weekday", station_weekday.collect()),
+            ("top_stations", self.top_stations()),
+            ("dim_station", self.dim_station()),
+            ("dim_booth", self.dim_booth()),
+            ("dim_date", self.dim_date()),
+        ]);
+        if self.is_live {
+            tables.insert("busiest_now", self.busiest_now());
+        } else {
+            tables.insert("anomalies", self.anomalies());
+            tables.insert("turnstile_health", self.turnstile_health());
+        }
+        tables
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(Text::from(text))
+}
+
+fn texts(texts: &[String]) -> Vec<Value> {
+    texts.iter().map(|one| text(one)).collect()
+}
+
+fn row(parts: [Vec<Value>; 3]) -> ViewRow {
+    ViewRow(parts.concat())
+}
+
+/// Sums and counts as the views have them.
+fn amounts(people: &People) -> Vec<Value> {
+    let count = |count: i128| Value::Int(i64::try_from(count).expect("no more than intervals"));
+    let [entries, exits, intervals, entered, left] = *people;
+    vec![Value::Wide(entries), Value::Wide(exits), count(intervals), count(entered), count(left)]
+}
+
+/// The surrogate key of `fields`.
+fn key(fields: &[String]) -> String {
+    format!("{:x}", md5::compute(fields.join("-")))
+}

@@ -1,0 +1,224 @@
+//! `headway views verify`: is each gold table what the committed facts add up to?
+//!
+//! 1. Read every gold table; its metadata say of which commit it is.
+//! 2. Make the pipeline as the manifest notes it, and give its [`Recompute`] the facts up to that commit: the committed rows of
+//!    an output, or the saved state of an operator.
+//! 3. Compare row by row.
+//!
+//! A table that has not changed since an earlier commit is compared with the facts of that commit: it must hold for both.
+
+use super::lake::Job;
+use super::terminal::failure::{Code, Failure};
+use super::terminal::form::Form;
+use super::terminal::table::{counted, grouped};
+use super::terminal::text::visible;
+use super::views_table::{self as views, Table};
+use crate::connect::formats::parquet;
+use crate::engine::format::manifest::{LakeFile, Manifest};
+use headway_operators::pipeline::{Configured, Entry};
+use headway_operators::recompute::{Facts, Recompute, Tables};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+
+/// How a table compares with what was recomputed.
+struct Verdict {
+    view: String,
+    rows: u64,
+    /// Of which commit it is.
+    seq: u64,
+    /// Rows that it lacks, and rows that it must not have.
+    missing: u64,
+    unexpected: u64,
+    /// One of them.
+    example: Option<String>,
+}
+
+/// Compares all tables of `job`, and answers on `out`.
+///
+/// # Errors
+/// Exit 1 if one differs; exit 2 if the pipeline recomputes none; exits 3 to 5 if the lake cannot be read or is damaged.
+pub(super) fn run(
+    job: &Job,
+    catalogue: &'static [Entry],
+    output: Form,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    // The tables first: the manifests that are read behind them have whatever they have.
+    let pipeline = job.head()?.pipeline;
+    let mut tables: BTreeMap<u64, Vec<(String, Table)>> = BTreeMap::new();
+    for view in job.tables(&pipeline)? {
+        let table = views::read(job, &view)?;
+        let seq = table.note("seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default();
+        tables.entry(seq).or_default().push((view, table));
+    }
+    if tables.is_empty() {
+        return Err(Failure::new(Code::ViewUnknown, "the job has written no views")
+            .hint("Start it with --views. A run writes them once a minute, and when it ends."));
+    }
+    let manifests = job.manifests()?;
+    let made = made(manifests.last().expect("a job that has started"), catalogue)?;
+    let mut verdicts = Vec::new();
+    let mut unknown: BTreeSet<&'static str> = BTreeSet::new();
+    for (seq, of_commit) in tables {
+        let recomputed = recompute(job, &made, &manifests, seq)?;
+        unknown.extend(recomputed.keys());
+        for (view, table) in of_commit {
+            if let Some(rows) = recomputed.get(view.as_str()) {
+                let rows =
+                    rows.iter().map(|row| row.0.iter().map(|value| views::value(&value.cell())).collect());
+                verdicts.push(Verdict { seq, ..compare(view, &table, rows.collect()) });
+            }
+        }
+    }
+    let written: BTreeSet<String> = verdicts.iter().map(|verdict| verdict.view.clone()).collect();
+    let absent: Vec<&str> = unknown.into_iter().filter(|view| !written.contains(*view)).collect();
+    answer(&verdicts, &absent, output, out)
+}
+
+/// The pipeline as `head` notes it.
+fn made(head: &Manifest, catalogue: &'static [Entry]) -> Result<Configured, Failure> {
+    let name = &head.pipeline;
+    let Some(entry) = catalogue.iter().find(|entry| entry.name == *name) else {
+        let what = format!("this program has no pipeline \"{name}\", which made the views");
+        return Err(Failure::new(Code::PipelineUnknown, what).hint("Use the program that runs the job."));
+    };
+    entry.configure_as_noted(&head.fingerprint).map_err(|error| {
+        Failure::new(Code::SettingInvalid, format!("pipeline \"{name}\" cannot be made as it ran: {error}"))
+    })
+}
+
+/// What the views must be as of manifest `seq`.
+fn recompute(job: &Job, made: &Configured, manifests: &[Manifest], seq: u64) -> Result<Tables, Failure> {
+    let Some(mut recompute) = made.pipeline.recompute() else {
+        let what = format!("pipeline \"{}\" recomputes no view", made.pipeline.name());
+        return Err(Failure::new(Code::ViewsNotVerifiable, what));
+    };
+    match recompute.facts() {
+        Facts::Rows(output) => {
+            for path in facts(manifests, output, seq)? {
+                read(job, &path, recompute.as_mut())?;
+            }
+        }
+        Facts::State(operator) => {
+            let (_, mut saved) = job.state()?;
+            let saved = saved.remove(operator).unwrap_or_default();
+            let unreadable = |error: headway_operators::error::StateError| {
+                Failure::new(Code::StateUnreadable, error.to_string())
+            };
+            recompute.state(&saved).map_err(unreadable)?;
+        }
+    }
+    Ok(recompute.tables())
+}
+
+fn read(job: &Job, path: &str, recompute: &mut dyn Recompute) -> Result<(), Failure> {
+    let damaged = |error: std::io::Error| {
+        Failure::new(Code::LakeFileDamaged, format!("could not read \"{path}\"")).detail(format!("{error}."))
+    };
+    let mut bytes = Vec::new();
+    job.file(path)?.read_to_end(&mut bytes).map_err(damaged)?;
+    parquet::read(bytes, &mut |cells| recompute.row(cells)).map_err(damaged)
+}
+
+/// The files with the rows that `output` had as of manifest `seq`: each row in one file.
+///
+/// # Errors
+/// If a file was moved away, or was merged with rows of later commits.
+fn facts(manifests: &[Manifest], output: &str, seq: u64) -> Result<Vec<String>, Failure> {
+    let of = |manifest: &Manifest| manifest.lake.clone().into_iter().filter(|file| file.output == output);
+    let all: Vec<(u64, LakeFile)> =
+        manifests.iter().flat_map(|manifest| of(manifest).map(|file| (manifest.seq.0, file))).collect();
+    // A merged file is as old as the newest of its parts, which may be merged files.
+    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+    let mut replaced: BTreeSet<&String> = BTreeSet::new();
+    for (committed, file) in &all {
+        let parts = file.replaces.iter().filter_map(|part| newest.get(part)).max();
+        newest.insert(file.path(), parts.copied().unwrap_or(*committed));
+        replaced.extend(&file.replaces);
+    }
+    let released: BTreeSet<&String> = manifests.iter().flat_map(|manifest| &manifest.released).collect();
+    let mut paths = Vec::new();
+    for (_, file) in &all {
+        let path = file.path();
+        if replaced.contains(&path) || newest[&path] > seq {
+            continue;
+        }
+        if released.contains(&path) {
+            let what = format!("\"{}\" was moved away, and views are recomputed from it", visible(&path));
+            return Err(Failure::new(Code::LakeFileMissing, what)
+                .detail("A manifest notes that the file was released.")
+                .hint("Move it back to verify views."));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Compares the table of a view with the rows that it must have.
+fn compare(view: String, table: &Table, rows: Vec<Vec<Value>>) -> Verdict {
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    let text = |row: &[Value]| row.iter().map(views::shown).collect::<Vec<_>>().join(", ");
+    rows.iter().for_each(|row| *counts.entry(text(row)).or_default() += 1);
+    table.rows.iter().for_each(|row| *counts.entry(text(row)).or_default() -= 1);
+    let sum = |sign: i64| counts.values().map(|count| count.saturating_mul(sign).max(0).unsigned_abs()).sum();
+    let example = counts.iter().find(|(_, count)| **count != 0).map(|(row, count)| {
+        let how = if *count > 0 {
+            "the facts have, and the view has not"
+        } else {
+            "the view has, and the facts have not"
+        };
+        format!("{how}: {row}")
+    });
+    let rows = table.rows.len() as u64;
+    Verdict { view, rows, seq: 0, missing: sum(1), unexpected: sum(-1), example }
+}
+
+fn answer(verdicts: &[Verdict], absent: &[&str], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    let width = verdicts.iter().map(|verdict| verdict.view.len()).max().unwrap_or_default();
+    for Verdict { view, rows, seq, missing, unexpected, example } in verdicts {
+        if output == Form::Json {
+            let line = json!({
+                "schema_version": 1,
+                "view": view,
+                "ok": example.is_none(),
+                "rows": rows,
+                "seq": seq,
+                "missing": missing,
+                "unexpected": unexpected,
+                "example": example,
+            });
+            writeln!(out, "{line}")?;
+            continue;
+        }
+        let rows = counted(*rows, "row");
+        match example {
+            None => writeln!(out, "ok       {view:width$}  {rows} as of manifest {seq}")?,
+            Some(example) => {
+                let (missing, unexpected) = (grouped(*missing), grouped(*unexpected));
+                writeln!(
+                    out,
+                    "differs  {view:width$}  {rows} as of manifest {seq}: {missing} missing, {unexpected} unexpected"
+                )?;
+                writeln!(out, "         {}", visible(example))?;
+            }
+        }
+    }
+    for view in absent {
+        match output {
+            Form::Json => {
+                writeln!(out, "{}", json!({ "schema_version": 1, "view": view, "ok": false, "rows": null }))?
+            }
+            Form::Text => writeln!(out, "absent   {view}: it was not written yet")?,
+        }
+    }
+    let wrong: Vec<&str> =
+        verdicts.iter().filter(|one| one.example.is_some()).map(|one| &*one.view).collect();
+    let wrong = [&wrong[..], absent].concat();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let what =
+        format!("{} not what was committed: {}", counted(wrong.len() as u64, "view"), wrong.join(", "));
+    Err(Failure::new(Code::ViewsDiffer, what))
+}
