@@ -29,7 +29,9 @@ fn options() -> Options {
 }
 
 fn made(entry: &Entry) -> Configured {
-    entry.configure([("format", "ndjson.gz"), ("lateness", "1h")]).expect("the settings make a job")
+    entry
+        .configure([("format", "ndjson.gz"), ("lateness", "1h"), ("views", "true")])
+        .expect("the settings make a job")
 }
 
 fn generators(made: &Configured) -> Vec<Arc<dyn Generate>> {
@@ -64,10 +66,15 @@ fn run(store: &Memory, workers: usize, kill_after: Option<u64>) {
     assert_eq!(ended.is_err(), kill_after.is_some(), "{:?}", ended.err());
 }
 
+/// True for a file of rows: not what the engine keeps, and no gold table.
+fn is_rows(name: &str) -> bool {
+    !name.starts_with("_headway") && !name.starts_with("gold/")
+}
+
 /// The rows of each output, as objects without the columns that have no value, sorted.
 fn rows(store: &Memory) -> BTreeMap<String, Vec<String>> {
     let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, bytes) in store.files().into_iter().filter(|(name, _)| !name.starts_with("_headway")) {
+    for (name, bytes) in store.files().into_iter().filter(|(name, _)| is_rows(name)) {
         let mut text = String::new();
         MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("it is gzipped text");
         let folder =
@@ -81,6 +88,55 @@ fn rows(store: &Memory) -> BTreeMap<String, Vec<String>> {
     }
     rows.values_mut().for_each(|rows| rows.sort());
     rows
+}
+
+/// The rows of the gold tables, as texts.
+#[cfg(feature = "parquet")]
+fn gold(store: &Memory) -> BTreeMap<String, Vec<Vec<String>>> {
+    let folder = crate::cli::folder();
+    for (name, bytes) in store.files().into_iter().filter(|(name, _)| name.starts_with("gold/")) {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the folder can be made");
+        std::fs::write(path, bytes).expect("the file can be written");
+    }
+    crate::weekly::tables(folder.path(), "music")
+}
+
+/// The tables agree with each other and with the `plays` that the rows hold.
+#[cfg(feature = "parquet")]
+fn agree(gold: &BTreeMap<String, Vec<Vec<String>>>, plays: usize) {
+    let names: Vec<&str> = gold.keys().map(String::as_str).collect();
+    let all = [
+        "dim_artists",
+        "dim_location",
+        "dim_songs",
+        "dim_users",
+        "streams_by_state",
+        "streams_per_hour",
+        "top_artists",
+        "top_songs",
+        "users_by_gender_level",
+    ];
+    assert_eq!(names, all);
+    let sum = |table: &str, column: usize| {
+        gold[table].iter().map(|row| row[column].parse::<usize>().expect("a count")).sum::<usize>()
+    };
+    assert_eq!(sum("streams_per_hour", 1), plays);
+    assert_eq!(sum("streams_by_state", 3), plays);
+    // The histories of a user tile time: each row ends where the next one begins, and only the last one has no end.
+    let mut users: BTreeMap<&str, Vec<(i64, Option<i64>)>> = BTreeMap::new();
+    for row in &gold["dim_users"] {
+        let (from, to) = (row[1].parse().expect("an instant"), row[2].parse().ok());
+        assert_eq!(row[3], to.is_none().to_string());
+        users.entry(&row[0]).or_default().push((from, to));
+    }
+    for (user, rows) in &mut users {
+        rows.sort_unstable();
+        let ends: Vec<_> = rows.iter().map(|(_, to)| *to).collect();
+        let next: Vec<_> = rows.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]).collect();
+        assert_eq!(ends, next, "user {user}");
+    }
+    assert_eq!(sum("users_by_gender_level", 2), users.len());
 }
 
 /// What a reader makes of the messages: the objects of each topic that have a time, and how many messages have none.
@@ -113,6 +169,8 @@ fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
     let listens = sent["listen_events"].iter().filter(|row| row.contains("\"userId\"")).count();
     assert!(dead > 50 && listens > 1_000, "{dead} {listens}");
     let mut straight = None;
+    #[cfg(feature = "parquet")]
+    let mut tables = None;
     for kills in [0, 12] {
         let store = Memory::new();
         (0..kills).for_each(|kill| run(&store, 1 + kill as usize % 3, Some(1 + kill % 4)));
@@ -128,6 +186,12 @@ fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
         let views = ["wide_streams", "sessions", "active_users", "top_songs_last_hour"]
             .map(|view| found[view].clone());
         assert_eq!(*straight.get_or_insert_with(|| views.clone()), views, "with {kills} kills");
+        #[cfg(feature = "parquet")]
+        {
+            let gold = gold(&store);
+            agree(&gold, listens);
+            assert!(*tables.get_or_insert_with(|| gold.clone()) == gold, "other tables with {kills} kills");
+        }
         let (files, clock) =
             (Arc::new(store) as Arc<dyn Store>, Arc::new(System::default()) as Arc<dyn Clock>);
         let report = audit::run(&files, &clock, "music", true).expect("the lake can be read");

@@ -105,7 +105,14 @@ impl Music {
         views: Flow<'s, Record<Event>>,
     ) {
         let plays = views::plays(listens);
-        let (_users, facts) = views::users::users(build, &plays.clone().map(views::stamped));
+        let stamped = plays.clone().map(views::stamped);
+        let facts = if self.chosen.has_views {
+            let (tables, facts) = views::tables(build, &stamped);
+            views::show(build, tables);
+            facts
+        } else {
+            views::users::histories(build, &stamped).1
+        };
         views::outputs(build, &self.options(), (plays, facts), views);
     }
 

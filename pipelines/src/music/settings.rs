@@ -10,6 +10,7 @@ const LATENESS: &str = "lateness";
 const GAP: &str = "gap";
 const REPAIR: &str = "repair_text";
 const FORMAT: &str = "format";
+const VIEWS: &str = "views";
 const SONGS: &str = "songs";
 const PLACES: &str = "places";
 const NAMES: &str = "names";
@@ -27,6 +28,8 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::duration(GAP, "30m", "How long a user may be away in one session"),
     Setting::switch(REPAIR, "Repair artists and songs whose text was encoded as UTF-8 more than once"),
     Setting::choice(FORMAT, Format::NAMES, Format::Parquet.name(), "Format of the files of rows"),
+    Setting::switch(VIEWS, "Keep live tables of users, songs and places, and write them to gold/music")
+        .unless_default(),
     Setting::file(
         SONGS,
         "Songs of generated messages, as eventsim's listen_counts.txt [default: a small list]",
@@ -48,6 +51,7 @@ pub(super) struct Chosen {
     pub(super) gap_ms: i64,
     pub(super) repairs: bool,
     pub(super) format: Format,
+    pub(super) has_views: bool,
 }
 
 impl Chosen {
@@ -67,6 +71,7 @@ impl Chosen {
             gap_ms,
             repairs: settings.is_on(REPAIR),
             format: Format::named(settings.text(FORMAT)).expect("each choice is the name of a format"),
+            has_views: settings.is_on(VIEWS),
         })
     }
 }

@@ -18,11 +18,14 @@ mod last_hour;
 mod odd;
 pub mod play;
 mod sessions;
+mod shown;
 pub mod songs;
 mod states;
 pub mod streams;
 pub mod users;
 mod wide;
+
+pub(super) use shown::show;
 
 use super::event::{Event, Field};
 use super::topic::Topic;

@@ -47,17 +47,25 @@ pub fn user_key(user: i64, from: EventTime) -> Text {
     key_of(&(user, from))
 }
 
-/// The history of users, and each play of a known user with the version that held.
-pub fn users<'s>(
+/// The history of levels, and each play of a known user with the version that held.
+pub fn histories<'s>(
     build: &mut Build<'s>,
     plays: &Flow<'s, Stamped<Play>>,
-) -> (Table<'s, User>, Flow<'s, PlayFact>) {
+) -> (Table<'s, Version<i64, Text>>, Flow<'s, PlayFact>) {
     let event = |stamped: Stamped<Play>| {
         let Stamped { time, stamp, partition, data: play } = stamped;
         let (key, value) = (play.user?, play.level.clone()?);
         Some(Stamped { time, stamp, partition, data: Event { key, value, fact: Some(play) } })
     };
-    let (versions, facts) = build.scd2("Users", plays.clone().filter_map(event));
+    build.scd2("Users", plays.clone().filter_map(event))
+}
+
+/// The history of users with their names, and each play of a known user with the version that held.
+pub fn users<'s>(
+    build: &mut Build<'s>,
+    plays: &Flow<'s, Stamped<Play>>,
+) -> (Table<'s, User>, Flow<'s, PlayFact>) {
+    let (versions, facts) = histories(build, plays);
     let names = |stamped: Stamped<Play>| {
         let Stamped { time, data: play, .. } = stamped;
         Some((play.user?, (time, play.names)))
