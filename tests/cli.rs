@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "demo",
     "run",
     "check",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 14] = [
     "state",
     "lake",
     "views",
+    "build",
     "new",
     "explain",
     "completions",

@@ -180,3 +180,31 @@ fn views_of_a_stream_are_what_its_rows_add_up_to() {
     let audit = headway(at, &["audit", "--lake", "killed", "--deep"]);
     assert_eq!(audit.code, Some(0), "{}", audit.err);
 }
+
+#[test]
+fn build_says_what_became_of_each_view() {
+    let folder = folder();
+    let at = folder.path();
+    let build = |more: &[&str]| {
+        let source = "generate:messages=3000,rate=0.3,keys=30,seed=1";
+        headway(at, &[&["build", "turnstile", "--source", source, "--lake", "lake"], more].concat())
+    };
+    let first = build(&["--verify", "-o", "json"]);
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    let lines: Vec<serde_json::Value> =
+        first.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let (summary, views) = lines.split_last().expect("a line a view, and a summary");
+    assert_eq!((views.len(), &summary["consumed"]), (8, &3000.into()), "{}", first.out);
+    for view in views {
+        assert!(view["status"] == "changed" && view["rows"].as_u64() <= view["changes"].as_u64(), "{view}");
+    }
+    // Nothing is new: the tables are what they were.
+    let again = build(&[]);
+    assert_eq!((again.code, again.out.matches("OK").count()), (Some(0), 8), "{}{}", again.out, again.err);
+    assert!(again.out.contains("8 of 8  OK"), "{}", again.out);
+    // A job that does not go on builds none.
+    let refused = build(&["--window", "1m"]);
+    assert_eq!((refused.code, refused.out.matches("ERROR").count()), (Some(4), 8), "{}", refused.out);
+    let none = build(&["--views=false"]);
+    assert_eq!((none.code, none.err.contains("view-unknown")), (Some(2), true), "{}", none.err);
+}

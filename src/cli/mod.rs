@@ -6,6 +6,8 @@
 
 mod advice;
 mod audit;
+#[cfg(feature = "parquet")]
+mod build;
 mod check;
 mod checkpoint;
 mod completions;

@@ -18,7 +18,7 @@ const REASONS_MAX: usize = 3;
 /// The last line of a run: rows, then each fate by itself, then why records are dead, with an example, then what holds
 /// windows open.
 pub(crate) fn line(how: &str, summary: &Summary, held: &[String]) -> String {
-    let Summary { head, outcome } = summary;
+    let Summary { head, outcome, .. } = summary;
     let all = outcome.fates();
     let (rows, commits) = (counted(outcome.rows, "row"), counted(outcome.commits, "commit"));
     let example = example(outcome).map_or(String::new(), |example| format!(", such as {example}"));

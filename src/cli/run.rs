@@ -68,11 +68,7 @@ pub(crate) fn run(
     let summary = start(&plan, progress, &control)?;
     let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let drained = control.is_draining();
-    let lateness_ms: Vec<i64> = plan.made.pipeline.inputs().iter().map(|input| input.lateness_ms).collect();
-    let advice = advice(&summary.outcome, &lateness_ms, &plan.made.settings);
-    let patience = Patience { idle_after_ms: plan.idle_after_ms, now_ms: now_ms() };
-    let held: Vec<String> =
-        summary.head.inputs.iter().filter_map(|input| holder(input, Some(patience))).collect();
+    let Remarks { advice, held } = remarks(&plan, &summary);
     match flags.output {
         Form::Text => {
             let how = if drained { "drained" } else { "done" };
@@ -106,6 +102,23 @@ pub(crate) fn run(
         warn!(event = "advice", hint, "{seen}");
     }
     Ok(())
+}
+
+/// What a person should know of a run beside its counts.
+pub(crate) struct Remarks {
+    /// What would mend what is odd.
+    pub(crate) advice: Vec<Advice>,
+    /// What holds windows open.
+    pub(crate) held: Vec<String>,
+}
+
+/// What is to be said of the run of `plan`.
+pub(crate) fn remarks(plan: &Plan, summary: &Summary) -> Remarks {
+    let lateness_ms: Vec<i64> = plan.made.pipeline.inputs().iter().map(|input| input.lateness_ms).collect();
+    let advice = advice(&summary.outcome, &lateness_ms, &plan.made.settings);
+    let patience = Patience { idle_after_ms: plan.idle_after_ms, now_ms: now_ms() };
+    let held = summary.head.inputs.iter().filter_map(|input| holder(input, Some(patience))).collect();
+    Remarks { advice, held }
 }
 
 /// Runs the job of `plan`.

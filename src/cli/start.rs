@@ -72,6 +72,9 @@ enum Command {
     /// Look at the live tables of a job
     #[cfg(feature = "parquet")]
     Views(super::views::Flags),
+    /// Run a job to the end of its input, and say what became of each of its live tables
+    #[cfg(feature = "parquet")]
+    Build(Box<super::build::Flags>),
     /// Write a crate with an operator of your own, its test and a program with every command
     New(new::Flags),
     /// Say what an error means, whose turn it is, and what to do
@@ -192,6 +195,10 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Lake(flags) => screen(Reader::MayLeave, |out| lake_files::run(&flags, out)),
         #[cfg(feature = "parquet")]
         Command::Views(flags) => screen(Reader::MayLeave, |out| super::views::run(&flags, catalogue, out)),
+        #[cfg(feature = "parquet")]
+        Command::Build(flags) => {
+            screen(Reader::MayLeave, |out| super::build::run(*flags, catalogue, progress, out))
+        }
         Command::State(flags) => screen(Reader::MayLeave, |out| state::run(&flags, catalogue, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
         Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),

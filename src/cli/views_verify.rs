@@ -44,6 +44,31 @@ pub(super) fn run(
     output: Form,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let Verified { verdicts, absent } = verify(job, catalogue)?;
+    answer(&verdicts, &absent, output, out)
+}
+
+/// How all tables of a job compare.
+pub(super) struct Verified {
+    verdicts: Vec<Verdict>,
+    /// Views that were not written.
+    absent: Vec<&'static str>,
+}
+
+impl Verified {
+    /// The views that are wrong, each with what is wrong.
+    pub(super) fn wrong(&self) -> BTreeMap<&str, String> {
+        let differs = self.verdicts.iter().filter_map(|one| Some((&*one.view, one.example.clone()?)));
+        let absent = self.absent.iter().map(|view| (*view, "it was not written".to_string()));
+        differs.chain(absent).collect()
+    }
+}
+
+/// Compares all tables of `job`.
+///
+/// # Errors
+/// Exit 2 if the pipeline recomputes none; exits 3 to 5 if the lake cannot be read or is damaged.
+pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified, Failure> {
     // The tables first: the manifests that are read behind them have whatever they have.
     let pipeline = job.head()?.pipeline;
     let mut tables: BTreeMap<u64, Vec<(String, Table)>> = BTreeMap::new();
@@ -72,8 +97,8 @@ pub(super) fn run(
         }
     }
     let written: BTreeSet<String> = verdicts.iter().map(|verdict| verdict.view.clone()).collect();
-    let absent: Vec<&str> = unknown.into_iter().filter(|view| !written.contains(*view)).collect();
-    answer(&verdicts, &absent, output, out)
+    let absent = unknown.into_iter().filter(|view| !written.contains(*view)).collect();
+    Ok(Verified { verdicts, absent })
 }
 
 /// The pipeline as `head` notes it.

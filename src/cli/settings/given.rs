@@ -126,7 +126,7 @@ fn shared(catalogue: &'static [Entry], takes: impl Fn(&Setting) -> bool) -> Vec<
 /// Which settings become flags of `command`; `None` for a command that takes none.
 fn takes(command: &Command) -> Option<fn(&Setting) -> bool> {
     match command.get_name() {
-        "run" | "check" => Some(|_| true),
+        "run" | "check" | "build" => Some(|_| true),
         "produce" => Some(|setting| setting.shapes_messages),
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 use super::config::{IfRunning, Settings, Until};
 use super::file::File;
+use super::given::Given;
 use super::inputs::inputs;
 use super::made;
 use super::origin::Origin;
@@ -34,6 +35,9 @@ pub(crate) struct Flags {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    /// Switches of the pipeline that are on where nothing else is said.
+    #[arg(skip)]
+    on: Vec<&'static str>,
 }
 
 /// A job as it will run.
@@ -78,7 +82,13 @@ pub(crate) struct Plan {
 impl Flags {
     /// The flags of a command that chooses the settings itself.
     pub(crate) fn with(settings: Settings) -> Flags {
-        Flags { twins: Twins::default(), config: None, settings }
+        Flags { settings, ..Flags::default() }
+    }
+
+    /// The same flags, where the switch `name` of the pipeline is on unless it is set. A pipeline without it has none.
+    pub(crate) fn on_by_default(mut self, name: &'static str) -> Flags {
+        self.on.push(name);
+        self
     }
 
     /// Puts flags, file and defaults together.
@@ -88,10 +98,14 @@ impl Flags {
     pub(crate) fn plan(self, catalogue: &'static [Entry]) -> Result<Plan, Failure> {
         let file = self.config.as_deref().map(|path| File::read(&flag_path("-c", path)?)).transpose()?;
         let under = file.as_ref().map(|file| file.settings.clone()).unwrap_or_default();
-        let set = self.settings.clone().over(under);
+        let mut set = self.settings.clone().over(under);
         let origin = Origin { flags: &self.settings, twins: &self.twins, file: file.as_ref() };
 
         let entry = find(set.job.pipeline.as_deref(), catalogue, &origin)?;
+        for name in self.on.iter().filter(|name| entry.settings.iter().any(|setting| setting.name == **name))
+        {
+            set.pipeline = set.pipeline.over(Given::of(&[(name, "true")]));
+        }
         let made = made::made(entry, &set.pipeline, &origin)?;
         if set.csv.index == Some(true) {
             has_csv(made.pipeline.as_ref(), &origin)?;

@@ -14,7 +14,7 @@ use crate::engine::commit::checkpoint::Committer;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
-use crate::engine::run::views::Views;
+use crate::engine::run::views::{Counts, Views};
 use crate::store::{self, Store};
 use headway_operators::row::Rows;
 use headway_operators::spec::{Format, OutputSpec, ViewSpec};
@@ -34,14 +34,38 @@ pub struct Gold {
     /// What is written.
     pub views: Arc<Views>,
     written: Vec<Option<u64>>,
+    /// How long each was written, all times together.
+    took: Vec<Duration>,
     last: Instant,
+}
+
+/// What a run did to a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewOutcome {
+    /// Its name.
+    pub name: &'static str,
+    /// Its rows, and how many came or went.
+    pub counts: Counts,
+    /// How long its table was written.
+    pub took: Duration,
 }
 
 impl Gold {
     /// The tables of `views`, none of which this run has written.
     pub fn new(store: Arc<dyn Store>, pipeline: &str, views: Arc<Views>) -> Gold {
         let written = vec![None; views.specs().len()];
-        Gold { store, pipeline: pipeline.to_string(), views, written, last: Instant::now() }
+        let took = vec![Duration::ZERO; views.specs().len()];
+        Gold { store, pipeline: pipeline.to_string(), views, written, took, last: Instant::now() }
+    }
+
+    /// What the run did to each view, in the order they were built.
+    pub fn outcomes(&self) -> Vec<ViewOutcome> {
+        let of = |(view, spec): (usize, &ViewSpec)| ViewOutcome {
+            name: spec.name,
+            counts: self.views.counts(view),
+            took: self.took[view],
+        };
+        self.views.specs().iter().enumerate().map(of).collect()
     }
 
     /// Writes what has changed, if it is time.
@@ -66,6 +90,7 @@ impl Gold {
         for (view, spec) in self.views.specs().iter().enumerate() {
             let is_written = self.written[view] == Some(self.views.version(view));
             if !is_written {
+                let begin = Instant::now();
                 let (rows, version) = self.views.rows(view);
                 let output = output(&self.pipeline, spec);
                 let from = names::staged_gold(&committer.head().job, committer.head().generation, spec.name);
@@ -74,6 +99,7 @@ impl Gold {
                     |source| store::Error::Failed { verb: "write", name: self.store.describe(&from), source };
                 write(&rows, &output, notes(committer.head(), spec), &mut file).map_err(failed)?;
                 file.finish()?;
+                self.took[view] += begin.elapsed();
                 staged.push((view, version, from, path(&self.pipeline, spec.name)));
             }
         }

@@ -202,7 +202,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     committer.watch(discovered.clone());
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, workers_before, &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
-    let shared = Arc::new(Mutex::new(Summary { head, outcome }));
+    let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
     let views = Arc::new(Views::new(shape.views.clone(), &resume.manifest));
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let commit = Watched {

@@ -41,6 +41,15 @@ pub struct Snapshot {
     pub tables: Vec<Vec<ViewRow>>,
 }
 
+/// What a run did to a view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The rows that it has.
+    pub rows: u64,
+    /// How many rows came or went.
+    pub changes: u64,
+}
+
 /// The views of a job.
 #[derive(Debug, Default)]
 pub struct Views {
@@ -67,6 +76,8 @@ struct Table {
     rows: BTreeMap<ViewRow, u64>,
     /// How often it has changed, so that a copy knows whether it is up to date.
     version: u64,
+    /// How many rows came or went in this run.
+    changes: u64,
 }
 
 impl Table {
@@ -111,6 +122,9 @@ impl Views {
     pub fn apply(&self, changes: &Changes) {
         let mut content = self.lock();
         content.apply(&self.specs, changes.epoch, &changes.updates);
+        for ViewUpdate { view, diff, .. } in &changes.updates {
+            content.tables[usize::from(*view)].changes += diff.unsigned_abs();
+        }
         content.at = Some(changes.id);
     }
 
@@ -136,6 +150,13 @@ impl Views {
         let content = self.lock();
         let table = &content.tables[view];
         (table.rows(), table.version)
+    }
+
+    /// How many rows view `view` has, and how many came or went in this run.
+    pub fn counts(&self, view: usize) -> Counts {
+        let content = self.lock();
+        let table = &content.tables[view];
+        Counts { rows: table.rows.values().sum(), changes: table.changes }
     }
 
     /// How often view `view` has changed.

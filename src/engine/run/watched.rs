@@ -15,7 +15,7 @@ use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, ManifestId};
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::Commit;
-use crate::engine::run::gold::Gold;
+use crate::engine::run::gold::{Gold, ViewOutcome};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
@@ -40,6 +40,8 @@ pub struct Summary {
     pub head: Manifest,
     /// What this run did to its records.
     pub outcome: Outcome,
+    /// What this run did to its views, in the order they were built.
+    pub views: Vec<ViewOutcome>,
 }
 
 /// A committer, and who is around it.
@@ -181,11 +183,11 @@ impl Commit for Watched {
             self.committer.close()?;
         }
         let (head, outcome) = (self.committer.head().clone(), self.journal.outcome.clone());
-        *self.summary.lock().expect("no thread panics while it holds the summary") =
-            Summary { head, outcome };
         // What earlier runs delivered, if this one has resolved no epoch.
         self.gold.views.upcoming(self.committer.head().epoch);
         self.gold.write(&mut self.committer)?;
+        *self.summary.lock().expect("no thread panics while it holds the summary") =
+            Summary { head, outcome, views: self.gold.outcomes() };
         self.journal.end(self.control.is_draining());
         if self.is_bounded && !self.control.is_draining() {
             self.late_judge.judge_run(&self.journal.outcome, self.committer.head().epoch)?;
