@@ -12,6 +12,8 @@ pub mod connect;
 #[doc(hidden)]
 pub mod engine;
 #[doc(hidden)]
+pub mod mesh;
+#[doc(hidden)]
 pub mod serve;
 #[doc(hidden)]
 pub mod store;

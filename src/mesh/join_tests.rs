@@ -1,0 +1,235 @@
+//! Processes that join, among strangers, late ones, wrong ones and those that come twice.
+
+use crate::mesh::error::Error;
+use crate::mesh::hello::{self, Channel, Facts, Me};
+use crate::mesh::{Mesh, Options, Process, Refusal, Signal, join};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Addresses on this machine at which nobody listens.
+fn addresses(count: usize) -> Vec<String> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+}
+
+fn options(process: u32, addresses: &[String]) -> Options {
+    let addresses = addresses.to_vec();
+    let facts = Facts { job: "gate".into(), build: 7, plan: [3; 32], workers: 1, addresses };
+    Options { process: Process(process), facts, secret: b"a secret of the job".to_vec(), within: PATIENCE }
+}
+
+fn joins(options: Options) -> JoinHandle<Result<Mesh, Error>> {
+    spawn(move || join(options, &|| false))
+}
+
+/// The process of `options` as it calls others, with a nonce of its own.
+fn me(options: &Options, nonce: u128) -> Me {
+    let Options { process, facts, secret, .. } = options.clone();
+    Me { process, facts, secret, nonce }
+}
+
+/// A socket to `address`, as soon as somebody listens there.
+fn connect(address: &str) -> TcpStream {
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream,
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
+
+fn next(mesh: &Mesh) -> Signal {
+    mesh.control.next(PATIENCE).expect("something happens")
+}
+
+/// Every process sends to every other one, on both sockets.
+fn talk(meshes: &[Mesh]) {
+    for (at, mesh) in meshes.iter().enumerate() {
+        mesh.control.send_all(&[at as u8; 70_000]);
+        for stream in mesh.data.iter().flatten() {
+            let mut stream = stream;
+            stream.write_all(&[at as u8]).unwrap();
+        }
+    }
+    for (at, mesh) in meshes.iter().enumerate() {
+        for _ in 1..meshes.len() {
+            let Signal::Body { from, bytes } = next(mesh) else { panic!("a message") };
+            assert_eq!(bytes, [from.0 as u8; 70_000]);
+        }
+        for (other, stream) in mesh.data.iter().enumerate() {
+            assert_eq!(stream.is_some(), other != at);
+            let Some(mut stream) = stream.as_ref() else { continue };
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            assert_eq!(usize::from(byte[0]), other);
+        }
+    }
+}
+
+#[test]
+fn processes_join_in_any_order_and_a_lost_one_is_noticed() {
+    let addresses = addresses(3);
+    let joining: Vec<_> = [2, 0, 1].map(|process| joins(options(process, &addresses))).into();
+    let mut meshes: Vec<Mesh> = joining.into_iter().map(|mesh| mesh.join().unwrap().unwrap()).collect();
+    meshes.rotate_left(1);
+    talk(&meshes);
+    // One says that it has done its work, another one just goes.
+    meshes[2].control.bye();
+    drop(meshes.pop());
+    for mesh in &meshes {
+        assert_eq!(next(mesh), Signal::Bye { from: Process(2) });
+    }
+    drop(meshes.pop());
+    let Signal::Lost { from, why } = next(&meshes[0]) else { panic!("a loss") };
+    assert_eq!((from, why.as_str()), (Process(1), "its socket was closed"));
+}
+
+#[test]
+fn strangers_neither_stop_nor_join_nor_delay_a_mesh() {
+    let addresses = addresses(3);
+    let joining = [0, 1].map(|process| joins(options(process, &addresses)));
+    let wrong = |change: fn(&mut Options)| {
+        let mut wrong = options(2, &addresses);
+        change(&mut wrong);
+        wrong
+    };
+    let wrong = [
+        wrong(|options| options.secret = b"guessed".to_vec()),
+        wrong(|options| options.facts.build = 8),
+        wrong(|options| options.facts.plan = [4; 32]),
+        wrong(|options| options.facts.workers = 2),
+        wrong(|options| options.facts.addresses[2] = "127.0.0.1:1".into()),
+    ];
+    let mut magic = b"HWMESH01".to_vec();
+    magic.resize(500, 0xff);
+    let said: [&[u8]; 8] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"",
+        b"H",
+        b"HWMESH01",
+        b"HWMESH02................................................................................",
+        &[0; 5_000],
+        &magic,
+    ];
+    let mut open = Vec::new();
+    for address in &addresses[..2] {
+        for round in 0..20 {
+            for bytes in said {
+                let mut stream = connect(address);
+                // The other side may close at once.
+                let _ = stream.write_all(bytes);
+                if round % 2 == 0 {
+                    open.push(stream);
+                }
+            }
+            for wrong in &wrong {
+                for channel in [Channel::Data, Channel::Control] {
+                    let called = hello::call(connect(address), &me(wrong, 5), Process(0), channel);
+                    assert!(called.is_err());
+                }
+            }
+        }
+    }
+    // All of them are there still, and the right one comes.
+    let began = std::time::Instant::now();
+    let last = joins(options(2, &addresses));
+    let meshes: Vec<Mesh> =
+        joining.into_iter().chain([last]).map(|mesh| mesh.join().unwrap().unwrap()).collect();
+    assert!(began.elapsed() < hello::WITHIN, "strangers held it up for {:?}", began.elapsed());
+    talk(&meshes);
+}
+
+#[test]
+fn newest_start_of_a_process_wins_until_the_roster_is_out_and_none_after_it() {
+    let addresses = addresses(2);
+    let leader = joins(options(0, &addresses));
+    // A start of process 1 that has one of two sockets, and is gone without a word.
+    let old = me(&options(1, &addresses), 99);
+    let mut stale = hello::call(connect(&addresses[0]), &old, Process(0), Channel::Control).unwrap();
+    let meshes = [leader, joins(options(1, &addresses))].map(|mesh| mesh.join().unwrap().unwrap());
+    let mut rest = Vec::new();
+    stale.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stale.stream.read_to_end(&mut rest).expect("it was turned out");
+    talk(&meshes);
+    // The listener is closed by then, or closes this caller.
+    if let Ok(stream) = TcpStream::connect(&addresses[0]) {
+        if let Ok(peer) = hello::call(stream, &me(&options(1, &addresses), 98), Process(0), Channel::Data) {
+            peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert_eq!((&peer.stream).read(&mut [0]).unwrap_or_default(), 0);
+        }
+    }
+    talk(&meshes);
+}
+
+#[test]
+fn process_that_process_0_refuses_ends_by_name_and_the_right_one_joins() {
+    type Change = fn(&mut Options);
+    let cases: [(Change, Refusal); 4] = [
+        (|options| options.secret = b"another".to_vec(), Refusal::Secret),
+        (|options| options.facts.build = 8, Refusal::Version),
+        (|options| options.facts.plan[0] = 8, Refusal::Plan),
+        (|options| options.facts.workers = 3, Refusal::Addresses),
+    ];
+    let addresses = addresses(2);
+    let leader = joins(options(0, &addresses));
+    for (change, expected) in cases {
+        let mut wrong = options(1, &addresses);
+        change(&mut wrong);
+        match join(wrong, &|| false) {
+            Err(Error::Refused { process, refusal, .. }) => {
+                assert_eq!((process, refusal), (Process(0), expected))
+            }
+            other => panic!("{expected:?}: {other:?}"),
+        }
+    }
+    let meshes = [leader, joins(options(1, &addresses))].map(|mesh| mesh.join().unwrap().unwrap());
+    talk(&meshes);
+}
+
+#[test]
+fn who_is_missing_is_named_with_the_reason() {
+    let addresses = addresses(3);
+    let within = Duration::from_millis(700);
+    let short = |process| Options { within, ..options(process, &addresses) };
+    let joining = [0, 1].map(|process| joins(short(process)));
+    for result in joining.map(|joining| joining.join().unwrap()) {
+        let Err(error @ Error::Timeout { .. }) = result else { panic!("{result:?}") };
+        let detail = error.detail().unwrap();
+        assert!(detail.contains(&format!("process 2 at {}: it has not called", addresses[2])), "{detail}");
+    }
+    let alone = join(short(2), &|| false).unwrap_err();
+    let detail = alone.detail().unwrap();
+    assert!(detail.contains("process 0") && detail.contains("refused"), "{detail}");
+}
+
+#[test]
+fn address_that_others_can_reach_needs_a_secret() {
+    let open = |address: &str, secret: &str| {
+        let addresses = vec![address.to_string(), "127.0.0.1:1".to_string()];
+        Options { secret: secret.into(), within: Duration::ZERO, ..options(0, &addresses) }
+    };
+    for address in ["0.0.0.0:0", "192.0.2.1:70", "no such host:70"] {
+        let result = join(open(address, ""), &|| false);
+        assert!(matches!(result, Err(Error::Exposed { .. })), "{address}: {result:?}");
+    }
+    assert!(matches!(join(open("127.0.0.1:0", ""), &|| false), Err(Error::Timeout { .. })));
+    assert!(matches!(join(open("192.0.2.1:70", "secret"), &|| false), Err(Error::Unbound { .. })));
+}
+
+#[test]
+fn join_ends_when_it_is_told_to() {
+    let stop = AtomicBool::new(false);
+    let options = options(0, &addresses(2));
+    std::thread::scope(|scope| {
+        let joining = scope.spawn(|| join(options, &|| stop.load(Ordering::SeqCst)));
+        stop.store(true, Ordering::SeqCst);
+        assert!(matches!(joining.join().unwrap(), Err(Error::Stopped)));
+    });
+}
