@@ -82,8 +82,18 @@ pub fn join(options: Options, is_stopped: &dyn Fn() -> bool) -> Result<Mesh, Err
     let over = Arc::new(AtomicBool::new(false));
     let table = Table::new(process, nonce, &me.facts.addresses);
     let mut joining = Joining { me, table, events, over: Arc::clone(&over), early: Vec::new() };
-    let result = joining.run(listener, &heard, (within, is_stopped));
-    over.store(true, Ordering::SeqCst);
+    let listening =
+        listener::listen(listener, Arc::clone(&joining.me), joining.events.clone(), Arc::clone(&over));
+    let result = match listening {
+        Ok(thread) => {
+            let result = joining.run(&heard, (within, is_stopped));
+            over.store(true, Ordering::SeqCst);
+            // Whoever starts after this one finds the address free.
+            drop(thread.join());
+            result
+        }
+        Err(source) => Err(joining.unbound(source)),
+    };
     for (from, frame) in std::mem::take(&mut joining.early) {
         let _ = joining.events.send(Event::Link(from, Heard::Frame(frame)));
     }
@@ -135,13 +145,10 @@ struct Joining {
 impl Joining {
     fn run(
         &mut self,
-        listener: TcpListener,
         heard: &Receiver<Event>,
         (within, is_stopped): (Duration, &dyn Fn() -> bool),
     ) -> Result<(), Error> {
         let me = self.me.process;
-        listener::listen(listener, Arc::clone(&self.me), self.events.clone(), Arc::clone(&self.over))
-            .map_err(|source| self.unbound(source))?;
         (0..me.0).map(Process).try_for_each(|process| self.call(process))?;
         let (began, mut said) = (Instant::now(), Instant::now());
         loop {

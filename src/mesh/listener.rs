@@ -11,6 +11,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How many callers may be in the middle of their hello.
@@ -28,13 +29,13 @@ const CALL_AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of stack of a thread that only says hello.
 const STACK: usize = 256 << 10;
 
-/// Answers callers until `over` is set.
+/// Answers callers until `over` is set. The listener is closed when the thread has ended.
 pub(super) fn listen(
     listener: TcpListener,
     me: Arc<Me>,
     events: Sender<Event>,
     over: Arc<AtomicBool>,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let callers = Arc::new(AtomicUsize::new(0));
     let accept = move || {
@@ -98,7 +99,7 @@ pub(super) fn call(
             std::thread::sleep(CALL_AGAIN);
         }
     };
-    spawn("headway-call", calls)
+    spawn("headway-call", calls).map(drop)
 }
 
 fn one_call(me: &Me, process: Process, address: &str, channel: Channel) -> Result<hello::Peer, Failed> {
@@ -112,6 +113,6 @@ fn one_call(me: &Me, process: Process, address: &str, channel: Channel) -> Resul
     Err(last.into())
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    std::thread::Builder::new().name(name.to_string()).stack_size(STACK).spawn(body).map(drop)
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_string()).stack_size(STACK).spawn(body)
 }
