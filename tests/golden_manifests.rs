@@ -46,46 +46,15 @@ fn claim(format: u32) -> Manifest {
         |partition| PartitionEntry::new(Partition(partition), &format!("part-{partition}.txt"), Offset(0));
     Manifest {
         format,
-        job: "gate \"é\"".into(),
-        pipeline: "gate".into(),
-        pipeline_version: 1,
         fingerprint: BTreeMap::from([("window".into(), "300".into()), ("zone".into(), "UTC".into())]),
-        schemas: BTreeMap::new(),
         program: Program { name: "headway".into(), build: "0.1.0".into() },
-        seq: Seq(0),
-        generation: Generation(1),
-        nonce: Nonce(0x0123_4567_89ab_cdef_0011_2233_4455_6677),
-        parent: None,
-        kind: Kind::Claim,
-        epoch: Epoch(0),
-        began_ms: None,
         written_ms: 1_541_462_400_000,
         members: Members::one_process(2),
-        not_after_ms: None,
-        allowed: Vec::new(),
-        restarts: BTreeMap::new(),
         inputs: vec![Input {
-            name: "gate".into(),
-            kind: "files".into(),
-            topic: "gates".into(),
-            watermark: EventTime::MIN,
-            ended: false,
             partitions: vec![partition(0), partition(7)],
-            finished: Finished::default(),
-            unjudged: Unjudged::default(),
+            ..Input::new("gate", "files", "gates")
         }],
-        watermarks: Vec::new(),
-        sealed_up_to: None,
-        unsealed: Vec::new(),
-        operators: BTreeMap::new(),
-        dropped: BTreeMap::new(),
-        written: BTreeMap::new(),
-        state: Vec::new(),
-        lake: Vec::new(),
-        views: BTreeMap::new(),
-        changes: None,
-        targets: BTreeMap::new(),
-        released: Vec::new(),
+        ..Manifest::first("gate \"é\"", "gate", Nonce(0x0123_4567_89ab_cdef_0011_2233_4455_6677))
     }
 }
 

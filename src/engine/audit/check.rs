@@ -72,7 +72,7 @@ impl From<CheckpointError> for Stop {
     /// Damage is a finding; what cannot be read now is a failure.
     fn from(error: CheckpointError) -> Stop {
         match error {
-            CheckpointError::Invalid { .. } | CheckpointError::Inconsistent { .. } => {
+            CheckpointError::Invalid { .. } | CheckpointError::Inconsistent(_) => {
                 Stop::Found(Finding { seq: None, what: error.to_string() })
             }
             error => Stop::Failed(error),
@@ -191,7 +191,7 @@ impl Audit<'_> {
 
     fn manifest(&mut self, manifest: Manifest, is_head: bool) -> Result<(), Stop> {
         let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
-        follows(self.last.as_ref(), &manifest).map_err(found)?;
+        follows(self.last.as_ref(), &manifest).map_err(|what| found(what.to_string()))?;
         for path in manifest.released.iter().chain(manifest.lake.iter().flat_map(|file| &file.replaces)) {
             if !self.named.contains_key(path) || !self.gone.insert(path.clone()) {
                 let what = format!("it takes lake file \"{path}\" away, which is not there to be taken");

@@ -1,5 +1,8 @@
 //! What must hold between a manifest and the one before it: the law that an audit proves. No I/O.
 
+use crate::engine::audit::contradiction::{
+    Contradiction, FileContradiction, InputContradiction, PartitionContradiction,
+};
 use crate::engine::commit::finished::{self, may_be_gone};
 use crate::engine::format::manifest::{
     Fates, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
@@ -9,28 +12,28 @@ use crate::engine::format::names::Seq;
 use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
 
-/// Says what is wrong with `next` as the manifest after `before`.
+/// Checks that `next` can be the manifest after `before`.
 ///
 /// # Errors
 /// The first thing that contradicts.
-pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), String> {
+pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), Contradiction> {
     let Some(before) = before else { return starts(next) };
     if next.seq != before.seq.next() || next.parent != Some(before.nonce) {
-        return Err("it does not follow the manifest before it".into());
+        return Err(Contradiction::DoesNotFollow);
     }
     let job = |m: &Manifest| (m.job.clone(), m.pipeline.clone(), m.pipeline_version, m.fingerprint.clone());
     if job(next) != job(before) {
-        return Err("its job, pipeline or settings are not those before".into());
+        return Err(Contradiction::OtherJob);
     }
     match next.kind {
         Kind::Claim if next.generation != before.generation.next() || next.epoch != before.epoch => {
-            return Err("it claims the job for a run that is not the next".into());
+            return Err(Contradiction::ClaimOfAnotherRun);
         }
         Kind::Closed if (next.generation, next.epoch) != (before.generation, before.epoch) => {
-            return Err("it ends a run, and is of another epoch".into());
+            return Err(Contradiction::ClosedAtAnotherEpoch);
         }
         Kind::Commit if next.generation != before.generation || next.epoch <= before.epoch => {
-            return Err(format!("its epoch {} does not follow {}", next.epoch, before.epoch));
+            return Err(Contradiction::EpochGoesBack { epoch: next.epoch, before: before.epoch });
         }
         Kind::Claim | Kind::Closed | Kind::Commit => {}
     }
@@ -38,43 +41,44 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
     state_follows(before, next)?;
     nothing_goes_back(before, next)?;
     if next.inputs.len() != before.inputs.len() {
-        return Err("it has other inputs".into());
+        return Err(Contradiction::OtherInputs);
     }
     for (old, new) in before.inputs.iter().zip(&next.inputs) {
-        input_follows(old, new, next.kind).map_err(|what| format!("in input \"{}\", {what}", new.name))?;
+        let follows = input_follows(old, new, next.kind);
+        follows.map_err(|what| Contradiction::Input { input: new.name.clone(), what })?;
     }
     rows_follow(before, next)?;
     next.lake.iter().try_for_each(|file| fed(next, file))
 }
 
 /// The first manifest starts from nothing.
-fn starts(first: &Manifest) -> Result<(), String> {
+fn starts(first: &Manifest) -> Result<(), Contradiction> {
     if (first.seq, first.parent, first.generation, first.epoch) != (Seq(0), None, Generation(1), Epoch(0)) {
-        return Err("the first manifest is missing".into());
+        return Err(Contradiction::NoFirst);
     }
     claims_nothing(first)?;
     let parts = first.inputs.iter().flat_map(|input| &input.partitions);
     for part in parts {
         if (part.from, part.next) != (part.first, part.first) || part.total != Fates::default() {
-            return Err(format!("partition {} does not start at its first offset", part.partition));
+            return Err(Contradiction::StartsLate(part.partition));
         }
     }
     Ok(())
 }
 
 /// A claim, or the end of a run, adds no records, and no files but those that have the rows of others.
-fn claims_nothing(manifest: &Manifest) -> Result<(), String> {
+fn claims_nothing(manifest: &Manifest) -> Result<(), Contradiction> {
     let mut parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
     let adds = parts.any(|part| part.from != part.next || part.fates != Fates::default());
     let merges = |file: &LakeFile| manifest.kind == Kind::Closed && !file.replaces.is_empty();
     if manifest.kind != Kind::Commit && (adds || !manifest.lake.iter().all(merges)) {
-        return Err("it commits no epoch, and adds records or files".into());
+        return Err(Contradiction::AddsWithoutCommit);
     }
     Ok(())
 }
 
 /// State files come from the manifest before or from the epoch itself.
-fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), String> {
+fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
     let old: BTreeSet<StateId> = before.state.iter().map(StateEntry::id).collect();
     for entry in next.state.iter().filter(|entry| !old.contains(&entry.id())) {
         let own = (entry.generation, entry.epoch) == (next.generation, next.epoch);
@@ -83,37 +87,34 @@ fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), String> {
         let writes = next.kind == Kind::Commit || (next.kind == Kind::Claim && finishes);
         if !writes || !own {
             let path = entry.place(&next.job).name;
-            return Err(format!("state file \"{path}\" is of another epoch"));
+            return Err(Contradiction::StateOfAnotherEpoch { path });
         }
     }
     Ok(())
 }
 
 /// What no commit takes back: watermarks of several inputs, what is sealed, what targets have acknowledged.
-fn nothing_goes_back(before: &Manifest, next: &Manifest) -> Result<(), String> {
+fn nothing_goes_back(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
     for old in &before.watermarks {
         let new = next.watermarks.iter().find(|new| new.inputs == old.inputs);
         if new.is_some_and(|new| new.watermark < old.watermark) {
-            let inputs: Vec<usize> = old.inputs.iter().map(|input| input.index()).collect();
-            return Err(format!("the watermark of inputs {inputs:?} goes back"));
+            return Err(Contradiction::InputsWatermarkGoesBack { inputs: old.inputs.clone() });
         }
     }
     if next.sealed_up_to < before.sealed_up_to {
-        return Err("what was sealed is not sealed any more".into());
+        return Err(Contradiction::Unsealed);
     }
     for (name, old) in &before.targets {
         let new = next.targets.get(name);
         if new.is_some_and(|new| new.acknowledged < old.acknowledged || new.acknowledged >= next.seq) {
-            return Err(format!(
-                "target \"{name}\" has acknowledged what was not committed, or less than before"
-            ));
+            return Err(Contradiction::Acknowledged { target: name.clone() });
         }
     }
     Ok(())
 }
 
 /// Rows are counted on; and each refused record is a row, or held by the open roll of its side output.
-fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), String> {
+fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
     let mut written = before.written.clone();
     // A file that replaces others has their rows, which were counted.
     for file in next.lake.iter().filter(|file| file.replaces.is_empty()) {
@@ -121,7 +122,7 @@ fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), String> {
         *rows = rows.saturating_add(file.rows);
     }
     if written != next.written {
-        return Err("its rows are not those before and its files' together".into());
+        return Err(Contradiction::Rows);
     }
     for input in &next.inputs {
         let total = input.total();
@@ -130,90 +131,94 @@ fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), String> {
             let Some(held) = next.held(&format!("Roll-{side}-{}", input.name)) else { continue };
             let rows = written.get(&format!("{side}-{}", input.name)).copied().unwrap_or(0);
             if rows + held != counted {
-                return Err(format!(
-                    "{counted} records of \"{}\" were {side}, and {rows} are rows and {held} held",
-                    input.name
-                ));
+                return Err(Contradiction::RefusedRows {
+                    input: input.name.clone(),
+                    side,
+                    counted,
+                    rows,
+                    held,
+                });
             }
         }
     }
     Ok(())
 }
 
-fn input_follows(old: &Input, new: &Input, kind: Kind) -> Result<(), String> {
+fn input_follows(old: &Input, new: &Input, kind: Kind) -> Result<(), InputContradiction> {
     if (&old.name, &old.kind, &old.topic) != (&new.name, &new.kind, &new.topic) {
-        return Err("its name, kind or topic is another".into());
+        return Err(InputContradiction::Other);
     }
     if new.watermark < old.watermark {
-        return Err("the watermark goes back".into());
+        return Err(InputContradiction::WatermarkGoesBack);
     }
     for part in &new.partitions {
         let before = old.partitions.iter().find(|before| before.partition == part.partition);
-        partition_follows(before, part).map_err(|what| format!("partition {}: {what}", part.partition))?;
+        let partition = part.partition;
+        partition_follows(before, part).map_err(|what| InputContradiction::Partition { partition, what })?;
     }
     let there = |partition| new.partitions.iter().any(|part| part.partition == partition);
     let gone = old.partitions.iter().find(|part| !there(part.partition) && !may_be_gone(part));
     if let Some(gone) = gone {
-        return Err(format!("partition {} is gone", gone.partition));
+        return Err(InputContradiction::PartitionGone(gone.partition));
     }
     let mut expected = old.clone();
     finished::finish(&mut expected, there);
     if expected.finished != new.finished || (kind != Kind::Claim && old.finished != new.finished) {
-        return Err("its finished partitions are not those before and those that are gone".into());
+        return Err(InputContradiction::Finished);
     }
     Ok(())
 }
 
 /// Offsets tile, fates add up, marks do not go back.
-fn partition_follows(before: Option<&PartitionEntry>, part: &PartitionEntry) -> Result<(), String> {
+fn partition_follows(
+    before: Option<&PartitionEntry>,
+    part: &PartitionEntry,
+) -> Result<(), PartitionContradiction> {
     let expected = before.map_or(part.first, |before| before.next);
     if part.from > expected {
-        return Err(format!("offsets {expected}..{} are in no manifest", part.from));
+        return Err(PartitionContradiction::Gap { from: expected, to: part.from });
     }
     if part.from < expected {
-        return Err(format!("offsets {}..{expected} are in two manifests", part.from));
+        return Err(PartitionContradiction::Twice { from: part.from, to: expected });
     }
     if part.next < part.from {
-        return Err(format!("its offsets go back from {} to {}", part.from, part.next));
+        return Err(PartitionContradiction::GoesBack { from: part.from, next: part.next });
     }
-    let room = u64::try_from(part.next - part.from).unwrap_or(0);
-    if part.fates.consumed > room {
-        return Err(format!("{} records were read from {room} offsets", part.fates.consumed));
+    let (consumed, offsets) = (part.fates.consumed, u64::try_from(part.next - part.from).unwrap_or(0));
+    if consumed > offsets {
+        return Err(PartitionContradiction::MoreThanOffsets { consumed, offsets });
     }
     if !part.fates.adds_up() {
-        return Err(format!(
-            "{} records were read, and their fates do not add up to that",
-            part.fates.consumed
-        ));
+        return Err(PartitionContradiction::Fates { consumed });
     }
     let mut total = before.map(|before| before.total.clone()).unwrap_or_default();
     total.add(&part.fates);
     if total != part.total {
-        return Err("its totals are not those before and the epoch's together".into());
+        return Err(PartitionContradiction::Totals);
     }
     if let Some(before) = before {
         if (&before.identity, before.first) != (&part.identity, part.first) {
-            return Err("it is another partition under the same number".into());
+            return Err(PartitionContradiction::Other);
         }
         if part.own < before.own || part.floor < before.floor {
-            return Err("its watermark or floor goes back".into());
+            return Err(PartitionContradiction::MarkGoesBack);
         }
     }
     Ok(())
 }
 
 /// The offsets that fed a file were read by then.
-fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
-    let wrong = |what: &str| Err(format!("lake file \"{}\" {what}", file.path()));
+fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), Contradiction> {
+    let wrong = |what| Err(Contradiction::File { path: file.path(), what });
     if file.since > manifest.epoch {
-        return wrong("has records of a later epoch");
+        return wrong(FileContradiction::LaterEpoch);
     }
     for range in &file.fed {
         let input = manifest.inputs.get(range.input.index());
         let part = input.and_then(|input| input.partitions.iter().find(|p| p.partition == range.partition));
-        let Some(part) = part else { return wrong("is fed by a partition that is not there") };
+        let Some(part) = part else { return wrong(FileContradiction::NoPartition) };
         if range.from < part.first || range.from >= range.next || range.next > part.next {
-            return wrong("is fed by offsets that were not read");
+            return wrong(FileContradiction::NotRead);
         }
     }
     Ok(())
@@ -222,10 +227,10 @@ fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::manifest::tests::first;
-    use crate::engine::format::manifest::{Fed, Finished, LakeKind, Nonce, Operator, Target};
+    use crate::engine::format::manifest::tests::{batch, first};
+    use crate::engine::format::manifest::{Fed, Finished, Nonce, Operator, Target};
+    use headway_operators::ack::Content;
     use headway_operators::ack::InputIx;
-    use headway_operators::ack::{Content, Place};
     use headway_operators::pace::InputsWatermark;
     use headway_operators::record::Offset;
     use headway_operators::record::Partition;
@@ -243,18 +248,8 @@ mod tests {
         next.written.insert("batch".into(), 1);
         next.operators.insert("Roll-late-gate".into(), Operator { version: 1, held: Some(1) });
         next.lake.push(LakeFile {
-            kind: LakeKind::Rows,
-            output: "batch".into(),
-            folder: "gate/".into(),
-            name: "batch_1.csv.gz".into(),
-            staged: Place::whole("s"),
-            rows: 1,
-            bytes: 3,
-            checksum: "abc".into(),
-            event_time: None,
-            since: Epoch(1),
             fed: vec![Fed { input: InputIx(0), partition: Partition(0), from: Offset(0), next: Offset(10) }],
-            replaces: Vec::new(),
+            ..batch()
         });
         next
     }
@@ -276,7 +271,8 @@ mod tests {
         let gone = claim.inputs[0].partitions.remove(0);
         claim.inputs[0].finished = Finished { partitions: 1, total: gone.total.clone() };
         assert_eq!(follows(Some(&before), &claim), Ok(()));
-        let says = |before: &Manifest, claim: &Manifest| follows(Some(before), claim).unwrap_err();
+        let says =
+            |before: &Manifest, claim: &Manifest| follows(Some(before), claim).unwrap_err().to_string();
         let mut lost = claim.clone();
         lost.inputs[0].finished.total.late = 0;
         assert!(says(&before, &lost).contains("its finished partitions are not those"));
@@ -328,12 +324,12 @@ mod tests {
             (changed.watermarks, changed.sealed_up_to) = (before.watermarks.clone(), before.sealed_up_to);
             assert_eq!(follows(Some(&before), &changed), Ok(()));
             change(&mut changed);
-            let what = follows(Some(&before), &changed).expect_err(word);
+            let what = follows(Some(&before), &changed).expect_err(word).to_string();
             assert!(what.contains(word), "{word}: {what}");
         }
         claims_may_finish_what_was_read_to_its_end();
         let mut before = first(2);
         before.inputs[0].watermark = EventTime(5);
-        assert!(follows(Some(&before), &second()).unwrap_err().contains("goes back"));
+        assert!(follows(Some(&before), &second()).unwrap_err().to_string().contains("goes back"));
     }
 }

@@ -1,6 +1,7 @@
 //! Output prefixes: which job owns which folder of the lake, and what its files are called.
 
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::job::Job;
 use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
@@ -112,10 +113,7 @@ pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<
             return Ok(false);
         }
         let path = site.describe(&path);
-        let last =
-            if head.is_some() { format!("the last one is of epoch {epoch}") } else { "there is none".into() };
-        let what = format!("\"{path}\" was published, and its commit is gone: {last}");
-        return Err(CheckpointError::Inconsistent { what });
+        return Err(Inconsistency::CommitGone { path, newest: head.map(|head| head.epoch) }.into());
     }
     Ok(true)
 }
@@ -167,10 +165,7 @@ async fn claim(site: &Site, job: &str, prefix: &str) -> Result<(), CheckpointErr
         (Some(owner), _) if owner == job => Ok(()),
         (Some(owner), _) => Err(CheckpointError::PrefixTaken { prefix: prefix.to_string(), owner }),
         (None, Some(error)) => Err(error.into()),
-        (None, None) => {
-            let what = format!("the claim of prefix \"{prefix}\" goes away again");
-            Err(CheckpointError::Inconsistent { what })
-        }
+        (None, None) => Err(Inconsistency::ClaimGoesAway { prefix: prefix.to_string() }.into()),
     }
 }
 

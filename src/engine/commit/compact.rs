@@ -20,6 +20,7 @@ use crate::connect::formats::of_file;
 use crate::engine::clock::Clock;
 use crate::engine::commit::checkpoint::create;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::job::IfRunning;
 use crate::engine::commit::ledger::{Stamp, closed};
 use crate::engine::commit::release::{Committed, Standing, committed};
@@ -149,8 +150,7 @@ async fn merge(
             let found = site.checksum(&Place::whole(file.path())).await?;
             if found != Some((file.bytes, file.checksum.clone())) {
                 let path = site.describe(&file.path());
-                let what = format!("\"{path}\" is not there as it was committed: it cannot be merged");
-                return Err(CheckpointError::Inconsistent { what });
+                return Err(Inconsistency::CannotMerge { path }.into());
             }
         }
         let next = (head.generation.next(), head.epoch);
@@ -164,8 +164,7 @@ async fn merge(
 fn write(store: &dyn Store, name: &str, group: &[LakeFile], seq: Seq) -> Result<LakeFile, CheckpointError> {
     let newest = group.last().expect("a group has files");
     let Some(encoder) = of_file(&newest.path()) else {
-        let what = format!("\"{}\" has no format that is known: it cannot be merged", newest.path());
-        return Err(CheckpointError::Inconsistent { what });
+        return Err(Inconsistency::UnknownFormat { path: newest.path() }.into());
     };
     let mut files = group.iter().map(|file| open(store, &file.path()));
     let mut rows = 0;
@@ -176,11 +175,7 @@ fn write(store: &dyn Store, name: &str, group: &[LakeFile], seq: Seq) -> Result<
     let (bytes, checksum) = written?;
     let expected: u64 = group.iter().map(|file| file.rows).sum();
     if rows != expected {
-        let what = format!(
-            "the files up to \"{}\" were committed with {expected} rows, and have {rows}",
-            newest.path()
-        );
-        return Err(CheckpointError::Inconsistent { what });
+        return Err(Inconsistency::RowsDiffer { path: newest.path(), expected, found: rows }.into());
     }
     Ok(LakeFile {
         name: merged_name(&newest.name, encoder.extension(), seq),
@@ -240,26 +235,14 @@ fn fed(group: &[LakeFile]) -> Vec<Fed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::manifest::tests::{batch, first};
     use headway_operators::ack::InputIx;
     use headway_operators::record::{Offset, Partition};
     use headway_operators::time::Epoch;
 
     fn file(folder: &str, name: &str, bytes: u64) -> LakeFile {
-        LakeFile {
-            kind: LakeKind::of_folder(folder),
-            output: "batch".into(),
-            folder: folder.into(),
-            name: name.into(),
-            staged: Place::whole("s"),
-            rows: 1,
-            bytes,
-            checksum: String::new(),
-            event_time: None,
-            since: Epoch(1),
-            fed: Vec::new(),
-            replaces: Vec::new(),
-        }
+        let kind = LakeKind::of_folder(folder);
+        LakeFile { kind, folder: folder.into(), name: name.into(), bytes, ..batch() }
     }
 
     /// The names of the files in each group, where the files of `lake` lie in one manifest below the head.

@@ -6,6 +6,7 @@
 //! 2. A number is folded only while two higher ones are loose, so a run that slept through it finds a higher one.
 //! 3. A run publishes only what a manifest of the winning chain names, and deletes only what none will name again.
 
+use crate::engine::commit::inconsistency::BrokenChain;
 use crate::engine::format::manifest::{LakeFile, Manifest, Nonce};
 use crate::engine::format::names::{Generation, Seq};
 use crate::store::Published;
@@ -49,22 +50,22 @@ pub fn first_loose(base: Option<Base>) -> Seq {
 /// Numbers up to the base are litter of runs that slept while they were folded.
 ///
 /// # Errors
-/// Says what is missing or contradicts, if a higher manifest does not reach the base: going on would commit twice.
-pub fn head(base: Option<Base>, loose: &BTreeMap<Seq, Link>) -> Result<Option<Seq>, String> {
+/// If a higher manifest does not reach the base: going on would commit twice.
+pub fn head(base: Option<Base>, loose: &BTreeMap<Seq, Link>) -> Result<Option<Seq>, BrokenChain> {
     let first = first_loose(base);
     let mut parent = base.map(|base| base.nonce);
     let mut head = None;
     for (seq, (found, link)) in (first.0..).map(Seq).zip(loose.range(first..)) {
         if *found != seq {
-            return Err(format!("manifest {seq} is missing, and {found} is there"));
+            return Err(BrokenChain::Gap { missing: seq, found: *found });
         }
         if link.seq != seq || link.parent != parent {
-            return Err(format!("manifest {seq} does not follow the one before it"));
+            return Err(BrokenChain::OtherParent { seq });
         }
         (head, parent) = (Some(seq), Some(link.nonce));
     }
     match (head, base) {
-        (None, Some(base)) => Err(format!("every manifest after {} is missing", base.seq)),
+        (None, Some(base)) => Err(BrokenChain::OnlyFolded { last: base.seq }),
         (head, _) => Ok(head),
     }
 }
@@ -153,8 +154,7 @@ pub fn state_paths(manifest: &Manifest) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::manifest::LakeKind;
-    use headway_operators::ack::Place;
+    use crate::engine::format::manifest::tests::batch;
 
     fn link(seq: u64, nonce: u128, parent: Option<u128>) -> (Seq, Link) {
         (Seq(seq), Link { seq: Seq(seq), nonce: Nonce(nonce), parent: parent.map(Nonce) })
@@ -163,6 +163,8 @@ mod tests {
     #[test]
     fn head_is_the_highest_manifest_that_reaches_the_base() {
         let base = |seq, nonce| Some(Base { seq: Seq(seq), nonce: Nonce(nonce) });
+        let gap = |missing, found| Err(BrokenChain::Gap { missing: Seq(missing), found: Seq(found) });
+        let other_parent = |seq| Err(BrokenChain::OtherParent { seq: Seq(seq) });
         let cases = [
             ("a job that never started", None, vec![], Ok(None)),
             ("a first claim", None, vec![link(0, 10, None)], Ok(Some(0))),
@@ -174,16 +176,21 @@ mod tests {
                 vec![link(3, 99, Some(98)), link(5, 15, Some(14)), link(6, 16, Some(15))],
                 Ok(Some(6)),
             ),
-            ("a first one with a parent", None, vec![link(0, 10, Some(9))], Err(())),
-            ("a gap", None, vec![link(0, 10, None), link(2, 12, Some(11))], Err(())),
-            ("a start that is missing", None, vec![link(3, 13, Some(12))], Err(())),
-            ("another parent", None, vec![link(0, 10, None), link(1, 11, Some(77))], Err(())),
-            ("another base", base(4, 14), vec![link(5, 15, Some(77))], Err(())),
-            ("nothing on a segment", base(4, 14), vec![link(4, 14, Some(13))], Err(())),
+            ("a first one with a parent", None, vec![link(0, 10, Some(9))], other_parent(0)),
+            ("a gap", None, vec![link(0, 10, None), link(2, 12, Some(11))], gap(1, 2)),
+            ("a start that is missing", None, vec![link(3, 13, Some(12))], gap(0, 3)),
+            ("another parent", None, vec![link(0, 10, None), link(1, 11, Some(77))], other_parent(1)),
+            ("another base", base(4, 14), vec![link(5, 15, Some(77))], other_parent(5)),
+            (
+                "nothing on a segment",
+                base(4, 14),
+                vec![link(4, 14, Some(13))],
+                Err(BrokenChain::OnlyFolded { last: Seq(4) }),
+            ),
         ];
         for (name, base, links, expected) in cases {
             let expected = expected.map(|seq: Option<u64>| seq.map(Seq));
-            assert_eq!(head(base, &links.into_iter().collect()).map_err(drop), expected, "{name}");
+            assert_eq!(head(base, &links.into_iter().collect()), expected, "{name}");
         }
     }
 
@@ -232,20 +239,7 @@ mod tests {
 
     #[test]
     fn file_that_exists_is_published_only_if_it_is_the_same() {
-        let file = LakeFile {
-            kind: LakeKind::Rows,
-            output: "batch".into(),
-            folder: "gate/".into(),
-            name: "batch_1.csv.gz".into(),
-            staged: Place::whole("s"),
-            rows: 1,
-            bytes: 3,
-            checksum: "abc".into(),
-            event_time: None,
-            since: Epoch(1),
-            fed: Vec::new(),
-            replaces: Vec::new(),
-        };
+        let file = batch();
         let same = (3, "abc".to_string());
         let other = (3, "abd".to_string());
         let cases = [

@@ -3,6 +3,7 @@
 use crate::connect;
 use crate::engine::code::Code;
 use crate::engine::commit::difference::{self, Difference};
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::format::names::{Generation, Seq};
 use crate::store;
 use headway_operators::duration;
@@ -99,11 +100,8 @@ pub enum CheckpointError {
     #[error(transparent)]
     State(#[from] StateError),
     /// What is in the store contradicts itself or a manifest.
-    #[error("the lake contradicts itself: {what}")]
-    Inconsistent {
-        /// What was found.
-        what: String,
-    },
+    #[error("the lake contradicts itself: {0}")]
+    Inconsistent(Inconsistency),
     /// The saved state was made by another job, pipeline or setting.
     #[error("the state of job \"{job}\" was made with {}", difference::list(differences))]
     DoesNotFit {
@@ -214,6 +212,13 @@ fn of_store(error: &store::Error) -> Code {
     }
 }
 
+/// Not a source of the error, since its sentence is the error's own.
+impl From<Inconsistency> for CheckpointError {
+    fn from(what: Inconsistency) -> CheckpointError {
+        CheckpointError::Inconsistent(what)
+    }
+}
+
 impl CheckpointError {
     /// Why in one word.
     pub fn kind(&self) -> Code {
@@ -231,7 +236,7 @@ impl CheckpointError {
                     Code::CheckpointInvalid
                 }
             },
-            CheckpointError::Inconsistent { .. } => Code::StoreInconsistent,
+            CheckpointError::Inconsistent(_) => Code::StoreInconsistent,
             CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
                 Code::StateDoesNotFit
             }
@@ -303,7 +308,7 @@ impl CheckpointError {
             CheckpointError::Invalid { .. }
             | CheckpointError::Newer { .. }
             | CheckpointError::State(_)
-            | CheckpointError::Inconsistent { .. }
+            | CheckpointError::Inconsistent(_)
             | CheckpointError::DoesNotFit { .. }
             | CheckpointError::StateWithoutOperator { .. }
             | CheckpointError::PrefixTaken { .. }
@@ -336,7 +341,7 @@ impl CheckpointError {
             }
             CheckpointError::State(_)
             | CheckpointError::Invalid { .. }
-            | CheckpointError::Inconsistent { .. } => {
+            | CheckpointError::Inconsistent(_) => {
                 "See what else is damaged with: headway audit --deep.".into()
             }
             CheckpointError::TooManyLate { enough_ms, .. } => {
@@ -370,6 +375,7 @@ impl CheckpointError {
         })
     }
 }
+
 /// What is committed of records that were judged.
 fn committed(whole_run: bool) -> &'static str {
     if whole_run {

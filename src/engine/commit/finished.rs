@@ -8,6 +8,7 @@
 //! file of its own; the section before is dead from then on, as one of any operator is.
 
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::restore;
 use crate::engine::commit::site::Site;
 use crate::engine::commit::state_files::Headers;
@@ -80,13 +81,9 @@ pub async fn read(site: &Site, head: &Manifest) -> Result<Lists, CheckpointError
             _ => Vec::new(),
         };
         if list.len() as u64 != input.finished.partitions {
-            let expected = input.finished.partitions;
-            let what = format!(
-                "{expected} partitions of input \"{}\" are finished, and the list of them has {}",
-                input.name,
-                list.len()
-            );
-            return Err(CheckpointError::Inconsistent { what });
+            let (input, expected) = (input.name.clone(), input.finished.partitions);
+            let found = list.len() as u64;
+            return Err(Inconsistency::FinishedPartitions { input, expected, found }.into());
         }
         lists.insert(input.name.clone(), list);
     }
@@ -144,8 +141,7 @@ async fn write(
     match site.create(&name, &bytes).await? {
         Created::Yes => {}
         Created::Exists => {
-            let what = format!("\"{}\" is there, and nobody can have written it", site.describe(&name));
-            return Err(CheckpointError::Inconsistent { what });
+            return Err(Inconsistency::WrittenByNobody { name: site.describe(&name) }.into());
         }
     }
     Ok(StateEntry {

@@ -9,6 +9,7 @@
 use crate::engine::commit::epoch_acks::{EpochAcks, InputMark, Kept};
 use crate::engine::commit::error::{CheckpointError, Imbalance};
 use crate::engine::commit::history::History;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::state_files::StateFiles;
 use crate::engine::format::manifest::{
     FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, Nonce, Operator, PartitionEntry, StateEntry,
@@ -261,15 +262,10 @@ impl Ledger {
             let mine = spec.is_some_and(|spec| file.folder.starts_with(&format!("{}/", spec.prefix)));
             let path = format!("{}{}", file.folder, file.name);
             if !mine {
-                let what = format!(
-                    "epoch {epoch} has file \"{path}\" of output \"{}\", which the job does not have",
-                    file.output
-                );
-                return Err(CheckpointError::Inconsistent { what });
+                return Err(Inconsistency::UnknownOutput { epoch, path, output: file.output.clone() }.into());
             }
             if !taken.insert(path.clone()) {
-                let what = format!("epoch {epoch} has two files called \"{path}\"");
-                return Err(CheckpointError::Inconsistent { what });
+                return Err(Inconsistency::SameNameTwice { epoch, path }.into());
             }
             files.push(LakeFile {
                 kind: LakeKind::of_folder(&file.folder),

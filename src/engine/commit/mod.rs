@@ -15,6 +15,7 @@ mod epoch_acks;
 pub mod error;
 pub mod finished;
 pub mod history;
+pub mod inconsistency;
 pub mod job;
 pub mod ledger;
 #[cfg(test)]

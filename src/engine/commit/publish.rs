@@ -9,6 +9,7 @@
 use crate::engine::commit::claim;
 use crate::engine::commit::decide;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
@@ -54,11 +55,8 @@ pub async fn is_highest(site: &Site, manifest: &Manifest) -> Result<(), Checkpoi
 /// The error of a run whose manifests were deleted: no other run has taken over.
 pub(super) fn lost(site: &Site, manifest: &Manifest) -> CheckpointError {
     let folder = site.describe(&names::manifest_folder(&manifest.job));
-    let before = manifest.seq.0.saturating_sub(1);
-    let what = format!(
-        "manifest {before} is not in \"{folder}\" any more, and no other run has gone on: it was deleted"
-    );
-    CheckpointError::Inconsistent { what }
+    let seq = Seq(manifest.seq.0.saturating_sub(1));
+    Inconsistency::ManifestsDeleted { seq, folder }.into()
 }
 
 fn fenced(manifest: &Manifest) -> CheckpointError {
@@ -83,8 +81,7 @@ async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
         let Some(found) = site.checksum(&file.staged).await? else { continue };
         if !decide::is_published(Published::Exists, file, Some(&found)) {
             let staged = site.describe(&file.staged.name);
-            let what = format!("\"{staged}\" is not the file that manifest {} committed", manifest.seq);
-            return Err(CheckpointError::Inconsistent { what });
+            return Err(Inconsistency::StagedDiffers { staged, seq: manifest.seq }.into());
         }
     }
     Ok(())
@@ -129,11 +126,11 @@ async fn publish_file(site: &Site, file: &LakeFile) -> Result<(), CheckpointErro
         return Ok(());
     }
     let (path, staged) = (site.describe(&path), site.describe(&file.staged.name));
-    let what = match found {
-        Some(_) => format!("\"{path}\" is there and is not the file that was committed as \"{staged}\""),
-        None => format!("\"{path}\" was committed, and neither it nor \"{staged}\" is there"),
-    };
-    Err(CheckpointError::Inconsistent { what })
+    Err(match found {
+        Some(_) => Inconsistency::NameTaken { path, staged },
+        None => Inconsistency::Lost { path, staged },
+    }
+    .into())
 }
 
 /// Publishes a part of a staged file as a file of its own.

@@ -2,6 +2,7 @@
 
 use crate::engine::commit::decide::{self, Base, Link};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::{BrokenChain, Inconsistency};
 use crate::engine::commit::loose;
 use crate::engine::commit::loose::manifest;
 use crate::engine::commit::segment;
@@ -36,16 +37,15 @@ impl Chain {
 /// # Errors
 /// If a file is not what was written, or the manifests do not make a chain.
 pub async fn chain(site: &Site, job: &str) -> Result<Chain, CheckpointError> {
-    let mut what = String::new();
-    for _ in 0..ATTEMPTS {
-        match read_chain(site, job).await? {
-            Ok(chain) => return Ok(chain),
-            // It may have been folded between two reads; if it stays like this, it is damage.
-            Err(broken) => what = broken,
+    for _ in 1..ATTEMPTS {
+        if let Ok(chain) = read_chain(site, job).await? {
+            return Ok(chain);
         }
+        // Another run may have compacted manifests between two reads. A chain that stays broken is damage.
         site.pause(std::time::Duration::from_millis(5)).await;
     }
-    Err(CheckpointError::Inconsistent { what: format!("of job \"{job}\", {what}") })
+    let chain = read_chain(site, job).await?;
+    chain.map_err(|broken| Inconsistency::Chain { job: job.to_string(), broken }.into())
 }
 
 /// The chain of `job`: the one that is `known`, if it still is what there is.
@@ -74,7 +74,7 @@ pub async fn all(site: &Site, job: &str) -> Result<Vec<Manifest>, CheckpointErro
     Ok(all)
 }
 
-async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, String>, CheckpointError> {
+async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, BrokenChain>, CheckpointError> {
     // Loose numbers first: what is folded afterwards is then found in the segment.
     let names = site.list(&names::manifest_folder(job)).await?;
     let loose: Vec<Seq> = names.iter().filter_map(|name| names::manifest_seq(name)).collect();
@@ -84,7 +84,7 @@ async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, String>, Che
     for seq in loose.into_iter().filter(|seq| *seq >= decide::first_loose(base)) {
         match manifest(site, job, seq).await? {
             Some(manifest) => drop(manifests.insert(seq, manifest)),
-            None => return Ok(Err(format!("manifest {seq} went away"))),
+            None => return Ok(Err(BrokenChain::WentAway { seq })),
         }
     }
     let links = manifests.iter().map(|(seq, manifest)| (*seq, Link::of(manifest))).collect();

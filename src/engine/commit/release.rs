@@ -131,27 +131,12 @@ mod tests {
     use super::*;
     use crate::engine::clock::Manual;
     use crate::engine::format::manifest::Nonce;
-    use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::manifest::tests::{batch, first};
     use crate::engine::format::names;
     use crate::store::memory::Memory;
-    use headway_operators::ack::Place;
-    use headway_operators::time::Epoch;
 
     fn file(kind: LakeKind, name: &str) -> LakeFile {
-        LakeFile {
-            kind,
-            output: "batch".into(),
-            folder: "gate/".into(),
-            name: name.into(),
-            staged: Place::whole("s"),
-            rows: 1,
-            bytes: 1,
-            checksum: "0".repeat(32),
-            event_time: None,
-            since: Epoch(1),
-            fed: Vec::new(),
-            replaces: Vec::new(),
-        }
+        LakeFile { kind, name: name.into(), checksum: "0".repeat(32), ..batch() }
     }
 
     /// Three manifests: the second names `a`, `c` (changes) and `gone`; the third releases `gone` and names `b`.

@@ -5,6 +5,7 @@
 
 use crate::engine::commit::decide::{self, Base, Folding};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::{BrokenChain, Inconsistency};
 use crate::engine::commit::loose::{self, refuse};
 use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
@@ -36,9 +37,7 @@ pub async fn ranges(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, Checkpoin
     let mut next = Seq(0);
     for (first, last) in &ranges {
         if *first != next || last < first {
-            let what =
-                format!("in \"{}\", manifest {next} is not where it should be", site.describe(&folder));
-            return Err(CheckpointError::Inconsistent { what });
+            return Err(Inconsistency::SegmentGap { folder: site.describe(&folder), seq: next }.into());
         }
         next = last.next();
     }
@@ -114,9 +113,9 @@ pub async fn fold(
                 failpoint::at("fold.written");
                 end
             }
-            Err(what) => match folded(site, job, range).await? {
+            Err(broken) => match folded(site, job, range).await? {
                 Some(end) => end,
-                None => return Err(CheckpointError::Inconsistent { what }),
+                None => return Err(Inconsistency::Chain { job: job.to_string(), broken }.into()),
             },
         },
     };
@@ -143,14 +142,14 @@ async fn loose(
     site: &Site,
     job: &str,
     (base, (first, last)): (Option<Base>, (Seq, Seq)),
-) -> Result<Result<(Vec<String>, Base), String>, CheckpointError> {
+) -> Result<Result<(Vec<String>, Base), BrokenChain>, CheckpointError> {
     let (mut texts, mut parent) = (Vec::new(), base.map(|base| base.nonce));
     for seq in first.to(last) {
         let Some((manifest, bytes)) = loose::manifest_with_bytes(site, job, seq).await? else {
-            return Ok(Err(format!("manifest {seq} of job \"{job}\" is missing")));
+            return Ok(Err(BrokenChain::WentAway { seq }));
         };
         if manifest.parent != parent {
-            return Ok(Err(format!("manifest {seq} of job \"{job}\" does not follow the one before it")));
+            return Ok(Err(BrokenChain::OtherParent { seq }));
         }
         parent = Some(manifest.nonce);
         texts.push(String::from_utf8(bytes).expect("it decoded as JSON"));
@@ -178,8 +177,7 @@ async fn write(site: &Site, name: &str, texts: &[String]) -> Result<(), Checkpoi
                 return Ok(site.sync_folder(names::parent(name)).await?);
             }
             Some(_) => {
-                let what = format!("\"{}\" has other manifests than the loose ones", site.describe(name));
-                return Err(CheckpointError::Inconsistent { what });
+                return Err(Inconsistency::SegmentDiffers { segment: site.describe(name) }.into());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Writes a file that no reader is told of yet, and sees that what is there is what was meant.
 
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::failpoint;
 use crate::store::{self, Store};
 use std::io::{self, Read, Write};
@@ -27,8 +28,7 @@ pub fn write(
     // 2. What a reader would see is what was meant.
     let found = store.open(name)?.map(digest).transpose().map_err(failed("read"))?;
     if found != Some((written, checksum)) {
-        let what = format!("\"{}\" reads back differently than it was written", store.describe(name));
-        return Err(CheckpointError::Inconsistent { what });
+        return Err(Inconsistency::ReadsBackDifferently { name: store.describe(name) }.into());
     }
     Ok((written, format!("{checksum:032x}")))
 }

@@ -3,11 +3,7 @@
 use crate::engine::commit::finished;
 use crate::engine::commit::job::{InputInfo, Job};
 use crate::engine::commit::ledger::Stamp;
-use crate::engine::format::manifest::{
-    FORMAT, Finished, Input, Kind, Manifest, Members, PartitionEntry, StateEntry, Unjudged,
-};
-use crate::engine::format::names::Generation;
-use crate::engine::format::names::Seq;
+use crate::engine::format::manifest::{Input, Manifest, Members, PartitionEntry, StateEntry};
 use headway_operators::ack::InputIx;
 use headway_operators::pace::join_floor;
 use headway_operators::time::Epoch;
@@ -68,50 +64,18 @@ fn first(job: &Job, stamp: Stamp) -> Manifest {
                 ..PartitionEntry::new(seen.partition, &seen.identity, seen.first)
             }
         });
-        Input {
-            name: info.name.clone(),
-            kind: info.kind.clone(),
-            topic: info.topic.clone(),
-            watermark: EventTime::MIN,
-            ended: false,
-            partitions: partitions.collect(),
-            finished: Finished::default(),
-            unjudged: Unjudged::default(),
-        }
+        Input { partitions: partitions.collect(), ..Input::new(&info.name, &info.kind, &info.topic) }
     };
     Manifest {
-        format: FORMAT,
-        job: job.name.clone(),
-        pipeline: job.pipeline.clone(),
         pipeline_version: job.pipeline_version,
         fingerprint: job.fingerprint.noted.clone(),
         schemas: job.schemas(),
         program: job.program.clone(),
-        seq: Seq(0),
-        generation: Generation(1),
-        nonce: stamp.nonce,
-        parent: None,
-        kind: Kind::Claim,
-        epoch: Epoch(0),
-        began_ms: None,
         written_ms: stamp.written_ms,
         members: Members::one_process(job.workers),
         not_after_ms: job.not_after_ms,
-        allowed: Vec::new(),
-        restarts: BTreeMap::new(),
         inputs: job.inputs.iter().map(input).collect(),
-        watermarks: Vec::new(),
-        sealed_up_to: None,
-        unsealed: Vec::new(),
-        operators: BTreeMap::new(),
-        dropped: BTreeMap::new(),
-        written: BTreeMap::new(),
-        state: Vec::new(),
-        lake: Vec::new(),
-        views: BTreeMap::new(),
-        changes: None,
-        targets: BTreeMap::new(),
-        released: Vec::new(),
+        ..Manifest::first(&job.name, &job.pipeline, stamp.nonce)
     }
 }
 

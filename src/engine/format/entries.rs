@@ -312,6 +312,22 @@ fn sum<'a>(fates: impl Iterator<Item = &'a Fates>) -> Fates {
     sum
 }
 
+impl Input {
+    /// An input of which nothing was read yet, and no partition is known.
+    pub fn new(name: &str, kind: &str, topic: &str) -> Input {
+        Input {
+            name: name.to_string(),
+            kind: kind.to_string(),
+            topic: topic.to_string(),
+            watermark: EventTime::MIN,
+            ended: false,
+            partitions: Vec::new(),
+            finished: Finished::default(),
+            unjudged: Unjudged::default(),
+        }
+    }
+}
+
 impl PartitionEntry {
     /// How far it has got in event time: its own watermark or its floor.
     pub fn reached(&self) -> Watermark {

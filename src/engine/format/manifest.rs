@@ -140,6 +140,44 @@ pub struct Members {
 }
 
 impl Manifest {
+    /// The first manifest of a job: a claim of run 1 with one worker and no inputs, in which nothing has happened yet.
+    pub fn first(job: &str, pipeline: &str, nonce: Nonce) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            job: job.to_string(),
+            pipeline: pipeline.to_string(),
+            pipeline_version: 1,
+            fingerprint: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            program: Program::default(),
+            seq: Seq(0),
+            generation: Generation(1),
+            nonce,
+            parent: None,
+            kind: Kind::Claim,
+            epoch: Epoch(0),
+            began_ms: None,
+            written_ms: 0,
+            members: Members::one_process(1),
+            not_after_ms: None,
+            allowed: Vec::new(),
+            restarts: BTreeMap::new(),
+            inputs: Vec::new(),
+            watermarks: Vec::new(),
+            sealed_up_to: None,
+            unsealed: Vec::new(),
+            operators: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            written: BTreeMap::new(),
+            state: Vec::new(),
+            lake: Vec::new(),
+            views: BTreeMap::new(),
+            changes: None,
+            targets: BTreeMap::new(),
+            released: Vec::new(),
+        }
+    }
+
     /// New rows in lake files. Dead letters and late records are no rows; those of files that it replaces are not new.
     pub fn rows(&self) -> u64 {
         let new = self.lake.iter().filter(|file| !file.is_side() && file.replaces.is_empty());
@@ -167,57 +205,38 @@ impl Members {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use headway_operators::record::Offset;
-    use headway_operators::record::Partition;
+    use headway_operators::ack::Place;
+    use headway_operators::record::{Offset, Partition};
 
     /// A first manifest of one input with `partitions` partitions, nothing read.
     pub(crate) fn first(partitions: u32) -> Manifest {
+        let partitions = (0..partitions).map(|partition| {
+            PartitionEntry::new(Partition(partition), &format!("file-{partition}"), Offset(0))
+        });
         Manifest {
-            format: FORMAT,
-            job: "job".into(),
-            pipeline: "gate".into(),
-            pipeline_version: 1,
             fingerprint: BTreeMap::from([("window".into(), "300".into())]),
-            schemas: BTreeMap::new(),
             program: Program { name: "headway".into(), build: "0.1.0".into() },
-            seq: Seq(0),
-            generation: Generation(1),
-            nonce: Nonce(1),
-            parent: None,
-            kind: Kind::Claim,
-            epoch: Epoch(0),
-            began_ms: None,
             written_ms: 1_541_462_400_000,
-            members: Members::one_process(1),
-            not_after_ms: None,
-            allowed: Vec::new(),
-            restarts: BTreeMap::new(),
-            inputs: vec![Input {
-                name: "gate".into(),
-                kind: "files".into(),
-                topic: "gates".into(),
-                watermark: EventTime::MIN,
-                ended: false,
-                partitions: (0..partitions)
-                    .map(|partition| {
-                        PartitionEntry::new(Partition(partition), &format!("file-{partition}"), Offset(0))
-                    })
-                    .collect(),
-                finished: Finished::default(),
-                unjudged: Unjudged::default(),
-            }],
-            watermarks: Vec::new(),
-            sealed_up_to: None,
-            unsealed: Vec::new(),
-            operators: BTreeMap::new(),
-            dropped: BTreeMap::new(),
-            written: BTreeMap::new(),
-            state: Vec::new(),
-            lake: Vec::new(),
-            views: BTreeMap::new(),
-            changes: None,
-            targets: BTreeMap::new(),
-            released: Vec::new(),
+            inputs: vec![Input { partitions: partitions.collect(), ..Input::new("gate", "files", "gates") }],
+            ..Manifest::first("job", "gate", Nonce(1))
+        }
+    }
+
+    /// A lake file of one row, as the first epoch commits it.
+    pub(crate) fn batch() -> LakeFile {
+        LakeFile {
+            kind: LakeKind::Rows,
+            output: "batch".into(),
+            folder: "gate/".into(),
+            name: "batch_1.csv.gz".into(),
+            staged: Place::whole("s"),
+            rows: 1,
+            bytes: 3,
+            checksum: "abc".into(),
+            event_time: None,
+            since: Epoch(1),
+            fed: Vec::new(),
+            replaces: Vec::new(),
         }
     }
 }

@@ -90,8 +90,8 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::manifest::tests::first;
-    use crate::engine::format::manifest::{Fates, LakeFile, LakeKind, Operator, StateEntry, TimeRange};
+    use crate::engine::format::manifest::tests::{batch, first};
+    use crate::engine::format::manifest::{Fates, LakeFile, Operator, StateEntry, TimeRange};
     use crate::engine::format::names::Generation;
     use crate::engine::format::names::Seq;
     use headway_operators::ack::InputIx;
@@ -161,20 +161,7 @@ mod tests {
             v1: None,
         };
         manifest.state = vec![entry(0), entry(1)];
-        manifest.lake = vec![LakeFile {
-            kind: LakeKind::Rows,
-            output: "batch".into(),
-            folder: "gate/".into(),
-            name: "x".into(),
-            staged: Place::whole("s"),
-            rows: 1,
-            bytes: 1,
-            checksum: String::new(),
-            event_time: None,
-            since: Epoch(1),
-            fed: Vec::new(),
-            replaces: Vec::new(),
-        }];
+        manifest.lake = vec![LakeFile { name: "x".into(), ..batch() }];
         manifest
     }
 
