@@ -467,7 +467,8 @@ fn job_that_listens_tells_its_metrics_and_why_it_does_not_lag() {
     while read(folder.path()) != Some(50) {}
     let get = |path: &str| {
         let mut stream = std::net::TcpStream::connect(&address).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            .expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         answer

@@ -2,6 +2,7 @@
 
 use crate::time::{Epoch, EventTime};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,20 @@ pub trait Row: Clone + Send + Sync + 'static {
     /// The first epoch whose records may be in the row, which leaves in `epoch`.
     fn since(&self, epoch: Epoch) -> Epoch {
         epoch
+    }
+}
+
+impl<R: Row> Row for Arc<R> {
+    fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
+        R::cells(self, put);
+    }
+
+    fn time(&self) -> EventTime {
+        R::time(self)
+    }
+
+    fn since(&self, epoch: Epoch) -> Epoch {
+        R::since(self, epoch)
     }
 }
 

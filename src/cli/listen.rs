@@ -3,9 +3,9 @@
 use super::settings::plan::Plan;
 use super::terminal::failure::{Code, Failure};
 #[cfg(feature = "serve")]
-use crate::engine::clock::Clock;
+use crate::serve::live::Live;
 #[cfg(feature = "serve")]
-use crate::serve::server::{Live, Server};
+use crate::serve::server::Server;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 #[cfg(feature = "serve")]
@@ -57,15 +57,10 @@ impl Listen {
         Ok((server, live))
     }
 
-    /// What the server tells of a run.
+    /// The token that requests must send, if they must.
     #[cfg(feature = "serve")]
-    pub(crate) fn live(
-        &self,
-        board: crate::engine::run::board::Board,
-        clock: Arc<dyn Clock>,
-        group: Option<String>,
-    ) -> Live {
-        Live::new(board, clock, group, self.token.clone())
+    pub(crate) fn token(&self) -> Option<String> {
+        self.token.clone()
     }
 }
 

@@ -31,6 +31,7 @@ mod side;
 mod start;
 mod state;
 mod status;
+mod subscribe;
 mod sums;
 mod terminal;
 mod units;

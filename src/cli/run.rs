@@ -23,6 +23,10 @@ use crate::engine::run::feed;
 use crate::engine::run::launch::{self, Launch, launch, shape};
 use crate::engine::run::watched::Summary;
 use crate::engine::{Control, Error};
+#[cfg(feature = "serve")]
+use crate::serve::feed::Limits;
+#[cfg(feature = "serve")]
+use crate::serve::live::{About, Live};
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
@@ -166,8 +170,17 @@ fn serve(listen: &Listen, plan: &Plan, job: &mut Launch) -> Result<crate::serve:
         Source::Kafka { group, .. } => group.clone(),
         Source::Files { .. } | Source::Generate { .. } => None,
     });
-    let (server, live) = listen.start(listen.live(job.board.clone(), Arc::clone(&job.clock), group))?;
-    job.on_commit = Box::new(move |committed, _| live.committed(committed));
+    let about = About {
+        board: job.board.clone(),
+        clock: Arc::clone(&job.clock),
+        group,
+        token: listen.token(),
+        views: shape(plan.made.pipeline.as_ref())?.views,
+    };
+    let (server, live) = listen.start(Live::new(about, Limits::default()))?;
+    let noted = Arc::clone(&live);
+    job.on_commit = Box::new(move |committed, head| noted.committed(committed, head));
+    job.on_views = Box::new(move |resolved| live.resolved(resolved));
     Ok(server)
 }
 

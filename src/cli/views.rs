@@ -3,6 +3,7 @@
 //! A running job writes a table that has changed at least once a minute; `ls` says of which commit each is.
 
 use super::lake::{At, Job};
+use super::subscribe::{self, Subscribe};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
@@ -59,6 +60,8 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Follow the tables of a running job that was started with --listen: a line of JSON for each commit
+    Subscribe(Subscribe),
     /// Write all rows of a table to standard output
     Export {
         #[command(flatten)]
@@ -82,11 +85,12 @@ enum Export {
 /// Answers on `out`.
 ///
 /// # Errors
-/// Exit 1 if `verify` finds a difference; exit 2 if there is no such table or column; exits 3 to 5 if the lake cannot be read
-/// or is damaged.
+/// Exit 1 if `verify` finds a difference; exit 2 if there is no such table or column; exit 3 if the job cannot be reached; exits
+/// 3 to 5 if the lake cannot be read or is damaged.
 pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
         What::Ls { at, output } => list(&at.open()?, *output, out),
+        What::Subscribe(flags) => subscribe::run(flags, out),
         What::Verify { at, output } => verify::run(&at.open()?, catalogue, *output, out),
         What::Show { at, view, filter, limit, output } => {
             let mut table = read(&at.open()?, view)?;

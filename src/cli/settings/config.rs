@@ -126,7 +126,7 @@ section! {
 section! {
     /// What a running job tells of itself.
     Serve {
-        /// Answer /metrics, /livez and /readyz by HTTP here: a port on this machine, or an address with a port
+        /// Answer by HTTP here, with metrics, health, views and a dashboard: a port on this machine, or an address with a port
         #[arg(id = "serve.listen", long = "listen", value_name = "ADDRESS")]
         listen: String,
         /// A file with a token that requests must send; needed where other machines can reach the address

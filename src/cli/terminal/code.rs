@@ -94,6 +94,10 @@ codes! {
     /// The address of --listen cannot be listened on.
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "this build does not listen"))]
     ListenFailed = "listen-failed", Unreachable;
+    /// No job answers at the address, or it has not begun.
+    ServerUnreachable = "server-unreachable", Unreachable;
+    /// The job at the address refuses the request.
+    ServerRefused = "server-refused", Usage;
     /// The process cannot listen for signals.
     SignalsUnavailable = "signals-unavailable", Unreachable;
 }

@@ -359,6 +359,20 @@ pub(crate) const PAGES: &[Page] = &[
         "Use another port, or end the program that has it: ss -ltnp shows which.",
     ),
     of(
+        "server-unreachable",
+        TheirSystem,
+        "No job answers at the address that was given, or the job has not begun.",
+        "The command `headway views subscribe` asks a job that was started with `--listen`. Once it was connected, it waits for a job that restarts.",
+        "Look where the job listens: its log says `listening` with the address.",
+    ),
+    of(
+        "server-refused",
+        Yours,
+        "The job does not give what was asked for.",
+        "It asks for a token, or has no such view. The error says what it answered.",
+        "Give the token with --token-file, and one of the views that /v1/views lists.",
+    ),
+    of(
         "lagging",
         Yours,
         "Records of the job wait, or its windows are held open, for longer than its settings explain.",

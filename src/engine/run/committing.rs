@@ -19,7 +19,7 @@ use crate::engine::control::{Control, guard};
 use crate::engine::error::Error;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use headway_operators::ack::Ack;
-use headway_operators::epochs::{Closed, Epochs};
+use headway_operators::epochs::{Closed, Epochs, lowest};
 use headway_operators::time::Epoch;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -39,6 +39,14 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Makes epochs true; called by one thread only.
 pub trait Commit: Send {
+    /// Called once, before anything is committed: all workers have restored what earlier runs left.
+    ///
+    /// # Errors
+    /// If the job must stop.
+    fn restored(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Commits `epoch`, or finds that nothing happened in it. Returns when it is resolved.
     ///
     /// # Errors
@@ -58,8 +66,13 @@ pub trait Commit: Send {
     fn finish(&mut self) -> Result<(), Error>;
 }
 
-/// Work for the commit thread, and whom to wake when it is done.
-type Work = (Epoch, Vec<Ack>, SyncActivator);
+/// Work for the commit thread.
+enum Work {
+    /// All workers have passed the epoch that earlier runs committed.
+    Restored,
+    /// An epoch with its acks, and whom to wake when it is done.
+    Epoch { epoch: Epoch, acks: Vec<Ack>, waker: SyncActivator },
+}
 
 /// The commit thread, as the engine holds it.
 pub struct CommitThread {
@@ -67,15 +80,20 @@ pub struct CommitThread {
 }
 
 /// The commit thread, as worker 0 holds it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CommitPort {
     work: Sender<Work>,
     done: Receiver<Epoch>,
+    first_epoch: Epoch,
 }
 
 impl CommitThread {
-    /// Starts a thread that commits with `commit`, until every [`CommitPort`] is gone.
-    pub fn start(mut commit: Box<dyn Commit>, control: Control) -> (CommitThread, CommitPort) {
+    /// Starts a thread that commits with `commit`, until every [`CommitPort`] is gone. The run begins with `first_epoch`.
+    pub fn start(
+        mut commit: Box<dyn Commit>,
+        control: Control,
+        first_epoch: Epoch,
+    ) -> (CommitThread, CommitPort) {
         // Bounded by the gate: no more epochs are open than sources may be ahead.
         let (work, todo) = crossbeam_channel::unbounded::<Work>();
         let (answer, done) = crossbeam_channel::unbounded();
@@ -83,7 +101,8 @@ impl CommitThread {
         let run = move || {
             loop {
                 let result = match todo.recv_timeout(HEARTBEAT) {
-                    Ok((epoch, acks, waker)) if !control.is_stopped() => {
+                    Ok(Work::Restored) if !control.is_stopped() => commit.restored(),
+                    Ok(Work::Epoch { epoch, acks, waker }) if !control.is_stopped() => {
                         commit.commit(epoch, acks).map(|()| {
                             // The other side is gone only when the job is stopping anyway.
                             let _ = answer.send(epoch);
@@ -109,7 +128,7 @@ impl CommitThread {
         let guarded = guard(watch, run);
         let thread = std::thread::Builder::new().name("headway-commit".into()).spawn(guarded);
         let thread = thread.expect("a thread can be started");
-        (CommitThread { thread }, CommitPort { work, done })
+        (CommitThread { thread }, CommitPort { work, done, first_epoch })
     }
 
     /// Waits for the thread to end.
@@ -134,6 +153,7 @@ pub fn commit<'s>(acks: StreamVec<'s, Epoch, Ack>, port: Option<CommitPort>) -> 
         drop(initial);
         let mut open: Epochs<Vec<Ack>> = Epochs::new(1);
         let mut committing: BTreeMap<Epoch, Vec<Capability<Epoch>>> = BTreeMap::new();
+        let mut is_restored = false;
         move |frontiers| {
             // 1. Accept acks.
             acks.for_each(|cap, batch: &mut Vec<Ack>| {
@@ -141,11 +161,15 @@ pub fn commit<'s>(acks: StreamVec<'s, Epoch, Ack>, port: Option<CommitPort>) -> 
             });
             let mut held = port.borrow_mut();
             let Some(port) = held.as_mut() else { return };
-            // 2. Hand over every epoch whose acks are complete, in order.
+            // 2. Say when the committed epoch is behind all workers, then hand over every epoch whose acks are complete, in order.
+            //    If the thread is gone, it has told why.
+            if !is_restored && lowest(frontiers).is_none_or(|low| low >= port.first_epoch) {
+                is_restored = true;
+                let _ = port.work.send(Work::Restored);
+            }
             while let Some(Closed { epoch, caps, stash }) = open.closed(frontiers) {
                 committing.insert(epoch, caps);
-                // If the thread is gone, it has told why.
-                let _ = port.work.send((epoch, stash, waker.clone()));
+                let _ = port.work.send(Work::Epoch { epoch, acks: stash, waker: waker.clone() });
             }
             // 3. Let go of what is resolved.
             while let Ok(epoch) = port.done.try_recv() {

@@ -122,7 +122,7 @@ pub struct Launch {
     pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
-    /// Called after each resolved epoch, where the job has views.
+    /// Called once what earlier runs left is restored, and after each resolved epoch, with the content of the views.
     pub on_views: OnViews,
 }
 

@@ -15,6 +15,7 @@ pub mod launch;
 pub mod outcome;
 pub mod ports;
 pub mod sink;
+pub mod view_rows;
 pub mod views;
 pub mod watched;
 pub mod worker;

@@ -11,6 +11,7 @@
 
 use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, ManifestId};
+use crate::engine::run::view_rows::ViewRows;
 use headway_operators::ack::StagedFile;
 use headway_operators::port::Stage;
 use headway_operators::spec::ViewSpec;
@@ -19,7 +20,8 @@ use headway_operators::view::row::{ViewRow, ViewUpdate};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Called on the commit thread after each resolved epoch of a job with views. It must return soon: the next commit waits.
+/// Called on the commit thread once what earlier runs left is restored, and after each resolved epoch. It must return soon:
+/// the next commit waits.
 pub type OnViews = Box<dyn FnMut(&Resolved<'_>) + Send>;
 
 /// The views after an epoch was resolved.
@@ -73,7 +75,7 @@ struct Content {
 /// The content of a view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Table {
-    rows: BTreeMap<ViewRow, u64>,
+    rows: ViewRows,
     /// How often it has changed, so that a copy knows whether it is up to date.
     version: u64,
     /// How many rows came or went in this run.
@@ -82,8 +84,7 @@ struct Table {
 
 impl Table {
     fn rows(&self) -> Vec<ViewRow> {
-        let copies = |(row, copies): (&ViewRow, &u64)| (0..*copies).map(|_| row.clone()).collect::<Vec<_>>();
-        self.rows.iter().flat_map(copies).collect()
+        self.rows.iter().map(|row| (**row).clone()).collect()
     }
 }
 
@@ -145,18 +146,22 @@ impl Views {
         content.is_current.then(|| Snapshot { at: content.at, tables: tables() })
     }
 
+    /// The rows of each view as they are now, by the number of the view. They share what does not change later.
+    pub fn tables(&self) -> Vec<ViewRows> {
+        self.lock().tables.iter().map(|table| table.rows.clone()).collect()
+    }
+
     /// The rows of view `view` in order, and how often it has changed.
-    pub fn rows(&self, view: usize) -> (Vec<ViewRow>, u64) {
-        let content = self.lock();
-        let table = &content.tables[view];
-        (table.rows(), table.version)
+    pub fn rows(&self, view: usize) -> (Vec<Arc<ViewRow>>, u64) {
+        let table = self.lock().tables[view].clone();
+        (table.rows.iter().cloned().collect(), table.version)
     }
 
     /// How many rows view `view` has, and how many came or went in this run.
     pub fn counts(&self, view: usize) -> Counts {
         let content = self.lock();
         let table = &content.tables[view];
-        Counts { rows: table.rows.values().sum(), changes: table.changes }
+        Counts { rows: table.rows.len(), changes: table.changes }
     }
 
     /// How often view `view` has changed.
@@ -184,19 +189,13 @@ impl Content {
         for ViewUpdate { view, row, diff } in come {
             let table = &mut self.tables[usize::from(*view)];
             table.version += 1;
-            *table.rows.entry(row.clone()).or_default() += diff.unsigned_abs();
+            table.rows.insert(row.clone(), diff.unsigned_abs());
         }
         for ViewUpdate { view, row, diff } in gone {
             let (table, name) = (&mut self.tables[usize::from(*view)], specs[usize::from(*view)].name);
             table.version += 1;
-            let copies = table.rows.get_mut(row).filter(|copies| **copies >= diff.unsigned_abs());
-            let copies = copies.unwrap_or_else(|| {
-                panic!("view {name} takes away what it has not, in epoch {epoch}: {row:?}")
-            });
-            *copies -= diff.unsigned_abs();
-            if *copies == 0 {
-                table.rows.remove(row);
-            }
+            let is_there = table.rows.remove(row, diff.unsigned_abs());
+            assert!(is_there, "view {name} takes away what it has not, in epoch {epoch}: {row:?}");
         }
     }
 }
@@ -258,7 +257,7 @@ mod tests {
     }
 
     fn numbers(views: &Views) -> Vec<ViewRow> {
-        views.rows(0).0
+        views.rows(0).0.iter().map(|row| (**row).clone()).collect()
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Watched {
     pub control: Control,
     /// Called after each commit.
     pub on_commit: OnCommit,
-    /// Called after each resolved epoch, where there are views.
+    /// Called once what earlier runs left is restored, and after each resolved epoch.
     pub on_views: OnViews,
     /// Whether the run ends by itself: then its last manifest says so.
     pub is_bounded: bool,
@@ -134,9 +134,6 @@ impl Watched {
     /// Puts what a resolved epoch changed in the views into their tables, and gives it to whoever delivers them.
     fn deliver(&mut self, epoch: Epoch, updates: Vec<ViewUpdate>) {
         let (views, head) = (&self.gold.views, self.committer.head());
-        if views.specs().is_empty() {
-            return;
-        }
         let id = ManifestId { seq: head.seq, nonce: head.nonce };
         let changes =
             (!updates.is_empty()).then(|| Arc::new(Changes { id, after: views.at(), epoch, updates }));
@@ -148,6 +145,13 @@ impl Watched {
 }
 
 impl Commit for Watched {
+    fn restored(&mut self) -> Result<(), Error> {
+        let epoch = self.committer.head().epoch;
+        let updates = self.gold.views.upcoming(epoch);
+        self.deliver(epoch, updates);
+        Ok(())
+    }
+
     fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
         let clock = Instant::now();
         self.board.doing(Doing::Confirming);
@@ -183,8 +187,6 @@ impl Commit for Watched {
             self.committer.close()?;
         }
         let (head, outcome) = (self.committer.head().clone(), self.journal.outcome.clone());
-        // What earlier runs delivered, if this one has resolved no epoch.
-        self.gold.views.upcoming(self.committer.head().epoch);
         self.gold.write(&mut self.committer)?;
         *self.summary.lock().expect("no thread panics while it holds the summary") =
             Summary { head, outcome, views: self.gold.outcomes() };

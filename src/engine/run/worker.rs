@@ -60,7 +60,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     let start = Arc::new(start);
     let (stop, stopped) = crossbeam_channel::bounded(0);
     let seekers = look_for_partitions(&inputs, &discovered, (&stopped, control));
-    let (commit_thread, commit_port) = CommitThread::start(commit, control.clone());
+    let (commit_thread, commit_port) = CommitThread::start(commit, control.clone(), start.first_epoch);
     let commit_port = Arc::new(Mutex::new(Some(commit_port)));
     let shared = control.clone();
     let body = move |worker: &mut Worker| {

@@ -1,0 +1,62 @@
+//! What answers are made from: the board, the newest commits, the views.
+
+use crate::engine::clock::Clock;
+use crate::engine::commit::checkpoint::Committed;
+use crate::engine::format::manifest::Manifest;
+use crate::engine::run::board::Board;
+use crate::engine::run::views::Resolved;
+use crate::serve::feed::{Feed, Limits};
+use crate::serve::openmetrics::Commits;
+use crate::serve::recent::Recent;
+use crate::serve::streams::Streams;
+use headway_operators::spec::ViewSpec;
+use std::sync::{Arc, Mutex};
+
+/// What a server knows of a run.
+pub struct Live {
+    pub(crate) board: Board,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) group: Option<String>,
+    pub(crate) token: Option<String>,
+    pub(crate) commits: Commits,
+    /// The commits of the last minutes.
+    pub(crate) recent: Mutex<Recent>,
+    /// The views.
+    pub(crate) feed: Feed,
+    /// The streams of events that are open.
+    pub(crate) streams: Streams,
+}
+
+/// What is known of a run before it begins.
+pub struct About {
+    /// Where the run says what it is doing.
+    pub board: Board,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The group for which it commits offsets.
+    pub group: Option<String>,
+    /// What requests must send, if they must.
+    pub token: Option<String>,
+    /// Its views, by number.
+    pub views: Vec<ViewSpec>,
+}
+
+impl Live {
+    /// What is told of a run that has not begun.
+    pub fn new(about: About, limits: Limits) -> Live {
+        let About { board, clock, group, token, views } = about;
+        let (commits, recent, streams) = (Commits::default(), Mutex::default(), Streams::default());
+        Live { board, clock, group, token, commits, recent, feed: Feed::new(views, limits), streams }
+    }
+
+    /// Notes a commit.
+    pub fn committed(&self, committed: &Committed, head: &Manifest) {
+        self.commits.observe(&committed.steps);
+        self.recent.lock().expect("no thread panics while it notes a commit").note(committed, head);
+    }
+
+    /// Notes what a commit made of the views.
+    pub fn resolved(&self, resolved: &Resolved<'_>) {
+        self.feed.commit(resolved.head, resolved.changes, resolved.views.tables());
+    }
+}

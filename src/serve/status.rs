@@ -1,0 +1,326 @@
+//! What the dashboard says of a job: five numbers with a judgement each, what partitions wait for, why it lags.
+//!
+//! The judgement is a pure function of the board, the newest commits and the clock ([`numbers`]).
+
+use crate::engine::format::board::{Doing, Lag, Snapshot};
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
+use crate::serve::lag::{Cause, diagnose};
+use crate::serve::live::Live;
+use crate::serve::views::known;
+use headway_operators::time::EventTime;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// From here on a commit that has not ended is no slow one: something hangs.
+const HANGS_MS: u128 = 15_000;
+
+/// Event time that is further behind than this is not the present: old records are being read.
+const PAST_MS: i64 = 24 * 3_600_000;
+
+/// How good a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Judgement {
+    /// It cannot be judged.
+    None,
+    /// As it should be.
+    Ok,
+    /// Look at it soon.
+    Warn,
+    /// Look at it now.
+    Bad,
+}
+
+use Judgement::{Bad, None as Unjudged, Ok as Good, Warn};
+
+/// One of the numbers that matter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Number {
+    name: &'static str,
+    title: &'static str,
+    /// In `unit`; `None` if it is not known.
+    value: Option<f64>,
+    unit: &'static str,
+    judgement: Judgement,
+    /// A few words about it.
+    note: String,
+}
+
+/// What is looked at.
+struct Look<'a> {
+    head: &'a Manifest,
+    board: &'a Snapshot,
+    now_ms: i64,
+    p99: Option<Duration>,
+    /// Records of the newest commits, and dead letters among them.
+    records: u64,
+    dead: u64,
+}
+
+/// What a job does now, with the commits after `seq`, and the number of the last of these.
+pub(crate) fn of(live: &Live, seq: Option<u64>) -> (Value, Option<u64>) {
+    let board = live.board.snapshot();
+    let Some(head) = live.board.committed_head() else {
+        return (json!({ "state": "starting", "now_ms": live.clock.wall_ms() }), None);
+    };
+    let recent = live.recent.lock().expect("no thread panics while it notes a commit");
+    let (p99, (records, dead), commits) = (recent.p99(), recent.dead(), recent.after(seq));
+    drop(recent);
+    let look = Look { head: &head, board: &board, now_ms: live.clock.wall_ms(), p99, records, dead };
+    let last = commits.last().and_then(|commit| commit["seq"].as_u64());
+    let mut status = look.json(commits);
+    status["views"] = views(live);
+    (status, last)
+}
+
+/// The views and how many rows they have; nothing while that is not known.
+fn views(live: &Live) -> Value {
+    let Some(moment) = live.feed.newest() else { return json!([]) };
+    let views = live.feed.specs.iter().zip(&moment.tables);
+    views
+        .map(|(spec, table)| json!({ "name": spec.name, "about": spec.about, "rows": table.rows.len() }))
+        .collect()
+}
+
+impl Look<'_> {
+    fn json(&self, commits: Vec<Value>) -> Value {
+        let (head, board) = (self.head, self.board);
+        let why = diagnose(head, board);
+        let over = board.recent.over.as_secs_f64();
+        let share = |time: Duration| if over > 0.0 { (time.as_secs_f64() / over).min(1.0) } else { 0.0 };
+        let numbers = self.numbers();
+        let worst = numbers.iter().map(|number| number.judgement).max().unwrap_or(Unjudged);
+        json!({
+            "schema_version": 1,
+            "job": head.job,
+            "pipeline": head.pipeline,
+            "version": env!("CARGO_PKG_VERSION"),
+            "state": if board.draining { "draining" } else { "running" },
+            "judgement": worst.max(Good),
+            "now_ms": self.now_ms,
+            "running_ms": u64::try_from(board.running.as_millis()).unwrap_or(u64::MAX),
+            "generation": head.generation,
+            "workers": board.recent.workers.iter().map(|time| share(time.busy)).collect::<Vec<_>>(),
+            "seq": head.seq,
+            "epoch": head.epoch,
+            "watermark": known(watermark(head)),
+            "numbers": numbers,
+            "records_per_second": if over > 0.0 { board.recent.records as f64 / over } else { 0.0 },
+            "fates": fates(head),
+            "why": {
+                "cause": why.cause.name(),
+                "healthy": why.cause.is_healthy(),
+                "sentence": why.sentence,
+                "evidence": why.evidence,
+                "next": why.next,
+            },
+            "partitions": head.inputs.iter().enumerate().flat_map(|(at, input)| self.partitions(at, input)).collect::<Vec<_>>(),
+            "commits": commits,
+        })
+    }
+
+    fn numbers(&self) -> Vec<Number> {
+        let mut numbers = vec![self.source_lag(), self.watermark_lag(), self.commit(), self.dead_share()];
+        numbers.extend(self.target_lag());
+        numbers
+    }
+
+    fn source_lag(&self) -> Number {
+        let behind = self.board.lags.iter().filter(|lag| lag.records > 0);
+        let (oldest, records) =
+            behind.fold((0, 0), |(oldest, all), lag| (lag.for_ms.max(oldest), all + lag.records));
+        let few = i64::try_from((self.board.epoch * 3).as_millis()).unwrap_or(i64::MAX).saturating_add(2_000);
+        let is_known = !self.board.lags.is_empty();
+        let judgement = match oldest {
+            _ if !is_known => Unjudged,
+            oldest if oldest <= few => Good,
+            oldest if oldest <= few.saturating_add(60_000) => Warn,
+            _ => Bad,
+        };
+        Number {
+            name: "source-lag",
+            title: "Source lag",
+            value: is_known.then(|| oldest as f64 / 1e3),
+            unit: "s",
+            judgement,
+            note: match records {
+                _ if !is_known => "the source has no end".to_string(),
+                0 => "no record waits".to_string(),
+                1 => "1 record waits".to_string(),
+                records => format!("{records} records wait"),
+            },
+        }
+    }
+
+    fn watermark_lag(&self) -> Number {
+        let watermark = watermark(self.head);
+        let lag = self.now_ms.saturating_sub(watermark.ms());
+        let is_held = diagnose(self.head, self.board).cause == Cause::PartitionHoldsWindows;
+        let (judgement, note) = match lag {
+            _ if watermark == EventTime::MIN => (Unjudged, "no record yet".to_string()),
+            _ if is_held => (Warn, "a partition holds windows open".to_string()),
+            lag if lag > PAST_MS => {
+                (Unjudged, format!("reads the past: {}", known(watermark).unwrap_or_default()))
+            }
+            lag if lag <= 15 * 60_000 => (Good, "event time follows the clock".to_string()),
+            lag if lag <= 3_600_000 => (Warn, "more than 15 minutes".to_string()),
+            _ => (Bad, "more than an hour".to_string()),
+        };
+        let is_present = watermark > EventTime::MIN && lag <= PAST_MS;
+        let value = is_present.then(|| lag.max(0) as f64 / 1e3);
+        Number { name: "watermark-lag", title: "Watermark lag", value, unit: "s", judgement, note }
+    }
+
+    fn commit(&self) -> Number {
+        let epoch = self.board.epoch.max(Duration::from_millis(250));
+        let is_stuck = self.board.doing != Doing::Nothing && self.board.doing_for.as_millis() > HANGS_MS;
+        let (judgement, note) = match self.p99 {
+            _ if is_stuck => {
+                let what = if self.board.doing == Doing::Confirming { "the source" } else { "the lake" };
+                (Bad, format!("has waited for {what} for {} s", self.board.doing_for.as_secs()))
+            }
+            None => (Unjudged, "no commit yet".to_string()),
+            Some(p99) if p99 <= epoch => (Good, "faster than an epoch".to_string()),
+            Some(p99) if p99 <= epoch * 3 => (Warn, "slower than an epoch".to_string()),
+            Some(_) => (Bad, "slower than three epochs".to_string()),
+        };
+        let value = self.p99.map(|p99| p99.as_secs_f64() * 1e3);
+        Number { name: "commit-p99", title: "Commit p99", value, unit: "ms", judgement, note }
+    }
+
+    fn dead_share(&self) -> Number {
+        let share = (self.records > 0).then(|| self.dead as f64 / self.records as f64);
+        let judgement = match share {
+            None => Unjudged,
+            Some(share) if share <= 0.01 => Good,
+            Some(share) if share <= 0.1 => Warn,
+            Some(_) => Bad,
+        };
+        let note = format!("{} of {} recent records", self.dead, self.records);
+        let value = share.map(|share| share * 100.0);
+        Number { name: "dead-share", title: "Dead share", value, unit: "%", judgement, note }
+    }
+
+    /// How many commits with changes the slowest target has not got; `None` if there is no target.
+    fn target_lag(&self) -> Option<Number> {
+        let (name, target) = self.head.targets.iter().min_by_key(|(_, target)| target.acknowledged)?;
+        let newest = self.head.changes.map_or(0, |changes| changes.seq.0);
+        let lag = newest.saturating_sub(target.acknowledged.0);
+        let (judgement, note) = match lag {
+            _ if target.rebuild => (Bad, format!("{name} is rebuilt")),
+            0..=10 => (Good, format!("{name} keeps up")),
+            11..=300 => (Warn, format!("{name} is behind")),
+            _ => (Bad, format!("{name} is far behind")),
+        };
+        let (title, unit) = ("Target lag", "commits");
+        Some(Number { name: "target-lag", title, value: Some(lag as f64), unit, judgement, note })
+    }
+
+    fn partitions(&self, at: usize, input: &Input) -> Vec<Value> {
+        let slowest = input.slowest().map(|part| part.partition);
+        let one = |part: &PartitionEntry| {
+            let lag = self.board.lags.iter().find(|lag| lag.input == at && lag.partition == part.partition);
+            let is_slowest = input.partitions.len() > 1 && slowest == Some(part.partition);
+            let (judgement, waits) = waits(part, lag, is_slowest);
+            json!({
+                "input": input.name,
+                "topic": input.topic,
+                "partition": part.partition,
+                "next": part.next,
+                "end": lag.map(|lag| lag.end),
+                "lag": lag.map(|lag| lag.records),
+                "for_ms": lag.map(|lag| lag.for_ms),
+                "watermark": known(part.reached()),
+                "waits": waits,
+                "judgement": judgement,
+            })
+        };
+        input.partitions.iter().map(one).collect()
+    }
+}
+
+/// What a partition waits for, or others wait for.
+fn waits(part: &PartitionEntry, lag: Option<&Lag>, is_slowest: bool) -> (Judgement, &'static str) {
+    let behind = lag.map_or(0, |lag| lag.records);
+    match lag {
+        _ if part.ended => (Unjudged, "ended"),
+        Some(lag) if lag.stalled && lag.records > 0 => (Bad, "an open transaction"),
+        _ if part.joining => (Good, "joins"),
+        _ if part.idle => (Unjudged, "idle: holds nothing back"),
+        Some(lag) if behind > 0 && lag.for_ms > 60_000 => (Bad, "its records wait to be read"),
+        Some(lag) if behind > 0 && lag.for_ms > 5_000 => (Warn, "its records wait to be read"),
+        _ if is_slowest => (Good, "slowest: windows wait for it"),
+        _ if behind > 0 => (Good, "reads"),
+        _ => (Good, "the next record"),
+    }
+}
+
+/// The least watermark of the inputs.
+fn watermark(head: &Manifest) -> EventTime {
+    head.inputs.iter().map(|input| input.watermark).min().unwrap_or(EventTime::MIN)
+}
+
+/// What became of all records since the job's start.
+fn fates(head: &Manifest) -> Value {
+    let total = |of: fn(&crate::engine::format::manifest::Fates) -> u64| -> u64 {
+        head.inputs.iter().map(|input| of(&input.total())).sum()
+    };
+    json!({
+        "consumed": total(|fates| fates.consumed),
+        "accepted": total(|fates| fates.accepted),
+        "duplicate": total(|fates| fates.duplicate),
+        "late": total(|fates| fates.late),
+        "dead": total(|fates| fates.dead.values().sum()),
+        "filtered": total(|fates| fates.filtered),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::{Offset, Partition};
+
+    fn number(name: &str, change: impl Fn(&mut Manifest, &mut Snapshot)) -> (Option<f64>, Judgement) {
+        let (mut head, mut board) = (first(1), Snapshot::default());
+        board.epoch = Duration::from_secs(1);
+        head.inputs[0].watermark = EventTime(1_541_462_400_000);
+        change(&mut head, &mut board);
+        let p99 = Some(Duration::from_millis(20));
+        let look =
+            Look { head: &head, board: &board, now_ms: 1_541_462_460_000, p99, records: 1_000, dead: 5 };
+        let number = look.numbers().into_iter().find(|number| number.name == name).expect("it is there");
+        (number.value, number.judgement)
+    }
+
+    fn lag(records: i64, for_ms: i64) -> Lag {
+        Lag { input: 0, partition: Partition(0), end: Offset(records), records, for_ms, stalled: false }
+    }
+
+    #[test]
+    fn numbers_are_judged_by_what_people_wait_for() {
+        assert_eq!(number("source-lag", |_, _| ()), (None, Unjudged));
+        assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(0, 0)]), (Some(0.0), Good));
+        assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(9, 4_000)]), (Some(4.0), Good));
+        assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(9, 9_000)]), (Some(9.0), Warn));
+        assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(9, 90_000)]), (Some(90.0), Bad));
+        assert_eq!(number("watermark-lag", |_, _| ()), (Some(60.0), Good));
+        let at =
+            |ms: i64| move |head: &mut Manifest, _: &mut Snapshot| head.inputs[0].watermark = EventTime(ms);
+        assert_eq!(number("watermark-lag", at(1_541_460_000_000)), (Some(2_460.0), Warn));
+        assert_eq!(number("watermark-lag", at(1_541_450_000_000)), (Some(12_460.0), Bad));
+        assert_eq!(number("watermark-lag", at(1_441_450_000_000)), (None, Unjudged), "old records");
+        assert_eq!(number("watermark-lag", at(i64::MIN)), (None, Unjudged), "no record yet");
+        assert_eq!(number("commit-p99", |_, _| ()), (Some(20.0), Good));
+        let hangs = |_: &mut Manifest, board: &mut Snapshot| {
+            (board.doing, board.doing_for) = (Doing::Committing, Duration::from_secs(16));
+        };
+        assert_eq!(
+            number("commit-p99", hangs),
+            (Some(20.0), Bad),
+            "the commit at work counts, not those before it"
+        );
+        assert_eq!(number("dead-share", |_, _| ()), (Some(0.5), Good));
+    }
+}
