@@ -6,7 +6,7 @@ use super::side::{damaged, files, files_there};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
-use crate::engine::format::manifest::{Fates, LakeFile, LakeKind, Manifest};
+use crate::engine::format::manifest::{Fates, Input, LakeFile, LakeKind, Manifest};
 use crate::engine::run::outcome::{excerpt, reasons};
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
@@ -106,6 +106,7 @@ struct Line<'a> {
 /// The place and the beginning of a dead letter.
 #[derive(Deserialize)]
 struct Letter {
+    topic: String,
     partition: u32,
     offset: i64,
     reason: String,
@@ -113,21 +114,22 @@ struct Letter {
 }
 
 /// How many files are looked through for an example.
-const EXAMPLE_FILES_MAX: usize = 3;
+const EXAMPLE_FILES_MAX: usize = 8;
 
-/// A dead letter of the most frequent reason as of `head`, in a few words, if the newest files of dead letters have one.
+/// A dead letter of `inputs`, of their most frequent reason, in a few words, if the newest files of dead letters have one.
 /// `None` where there is none, where it waits for its file to be full, or where the file cannot be read: it is only an
 /// example.
-pub(crate) fn example(job: &Job, head: &Manifest) -> Option<String> {
+pub(crate) fn example(job: &Job, inputs: &[Input]) -> Option<String> {
     let mut dead = Fates::default();
-    head.inputs.iter().for_each(|input| dead.add(&input.total()));
+    inputs.iter().for_each(|input| dead.add(&input.total()));
     let (top, _) = reasons(&dead.dead).into_iter().next()?;
     let manifests = job.manifests().ok()?;
     let newest: Vec<&LakeFile> = files_there(&manifests, LakeKind::Dead).collect();
     for file in newest.iter().rev().take(EXAMPLE_FILES_MAX) {
         for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path()).ok()?)).lines() {
-            let Letter { partition, offset, reason, payload } = serde_json::from_str(&line.ok()?).ok()?;
-            if reason == top.name() {
+            let Letter { topic, partition, offset, reason, payload } =
+                serde_json::from_str(&line.ok()?).ok()?;
+            if reason == top.name() && inputs.iter().any(|input| input.topic == topic) {
                 let text = payload.map_or("no value".to_string(), |payload| excerpt(&payload));
                 return Some(format!("offset {offset} of partition {partition} is {reason}: {text}"));
             }

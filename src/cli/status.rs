@@ -93,8 +93,8 @@ struct Seen {
     sign: Option<Alive>,
     life: Life,
     now_ms: i64,
-    /// A dead letter, for example.
-    example: Option<String>,
+    /// A dead letter of each input, for example.
+    examples: Vec<Option<String>>,
 }
 
 impl Seen {
@@ -105,8 +105,9 @@ impl Seen {
         let now_ms = lake::now_ms();
         let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
         let life = Life::of(sign.as_ref(), found, now_ms);
-        let example = dead::example(job, &head);
-        Ok(Seen { head, ends, sign, life, now_ms, example })
+        let examples =
+            head.inputs.iter().map(|input| dead::example(job, std::slice::from_ref(input))).collect();
+        Ok(Seen { head, ends, sign, life, now_ms, examples })
     }
 
     fn write(&self, form: Form, out: &mut dyn Write) -> io::Result<()> {
@@ -166,7 +167,7 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         let restarts = manifest.restarts.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         writeln!(out, "restarted  after: {}", restarts.collect::<Vec<_>>().join(", "))?;
     }
-    for (input, ends) in manifest.inputs.iter().zip(ends) {
+    for ((input, ends), example) in manifest.inputs.iter().zip(ends).zip(&seen.examples) {
         writeln!(out)?;
         let ended = if input.ended { ", ended" } else { "" };
         writeln!(
@@ -193,7 +194,7 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
                 out,
                 "dead       {}{}",
                 visible(&top),
-                seen.example.as_deref().map_or(String::new(), |e| format!("; {e}"))
+                example.as_deref().map_or(String::new(), |e| format!("; {e}"))
             )?;
         }
     }
@@ -253,7 +254,7 @@ fn answer(seen: &Seen) -> Value {
         "schema_version": 1,
         "life": seen.life.answer(seen.sign.as_ref()),
         "restarts": manifest.restarts,
-        "dead_example": seen.example,
+        "dead_example": seen.examples.iter().flatten().next(),
         "job": manifest.job,
         "pipeline": manifest.pipeline,
         "settings": manifest.fingerprint,
