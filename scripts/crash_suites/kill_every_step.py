@@ -15,6 +15,8 @@ import shutil
 from crash_suites import rig as rigs
 
 ABORTED = -6
+# With views, so that epochs have change files; the audit looks at their chain.
+ALWAYS = ["--views"]
 
 
 def options(parser):
@@ -37,9 +39,9 @@ class Ground:
         self.halfway, self.old = rig.path("halfway"), rig.path("old")
 
     def prepare(self):
-        if not abort_at(self.rig, self.halfway, self.short, 2, "publish.begin", 12):
+        if not abort_at(self.rig, self.halfway, self.short, 2, "publish.begin", 12, ALWAYS):
             raise rigs.Failed("this binary has no fail points: cargo build --features failpoints")
-        run = self.rig.start(self.old, self.long, 1, ["--epoch-bytes", "4KiB"])
+        run = self.rig.start(self.old, self.long, 1, [*ALWAYS, "--epoch-bytes", "4KiB"])
         if not rigs.wait_for("500 epochs", lambda: rigs.highest(self.old) >= 500, run, 120):
             raise rigs.Failed("the capture is too short for 500 epochs")
         self.rig.kill(run)
@@ -51,10 +53,10 @@ class Ground:
         lake = self.rig.path("step")
         if site.startswith("fold."):
             shutil.copytree(self.old, lake)
-            return lake, self.long, ["--epoch-bytes", "4KiB"]
+            return lake, self.long, [*ALWAYS, "--epoch-bytes", "4KiB"]
         if site.startswith(("begin.", "sweep.")) or draw.random() < 0.5:
             shutil.copytree(self.halfway, lake)
-        return lake, self.short, []
+        return lake, self.short, ALWAYS
 
 
 def abort_at(rig, lake, capture, workers, site, skip, more=()):

@@ -4,7 +4,7 @@
 //! says where: `commit.created=3*off->return` ends the process, as a kill would, when it comes there the fourth time.
 
 /// All places, in the order of an epoch. `scripts/crash kill-every-step` must reach every one of them.
-pub const SITES: [&str; 26] = [
+pub const SITES: [&str; 27] = [
     "begin.read",
     "begin.prefixes",
     "begin.published",
@@ -15,6 +15,7 @@ pub const SITES: [&str; 26] = [
     "stage.synced",
     "stage.rows",
     "stage.state",
+    "stage.changes",
     "commit.planned",
     "commit.created",
     "commit.counted",

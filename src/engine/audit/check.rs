@@ -4,7 +4,7 @@
 //! 2. The manifests are read from number 0 to the head; each must follow from the one before
 //!    ([`crate::engine::audit::rules`]).
 //! 3. Every lake file they name is there with its size; deep: with its bytes and rows. One that a later manifest
-//!    releases or replaces may be gone.
+//!    releases or replaces may be gone, and so may a change file that is not kept any more.
 //! 4. The head's state files are there, with their headers; deep: they decode. Each operator that holds something has
 //!    state in them.
 //! 5. What was listed is named.
@@ -19,8 +19,8 @@ use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, checksum, run as finish};
 use crate::engine::commit::state_files::{Headers, StateFiles};
-use crate::engine::commit::{claim, restore, segment};
-use crate::engine::format::manifest::{LakeFile, Manifest, Operator};
+use crate::engine::commit::{change_files, claim, restore, segment};
+use crate::engine::format::manifest::{LakeFile, LakeKind, Manifest, Operator};
 use crate::engine::format::names::{self, Seq};
 use crate::store::local::TEMPORARY;
 use crate::store::{Error as StoreError, Store};
@@ -142,6 +142,7 @@ impl Audit<'_> {
             self.list(&folder, &mut listed, DEPTH_MAX)?;
             self.claimed.push(folder);
         }
+        self.list(&names::changes_folder(job), &mut listed, 0)?;
         // 2. and 3. Manifests in order, each with its files.
         let chain = finish(recover::chain(&self.site, job))?;
         let first = chain.loose.first().map_or(Seq(0), |first| first.seq);
@@ -158,6 +159,11 @@ impl Audit<'_> {
             let is_head = Some(manifest.seq) == head;
             self.manifest(manifest, is_head)?;
         }
+        let from = self.last.as_ref().and_then(|head| head.changes_from).unwrap_or_default();
+        self.missing.retain(|path, finding| {
+            let is_changes = path.starts_with(&names::changes_folder(job));
+            !(is_changes && finding.seq.is_some_and(|seq| seq < from))
+        });
         if let Some(finding) = self.missing.values().min_by_key(|finding| finding.seq).cloned() {
             return Err(Stop::Found(finding));
         }
@@ -201,7 +207,8 @@ impl Audit<'_> {
         }
         for file in &manifest.lake {
             let path = file.path();
-            if !self.claimed.iter().any(|folder| path.starts_with(folder)) {
+            let is_changes = file.kind == LakeKind::Changes;
+            if !is_changes && !self.claimed.iter().any(|folder| path.starts_with(folder)) {
                 return Err(found(format!("lake file \"{path}\" is where the job has no claim")));
             }
             if self.named.insert(path.clone(), file.rows).is_some() {
@@ -216,6 +223,7 @@ impl Audit<'_> {
                 return Err(found(what));
             }
             match self.lake_file(file)? {
+                None if is_changes && self.deep => self.change_file(file, &manifest)?,
                 None => {}
                 // Its run may be just about to publish it, or have died before.
                 Some(_) if is_head && self.is_staged(file)? => self.report.unpublished += 1,
@@ -227,7 +235,8 @@ impl Audit<'_> {
             self.report.files += 1;
             self.report.bytes += file.bytes;
         }
-        let new = manifest.lake.iter().filter(|file| file.replaces.is_empty());
+        let is_new = |file: &&LakeFile| file.replaces.is_empty() && file.kind != LakeKind::Changes;
+        let new = manifest.lake.iter().filter(is_new);
         self.report.rows += new.map(|file| file.rows).sum::<u64>();
         let parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
         self.report.records += parts.map(|part| part.fates.consumed).sum::<u64>();
@@ -266,6 +275,23 @@ impl Audit<'_> {
             }
         };
         Ok(what)
+    }
+
+    /// A change file is what its manifest says, and continues the one before.
+    fn change_file(&self, file: &LakeFile, manifest: &Manifest) -> Result<(), Stop> {
+        let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
+        let path = self.store.describe(&file.path());
+        let entry = (manifest.id(), manifest.written_ms);
+        let read = change_files::read(self.store, &manifest.job, entry)?;
+        let Some(read) = read else { return Ok(()) };
+        let after = self.last.as_ref().and_then(|before| before.changes);
+        if read.changes.after != after {
+            return Err(found(format!("change file \"{path}\" does not follow the one before it")));
+        }
+        if (read.changes.epoch, read.changes.updates.len() as u64) != (manifest.epoch, file.rows) {
+            return Err(found(format!("change file \"{path}\" is of another epoch, or has other updates")));
+        }
+        Ok(())
     }
 
     /// Rows of a file, if its kind is one that can be counted.

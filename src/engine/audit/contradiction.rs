@@ -54,6 +54,18 @@ pub(super) enum Contradiction {
         /// The target.
         target: String,
     },
+    /// It does not say where the chain of change files ends.
+    #[error("it does not say which manifest has the last change file")]
+    LastChanges,
+    /// It has several change files, or one of another manifest.
+    #[error("\"{path}\" is not its one change file")]
+    ChangeFile {
+        /// The file.
+        path: String,
+    },
+    /// The first change file that is kept lies before the one before, or after the manifest.
+    #[error("it keeps change files that were given up, or gives up later ones")]
+    KeptChanges,
     /// Rows so far are not those before plus those of its files.
     #[error("its rows are not those before and its files' together")]
     Rows,

@@ -3,10 +3,12 @@
 use crate::engine::audit::contradiction::{
     Contradiction, FileContradiction, InputContradiction, PartitionContradiction,
 };
+use crate::engine::commit::change_files;
 use crate::engine::commit::finished::{self, may_be_gone};
 use crate::engine::format::manifest::{
-    Fates, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
+    Fates, Input, Kind, LakeFile, LakeKind, Manifest, PartitionEntry, StateEntry, StateId,
 };
+use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::names::Seq;
 use headway_operators::time::Epoch;
@@ -48,6 +50,7 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
         follows.map_err(|what| Contradiction::Input { input: new.name.clone(), what })?;
     }
     rows_follow(before, next)?;
+    changes_follow(before, next)?;
     next.lake.iter().try_for_each(|file| fed(next, file))
 }
 
@@ -117,7 +120,8 @@ fn nothing_goes_back(before: &Manifest, next: &Manifest) -> Result<(), Contradic
 fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
     let mut written = before.written.clone();
     // A file that replaces others has their rows, which were counted.
-    for file in next.lake.iter().filter(|file| file.replaces.is_empty()) {
+    let new = |file: &&LakeFile| file.replaces.is_empty() && file.kind != LakeKind::Changes;
+    for file in next.lake.iter().filter(new) {
         let rows = written.entry(file.output.clone()).or_default();
         *rows = rows.saturating_add(file.rows);
     }
@@ -140,6 +144,25 @@ fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> 
                 });
             }
         }
+    }
+    Ok(())
+}
+
+/// The change files make a chain of their own, and what is not kept any more is never kept again.
+fn changes_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
+    let files: Vec<&LakeFile> = change_files::named(next).collect();
+    let expected = if files.is_empty() { before.changes } else { Some(next.id()) };
+    if next.changes != expected {
+        return Err(Contradiction::LastChanges);
+    }
+    for file in &files {
+        let named = names::change_file_parts(&file.name).map(|(seq, _)| seq);
+        if files.len() > 1 || file.folder != names::changes_folder(&next.job) || named != Some(next.seq) {
+            return Err(Contradiction::ChangeFile { path: file.path() });
+        }
+    }
+    if next.changes_from < before.changes_from || next.changes_from.is_some_and(|from| from > next.seq) {
+        return Err(Contradiction::KeptChanges);
     }
     Ok(())
 }
@@ -286,7 +309,7 @@ mod tests {
     #[test]
     fn whatever_contradicts_the_manifest_before_is_named() {
         type Change = fn(&mut Manifest);
-        let cases: [(&str, Change); 22] = [
+        let cases: [(&str, Change); 25] = [
             ("does not follow", |m| m.seq = Seq(2)),
             ("does not follow", |m| m.parent = Some(Nonce(77))),
             ("does not follow", |m| m.epoch = Epoch(0)),
@@ -305,6 +328,12 @@ mod tests {
             ("were late", |m| m.operators.get_mut("Roll-late-gate").unwrap().held = Some(0)),
             ("commits no epoch", |m| (m.kind, m.epoch) = (Kind::Closed, Epoch(0))),
             ("ends a run", |m| m.kind = Kind::Closed),
+            ("last change file", |m| m.changes = Some(m.id())),
+            ("is not its one change file", |m| {
+                (m.lake[0].kind, m.changes) = (LakeKind::Changes, Some(m.id()));
+                m.written.clear();
+            }),
+            ("gives up later ones", |m| m.changes_from = Some(Seq(9))),
             ("acknowledged what was not", |m| {
                 m.targets.insert("pg".into(), Target { acknowledged: Seq(1), rebuild: false });
             }),

@@ -28,15 +28,17 @@ use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::state_files::{Headers, StateFiles};
-use crate::engine::commit::{alive, claim, publish, restore, segment, takeover};
+use crate::engine::commit::{alive, change_files, claim, publish, restore, segment, takeover};
 use crate::engine::failpoint;
 use crate::engine::format::board::{Snapshot, Steps};
-use crate::engine::format::manifest::{Kind, Manifest, PartitionEntry};
+use crate::engine::format::changes::{Changes, ViewVersion};
+use crate::engine::format::manifest::{Kind, Manifest, ManifestId, PartitionEntry, Target};
 use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
 use headway_operators::ack::{Ack, InputIx};
 use headway_operators::record::Partition;
 use headway_operators::time::Epoch;
+use headway_operators::view::row::ViewUpdate;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +99,8 @@ pub struct Committer {
     base: Option<Base>,
     discovered: Vec<Discovered>,
     alive: alive::Sign,
+    /// What is unique to the next manifest, where its change file says so already.
+    stamp: Option<Stamp>,
 }
 
 /// The chain of manifests of `job` in `store`. Changes nothing.
@@ -166,11 +170,8 @@ pub(crate) async fn begin_on(
         failpoint::at("begin.read");
         claim::claim_prefixes(&site, &job).await?;
         failpoint::at("begin.prefixes");
-        if let Some(head) = chain.head() {
-            publish::finish(&site, head).await?;
-            failpoint::at("begin.published");
-        }
-        if !claim::is_last(&site, &job, chain.head()).await? {
+        let published = finish(&site, chain.head()).await?;
+        if !published || !claim::is_last(&site, &job, chain.head()).await? {
             if job.if_running != IfRunning::TakeOver {
                 return Err(overtaken(&job));
             }
@@ -185,6 +186,10 @@ pub(crate) async fn begin_on(
         match create(&site, &manifest).await {
             Ok(()) => {
                 failpoint::at("begin.claimed");
+                let changes = match manifest.changes {
+                    Some(_) => change_files::found(&site, &job.name, manifest.changes_from).await?,
+                    None => Vec::new(),
+                };
                 // What has changed since the headers were read; only this run takes files away now.
                 let headers = match restore::headers(&site, &manifest, &headers).await {
                     Ok(headers) => headers,
@@ -194,7 +199,8 @@ pub(crate) async fn begin_on(
                         return Err(error);
                     }
                 };
-                return Ok(started(site, job, chain, Claimed { manifest, headers }));
+                struck_off(chain.head(), &manifest);
+                return Ok(started(site, job, chain, Claimed { manifest, headers, changes }));
             }
             // Another run starts just now, or the one before gave no sign of life.
             Err(CheckpointError::Fenced { .. }) if job.if_running != IfRunning::TakeOver => {
@@ -211,20 +217,41 @@ pub(crate) async fn begin_on(
     })
 }
 
+/// Publishes what the run before had committed; false if a run has gone on since its head was read.
+async fn finish(site: &Site, head: Option<&Manifest>) -> Result<bool, CheckpointError> {
+    let Some(head) = head else { return Ok(true) };
+    match publish::finish(site, head).await {
+        Err(CheckpointError::Fenced { .. }) => return Ok(false),
+        result => result?,
+    }
+    failpoint::at("begin.published");
+    Ok(true)
+}
+
 /// The refusal of a cautious start that met another run, which had given no sign of life before.
 fn overtaken(job: &Job) -> CheckpointError {
     let who = "Another run has started, or has committed, in this very moment.".to_string();
     CheckpointError::Running { job: job.name.clone(), who }
 }
 
-/// What a run has claimed, and the headers of the state files in it.
+/// Says which targets of the run before this one does not have.
+fn struck_off(before: Option<&Manifest>, claim: &Manifest) {
+    let before = before.iter().flat_map(|before| &before.targets);
+    for (target, acknowledged) in before.filter(|(name, _)| !claim.targets.contains_key(*name)) {
+        let seq = acknowledged.acknowledged;
+        tracing::info!(event = "target struck off", %target, acknowledged = %seq, "it is not among the targets of this run");
+    }
+}
+
+/// What a run has claimed, the headers of the state files in it, and the change files there are.
 struct Claimed {
     manifest: Manifest,
     headers: Headers,
+    changes: Vec<change_files::Entry>,
 }
 
 fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, Resume) {
-    let Claimed { manifest, headers } = claimed;
+    let Claimed { manifest, headers, changes } = claimed;
     let all = chain.folded.iter().chain(&chain.loose).chain(std::iter::once(&manifest));
     let history = History::of(all);
     let rules = Rules {
@@ -232,9 +259,11 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
         outputs: job.outputs.clone(),
         operators: job.operators.clone(),
         workers: job.workers,
+        keeping: job.keeping,
     };
     let state = StateFiles::of(&headers, &manifest.dropped);
     let mut ledger = Ledger::new(rules, manifest.clone(), history, state);
+    ledger.found(changes);
     for (index, input) in (0..).zip(&job.inputs) {
         input
             .partitions
@@ -246,7 +275,8 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
     let fresh = manifest.epoch == Epoch(0);
     let resume = Resume { fresh, first_epoch: manifest.epoch + 1, age_ms, manifest, headers };
     let alive = alive::Sign::new(&job.name, resume.manifest.generation, resume.manifest.nonce);
-    (Committer { site, job, ledger, base: chain.base, discovered: Vec::new(), alive }, resume)
+    let (discovered, stamp) = (Vec::new(), None);
+    (Committer { site, job, ledger, base: chain.base, discovered, alive, stamp }, resume)
 }
 
 /// Writes `manifest` and sees whether it counts.
@@ -317,6 +347,34 @@ impl Committer {
         self.head().generation
     }
 
+    /// Stages what `epoch` changes in `views`, and gives the ack of its file, which belongs to those of the epoch.
+    ///
+    /// # Errors
+    /// If the file could not be written.
+    pub fn stage_changes(
+        &mut self,
+        epoch: Epoch,
+        views: Vec<ViewVersion>,
+        updates: Vec<ViewUpdate>,
+    ) -> Result<(Ack, Changes), CheckpointError> {
+        let (head, stamp) = (self.ledger.head(), self.new_stamp());
+        let id = ManifestId { seq: head.seq.next(), nonce: stamp.nonce };
+        let changes = Changes { id, after: head.changes, epoch, updates };
+        let file =
+            self.site.stage(|store| change_files::stage(store, head, (stamp.written_ms, views), &changes))?;
+        self.stamp = Some(stamp);
+        Ok((Ack::Lake(file), changes))
+    }
+
+    /// Notes what target `name` has acknowledged; the next manifest says so.
+    pub fn acknowledge(&mut self, name: &str, target: Target) {
+        self.ledger.acknowledge(name, target);
+    }
+
+    fn new_stamp(&self) -> Stamp {
+        Stamp { nonce: self.site.nonce(), written_ms: self.site.now_ms() }
+    }
+
     /// Commits `epoch`; `None` if nothing happened in it and nothing was written. Blocks until it is resolved.
     ///
     /// # Errors
@@ -337,7 +395,7 @@ impl Committer {
         }
         let began = self.site.elapsed();
         // 1. What follows from the acks.
-        let stamp = Stamp { nonce: self.site.nonce(), written_ms: self.site.now_ms() };
+        let stamp = self.stamp.take().unwrap_or_else(|| self.new_stamp());
         let Some(manifest) = self.ledger.plan(epoch, acks, stamp)? else {
             self.ledger.resolved(acks, None);
             return Ok(None);
@@ -346,7 +404,8 @@ impl Committer {
         // 2. The commit point. That it counts was seen after it was there: this run is the head when it publishes.
         create(&self.site, &manifest).await?;
         failpoint::at("commit.counted");
-        let dropped = decide::dropped_state(self.ledger.head(), &manifest);
+        let mut dropped = decide::dropped_state(self.ledger.head(), &manifest);
+        dropped.extend(self.ledger.gone(&manifest));
         let (rows, files) = (manifest.rows(), manifest.lake.len());
         self.ledger.resolved(acks, Some(manifest));
         let written = self.site.elapsed();
@@ -402,8 +461,7 @@ impl Committer {
         if self.head().lake.is_empty() {
             return Ok(());
         }
-        let stamp = Stamp { nonce: self.site.nonce(), written_ms: self.site.now_ms() };
-        let manifest = self.ledger.closed(stamp);
+        let manifest = self.ledger.closed(self.new_stamp());
         create(&self.site, &manifest).await?;
         self.ledger.resolved(&[], Some(manifest));
         Ok(())

@@ -101,6 +101,14 @@ pub async fn prefixes_of(site: &Site, job: &str) -> Result<Vec<String>, Checkpoi
 /// [`CheckpointError::Inconsistent`] with the file.
 pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<bool, CheckpointError> {
     let epoch = head.map_or(Epoch(0), |head| head.epoch);
+    let changes = names::changes_folder(&job.name);
+    let is_later = |name: &String| {
+        let seq = names::change_file_parts(name).map(|(seq, _)| seq);
+        seq.is_some_and(|seq| head.is_none_or(|head| seq > head.seq))
+    };
+    if let Some(name) = site.list(&changes).await?.into_iter().find(is_later) {
+        return lost_or_old(site, job, head, &format!("{changes}{name}")).await;
+    }
     for prefix in prefixes(job) {
         let stems: Vec<&str> =
             job.outputs.iter().filter(|spec| spec.prefix == prefix).map(|spec| spec.stem.as_ref()).collect();
@@ -109,13 +117,24 @@ pub async fn is_last(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<
             stems.iter().any(|stem| names::lake_epoch(name, stem).is_some_and(|found| found > epoch))
         };
         let Some(path) = below(site, &format!("{prefix}/")).await?.into_iter().find(later) else { continue };
-        if loose::highest(site, &job.name).await? != head.map(|head| head.seq) {
-            return Ok(false);
-        }
-        let path = site.describe(&path);
-        return Err(Inconsistency::CommitGone { path, newest: head.map(|head| head.epoch) }.into());
+        return lost_or_old(site, job, head, &path).await;
     }
     Ok(true)
+}
+
+/// A file at `path` that only a commit after `head` can have published: false if another run has committed it since `head`
+/// was read; else that commit is lost.
+async fn lost_or_old(
+    site: &Site,
+    job: &Job,
+    head: Option<&Manifest>,
+    path: &str,
+) -> Result<bool, CheckpointError> {
+    if loose::highest(site, &job.name).await? != head.map(|head| head.seq) {
+        return Ok(false);
+    }
+    let path = site.describe(path);
+    Err(Inconsistency::CommitGone { path, newest: head.map(|head| head.epoch) }.into())
 }
 
 /// Every file below `folder`, in folders of an output at any depth: rows may lie by day and hour.

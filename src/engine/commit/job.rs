@@ -2,6 +2,7 @@
 
 use crate::connect::PartitionInfo;
 use crate::connect::error::Error as SourceError;
+use crate::engine::commit::change_files::Keeping;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::difference::{Difference, NONE, What};
 use crate::engine::commit::error::CheckpointError;
@@ -45,6 +46,10 @@ pub struct Job {
     pub allow_dropped_state: Vec<String>,
     /// How old manifests are folded.
     pub folding: Folding,
+    /// The targets that its views are delivered to.
+    pub targets: BTreeSet<String>,
+    /// How long change files are kept.
+    pub keeping: Keeping,
 }
 
 impl Job {
@@ -196,6 +201,7 @@ fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::engine::commit::change_files::KEEPING;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::{Offset, Partition};
 
@@ -238,6 +244,8 @@ pub(crate) mod tests {
             not_after_ms: None,
             allow_dropped_state: Vec::new(),
             folding: FOLDING,
+            targets: BTreeSet::new(),
+            keeping: KEEPING,
         }
     }
 

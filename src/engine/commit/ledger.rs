@@ -6,15 +6,17 @@
 //!
 //! Invariant: [`Ledger::plan`] changes nothing. What it planned counts only after [`Ledger::resolved`].
 
+use crate::engine::commit::change_files::{Entry, Keeping, keep};
 use crate::engine::commit::epoch_acks::{EpochAcks, InputMark, Kept};
 use crate::engine::commit::error::{CheckpointError, Imbalance};
 use crate::engine::commit::history::History;
 use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::state_files::StateFiles;
 use crate::engine::format::manifest::{
-    FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, Nonce, Operator, PartitionEntry, StateEntry,
-    TimeRange, Unjudged,
+    FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, ManifestId, Nonce, Operator, PartitionEntry,
+    StateEntry, Target, TimeRange, Unjudged,
 };
+use crate::engine::format::names;
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StateFile};
 use headway_operators::pace::{InputsWatermark, join_floor};
 use headway_operators::record::{Offset, Partition, Refused};
@@ -37,6 +39,8 @@ pub struct Rules {
     pub operators: Vec<OperatorSpec>,
     /// Workers of this run.
     pub workers: u32,
+    /// How long change files are kept.
+    pub keeping: Keeping,
 }
 
 /// What a committer remembers between two epochs.
@@ -55,6 +59,10 @@ pub struct Ledger {
     held: BTreeMap<(String, u32), u64>,
     /// The state files of the last manifest.
     state: StateFiles,
+    /// The change files that are kept, oldest first.
+    change_files: Vec<Entry>,
+    /// What targets have acknowledged by now.
+    targets: BTreeMap<String, Target>,
 }
 
 /// What is unique to the next manifest.
@@ -69,8 +77,31 @@ pub struct Stamp {
 impl Ledger {
     /// A ledger whose last manifest is `head`, with its state files.
     pub fn new(rules: Rules, head: Manifest, history: History, state: StateFiles) -> Ledger {
-        let (read, announced, held) = Default::default();
-        Ledger { rules, head, history, read, announced, held, state }
+        let (read, announced, held, change_files) = Default::default();
+        let targets = head.targets.clone();
+        Ledger { rules, head, history, read, announced, held, state, change_files, targets }
+    }
+
+    /// Notes the change files that there are, oldest first.
+    pub fn found(&mut self, change_files: Vec<Entry>) {
+        self.change_files = change_files;
+    }
+
+    /// Notes what target `name` has acknowledged. What it has acknowledged once it has.
+    pub fn acknowledge(&mut self, name: &str, target: Target) {
+        let before = self.targets.get(name).copied().unwrap_or(target);
+        let is_newer = target.acknowledged > before.acknowledged;
+        let rebuild = target.rebuild || (before.rebuild && !is_newer);
+        let acknowledged = target.acknowledged.max(before.acknowledged);
+        self.targets.insert(name.to_string(), Target { acknowledged, rebuild });
+    }
+
+    /// The change files that `manifest` does not keep any more.
+    pub fn gone(&self, manifest: &Manifest) -> Vec<String> {
+        let folder = names::changes_folder(&manifest.job);
+        let from = manifest.changes_from.unwrap_or_default();
+        let gone = self.change_files.iter().take_while(|file| file.seq < from);
+        gone.map(|file| format!("{folder}{}", names::change_file(file.seq, file.written_ms))).collect()
     }
 
     /// The last manifest.
@@ -106,8 +137,16 @@ impl Ledger {
             return Ok(None);
         }
         let lake = self.lake(epoch, &inputs, &acks)?;
+        let kept = keep(&self.change_files, stamp.written_ms, &self.targets, self.rules.keeping);
+        let id = ManifestId { seq: self.head.seq.next(), nonce: stamp.nonce };
+        let changes = lake.iter().any(|file| file.kind == LakeKind::Changes).then_some(id);
+        let targets = self.targets.iter().map(|(name, target)| {
+            let rebuild = target.rebuild || kept.behind.contains(name);
+            (name.clone(), Target { rebuild, ..*target })
+        });
+        let targets = targets.collect();
         let mut written = self.head.written.clone();
-        for file in &lake {
+        for file in lake.iter().filter(|file| file.kind != LakeKind::Changes) {
             let rows = written.entry(file.output.clone()).or_default();
             *rows = rows.saturating_add(file.rows);
         }
@@ -127,6 +166,9 @@ impl Ledger {
             written,
             state: self.state.named(&self.head.state, &self.new_state(epoch, &acks)),
             lake,
+            changes: changes.or(self.head.changes),
+            changes_from: kept.from.or(self.head.changes_from),
+            targets,
             released: Vec::new(),
             ..self.head.clone()
         }))
@@ -151,6 +193,15 @@ impl Ledger {
                 self.state.add(entry.id(), sections);
             }
             self.history.push(&manifest);
+            for (name, target) in &manifest.targets {
+                self.acknowledge(name, *target);
+            }
+            if let Some(from) = manifest.changes_from {
+                self.change_files.retain(|file| file.seq >= from);
+            }
+            let new = manifest.lake.iter().filter(|file| file.kind == LakeKind::Changes);
+            let (seq, written_ms) = (manifest.seq, manifest.written_ms);
+            self.change_files.extend(new.map(|file| Entry { seq, written_ms, bytes: file.bytes }));
             self.head = manifest;
         }
     }
@@ -261,14 +312,15 @@ impl Ledger {
             let spec = self.rules.outputs.iter().find(|spec| spec.name == file.output);
             let mine = spec.is_some_and(|spec| file.folder.starts_with(&format!("{}/", spec.prefix)));
             let path = format!("{}{}", file.folder, file.name);
-            if !mine {
+            let is_changes = file.folder == names::changes_folder(&self.head.job);
+            if !mine && !is_changes {
                 return Err(Inconsistency::UnknownOutput { epoch, path, output: file.output.clone() }.into());
             }
             if !taken.insert(path.clone()) {
                 return Err(Inconsistency::SameNameTwice { epoch, path }.into());
             }
             files.push(LakeFile {
-                kind: LakeKind::of_folder(&file.folder),
+                kind: if is_changes { LakeKind::Changes } else { LakeKind::of_folder(&file.folder) },
                 output: file.output.clone(),
                 folder: file.folder.clone(),
                 name: file.name.clone(),
@@ -278,7 +330,7 @@ impl Ledger {
                 checksum: file.checksum.clone(),
                 event_time: file.event_time.map(|(least, greatest)| TimeRange { least, greatest }),
                 since: file.since,
-                fed: self.fed(file.since, inputs),
+                fed: if is_changes { Vec::new() } else { self.fed(file.since, inputs) },
                 replaces: Vec::new(),
             });
         }

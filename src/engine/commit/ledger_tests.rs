@@ -1,5 +1,6 @@
 //! Tests of the ledger: what the next manifest says of marks, floors, files and state.
 
+use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint_tests::reads;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::history::History;
@@ -29,7 +30,7 @@ fn ledger(partitions: u32, workers: u32) -> Ledger {
 
 fn rules(workers: u32) -> Rules {
     let operators = vec![OperatorSpec { name: "Sum".into(), version: 7 }];
-    Rules { dead_max: 0.5, outputs: job(1).outputs, operators, workers }
+    Rules { dead_max: 0.5, outputs: job(1).outputs, operators, workers, keeping: KEEPING }
 }
 
 /// What is unique to the manifest of `epoch`.

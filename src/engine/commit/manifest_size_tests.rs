@@ -1,5 +1,6 @@
 //! How long a manifest becomes: many operators on several workers for a long time, by the rules and encoders of production.
 
+use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint_tests::reads;
 use crate::engine::commit::history::History;
 use crate::engine::commit::job::tests::job;
@@ -128,7 +129,13 @@ impl Worker {
 fn manifest_of_many_operators_does_not_grow_with_epochs() {
     let head = first(WORKERS);
     let history = History::of([&head]);
-    let rules = Rules { dead_max: 0.5, outputs: job(1).outputs, operators: operators(), workers: WORKERS };
+    let rules = Rules {
+        dead_max: 0.5,
+        outputs: job(1).outputs,
+        operators: operators(),
+        workers: WORKERS,
+        keeping: KEEPING,
+    };
     let mut ledger = Ledger::new(rules, head, history, StateFiles::default());
     let (mut draw, mut workers) = (Draw(7), (0..WORKERS).map(Worker::new).collect::<Vec<_>>());
     let (mut longest, mut halfway) = (0, 0);

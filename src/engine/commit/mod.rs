@@ -3,6 +3,7 @@
 //! Every decision is a pure function over facts already read ([`decide`], [`ledger`], [`job`]); [`checkpoint`] does the I/O.
 
 pub mod alive;
+pub mod change_files;
 pub mod checkpoint;
 #[cfg(test)]
 pub(crate) mod checkpoint_tests;

@@ -2,10 +2,12 @@
 //!
 //! 1. Publish. Only what a manifest of the chain names; may be repeated, by this run or the next, until done.
 //! 2. Make the names durable, folder by folder. Only now may the next manifest be written.
-//! 3. Collect: stages of earlier runs, own stages up to the committed epoch, state files that nothing names.
+//! 3. Collect: stages of earlier runs, own stages up to the committed epoch, state files that nothing names, change files
+//!    that are not kept any more.
 //!
 //! Invariant: the head is read again before 1 and before 3. A run that is not it any more touches nothing.
 
+use crate::engine::commit::change_files;
 use crate::engine::commit::claim;
 use crate::engine::commit::decide;
 use crate::engine::commit::error::CheckpointError;
@@ -91,12 +93,16 @@ async fn verify(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError>
 /// done before.
 ///
 /// # Errors
-/// If a file is lost, or another one has its name; if the medium refuses.
+/// If a file is lost, or another one has its name; if the medium refuses; if another run has gone on and a file is gone.
 pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
     let mut folders = BTreeSet::new();
     failpoint::at("publish.begin");
     for file in &manifest.lake {
-        publish_file(site, file).await?;
+        if let Err(error) = publish_file(site, file).await {
+            // A run that has gone on since may have published it, and may not keep it any more: change files go.
+            still_head(site, manifest).await?;
+            return Err(error);
+        }
         failpoint::at("publish.file");
         folders.insert(file.folder.as_str());
     }
@@ -145,7 +151,7 @@ async fn publish_part(site: &Site, file: &LakeFile, path: &str) -> Result<Publis
     }
 }
 
-/// Removes the staged files of the `head` that this run has just published, and `dropped` state files.
+/// Removes the staged files of the `head` that this run has just published, and `dropped` state and change files.
 ///
 /// # Errors
 /// If a file stays.
@@ -201,6 +207,7 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64
             remove_if_empty(site, &folder, &generation, head.generation).await?;
         }
     }
+    removed += change_files::sweep(site, head).await?;
     let manifests = names::manifest_folder(&head.job);
     let mut files = Vec::new();
     for folder in [manifests.clone(), names::segment_folder(&head.job), names::job_folder(&head.job)] {

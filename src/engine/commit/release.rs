@@ -50,8 +50,10 @@ pub fn committed(manifests: &[Manifest]) -> Vec<Committed<'_>> {
     let gone: BTreeSet<&String> =
         manifests.iter().flat_map(|manifest| &manifest.released).chain(replaced).collect();
     let head = manifests.last().map(|head| head.seq);
+    let changes_from = manifests.last().and_then(|head| head.changes_from);
     let of = |manifest: &'_ Manifest, file: &LakeFile| match file.kind {
         _ if gone.contains(&file.path()) => Standing::Gone,
+        LakeKind::Changes if changes_from.is_some_and(|from| manifest.seq < from) => Standing::Gone,
         LakeKind::Changes => Standing::Kept,
         LakeKind::Rows | LakeKind::Dead | LakeKind::Late if Some(manifest.seq) == head => Standing::Newest,
         LakeKind::Rows | LakeKind::Dead | LakeKind::Late => Standing::Movable,

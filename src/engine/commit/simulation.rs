@@ -17,6 +17,7 @@
 //! ```
 
 use crate::engine::clock::Manual;
+use crate::engine::commit::change_files;
 use crate::engine::commit::checkpoint::{Found, begin_on};
 use crate::engine::commit::checkpoint_tests::{reads, stage, state};
 use crate::engine::commit::decide::Folding;
@@ -25,10 +26,12 @@ use crate::engine::commit::job::tests::job;
 use crate::engine::commit::segment;
 use crate::engine::commit::site::Site;
 use crate::engine::commit::test_store::{Dice, TestStore};
-use crate::engine::format::manifest::{Kind, LakeFile, Manifest, Nonce};
+use crate::engine::format::changes::ViewVersion;
+use crate::engine::format::manifest::{Kind, LakeFile, LakeKind, Manifest, Nonce};
 use crate::engine::format::names::Seq;
 use headway_operators::state::SectionKind;
 use headway_operators::time::Epoch;
+use headway_operators::view::row::{Value, ViewRow, ViewUpdate};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -60,6 +63,8 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
     small.folding = Folding { segment: 1 + dice.below(3), keep: dice.below(4) };
     // Whichever run folds, the ranges must be the same: all runs of a schedule fold alike.
     small.folding = Folding { segment: 2, ..small.folding };
+    // About the bytes of two change files.
+    small.keeping.views.bytes = 600;
     let Ok((mut committer, resume)) = begin_on(site, small, Found::default()).await.map_err(expected) else {
         return;
     };
@@ -83,6 +88,12 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
             acks.push(stage(&store, (run, epoch), &rows));
             let kind = if dice.below(2) == 0 { SectionKind::Base } else { SectionKind::Change };
             acks.push(state(&store, (run, epoch), kind));
+            let row = ViewRow(vec![Value::Int(next.0)]);
+            let (views, updates) = (versions(), vec![ViewUpdate { view: 0, row, diff: 1 }]);
+            match committer.stage_changes(epoch, views, updates) {
+                Ok((file, _)) => acks.push(file),
+                Err(error) => return expected(error),
+            }
         }
         match committer.commit_on(epoch, &acks).await {
             Ok(None) => assert_eq!(next, from),
@@ -90,6 +101,10 @@ async fn play(store: TestStore, site: Site, mut dice: Dice, reported: Reported) 
             Err(error) => return expected(error),
         }
     }
+}
+
+fn versions() -> Vec<ViewVersion> {
+    vec![ViewVersion { name: "rows".into(), version: 1 }]
 }
 
 /// A run may be fenced, or give up on a store that fails again and again. Nothing else may happen to it.
@@ -189,8 +204,9 @@ fn check(store: &TestStore, reported: &BTreeMap<Seq, Nonce>) {
     for manifest in manifests.iter().filter(|manifest| manifest.kind == Kind::Commit) {
         let part = &manifest.inputs[0].partitions[0];
         rows.extend((part.from.0..part.next.0).map(|offset| format!("{offset} by {}", manifest.generation)));
-        named.extend(manifest.lake.iter().map(LakeFile::path));
+        named.extend(manifest.lake.iter().filter(|file| file.kind == LakeKind::Rows).map(LakeFile::path));
     }
+    check_changes(store, &manifests);
     assert_eq!(rows.len() as i64, head.inputs[0].partitions[0].next.0, "offsets tile");
     named.sort_unstable();
     assert_eq!(store.below("gate/"), named, "published is what the chain names, no more and no less");
@@ -203,6 +219,26 @@ fn check(store: &TestStore, reported: &BTreeMap<Seq, Nonce>) {
     published.sort_unstable();
     rows.sort_unstable();
     assert_eq!(published, rows);
+}
+
+/// The change files that the head keeps are there, each once and each after the one before; no others are, but those that
+/// a killed run has given up and not deleted.
+fn check_changes(store: &TestStore, manifests: &[Manifest]) {
+    let from = manifests.last().and_then(|head| head.changes_from).unwrap_or_default();
+    let mut before = None;
+    for manifest in manifests.iter().filter(|manifest| change_files::named(manifest).next().is_some()) {
+        let entry = (manifest.id(), manifest.written_ms);
+        let found = change_files::read(store, "job", entry).expect("a change file is what was committed");
+        assert!(found.is_some() || manifest.seq < from, "the change file of {} is not there", manifest.seq);
+        if let Some(found) = found {
+            assert_eq!(found.changes.after, before, "change files are a chain");
+        }
+        before = Some(manifest.id());
+    }
+    let named: Vec<String> = manifests.iter().flat_map(change_files::named).map(LakeFile::path).collect();
+    for file in store.below("_headway/job/changes/") {
+        assert!(named.contains(&file), "{file} was published, and no manifest names it");
+    }
 }
 
 /// All manifests, folded and loose, read by the production functions.

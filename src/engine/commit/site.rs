@@ -101,6 +101,11 @@ impl Site {
         Step(Cell::new(self.stepped))
     }
 
+    /// Writes a staged file.
+    pub fn stage<T>(&self, write: impl FnOnce(&dyn Store) -> T) -> T {
+        write(self.store.as_ref())
+    }
+
     /// [`Store::create`], once: its caller resolves what is not known.
     pub async fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, Error> {
         self.step().await;

@@ -3,7 +3,7 @@
 use crate::engine::commit::finished;
 use crate::engine::commit::job::{InputInfo, Job};
 use crate::engine::commit::ledger::Stamp;
-use crate::engine::format::manifest::{Input, Manifest, Members, PartitionEntry, StateEntry};
+use crate::engine::format::manifest::{Input, Manifest, Members, PartitionEntry, StateEntry, Target};
 use headway_operators::ack::InputIx;
 use headway_operators::pace::join_floor;
 use headway_operators::time::Epoch;
@@ -31,7 +31,8 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         state: head.state.clone(),
         views: head.views.clone(),
         changes: head.changes,
-        targets: head.targets.clone(),
+        changes_from: head.changes_from,
+        targets: kept_targets(job, head),
         ..first(job, stamp)
     };
     if head.format == 1 {
@@ -52,6 +53,12 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         })
         .collect();
     claim
+}
+
+/// What the targets that `job` still has have acknowledged; the others are struck off.
+fn kept_targets(job: &Job, head: &Manifest) -> BTreeMap<String, Target> {
+    let kept = head.targets.iter().filter(|(name, _)| job.targets.contains(*name));
+    kept.map(|(name, target)| (name.clone(), *target)).collect()
 }
 
 /// The claim of a job that never started.

@@ -109,7 +109,9 @@ impl TestStore {
     }
 
     fn watch_publish(&self, to: &str) {
-        if self.watched {
+        // A run that slept may publish a change file again that a later manifest has given up: the next sweep takes it. The
+        // check at the end of a schedule looks at all that there are.
+        if self.watched && !to.contains("/changes/") {
             let (folder, name) = to.split_at(names::parent(to).len());
             let named = format!("\"folder\":\"{folder}\",\"name\":\"{name}\"");
             assert!(self.manifests().iter().any(|text| text.contains(&named)), "{to} is in no manifest");

@@ -98,6 +98,9 @@ pub struct Manifest {
     /// Views: the newest manifest with a change file, which the next change file names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<ManifestId>,
+    /// Views: change files of manifests before this number are not kept any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_from: Option<Seq>,
     /// What each target outside the lake has acknowledged. Written by targets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<String, Target>,
@@ -140,6 +143,11 @@ pub struct Members {
 }
 
 impl Manifest {
+    /// This manifest, as others name it.
+    pub fn id(&self) -> ManifestId {
+        ManifestId { seq: self.seq, nonce: self.nonce }
+    }
+
     /// The first manifest of a job: a claim of run 1 with one worker and no inputs, in which nothing has happened yet.
     pub fn first(job: &str, pipeline: &str, nonce: Nonce) -> Manifest {
         Manifest {
@@ -173,6 +181,7 @@ impl Manifest {
             lake: Vec::new(),
             views: BTreeMap::new(),
             changes: None,
+            changes_from: None,
             targets: BTreeMap::new(),
             released: Vec::new(),
         }

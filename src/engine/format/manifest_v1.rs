@@ -145,6 +145,7 @@ impl From<ManifestV1> for Manifest {
             lake: old.lake.into_iter().map(LakeFile::from).collect(),
             views: BTreeMap::new(),
             changes: None,
+            changes_from: None,
             targets: BTreeMap::new(),
             released: Vec::new(),
         }

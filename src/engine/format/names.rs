@@ -6,6 +6,7 @@
 //! _headway/{job}/segment/{first:010}-{last:010}.json.gz   older ones, folded
 //! _headway/{job}/state/{generation}/{epoch}/{worker:04}.state   what a worker saved at the close of an epoch
 //! _headway/{job}/stage/{generation}/{epoch}/…        lake files before they have their final name
+//! _headway/{job}/changes/{seq:010}-{ms}.changes       what a manifest changed in views, and when it was built
 //! _headway/{job}/gold/{generation}/…                 gold tables before they replace the ones before them
 //! _headway/{job}/alive.json                          who runs, advisory
 //! ```
@@ -117,6 +118,27 @@ pub fn staged_merge(job: &str, (generation, epoch): (Generation, Epoch), name: &
     format!("_headway/{job}/stage/{generation}/{epoch}/merge-{name}")
 }
 
+/// The folder of change files.
+pub fn changes_folder(job: &str) -> String {
+    format!("_headway/{job}/changes/")
+}
+
+/// The name of the change file of manifest `seq`, which was built at `written_ms`, in the folder of change files.
+pub fn change_file(seq: Seq, written_ms: i64) -> String {
+    format!("{seq:010}-{written_ms}.changes")
+}
+
+/// The number and time in the name of a change file; `None` if it is none.
+pub fn change_file_parts(file: &str) -> Option<(Seq, i64)> {
+    let (seq, written_ms) = file.strip_suffix(".changes")?.split_once('-')?;
+    Some((Seq(seq.parse().ok()?), written_ms.parse().ok()?))
+}
+
+/// Where the change file of an epoch waits for its manifest.
+pub fn staged_changes(job: &str, generation: Generation, epoch: Epoch) -> String {
+    format!("_headway/{job}/stage/{generation}/{epoch}/changes")
+}
+
 /// The state of one worker at an epoch.
 pub fn state(job: &str, at: Stage) -> String {
     let Stage { generation, epoch, worker } = at;
@@ -221,6 +243,8 @@ mod tests {
         assert_eq!(lake_epoch("batch_17_20240130_235959_2.csv.gz", "batch"), Some(Epoch(17)));
         assert_eq!(lake_epoch("batch_x_1.csv.gz", "batch"), None);
         assert_eq!(lake_epoch("batches_17_1.csv.gz", "batch"), None);
+        assert_eq!(change_file_parts(&change_file(Seq(12), -7)), Some((Seq(12), -7)));
+        assert_eq!(change_file_parts("0000000012.changes"), None);
         assert_eq!(parent("a/b/c.csv.gz"), "a/b/");
     }
 

@@ -11,6 +11,7 @@ use crate::connect::formats::{csv_gz, is_built};
 use crate::connect::{Connector, Earlier, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{Ending, Sign};
+use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
@@ -49,6 +50,7 @@ use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OperatorSpec, OutputSpec};
 use headway_operators::state::OperatorHead;
 use headway_operators::time::EventTime;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -391,6 +393,8 @@ impl Launch {
             not_after_ms: self.not_after_ms(),
             allow_dropped_state: self.allow_dropped_state.clone(),
             folding: FOLDING,
+            targets: BTreeSet::new(),
+            keeping: KEEPING,
         }
     }
 

@@ -11,8 +11,8 @@ use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::board::Doing;
-use crate::engine::format::changes::Changes;
-use crate::engine::format::manifest::{Manifest, ManifestId};
+use crate::engine::format::changes::{self, Changes};
+use crate::engine::format::manifest::Manifest;
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::Commit;
 use crate::engine::run::gold::{Gold, ViewOutcome};
@@ -23,7 +23,6 @@ use crate::engine::run::views::{OnViews, Resolved};
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
-use headway_operators::view::row::ViewUpdate;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -131,12 +130,22 @@ impl Watched {
         (self.on_commit)(committed, head);
     }
 
+    /// Stages what `epoch` changes in the views, if it does; its file belongs to the `acks` of the epoch.
+    fn stage_changes(&mut self, epoch: Epoch, acks: &mut Vec<Ack>) -> Result<Option<Changes>, Error> {
+        let updates = self.gold.views.upcoming(epoch);
+        if updates.is_empty() {
+            return Ok(None);
+        }
+        let versions = changes::versions(self.gold.views.specs());
+        let (file, changes) = self.committer.stage_changes(epoch, versions, updates)?;
+        acks.push(file);
+        Ok(Some(changes))
+    }
+
     /// Puts what a resolved epoch changed in the views into their tables, and gives it to whoever delivers them.
-    fn deliver(&mut self, epoch: Epoch, updates: Vec<ViewUpdate>) {
+    fn deliver(&mut self, changes: Option<Changes>) {
         let (views, head) = (&self.gold.views, self.committer.head());
-        let id = ManifestId { seq: head.seq, nonce: head.nonce };
-        let changes =
-            (!updates.is_empty()).then(|| Arc::new(Changes { id, after: views.at(), epoch, updates }));
+        let changes = changes.map(Arc::new);
         if let Some(changes) = &changes {
             views.apply(changes);
         }
@@ -146,20 +155,20 @@ impl Watched {
 
 impl Commit for Watched {
     fn restored(&mut self) -> Result<(), Error> {
-        let epoch = self.committer.head().epoch;
-        let updates = self.gold.views.upcoming(epoch);
-        self.deliver(epoch, updates);
+        // It is what was committed: no change.
+        self.gold.views.upcoming(self.committer.head().epoch);
+        self.deliver(None);
         Ok(())
     }
 
-    fn commit(&mut self, epoch: Epoch, acks: Vec<Ack>) -> Result<(), Error> {
+    fn commit(&mut self, epoch: Epoch, mut acks: Vec<Ack>) -> Result<(), Error> {
         let clock = Instant::now();
         self.board.doing(Doing::Confirming);
         self.confirm(&acks)?;
         let confirm = clock.elapsed();
         self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
         self.board.doing(Doing::Committing);
-        let updates = self.gold.views.upcoming(epoch);
+        let changes = self.stage_changes(epoch, &mut acks)?;
         let committed = self.committer.commit(epoch, &acks)?;
         self.board.doing(Doing::Nothing);
         if let Some(mut committed) = committed {
@@ -168,7 +177,7 @@ impl Commit for Watched {
             self.tell(self.committer.head());
             self.note(&committed, &acks);
         }
-        self.deliver(epoch, updates);
+        self.deliver(changes);
         self.gold.turn(&mut self.committer)?;
         self.look_at_ends();
         self.committer.sign();
