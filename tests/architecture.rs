@@ -38,7 +38,7 @@ const ENGINE: [&[&str]; 6] = [
     &["clock", "code", "failpoint"],
     &["format"],
     &["commit"],
-    &["control", "error", "run"],
+    &["cluster", "control", "error", "guard", "run"],
     &["audit"],
     &["kit"],
 ];

@@ -22,6 +22,7 @@ mod panics;
 #[cfg(feature = "parquet")]
 mod parquet_lake;
 mod process;
+mod processes;
 mod readme;
 mod recovery;
 mod replay;

@@ -185,5 +185,5 @@ fn log_has_one_line_for_each_event_with_a_stable_key() {
     );
     let second = run(&["--workers", "2"]);
     let rescaled = second.iter().find(|line| line["event"] == "rescaled").expect("it was said");
-    assert_eq!((&rescaled["from"], &rescaled["to"]), (&1.into(), &2.into()));
+    assert_eq!((&rescaled["from"], &rescaled["to"]), (&"1x1".into(), &"1x2".into()));
 }

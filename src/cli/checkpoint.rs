@@ -4,7 +4,7 @@ use super::audit::audit;
 use super::lake::At;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
-use super::terminal::table::{self, counted, grouped};
+use super::terminal::table::{self, counted, grouped, members};
 use super::terminal::text::{Reader, visible};
 use super::units::{When, time};
 use super::{dead, outcome};
@@ -216,7 +216,7 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
         settings.join(", "),
         program.name,
         program.build,
-        counted(manifest.members.total().into(), "worker")
+        members(&manifest.members)
     )?;
     for input in &manifest.inputs {
         input_words(input, out)?;

@@ -5,7 +5,8 @@ use super::lake::At;
 use super::settings::suggest::suggest;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
-use super::terminal::pages::{PAGES, Page, Turn, page};
+use super::terminal::page::{Page, Turn};
+use super::terminal::pages::{page, pages};
 use super::terminal::table;
 use clap::Args;
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let name = code.trim_matches(['(', ')']);
     let Some(page) = page(name) else {
-        let known: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
+        let known: Vec<&str> = pages().map(|page| page.code).collect();
         return Err(Failure::new(Code::UnknownName, format!("no error has the code \"{name}\""))
             .hint(suggest(name, &known, "codes")));
     };
@@ -55,9 +56,9 @@ fn list(output: Form, out: &mut dyn Write) -> io::Result<()> {
     match output {
         Form::Text => {
             let row = |page: &Page| vec![page.code.to_string(), page.happened.to_string()];
-            table::write(out, &["CODE", "WHAT HAPPENED"], &PAGES.iter().map(row).collect::<Vec<_>>())
+            table::write(out, &["CODE", "WHAT HAPPENED"], &pages().map(row).collect::<Vec<_>>())
         }
-        Form::Json => PAGES.iter().try_for_each(|page| writeln!(out, "{}", answer(page))),
+        Form::Json => pages().try_for_each(|page| writeln!(out, "{}", answer(page))),
     }
 }
 

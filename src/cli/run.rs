@@ -5,6 +5,7 @@ use super::holder::{Patience, holder};
 use super::lake::now_ms;
 use super::listen::Listen;
 use super::outcome;
+use super::restart;
 use super::settings::config::{IfRunning, Until};
 use super::settings::plan::{self, Plan};
 use super::settings::source::{Input, Source};
@@ -15,14 +16,18 @@ use super::terminal::signals;
 use super::units::Limit;
 use crate::connect::PartitionInfo;
 use crate::connect::formats::csv_gz;
+use crate::engine;
 use crate::engine::clock::{Clock, System};
+use crate::engine::cluster::place::Cluster;
 use crate::engine::commit::job;
 use crate::engine::format::names;
 use crate::engine::run::board::Board;
+use crate::engine::run::enter::launch;
 use crate::engine::run::feed;
-use crate::engine::run::launch::{self, Launch, launch, shape};
+use crate::engine::run::launch::{self, Launch, shape};
 use crate::engine::run::watched::Summary;
 use crate::engine::{Control, Error};
+use crate::mesh::{LEADER, Process};
 #[cfg(feature = "serve")]
 use crate::serve::feed::Limits;
 #[cfg(feature = "serve")]
@@ -58,6 +63,13 @@ pub(crate) struct Flags {
     output: Form,
 }
 
+impl Flags {
+    /// What says which job.
+    pub(crate) fn into_plan(self) -> plan::Flags {
+        self.plan
+    }
+}
+
 /// Runs the job, then says on `out` what it did.
 pub(crate) fn run(
     flags: Flags,
@@ -68,8 +80,20 @@ pub(crate) fn run(
     let plan = flags.plan.plan(catalogue)?;
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
+    restart::go_on_draining(&control);
     let begin = Instant::now();
-    let summary = start(&plan, progress, &control)?;
+    let summary = match start(&plan, progress, &control) {
+        Ok(summary) => summary,
+        Err(failure)
+            if plan.cluster.is_some() && failure.name() == engine::code::Code::JoinStopped.name() =>
+        {
+            return Ok(writeln!(out, "drained before all processes were there: nothing had begun")?);
+        }
+        Err(failure) => return Err(restart::again(failure, plan.restarts, begin, &control)),
+    };
+    if let Some(Cluster { process, addresses, .. }) = plan.cluster.as_ref().filter(|c| c.process != LEADER) {
+        return member(flags.output, (*process, addresses.len()), control.is_draining(), out);
+    }
     let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let drained = control.is_draining();
     let Remarks { advice, held } = remarks(&plan, &summary);
@@ -123,6 +147,31 @@ pub(crate) fn remarks(plan: &Plan, summary: &Summary) -> Remarks {
     let patience = Patience { idle_after_ms: plan.idle_after_ms, now_ms: now_ms() };
     let held = summary.head.inputs.iter().filter_map(|input| holder(input, Some(patience))).collect();
     Remarks { advice, held }
+}
+
+/// What a process says that does not lead: process 0 says the rest.
+fn member(
+    form: Form,
+    (process, processes): (Process, usize),
+    drained: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    match form {
+        Form::Text => {
+            let how = if drained { "drained" } else { "done" };
+            writeln!(out, "{how}: process {} of {processes}", process.0)?;
+        }
+        Form::Json => {
+            let answer = json!({
+                "schema_version": 1,
+                "process": process.0,
+                "processes": processes,
+                "drained": drained,
+            });
+            writeln!(out, "{answer}")?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs the job of `plan`.
@@ -281,6 +330,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         store,
         job: plan.job.clone(),
         workers: plan.workers,
+        cluster: plan.cluster.clone(),
         csv: csv_gz::Options { index: plan.csv_index },
         epoch: Duration::from_millis(plan.epoch_ms),
         epoch_bytes: usize::try_from(plan.epoch_bytes).unwrap_or(usize::MAX),

@@ -10,8 +10,8 @@ use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{
-    audit, check, checkpoint, completions, dead, demo, explain, lake_files, new, produce, replay, run, state,
-    status,
+    audit, check, checkpoint, cluster, completions, dead, demo, explain, lake_files, new, produce, replay,
+    run, state, status,
 };
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -39,6 +39,7 @@ Exit codes:
     3  a source or the lake cannot be reached at start
     4  the state does not fit: other job, other records, newer format, fenced
     5  damage refused: checksum, conservation, sync failed
+   75  another process of the job was lost: start all again
   101  a bug: the last commit holds, restart
   130, 143  ended at once by a second signal
 
@@ -51,6 +52,8 @@ enum Command {
     Demo(demo::Flags),
     /// Run a job: read messages, commit rows to the lake
     Run(Box<run::Flags>),
+    /// Run all processes of a job on this machine
+    Cluster(cluster::Flags),
     /// Find what would stop a job before it starts, and say what would run
     Check(Box<check::Flags>),
     /// Write generated messages to files, standard output or a Kafka topic
@@ -171,23 +174,30 @@ fn command(catalogue: &'static [Entry]) -> clap::Command {
     }
     let Program { name, version } = program();
     let mut command = CommandLine::command().name(name).version(version);
+    with_pipelines(&mut command, catalogue, &pipelines);
+    command
+}
+
+/// Adds what the pipelines of `catalogue` declare to the subcommands of `command`, at any depth, and the list of `pipelines`.
+fn with_pipelines(command: &mut clap::Command, catalogue: &'static [Entry], pipelines: &str) {
     for subcommand in command.get_subcommands_mut() {
         let is_pipeline = |arg: &clap::Arg| ["job.pipeline", "pipeline"].contains(&arg.get_id().as_str());
         let takes_pipeline = subcommand.get_arguments().any(is_pipeline);
         *subcommand = with_flags(std::mem::take(subcommand), catalogue);
         if takes_pipeline {
-            *subcommand = std::mem::take(subcommand).after_help(pipelines.clone());
+            *subcommand = std::mem::take(subcommand).after_help(pipelines.to_string());
         }
+        with_pipelines(subcommand, catalogue, pipelines);
     }
-    command
 }
 
 fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failure> {
-    let progress = line.talk.start();
+    let (progress, form) = (line.talk.start(), line.talk.log_format);
     match line.command {
         // What is done, and the exit code, matter without a reader too.
         Command::Demo(flags) => screen(Reader::MayLeave, |out| demo::run(&flags, catalogue, progress, out)),
         Command::Run(flags) => screen(Reader::MayLeave, |out| run::run(*flags, catalogue, progress, out)),
+        Command::Cluster(flags) => cluster::run(flags, catalogue, form),
         Command::Check(flags) => screen(Reader::MayLeave, |out| check::run(*flags, catalogue, out)),
         Command::Audit(flags) => screen(Reader::MayLeave, |out| audit::run(&flags, out)),
         Command::Checkpoint(flags) => screen(flags.reader(), |out| checkpoint::run(&flags, out)),

@@ -7,7 +7,7 @@ use super::settings::kafka;
 use super::settings::plan::flag_path;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
-use super::terminal::table::{self, counted, grouped};
+use super::terminal::table::{self, counted, grouped, members};
 use super::terminal::text::visible;
 use super::units::{Millis, age, time};
 use super::{dead, outcome};
@@ -161,7 +161,7 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         manifest.epoch,
         age(seen.age_ms()),
         manifest.generation,
-        counted(manifest.members.total().into(), "worker")
+        members(&manifest.members)
     )?;
     if !manifest.restarts.is_empty() {
         let restarts = manifest.restarts.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
@@ -261,6 +261,7 @@ fn answer(seen: &Seen) -> Value {
         "seq": manifest.seq,
         "epoch": manifest.epoch,
         "generation": manifest.generation,
+        "processes": manifest.members.processes,
         "workers": manifest.members.total(),
         "written_ms": manifest.written_ms,
         "age_ms": seen.age_ms(),

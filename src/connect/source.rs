@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A partition of an input as its connector sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionInfo {
     /// Its number within the input.
     pub partition: Partition,
@@ -36,6 +36,8 @@ pub struct Earlier {
     pub content: Option<Content>,
     /// It was read to its end and was gone at an earlier start: whatever is found of it again is passed over.
     pub finished: bool,
+    /// Nothing was read of it yet: another process of this run has found it, and has given it its number.
+    pub is_new: bool,
 }
 
 /// Where a partition ends that is being read.
@@ -112,6 +114,12 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// If the system cannot be reached, or what it holds cannot be an input.
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
+
+    /// True if partitions have the numbers in whose order they are found: another process that looks for itself while the
+    /// job runs may number them otherwise.
+    fn numbers_as_found(&self) -> bool {
+        false
+    }
 
     /// What becomes of each entry that [`Connector::partitions`] has found, by name, where the input is made of entries. A
     /// start logs it, and `check` lists it.

@@ -15,6 +15,8 @@ pub enum Exit {
     Misfit = 4,
     /// What was read is damaged, or storage cannot be relied on.
     Corrupt = 5,
+    /// Another process of the job was lost: all of them start again.
+    PeerLost = 75,
     /// An invariant is broken. Ours to mend; the last commit holds.
     Panicked = 101,
 }
@@ -94,6 +96,38 @@ codes! {
     FormatAbsent = "format-absent", Usage;
     /// A thread panicked.
     Panicked = "panicked", Panicked;
+    /// The processes of the job have other secrets, or none.
+    MeshSecret = "mesh-secret", Usage;
+    /// The processes of the job are other builds.
+    MeshVersion = "mesh-version", Usage;
+    /// The processes of the job were started with other settings.
+    MeshPlan = "mesh-plan", Usage;
+    /// The processes of the job have other lists of hosts, or other numbers of processes or workers.
+    MeshAddresses = "mesh-addresses", Usage;
+    /// The number of a process does not fit its address.
+    MeshIndex = "mesh-index", Usage;
+    /// A process cannot listen on its address.
+    MeshUnbound = "mesh-unbound", Unreachable;
+    /// Another process with the same number has joined.
+    MeshSuperseded = "mesh-superseded", Unreachable;
+    /// Processes of the job are missing.
+    JoinTimeout = "join-timeout", Unreachable;
+    /// A process was told to end before the job began.
+    JoinStopped = "join-stopped", Unreachable;
+    /// Another process of the job is gone.
+    PeerLost = "peer-lost", PeerLost;
+    /// Another process of the job has stopped.
+    PeerFailed = "peer-failed", PeerLost;
+    /// The processes of the job have other lakes.
+    LakeNotShared = "lake-not-shared", Usage;
+    /// Something works in one process only.
+    OneProcessOnly = "one-process-only", Usage;
+}
+
+/// True if a job on several processes may get over `exit` by starting again: a lost process, a bug, something that could not
+/// be reached. Whatever else ends one process ends all.
+pub fn may_come_back(exit: u8) -> bool {
+    [Exit::Unreachable, Exit::PeerLost, Exit::Panicked].iter().any(|known| *known as u8 == exit)
 }
 
 fn of_source(code: SourceCode) -> Exit {

@@ -1,9 +1,6 @@
 //! The handle on a running job: drain it, stop it, see whether it failed.
 
 use crate::engine::error::Error;
-use std::any::Any;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -52,40 +49,4 @@ impl Control {
     pub fn take_failure(&self) -> Option<Error> {
         self.0.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
-}
-
-thread_local! {
-    /// True while a panic of this thread is caught and stops the job.
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// True if a panic of this thread is reported to a job, which stops then. A panic of any other thread ends the process.
-pub fn is_guarded() -> bool {
-    GUARDED.get()
-}
-
-/// Wraps the body of an engine thread: a panic stops the job with its reason, instead of leaving it half alive.
-pub fn guard(control: Control, body: impl FnOnce()) -> impl FnOnce() {
-    move || run_guarded(&control, body)
-}
-
-/// Runs `body`; a panic stops the job with its reason.
-pub(super) fn run_guarded(control: &Control, body: impl FnOnce()) {
-    let before = GUARDED.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(body));
-    GUARDED.set(before);
-    if let Err(panic) = result {
-        control.fail(Error::Panicked { thread: thread(), reason: reason(panic.as_ref()) });
-    }
-}
-
-/// What a panic said.
-pub fn reason(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_string()
-}
-
-/// The name of this thread.
-pub fn thread() -> String {
-    std::thread::current().name().unwrap_or("unnamed").to_string()
 }

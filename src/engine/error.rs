@@ -1,8 +1,10 @@
 //! Why a running job stops, with the code that names it and the exit code that a supervisor acts on.
 
 use crate::connect;
-use crate::engine::code::Code;
+use crate::engine::cluster::message::Failure;
+use crate::engine::code::{self, Code, Exit};
 use crate::engine::commit::error::CheckpointError;
+use crate::mesh::{self, Process, Refusal};
 use headway_operators::shape::Problem;
 
 /// Why a job stopped. Every variant has a stable code and an exit code.
@@ -46,6 +48,35 @@ pub enum Error {
     /// Writing or committing failed.
     #[error(transparent)]
     Commit(#[from] CheckpointError),
+    /// The processes of the job are not all there, or not any more.
+    #[error(transparent)]
+    Mesh(#[from] mesh::Error),
+    /// Another process of the job has stopped, and said why.
+    #[error("process {} stopped: {} ({})", process.0, failure.message, failure.code)]
+    PeerFailed {
+        /// The process.
+        process: Process,
+        /// Why.
+        failure: Failure,
+    },
+    /// A socket of the dataflow broke, and no process has said why.
+    #[error("a process was lost: {why}")]
+    Torn {
+        /// What was seen.
+        why: String,
+    },
+    /// The lake of this process is not that of process 0.
+    #[error("\"{lake}\" is not the lake of process 0: it has not the claim of this run")]
+    LakeNotShared {
+        /// The lake.
+        lake: String,
+    },
+    /// Something that works in one process only.
+    #[error("{what} in one process only")]
+    OneProcessOnly {
+        /// What, as the subject of a sentence with its verb.
+        what: String,
+    },
 }
 
 impl Error {
@@ -58,6 +89,11 @@ impl Error {
             Error::FormatAbsent { .. } => Code::FormatAbsent,
             Error::Start { .. } => Code::StartFailed,
             Error::Commit(error) => error.kind(),
+            Error::Mesh(error) => of_mesh(error),
+            Error::PeerFailed { .. } => Code::PeerFailed,
+            Error::Torn { .. } => Code::PeerLost,
+            Error::LakeNotShared { .. } => Code::LakeNotShared,
+            Error::OneProcessOnly { .. } => Code::OneProcessOnly,
         }
     }
 
@@ -66,8 +102,46 @@ impl Error {
         self.kind().name()
     }
 
-    /// The exit code of the process.
+    /// The exit code of the process. What ends one process of a job for good ends all of them with its code.
     pub fn exit_code(&self) -> u8 {
-        self.kind().exit() as u8
+        match self {
+            Error::PeerFailed { failure, .. } if code::may_come_back(failure.exit) => Exit::PeerLost as u8,
+            Error::PeerFailed { failure, .. } => failure.exit,
+            error => error.kind().exit() as u8,
+        }
+    }
+}
+
+fn of_mesh(error: &mesh::Error) -> Code {
+    match error {
+        mesh::Error::Refused { refusal, .. } => match refusal {
+            Refusal::Secret => Code::MeshSecret,
+            Refusal::Version => Code::MeshVersion,
+            Refusal::Plan => Code::MeshPlan,
+            Refusal::Addresses => Code::MeshAddresses,
+            Refusal::Index => Code::MeshIndex,
+        },
+        mesh::Error::Exposed { .. } => Code::MeshSecret,
+        mesh::Error::Timeout { .. } => Code::JoinTimeout,
+        mesh::Error::Unbound { .. } => Code::MeshUnbound,
+        mesh::Error::Superseded { .. } => Code::MeshSuperseded,
+        mesh::Error::Stopped => Code::JoinStopped,
+        mesh::Error::Lost { .. } => Code::PeerLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_final_for_one_process_is_final_for_all_and_the_rest_comes_back() {
+        for (exit, expected) in [(1, 1), (2, 2), (4, 4), (5, 5), (3, 75), (75, 75), (101, 75)] {
+            let failure = Failure { code: "x".into(), exit, message: "y".into() };
+            let error = Error::PeerFailed { process: Process(1), failure };
+            assert_eq!((error.code(), error.exit_code()), ("peer-failed", expected));
+        }
+        let lost = mesh::Error::Lost { process: Process(2), why: "its socket was closed".into() };
+        assert_eq!((Error::from(lost).exit_code(), Error::from(mesh::Error::Stopped).exit_code()), (75, 3));
     }
 }

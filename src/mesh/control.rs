@@ -3,8 +3,8 @@
 //! Invariant: that a socket ends is a loss, unless its process has said `Bye` before.
 
 use crate::mesh::Process;
+use crate::mesh::event::Event;
 use crate::mesh::frame::Frame;
-use crate::mesh::join::Event;
 use crate::mesh::link::{Heard, Link};
 use crossbeam_channel::Receiver;
 use std::collections::BTreeSet;

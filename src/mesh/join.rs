@@ -12,7 +12,8 @@
 //! 5. The listener is closed when the mesh is there.
 
 use crate::mesh::control::Control;
-use crate::mesh::error::{Error, Refusal};
+use crate::mesh::error::Error;
+use crate::mesh::event::Event;
 use crate::mesh::frame::Frame;
 use crate::mesh::hello::{Channel, Facts, Me, Peer, random};
 use crate::mesh::link::{From, Heard, Link};
@@ -50,23 +51,6 @@ pub struct Mesh {
     pub data: Vec<Option<TcpStream>>,
     /// Messages between processes.
     pub control: Control,
-}
-
-/// What happens while processes join.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A process has said hello on a socket.
-    Peer(Peer),
-    /// A caller was refused.
-    Turned { process: Process, refusal: Refusal, from: SocketAddr },
-    /// A caller was none.
-    Stranger { from: SocketAddr },
-    /// A called process has refused this one.
-    Refused { process: Process, refusal: Refusal },
-    /// A called process does not answer.
-    Absent { process: Process, why: String },
-    /// A control socket reports.
-    Link(From, Heard),
 }
 
 /// Waits until all processes are there. `is_stopped` is asked now and then whether to give up.

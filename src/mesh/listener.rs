@@ -4,8 +4,8 @@
 //! keeps nobody waiting. A process that finds no room calls again.
 
 use crate::mesh::Process;
+use crate::mesh::event::Event;
 use crate::mesh::hello::{self, Channel, Failed, Me};
-use crate::mesh::join::Event;
 use crossbeam_channel::Sender;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};

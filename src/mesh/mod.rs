@@ -10,6 +10,7 @@
 
 pub mod control;
 pub mod error;
+mod event;
 mod frame;
 pub mod hello;
 pub mod hosts;

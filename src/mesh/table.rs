@@ -187,3 +187,38 @@ impl Process {
         usize::try_from(self.0).expect("a process number fits")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(process: u32, nonce: u128) -> From {
+        From { process: Process(process), nonce }
+    }
+
+    #[test]
+    fn only_those_in_the_roster_are_let_in_once_it_is_out() {
+        let addresses = ["a:1", "b:2", "c:3"].map(String::from);
+        let mut table = Table::new(Process(1), 11, &addresses);
+        assert!(table.may_sit(from(0, 10)) && table.may_sit(from(2, 12)) && table.may_sit(from(2, 99)));
+        assert!(
+            !table.may_sit(from(1, 11)) && !table.may_sit(from(3, 13)),
+            "the own number, and one too many"
+        );
+        assert!(table.fix(vec![10, 11, 12]), "it is in the roster");
+        assert!(table.may_sit(from(2, 12)));
+        assert!(!table.may_sit(from(2, 99)), "another start of a process that is in the roster");
+        let mut old = Table::new(Process(1), 11, &addresses);
+        assert!(!old.fix(vec![10, 98, 12]), "another start of this process has its place");
+    }
+
+    #[test]
+    fn leader_knows_for_whom_it_waits() {
+        let addresses = ["a:1", "b:2"].map(String::from);
+        let mut table = Table::new(LEADER, 10, &addresses);
+        table.note(Process(1), "no route".to_string());
+        let missing: Vec<String> = table.missing().iter().map(ToString::to_string).collect();
+        assert_eq!(missing, ["process 1 at b:2: no route"]);
+        assert!(!table.is_full() && !table.complete(from(1, 11)), "it sits nowhere");
+    }
+}

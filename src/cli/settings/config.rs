@@ -63,6 +63,30 @@ section! {
 }
 
 section! {
+    /// The other processes of a job.
+    Cluster {
+        /// Processes of the job; each has as many workers [default: the lines of the host file, or 1]
+        #[arg(id = "cluster.processes", long = "processes", short = 'n', value_name = "N")]
+        processes: Count,
+        /// Which of them this is, from 0 [default: the number at the end of the host's name, under Kubernetes]
+        #[arg(id = "cluster.process", long = "process", short = 'p', value_name = "N")]
+        process: Count,
+        /// A file with the address of each process, HOST:PORT a line, from process 0 on
+        #[arg(id = "cluster.hostfile", long = "hostfile", short = 'H', value_name = "FILE")]
+        hostfile: PathBuf,
+        /// A file with a secret that all processes know; needed where other machines can reach an address
+        #[arg(id = "cluster.secret_file", long = "mesh-secret-file", value_name = "FILE")]
+        secret_file: PathBuf,
+        /// How long to wait for the other processes [default: 60s]
+        #[arg(id = "cluster.join_within", long = "join-within", value_name = "TIME", allow_hyphen_values = true)]
+        join_within: Millis,
+        /// How often the process may start itself again after a lost process, a panic or a missed start [default: 20]
+        #[arg(id = "cluster.restarts", long = "restarts", value_name = "N")]
+        restarts: Count,
+    }
+}
+
+section! {
     /// Where rows go.
     Lake {
         /// Where rows go: a local folder, made if absent
@@ -220,6 +244,9 @@ pub(crate) struct Settings {
     /// `[pipeline]`: what the pipeline declares.
     #[command(flatten)]
     pub(crate) pipeline: Given,
+    /// `[cluster]`
+    #[command(flatten, next_help_heading = "Processes")]
+    pub(crate) cluster: Cluster,
     /// `[lake]`
     #[command(flatten, next_help_heading = "Lake")]
     pub(crate) lake: Lake,
@@ -289,6 +316,7 @@ impl Settings {
             source: self.source,
             input: self.input,
             pipeline: self.pipeline.over(under.pipeline),
+            cluster: self.cluster.over(under.cluster),
             lake: self.lake.over(under.lake),
             csv: self.csv.over(under.csv),
             epoch: self.epoch.over(under.epoch),
@@ -306,6 +334,7 @@ impl Settings {
             "job" => self.job.sets(key),
             source_flags::SECTION => self.source.sets(key),
             given::SECTION => self.pipeline.sets(key),
+            "cluster" => self.cluster.sets(key),
             "lake" => self.lake.sets(key),
             "csv" => self.csv.sets(key),
             "epoch" => self.epoch.sets(key),
@@ -320,11 +349,12 @@ impl Settings {
 }
 
 /// The names of the sections, in the order of the reference.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 13] = [
     "job",
     source_flags::SECTION,
     source_flags::INPUT,
     given::SECTION,
+    "cluster",
     "lake",
     "csv",
     "epoch",

@@ -1,6 +1,7 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::config::{IfRunning, Settings, Until};
+use super::cluster;
+use super::config::{self, IfRunning, Settings, Until};
 use super::file::File;
 use super::given::Given;
 use super::inputs::inputs;
@@ -12,6 +13,7 @@ use super::suggest::suggest;
 use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share};
+use crate::engine::cluster::place::Cluster;
 use clap::Args;
 use headway_operators::pipeline::{Configured, Entry, Pipeline};
 use headway_operators::shape::Shape;
@@ -23,6 +25,9 @@ const EPOCH_MS_MIN: i64 = 50;
 
 /// More threads than this are a typing error.
 const WORKERS_MAX: u64 = 256;
+
+/// How often a process of several may start itself again, where nothing is said.
+const RESTARTS: u64 = 20;
 
 /// The flags of a command that looks at or runs a job.
 #[derive(Args, Clone, Debug, Default)]
@@ -51,8 +56,12 @@ pub(crate) struct Plan {
     pub(crate) inputs: Vec<Input>,
     /// The lake's folder.
     pub(crate) lake: PathBuf,
-    /// Threads.
+    /// Threads of this process.
     pub(crate) workers: usize,
+    /// The other processes of the job, if there are any.
+    pub(crate) cluster: Option<Cluster>,
+    /// How often the process may start itself again.
+    pub(crate) restarts: u64,
     /// Length of an epoch in milliseconds.
     pub(crate) epoch_ms: u64,
     /// Bytes after which a worker ends an epoch.
@@ -89,6 +98,12 @@ impl Flags {
     pub(crate) fn on_by_default(mut self, name: &'static str) -> Flags {
         self.on.push(name);
         self
+    }
+
+    /// The same without what says where the other processes of a job are, and that.
+    pub(crate) fn without_cluster(mut self) -> (Flags, config::Cluster) {
+        let cluster = std::mem::take(&mut self.settings.cluster);
+        (self, cluster)
     }
 
     /// Puts flags, file and defaults together.
@@ -130,6 +145,14 @@ impl Flags {
         }
         let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
         let workers = workers(set.job.workers, &origin)?;
+        let cluster = cluster::cluster(&set.cluster, &origin)?;
+        if cluster.is_some() && set.serve.listen.is_some() {
+            let what = "a job on several processes does not answer by HTTP yet";
+            return Err(origin
+                .refuse(("serve", "listen"), "--listen", what)
+                .hint("Leave it out; headway status reads the lake."));
+        }
+        let usual = if cluster.is_some() { RESTARTS } else { 0 };
         Ok(Plan {
             job,
             until: until(&inputs, set.job.until, &origin)?,
@@ -137,6 +160,8 @@ impl Flags {
             made,
             lake: lake(set.lake.uri.as_deref(), &origin)?,
             workers,
+            cluster,
+            restarts: set.cluster.restarts.map_or(usual, |Count(restarts)| restarts),
             epoch_ms: epoch.0.unsigned_abs(),
             epoch_bytes: bytes.0,
             idle_after_ms: set.idle.after.unwrap_or(Limit::At(Millis(60_000))).at().map(|after| after.0),

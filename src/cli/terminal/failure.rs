@@ -48,7 +48,7 @@ impl Failure {
         Failure { hint: Some(hint.into()), ..self }
     }
 
-    /// The process's exit code.
+    /// The exit code of the process.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit)
     }
@@ -56,6 +56,16 @@ impl Failure {
     /// The same as a number.
     pub(crate) fn exit(&self) -> u8 {
         self.exit
+    }
+
+    /// The code of the error.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What could not be done, in a line.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     /// What standard error is told: three parts, a line each, or one JSON object.
@@ -161,6 +171,10 @@ impl From<engine::Error> for Failure {
                 let failure = Failure::named(name, exit, format!("pipeline \"{pipeline}\" cannot run"));
                 let failure = failure.detail(sentence(&problems.join("; ")));
                 failure.hint("Its author has to mend it: nothing was read and nothing was written.")
+            }
+            engine::Error::Mesh(error) => {
+                let failure = Failure::named(name, exit, error.to_string());
+                Failure { detail: error.detail().as_deref().map(sentence), ..failure }
             }
             error => Failure::named(name, exit, error.to_string()),
         }

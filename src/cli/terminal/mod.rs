@@ -4,6 +4,8 @@ pub(crate) mod code;
 pub(crate) mod failure;
 pub(crate) mod form;
 pub(crate) mod log_end;
+mod mesh_pages;
+pub(crate) mod page;
 pub(crate) mod pages;
 pub(crate) mod panic;
 pub(crate) mod progress;

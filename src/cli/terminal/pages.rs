@@ -2,52 +2,22 @@
 //!
 //! A failure that has no detail or hint of its own takes them from its page. A test demands a page for every code.
 
-/// Who has to act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// The person who ran the command.
-    Yours,
-    /// Whoever runs the broker, the disk or the machine.
-    TheirSystem,
-    /// The authors of Headway.
-    Ours,
-}
-
-/// The page of one code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Page {
-    /// The code, as errors show it.
-    pub(crate) code: &'static str,
-    /// What happened.
-    pub(crate) happened: &'static str,
-    /// Why Headway stops there.
-    pub(crate) why: &'static str,
-    /// Who has to act.
-    pub(crate) turn: Turn,
-    /// What to do.
-    pub(crate) action: &'static str,
-}
+use super::mesh_pages::MESH_PAGES;
+use super::page::{Page, Turn, of};
+use Turn::{Ours, TheirSystem, Yours};
 
 /// The page of `code`.
 pub(crate) fn page(code: &str) -> Option<&'static Page> {
-    PAGES.iter().find(|page| page.code == code)
+    pages().find(|page| page.code == code)
 }
 
-/// A page, on fewer lines.
-const fn of(
-    code: &'static str,
-    turn: Turn,
-    happened: &'static str,
-    why: &'static str,
-    action: &'static str,
-) -> Page {
-    Page { code, happened, why, turn, action }
+/// All pages, those of jobs on several processes last.
+pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().chain(MESH_PAGES)
 }
 
-use Turn::{Ours, TheirSystem, Yours};
-
-/// All pages: those of the command line, of the start of a job, of a running job.
-pub(crate) const PAGES: &[Page] = &[
+/// The pages of the command line, of the start of a job, of a running job.
+const PAGES: &[Page] = &[
     of(
         "command-line-invalid",
         Yours,
@@ -513,7 +483,7 @@ mod tests {
         let own = Code::ALL.iter().map(|code| code.name());
         let codes: BTreeSet<&str> =
             own.chain(engine::code::Code::all().map(engine::code::Code::name)).chain([GONE]).collect();
-        let pages: Vec<&str> = PAGES.iter().map(|page| page.code).collect();
+        let pages: Vec<&str> = pages().map(|page| page.code).collect();
         let distinct: BTreeSet<&str> = pages.iter().copied().collect();
         assert_eq!(distinct.len(), pages.len(), "a code has two pages");
         assert_eq!(
@@ -530,7 +500,7 @@ mod tests {
 
     #[test]
     fn pages_are_whole_sentences() {
-        for page in PAGES {
+        for page in pages() {
             for part in [page.happened, page.why, page.action] {
                 let ends = part.ends_with('.');
                 assert!(

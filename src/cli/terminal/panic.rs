@@ -1,7 +1,7 @@
 //! What happens to a panic: it is logged with its place, and it ends the process as every other error does, with error, detail,
 //! hint and exit code.
 //!
-//! A thread of the engine reports its own panics, which stop the job ([`crate::engine::control::guard`]). In any other thread,
+//! A thread of the engine reports its own panics, which stop the job ([`crate::engine::guard::guard`]). In any other thread,
 //! one of a library too, nobody would hear of it and the process would live on as half of itself: there the process ends at
 //! once. The last commit holds either way.
 
@@ -9,15 +9,23 @@ use super::failure::Failure;
 use super::form::Form;
 use super::log_end;
 use crate::engine::Error;
-use crate::engine::control;
+use crate::engine::cluster::torn;
+use crate::engine::guard;
 use std::panic::{PanicHookInfo, set_hook};
 
 /// Reports panics like this from now on, in `form`.
 pub(crate) fn report(form: Form) {
     set_hook(Box::new(move |panic| {
         let (error, place) = told(panic);
+        if let Error::Panicked { thread, reason } = &error {
+            // A socket to another process broke: no bug, and its cause is reported elsewhere.
+            if torn::take(thread, reason) {
+                tracing::debug!(event = "socket-torn", thread, "{reason}");
+                return;
+            }
+        }
         tracing::error!(event = "panicked", place, "{error}");
-        if control::is_guarded() {
+        if guard::is_guarded() {
             return;
         }
         let failure = Failure::from(error);
@@ -29,7 +37,7 @@ pub(crate) fn report(form: Form) {
 
 /// The error that `panic` is, and its place in the source.
 fn told(panic: &PanicHookInfo<'_>) -> (Error, String) {
-    let reason = control::reason(panic.payload());
+    let reason = guard::reason(panic.payload());
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    (Error::Panicked { thread: control::thread(), reason }, place)
+    (Error::Panicked { thread: guard::thread(), reason }, place)
 }

@@ -49,6 +49,19 @@ impl Stops {
 /// From now on the first signal drains the job of `control`, and one that comes a second later or more ends the process
 /// with 128 + its number.
 pub(crate) fn drain_on_signal(control: Control) -> Result<(), Failure> {
+    let drain = move || control.drain();
+    // The last commit holds: nothing is lost by leaving now.
+    listen(drain, |signal| process::exit(128 + signal))
+}
+
+/// From now on `first` is called at the first signal, and `last` with the number of one that comes a second later or more.
+///
+/// # Errors
+/// Exit 3 if the process cannot listen for signals.
+pub(crate) fn listen(
+    mut first: impl FnMut() + Send + 'static,
+    mut last: impl FnMut(i32) + Send + 'static,
+) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(Code::SignalsUnavailable, "could not listen for signals")
             .detail(sentence(&error.to_string()))
@@ -62,11 +75,10 @@ pub(crate) fn drain_on_signal(control: Control) -> Result<(), Failure> {
             match stops.take(clock.elapsed()) {
                 Ask::Drain => {
                     info!(event = "draining", "committing what was read; a second signal ends at once");
-                    control.drain();
+                    first();
                 }
                 Ask::Again => {}
-                // The last commit holds: nothing is lost by leaving now.
-                Ask::End => process::exit(128 + signal),
+                Ask::End => last(signal),
             }
         }
     };

@@ -1,6 +1,7 @@
 //! Tables for people: columns as wide as they need to be, numbers to the right.
 
 use super::text::visible;
+use crate::engine::format::manifest::Members;
 use std::borrow::Cow;
 use std::io::{self, Write};
 
@@ -47,6 +48,14 @@ pub(crate) fn grouped(number: impl Into<i128>) -> String {
 /// `1 file`, `2 files`, `1,000 files`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// The processes and workers of a run, in words.
+pub(crate) fn members(members: &Members) -> String {
+    match members.processes {
+        1 => counted(members.workers.into(), "worker"),
+        processes => format!("{processes} processes of {}", counted(members.workers.into(), "worker")),
+    }
 }
 
 /// `part` of `all` in percent: never 0 % of something, never 100 % of less than all.

@@ -42,6 +42,10 @@ impl Connector for Files {
         "files"
     }
 
+    fn numbers_as_found(&self) -> bool {
+        true
+    }
+
     fn remember(&self, earlier: &[Earlier]) {
         lock(&self.known).remember(earlier);
     }

@@ -407,6 +407,7 @@ fn numbers_of_an_earlier_run_are_kept_when_files_are_added() {
         last_read: None,
         content: None,
         finished: false,
+        is_new: false,
     };
     files.remember(&[earlier(Partition(0), "files:b"), earlier(Partition(1), "files:c")]);
     let found = identities(&files).into_iter().map(|(_, identity)| identity).collect::<Vec<_>>();
@@ -426,6 +427,7 @@ fn file_with_fewer_lines_than_were_read_tells_its_end() {
                 last_read: None,
                 content: None,
                 finished: false,
+                is_new: false,
             }]);
             assert_eq!(files.partitions().unwrap()[0].end, end.map(Offset), "{name} {next}");
         }

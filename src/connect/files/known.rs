@@ -100,7 +100,12 @@ impl Known {
 
     /// Takes in what an earlier run knew.
     pub(super) fn remember(&mut self, earlier: &[Earlier]) {
-        for Earlier { partition, identity, next, content, finished, .. } in earlier {
+        for Earlier { partition, identity, next, content, finished, is_new, .. } in earlier {
+            // The envelopes of a capture say which partition it is.
+            if *is_new && Capture::parse(*partition, identity, *next, None).is_some() {
+                self.next = self.next.max(after(*partition));
+                continue;
+            }
             if let Some(capture) = Capture::parse(*partition, identity, *next, content.as_ref()) {
                 self.has_earlier = true;
                 self.next = self.next.max(after(*partition));

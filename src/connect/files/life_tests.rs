@@ -178,7 +178,7 @@ fn read_all(files: &Files) -> Vec<Earlier> {
         let next = Offset(drained.caught_up[&info.partition.0]);
         let content = source.content(info.partition, next);
         let (partition, identity) = (info.partition, info.identity.clone());
-        Earlier { partition, identity, next, last_read: None, content, finished: false }
+        Earlier { partition, identity, next, last_read: None, content, finished: false, is_new: false }
     };
     partitions.iter().map(earlier).collect()
 }
@@ -267,7 +267,7 @@ fn read_hours(path: &Path, earlier: &[Earlier]) -> Result<(usize, Vec<Earlier>),
         let content = source.content(info.partition, next);
         let content = content.or_else(|| known(info)?.content.clone());
         let (partition, identity) = (info.partition, info.identity.clone());
-        Earlier { partition, identity, next, last_read: None, content, finished: false }
+        Earlier { partition, identity, next, last_read: None, content, finished: false, is_new: false }
     };
     let after = partitions.iter().map(after).collect();
     for messages in drained.messages.values() {

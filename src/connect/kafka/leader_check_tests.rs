@@ -178,6 +178,7 @@ fn record_that_was_replaced_between_two_runs_stops_the_second() {
             last_read,
             content: None,
             finished: false,
+            is_new: false,
         }]);
         let mut source = kafka.open(&[(Partition(0), Offset(10))], Box::new(|| {})).unwrap();
         let mut drained = Drained::default();

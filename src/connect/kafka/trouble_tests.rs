@@ -152,6 +152,7 @@ fn topic_that_an_earlier_run_has_read_was_deleted_where_it_is_not_there() {
         last_read,
         content: None,
         finished: false,
+        is_new: false,
     }]);
     assert!(matches!(kafka.partitions().unwrap_err(), Error::TopicDeleted { .. }));
 }

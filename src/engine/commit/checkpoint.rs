@@ -258,7 +258,7 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
         dead_max: job.dead_max,
         outputs: job.outputs.clone(),
         operators: job.operators.clone(),
-        workers: job.workers,
+        workers: job.members.total(),
         keeping: job.keeping,
     };
     let state = StateFiles::of(&headers, &manifest.dropped);

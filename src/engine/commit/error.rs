@@ -278,6 +278,19 @@ impl CheckpointError {
             | Code::PipelineBroken
             | Code::FormatAbsent
             | Code::Panicked
+            | Code::MeshSecret
+            | Code::MeshVersion
+            | Code::MeshPlan
+            | Code::MeshAddresses
+            | Code::MeshIndex
+            | Code::MeshUnbound
+            | Code::MeshSuperseded
+            | Code::JoinTimeout
+            | Code::JoinStopped
+            | Code::PeerLost
+            | Code::PeerFailed
+            | Code::LakeNotShared
+            | Code::OneProcessOnly
             | Code::Source(_) => false,
         }
     }

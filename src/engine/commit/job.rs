@@ -7,7 +7,7 @@ use crate::engine::commit::decide::Folding;
 use crate::engine::commit::difference::{Difference, NONE, What};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::finished::may_be_gone;
-use crate::engine::format::manifest::{Input, Manifest, Program};
+use crate::engine::format::manifest::{Input, Manifest, Members, Program};
 use headway_operators::setting::Fingerprint;
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +34,8 @@ pub struct Job {
     pub operators: Vec<OperatorSpec>,
     /// The program that runs it.
     pub program: Program,
-    /// Workers of this run, in all processes.
-    pub workers: u32,
+    /// The processes and workers of this run.
+    pub members: Members,
     /// The share of dead letters, 0 to 1, above which the job stops.
     pub dead_max: f64,
     /// What to do if another run is at work.
@@ -238,7 +238,7 @@ pub(crate) mod tests {
             }],
             operators: Vec::new(),
             program: Program { name: "headway".into(), build: "0.1.0".into() },
-            workers: 1,
+            members: Members::one_process(1),
             dead_max: 0.5,
             if_running: IfRunning::TakeOver,
             not_after_ms: None,

@@ -3,7 +3,7 @@
 use crate::engine::commit::finished;
 use crate::engine::commit::job::{InputInfo, Job};
 use crate::engine::commit::ledger::Stamp;
-use crate::engine::format::manifest::{Input, Manifest, Members, PartitionEntry, StateEntry, Target};
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry, Target};
 use headway_operators::ack::InputIx;
 use headway_operators::pace::join_floor;
 use headway_operators::time::Epoch;
@@ -79,7 +79,7 @@ fn first(job: &Job, stamp: Stamp) -> Manifest {
         schemas: job.schemas(),
         program: job.program.clone(),
         written_ms: stamp.written_ms,
-        members: Members::one_process(job.workers),
+        members: job.members.clone(),
         not_after_ms: job.not_after_ms,
         inputs: job.inputs.iter().map(input).collect(),
         ..Manifest::first(&job.name, &job.pipeline, stamp.nonce)

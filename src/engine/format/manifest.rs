@@ -205,6 +205,11 @@ impl Members {
         Members { processes: 1, workers, addresses: Vec::new() }
     }
 
+    /// Processes and workers of each, such as `3x1`.
+    pub fn size(&self) -> String {
+        format!("{}x{}", self.processes, self.workers)
+    }
+
     /// Workers of all processes.
     pub fn total(&self) -> u32 {
         self.processes.saturating_mul(self.workers)

@@ -15,12 +15,16 @@
 //! # Cost
 //! One message to the commit thread and back an epoch.
 
-use crate::engine::control::{Control, guard};
+use crate::engine::control::Control;
 use crate::engine::error::Error;
+use crate::engine::guard::guard;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use headway_operators::ack::Ack;
 use headway_operators::epochs::{Closed, Epochs, lowest};
 use headway_operators::time::Epoch;
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -32,6 +36,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Map;
 use timely::scheduling::SyncActivator;
 
 /// How often a quiet committer looks whether it still is the one.
@@ -64,6 +69,24 @@ pub trait Commit: Send {
     /// # Errors
     /// If what is left to do could not be done.
     fn finish(&mut self) -> Result<(), Error>;
+}
+
+/// An ack on its way to worker 0. To another process it goes as JSON: fields of an ack are left out where they have their
+/// default, which timely's own encoding cannot read back.
+#[derive(Clone, Debug)]
+struct Letter(Ack);
+
+impl Serialize for Letter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_vec(&self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Letter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Letter, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        serde_json::from_slice(&bytes).map(Letter).map_err(D::Error::custom)
+    }
 }
 
 /// Work for the commit thread.
@@ -142,7 +165,7 @@ impl CommitThread {
 pub fn commit<'s>(acks: StreamVec<'s, Epoch, Ack>, port: Option<CommitPort>) -> StreamVec<'s, Epoch, ()> {
     let scope = acks.scope();
     let mut builder = OperatorBuilder::new("Commit".into(), scope);
-    let mut acks = builder.new_input(acks, Exchange::new(|_: &Ack| 0));
+    let mut acks = builder.new_input(acks.map(Letter), Exchange::new(|_: &Letter| 0));
     let (resolved, resolved_stream) = builder.new_output();
     let mut _resolved = OutputBuilder::<_, CapacityContainerBuilder<Vec<()>>>::from(resolved);
     let address = builder.operator_info().address;
@@ -156,8 +179,8 @@ pub fn commit<'s>(acks: StreamVec<'s, Epoch, Ack>, port: Option<CommitPort>) -> 
         let mut is_restored = false;
         move |frontiers| {
             // 1. Accept acks.
-            acks.for_each(|cap, batch: &mut Vec<Ack>| {
-                open.at(&cap).append(batch);
+            acks.for_each(|cap, batch: &mut Vec<Letter>| {
+                open.at(&cap).extend(batch.drain(..).map(|Letter(ack)| ack));
             });
             let mut held = port.borrow_mut();
             let Some(port) = held.as_mut() else { return };

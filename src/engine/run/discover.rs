@@ -1,6 +1,7 @@
 //! Looks for partitions that appear while a job runs, off the engine's threads.
 
 use crate::connect::{Connector, Entry, PartitionInfo, error};
+use crate::engine::cluster::crew::Crew;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::control::Control;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -20,11 +21,36 @@ pub fn log_entries(connector: &dyn Connector) {
     }
 }
 
+/// Where new partitions are told of; by no one, where another process of the job looks for them.
+pub struct Announce<'a> {
+    /// For the workers and manifests of this process.
+    pub discovered: &'a Discovered,
+    /// For the other processes of the job, if there are any.
+    pub crew: Option<&'a Crew>,
+    /// The input, by number.
+    pub input: usize,
+}
+
+impl Announce<'_> {
+    /// Tells of a partition, unless it is not for this process to do.
+    fn found(&self, info: PartitionInfo) {
+        if self.crew.is_some_and(|crew| !crew.leads()) {
+            return;
+        }
+        tracing::info!(partition = %info.partition, first = %info.first, "found a new partition");
+        // First where this process commits: no ack of it may come before it is known there.
+        self.discovered.announce(info.clone());
+        if let Some(crew) = self.crew {
+            crew.found(self.input, &info);
+        }
+    }
+}
+
 /// Looks again every `every`, until `stop` is closed. Partitions in `known` are compared, not reported.
 pub fn run(
     (connector, topic): (&dyn Connector, &str),
     mut known: BTreeMap<Partition, String>,
-    discovered: &Discovered,
+    announce: &Announce<'_>,
     every: Duration,
     (stop, control): (&Receiver<()>, &Control),
 ) {
@@ -41,9 +67,8 @@ pub fn run(
             Err(error) => return control.fail(error.into()),
             Ok(new) => {
                 for info in new {
-                    tracing::info!(partition = %info.partition, first = %info.first, "found a new partition");
                     known.insert(info.partition, info.identity.clone());
-                    discovered.announce(info);
+                    announce.found(info);
                 }
             }
         }

@@ -6,7 +6,7 @@
 use crate::connect::End;
 use crate::engine::clock::Clock;
 use crate::engine::commit::checkpoint::{Committed, Resume};
-use crate::engine::format::manifest::{Manifest, PartitionEntry};
+use crate::engine::format::manifest::{Manifest, Members, PartitionEntry};
 use crate::engine::format::names::Seq;
 use crate::engine::run::closed::Closed;
 use crate::engine::run::outcome::{Outcome, describe, reasons};
@@ -98,15 +98,17 @@ impl Journal {
     pub fn begin(
         clock: Arc<dyn Clock>,
         resume: &Resume,
-        workers_before: Option<u32>,
+        members_before: Option<&Members>,
         closed: &[Closed],
     ) -> Journal {
         let manifest = &resume.manifest;
         let (job, generation, seq) = (manifest.job.as_str(), manifest.generation.0, manifest.seq.0);
         info!(event = "claimed", job, generation, seq, "took the job");
         let workers = manifest.members.total();
-        if let Some(before) = workers_before.filter(|before| *before != workers) {
-            info!(event = "rescaled", job, from = before, to = workers, "runs on another number of workers");
+        let is_other = |before: &&Members| before.size() != manifest.members.size();
+        if let Some(before) = members_before.filter(is_other) {
+            let (from, to) = (before.size(), manifest.members.size());
+            info!(event = "rescaled", job, from, to, "runs on another number of processes or workers");
         }
         if resume.fresh {
             info!(event = "started", job, generation, workers, "starts from the beginning");

@@ -8,48 +8,45 @@
 //! 5. Run the workers, committing through the [`checkpoint::Committer`].
 
 use crate::connect::formats::{csv_gz, is_built};
-use crate::connect::{Connector, Earlier, PartitionInfo, notice};
+use crate::connect::{Connector, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
+use crate::engine::cluster::crew::Crew;
+use crate::engine::cluster::message::Card;
+use crate::engine::cluster::place::{Cluster, Place};
+use crate::engine::cluster::watch::{Ear, Watch};
 use crate::engine::commit::alive::{Ending, Sign};
 use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::finished;
 use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
-use crate::engine::commit::loose;
-use crate::engine::commit::restore::{self, SavedState};
+use crate::engine::commit::restore;
 use crate::engine::commit::site::{self, Site};
-use crate::engine::commit::state_files::Headers;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
-use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, Program};
+use crate::engine::format::manifest::{Manifest, Members, Program};
 use crate::engine::format::names::Generation;
 use crate::engine::run::board::Board;
 use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::discover;
-use crate::engine::run::feed::{self, Assigned, Until};
+use crate::engine::run::feed::{self, Until};
 use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
-use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
-use crate::engine::run::sink::{Lake, SavedByWorker};
+use crate::engine::run::ports::{HeldBefore, InputOptions};
+use crate::engine::run::saved::{Foreseen, by_worker, foresee};
+use crate::engine::run::sink::Lake;
+use crate::engine::run::standing::{self, assigned, start_point};
 use crate::engine::run::views::{OnViews, Views};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::store::Store;
-use headway_operators::ack::Content;
-use headway_operators::error::StateError;
 use headway_operators::pipeline::{Configured, Pipeline};
-use headway_operators::port::{InputStart, NotAfter, Start};
-use headway_operators::progress::Standing;
-use headway_operators::record::Offset;
+use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::setting::Fingerprint;
 use headway_operators::shape::Shape;
-use headway_operators::spec::{InputSpec, OperatorSpec, OutputSpec};
-use headway_operators::state::OperatorHead;
-use headway_operators::time::EventTime;
+use headway_operators::spec::{InputSpec, OutputSpec};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,8 +91,10 @@ pub struct Launch {
     pub store: Arc<dyn Store>,
     /// The job's name in the lake.
     pub job: String,
-    /// How many workers.
+    /// How many workers this process has.
     pub workers: usize,
+    /// The other processes of the job; `None` if this is the only one.
+    pub cluster: Option<Cluster>,
     /// How CSV files look.
     pub csv: csv_gz::Options,
     /// Length of an epoch.
@@ -128,12 +127,16 @@ pub struct Launch {
     pub on_views: OnViews,
 }
 
-/// Runs a job until its input ends, it is drained, or something fails.
+/// Runs a job in the process that commits, alone or with those of `crew`.
 ///
 /// # Errors
 /// What refused or stopped it. Nothing after the last commit became visible.
-pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
-    let shape = shape(launch.pipeline.pipeline.as_ref())?;
+pub(super) fn lead(
+    launch: Launch,
+    shape: Shape,
+    crew: Option<Arc<Crew>>,
+    control: &Control,
+) -> Result<Summary, Error> {
     // 1. What is there to read?
     let chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
@@ -144,16 +147,17 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let job = launch.job(&shape, &partitions);
-    let foreseen = foresee(&site, &job, chain.head())?;
-    // 3. Take the job over.
+    let foreseen = foresee((&site, &launch.place()), &job, chain.head())?;
+    // 3. Take the job over, if all processes are there still.
+    crew.as_ref().map_or(Ok(()), |crew| crew.check(control))?;
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
-    let workers_before = chain.head().map(|head| head.members.total());
+    let members_before = chain.head().map(|head| head.members.clone());
     let known = foreseen.as_ref().map(|foreseen| foreseen.headers.clone()).unwrap_or_default();
     let found = Found { chain: Some(chain), headers: known };
     let (committer, resume) =
         checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
     let mut sign = Sign::new(&launch.job, resume.manifest.generation, resume.manifest.nonce);
-    let claimed = Claimed { committer, resume, shape, partitions, foreseen, closed, workers_before };
+    let claimed = Claimed { committer, resume, shape, partitions, foreseen, closed, members_before, crew };
     let result = run_claimed(launch, claimed, control);
     site::run(sign.end(&site, ending(&result)));
     result
@@ -173,11 +177,14 @@ struct Claimed {
     partitions: Vec<Vec<PartitionInfo>>,
     foreseen: Option<Foreseen>,
     closed: Vec<Closed>,
-    workers_before: Option<u32>,
+    members_before: Option<Members>,
+    crew: Option<Arc<Crew>>,
 }
 
 fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Summary, Error> {
-    let Claimed { mut committer, resume, shape, partitions, foreseen, closed, workers_before } = claimed;
+    let Claimed { mut committer, resume, shape, partitions, foreseen, closed, members_before, crew } =
+        claimed;
+    let place = launch.place();
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     (launch.on_start)(&resume, &partitions);
     launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
@@ -188,21 +195,33 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         Ok(chain) => blame(error, generation, chain.head()),
         Err(_) => error,
     };
-    // 4. Read what has changed meanwhile.
+    // 4. Read what has changed meanwhile, as the other processes do.
+    if let Some(crew) = &crew {
+        crew.deal(card(&resume, &partitions));
+    }
     let saved = match foreseen {
         Some(foreseen) if foreseen.headers == resume.headers => foreseen.saved,
-        _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_, _| true))
+        _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_, s| place.owns(s)))
             .map_err(|error| blamed(error.into()))?,
     };
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
+    crew.as_ref().map_or(Ok(()), |crew| crew.start(control))?;
     // 5. Run.
     launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
     launch.board.head(Arc::new(resume.manifest.clone()));
-    let facts = Facts { specs: &shape.inputs, partitions: &partitions, resume: &resume };
-    let (inputs, discovered) = launch.inputs(&facts);
+    let (inputs, discovered) = launch.inputs(&shape.inputs, &partitions, &resume.manifest);
     committer.watch(discovered.clone());
-    let journal = Journal::begin(Arc::clone(&launch.clock), &resume, workers_before, &closed);
+    let start = start_point(&resume.manifest, HeldBefore::of(&resume.manifest));
+    let _watch = crew.as_ref().map(|crew| {
+        let (held, peers) = (Arc::clone(&start.held), place.peers());
+        let restored = move |operator: &str, count: u64| {
+            held.restored(operator, count, peers).map_err(|error| CheckpointError::State(error).into())
+        };
+        let (control, discovered, sources) = (control.clone(), Vec::new(), Vec::new());
+        Watch::start(Arc::clone(crew), Ear { control, discovered, sources, on_restored: Box::new(restored) })
+    });
+    let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
     let views = Arc::new(Views::new(shape.views.clone(), &resume.manifest));
@@ -210,7 +229,9 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     let commit = Watched {
         committer,
         gold,
-        sources: launch.sources.iter().map(|source| Arc::clone(&source.connector)).collect(),
+        sources: launch.connectors(),
+        crew: crew.clone(),
+        held: Arc::clone(&start.held),
         control: control.clone(),
         on_commit: launch.on_commit,
         on_views: launch.on_views,
@@ -227,7 +248,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         job: launch.job,
         generation,
         csv: launch.csv,
-        saved: Arc::new(Mutex::new(by_worker(saved, launch.workers))),
+        saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
         views,
         control: control.clone(),
     };
@@ -236,9 +257,10 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         inputs,
         discovered,
         sink: Arc::new(lake),
-        commit: Box::new(commit),
-        start: start_point(&resume),
+        commit: Some(Box::new(commit)),
+        start,
         workers: launch.workers,
+        crew,
         clock: launch.clock,
         board: launch.board,
     };
@@ -247,9 +269,15 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     Ok(summary)
 }
 
+/// What the other processes of the job start from.
+fn card(resume: &Resume, partitions: &[Vec<PartitionInfo>]) -> Card {
+    let claim = String::from_utf8(resume.manifest.encode()).expect("a manifest is JSON");
+    Card { claim, partitions: partitions.to_vec() }
+}
+
 /// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by
 /// its successor, which is no fault of the disk.
-fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
+pub(super) fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
     match (&error, head) {
         (Error::Commit(cause), Some(head))
             if cause.may_follow_from_a_take_over() && head.generation > generation =>
@@ -273,7 +301,7 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
-    foresee(&site, &job, chain.head())?;
+    foresee((&site, &launch.place()), &job, chain.head())?;
     Ok((partitions, chain.loose.pop()))
 }
 
@@ -283,31 +311,8 @@ fn partitions(
     site: &Site,
     head: Option<&Manifest>,
 ) -> Result<Vec<Vec<PartitionInfo>>, Error> {
-    let finished = head.map(|head| site::run(finished::read(site, head))).transpose()?.unwrap_or_default();
-    for (source, input) in launch.sources.iter().zip(head.iter().flat_map(|head| &head.inputs)) {
-        let known = input.partitions.iter().map(|part| Earlier {
-            partition: part.partition,
-            identity: part.identity.clone(),
-            next: part.next,
-            last_read: part.last_read,
-            content: part.content.clone(),
-            finished: false,
-        });
-        let gone = finished.get(&input.name).into_iter().flatten().map(|part| Earlier {
-            partition: part.partition,
-            identity: part.identity.clone(),
-            next: Offset(0),
-            last_read: None,
-            content: Some(Content {
-                bytes: part.bytes,
-                xxh3: part.xxh3.clone(),
-                at_end: true,
-                begins: String::new(),
-                gaps: Vec::new(),
-            }),
-            finished: true,
-        });
-        source.connector.remember(&known.chain(gone).collect::<Vec<_>>());
+    if let Some(head) = head {
+        standing::remember(site, &launch.connectors(), head, &[])?;
     }
     let partitions = launch.sources.iter().map(|source| source.connector.partitions());
     Ok(partitions.collect::<Result<Vec<_>, _>>()?)
@@ -328,13 +333,6 @@ pub fn shape(pipeline: &dyn Pipeline) -> Result<Shape, Error> {
     }
 }
 
-/// What is known once the job was taken over.
-struct Facts<'a> {
-    specs: &'a [InputSpec],
-    partitions: &'a [Vec<PartitionInfo>],
-    resume: &'a Resume,
-}
-
 impl Launch {
     /// The job of `pipeline` that reads all there is in `connectors`, one an input, into the lake `store`: on one worker,
     /// in epochs of a second or 16 MiB, until every window is closed. It has the pipeline's name, and tells nobody.
@@ -351,6 +349,7 @@ impl Launch {
             job: pipeline.pipeline.name().to_string(),
             pipeline,
             workers: 1,
+            cluster: None,
             csv: csv_gz::Options::default(),
             epoch: Duration::from_secs(1),
             epoch_bytes: 16 << 20,
@@ -367,6 +366,16 @@ impl Launch {
             on_commit: Box::new(|_, _| {}),
             on_views: Box::new(|_| {}),
         }
+    }
+
+    /// Where this process stands in the job.
+    pub fn place(&self) -> Place {
+        Place::of(self.cluster.as_ref(), self.workers)
+    }
+
+    /// Where messages come from, in the order of the pipeline's inputs.
+    pub(super) fn connectors(&self) -> Vec<Arc<dyn Connector>> {
+        self.sources.iter().map(|source| Arc::clone(&source.connector)).collect()
     }
 
     /// The job as the commit protocol compares it with the lake.
@@ -387,7 +396,7 @@ impl Launch {
             inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
             operators: shape.operators.clone(),
             program: program(),
-            workers: u32::try_from(self.workers).unwrap_or(u32::MAX),
+            members: self.place().members(),
             dead_max: self.dead_max,
             if_running: self.if_running,
             not_after_ms: self.not_after_ms(),
@@ -409,7 +418,7 @@ impl Launch {
     }
 
     /// What state and output are made with.
-    fn fingerprint(&self) -> Fingerprint {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut fingerprint = self.pipeline.fingerprint();
         let name = || "csv_index".to_string();
         fingerprint.unless_noted.insert(name(), "false".to_string());
@@ -420,11 +429,16 @@ impl Launch {
     }
 
     /// The inputs as the workers run them, and the partitions that are to join.
-    fn inputs(&self, facts: &Facts<'_>) -> (Vec<InputOptions>, Vec<Discovered>) {
+    pub(super) fn inputs(
+        &self,
+        specs: &[InputSpec],
+        partitions: &[Vec<PartitionInfo>],
+        claim: &Manifest,
+    ) -> (Vec<InputOptions>, Vec<Discovered>) {
         let mut inputs = Vec::new();
         let mut discovered = Vec::new();
-        for (index, (spec, source)) in facts.specs.iter().zip(&self.sources).enumerate() {
-            let (input, seen) = (&facts.resume.manifest.inputs[index], &facts.partitions[index]);
+        for (index, (spec, source)) in specs.iter().zip(&self.sources).enumerate() {
+            let (input, seen) = (&claim.inputs[index], &partitions[index]);
             let new = Discovered::default();
             for info in
                 seen.iter().filter(|info| input.partitions.iter().all(|p| p.partition != info.partition))
@@ -437,7 +451,7 @@ impl Launch {
                 start: InputStart {
                     topic: source.topic.clone(),
                     watermark: input.watermark,
-                    partitions: input.partitions.iter().map(standing).collect(),
+                    partitions: input.partitions.iter().map(standing::standing).collect(),
                     max_ahead_ms: i64::try_from(source.max_ahead.as_millis()).unwrap_or(i64::MAX),
                     not_after: source.not_after,
                     idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
@@ -452,7 +466,7 @@ impl Launch {
     }
 
     /// The smallest distance in event time at which a partition is paused.
-    fn max_skew_ms(&self, shape: &Shape) -> Option<i64> {
+    pub(super) fn max_skew_ms(&self, shape: &Shape) -> Option<i64> {
         shape.inputs.iter().map(InputSpec::max_skew_ms).min()
     }
 
@@ -466,83 +480,6 @@ impl Launch {
             until: self.until,
         }
     }
-}
-
-/// What the run starts from, beside where its inputs stand.
-fn start_point(resume: &Resume) -> StartPoint {
-    StartPoint {
-        first_epoch: resume.first_epoch,
-        watermarks: resume.manifest.watermarks.clone(),
-        operators: resume.manifest.operators.keys().cloned().collect(),
-        held: HeldBefore::of(&resume.manifest),
-    }
-}
-
-/// Where a partition stands.
-fn standing(entry: &PartitionEntry) -> Standing {
-    Standing { partition: entry.partition, own: entry.own, floor: entry.floor }
-}
-
-/// The partitions of an input where the manifest says they stand, and the ends they have now.
-fn assigned(input: &Input, seen: &[PartitionInfo]) -> Vec<Assigned> {
-    let end = |partition| seen.iter().find(|info| info.partition == partition).and_then(|info| info.end);
-    let assign = |p: &PartitionEntry| Assigned {
-        start: Start {
-            partition: p.partition,
-            next: p.next,
-            own: p.own,
-            floor: p.floor,
-            limit: p.limit_ms.map(EventTime),
-        },
-        end: end(p.partition),
-        quiet_since_ms: p.quiet_since_ms,
-    };
-    input.partitions.iter().map(assign).collect()
-}
-
-/// What is known of saved state before a job is taken over.
-struct Foreseen {
-    headers: Headers,
-    saved: SavedState,
-}
-
-/// The state that `head` names, read before the job is taken over; `None` if there is none, or a run that goes on has
-/// just taken some of it away.
-fn foresee(site: &Site, job: &Job, head: Option<&Manifest>) -> Result<Option<Foreseen>, Error> {
-    let Some(head) = head else { return Ok(None) };
-    let read = async {
-        let headers = restore::headers(site, head, &Headers::new()).await?;
-        newer(&job.operators, &headers)?;
-        let saved = restore::sections(site, head, &headers, |_, _| true).await?;
-        Ok::<_, CheckpointError>(Foreseen { headers, saved })
-    };
-    match site::run(read) {
-        Ok(foreseen) => Ok(Some(foreseen)),
-        Err(error) if site::run(loose::highest(site, &job.name))? == Some(head.seq) => Err(error.into()),
-        Err(_) => Ok(None),
-    }
-}
-
-/// Refuses state that a later version of one of `operators` has saved.
-fn newer(operators: &[OperatorSpec], headers: &Headers) -> Result<(), StateError> {
-    for OperatorHead { name, version: found } in headers.values().flat_map(|sections| &sections.operators) {
-        let known = operators.iter().find(|known| known.name == *name).map(|known| known.version);
-        if let Some(known) = known.filter(|known| found > known) {
-            return Err(StateError::Newer { operator: name.clone(), found: *found, known });
-        }
-    }
-    Ok(())
-}
-
-/// Saved state by operator and the worker, of `workers`, that owns it.
-fn by_worker(saved: SavedState, workers: usize) -> SavedByWorker {
-    let mut all = SavedByWorker::new();
-    for (operator, sections) in saved {
-        for section in sections {
-            all.entry((operator.clone(), section.shard.owner(workers))).or_default().push(section);
-        }
-    }
-    all
 }
 
 /// The program that runs, by the name of its binary.

@@ -41,7 +41,6 @@ pub struct InputOptions {
 }
 
 /// What a run starts from, beside where its inputs stand.
-#[derive(Debug)]
 pub struct StartPoint {
     /// The first epoch of the run. The one before is committed.
     pub first_epoch: Epoch,
@@ -50,7 +49,7 @@ pub struct StartPoint {
     /// The operators whose state the last manifest knows, an empty one too.
     pub operators: BTreeSet<String>,
     /// What those held.
-    pub held: HeldBefore,
+    pub held: Arc<HeldBefore>,
 }
 
 impl Default for StartPoint {
@@ -60,7 +59,7 @@ impl Default for StartPoint {
             first_epoch: Epoch(1),
             watermarks: Vec::new(),
             operators: BTreeSet::new(),
-            held: HeldBefore::default(),
+            held: Arc::default(),
         }
     }
 }
@@ -89,10 +88,15 @@ pub struct WorkerPorts {
     pub begins: Begins,
 }
 
+/// Takes an operator's name, and how many entries one worker has restored of it.
+pub type Forward = Box<dyn Fn(&str, u64) + Send + Sync>;
+
 /// What operators held at the end of the run before: what all workers have restored must be the same.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct HeldBefore {
     expected: BTreeMap<String, u64>,
+    /// Where what is restored is counted, if not here.
+    forward: Option<Forward>,
     /// How many workers have restored an operator, and how many entries.
     restored: Mutex<BTreeMap<String, (usize, u64)>>,
 }
@@ -103,15 +107,31 @@ impl HeldBefore {
         let held = |(name, operator): (&String, &Operator)| Some((name.clone(), operator.held?));
         HeldBefore {
             expected: manifest.operators.iter().filter_map(held).collect(),
+            forward: None,
             restored: Mutex::default(),
         }
+    }
+
+    /// Another process counts: each count goes there.
+    pub fn elsewhere(forward: Forward) -> HeldBefore {
+        HeldBefore { forward: Some(forward), ..HeldBefore::default() }
+    }
+
+    /// True once each of `workers` has restored every operator.
+    pub fn is_restored(&self, workers: usize) -> bool {
+        let all = self.restored.lock().expect("no thread panics while it counts");
+        self.expected.keys().all(|operator| all.get(operator).is_some_and(|(count, _)| *count == workers))
     }
 
     /// Notes what one of `workers` has restored of `operator`.
     ///
     /// # Errors
     /// If it is the last one, and together they have not restored what was held.
-    fn restored(&self, operator: &str, held: u64, workers: usize) -> Result<(), StateError> {
+    pub fn restored(&self, operator: &str, held: u64, workers: usize) -> Result<(), StateError> {
+        if let Some(forward) = &self.forward {
+            forward(operator, held);
+            return Ok(());
+        }
         let mut all = self.restored.lock().expect("no thread panics while it counts");
         let (count, restored) = all.entry(operator.to_string()).or_default();
         (*count, *restored) = (*count + 1, *restored + held);
@@ -216,5 +236,31 @@ impl Ports for WorkerPorts {
 
     fn refuse(&mut self, error: StateError) {
         self.control.fail(CheckpointError::State(error).into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::manifest::tests::first;
+
+    #[test]
+    fn state_is_restored_once_every_worker_of_every_process_has_said_so() {
+        let mut manifest = first(1);
+        manifest.operators.insert("Sum".into(), Operator { version: 1, held: Some(5) });
+        manifest.operators.insert("Roll".into(), Operator { version: 1, held: None });
+        let held = HeldBefore::of(&manifest);
+        assert!(!held.is_restored(2));
+        held.restored("Sum", 2, 2).unwrap();
+        assert!(!held.is_restored(2), "one of two workers");
+        assert!(held.restored("Sum", 4, 2).is_err(), "together they hold another number of entries");
+        assert!(held.is_restored(2));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let teller = Arc::clone(&told);
+        let member = HeldBefore::elsewhere(Box::new(move |operator, held| {
+            teller.lock().unwrap().push((operator.to_string(), held));
+        }));
+        member.restored("Sum", 2, 2).unwrap();
+        assert_eq!(*told.lock().unwrap(), [("Sum".to_string(), 2)]);
     }
 }

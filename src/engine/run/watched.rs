@@ -5,6 +5,7 @@
 //! After: the sources hear how far their partitions are committed, then whoever started the job.
 
 use crate::connect::Connector;
+use crate::engine::cluster::crew::Crew;
 use crate::engine::commit::alive;
 use crate::engine::commit::checkpoint::{Committed, Committer};
 use crate::engine::control::Control;
@@ -19,7 +20,9 @@ use crate::engine::run::gold::{Gold, ViewOutcome};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
+use crate::engine::run::ports::HeldBefore;
 use crate::engine::run::views::{OnViews, Resolved};
+use crate::mesh;
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
@@ -28,6 +31,9 @@ use std::time::{Duration, Instant};
 
 /// How long to wait before a source is asked again that could not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often to look whether all workers have restored their state.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Called after each commit, with what it made true and the manifest that says so.
 pub type OnCommit = Box<dyn FnMut(&Committed, &Manifest) + Send>;
@@ -49,6 +55,10 @@ pub struct Watched {
     pub committer: Committer,
     /// Where messages come from, in the order of the pipeline's inputs.
     pub sources: Vec<Arc<dyn Connector>>,
+    /// The other processes of the job; `None` if this is the only one.
+    pub crew: Option<Arc<Crew>>,
+    /// What operators held before: nothing is committed before all workers have restored that.
+    pub held: Arc<HeldBefore>,
     /// Whether to drain.
     pub control: Control,
     /// Called after each commit.
@@ -101,6 +111,21 @@ impl Watched {
         Ok(())
     }
 
+    /// Waits until the workers of all processes have restored what was held; one of another process may say so late.
+    ///
+    /// # Errors
+    /// If the job was stopped meanwhile.
+    fn await_restored(&self) -> Result<(), Error> {
+        let Some(crew) = &self.crew else { return Ok(()) };
+        while !self.held.is_restored(crew.place().peers()) {
+            if self.control.is_stopped() {
+                return Err(mesh::Error::Stopped.into());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Tells the sources how far they are committed.
     pub fn tell(&self, manifest: &Manifest) {
         for (source, input) in self.sources.iter().zip(&manifest.inputs) {
@@ -111,7 +136,10 @@ impl Watched {
     }
 
     fn look_at_ends(&mut self) {
-        let ends: alive::Ends = self.sources.iter().map(|source| source.ends()).collect();
+        let mut ends: alive::Ends = self.sources.iter().map(|source| source.ends()).collect();
+        if let Some(crew) = &self.crew {
+            crew.add_ends(&mut ends);
+        }
         self.journal.ends(&ends, self.committer.head());
         self.board.ends(&ends);
         if self.control.is_draining() {
@@ -155,6 +183,7 @@ impl Watched {
 
 impl Commit for Watched {
     fn restored(&mut self) -> Result<(), Error> {
+        self.await_restored()?;
         // It is what was committed: no change.
         self.gold.views.upcoming(self.committer.head().epoch);
         self.deliver(None);

@@ -2,12 +2,14 @@
 
 use crate::connect::{Begins, Sink};
 use crate::engine::clock::Clock;
+use crate::engine::cluster::crew::Crew;
 use crate::engine::commit::discovered::Discovered;
-use crate::engine::control::{Control, guard, run_guarded};
+use crate::engine::control::Control;
 use crate::engine::error::Error;
+use crate::engine::guard::{guard, run_guarded};
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
-use crate::engine::run::discover;
+use crate::engine::run::discover::{self, Announce};
 use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
 use headway_operators::build::Build;
 use headway_operators::pipeline::Pipeline;
@@ -15,10 +17,16 @@ use headway_operators::time::Epoch;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use timely::communication::allocator::ProcessBuilder;
+use timely::communication::allocator::zero_copy::initialize::{
+    CommsGuard, initialize_networking_from_sockets,
+};
+use timely::communication::{AllocatorBuilder, Hooks};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
+use timely::execute::execute_from;
 use timely::worker::Worker;
-use timely::{CommunicationConfig, Config, WorkerConfig};
+use timely::{CommunicationConfig, WorkerConfig};
 
 /// How long a worker sleeps where nothing wakes it.
 const PARK: Duration = Duration::from_millis(10);
@@ -39,12 +47,14 @@ pub struct Options {
     pub discovered: Vec<Discovered>,
     /// Where rows and state go.
     pub sink: Arc<dyn Sink>,
-    /// What makes epochs true.
-    pub commit: Box<dyn Commit>,
+    /// What makes epochs true; `None` where another process does.
+    pub commit: Option<Box<dyn Commit>>,
     /// What the run starts from.
     pub start: StartPoint,
-    /// How many workers.
+    /// How many workers this process has.
     pub workers: usize,
+    /// The other processes of the job; `None` if this is the only one.
+    pub crew: Option<Arc<Crew>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where the workers say how they spend their time.
@@ -56,12 +66,14 @@ pub struct Options {
 /// # Errors
 /// What stopped the job, if it did not end by itself. Nothing after the last commit became visible.
 pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
-    let Options { pipeline, inputs, discovered, sink, commit, start, workers, clock, board } = options;
+    let Options { pipeline, inputs, discovered, sink, commit, start, workers, crew, clock, board } = options;
     let start = Arc::new(start);
+    let Allocators { builders, sockets } = allocators(workers, crew.as_deref())?;
     let (stop, stopped) = crossbeam_channel::bounded(0);
-    let seekers = look_for_partitions(&inputs, &discovered, (&stopped, control));
-    let (commit_thread, commit_port) = CommitThread::start(commit, control.clone(), start.first_epoch);
-    let commit_port = Arc::new(Mutex::new(Some(commit_port)));
+    let seekers = look_for_partitions((&inputs, &discovered), crew.as_ref(), (&stopped, control));
+    let (commit_thread, commit_port) =
+        commit.map(|commit| CommitThread::start(commit, control.clone(), start.first_epoch)).unzip();
+    let commit_port = Arc::new(Mutex::new(commit_port));
     let shared = control.clone();
     let body = move |worker: &mut Worker| {
         let work = || {
@@ -84,7 +96,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 None
             };
             build(worker, pipeline.as_ref(), ports, port);
-            let mut watch = Stopwatch::start(board.clone(), worker.index());
+            let mut watch = Stopwatch::start(board.clone(), worker.index() % workers);
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
             while !shared.is_stopped() && worker.has_dataflows() {
                 worker.step_or_park(Some(PARK));
@@ -98,21 +110,49 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             }
         }
     };
-    let communication =
-        if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
-    let config = Config { communication, worker: WorkerConfig::default() };
-    let guards = timely::execute(config, body).map_err(|reason| Error::Start { workers, reason })?;
+    let guards = execute_from(builders, Box::new(()), WorkerConfig::default(), body)
+        .map_err(|reason| Error::Start { workers, reason })?;
     wait(guards, control);
+    // Waiting for its threads would wait for the other processes; they end with their sockets.
+    std::mem::forget(sockets);
+    if let Some(crew) = &crew {
+        crew.finish(control);
+    }
     drop(stop);
     seekers.into_iter().for_each(|thread| drop(thread.join()));
     match control.take_failure() {
         // The commit thread may be inside a call that does not come back; the process ends without it.
         Some(error) => Err(error),
         None => {
-            commit_thread.join();
+            commit_thread.into_iter().for_each(CommitThread::join);
             control.take_failure().map_or(Ok(()), Err)
         }
     }
+}
+
+/// How the workers of this process reach each other, and those of other processes.
+struct Allocators {
+    builders: Vec<AllocatorBuilder>,
+    sockets: Option<CommsGuard>,
+}
+
+fn allocators(workers: usize, crew: Option<&Crew>) -> Result<Allocators, Error> {
+    let failed = |reason: String| Error::Start { workers, reason };
+    let Some(crew) = crew else {
+        let config =
+            if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
+        let (builders, _) = config.try_build().map_err(failed)?;
+        return Ok(Allocators { builders, sockets: None });
+    };
+    let (hooks, process) = (Hooks::default(), crew.place().process.index());
+    let inner = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), None);
+    let (builders, sockets) =
+        initialize_networking_from_sockets(inner, crew.sockets(), process, workers, hooks)
+            .map_err(|error| failed(error.to_string()))?;
+    Ok(Allocators {
+        builders: builders.into_iter().map(AllocatorBuilder::Tcp).collect(),
+        sockets: Some(sockets),
+    })
 }
 
 /// Tells the board now and then how a worker's thread spends its time.
@@ -175,19 +215,22 @@ fn wait(guards: timely::communication::WorkerGuards<()>, control: &Control) {
 
 /// Starts a thread for each input whose partitions may grow.
 fn look_for_partitions(
-    inputs: &[InputOptions],
-    discovered: &[Discovered],
+    (inputs, discovered): (&[InputOptions], &[Discovered]),
+    crew: Option<&Arc<Crew>>,
     (stopped, control): (&crossbeam_channel::Receiver<()>, &Control),
 ) -> Vec<JoinHandle<()>> {
-    let growing = inputs.iter().zip(discovered).filter_map(|(i, d)| Some((i, d, i.discover_every?)));
+    let all = inputs.iter().zip(discovered).enumerate();
+    let growing = all.filter_map(|(at, (i, d))| Some((at, i, d, i.discover_every?)));
     growing
-        .map(|(input, discovered, every)| {
+        .map(|(at, input, discovered, every)| {
+            let crew = crew.cloned();
             let (connector, discovered) = (Arc::clone(&input.connector), discovered.clone());
             let (stopped, shared) = (stopped.clone(), control.clone());
             let (known, topic) = (input.known.clone(), input.start.topic.clone());
             let seek = move || {
                 let source = (connector.as_ref(), topic.as_str());
-                discover::run(source, known, &discovered, every, (&stopped, &shared));
+                let announce = Announce { discovered: &discovered, crew: crew.as_deref(), input: at };
+                discover::run(source, known, &announce, every, (&stopped, &shared));
             };
             let thread = std::thread::Builder::new().name("headway-discover".into());
             thread.spawn(guard(control.clone(), seek)).expect("a thread can be started")

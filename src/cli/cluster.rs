@@ -1,0 +1,320 @@
+//! `headway cluster run`: all processes of a job on this machine, started and supervised by one command.
+//!
+//! Each process is this program with `run` and the same flags; what differs is in its environment. Its log goes to standard
+//! error with its number in front, its answer too; only process 0 writes to standard output. A process that was killed is
+//! started again: the others start themselves again meanwhile. The first signal drains all of them.
+
+use super::run;
+use super::settings::plan;
+use super::terminal::failure::{Code, Failure, sentence};
+use super::terminal::form::Form;
+use super::terminal::log_end::LogEnd;
+use super::terminal::signals;
+use super::units::Count;
+use crate::engine::code::Exit;
+use crate::mesh::hello::random;
+use clap::{Args, Subcommand};
+use headway_operators::pipeline::Entry;
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, process, thread};
+
+/// How often a process that was killed is started again.
+const STARTS_MAX: u32 = 20;
+
+/// The pause before that.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How often it looks whether a process has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long the other processes may take to end after one has ended for good.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What `cluster` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum What {
+    /// Run a job on several processes of this machine, until it ends or is drained
+    Run(Box<run::Flags>),
+}
+
+/// Runs the processes, until all have ended.
+///
+/// # Errors
+/// The first exit code that is final. What stopped that process is in its log.
+pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], form: Form) -> Result<(), Failure> {
+    let What::Run(flags) = flags.what;
+    let processes = processes(flags.into_plan(), catalogue)?;
+    let scratch = Scratch::make(processes)?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let children: Shared = Arc::default();
+    let (draining, to_drain, to_kill) = (Arc::clone(&stopping), Arc::clone(&children), Arc::clone(&children));
+    signals::listen(
+        move || {
+            draining.store(true, Ordering::SeqCst);
+            lock(&to_drain).iter().for_each(|child| signal(child, Signal::TERM));
+        },
+        move |number| {
+            lock(&to_kill).iter().for_each(|child| signal(child, Signal::KILL));
+            process::exit(128 + number);
+        },
+    )?;
+    let result = Supervisor { scratch: &scratch, children, stopping, form, starts: 0 }.run(processes);
+    scratch.remove();
+    result
+}
+
+/// How many processes there are to be. Everything else that is set must make a job.
+fn processes(plan: plan::Flags, catalogue: &'static [Entry]) -> Result<u64, Failure> {
+    let (plan, set) = plan.without_cluster();
+    let refuse = |what: &str, hint: &str| Err(Failure::new(Code::SettingInvalid, what).hint(hint));
+    if set.hostfile.is_some() || set.process.is_some() || set.secret_file.is_some() {
+        return refuse(
+            "headway cluster run starts all processes, and says itself where each of them listens",
+            "Leave out --hostfile, --process and --mesh-secret-file.",
+        );
+    }
+    plan.plan(catalogue)?;
+    match set.processes {
+        Some(Count(processes @ 2..=64)) => Ok(processes),
+        Some(_) => refuse("--processes: not between 2 and 64", "For one process use headway run."),
+        None => refuse("how many processes was not said", "Use --processes N."),
+    }
+}
+
+/// The children, by number. Each is there from its start until it has ended for good.
+type Shared = Arc<Mutex<Vec<Process>>>;
+
+fn lock(children: &Shared) -> MutexGuard<'_, Vec<Process>> {
+    children.lock().expect("no thread panics with this lock held")
+}
+
+/// One child.
+struct Process {
+    number: u64,
+    child: Child,
+    /// How it ended, once it has.
+    ended: Option<ExitStatus>,
+}
+
+/// Sends a signal to a child, unless it has ended: its number may be another's then.
+fn signal(process: &Process, signal: Signal) {
+    let pid = i32::try_from(process.child.id()).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid.filter(|_| process.ended.is_none()) {
+        // It may have ended by itself just now; it is not reaped before it is noted.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+struct Supervisor<'a> {
+    scratch: &'a Scratch,
+    children: Shared,
+    stopping: Arc<AtomicBool>,
+    form: Form,
+    starts: u32,
+}
+
+impl Supervisor<'_> {
+    fn run(mut self, processes: u64) -> Result<(), Failure> {
+        for number in 0..processes {
+            let child = self.start(number)?;
+            lock(&self.children).push(Process { number, child, ended: None });
+        }
+        let mut over: Option<(Instant, Failure)> = None;
+        loop {
+            thread::sleep(LOOK);
+            let (ended, are_all) = self.look();
+            for (number, status) in ended {
+                let what = format!("process {number} ended with {status}");
+                if over.is_none() && self.comes_back(status) {
+                    tracing::warn!(
+                        event = "process-restarts",
+                        process = number,
+                        "{what}: it is started again"
+                    );
+                    thread::sleep(PAUSE);
+                    let child = self.start(number)?;
+                    let mut children = lock(&self.children);
+                    let place = children.iter_mut().find(|process| process.number == number);
+                    *place.expect("it was started before") = Process { number, child, ended: None };
+                } else if !status.success() && over.is_none() {
+                    let exit = status
+                        .code()
+                        .and_then(|code| u8::try_from(code).ok())
+                        .unwrap_or(Exit::Panicked as u8);
+                    let failure = Failure::named("peer-failed", exit, what);
+                    over = Some((Instant::now(), failure.detail("Its own log says why.")));
+                }
+            }
+            match over.take() {
+                Some((_, failure)) if are_all => return Err(failure),
+                Some((since, failure)) if since.elapsed() >= GRACE => {
+                    lock(&self.children).iter().for_each(|process| signal(process, Signal::KILL));
+                    return Err(failure);
+                }
+                None if are_all && self.look().1 => return Ok(()),
+                still => over = still,
+            }
+        }
+    }
+
+    /// Who has ended since the last look, and whether nobody is left.
+    fn look(&self) -> (Vec<(u64, ExitStatus)>, bool) {
+        let mut ended = Vec::new();
+        let mut children = lock(&self.children);
+        for process in children.iter_mut().filter(|process| process.ended.is_none()) {
+            process.ended = process.child.try_wait().ok().flatten();
+            ended.extend(process.ended.map(|status| (process.number, status)));
+        }
+        (ended, children.iter().all(|process| process.ended.is_some()))
+    }
+
+    /// True if a process that ended with `status` is to be started again: it was killed, or died of a bug.
+    fn comes_back(&mut self, status: ExitStatus) -> bool {
+        let died = status.signal().is_some() || status.code() == Some(i32::from(Exit::Panicked as u8));
+        let again = died && self.starts < STARTS_MAX;
+        self.starts += u32::from(again);
+        again
+    }
+
+    fn start(&self, number: u64) -> Result<Child, Failure> {
+        let failed = |error: io::Error| {
+            Failure::named(
+                "start-failed",
+                Exit::Unreachable as u8,
+                format!("process {number} could not be started"),
+            )
+            .detail(sentence(&error.to_string()))
+        };
+        let mut command = Command::new(env::current_exe().map_err(failed)?);
+        command.args(arguments(env::args_os())).stdin(Stdio::null()).stderr(Stdio::piped());
+        command.stdout(if number == 0 { Stdio::inherit() } else { Stdio::piped() });
+        command.env("HEADWAY_PROCESS", number.to_string());
+        command.env("HEADWAY_HOSTFILE", self.scratch.hosts());
+        command.env("HEADWAY_MESH_SECRET_FILE", self.scratch.secret());
+        if self.stopping.load(Ordering::SeqCst) {
+            // The drain goes on with the process that was lost.
+            command.env("HEADWAY_DRAINING", "1");
+        }
+        let mut child = command.spawn().map_err(failed)?;
+        let form = self.form;
+        if let Some(log) = child.stderr.take() {
+            thread::spawn(move || pass_on(number, log, form));
+        }
+        if let Some(answer) = child.stdout.take() {
+            thread::spawn(move || pass_on(number, answer, form));
+        }
+        Ok(child)
+    }
+}
+
+/// The arguments of a process: those of this one, without the word `cluster`.
+fn arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = own.skip(1).collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "cluster") {
+        arguments.remove(at);
+    }
+    arguments
+}
+
+/// Writes every line that a process says to the log, with the number of the process.
+fn pass_on(number: u64, from: impl Read, form: Form) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    // A process that cannot be read any more has ended.
+    while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end_matches('\n');
+        let said = match (form, text.strip_prefix('{')) {
+            (Form::Json, Some(rest)) => format!("{{\"process\":{number},{rest}\n"),
+            (Form::Json | Form::Text, _) => format!("[{number}] {text}\n"),
+        };
+        let _ = LogEnd.write_all(said.as_bytes());
+        line.clear();
+    }
+}
+
+/// The host file and the secret of one cluster.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(processes: u64) -> Result<Scratch, Failure> {
+        let folder = env::temp_dir().join(format!("headway-cluster-{}-{:x}", process::id(), random() as u32));
+        let failed = |error: io::Error| {
+            Failure::new(Code::FolderUnwritable, format!("\"{}\" cannot be written", folder.display()))
+                .detail(sentence(&error.to_string()))
+        };
+        fs::create_dir(&folder).map_err(failed)?;
+        let scratch = Scratch(folder.clone());
+        let made = hosts(processes).and_then(|hosts| {
+            fs::write(scratch.hosts(), hosts)?;
+            secret(&scratch.secret())
+        });
+        made.map_err(failed).inspect_err(|_| scratch.remove())?;
+        Ok(scratch)
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.0.join("hosts")
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.0.join("secret")
+    }
+
+    fn remove(&self) {
+        // It is in a folder for temporary files.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Addresses on this machine at which nobody listens.
+fn hosts(processes: u64) -> io::Result<String> {
+    let free: Vec<TcpListener> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
+    let lines = free.iter().map(|free| Ok(format!("{}\n", free.local_addr()?)));
+    lines.collect()
+}
+
+fn secret(path: &Path) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{:032x}", random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_gets_the_arguments_of_the_cluster() {
+        let of = |line: &str| -> Vec<String> {
+            let own = line.split(' ').map(OsString::from);
+            arguments(own).into_iter().map(|argument| argument.into_string().unwrap()).collect()
+        };
+        assert_eq!(of("headway -v cluster run turnstile -n 3"), ["-v", "run", "turnstile", "-n", "3"]);
+        assert_eq!(of("headway cluster run x --job cluster"), ["run", "x", "--job", "cluster"]);
+    }
+
+    #[test]
+    fn every_process_has_an_address_of_its_own() {
+        let text = hosts(3).unwrap();
+        let addresses = crate::mesh::hosts::parse(&text).unwrap();
+        assert_eq!(addresses.len(), 3, "{text}");
+    }
+}

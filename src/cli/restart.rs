@@ -1,0 +1,98 @@
+//! A process of several that starts itself again: after a lost process, a panic, or a start that missed the others.
+//!
+//! It replaces itself by the same program with the same command line. So its process number stays, no supervisor counts it as
+//! a crash, and no pause of a supervisor lets the processes miss each other. What it has to remember is in its environment:
+//! how often it has done so, and that it was told to drain.
+
+use super::terminal::failure::Failure;
+use super::terminal::log_end;
+use crate::engine::Control;
+use crate::engine::code::may_come_back;
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How often this process has started itself again since it last ran for [`FORGIVEN`].
+const COUNT: &str = "HEADWAY_RESTARTED";
+
+/// Set if the process was draining when it started itself again.
+const DRAINING: &str = "HEADWAY_DRAINING";
+
+/// After a run of this length earlier restarts count no more.
+const FORGIVEN: Duration = Duration::from_secs(120);
+
+/// The pause before the first restart; each later one is twice as long.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How often it looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Goes on with a drain that was under way when this process started itself again.
+pub(crate) fn go_on_draining(control: &Control) {
+    if env::var_os(DRAINING).is_some() {
+        control.drain();
+    }
+}
+
+/// Starts the program again, if `failure` may get better by that and `restarts` are left; else gives it back. The run that
+/// failed began at `began`.
+pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &Control) -> Failure {
+    let before = env::var(COUNT).ok().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+    let count = if began.elapsed() >= FORGIVEN { 0 } else { before };
+    if !may_come_back(failure.exit()) || count >= restarts {
+        return failure;
+    }
+    let pause = pause(count);
+    let (code, exit) = (failure.name(), failure.exit());
+    let (restart, pause_ms) = (count + 1, u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+    tracing::warn!(
+        event = "restarting",
+        code,
+        exit,
+        restart,
+        of = restarts,
+        pause_ms,
+        "starts again: {}",
+        failure.what()
+    );
+    let waited = Instant::now();
+    while waited.elapsed() < pause {
+        std::thread::sleep(LOOK);
+    }
+    log_end::end(None);
+    let mut command = Command::new(program());
+    command.args(env::args_os().skip(1)).env(COUNT, restart.to_string());
+    if control.is_draining() {
+        command.env(DRAINING, "1");
+    }
+    // Comes back only if it could not be done.
+    let error = command.exec();
+    tracing::error!(%error, "could not start again");
+    failure
+}
+
+fn pause(restarts: u64) -> Duration {
+    let doubled = u32::try_from(restarts).ok().and_then(|restarts| 2_u32.checked_pow(restarts));
+    doubled.map_or(PAUSE_MAX, |factor| PAUSE.saturating_mul(factor).min(PAUSE_MAX))
+}
+
+/// The program as it is installed now, so that a new build is taken up; the running one if that file is gone.
+fn program() -> PathBuf {
+    env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let pauses: Vec<u128> = [0, 1, 2, 6, 7, 40, u64::MAX].map(|n| pause(n).as_millis()).into();
+        assert_eq!(pauses, [500, 1_000, 2_000, 32_000, 60_000, 60_000, 60_000]);
+    }
+}

@@ -1,0 +1,99 @@
+//! What the errors of jobs on several processes mean.
+
+use super::page::{Page, Turn, of};
+use Turn::{TheirSystem, Yours};
+
+/// The pages of jobs on several processes.
+pub(super) const MESH_PAGES: &[Page] = &[
+    of(
+        "mesh-secret",
+        Yours,
+        "This process does not know the secret of the job's other processes, or an address can be reached from other machines and there is no secret.",
+        "Whoever may join a job may read its records and write its rows.",
+        "Give every process the same file with --mesh-secret-file, or use addresses of this machine only.",
+    ),
+    of(
+        "mesh-version",
+        Yours,
+        "This process is another build than process 0.",
+        "Processes exchange records in the form of their build: another build would read them as something else.",
+        "Start the same program everywhere. To bring a new build, stop all processes, then start all.",
+    ),
+    of(
+        "mesh-plan",
+        Yours,
+        "This process was started with another job, pipeline or setting than process 0.",
+        "All processes must build the same dataflow, or records would reach the wrong operator.",
+        "Start every process with the same command line and files; only --process may differ.",
+    ),
+    of(
+        "mesh-addresses",
+        Yours,
+        "This process has another number of processes or workers than process 0, or another list of hosts.",
+        "Which worker owns which key follows from these numbers.",
+        "Give every process the same --processes, --workers and --hostfile.",
+    ),
+    of(
+        "mesh-index",
+        Yours,
+        "The number of this process does not fit the address at which it listens or which it called.",
+        "Two processes with one number would both own the same keys.",
+        "Give each process a --process of its own, from 0, and list its address in that place of the host file.",
+    ),
+    of(
+        "mesh-unbound",
+        TheirSystem,
+        "This process cannot listen on its address in the host file.",
+        "The other processes would not find it.",
+        "Check that the address is one of this machine, and that no other program listens there.",
+    ),
+    of(
+        "mesh-superseded",
+        Yours,
+        "Another process with the same number has joined while this one did.",
+        "The newest start of a process counts: the one before may be gone without a word.",
+        "Start each process once. A supervisor that starts it again mends this by itself.",
+    ),
+    of(
+        "join-timeout",
+        TheirSystem,
+        "Not all processes of the job were there in time.",
+        "A job runs on all of its processes or not at all. Nothing was taken over.",
+        "Look at the log of those that are missing. --join-within sets how long to wait.",
+    ),
+    of(
+        "join-stopped",
+        Yours,
+        "The process was told to end while it waited for the others.",
+        "Nothing had begun, and nothing was taken over.",
+        "Start it again when the others are there.",
+    ),
+    of(
+        "peer-lost",
+        TheirSystem,
+        "Another process of the job is gone, or gave no sign of life for 10 s.",
+        "No process goes on without the others: an epoch is whole or it is not committed. The last commit holds.",
+        "Start all processes again; --restarts lets them do so by themselves. Look at the log of the lost one.",
+    ),
+    of(
+        "peer-failed",
+        TheirSystem,
+        "Another process of the job has stopped, and said why.",
+        "No process goes on without the others. The last commit holds.",
+        "Look at the code that the error names: headway explain CODE.",
+    ),
+    of(
+        "lake-not-shared",
+        Yours,
+        "The lake of this process does not hold what process 0 has just written.",
+        "All processes write into one lake, or rows would be where no reader looks.",
+        "Give every process the same folder: on one machine, or on a file system that all of them share.",
+    ),
+    of(
+        "one-process-only",
+        Yours,
+        "Something in this job works in one process only, as yet.",
+        "It would be incomplete, or differ between processes.",
+        "Run the job with --processes 1 and more --workers, or leave that out.",
+    ),
+];

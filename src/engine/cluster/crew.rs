@@ -1,0 +1,275 @@
+//! One process's end of a job on several processes: what it hears, what it tells, and how it ends.
+//!
+//! Invariant: one thread at a time reads the control sockets. Before a run and after it, that is whoever started the job;
+//! during the run it is a thread of its own ([`crate::engine::cluster::watch`]).
+
+use crate::connect::{End, PartitionInfo};
+use crate::engine::cluster::message::{Card, Failure, Message};
+use crate::engine::cluster::place::{Cluster, Place};
+use crate::engine::cluster::torn;
+use crate::engine::control::Control;
+use crate::engine::error::Error;
+use crate::mesh::hello::Facts;
+use crate::mesh::{self, LEADER, Mesh, Process, Signal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long a look for messages waits.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a process that failed waits for the others to hear why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The other processes of a job.
+pub struct Crew {
+    place: Place,
+    control: mesh::Control,
+    sockets: Mutex<Option<Vec<Option<TcpStream>>>>,
+    has_told_drain: AtomicBool,
+    heard: Mutex<Heard>,
+}
+
+/// What was heard of the others so far.
+#[derive(Debug, Default)]
+struct Heard {
+    ready: BTreeSet<Process>,
+    done: BTreeSet<Process>,
+    bye: BTreeSet<Process>,
+    lost: BTreeSet<Process>,
+    ends: BTreeMap<Process, Vec<Vec<End>>>,
+}
+
+impl Crew {
+    /// Waits until all processes are there.
+    ///
+    /// # Errors
+    /// If they are not in time, or this one does not belong to them.
+    pub fn join(
+        cluster: &Cluster,
+        place: Place,
+        facts: Facts,
+        control: &Control,
+    ) -> Result<Arc<Crew>, Error> {
+        let Cluster { process, secret, within, .. } = cluster.clone();
+        let options = mesh::Options { process, facts, secret, within };
+        // One that started again in the middle of a drain joins, to end it with the others.
+        let goes_on = control.is_draining();
+        let Mesh { data, control: signals } = mesh::join(options, &|| control.is_draining() && !goes_on)?;
+        let processes = place.processes();
+        tracing::info!(event = "joined", process = process.0, processes, "all processes are there");
+        Ok(Arc::new(Crew {
+            place,
+            control: signals,
+            sockets: Mutex::new(Some(data)),
+            has_told_drain: AtomicBool::new(false),
+            heard: Mutex::default(),
+        }))
+    }
+
+    /// Where this process stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// True for the process that commits.
+    pub fn leads(&self) -> bool {
+        self.place.process == LEADER
+    }
+
+    /// The sockets of the dataflow, once.
+    pub(in crate::engine) fn sockets(&self) -> Vec<Option<TcpStream>> {
+        let sockets = self.sockets.lock().expect("no thread panics while it takes them").take();
+        sockets.expect("one dataflow a process")
+    }
+
+    fn others(&self) -> impl Iterator<Item = Process> {
+        let me = self.place.process;
+        (0..).map(Process).take(self.place.processes()).filter(move |process| *process != me)
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("no thread panics while it notes what it hears")
+    }
+
+    fn send(&self, to: Process, message: &Message) {
+        self.control.send(to, &serde_json::to_vec(message).expect("plain values encode"));
+    }
+
+    fn send_all(&self, message: &Message) {
+        self.control.send_all(&serde_json::to_vec(message).expect("plain values encode"));
+    }
+
+    /// Refuses to go on if another process has failed or was lost meanwhile.
+    ///
+    /// # Errors
+    /// What has happened to it.
+    pub fn check(&self, control: &Control) -> Result<(), Error> {
+        while let Some(message) = self.receive(control, Duration::ZERO)? {
+            self.note(message);
+        }
+        Ok(())
+    }
+
+    /// From the leader: what the job starts from.
+    pub fn deal(&self, card: Card) {
+        self.send_all(&Message::Card(card));
+    }
+
+    /// To a member: what the job starts from.
+    ///
+    /// # Errors
+    /// If another process has failed or was lost.
+    pub fn card(&self, control: &Control) -> Result<Card, Error> {
+        loop {
+            if let Some(message) = self.receive(control, LOOK)? {
+                match message {
+                    (LEADER, Message::Card(card)) => return Ok(card),
+                    other => self.note(other),
+                }
+            }
+        }
+    }
+
+    /// Waits until every process has read its part of the state.
+    ///
+    /// # Errors
+    /// If another process has failed or was lost.
+    pub fn start(&self, control: &Control) -> Result<(), Error> {
+        if self.leads() {
+            while !self.others().all(|process| self.heard().ready.contains(&process)) {
+                self.receive(control, LOOK)?.into_iter().for_each(|message| self.note(message));
+            }
+            self.send_all(&Message::Start);
+            return Ok(());
+        }
+        self.send(LEADER, &Message::Ready);
+        loop {
+            match self.receive(control, LOOK)? {
+                Some((LEADER, Message::Start)) => return Ok(()),
+                message => message.into_iter().for_each(|message| self.note(message)),
+            }
+        }
+    }
+
+    /// From the leader: a partition has appeared.
+    pub fn found(&self, input: usize, info: &PartitionInfo) {
+        self.send_all(&Message::Found { input, info: info.clone() });
+    }
+
+    /// From a member: what one of its workers has restored of an operator.
+    pub fn restored(&self, operator: &str, held: u64) {
+        self.send(LEADER, &Message::Restored { operator: operator.to_string(), held });
+    }
+
+    /// From a member: where partitions end.
+    pub(super) fn tell_ends(&self, ends: Vec<Vec<End>>) {
+        self.send(LEADER, &Message::Ends(ends));
+    }
+
+    /// To the leader: where partitions end that others read, added to `ends`.
+    pub fn add_ends(&self, ends: &mut [Vec<End>]) {
+        for told in self.heard().ends.values() {
+            ends.iter_mut().zip(told).for_each(|(ends, told)| ends.extend(told));
+        }
+    }
+
+    /// Waits until the dataflow has ended in all processes; in a member, until the leader has made its last commit. Called
+    /// when the own dataflow has ended, while [`crate::engine::cluster::watch`] listens.
+    pub fn finish(&self, control: &Control) {
+        if !self.leads() {
+            self.send(LEADER, &Message::Done);
+        }
+        let is_over = || match self.leads() {
+            true => self.others().all(|process| self.heard().done.contains(&process)),
+            false => self.heard().bye.contains(&LEADER),
+        };
+        while !control.is_stopped() && !is_over() {
+            std::thread::sleep(LOOK);
+        }
+        if !control.is_stopped() {
+            torn::set(None);
+        }
+    }
+
+    /// Says how this process ends. Of a failure the others hear before the sockets close.
+    pub fn end(&self, result: Result<(), &Error>) {
+        let Err(error) = result else { return self.control.bye() };
+        let (code, exit, message) = (error.code().to_string(), error.exit_code(), error.to_string());
+        self.send_all(&Message::Failed(Failure { code, exit, message }));
+        let began = Instant::now();
+        let mut gone = self.heard().lost.clone();
+        while began.elapsed() < LAST_WORDS && gone.len() < self.others().count() {
+            match self.control.next(LOOK) {
+                Some(Signal::Lost { from, .. } | Signal::Bye { from }) => drop(gone.insert(from)),
+                // One that fails, too, needs no reason any more.
+                Some(Signal::Body { from, bytes }) => {
+                    if let Ok(Message::Failed(_)) = serde_json::from_slice(&bytes) {
+                        gone.insert(from);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The next message. That the job is to drain goes both ways here, whoever hears of it.
+    pub(super) fn receive(
+        &self,
+        control: &Control,
+        wait: Duration,
+    ) -> Result<Option<(Process, Message)>, Error> {
+        if control.is_draining() && !self.has_told_drain.swap(true, Ordering::SeqCst) {
+            self.send_all(&Message::Drain);
+        }
+        match self.control.next(wait) {
+            None => Ok(None),
+            Some(Signal::Lost { from, why }) => {
+                self.heard().lost.insert(from);
+                Err(mesh::Error::Lost { process: from, why }.into())
+            }
+            Some(Signal::Bye { from }) => {
+                self.heard().bye.insert(from);
+                Ok(None)
+            }
+            Some(Signal::Body { from, bytes }) => match serde_json::from_slice(&bytes) {
+                Ok(Message::Failed(failure)) => Err(Error::PeerFailed { process: from, failure }),
+                Ok(Message::Drain) => {
+                    if !control.is_draining() {
+                        tracing::info!(
+                            event = "draining",
+                            process = from.0,
+                            "another process was told to drain"
+                        );
+                    }
+                    self.has_told_drain.store(true, Ordering::SeqCst);
+                    control.drain();
+                    Ok(None)
+                }
+                Ok(message) => Ok(Some((from, message))),
+                Err(error) => {
+                    let why = format!("it says what this build does not understand: {error}");
+                    Err(mesh::Error::Lost { process: from, why }.into())
+                }
+            },
+        }
+    }
+
+    /// Notes what only has to be known.
+    pub(super) fn note(&self, (from, message): (Process, Message)) {
+        let mut heard = self.heard();
+        match message {
+            Message::Ready => drop(heard.ready.insert(from)),
+            Message::Done => drop(heard.done.insert(from)),
+            Message::Ends(ends) => drop(heard.ends.insert(from, ends)),
+            Message::Card(_)
+            | Message::Start
+            | Message::Restored { .. }
+            | Message::Found { .. }
+            | Message::Drain
+            | Message::Failed(_) => {}
+        }
+    }
+}

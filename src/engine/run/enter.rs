@@ -1,0 +1,73 @@
+//! Where a job begins: alone, or as one process of several, once all of them are there.
+
+use crate::engine::cluster::crew::Crew;
+use crate::engine::cluster::place::Cluster;
+use crate::engine::cluster::plan::Plan;
+use crate::engine::control::Control;
+use crate::engine::error::Error;
+use crate::engine::run::launch::{self, Launch, shape};
+use crate::engine::run::member;
+use crate::engine::run::watched::Summary;
+use headway_operators::shape::Shape;
+use std::sync::Arc;
+
+/// Runs a job until its input ends, it is drained, or something fails. A process that does not lead has nothing to say in its
+/// summary but the claim.
+///
+/// # Errors
+/// What refused or stopped it. Nothing after the last commit became visible.
+pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
+    let shape = shape(launch.pipeline.pipeline.as_ref())?;
+    let Some(cluster) = launch.cluster.clone() else { return launch::lead(launch, shape, None, control) };
+    may_be_many(&launch, &shape)?;
+    let crew = join(&launch, &shape, &cluster, control)?;
+    let result = match crew.leads() {
+        true => launch::lead(launch, shape, Some(Arc::clone(&crew)), control),
+        false => member::follow(launch, shape, &crew, control),
+    };
+    crew.end(result.as_ref().map(drop));
+    result
+}
+
+/// Refuses what does not work over several processes.
+fn may_be_many(launch: &Launch, shape: &Shape) -> Result<(), Error> {
+    let refuse = |what: String| Err(Error::OneProcessOnly { what });
+    if let Some(view) = shape.views.first() {
+        return refuse(format!("view \"{}\" is kept up to date", view.name));
+    }
+    let grows =
+        |source: &&launch::Source| source.discover_every.is_some() && source.connector.numbers_as_found();
+    match launch.sources.iter().find(grows) {
+        Some(source) => refuse(format!("new {} of \"{}\" are found", source.connector.kind(), source.topic)),
+        None => Ok(()),
+    }
+}
+
+/// Waits until all processes are there, with the same plan.
+fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) -> Result<Arc<Crew>, Error> {
+    let pipeline = launch.pipeline.pipeline.as_ref();
+    let mut plan = Plan::default();
+    plan.note("pipeline", &(pipeline.name(), pipeline.version()));
+    plan.note("fingerprint", &launch.fingerprint());
+    for input in &shape.inputs {
+        // No pointers to functions: they lie elsewhere in each process, and the build says what they are.
+        let header = input.header.map(|header| header.columns);
+        plan.note("input", &(input.name, &input.topic, input.lateness_ms, input.closing, header));
+    }
+    plan.note("outputs", &shape.outputs);
+    plan.note("operators", &shape.operators);
+    plan.note("inputs of operators", &(&shape.sets, &shape.counting));
+    for source in &launch.sources {
+        let what = (source.connector.kind(), &source.topic, source.discover_every);
+        plan.note("source", &(what, source.max_ahead, source.not_after));
+    }
+    plan.note("epoch", &(launch.epoch, launch.epoch_bytes));
+    plan.note("idle", &(launch.idle_after, launch.idle_flush));
+    plan.note("until", &launch.until);
+    plan.note("csv", &launch.csv);
+    let workers = launch.workers;
+    let facts = plan
+        .facts(&launch.job, workers, &cluster.addresses)
+        .map_err(|error| Error::Start { workers, reason: format!("the program cannot be read: {error}") })?;
+    Crew::join(cluster, launch.place(), facts, control)
+}

@@ -1,0 +1,24 @@
+//! What happens at the sockets of a mesh, as one thread takes it in.
+
+use crate::mesh::Process;
+use crate::mesh::error::Refusal;
+use crate::mesh::hello::Peer;
+use crate::mesh::link::{From, Heard};
+use std::net::SocketAddr;
+
+/// Something that happened at a socket.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A process has said hello on a socket.
+    Peer(Peer),
+    /// A caller was refused.
+    Turned { process: Process, refusal: Refusal, from: SocketAddr },
+    /// A caller was none.
+    Stranger { from: SocketAddr },
+    /// A called process has refused this one.
+    Refused { process: Process, refusal: Refusal },
+    /// A called process does not answer.
+    Absent { process: Process, why: String },
+    /// A control socket reports.
+    Link(From, Heard),
+}

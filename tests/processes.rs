@@ -1,0 +1,309 @@
+//! One job over many processes, as people start it: the same command on each, and the same lake as one process leaves.
+
+use crate::cli::{Run, folder, headway};
+use crate::process::write;
+use serde_json::Value;
+use std::fs::File;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The job: epochs so small that there are many.
+const JOB: [&str; 9] =
+    ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=8KiB"];
+
+/// The processes of a job. Whatever is left of them ends with the test.
+struct Processes<'a> {
+    folder: &'a Path,
+    children: Vec<Child>,
+}
+
+impl Drop for Processes<'_> {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // It may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How many processes, and workers of each.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    processes: usize,
+    workers: usize,
+}
+
+impl<'a> Processes<'a> {
+    /// Writes the host file of a job in `folder`, whose processes listen where nobody does yet.
+    fn of(folder: &'a Path, processes: usize) -> Processes<'a> {
+        let free: Vec<_> =
+            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
+        let lines = free.iter().map(|free| format!("{}\n", free.local_addr().expect("it is bound")));
+        write(folder, "hosts", &lines.collect::<String>());
+        Processes { folder, children: Vec::new() }
+    }
+
+    /// Starts process `process` with `args`.
+    fn start(&mut self, process: usize, args: &[&str]) {
+        let log = |name: &str| {
+            File::create(self.folder.join(format!("{name}-{process}"))).expect("the log can be written")
+        };
+        let child = Command::new(env!("CARGO_BIN_EXE_headway"))
+            .args(args)
+            .args(["-H", "hosts", "-p", &process.to_string(), "-v"])
+            .current_dir(self.folder)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log("out"))
+            .stderr(log("err"))
+            .spawn();
+        self.children.push(child.expect("the program starts"));
+    }
+
+    /// Waits until all have ended: the exit code of each, in the order of their starts.
+    fn codes(&mut self) -> Vec<Option<i32>> {
+        self.children.iter_mut().map(|child| child.wait().expect("it ends").code()).collect()
+    }
+
+    /// What a process has said.
+    fn log(&self, name: &str, process: usize) -> String {
+        std::fs::read_to_string(self.folder.join(format!("{name}-{process}"))).unwrap_or_default()
+    }
+
+    fn signal(&self, child: usize, signal: &str) {
+        let pid = self.children[child].id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill is there").success());
+    }
+}
+
+/// Runs the job to its end on `size`.
+fn run(folder: &Path, size: Size, more: &[&str]) {
+    let workers = size.workers.to_string();
+    let args = [&JOB[..], &["-w", &workers], more].concat();
+    if size.processes == 1 {
+        let run = headway(folder, &args);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        return;
+    }
+    let mut processes = Processes::of(folder, size.processes);
+    (0..size.processes).for_each(|process| processes.start(process, &args));
+    let codes = processes.codes();
+    let logs = || (0..size.processes).map(|process| processes.log("err", process)).collect::<String>();
+    assert_eq!(codes, vec![Some(0); size.processes], "{size:?}:\n{}", logs());
+    assert!(processes.log("out", 0).starts_with("done"), "{size:?}: {}", logs());
+    assert_eq!(processes.log("out", 1), format!("done: process 1 of {}\n", size.processes));
+}
+
+/// The lines of the files in a folder of the lake, sorted, without header rows.
+fn lines(folder: &Path, below: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let Ok(files) = std::fs::read_dir(folder.join("lake").join(below)) else { return all };
+    for file in files {
+        let path = file.expect("it can be read").path();
+        let mut text = String::new();
+        let packed = File::open(&path).expect("it is there");
+        flate2::read::MultiGzDecoder::new(packed).read_to_string(&mut text).expect("it is gzipped text");
+        let header = usize::from(path.to_string_lossy().ends_with(".csv.gz"));
+        all.extend(text.lines().skip(header).map(str::to_string));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Everything that must not depend on how many processes there were: rows, late records, dead letters, fates. Which of two
+/// equal records in two partitions is the repeat depends on which was read first, with one process, too.
+fn answer(folder: &Path) -> (Vec<Vec<String>>, Vec<String>) {
+    let rows = ["turnstile", "_late/turnstile", "_dead/turnstile"].map(|below| lines(folder, below)).into();
+    let audit = headway(folder, &["audit", "--lake", "lake", "--deep"]);
+    assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+    let status: Value = serde_json::from_str(&status(folder).out).expect("the status is JSON");
+    let partitions = status["inputs"][0]["partitions"].as_array().expect("there are partitions");
+    let count = |part: &Value, fate: &str| part[fate].as_u64().expect("it is a count");
+    let mut fates: Vec<String> = partitions
+        .iter()
+        .map(|part| {
+            let kept = count(part, "accepted") + count(part, "duplicate");
+            format!("{} {} {kept} {} {}", part["next"], part["consumed"], part["late"], part["dead"])
+        })
+        .collect();
+    fates.push(partitions.iter().map(|part| count(part, "accepted")).sum::<u64>().to_string());
+    (rows, fates)
+}
+
+fn status(folder: &Path) -> Run {
+    headway(folder, &["status", "--lake", "lake", "-o", "json"])
+}
+
+/// Messages in files: five partitions with duplicates, late and bad ones.
+fn messages(folder: &Path, count: u32) {
+    let count = count.to_string();
+    let args = ["produce", "turnstile", "--to", "in", "--messages", &count, "--partitions", "5"];
+    let troubles = ["--dup", "3%", "--late", "2%", "--bad", "1%", "--seed", "7"];
+    let run = headway(folder, &[&args[..], &troubles].concat());
+    assert_eq!(run.code, Some(0), "{}", run.err);
+}
+
+/// The head of the job, as JSON.
+fn head(folder: &Path) -> Option<Value> {
+    let manifests = std::fs::read_dir(folder.join("lake/_headway/turnstile/manifest")).ok()?;
+    let newest = manifests
+        .map(|file| file.expect("it can be read").path())
+        .filter(|path| path.extension().is_some())
+        .max()?;
+    serde_json::from_slice(&std::fs::read(newest).ok()?).ok()
+}
+
+/// The last manifest's number; -1 if there is none.
+fn seq(folder: &Path) -> i64 {
+    head(folder).and_then(|head| head["seq"].as_i64()).unwrap_or(-1)
+}
+
+/// Waits until the job has written `more` manifests beyond number `before`.
+fn until(processes: &mut Processes<'_>, before: i64, more: i64) {
+    let folder = processes.folder;
+    while seq(folder) < before + more {
+        for (at, child) in processes.children.iter_mut().enumerate() {
+            let ended = child.try_wait().expect("it is our child");
+            assert_eq!(ended, None, "process {at} ended");
+        }
+    }
+}
+
+#[test]
+fn rows_and_fates_are_those_of_one_process_however_many_there_are() {
+    let sizes =
+        [(1, 1), (2, 1), (1, 2), (3, 1), (2, 2)].map(|(processes, workers)| Size { processes, workers });
+    let mut expected = None;
+    for size in sizes {
+        let folder = folder();
+        messages(folder.path(), 6_000);
+        run(folder.path(), size, &[]);
+        let found = answer(folder.path());
+        assert!(found.0.iter().all(|lines| !lines.is_empty()), "there is something of everything");
+        assert_eq!(*expected.get_or_insert_with(|| found.clone()), found, "{size:?}");
+        let members = head(folder.path()).expect("there is a manifest")["members"].clone();
+        assert_eq!(
+            (members["processes"].as_u64(), members["workers"].as_u64()),
+            (Some(size.processes as u64), Some(size.workers as u64))
+        );
+    }
+}
+
+#[test]
+fn any_number_of_processes_goes_on_where_another_was_drained() {
+    let whole = folder();
+    messages(whole.path(), 12_000);
+    run(whole.path(), Size { processes: 1, workers: 1 }, &[]);
+    let folder = folder();
+    messages(folder.path(), 12_000);
+    for (processes, workers) in [(2, "1"), (3, "1"), (2, "2")] {
+        let before = seq(folder.path());
+        let mut job = Processes::of(folder.path(), processes);
+        let args = [&JOB[..], &["-w", workers]].concat();
+        (0..processes).for_each(|process| job.start(process, &args));
+        until(&mut job, before, 5);
+        // Whoever gets the signal, all drain.
+        job.signal(processes - 1, "-TERM");
+        assert_eq!(job.codes(), vec![Some(0); processes], "{}", job.log("err", 0));
+        assert!(job.log("out", 0).starts_with("drained"), "{}", job.log("out", 0));
+        assert!(job.log("out", 1).starts_with("drained: process 1"), "{}", job.log("out", 1));
+    }
+    run(folder.path(), Size { processes: 1, workers: 2 }, &[]);
+    assert_eq!(answer(folder.path()), answer(whole.path()));
+}
+
+#[test]
+fn job_that_loses_a_process_comes_back_when_that_one_does() {
+    let whole = folder();
+    messages(whole.path(), 12_000);
+    run(whole.path(), Size { processes: 1, workers: 1 }, &[]);
+    let folder = folder();
+    messages(folder.path(), 12_000);
+    let mut job = Processes::of(folder.path(), 3);
+    (0..3).for_each(|process| job.start(process, &JOB));
+    for lost in [1, 0, 2] {
+        until(&mut job, seq(folder.path()), 5);
+        job.signal(lost, "-KILL");
+        assert_eq!(job.children[lost].wait().expect("it ends").code(), None);
+        // Its supervisor starts it again. The others have started themselves again.
+        job.start(lost, &JOB);
+        let again = job.children.pop().expect("it was started");
+        job.children[lost] = again;
+    }
+    assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 1));
+    assert_eq!(answer(folder.path()), answer(whole.path()));
+    assert_eq!(head(folder.path()).expect("there is a manifest")["generation"], 4);
+}
+
+#[test]
+fn process_that_does_not_belong_to_the_others_is_refused_by_name() {
+    let folder = folder();
+    messages(folder.path(), 2_000);
+    let mut job = Processes::of(folder.path(), 2);
+    job.start(0, &JOB);
+    let cases: [(&[&str], &str); 3] = [
+        (&["--window", "1m"], "mesh-plan"),
+        (&["-w", "2"], "mesh-addresses"),
+        (&["--job", "other"], "mesh-plan"),
+    ];
+    for (more, code) in cases {
+        job.start(1, &[&JOB[..], more].concat());
+        let mut wrong = job.children.pop().expect("it was started");
+        assert_eq!(wrong.wait().expect("it ends").code(), Some(2), "{code}: {}", job.log("err", 1));
+        assert!(job.log("err", 1).contains(&format!("({code})")), "{code}: {}", job.log("err", 1));
+    }
+    job.start(1, &JOB);
+    assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
+}
+
+#[test]
+fn what_works_in_one_process_only_is_refused_before_anything_is_made() {
+    let folder = folder();
+    messages(folder.path(), 100);
+    drop(Processes::of(folder.path(), 2));
+    let cases: [(&[&str], &str); 4] = [
+        (&["--listen", "0"], "setting-invalid"),
+        (&["--follow"], "one-process-only"),
+        (&["-n", "3"], "setting-invalid"),
+        (&["--restarts", "x"], "invalid value"),
+    ];
+    for (more, code) in cases {
+        let run = headway(folder.path(), &[&JOB[..], &["-H", "hosts", "-p", "0"], more].concat());
+        assert_eq!(run.code, Some(2), "{more:?}: {}", run.err);
+        assert!(run.err.contains(code), "{more:?}: {}", run.err);
+        assert!(!folder.path().join("lake").exists(), "{more:?}");
+    }
+}
+
+#[test]
+fn who_is_missing_is_named_and_nothing_is_taken_over() {
+    let folder = folder();
+    messages(folder.path(), 100);
+    drop(Processes::of(folder.path(), 3));
+    let args = [&JOB[..], &["-H", "hosts", "-p", "0", "--join-within", "300ms", "--restarts", "0"]].concat();
+    let run = headway(folder.path(), &args);
+    assert_eq!(run.code, Some(3), "{}", run.err);
+    assert!(run.err.contains("(join-timeout)") && run.err.contains("process 2 at 127.0.0.1:"), "{}", run.err);
+    assert_eq!(head(folder.path()), None);
+}
+
+#[test]
+fn one_command_runs_all_processes_of_a_machine() {
+    let whole = folder();
+    messages(whole.path(), 3_000);
+    run(whole.path(), Size { processes: 1, workers: 1 }, &[]);
+    let folder = folder();
+    messages(folder.path(), 3_000);
+    let run = headway(folder.path(), &[&["cluster"], &JOB[..], &["-n", "3", "-w", "2"]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.out.starts_with("done: ") && run.out.lines().count() == 1, "{}", run.out);
+    assert!(run.err.contains("[2] done: process 2 of 3"), "{}", run.err);
+    assert_eq!(answer(folder.path()), answer(whole.path()));
+    // What ends one of them for good ends all, with its exit code.
+    let other = headway(folder.path(), &[&["cluster"], &JOB[..], &["-n", "2", "--window", "1m"]].concat());
+    assert_eq!(other.code, Some(4), "{}", other.err);
+    assert!(other.err.contains("(state-does-not-fit)"), "{}", other.err);
+}
