@@ -21,6 +21,7 @@ SELECTION = (
     ("power-cut", "--cuts", "15"),
     ("disk", "--full", "4", "--sync", "12"),
     ("rescale",),
+    ("cluster", "--kills", "20"),
     ("fencing", "--trials", "8"),
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),

@@ -1,0 +1,172 @@
+"""One job over several processes: kills, stops and hangs of random ones, and another number of processes in between.
+
+A run is one lake. The job is started on a number of processes and workers, and some of its processes are killed (SIGKILL) or,
+with --stops, stopped (SIGSTOP) at random moments. Whoever was killed is started again, as a supervisor does; all others must
+start themselves again. Then a signal to any of them must drain all, and another number of processes goes on. At the end the lake must be
+what the reference program expects, and no file that a reader had seen may have changed.
+
+With --rivals a second, whole cluster takes the lake over while the first one works: all processes of the first one must
+end with exit code 4, and stay away.
+
+  scripts/crash cluster                   20 kills
+  scripts/crash cluster --kills 300       the figure of the scoreboard
+"""
+import collections
+import signal
+import socket
+import time
+
+from crash_suites import kill_anywhere
+from crash_suites import rig as rigs
+
+SIZES = ((2, 1), (3, 1), (2, 2), (1, 2), (3, 1))
+# How often one start of a cluster is hit: each time its processes wait twice as long before they come back.
+HITS = 3
+
+
+def options(parser):
+    parser.add_argument("--kills", type=int, default=20, help="processes that are killed (default 20)")
+    parser.add_argument("--kills-a-run", type=int, default=7, help="how many of them one lake takes (default 7)")
+    parser.add_argument("--stops", type=int, default=1, help="processes that are stopped, in all (default 1; each takes 10 s)")
+    parser.add_argument("--rivals", type=int, default=1, help="lakes that a second cluster takes over (default 1)")
+    parser.add_argument("--messages", type=int, default=27_000, help="messages of a capture (default 27000)")
+
+
+class Cluster:
+    """The processes of a job, each with its log."""
+
+    def __init__(self, rig, lake, capture, size, more=()):
+        self.rig, self.lake, self.capture, self.size, self.more = rig, lake, capture, size, more
+        self.name = f"{lake}.{time.monotonic_ns()}"
+        free = [socket.create_server(("127.0.0.1", 0)) for _ in range(size[0])]
+        with open(self.name + ".hosts", "w", encoding="utf-8") as hosts:
+            hosts.writelines(f"127.0.0.1:{server.getsockname()[1]}\n" for server in free)
+        for server in free:
+            server.close()
+        with open(self.name + ".secret", "w", encoding="utf-8") as secret:
+            secret.write("a secret that only processes of this job know\n")
+        self.runs = [self.start(process) for process in range(size[0])]
+
+    def start(self, process):
+        flags = [*self.more, "-H", self.name + ".hosts", "-p", str(process), "--mesh-secret-file", self.name + ".secret", "-v"]
+        return self.rig.start(self.lake, self.capture, self.size[1], flags, log=f"{self.name}.{process}.log")
+
+    def said(self):
+        return "".join(f"process {process}:\n{run.said(6)}" for process, run in enumerate(self.runs))
+
+    def until(self, number):
+        """Waits until manifest `number` is there; all processes must be alive then."""
+        end = time.monotonic() + rigs.SECONDS_MAX
+        while rigs.highest(self.lake) < number:
+            ended = [process for process, run in enumerate(self.runs) if run.ended()]
+            if ended or time.monotonic() > end:
+                raise rigs.Failed(f"processes {ended} have ended, manifest {number} is not there: {self.name}\n{self.said()}")
+            time.sleep(0.005)
+
+    def kill(self, process):
+        """Kills a process, and starts it again."""
+        if self.rig.kill(self.runs[process]) != -9:
+            raise rigs.Failed(f"process {process} ended before it was killed: {self.name}\n{self.said()}")
+        self.runs[process] = self.start(process)
+
+    def stop(self, process):
+        """Stops a process until the others have noticed; then it goes on, and must notice, too."""
+        before = rigs.head(self.lake)["generation"]
+        self.runs[process].child.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        others = [run for at, run in enumerate(self.runs) if at != process]
+        rigs.wait_for("the others to notice", lambda: all("no sign of life" in said(run) or "restarting" in said(run) for run in others), None)
+        noticed = time.monotonic() - began
+        self.runs[process].child.send_signal(signal.SIGCONT)
+        rigs.wait_for("the cluster to come back", lambda: rigs.head(self.lake)["generation"] > before, None)
+        return noticed
+
+    def drain(self, process):
+        """One process is told to end; all must drain."""
+        self.runs[process].child.send_signal(signal.SIGTERM)
+        self.ends([0] * len(self.runs))
+
+    def ends(self, expected):
+        codes = [self.rig.finish(run) for run in self.runs]
+        if codes != expected:
+            raise rigs.Failed(f"the processes ended with {codes}, not {expected}: {self.name}\n{self.said()}")
+
+
+def said(run):
+    with open(run.log, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def one_lake(rig, args, number):
+    """Kills processes of one job as often as planned; gives (kills by process, generations, seconds to notice a stopped one)."""
+    draw = rigs.rng(args.seed, "cluster", number)
+    capture = rig.capture(args.seed * 1000 + number % 3, args.messages)
+    lake, kills, seen, noticed = rig.path("cluster"), collections.Counter(), {}, []
+    todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
+    stops = 1 if number < args.stops else 0
+    while todo > 0 or stops:
+        size = draw.choice(SIZES)
+        if size[0] == 1:
+            single(rig, lake, capture, size[1], draw)
+            continue
+        cluster = Cluster(rig, lake, capture, size)
+        for _ in range(min(todo, draw.randint(1, HITS))):
+            cluster.until(rigs.highest(lake) + 1 + draw.randrange(25))
+            time.sleep(draw.random() * 0.03)
+            victim = draw.randrange(size[0])
+            cluster.kill(victim)
+            kills["leader" if victim == 0 else "member"] += 1
+            todo -= 1
+            still = rigs.committed_files(lake)
+            kill_anywhere.still_there(seen, still)
+        cluster.until(rigs.highest(lake) + 2)
+        if stops:
+            stops = 0
+            noticed.append(cluster.stop(draw.randrange(size[0])))
+            cluster.until(rigs.highest(lake) + 2)
+        cluster.drain(draw.randrange(size[0]))
+        if rigs.head(lake)["members"]["processes"] != size[0]:
+            raise rigs.Failed(f"the manifest does not say that {size[0]} processes made it: {lake}")
+    size = draw.choice([size for size in SIZES if size[0] > 1])
+    Cluster(rig, lake, capture, size).ends([0] * size[0])
+    kill_anywhere.still_there(seen, rigs.committed_files(lake))
+    rig.verify(lake, capture)
+    generations = rigs.head(lake)["generation"]
+    rig.forget(lake)
+    return kills, generations, noticed
+
+
+def single(rig, lake, capture, workers, draw):
+    """One process goes on for a few epochs, and is killed."""
+    before = rigs.highest(lake)
+    run = rig.start(lake, capture, workers)
+    rigs.wait_for("a commit", lambda: rigs.highest(lake) >= before + 2 + draw.randrange(6), run)
+    if rig.kill(run) != -9:
+        raise rigs.Failed(f"a run on {workers} workers ended before it was killed\n{run.said()}")
+
+
+def rivals(rig, args, number):
+    """Two whole clusters on one lake: one wins, the other goes away for good."""
+    draw = rigs.rng(args.seed, "rivals", number)
+    capture, lake = rig.capture(args.seed * 1000 + number % 3, args.messages), rig.path("rivals")
+    first = Cluster(rig, lake, capture, (2, 1))
+    first.until(rigs.highest(lake) + 3 + draw.randrange(15))
+    second = Cluster(rig, lake, capture, (3, 1), ["--if-running", "take-over"])
+    first.ends([4, 4])
+    second.ends([0, 0, 0])
+    rig.verify(lake, capture)
+    rig.forget(lake)
+
+
+def suite(rig, args):
+    lakes = -(-args.kills // args.kills_a_run)
+    for number in range(min(lakes, 3)):
+        rig.capture(args.seed * 1000 + number, args.messages)
+    results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
+    rig.trials([lambda number=number: rivals(rig, args, number) for number in range(args.rivals)])
+    kills = sum((kills for kills, _, _ in results), collections.Counter())
+    noticed = [seconds for _, _, all_noticed in results for seconds in all_noticed]
+    if noticed and max(noticed) > 12:
+        raise rigs.Failed(f"a stopped process was noticed after {max(noticed):.1f} s, not within 12 s")
+    figures = {"kills": dict(sorted(kills.items())), "generations": [g for _, g, _ in results], "lakes": lakes, "rivals": args.rivals}
+    return kills.total(), {**rig.figures(), **figures, "stop_noticed_s": round(max(noticed), 1) if noticed else None}
