@@ -254,16 +254,15 @@ impl Stream {
 
     async fn step(&mut self, step: &Step) -> Result<(), Ended> {
         for &view in &self.wanted.views {
-            let updates = step.of_view(view);
-            let spec = &self.live.feed.specs[view];
-            let mut parts = Parts::new("change", spec, step.id);
-            for (name, is_gone) in [("gone", true), ("come", false)] {
-                let rows = updates.iter().filter(move |update| (update.diff < 0) == is_gone);
-                let mut rows = Rows::of(rows.map(|update| &update.row));
-                while rows.peek().is_some() {
-                    let part = parts.next(name, &mut rows);
-                    self.send(part).await?;
+            let mut parts = Changed::new(&self.live.feed.specs[view], step, view);
+            if let Some(events) = step.events(view, || parts.by_ref().collect()) {
+                for event in events {
+                    self.send(event.clone()).await?;
                 }
+                continue;
+            }
+            for event in parts {
+                self.send(event).await?;
             }
         }
         let is_changed = |view: &usize| !step.of_view(*view).is_empty();
@@ -362,6 +361,34 @@ impl<'a> Parts<'a> {
         }
         data.extend_from_slice(b"]}\n\n");
         Bytes::from(data)
+    }
+}
+
+/// The events of one view and one step: what goes, then what comes.
+struct Changed<'a> {
+    parts: Parts<'a>,
+    gone: Rows<'a>,
+    come: Rows<'a>,
+}
+
+impl<'a> Changed<'a> {
+    fn new(spec: &'a ViewSpec, step: &'a Step, view: usize) -> Changed<'a> {
+        let rows = |is_gone: bool| {
+            let updates = step.of_view(view).iter().filter(move |update| (update.diff < 0) == is_gone);
+            Rows::of(updates.map(|update| &update.row))
+        };
+        Changed { parts: Parts::new("change", spec, step.id), gone: rows(true), come: rows(false) }
+    }
+}
+
+impl Iterator for Changed<'_> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.gone.peek().is_some() {
+            return Some(self.parts.next("gone", &mut self.gone));
+        }
+        self.come.peek().is_some().then(|| self.parts.next("come", &mut self.come))
     }
 }
 

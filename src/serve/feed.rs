@@ -9,6 +9,7 @@ use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, ManifestId};
 use crate::engine::format::names::Seq;
 use crate::engine::run::view_rows::ViewRows;
+use bytes::Bytes;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
 use headway_operators::time::EventTime;
@@ -17,7 +18,7 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -125,6 +126,8 @@ pub struct Step {
     weight: usize,
     /// What all steps before it weigh together.
     before: usize,
+    /// The events of each view, made for the first client that takes them, where they are small.
+    events: Vec<OnceLock<Vec<Bytes>>>,
 }
 
 impl Step {
@@ -132,6 +135,13 @@ impl Step {
     pub fn of_view(&self, view: usize) -> &[ViewUpdate] {
         let view = u16::try_from(view).expect("views are numbered by 16 bits");
         self.changes.as_ref().map_or(&[], |changes| changes.of_view(view))
+    }
+
+    /// The events of view `view`, once `make` has made them; `None` if they are too large to be kept: a client takes them one by
+    /// one then.
+    pub fn events(&self, view: usize, make: impl FnOnce() -> Vec<Bytes>) -> Option<&[Bytes]> {
+        let bytes: usize = self.of_view(view).iter().map(weight).sum();
+        (bytes <= EVENTS_BYTES_MAX).then(|| self.events[view].get_or_init(make).as_slice())
     }
 
     /// For how long it has been there.
@@ -203,7 +213,8 @@ impl Feed {
                     changes.map_or(0, |changes| changes.updates.iter().map(weight).sum()) + STEP_BYTES;
                 let (before, changes) = (state.weight, changes.cloned());
                 let (at, at_ms) = (Instant::now(), head.written_ms);
-                let step = Step { id, watermark, at_ms, number, at, changes, weight, before };
+                let events = self.specs.iter().map(|_| OnceLock::new()).collect();
+                let step = Step { id, watermark, at_ms, number, at, changes, weight, before, events };
                 state.weight += weight;
                 state.steps.push_back(Arc::new(step));
                 number
@@ -300,10 +311,13 @@ impl State {
     }
 }
 
+/// Up to this weight the events of a view are made once for all clients.
+const EVENTS_BYTES_MAX: usize = 256 << 10;
+
 /// What a step weighs that changes nothing.
 const STEP_BYTES: usize = 200;
 
-/// About the bytes of an update, in memory and as JSON.
+/// About the bytes of an update, in memory or as JSON.
 fn weight(update: &ViewUpdate) -> usize {
     let value = |value: &Value| match value {
         Value::Text(text) => 32 + text.len(),

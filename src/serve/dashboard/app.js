@@ -13,7 +13,8 @@ const BARS_MAX = 12;
 /** Views up to this size come at once; larger ones when they are looked at. */
 const SMALL = 5000;
 
-const words = { ok: "running", warn: "look soon", bad: "look now", none: "connecting" };
+const words = { ok: "running well", warn: "running, look soon", bad: "running, look now", none: "connecting" };
+const instant = (text) => (text ? text.replace("T", " ").replace("Z", "") : "–");
 const state = {
   views: new Views(),
   connection: null,
@@ -63,7 +64,7 @@ function start() {
     },
     commit: (data, changed) => {
       alive();
-      $("as-of").textContent = `as of commit ${number(data.seq)}${data.watermark ? `, event time ${data.watermark}` : ""}`;
+      $("as-of").textContent = `as of commit ${number(data.seq)}${data.watermark ? `, event time ${instant(data.watermark)} UTC` : ""}`;
       document.body.dataset.seq = data.seq;
       if (!state.drawn || changed.has(state.selected)) draw(changed.get(state.selected));
     },
@@ -91,6 +92,10 @@ function judge(judgement = state.judgement) {
   if (isLost) {
     const since = `No sign of life since ${clock(state.lost)}.`;
     if (!$("lost").textContent.startsWith(since)) $("lost").textContent = `${since} The job was killed, hangs, or cannot be reached; this page goes on asking.`;
+    $("why").textContent = "The job gives no sign of life.";
+    if (state.said) $("evidence").textContent = `It said last: ${state.said}`;
+    $("next").textContent = "headway status --lake … says whether it lives, and why not.";
+    document.title = `no sign of life · ${$("job").textContent} · headway`;
     say("no sign of life");
   } else {
     say(body.judgement === "ok" && state.phase === "draining" ? "draining" : words[body.judgement]);
@@ -110,12 +115,13 @@ function show(job) {
     return judge("none");
   }
   judge(job.judgement);
-  document.title = `${job.judgement === "ok" ? "" : `${words[job.judgement]} · `}${job.job} · headway`;
+  document.title = `${job.judgement === "ok" ? "" : `${words[job.judgement].split(", ")[1] ?? ""} · `}${job.job} · headway`;
   $("job").textContent = job.job;
   const busy = job.workers.length ? Math.round((100 * job.workers.reduce((a, b) => a + b, 0)) / job.workers.length) : 0;
   $("about").textContent = `pipeline ${job.pipeline} · up ${duration(job.running_ms)} · start ${job.generation} · ${job.workers.length} ${job.workers.length === 1 ? "worker" : "workers"}, ${busy} % busy · commit ${number(job.seq)}`;
   $("version").textContent = `headway ${job.version}`;
-  $("why").textContent = job.why.sentence;
+  state.said = job.why.sentence;
+  $("why").textContent = state.said;
   $("evidence").textContent = job.why.evidence.join(" · ");
   $("next").textContent = job.why.healthy ? "" : job.why.next;
   tiles(job.numbers);
@@ -155,8 +161,8 @@ function tiles(numbers) {
   while (place.children.length > numbers.length) place.lastChild.remove();
 }
 
-const throughput = line($("throughput"), "records/s");
-const took = line($("took-chart"), "ms");
+const throughput = line($("throughput"), "records/s", 30);
+const took = line($("took-chart"), "ms", 30);
 
 function commits(fresh) {
   const last = state.commits.at(-1)?.seq ?? -1;
@@ -194,7 +200,7 @@ function partitions(all) {
   const rows = sorted.slice(0, 100).map((part) => {
     const row = document.createElement("tr");
     row.append(el("th", `${part.topic} ${part.partition}`, { scope: "row" }), el("td", number(part.next), { class: "n" }), el("td", number(part.lag), { class: "n" }),
-      el("td", part.watermark ?? "–"), el("td", part.waits, { class: "waits", "data-judgement": part.judgement }));
+      el("td", instant(part.watermark)), el("td", part.waits, { class: "waits", "data-judgement": part.judgement }));
     return row;
   });
   $("partitions").tBodies[0].replaceChildren(...rows);
@@ -287,7 +293,7 @@ function chart(table, how) {
   if (how.kind === "line") {
     if (!state.chart) {
       place.replaceChildren(el("div", "", { class: "chart" }));
-      state.chart = line(place.firstChild, measure);
+      state.chart = line(place.firstChild, measure, 3600);
     }
     const points = [...table.rows.values()].map((row) => [Date.parse(row[how.time]) / 1000, Number(row[measure] ?? 0)]);
     points.sort((a, b) => a[0] - b[0]);
@@ -320,7 +326,7 @@ function rows(table, fresh) {
     if (fresh.has(key)) line.className = "new";
     for (const { name, type } of table.columns) {
       const isNumber = type === "integer" || type === "number";
-      line.append(isNumber ? el("td", number(row[name]), { class: "n" }) : el("td", row[name] ?? "–"));
+      line.append(isNumber ? el("td", number(row[name]), { class: "n" }) : el("td", type === "instant" ? instant(row[name]) : row[name] ?? "–"));
     }
     return line;
   }));

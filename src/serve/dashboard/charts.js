@@ -7,8 +7,8 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 export const number = (value, digits = 0) =>
   value === null || value === undefined ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: digits });
 
-/** A line over time in `place`; `draw(xs, ys)` shows points, x in seconds. */
-export function line(place, unit) {
+/** A line over time in `place`, over `span` seconds at least; `draw(xs, ys)` shows points, x in seconds. */
+export function line(place, unit, span) {
   let plot = null;
   let data = [[], []];
   const make = () => {
@@ -20,9 +20,9 @@ export function line(place, unit) {
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       padding: [8, 4, 0, 0],
-      scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
+      scales: { x: { range: (_, min, max) => (max - min < span ? [max - span, max] : [min, max]) }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       axes: [
-        { ...axis, space: 70, size: 26 },
+        { ...axis, space: 80, size: 26, values: (_, values) => values.map((value) => at(value, values)) },
         { ...axis, size: 52, space: 34, values: (_, values) => values.map((value) => short(value)) },
       ],
       series: [
@@ -47,6 +47,14 @@ export function line(place, unit) {
       plot?.destroy();
     },
   };
+}
+
+/** An instant on an axis: the day where the axis has days, else the time of day. */
+function at(value, all) {
+  const date = new Date(value * 1000);
+  const step = all.length > 1 ? all[1] - all[0] : 1;
+  if (step >= 86400) return date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  return date.toLocaleTimeString("en-GB", step >= 60 ? { hour: "2-digit", minute: "2-digit" } : {});
 }
 
 /** A number in few characters. */
@@ -92,8 +100,9 @@ export function bars(table, plan, group, measure, most) {
   const sums = new Map();
   for (const row of table.rows.values()) {
     if (plan.groups.length && plan.groups.map((name) => row[name] ?? "").join(" · ") !== group) continue;
-    const label = plan.labels.map((name) => row[name] ?? "–").join(" · ") || "–";
-    const at = sums.get(label) ?? { label, value: 0, rank: plan.rank ? row[plan.rank] : 0 };
+    const [name, ...more] = plan.labels.map((name) => row[name] ?? "–");
+    const label = [name ?? "–", ...more].join(" · ");
+    const at = sums.get(label) ?? { label, name: name ?? "–", more: more.join(" · "), value: 0, rank: plan.rank ? row[plan.rank] : 0 };
     at.value += Number(row[measure] ?? 0);
     sums.set(label, at);
   }
@@ -113,7 +122,7 @@ export function drawBars(place, found) {
       place.append(element);
     }
     const [label, track, value] = element.children;
-    label.textContent = bar.label;
+    label.replaceChildren(bar.name, Object.assign(document.createElement("small"), { textContent: bar.more ? ` ${bar.more}` : "" }));
     label.title = bar.label;
     track.firstChild.style.width = `${Math.max(0, (100 * bar.value) / most)}%`;
     value.textContent = number(bar.value);
