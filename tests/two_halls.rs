@@ -103,7 +103,11 @@ fn source_of_each_input_must_be_there_and_be_its_own() {
     let cases: [(&[&str], &str, &str); 5] = [
         (&[], "input \"north\" has no source", "Use --source north=URI"),
         (&["--source", "north=files:in"], "input \"south\" has no source", "[input.south]"),
-        (&["--source", "files:in"], "--source: the job has several inputs", "--source north=VALUE"),
+        (
+            &["--source", "files:in"],
+            "--source: the job has several inputs, and \"in\" has no folder \"north\"",
+            "--source north=files:PATH",
+        ),
         (
             &["--source", "north=generate", "--source", "sout=generate"],
             "pipeline \"halls\" has no input \"sout\"",
@@ -120,11 +124,17 @@ fn source_of_each_input_must_be_there_and_be_its_own() {
         assert_eq!(refused.code, Some(2), "{flags:?}: {refused:?}");
         assert!(refused.err.contains(what) && refused.err.contains(hint), "{flags:?}: {}", refused.err);
     }
-    let check = ["check", "halls", "--lake", "lake"];
-    let twin = halls_with(folder.path(), &check, "north=generate\nsouth=files:in\n");
+    let words = ["check", "halls", "--lake", "lake"];
+    for hall in ["both/north", "both/south"] {
+        std::fs::create_dir_all(folder.path().join(hall)).expect("a folder can be made");
+        std::fs::write(folder.path().join(hall).join("a"), "a line\n").expect("a file can be written");
+    }
+    let both = check(&["--source", "files:both"]);
+    assert!(both.out.contains("input \"south\", files in both/south"), "{both:?}");
+    let twin = halls_with(folder.path(), &words, "north=generate\nsouth=files:in\n");
     assert!(twin.out.contains("input \"south\", files in in"), "{twin:?}");
-    let unknown = halls_with(folder.path(), &check, "nort=generate\nsouth=files:in\n");
+    let unknown = halls_with(folder.path(), &words, "nort=generate\nsouth=files:in\n");
     assert!(unknown.err.starts_with("error: HEADWAY_SOURCE: pipeline \"halls\" has no input"), "{unknown:?}");
-    let all = halls(folder.path(), &[&check[..], &["--source", "generate"]].concat());
+    let all = halls(folder.path(), &[&words[..], &["--source", "generate"]].concat());
     assert!(all.out.contains("source    input \"south\", generator, seed 8: 4 partitions"), "{all:?}");
 }

@@ -143,10 +143,8 @@ fn source(entry: &Entry, set: &InputSettings, generate: &Generate) -> Result<Sou
                 .hint(format!("Write files:{} for that path.", path.trim_start_matches('/'))))
         }
         ("files", path) => {
-            // Two inputs that read the same files would each take the other's lines.
-            set.own("uri")?;
             let follow = set.read(FOLLOW)?.unwrap_or(false);
-            Ok(Source::Files { path: set.path("uri", path)?, follow })
+            Ok(Source::Files { path: files_of(set, set.path("uri", path)?)?, follow })
         }
         ("file", path) => Err(refuse(&format!("\"{shown}\" is no source"))
             .hint(format!("Did you mean files:{}? {WAYS}", path.trim_start_matches("//")))),
@@ -158,14 +156,29 @@ fn source(entry: &Entry, set: &InputSettings, generate: &Generate) -> Result<Sou
     }
 }
 
+/// What an input reads of `path`. Where that is for several inputs, it is a folder with one for each, as `headway produce`
+/// writes it: two inputs that read the same files would each take the other's lines.
+fn files_of(set: &InputSettings, path: PathBuf) -> Result<PathBuf, Failure> {
+    let below = path.join(set.spec.name);
+    if set.own("uri").is_ok() {
+        return Ok(path);
+    }
+    if below.is_dir() {
+        return Ok(below);
+    }
+    let name = set.spec.name;
+    let what = format!("the job has several inputs, and \"{}\" has no folder \"{name}\"", path.display());
+    Err(set.refuse("uri", what).hint(format!("Name the files of the input: --source {name}=files:PATH.")))
+}
+
 fn no_source(set: &InputSettings, ways: &str) -> Failure {
     if set.is_alone {
         return Failure::new(Code::SourceInvalid, "no source was named").hint(ways);
     }
     let name = set.spec.name;
     Failure::new(Code::SourceInvalid, format!("input \"{name}\" has no source")).hint(format!(
-        "Use --source {name}=URI, or uri in [{INPUT}.{name}] of the configuration file. A --source kafka: or --source \
-         generate without a name is for all inputs."
+        "Use --source {name}=URI, or uri in [{INPUT}.{name}] of the configuration file. A --source kafka:, --source \
+         generate or --source files:FOLDER, with a folder for each, is for all inputs without a name."
     ))
 }
 
