@@ -10,6 +10,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 thread_local! {
     /// True while a panic of this thread is caught and stops the job.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
+    /// True if a panic of this thread harms nobody else.
+    static CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Notes that whoever runs this thread contains its panics: it answers requests, one of which may fail without the job.
+pub fn contain() {
+    CONTAINED.set(true);
+}
+
+/// True if a panic of this thread is contained: it is logged, and neither the job nor the process ends.
+pub fn is_contained() -> bool {
+    CONTAINED.get()
 }
 
 /// True if a panic of this thread is reported to a job, which stops then. A panic of any other thread ends the process.

@@ -18,7 +18,7 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -189,8 +189,9 @@ impl Feed {
         Feed { specs, limits, state: Mutex::default(), changed: watch::channel(()).0 }
     }
 
+    /// Readers change nothing: nothing is half written where one of them panics, and the job goes on.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds the feed")
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over what is committed by `head`: all `tables`, and what `changes` did to those before. The first call says what

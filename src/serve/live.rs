@@ -10,7 +10,7 @@ use crate::serve::openmetrics::Commits;
 use crate::serve::recent::Recent;
 use crate::serve::streams::Streams;
 use headway_operators::spec::ViewSpec;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a server knows of a run.
 pub struct Live {
@@ -20,7 +20,7 @@ pub struct Live {
     pub(crate) token: Option<String>,
     pub(crate) commits: Commits,
     /// The commits of the last minutes.
-    pub(crate) recent: Mutex<Recent>,
+    recent: Mutex<Recent>,
     /// The views.
     pub(crate) feed: Feed,
     /// The streams of events that are open.
@@ -52,7 +52,12 @@ impl Live {
     /// Notes a commit.
     pub fn committed(&self, committed: &Committed, head: &Manifest) {
         self.commits.observe(&committed.steps);
-        self.recent.lock().expect("no thread panics while it notes a commit").note(committed, head);
+        self.recent().note(committed, head);
+    }
+
+    /// Readers change nothing: nothing is half written where one of them panics, and the job goes on.
+    pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what a commit made of the views.

@@ -7,8 +7,10 @@
 //! 3. No request has a body that is read.
 //! 4. What an answer is made of is immutable: the job goes on while it is read (`feed.rs`). A long search runs on a thread
 //!    beside this one, one at a time (`views.rs`).
-//! 5. Who may ask: `guard.rs`.
+//! 5. A panic while a request is answered is logged, and ends that connection alone.
+//! 6. Who may ask: `guard.rs`.
 
+use crate::engine::guard::contain;
 use crate::serve::connections::{Connection, Connections};
 use crate::serve::live::Live;
 use crate::serve::routes::router;
@@ -63,9 +65,11 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_io().enable_time().max_blocking_threads(1).build()?;
+        let runtime =
+            runtime.enable_io().enable_time().max_blocking_threads(1).on_thread_start(contain).build()?;
         let (stop, stopped) = oneshot::channel();
         let body = move || {
+            contain();
             runtime.block_on(async {
                 let accepting = tokio::spawn(serve(listener, router(Arc::clone(&live))));
                 // An error means that the sender is gone, which says the same.

@@ -1,7 +1,8 @@
 //! The server as clients see it: sockets, requests and answers.
 
-use crate::engine::clock::System;
+use crate::engine::clock::{Clock, System};
 use crate::engine::format::manifest::tests::first;
+use crate::engine::guard;
 use crate::engine::run::board::Board;
 use crate::serve::feed::{Limits, tests as feed_tests};
 use crate::serve::live::{About, Live};
@@ -10,6 +11,7 @@ use feed_tests::{Job, row};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A server, and the job that it tells of.
@@ -24,10 +26,14 @@ fn start(token: Option<&str>) -> Served {
 }
 
 fn start_with(token: Option<&str>, limits: Limits) -> Served {
+    start_at(token, limits, Arc::new(System::default()))
+}
+
+fn start_at(token: Option<&str>, limits: Limits, clock: Arc<dyn Clock>) -> Served {
     let board = Board::new(Arc::new(System::default()));
     let about = About {
         board: board.clone(),
-        clock: Arc::new(System::default()),
+        clock,
         group: None,
         token: token.map(str::to_string),
         views: feed_tests::specs(),
@@ -175,6 +181,37 @@ fn noise_and_mute_clients_do_not_keep_others_from_their_answers() {
     assert!(refused.starts_with("HTTP/1.1 431") || refused.is_empty(), "{refused}");
     drop(mute);
     assert!(get(&server, "/readyz", "").starts_with("HTTP/1.1 200"));
+}
+
+/// A clock that cannot be read: whatever answer needs it panics.
+#[derive(Debug, Default)]
+struct Broken {
+    was_contained: AtomicBool,
+}
+
+impl Clock for Broken {
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_ms(&self) -> i64 {
+        self.was_contained.store(guard::is_contained(), Ordering::SeqCst);
+        panic!("the clock is broken")
+    }
+}
+
+#[test]
+fn panic_of_an_answer_ends_one_connection_and_nothing_else() {
+    let clock = Arc::new(Broken::default());
+    let Served { server, mut job, .. } = start_at(None, Limits::default(), clock.clone());
+    job.begin();
+    for _ in 0..3 {
+        assert_eq!(get(&server, "/v1/status", ""), "", "it has no answer");
+        assert!(clock.was_contained.swap(false, Ordering::SeqCst), "the process would end");
+    }
+    job.commit(&[row(1, "one")], &[]);
+    assert!(get(&server, "/v1/views/numbers", "").starts_with("HTTP/1.1 200"));
+    assert!(!guard::is_contained(), "a panic of another thread is none of a request");
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(crate) fn of(live: &Live, seq: Option<u64>) -> (Value, Option<u64>) {
     let Some(head) = live.board.committed_head() else {
         return (json!({ "state": "starting", "now_ms": live.clock.wall_ms() }), None);
     };
-    let recent = live.recent.lock().expect("no thread panics while it notes a commit");
+    let recent = live.recent();
     let (p99, (records, dead), commits) = (recent.p99(), recent.dead(), recent.after(seq));
     drop(recent);
     let look = Look { head: &head, board: &board, now_ms: live.clock.wall_ms(), p99, records, dead };

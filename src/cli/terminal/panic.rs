@@ -1,7 +1,8 @@
 //! What happens to a panic: it is logged with its place, and it ends the process as every other error does, with error, detail,
 //! hint and exit code.
 //!
-//! A thread of the engine reports its own panics, which stop the job ([`crate::engine::guard::guard`]). In any other thread,
+//! A thread of the engine reports its own panics, which stop the job ([`crate::engine::guard::guard`]). A thread that answers
+//! requests contains them: they are logged, and one client gets no answer. In any other thread,
 //! one of a library too, nobody would hear of it and the process would live on as half of itself: there the process ends at
 //! once. The last commit holds either way.
 
@@ -25,7 +26,7 @@ pub(crate) fn report(form: Form) {
             }
         }
         tracing::error!(event = "panicked", place, "{error}");
-        if guard::is_guarded() {
+        if guard::is_guarded() || guard::is_contained() {
             return;
         }
         let failure = Failure::from(error);
