@@ -137,6 +137,20 @@ async function main() {
       check(!other.wrong.length, `${name}: ${other.wrong.join("; ")}`);
       await other.context().close();
     }
+    // A browser gives one address six connections, and each page holds one.
+    const context = await browser.newContext();
+    const tabs = await Promise.all([1, 2, 3, 4, 5, 6].map(async () => {
+      const tab = await context.newPage();
+      await tab.goto(`${base}/#top_stations`);
+      await ready(tab);
+      return tab;
+    }));
+    await page.waitForTimeout(1_000);
+    const { seq } = await (await page.request.get(`${base}/v1/views`)).json();
+    for (const tab of tabs) {
+      await tab.waitForFunction((seq) => Number(document.body.dataset.seq) >= seq, seq, { timeout: 10_000, polling: 100 });
+    }
+    await context.close();
     await keyboard(page);
     const red = await killed(page);
     await numbers(page).catch(async () => {
