@@ -153,7 +153,7 @@ fn full() -> Manifest {
     manifest.restarts = BTreeMap::from([("peer-lost".into(), 2)]);
     let input = &mut manifest.inputs[0];
     input.finished = Finished { partitions: 3, total: fates() };
-    input.unjudged = Unjudged { records: 100, dead: 91 };
+    input.unjudged = Unjudged { records: 100, dead: 91, ..Unjudged::default() };
     let part = &mut input.partitions[1];
     part.last_read = Some(LastRead { offset: Offset(7), leader_epoch: 3 });
     part.content = Some(Content {

@@ -64,26 +64,42 @@ const FLAGS: [&str; 13] = [
     "--zone",
 ];
 
-fn ran(folder: &Path, args: &[&str]) {
+fn ran(folder: &Path, args: &[&str]) -> Option<i32> {
     let run = headway(folder, args);
     assert!(matches!(run.code, Some(0..=5)) && !run.err.contains("panicked"), "{args:?}: {run:?}");
     if run.code == Some(2) {
         assert!(run.err.starts_with("error: "), "{args:?}: {run:?}");
     }
+    run.code
 }
 
 #[test]
 fn any_quantity_on_a_command_line_is_taken_or_refused() {
     let folder = folder();
     let path = folder.path();
+    let mut taken = Vec::new();
     for flag in FLAGS {
         for value in VALUES {
             let joined = format!("{flag}={value}");
             let args =
                 ["turnstile", "--source", "generate:messages=50,partitions=2", "--lake", "lake", &joined];
-            ran(path, &[&["check"], args.as_slice()].concat());
+            if ran(path, &[&["check"], args.as_slice()].concat()) == Some(0) && flag != "--workers" {
+                taken.push(joined);
+            }
         }
     }
+    assert!(taken.len() > 40, "{taken:?}");
+    // What is taken runs, alone and with others at their limits.
+    for (number, joined) in taken.iter().enumerate() {
+        let lake = format!("lake-{number}");
+        let args = ["run", "turnstile", "--source", "generate:messages=50,partitions=2", "--lake", &lake];
+        ran(path, &[args.as_slice(), &["--late-max=100%", "--dead-max=100%"], &[joined]].concat());
+    }
+    let most =
+        ["--window=1d", "--slide=1h", "--lateness=36500d", "--idle-after=36500d", "--max-ahead=36500d"];
+    let args =
+        ["run", "turnstile", "--source", "generate:messages=500", "--lake", "most", "--until=caught-up"];
+    ran(path, &[args.as_slice(), &most].concat());
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod cli;
 mod compaction;
 mod durability;
 mod face;
+mod field;
 mod files;
 mod folders;
 mod formats;

@@ -86,6 +86,8 @@ fn for_dead(reason: &Reason, sample: Option<&Refused>, zone: &str) -> String {
     let seen = match reason.name() {
         "future-event-time" => sample.and_then(|sample| for_future(sample, zone)),
         "bad-timestamp" => sample.and_then(for_timestamp),
+        "wrong-field-count" => sample.and_then(for_fields),
+        "too-many-records" => sample.and_then(for_line_ends),
         _ => None,
     };
     seen.unwrap_or_else(|| for_reason(reason.name(), zone))
@@ -129,6 +131,24 @@ fn for_timestamp(sample: &Refused) -> Option<String> {
     })
 }
 
+/// What to do about fields that something else than a comma separates.
+fn for_fields(sample: &Refused) -> Option<String> {
+    let payload = sample.payload.as_deref()?;
+    let count = |mark: u8| payload.iter().filter(|byte| **byte == mark).count();
+    let marks =
+        [(b';', "\";\"", "tr ';' ','"), (b'\t', "tabs", "tr '\\t' ','"), (b'|', "\"|\"", "tr '|' ','")];
+    let (_, name, change) =
+        marks.into_iter().find(|(mark, ..)| count(*mark) >= 5 && count(*mark) > count(b','))?;
+    Some(format!("Its fields are separated by {name}. Where no field has a comma: {change} < FILE > NEW."))
+}
+
+/// What to do about lines that end in a carriage return alone.
+fn for_line_ends(sample: &Refused) -> Option<String> {
+    let payload = sample.payload.as_deref()?;
+    let is_old = payload.contains(&b'\r') && !payload.contains(&b'\n');
+    is_old.then(|| "Its lines end in a carriage return alone: tr '\\r' '\\n' < FILE > NEW.".to_string())
+}
+
 /// What to check for a reason, where the records themselves do not say it.
 fn for_reason(reason: &str, zone: &str) -> String {
     match reason {
@@ -139,6 +159,9 @@ fn for_reason(reason: &str, zone: &str) -> String {
             "Check {zone}. To allow records further ahead of their message, raise --max-ahead; for messages without a \
              timestamp use --not-after TIME or none."
         ),
+        "not-utf8" => {
+            "Write text as UTF-8; from Latin-1, for example: iconv -f LATIN1 -t UTF-8 FILE > NEW.".to_string()
+        }
         "null-value" => {
             "Messages without a value are tombstones: check that --topic is the one with the records."
                 .to_string()
@@ -169,6 +192,13 @@ mod tests {
             ("bad-timestamp", "\"A,1,2,x,1706609524000\"", None, "milliseconds since 1970"),
             ("bad-timestamp", "A,1,2,x,30 Jan 2024", None, "--zone"),
             ("null-value", "", None, "--topic"),
+            ("not-utf8", "", None, "iconv -f LATIN1"),
+            ("wrong-field-count", "A;B;C;D;E;1,5;2", None, "separated by \";\""),
+            ("wrong-field-count", "A\tB\tC\tD\tE\tF", None, "separated by tabs"),
+            ("wrong-field-count", "A|B|C|D|E|F", None, "separated by \"|\""),
+            ("wrong-field-count", "A,B;C", None, "--topic"),
+            ("too-many-records", "A,1\rA,2", None, "carriage return alone"),
+            ("too-many-records", "A,1\r\nA,2", None, "--topic"),
             ("of-a-pipeline", "", None, "--topic"),
         ];
         for (reason, payload, timestamp_ms, words) in cases {

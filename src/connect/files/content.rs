@@ -1,6 +1,6 @@
 //! What a file is, as its bytes say: its name counts for nothing.
 //!
-//! 1. The first bytes tell how it is packed, and what cannot be an input at all: an archive, a Parquet file, UTF-16.
+//! 1. The first bytes tell how it is packed, and what cannot be an input at all: an archive, a Parquet file, a web page, UTF-16.
 //! 2. Unpacked, the first bytes are looked at again: there may be an archive inside.
 //! 3. The first lines tell whether it holds raw lines or envelopes. Lines before a capture, and JSON that is spread
 //!    over several lines, are refused: read as data, they would become dead letters.
@@ -51,13 +51,19 @@ const REPACK: &str = "Unpack it, or pack it as gzip or zstd instead.";
 
 const CONVERT: &str = "Save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > NEW.";
 
+const CONVERT_32: &str = "Save it as UTF-8: iconv -f UTF-32 -t UTF-8 FILE > NEW.";
+
+const AS_LINES: &str = "Write its rows as lines of CSV or JSON.";
+
+const ANSWER: &str = "A server answered with a page, such as a login: fetch the file again.";
+
 const ONE_A_LINE: &str =
     "Write one message a line: jq -c . FILE > NEW, or jq -c '.[]' where it is one array.";
 
 const NO_TALK: &str = "Delete the lines before the first envelope. kcat -J writes its talk to standard error, and none with -q.";
 
 /// What cannot be an input: where its mark is, the mark, what it is, and the way out.
-const FOREIGN: [(usize, &[u8], &str, &str); 15] = [
+const FOREIGN: [(usize, &[u8], &str, &str); 25] = [
     (0, b"PK\x03\x04", "it is a zip archive", UNPACK),
     (0, b"PK\x05\x06", "it is an empty zip archive", UNPACK),
     (0, b"7z\xBC\xAF\x27\x1C", "it is a 7z archive", UNPACK),
@@ -67,12 +73,23 @@ const FOREIGN: [(usize, &[u8], &str, &str); 15] = [
     (0, b"\xFD7zXZ\x00", "it is packed as xz", REPACK),
     (0, b"\x04\x22\x4D\x18", "it is packed as lz4", REPACK),
     (0, b"\xFF\x06\x00\x00sNaPpY", "it is packed as snappy", REPACK),
-    (0, b"PAR1\x15", "it is a Parquet file", "Write its rows as lines of CSV or JSON."),
-    (0, b"Obj\x01", "it is an Avro file", "Write its rows as lines of CSV or JSON."),
-    (0, b"SQLite format 3\0", "it is a database of SQLite", "Write its rows as lines of CSV or JSON."),
+    (0, b"\x1F\x9D", "it is packed as compress", REPACK),
+    (0, b"LZIP\x01", "it is packed as lzip", REPACK),
+    (0, b"PAR1\x15", "it is a Parquet file", AS_LINES),
+    (0, b"ARROW1\0\0", "it is an Arrow file", AS_LINES),
+    (0, b"ORC\x0A", "it is an ORC file", AS_LINES),
+    (0, b"Obj\x01", "it is an Avro file", AS_LINES),
+    (0, b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", "it is a workbook of Excel", AS_LINES),
+    (0, b"%PDF-", "it is a PDF", AS_LINES),
+    (0, b"SQLite format 3\0", "it is a database of SQLite", AS_LINES),
+    (0, b"<!DOCTYPE html", "it is a web page", ANSWER),
+    (0, b"<!doctype html", "it is a web page", ANSWER),
+    (0, b"<html", "it is a web page", ANSWER),
+    // Before UTF-16, whose mark is the beginning of this one.
+    (0, b"\xFF\xFE\0\0", "it is UTF-32", CONVERT_32),
+    (0, b"\0\0\xFE\xFF", "it is UTF-32", CONVERT_32),
     (0, b"\xFF\xFE", "it is UTF-16", CONVERT),
     (0, b"\xFE\xFF", "it is UTF-16", CONVERT),
-    (0, b"\0\0\xFE\xFF", "it is UTF-32", CONVERT),
 ];
 
 /// How a file is packed that begins with `head`.
@@ -105,19 +122,23 @@ fn foreign(head: &[u8]) -> Result<(), Refusal> {
             return Err(Refusal::of_file(what, hint));
         }
     }
-    match is_utf16(head) {
-        true => Err(Refusal::of_file("it is UTF-16 without a byte order mark", CONVERT)),
-        false => Ok(()),
+    if is_wide(head, 2) {
+        return Err(Refusal::of_file("it is UTF-16 without a byte order mark", CONVERT));
     }
+    if is_wide(head, 4) {
+        return Err(Refusal::of_file("it is UTF-32 without a byte order mark", CONVERT_32));
+    }
+    Ok(())
 }
 
-/// True if the first four characters are ASCII, each beside a zero.
-fn is_utf16(head: &[u8]) -> bool {
+/// True if the first four characters are ASCII, each in `width` bytes of which the others are zero.
+fn is_wide(head: &[u8], width: usize) -> bool {
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-    let Some(head) = head.get(..8) else { return false };
-    let pairs = || head.chunks_exact(2);
-    pairs().all(|pair| is_text(&pair[0]) && pair[1] == 0)
-        || pairs().all(|pair| pair[0] == 0 && is_text(&pair[1]))
+    let Some(head) = head.get(..4 * width) else { return false };
+    let characters = || head.chunks_exact(width);
+    let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    characters().all(|bytes| is_text(&bytes[0]) && zeros(&bytes[1..]))
+        || characters().all(|bytes| is_text(&bytes[width - 1]) && zeros(&bytes[..width - 1]))
 }
 
 /// What every line of a capture has.
@@ -259,7 +280,7 @@ mod tests {
 
     #[test]
     fn first_bytes_tell_how_a_file_is_packed_and_what_is_no_input() {
-        let cases: [(&[u8], Result<Packing, &str>); 16] = [
+        let cases: [(&[u8], Result<Packing, &str>); 24] = [
             (b"", Ok(Packing::Plain)),
             (b"A002,R051", Ok(Packing::Plain)),
             (b"PAR1,R051", Ok(Packing::Plain)),
@@ -275,6 +296,14 @@ mod tests {
             (b"A\x000\x000\x002\0", Err("UTF-16")),
             (b"\0A\x000\x000\x002", Err("UTF-16")),
             (b"PAR1\x15\x04", Err("Parquet")),
+            (b"\xFF\xFE\0\0A\0\0\0", Err("UTF-32")),
+            (b"\0\0\xFE\xFF\0\0\0A", Err("UTF-32")),
+            (b"A\0\0\x000\0\0\x000\0\0\x002\0\0\0", Err("UTF-32")),
+            (b"\0\0\0A\0\0\x000\0\0\x000\0\0\x002", Err("UTF-32")),
+            (b"<html lang=\"en\">", Err("web page")),
+            (b"<a>1</a>", Ok(Packing::Plain)),
+            (b"ORC,R051", Ok(Packing::Plain)),
+            (b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", Err("Excel")),
             (b"\xFD7zXZ\x00", Err("xz")),
         ];
         for (head, expected) in cases {

@@ -34,7 +34,9 @@ impl Packing {
     pub(super) fn unpack(self, bytes: impl Read + Send + 'static) -> Bytes {
         match self {
             Packing::Plain => Box::new(bytes),
-            Packing::Gzip => Box::new(Gzip::Between(Some(BufReader::with_capacity(BUFFER_BYTES, bytes)))),
+            Packing::Gzip => {
+                Box::new(Gzip::Between(Some(BufReader::with_capacity(BUFFER_BYTES, bytes)), true))
+            }
             Packing::Zstd => Box::new(Zstd {
                 bytes: BufReader::with_capacity(BUFFER_BYTES, bytes),
                 frame: FrameDecoder::new(),
@@ -75,8 +77,8 @@ fn next_member(bytes: &mut impl BufRead) -> io::Result<bool> {
 
 /// Members of gzip.
 enum Gzip<R> {
-    /// A member comes next, or the end. `None` only while it is moved.
-    Between(Option<BufReader<R>>),
+    /// A member comes next, or the end; whether it is the first. `None` only while it is moved.
+    Between(Option<BufReader<R>>, bool),
     /// Inside a member.
     Inside(Box<GzDecoder<BufReader<R>>>),
 }
@@ -88,9 +90,15 @@ impl<R: Read> Read for Gzip<R> {
         }
         loop {
             match self {
-                Gzip::Between(bytes) => {
+                Gzip::Between(bytes, is_first) => {
                     let mut rest = bytes.take().expect("it is put back before anything else happens");
+                    let is_first = std::mem::take(is_first);
                     match next_member(&mut rest) {
+                        // One byte may be all that the reader had: then the decoder judges.
+                        Ok(true) if !is_first && !starts_member(rest.buffer()) => {
+                            *bytes = Some(rest);
+                            return Err(damaged(Packing::Gzip, "bytes that are no gzip come after it"));
+                        }
                         Ok(true) => *self = Gzip::Inside(Box::new(GzDecoder::new(rest))),
                         end => {
                             *bytes = Some(rest);
@@ -101,9 +109,9 @@ impl<R: Read> Read for Gzip<R> {
                 Gzip::Inside(member) => match member.read(out) {
                     Ok(0) => {
                         // The member is whole: its checksum was right.
-                        let empty = Gzip::Between(None);
+                        let empty = Gzip::Between(None, false);
                         let Gzip::Inside(member) = std::mem::replace(self, empty) else { continue };
-                        *self = Gzip::Between(Some(member.into_inner()));
+                        *self = Gzip::Between(Some(member.into_inner()), false);
                     }
                     Err(error) => return Err(read_or_damaged(Packing::Gzip, error)),
                     read => return read,
@@ -111,6 +119,12 @@ impl<R: Read> Read for Gzip<R> {
             }
         }
     }
+}
+
+/// True if a member can begin with `bytes`, of which there may be few.
+fn starts_member(bytes: &[u8]) -> bool {
+    let seen = bytes.len().min(GZIP.len());
+    bytes[..seen] == GZIP[..seen]
 }
 
 /// An error of a decoder: what it met in the file, or what kept it from reading.
@@ -255,6 +269,17 @@ pub(super) mod tests {
         }
         let skipped = [zst(&[b"a"]), skippable.clone(), zst(&[b"b"]), skippable].concat();
         assert_eq!(unpacked(Packing::Zstd, skipped).unwrap(), b"ab");
+    }
+
+    #[test]
+    fn bytes_behind_the_last_member_are_damage_of_that_name() {
+        for tail in [&b"garbage\n"[..], b"\x1Fx", b"\0\0x"] {
+            let error = unpacked(Packing::Gzip, [gz(&[b"one"]), tail.to_vec()].concat()).unwrap_err();
+            assert!(is_damage(&error) && error.to_string().ends_with("come after it"), "{error}");
+        }
+        // A member that has only begun.
+        let error = unpacked(Packing::Gzip, [gz(&[b"one"]), vec![0x1F]].concat()).unwrap_err();
+        assert!(error.to_string().ends_with("it ends too early"), "{error}");
     }
 
     #[test]

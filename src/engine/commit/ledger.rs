@@ -260,7 +260,8 @@ impl Ledger {
         Ok(Input { watermark, ended, partitions, unjudged, ..input.clone() })
     }
 
-    /// Stops the job where most of an input cannot be decoded; gives what is still to be judged.
+    /// Stops the job where most of an input cannot be decoded; gives what is still to be judged. Whether too many records are
+    /// late was judged before, by whoever knows how late they are: here they are only counted.
     fn judge_dead(
         &self,
         epoch: Epoch,
@@ -271,14 +272,24 @@ impl Ledger {
         for (reason, count) in acks.iter().flat_map(|ack| &ack.dead) {
             *reasons.entry(reason.clone()).or_insert(0_u64) += count;
         }
+        let unfiltered = acks.iter().map(|ack| ack.consumed - ack.filtered).sum::<u64>();
+        let late = acks.iter().map(|ack| ack.late).sum::<u64>();
+        let mut unjudged = Unjudged {
+            unfiltered: input.unjudged.unfiltered + unfiltered,
+            late: input.unjudged.late + late,
+            ..Unjudged::default()
+        };
+        if unjudged.judges_late() {
+            unjudged = Unjudged::default();
+        }
         let records = input.unjudged.records + acks.iter().map(|ack| ack.consumed).sum::<u64>();
         let dead = input.unjudged.dead + reasons.values().sum::<u64>();
         if records < DEAD_SAMPLE_MIN {
-            return Ok(Unjudged { records, dead });
+            return Ok(Unjudged { records, dead, ..unjudged });
         }
         // Counts between two judgements are far below 2^53: the quotient is good enough for a limit.
         if dead as f64 <= self.rules.dead_max * records as f64 {
-            return Ok(Unjudged::default());
+            return Ok(unjudged);
         }
         let before = input.partitions.iter().flat_map(|part| part.total.dead.clone());
         let top = reasons.into_iter().max_by_key(|(_, count)| *count);

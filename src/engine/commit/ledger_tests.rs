@@ -336,6 +336,27 @@ fn share_of_dead_letters_is_judged_over_epochs_once_there_are_enough_records() {
 }
 
 #[test]
+fn late_records_are_counted_until_a_thousand_can_be_judged() {
+    let late = |from: i64, records: i64, late: u64| {
+        let mut acks = reads(0, from, from + records);
+        let Ack::Source { partitions, .. } = &mut acks[0] else { unreachable!() };
+        partitions[0].sent -= late;
+        partitions[0].late = late;
+        let accepted = partitions[0].sent;
+        acks[1] =
+            Ack::Fates { input: InputIx(0), partition: Partition(0), accepted, duplicate: 0, filtered: 0 };
+        acks
+    };
+    let mut ledger = ledger(1, 1);
+    let counted =
+        |manifest: Manifest| (manifest.inputs[0].unjudged.unfiltered, manifest.inputs[0].unjudged.late);
+    assert_eq!(counted(commit(&mut ledger, Epoch(1), &late(0, 600, 500)).unwrap()), (600, 500));
+    assert_eq!(counted(commit(&mut ledger, Epoch(2), &late(600, 399, 1)).unwrap()), (999, 501));
+    assert_eq!(counted(commit(&mut ledger, Epoch(3), &late(999, 1, 0)).unwrap()), (0, 0));
+    assert_eq!(counted(commit(&mut ledger, Epoch(4), &late(1_000, 2, 1)).unwrap()), (2, 1));
+}
+
+#[test]
 fn run_that_ends_adds_nothing_to_what_it_committed() {
     let mut ledger = ledger(1, 1);
     let mut acks = reads(0, 0, 4);

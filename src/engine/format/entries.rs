@@ -55,13 +55,30 @@ pub struct Finished {
     pub total: Fates,
 }
 
-/// Records of which nobody has judged yet whether too many are dead letters.
+/// Records of which nobody has judged yet whether too many are dead letters, or late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unjudged {
     /// Records read.
     pub records: u64,
     /// Dead letters among them.
     pub dead: u64,
+    /// Records that the decoder did not filter, since the share of late ones was judged. A build that does not know this field
+    /// judges a little later.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unfiltered: u64,
+    /// Late records among them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub late: u64,
+}
+
+impl Unjudged {
+    /// How many records must have been read before the share of late ones is judged.
+    pub const UNFILTERED_MIN: u64 = 1_000;
+
+    /// True if enough was read since the share of late records was judged: it is judged now, and counted anew.
+    pub fn judges_late(&self) -> bool {
+        self.unfiltered >= Unjudged::UNFILTERED_MIN
+    }
 }
 
 /// Where a partition stands.

@@ -1,7 +1,9 @@
 //! What a manifest that some run wrote can say: a file whose checksum is right may still lie, and must be refused by what
 //! is wrong with it, not by a panic far away.
 
-use crate::engine::format::manifest::{Fates, Input, LakeFile, Manifest, PartitionEntry, StateEntry};
+use crate::engine::format::manifest::{
+    Fates, Input, LakeFile, Manifest, PartitionEntry, StateEntry, Unjudged,
+};
 use crate::engine::format::names;
 use headway_operators::ack::{InputIx, Place};
 use headway_operators::record::Offset;
@@ -70,7 +72,9 @@ fn input(input: &Input) -> Result<(), String> {
     let of = |what: String| format!("in input \"{}\", {what}", input.name);
     fates(&input.finished.total).map_err(of)?;
     within("number of finished partitions", input.finished.partitions, COUNT_MAX).map_err(of)?;
-    within("unjudged records", input.unjudged.records.max(input.unjudged.dead), COUNT_MAX).map_err(of)?;
+    let Unjudged { records, dead, unfiltered, late } = input.unjudged;
+    let most = records.max(dead).max(unfiltered).max(late);
+    within("unjudged records", most, COUNT_MAX).map_err(of)?;
     if !input.partitions.is_sorted_by(|a, b| a.partition < b.partition) {
         return Err(of("partitions are not in their order".to_string()));
     }

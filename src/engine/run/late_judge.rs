@@ -1,25 +1,17 @@
 //! Stops a job whose records come too late, before the commit that would make most of them late for good.
 //!
 //! Each input is judged by itself, at a commit, once 1,000 records were read since it was last judged. What has not been
-//! judged yet is kept in memory: a restart begins anew.
+//! judged yet is in the manifest, so that restarts do not hide late records; how late they are is known of this run alone.
 
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::format::manifest::Input;
+use crate::engine::format::manifest::{Input, Unjudged};
 use crate::engine::run::outcome::{InputOutcome, Outcome};
 use headway_operators::ack::Ack;
 use headway_operators::late_by::LateBy;
 use headway_operators::time::Epoch;
 
-/// How many records must have been read before the share of late ones is judged.
-const RECORDS_MIN: u64 = 1_000;
-
-/// Records that were not judged yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Unjudged {
-    records: u64,
-    late: u64,
-    late_by: LateBy,
-}
+/// How many records a bounded run must have read before it is judged as a whole.
+const RECORDS_MIN: u64 = Unjudged::UNFILTERED_MIN;
 
 /// The judge of one run.
 #[derive(Clone, Debug)]
@@ -29,13 +21,22 @@ pub struct LateJudge {
     /// The share of dead letters at the end of a bounded run; during the run the ledger judges them.
     dead_max: f64,
     /// For each input, in the pipeline's order.
-    unjudged: Vec<Unjudged>,
+    inputs: Vec<Judged>,
+}
+
+/// What is known of an input since it was last judged.
+#[derive(Clone, Copy, Debug, Default)]
+struct Judged {
+    unjudged: Unjudged,
+    /// How late the records of this run were.
+    late_by: LateBy,
 }
 
 impl LateJudge {
-    /// A judge of a job with `inputs` inputs.
-    pub fn new(late_max: Option<f64>, dead_max: f64, inputs: usize) -> LateJudge {
-        LateJudge { late_max, dead_max, unjudged: vec![Unjudged::default(); inputs] }
+    /// A judge of a job that goes on with `inputs`, as the manifest has them.
+    pub fn new(late_max: Option<f64>, dead_max: f64, inputs: &[Input]) -> LateJudge {
+        let judged = |input: &Input| Judged { unjudged: input.unjudged, late_by: LateBy::default() };
+        LateJudge { late_max, dead_max, inputs: inputs.iter().map(judged).collect() }
     }
 
     /// Judges all that a bounded run has read, when it is committed: its last records may be too few to be judged by
@@ -89,18 +90,19 @@ impl LateJudge {
         let Some(late_max) = self.late_max else { return Ok(()) };
         for ack in acks {
             let Ack::Source { input, partitions, .. } = ack else { continue };
-            let Some(unjudged) = self.unjudged.get_mut(input.index()) else { continue };
+            let Some(judged) = self.inputs.get_mut(input.index()) else { continue };
             for part in partitions {
-                unjudged.records += part.consumed - part.filtered;
-                unjudged.late += part.late;
-                unjudged.late_by.merge(&part.late_by);
+                judged.unjudged.unfiltered += part.consumed - part.filtered;
+                judged.unjudged.late += part.late;
+                judged.late_by.merge(&part.late_by);
             }
         }
-        for (unjudged, input) in self.unjudged.iter_mut().zip(inputs) {
-            if unjudged.records < RECORDS_MIN {
+        for (judged, input) in self.inputs.iter_mut().zip(inputs) {
+            if !judged.unjudged.judges_late() {
                 continue;
             }
-            let Unjudged { records, late, late_by } = std::mem::take(unjudged);
+            let Judged { unjudged: Unjudged { unfiltered: records, late, .. }, late_by } =
+                std::mem::take(judged);
             // Counts between two judgements are far below 2^53: the quotient is good enough for a limit.
             if late as f64 > late_max * records as f64 {
                 let (input, enough_ms) = (input.name.clone(), late_by.enough_ms());
@@ -159,7 +161,8 @@ mod tests {
 
     /// Whether each epoch of `epochs`, as records and late ones, may be committed.
     fn judged(late_max: Option<f64>, epochs: &[(u64, u64)]) -> Vec<bool> {
-        let (inputs, mut judge) = (first(1).inputs, LateJudge::new(late_max, 0.5, 1));
+        let inputs = first(1).inputs;
+        let mut judge = LateJudge::new(late_max, 0.5, &inputs);
         let judge_one =
             |(records, late): &(u64, u64)| judge.judge(Epoch(1), &acks(*records, *late), &inputs).is_ok();
         epochs.iter().map(judge_one).collect()
@@ -176,13 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn records_of_earlier_runs_that_nobody_has_judged_count() {
+        let mut inputs = first(1).inputs;
+        inputs[0].unjudged = Unjudged { unfiltered: 900, late: 900, ..Unjudged::default() };
+        let judge = |late_max| LateJudge::new(Some(late_max), 0.5, &inputs);
+        let error = judge(0.5).judge(Epoch(1), &acks(100, 0), &inputs).expect_err("most are late");
+        assert!(error.to_string().starts_with("900 of 1000 records"), "{error}");
+        assert!(judge(0.5).judge(Epoch(1), &acks(99, 99), &inputs).is_ok(), "too few to judge");
+        assert!(judge(0.9).judge(Epoch(1), &acks(100, 0), &inputs).is_ok(), "not above the share");
+    }
+
+    #[test]
     fn whole_run_is_judged_at_its_end_if_it_read_a_thousand_records() {
         let judged = |consumed: u64, late: u64, dead: u64, late_max| {
             let dead = BTreeMap::from([(Reason::of("empty"), dead)]);
             let fates = Fates { consumed, late, dead, ..Fates::default() };
             let mut outcome = Outcome::new(&first(1).inputs, &[]);
             outcome.inputs[0].fates = fates;
-            LateJudge::new(late_max, 0.5, 1).judge_run(&outcome, Epoch(9)).map_err(|error| error.code())
+            LateJudge::new(late_max, 0.5, &[]).judge_run(&outcome, Epoch(9)).map_err(|error| error.code())
         };
         assert_eq!(judged(1_000, 0, 500, None), Ok(()));
         assert_eq!(judged(1_999, 0, 1_000, None), Err("too-many-dead"));
@@ -194,7 +208,11 @@ mod tests {
 
     #[test]
     fn refusal_names_the_lateness_that_would_have_been_enough() {
-        let error = LateJudge::new(Some(0.5), 0.5, 1).judge(Epoch(1), &acks(1_000, 900), &first(1).inputs);
+        let error = LateJudge::new(Some(0.5), 0.5, &first(1).inputs).judge(
+            Epoch(1),
+            &acks(1_000, 900),
+            &first(1).inputs,
+        );
         let error = error.expect_err("most are late");
         assert_eq!((error.code(), error.exit_code()), ("too-many-late", 1));
         assert!(error.hint().is_some_and(|hint| hint.contains("--lateness 1d")), "{error:?}");

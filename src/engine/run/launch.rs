@@ -236,7 +236,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         on_commit: launch.on_commit,
         on_views: launch.on_views,
         is_bounded: launch.until != Until::Forever,
-        late_judge: LateJudge::new(launch.late_max, launch.dead_max, resume.manifest.inputs.len()),
+        late_judge: LateJudge::new(launch.late_max, launch.dead_max, &resume.manifest.inputs),
         journal,
         board: launch.board.clone(),
         summary: Arc::clone(&shared),
