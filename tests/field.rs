@@ -100,6 +100,21 @@ fn captures_with_something_before_them_are_read_or_refused_by_line() {
 }
 
 #[test]
+fn numbers_at_their_limits_are_read_or_refused_and_never_spoil_a_lake() {
+    const MAX: i64 = i64::MAX - 2;
+    let at = |offset: i64| capture(0, 29, 7..8).replace("\"offset\":7", &format!("\"offset\":{offset}"));
+    for (offset, code) in [(MAX, 0), (MAX + 1, 2), (i64::MAX, 2)] {
+        let folder = folder();
+        write(folder.path(), "in/a.ndjson", capture(0, 29, 0..5) + &at(offset));
+        // The second run reads what the first has committed.
+        for _ in 0..2 {
+            let run = run(folder.path(), "in", &[]);
+            assert_eq!(run.code, Some(code), "{offset}: {run:?}");
+        }
+    }
+}
+
+#[test]
 fn only_the_topic_of_the_job_is_read_of_a_capture() {
     let other = |text: String| text.replace("\"topic\":\"mta-turnstile\"", "\"topic\":\"other\"");
     let made = [

@@ -84,3 +84,80 @@ fn message_that_is_not_kept_whole_is_left_out_and_counted() {
     );
     assert_eq!(originals(&path.join("again"), 0)[0]["payload"], "no record");
 }
+
+/// A value, a key, the first header and a time stamp.
+#[cfg(feature = "kafka")]
+type Sent = (String, String, String, i64);
+
+/// The messages of a topic of one partition.
+#[cfg(feature = "kafka")]
+fn topic(brokers: &str, topic: &str, count: usize) -> Vec<Sent> {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::message::{Headers, Message};
+    use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "replay")
+        .create()
+        .expect("a consumer can be made");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Beginning).expect("it is a partition");
+    consumer.assign(&list).expect("it can be assigned");
+    let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let next = |_| {
+        let message = consumer.poll(std::time::Duration::from_secs(30)).expect("there is one more");
+        let message = message.expect("it can be read");
+        let header = message.headers().expect("it has headers").get(0);
+        let header = format!("{}={}", header.key, text(header.value));
+        let time_ms = message.timestamp().to_millis().expect("it has a time");
+        (text(message.payload()), text(message.key()), header, time_ms)
+    };
+    (0..count).map(next).collect()
+}
+
+#[test]
+#[cfg(feature = "kafka")]
+fn refused_messages_of_two_topics_go_back_each_to_its_own() {
+    let cluster = rdkafka::mocking::MockCluster::new(1).expect("a double of a cluster starts");
+    let folder = folder();
+    let path = folder.path();
+    let topics = ["listen_events", "auth_events"];
+    for name in topics {
+        cluster.create_topic(name, 1, 1).expect("a topic can be made");
+        let envelope = |offset: u32| {
+            json!({
+                "topic": name, "partition": 0, "offset": offset, "ts": 1_706_608_800_000_i64 + i64::from(offset),
+                "key": format!("k{offset}"), "headers": ["from", name], "payload": format!("no JSON {offset} of {name}"),
+            })
+        };
+        let lines: String = (0..3).map(|offset| format!("{}\n", envelope(offset))).collect();
+        write(path, &format!("{name}.ndjson"), lines);
+    }
+    write(path, "client.properties", format!("bootstrap.servers={}\n", cluster.bootstrap_servers()));
+    let args = [
+        "run",
+        "music",
+        "--lake=lake",
+        "--source=listen_events=files:listen_events.ndjson",
+        "--source=auth_events=files:auth_events.ndjson",
+        "--source=page_view_events=generate:messages=1",
+        "--source=status_change_events=generate:messages=1",
+    ];
+    let run = headway(path, &args);
+    assert!(run.code == Some(1) && run.err.contains("nothing-accepted"), "{run:?}");
+    let hint = run.err.lines().find(|line| line.starts_with("hint: ")).expect("it has a hint");
+    assert_eq!(hint.matches("Check --topic").count(), 1, "one hint for both inputs: {hint}");
+    let to = ["dead", "replay", "--lake", "lake", "--to", "kafka:", "--kafka-config", "client.properties"];
+    let replayed = headway(path, &to);
+    assert!(
+        replayed.code == Some(0) && replayed.out.contains("wrote 6 messages to 2 topics"),
+        "{replayed:?}"
+    );
+    for name in topics {
+        let sent = |offset: i64| {
+            let value = format!("no JSON {offset} of {name}");
+            (value, format!("k{offset}"), format!("from={name}"), 1_706_608_800_000 + offset)
+        };
+        assert_eq!(topic(&cluster.bootstrap_servers(), name, 3), (0..3).map(sent).collect::<Vec<_>>());
+    }
+}

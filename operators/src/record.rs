@@ -31,6 +31,11 @@ impl fmt::Display for Partition {
 #[serde(transparent)]
 pub struct Offset(pub i64);
 
+impl Offset {
+    /// The greatest offset that a message can have: the offset after it must be a number below the greatest one.
+    pub const MAX: Offset = Offset(i64::MAX - 2);
+}
+
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -117,7 +117,13 @@ pub(crate) fn accepted_something(outcome: &Outcome, advice: &[Advice]) -> Result
         "{}.{reasons}{example} They are committed as refused, and kept under _dead/ and _late/.",
         fates(all)
     ));
-    let hints: Vec<&str> = advice.iter().map(|advice| advice.hint.as_str()).collect();
+    let mut hints: Vec<&str> = Vec::new();
+    for Advice { hint, .. } in advice {
+        // Two inputs may need the same.
+        if !hints.contains(&hint.as_str()) {
+            hints.push(hint);
+        }
+    }
     Err(if hints.is_empty() { failure } else { failure.hint(hints.join(" ")) })
 }
 

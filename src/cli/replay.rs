@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
 use headway_operators::record::{Offset, Partition};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
@@ -68,7 +69,7 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
     }
     let job = flags.at.open()?;
     let manifests = job.manifests()?;
-    let mut to: Option<Box<dyn Originals>> = None;
+    let mut places: BTreeMap<String, Box<dyn Originals>> = BTreeMap::new();
     let (mut written, mut cut) = (0, 0);
     for file in files_there(&manifests, kind) {
         for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
@@ -84,18 +85,22 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
             if let Some(topic) = &flags.topic {
                 original.topic.clone_from(topic);
             }
-            let to = match &mut to {
-                Some(to) => to,
-                None => to.insert(flags.open(&original.topic)?),
-            };
+            // A folder takes messages of any topic, and each topic of a broker is written by itself.
+            let place = if is_topic { original.topic.as_str() } else { "" };
+            if !places.contains_key(place) {
+                places.insert(place.to_string(), flags.open(&original.topic)?);
+            }
+            let to = places.get_mut(place).expect("it was opened where it was absent");
             to.write(&original)?;
             written += 1;
         }
     }
-    if let Some(to) = &mut to {
-        to.finish()?;
-    }
-    let place = if is_topic { "the topic".to_string() } else { format!("\"{}\"", flags.to) };
+    places.values_mut().try_for_each(|place| place.finish())?;
+    let place = match places.len() {
+        _ if !is_topic => format!("\"{}\"", flags.to),
+        0 | 1 => "the topic".to_string(),
+        topics => format!("{topics} topics"),
+    };
     writeln!(out, "wrote {} to {place}", counted(written, "message"))?;
     if cut > 0 {
         let messages = counted(cut, "message");

@@ -185,7 +185,7 @@ fn head<'a>(line: &'a [u8], topic: Option<&str>) -> Result<Head<'a>, Malformed> 
             error.column()
         ))
     })?;
-    if !(0..i64::MAX).contains(&fields.offset.0) {
+    if !(Offset(0)..=Offset::MAX).contains(&fields.offset) {
         return Err(Malformed(format!("its offset is {}, which no message has", fields.offset)));
     }
     if i32::try_from(fields.partition.0).is_err() {
@@ -492,6 +492,7 @@ mod tests {
             (r#"{"partition":0,"offset":0}"#, 0, "missing field `payload`"),
             (r#"{"partition":-1,"offset":0,"payload":"x"}"#, 0, "-1"),
             (r#"{"partition":0,"offset":-1,"payload":"x"}"#, 0, "its offset is -1"),
+            (r#"{"partition":0,"offset":9223372036854775806,"payload":"x"}"#, 0, "which no message has"),
             (r#"{"partition":0,"offset":9223372036854775807,"payload":"x"}"#, 0, "which no message has"),
             (r#"{"partition":0,"offset":9223372036854775808,"payload":"x"}"#, 0, "invalid value"),
             (r#"{"partition":0,"offset":1e3,"payload":"x"}"#, 0, "invalid type"),

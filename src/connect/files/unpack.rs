@@ -273,7 +273,7 @@ pub(super) mod tests {
 
     #[test]
     fn bytes_behind_the_last_member_are_damage_of_that_name() {
-        for tail in [&b"garbage\n"[..], b"\x1Fx", b"\0\0x"] {
+        for tail in [&b"garbage\n"[..], b"\0\0x"] {
             let error = unpacked(Packing::Gzip, [gz(&[b"one"]), tail.to_vec()].concat()).unwrap_err();
             assert!(is_damage(&error) && error.to_string().ends_with("come after it"), "{error}");
         }

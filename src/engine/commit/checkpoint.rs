@@ -22,6 +22,7 @@ use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::finished;
 use crate::engine::commit::history::History;
+use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::job::{IfRunning, Job, fits};
 use crate::engine::commit::ledger::{Ledger, Rules, Stamp};
 use crate::engine::commit::loose;
@@ -285,6 +286,8 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
 /// [`CheckpointError::Fenced`] if another run has the number or has gone on; then it does not count.
 pub(crate) async fn create(site: &Site, manifest: &Manifest) -> Result<(), CheckpointError> {
     let (job, seq, generation) = (manifest.job.clone(), manifest.seq, manifest.generation);
+    // A manifest that no start can read would be the end of the lake.
+    manifest.check().map_err(|what| Inconsistency::Unreadable { seq, what })?;
     let (name, bytes) = (names::manifest(&job, seq), manifest.encode());
     let fenced = || CheckpointError::Fenced { job: job.clone(), generation, seq };
     // 1. Write it, until it is known what happened.

@@ -1,13 +1,15 @@
 //! Tests of the commit protocol: one run after the other, faults, and takeovers.
 
 use crate::engine::clock::{Clock, Manual};
-use crate::engine::commit::checkpoint::{Committer, Found, Resume, begin};
+use crate::engine::commit::checkpoint::{Committer, Found, Resume, begin, create};
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::tests::job;
 use crate::engine::commit::job::{IfRunning, Job};
+use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::test_store::TestStore;
 use crate::engine::commit::upkeep;
+use crate::engine::format::manifest::tests::first;
 use crate::engine::format::manifest::{Kind, Manifest};
 use crate::engine::format::names::Generation;
 use crate::engine::format::names::Seq;
@@ -303,6 +305,18 @@ fn mostly_dead_input_stops_the_job_and_says_which_flag_to_check() {
     assert_eq!(error.code(), "too-many-dead");
     assert!(error.hint().unwrap().contains("--zone"), "{error:?}");
     assert!(error.detail().unwrap().contains("bad-timestamp"), "{error:?}");
+}
+
+#[test]
+fn manifest_that_no_start_could_read_is_not_written() {
+    let store = TestStore::default();
+    let mut manifest = first(1);
+    manifest.inputs[0].partitions[0].next = Offset(i64::MAX);
+    let site = Site::new(Arc::new(store.clone()), Arc::new(Manual::default()));
+    let error = run(create(&site, &manifest)).unwrap_err();
+    assert_eq!(error.code(), "store-inconsistent");
+    assert!(error.to_string().contains("manifest 0 was not written"), "{error}");
+    assert!(store.files().is_empty());
 }
 
 #[test]

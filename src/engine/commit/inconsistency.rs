@@ -131,6 +131,14 @@ pub enum Inconsistency {
         /// Rows in the files.
         found: u64,
     },
+    /// A manifest that this build could not read again. It was not written.
+    #[error("manifest {seq} was not written, for it could not be read again: {what}")]
+    Unreadable {
+        /// Its number.
+        seq: Seq,
+        /// What in it is out of bounds.
+        what: String,
+    },
     /// The file that claims a prefix disappears whenever it is written.
     #[error("the claim of prefix \"{prefix}\" goes away again")]
     ClaimGoesAway {

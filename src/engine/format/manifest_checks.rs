@@ -88,7 +88,7 @@ fn partition(part: &PartitionEntry) -> Result<(), String> {
     }
     let offsets = [part.first, part.from, part.next, part.floor_from];
     if part.first < Offset(0)
-        || part.next == Offset(i64::MAX)
+        || part.next > Offset::MAX + 1
         || !(part.first <= part.from && part.from <= part.next)
     {
         return Err(of(format!("offsets {offsets:?}")));

@@ -62,6 +62,14 @@ impl Manifest {
         seal(serde_json::to_vec(self).expect("plain values with text keys encode"))
     }
 
+    /// Checks that [`Manifest::decode`] takes what [`Manifest::encode`] gives.
+    ///
+    /// # Errors
+    /// What could not be read again.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        is_possible(self)
+    }
+
     /// The manifest in `bytes`, of this format or one before. Every path in it stays below the lake's root, and every
     /// number is one that a run can have written.
     ///
