@@ -15,6 +15,7 @@ mod hostile;
 mod landing;
 #[cfg(feature = "parquet")]
 mod live_views;
+mod lookup;
 mod moved_files;
 mod music;
 mod odd_inputs;

@@ -317,7 +317,8 @@ impl<'s> Build<'s> {
     /// What was built, and what is wrong with it.
     pub fn shape(&self) -> (Shape, Vec<Problem>) {
         let sets = self.pace.borrow().sets().iter().map(|set| set.inputs.clone()).collect();
-        self.notes.shape(sets)
+        let tables = self.pace.borrow().tables().iter().cloned().collect();
+        self.notes.shape(sets, tables)
     }
 
     /// Ends the construction: all acks of the dataflow, on the worker that gave them.

@@ -56,6 +56,15 @@ impl SetIx {
     }
 }
 
+/// A table that does not change while a job runs: records are looked up in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TableSpec {
+    /// The name of its file.
+    pub name: String,
+    /// The digest of the file's content.
+    pub digest: String,
+}
+
 /// How far the inputs of a job have got, on one worker.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -64,6 +73,8 @@ pub struct Pace {
     sets: Vec<InputsWatermark>,
     /// What an earlier run committed; a set that this run does not go by is dropped.
     restored: Vec<InputsWatermark>,
+    /// The tables that the dataflow was built with.
+    tables: BTreeSet<TableSpec>,
     newest_ended: Option<Epoch>,
 }
 
@@ -100,7 +111,7 @@ impl Pace {
             watermark: progress.watermark(),
         };
         let sets = (0..).map(InputIx).zip(&inputs).map(single).collect();
-        Pace { inputs, sets, restored, newest_ended: None }
+        Pace { inputs, sets, restored, tables: BTreeSet::new(), newest_ended: None }
     }
 
     /// The set of `inputs`, which an operator goes by from now on. Asked for while the dataflow is built.
@@ -112,6 +123,16 @@ impl Pace {
         let restored = self.restored.iter().find(is_same).map_or(EventTime::MIN, |set| set.watermark);
         self.sets.push(InputsWatermark { inputs: inputs.iter().copied().collect(), watermark: restored });
         SetIx(self.sets.len() - 1)
+    }
+
+    /// Notes a table that an operator looks records up in. Told of while the dataflow is built.
+    pub(crate) fn table(&mut self, table: TableSpec) {
+        self.tables.insert(table);
+    }
+
+    /// The tables that the dataflow was built with.
+    pub(crate) fn tables(&self) -> &BTreeSet<TableSpec> {
+        &self.tables
     }
 
     /// Notes that an operator with timers goes by `set`: no flush moves the watermark of its inputs.

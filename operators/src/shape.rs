@@ -1,6 +1,7 @@
 //! The shape of a pipeline: what it builds. Found by building it once, not declared a second time.
 
 use crate::ack::InputIx;
+use crate::pace::TableSpec;
 use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use crate::state::Show;
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ pub struct Shape {
     pub show: Vec<Show>,
     /// The sets of several inputs that operators go by, each by number, rising.
     pub sets: Vec<Vec<InputIx>>,
+    /// The tables that do not change while it runs, by name. A lake is made with one of each name.
+    pub tables: Vec<TableSpec>,
     /// For each input, the operator that counts its accepted records and duplicates; `None` where the source does.
     pub counting: Vec<Option<String>>,
 }
@@ -108,6 +111,7 @@ impl Notes {
             views: Vec::new(),
             show: Vec::new(),
             sets: Vec::new(),
+            tables: Vec::new(),
             counting: vec![None; inputs.len()],
         };
         let names = inputs.iter().map(|input| input.name);
@@ -163,9 +167,9 @@ impl Notes {
         Some(input)
     }
 
-    /// The shape, with the sets of several inputs, and what is wrong with it.
-    pub(crate) fn shape(&self, sets: Vec<Vec<InputIx>>) -> (Shape, Vec<Problem>) {
-        let shape = Shape { sets, ..self.shape.clone() };
+    /// The shape, with the sets of several inputs and the tables, and what is wrong with it.
+    pub(crate) fn shape(&self, sets: Vec<Vec<InputIx>>, tables: Vec<TableSpec>) -> (Shape, Vec<Problem>) {
+        let shape = Shape { sets, tables, ..self.shape.clone() };
         let mut problems = self.problems.clone();
         let unread = (0..).map(InputIx).zip(&shape.inputs).filter(|(index, _)| !self.read.contains(index));
         problems.extend(unread.map(|(_, input)| Problem::InputNotRead { name: input.name.to_string() }));
@@ -173,6 +177,7 @@ impl Notes {
         problems.extend(repeated(shape.operators.iter().map(|o| o.name.as_str())).map(same("operator")));
         problems.extend(repeated(shape.outputs.iter().map(|o| o.name.as_str())).map(same("output")));
         problems.extend(repeated(shape.views.iter().map(|view| view.name)).map(same("view")));
+        problems.extend(repeated(shape.tables.iter().map(|table| table.name.as_str())).map(same("table")));
         for view in &shape.views {
             if view.key == 0 || view.key > view.columns.len() {
                 problems.push(Problem::NoKey { view: view.name.to_string() });

@@ -5,7 +5,7 @@
 //! # Output
 //! One record for each record for which the author's function gives something.
 //! # State
-//! None. The table is part of the settings: its digest belongs into the pipeline's fingerprint, which the manifest keeps.
+//! None. The dry build finds the table, and the manifest keeps its name and digest beside the settings.
 //! # Progress
 //! Records leave at once, in their epoch.
 //! # Late and bad data
@@ -17,6 +17,7 @@
 
 use crate::flow::Flow;
 use crate::kit::record::Record;
+use crate::pace::TableSpec;
 use crate::state::KeyHash;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -88,10 +89,10 @@ impl<K: Eq + Hash, V: DeserializeOwned> Table<K, V> {
 }
 
 impl<K, V> Table<K, V> {
-    /// What belongs into the pipeline's fingerprint: the file's name and the digest of its content.
-    pub fn fingerprint(&self) -> String {
+    /// The table as a manifest keeps it.
+    pub fn spec(&self) -> TableSpec {
         let [high, low] = self.digest.0;
-        format!("{} xxh3:{high:016x}{low:016x}", self.name)
+        TableSpec { name: self.name.clone(), digest: format!("xxh3:{high:016x}{low:016x}") }
     }
 }
 
@@ -110,6 +111,7 @@ impl<'s, R: Clone + 'static> Flow<'s, Record<R>> {
         key: impl Fn(&R) -> K + 'static,
         join: impl Fn(R, Option<&V>) -> Option<S> + 'static,
     ) -> Flow<'s, Record<S>> {
+        self.pace.borrow_mut().table(table.spec());
         let rows = Arc::clone(&table.rows);
         self.filter_map_data(move |record| {
             let row = rows.get(&key(&record));
@@ -133,9 +135,10 @@ mod tests {
             (one.get(&"b".to_string()), one.get(&"c".to_string())),
             (Some(&("b".to_string(), 2)), None)
         );
-        assert!(one.fingerprint().starts_with("t.ndjson xxh3:"));
+        let spec = one.spec();
+        assert!(spec.name == "t.ndjson" && spec.digest.starts_with("xxh3:"), "{spec:?}");
         let other = table("[\"a\",1]\n\n[\"b\",3]").expect("a table");
-        assert_ne!(one.fingerprint(), other.fingerprint());
+        assert_ne!(spec, other.spec());
     }
 
     #[test]

@@ -127,10 +127,16 @@ fn check(producer: &BaseProducer<Deliveries>, partitions: u32) -> Result<u32, Er
     if there >= partitions as usize {
         return Ok(u32::try_from(there).unwrap_or(u32::MAX));
     }
+    let what = format!("topic {topic}");
+    if there == 0 {
+        let why = "it is not there".to_string();
+        let hint = "Create the topic first, or choose another one with --topic.".to_string();
+        return Err(Error::Unusable { what, why, hint });
+    }
     Err(Error::Unusable {
-        what: format!("topic {topic}"),
+        what,
         why: format!("it has {there} partitions, and messages are made for {partitions}"),
-        hint: format!("Create it with {partitions} partitions, or give --partitions {}.", there.max(1)),
+        hint: format!("Create it with {partitions} partitions, or give --partitions {there}."),
     })
 }
 

@@ -21,6 +21,8 @@ pub enum What {
     Setting(String),
     /// The topic of the input of this name.
     Topic(String),
+    /// The content of the table of this name, by its digest.
+    Table(String),
     /// What no flag sets, in a few words.
     Other(String),
 }
@@ -39,7 +41,7 @@ impl Difference {
                 Some(format!("--{}", key.strip_suffix(DURATION).unwrap_or(key).replace('_', "-")))
             }
             What::Topic(_) => Some("--topic".to_string()),
-            What::Other(_) => None,
+            What::Table(_) | What::Other(_) => None,
         }
     }
 
@@ -68,6 +70,7 @@ impl fmt::Display for Difference {
         let flag = self.flag();
         let what = match &self.what {
             What::Other(what) => what,
+            What::Table(name) => &format!("table \"{name}\""),
             What::Setting(what) | What::Topic(what) => flag.as_ref().unwrap_or(what),
         };
         write!(f, "{what} {}, not {}", self.value(&self.expected), self.value(&self.found))
@@ -83,6 +86,10 @@ pub fn list(differences: &[Difference]) -> String {
 pub fn hint(differences: &[Difference]) -> String {
     match differences.iter().map(Difference::cure).collect::<Option<Vec<String>>>() {
         Some(flags) => format!("Go on with {}, or start a new job in another lake.", flags.join(" ")),
+        None if differences.iter().all(|difference| matches!(difference.what, What::Table(_))) => {
+            "Go on with the file as it was, or start a new job in another lake: rows of one lake never come from two tables."
+                .to_string()
+        }
         None => {
             "Go on with the pipeline, release and source that made it, or start a new job in another lake."
                 .to_string()
@@ -121,6 +128,13 @@ mod tests {
             "Go on with --gap 5m --max-delay 1h30m --csv-index=false --bound 10000 --topic a, or start a new job in \
              another lake."
         );
+    }
+
+    #[test]
+    fn another_table_is_named_with_both_digests() {
+        let all = [differs(What::Table("s.ndjson".into()), "xxh3:1", "xxh3:2")];
+        assert_eq!(list(&all), "table \"s.ndjson\" xxh3:1, not xxh3:2");
+        assert!(hint(&all).starts_with("Go on with the file as it was"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use headway_operators::spec::{Format, OperatorSpec, OutputSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_128;
 
+/// How the digest of a table is called in a fingerprint: this, and the table's name. No setting has such a name.
+pub const TABLE: &str = "table:";
+
 /// A job as a run wants it.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -143,7 +146,11 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
         let of = |map: &BTreeMap<String, String>| {
             map.get(key).or_else(|| unless_noted.get(key)).cloned().unwrap_or_else(|| NONE.to_string())
         };
-        compare(What::Setting(key.clone()), &of(&head.fingerprint), &of(noted));
+        let what = match key.strip_prefix(TABLE) {
+            Some(name) => What::Table(name.to_string()),
+            None => What::Setting(key.clone()),
+        };
+        compare(what, &of(&head.fingerprint), &of(noted));
     }
     compare(other("number of inputs"), &head.inputs.len().to_string(), &job.inputs.len().to_string());
     for (input, info) in head.inputs.iter().zip(&job.inputs) {

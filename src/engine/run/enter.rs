@@ -48,7 +48,7 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
     let pipeline = launch.pipeline.pipeline.as_ref();
     let mut plan = Plan::default();
     plan.note("pipeline", &(pipeline.name(), pipeline.version()));
-    plan.note("fingerprint", &launch.fingerprint());
+    plan.note("fingerprint", &launch.fingerprint(shape));
     for input in &shape.inputs {
         // No pointers to functions: they lie elsewhere in each process, and the build says what they are.
         let header = input.header.map(|header| header.columns);

@@ -19,7 +19,7 @@ use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job};
+use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job, TABLE};
 use crate::engine::commit::restore;
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
@@ -390,7 +390,7 @@ impl Launch {
             name: self.job.clone(),
             pipeline: self.pipeline.pipeline.name().to_string(),
             pipeline_version: self.pipeline.pipeline.version(),
-            fingerprint: self.fingerprint(),
+            fingerprint: self.fingerprint(shape),
             outputs: shape.outputs.clone(),
             gold: (!shape.views.is_empty()).then(|| gold::folder(self.pipeline.pipeline.name())),
             inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
@@ -418,13 +418,16 @@ impl Launch {
     }
 
     /// What state and output are made with.
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    pub(super) fn fingerprint(&self, shape: &Shape) -> Fingerprint {
         let mut fingerprint = self.pipeline.fingerprint();
         let name = || "csv_index".to_string();
         fingerprint.unless_noted.insert(name(), "false".to_string());
         if self.csv.index {
             fingerprint.noted.insert(name(), "true".to_string());
         }
+        let tables =
+            shape.tables.iter().map(|table| (format!("{TABLE}{}", table.name), table.digest.clone()));
+        fingerprint.noted.extend(tables);
         fingerprint
     }
 
