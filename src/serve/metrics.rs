@@ -164,6 +164,16 @@ pub const METRICS: &[Metric] = &[
         };
         m.head.inputs.iter().flat_map(of_input).collect()
     }),
+    of(
+        "headway_records_dropped",
+        Counter,
+        &["operator", "reason"],
+        "Accepted records that an operator of this run dropped, by reason.",
+        |m| {
+            let dropped = m.board.dropped.iter();
+            dropped.map(|d| sample(&[&d.operator, &d.reason], d.records as f64)).collect()
+        },
+    ),
     of("headway_rows_written", Counter, &["output"], "Rows committed by all runs.", |m| {
         m.head.written.iter().map(|(output, rows)| sample(&[output], *rows as f64)).collect()
     }),
@@ -295,6 +305,7 @@ fn fates(moment: &Moment<'_>) -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::format::board::Dropped;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::{Offset, Partition};
     use std::collections::BTreeSet;
@@ -324,7 +335,9 @@ mod tests {
             for_ms: 2_500,
             stalled: true,
         };
-        let board = Snapshot { lags: vec![lag], workers: vec![Default::default(); 2], ..Snapshot::default() };
+        let dropped = vec![Dropped { operator: "Trips".into(), reason: "no-start".into(), records: 7 }];
+        let workers = vec![Default::default(); 2];
+        let board = Snapshot { lags: vec![lag], workers, dropped, ..Snapshot::default() };
         let moment = Moment { head: &head, board: &board, now_ms: 100_000, group: Some("g") };
         for metric in METRICS {
             for sample in metric.samples(&moment) {
@@ -339,6 +352,7 @@ mod tests {
         assert_eq!(read("headway_watermark_lag_seconds")[0].value, 10.0);
         assert_eq!(read("kafka_consumergroup_current_offset")[0].value, 40.0);
         assert_eq!(read("headway_restarts_total"), [sample(&["process-gone"], 2.0)]);
+        assert_eq!(read("headway_records_dropped_total"), [sample(&["Trips", "no-start"], 7.0)]);
         assert_eq!(read("headway_worker_seconds_total").len(), 4);
     }
 

@@ -135,4 +135,17 @@ pub struct Snapshot {
     pub lags: Vec<Lag>,
     /// How far ahead in event time a partition may be before it is paused, in milliseconds.
     pub max_skew_ms: Option<i64>,
+    /// Records that operators of this run dropped, in their order.
+    pub dropped: Vec<Dropped>,
+}
+
+/// Records that an operator dropped for one reason. They were accepted before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The operator.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub records: u64,
 }

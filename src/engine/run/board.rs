@@ -5,8 +5,10 @@
 use crate::connect::End;
 use crate::engine::clock::Clock;
 use crate::engine::commit::alive::Ends;
-use crate::engine::format::board::{Doing, Lag, Recent, Snapshot, Steps, WorkerTime};
+use crate::engine::format::board::{Doing, Dropped, Lag, Recent, Snapshot, Steps, WorkerTime};
 use crate::engine::format::manifest::Manifest;
+use headway_operators::ack::Ack;
+use headway_operators::error::Reason;
 use headway_operators::record::{Offset, Partition};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,6 +58,8 @@ struct State {
     slowest: Steps,
     ends: BTreeMap<(usize, Partition), Growth>,
     head: Option<Arc<Manifest>>,
+    /// By operator and reason.
+    dropped: BTreeMap<(String, Reason), u64>,
     /// What there was at the last few moments, oldest first.
     marks: VecDeque<Mark>,
 }
@@ -157,6 +161,15 @@ impl Board {
         }
     }
 
+    /// Notes the records that operators dropped in an epoch.
+    pub fn dropped(&self, acks: &[Ack]) {
+        let mut state = self.state();
+        for ack in acks {
+            let Ack::Dropped { operator, reason, records } = ack else { continue };
+            *state.dropped.entry((operator.clone(), reason.clone())).or_default() += records;
+        }
+    }
+
     /// Notes what is committed.
     pub fn head(&self, head: Arc<Manifest>) {
         self.state().head = Some(head);
@@ -244,8 +257,13 @@ impl Board {
             recent,
             lags,
             max_skew_ms: run.and_then(|run| run.max_skew_ms),
+            dropped: state.dropped.iter().map(dropped).collect(),
         }
     }
+}
+
+fn dropped(((operator, reason), records): (&(String, Reason), &u64)) -> Dropped {
+    Dropped { operator: operator.clone(), reason: reason.name().to_string(), records: *records }
 }
 
 #[cfg(test)]
@@ -282,6 +300,24 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         board.ends(&vec![vec![end(0, 31)]]);
         assert_eq!(lag(), Some((1, 0)), "what has just come has not waited");
+    }
+
+    #[test]
+    fn dropped_records_add_up_by_operator_and_reason() {
+        let board = Board::new(Arc::new(Manual::default()));
+        let dropped = |operator: &str, reason: &'static str, records| Ack::Dropped {
+            operator: operator.to_string(),
+            reason: Reason::of(reason),
+            records,
+        };
+        board.dropped(&[dropped("Trips", "no-start", 2), dropped("Names", "closed", 1)]);
+        board.dropped(&[dropped("Trips", "no-start", 3), dropped("Trips", "behind-watermark", 4)]);
+        let seen = board.snapshot().dropped;
+        let seen: Vec<_> = seen.iter().map(|d| (d.operator.as_str(), d.reason.as_str(), d.records)).collect();
+        assert_eq!(
+            seen,
+            [("Names", "closed", 1), ("Trips", "behind-watermark", 4), ("Trips", "no-start", 5)]
+        );
     }
 
     #[test]

@@ -154,6 +154,7 @@ impl Watched {
     fn note(&mut self, committed: &Committed, acks: &[Ack]) {
         let head = self.committer.head();
         self.board.head(Arc::new(head.clone()));
+        self.board.dropped(acks);
         self.journal.committed(committed, head, acks);
         (self.on_commit)(committed, head);
     }
