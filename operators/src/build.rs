@@ -63,7 +63,7 @@ pub struct Build<'s> {
     snapshots: SharedSnapshots,
 }
 
-/// An input of the pipeline, and who counts its accepted records.
+/// An input of the pipeline, and whether its source or an operator counts its accepted records.
 struct Input {
     spec: InputSpec,
     start: InputStart,
@@ -332,7 +332,7 @@ impl<'s> Build<'s> {
         acks
     }
 
-    /// Connects what is not connected yet. Timely wants that of every dataflow, of one that never runs too.
+    /// Connects loose ends. Timely requires that of every dataflow, also of one that never runs.
     pub(crate) fn connect(self) -> StreamVec<'s, Epoch, Ack> {
         let options = self.stage_options("State".to_string());
         let committed = self.committed();

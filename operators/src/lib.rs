@@ -352,7 +352,7 @@
 //!   has come from every partition that is not idle. It does not fire while a partition holds the watermark back, and not when
 //!   all partitions are idle: silence is no evidence of event time. The end of a bounded input fires what lies within
 //!   [`stream::window::Closing::Horizon`] of its last record.
-//! - **Late is who comes behind the watermark of the own partition.** What is late, dead or dropped is counted, and kept.
+//! - **A record is late if it comes behind the watermark of its own partition.** What is late, dead or dropped is counted, and kept.
 //!
 //! # Glossary
 //!

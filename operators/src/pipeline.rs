@@ -89,7 +89,7 @@ pub struct Entry {
     pub settings: &'static [Setting],
     /// Makes the pipeline from its settings.
     pub make: Make,
-    /// The generator's options for an input where nothing else is said; `None` for an input without a generator.
+    /// The default options of the generator for an input; `None` for an input without a generator.
     pub generate: fn(input: &str) -> Option<generate::Options>,
     /// What `headway demo` shows of it, if anything.
     pub demo: Option<Demo>,

@@ -44,7 +44,7 @@ pub trait Ports {
     /// Where changes of state go.
     fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
 
-    /// Where the changes of views go, those of the committed epoch first. Where nobody asks for views they are dropped.
+    /// Where the changes of views go, those of the committed epoch first. Without a reader of views they are dropped.
     fn views(
         &mut self,
         views: &[ViewSpec],
@@ -69,7 +69,7 @@ pub trait Ports {
 /// Where an input stands when a run starts.
 #[derive(Clone, Debug)]
 pub struct InputStart {
-    /// The topic, or what stands for it, in refused rows.
+    /// The topic, or the name that a source without topics uses instead, as refused rows show it.
     pub topic: String,
     /// `wm` of the last committed epoch.
     pub watermark: Watermark,

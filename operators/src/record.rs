@@ -150,7 +150,7 @@ impl<'a> Headers<'a> {
         (0..).map_while(move |at| list?.header(at))
     }
 
-    /// The last header called `name`, which is the one that counts.
+    /// The value of the last header called `name`: later headers win.
     pub fn last(&self, name: &str) -> Option<Header<'a>> {
         self.iter().filter(|header| header.name == name).last()
     }
@@ -218,7 +218,7 @@ pub struct Stamped<R> {
 /// A record that was refused or came late, in the envelope that the side outputs keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused<Text = String, Bytes = Vec<u8>, Why = Reason> {
-    /// Name of the input: the topic, or what stands for it.
+    /// Name of the input: the topic, or the name that a source without topics uses instead.
     pub topic: Text,
     /// The partition it came from.
     pub partition: Partition,

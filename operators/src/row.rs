@@ -61,7 +61,7 @@ pub trait Row: Clone + Send + Sync + 'static {
     /// Calls `put` once for each column, in order.
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>));
 
-    /// The event time the row stands for (of a window: its end).
+    /// The row's event time; for a window, its end.
     fn time(&self) -> EventTime;
 
     /// The first epoch whose records may be in the row, which leaves in `epoch`.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 pub struct InputSpec {
     /// Its name in configuration and manifests.
     pub name: &'static str,
-    /// The topic where nothing else is said.
+    /// The default topic.
     pub topic: &'static str,
     /// How much disorder is waited for, in milliseconds.
     pub lateness_ms: i64,

@@ -61,7 +61,7 @@ impl std::hash::Hash for KeyHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SectionKind {
-    /// All of it. One without bytes says that there is nothing, and replaces what was there before.
+    /// All of it. A section without bytes is empty, and replaces the sections before it.
     Base,
     /// Every entry that was made, changed or deleted since the base.
     Merged,
@@ -128,7 +128,7 @@ pub struct Saved {
     pub kind: SectionKind,
     /// Which of the files it was read from, by their age.
     pub file: u32,
-    /// The operator's own encoding; empty if it says that there is nothing.
+    /// The operator's own encoding; empty for an empty section.
     pub bytes: Vec<u8>,
 }
 

@@ -73,7 +73,7 @@ pub enum Error {
     /// A file cannot be written. The user's turn.
     #[error("could not write \"{path}\"")]
     Unwritable {
-        /// The file, or what stands for it.
+        /// The file, or the name of the source.
         path: PathBuf,
         /// Why.
         source: std::io::Error,

@@ -110,7 +110,7 @@ impl Originals for Folder {
     }
 }
 
-/// Writes the line that stands for `original` into `out`.
+/// Writes `original` into `out` as an envelope, a line.
 fn envelope(original: &Original, out: &mut Vec<u8>) {
     let Original { topic, partition, offset, timestamp_ms, key, headers, value } = original;
     out.clear();

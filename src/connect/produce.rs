@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// How many messages are written between two looks at pace and caller.
 const BATCH: u64 = 256;
 
-/// The longest wait before the caller is told again.
+/// The longest wait before progress is reported again.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// How a message becomes a line.
@@ -145,7 +145,7 @@ fn wait(began: Instant, messages: u64, per_second: f64) -> Option<Duration> {
     due.checked_sub(began.elapsed()).filter(|wait| !wait.is_zero())
 }
 
-/// Writes the line that stands for a message into `out`.
+/// Writes a message into `out` as a line.
 fn write_line(
     format: &Format,
     (partition, offset): (Partition, Offset),

@@ -47,7 +47,7 @@ pub struct End {
     pub partition: Partition,
     /// One past its last offset.
     pub offset: Offset,
-    /// It was read as far as it may be: an open transaction holds what there is more.
+    /// It was read as far as it may be: an open transaction holds back the records after that.
     #[serde(default)]
     pub stalled: bool,
 }

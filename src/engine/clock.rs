@@ -1,4 +1,4 @@
-//! The engine's clock: one that runs, and one that a test moves.
+//! The engine's clock: the system's, and one that a test moves by hand.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,14 +1,14 @@
-//! A store that fails on purpose: for tests of what is done about it.
+//! A store that fails on purpose, for tests of how its callers react.
 //!
-//! Every write has four outcomes: applied or not, told or not. A [`Fault`] is one of the three that are not success,
-//! or the end of the world: a call after which no other is answered, as a crash looks from inside.
+//! Every write has four outcomes: applied or not, reported or not. A [`Fault`] is one of the three that are not success,
+//! or a stop: a call after which no other is answered, as if the process had crashed.
 //!
 //! ```
 //! use headway::store::{Error, Store, faulty::{Fault, Faulty}, memory::{Call, Memory}};
 //! use std::sync::Arc;
 //!
 //! let files = Memory::new();
-//! // The second create happens, and nobody hears of it.
+//! // The second create happens, and its outcome is not reported.
 //! let store = Faulty::new(Arc::new(files.clone()), 7).at(Call::Create, 2, Fault::Unheard);
 //! store.create("a", b"")?;
 //! assert!(matches!(store.create("b", b""), Err(Error::Unknown { .. })));
@@ -28,11 +28,11 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not applied, and says so: [`Error::Failed`] with this kind, or [`Error::Sync`] of a sync.
+    /// The write is not applied, and reports that: [`Error::Failed`] with this kind, or [`Error::Sync`] of a sync.
     Refused(io::ErrorKind),
-    /// It is not applied, and nobody is told: [`Error::Unknown`].
+    /// The write is not applied, and its outcome is not reported: [`Error::Unknown`].
     Lost,
-    /// It is applied, and nobody is told: [`Error::Unknown`].
+    /// The write is applied, and its outcome is not reported: [`Error::Unknown`].
     Unheard,
     /// Nothing is answered any more, and nothing is applied after this call, which may be the last.
     Stop {
@@ -146,7 +146,7 @@ impl Plan {
     }
 }
 
-/// What a caller is told of a fault.
+/// The error that a caller gets for a fault.
 fn error(call: Call, name: String, fault: Fault) -> Error {
     let source = match fault {
         Fault::Refused(kind) => io::Error::from(kind),

@@ -1,4 +1,4 @@
-//! Files in memory, for tests: the same answers as a local folder, nothing left to chance, and power cuts at will.
+//! Files in memory, for tests: the same answers as a local folder, deterministic, with power cuts on demand.
 
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// What a store can be asked, to count it or to make it fail.
+/// The calls of a store, to count them or to make them fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// [`Store::create`].

@@ -1,5 +1,5 @@
-//! What we ask of storage, and nothing more: whole files under relative names, made once, never overwritten. A table that is
-//! whole in each of its versions may be replaced in one step.
+//! What we ask of storage, and nothing more: whole files under relative names, made once, never overwritten. The one
+//! exception is a table that is written whole: it may be replaced in one step.
 //!
 //! Every write has four outcomes: applied or not, reported or not. An [`Error`] says which of them is excluded:
 //! [`Error::Unknown`] means that the write may have happened, and the caller must look.

@@ -77,7 +77,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 struct FilesSource {
     known: Arc<Mutex<Known>>,
     readers: Vec<Reader>,
-    /// Partitions that no file holds any more, until that is said.
+    /// Partitions that no file holds any more and that were not reported yet.
     quiet: Vec<(Partition, Offset)>,
     turn: usize,
     /// The reader that was asked for its content last.

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What stands at the end of a path whose subfolders are read too.
+/// The end of a path whose subfolders are read, too.
 const BELOW: &str = "**";
 
 /// How deep folders are looked into: deeper ones are a mistake, or a link that goes round.
@@ -39,7 +39,7 @@ pub(super) struct Found {
     pub(super) bytes: u64,
 }
 
-/// A file by its place on a disk, whatever it is called. A later file may have the number of one that was deleted.
+/// A file by device and inode, independent of its name. A later file may get the inode of a deleted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Inode {
     device: u64,

@@ -56,7 +56,7 @@ struct File {
     name: String,
     place: Place,
     holds: Held,
-    /// What its reader says, and is told.
+    /// What its reader reports, and what the reader is given.
     follow: Arc<Follow>,
 }
 
@@ -354,7 +354,7 @@ impl Known {
     /// Says what is new since the look before: `files` are those that were known, `passed_over` what was passed over.
     fn log(&self, files: usize, passed_over: &BTreeMap<String, Passed>) {
         if !self.looked {
-            // Whoever starts a job says what there is, once it has started.
+            // At a start the log lists the files once the job has started.
             return;
         }
         let read: Vec<String> = self.files[files..].iter().map(|file| file.place.relative.clone()).collect();
@@ -560,7 +560,7 @@ fn partition(place: &Place, number: Partition, old: Option<Before>) -> Result<Pa
         return Ok(PartitionInfo { partition, identity, first: Offset(0), end: None });
     }
     let mut identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
-    // An end is told only where it shows that the file is not the one that was read.
+    // An end is reported only if it shows that the file is not the one that was read.
     let end = fewer_lines(place, old.next)?;
     if end.is_none() && identity == old.identity.to_string() && old.begins != Begins::default() {
         identity.push_str(", changed in what was read of it");

@@ -116,7 +116,7 @@ pub fn write(rows: &dyn Rows, output: &OutputSpec, options: Options, out: impl W
     finish(csv)
 }
 
-/// The cause of a failure with its kind: who is told must know a full disk from a broken row.
+/// The cause of a failure with its kind, so that a full disk can be told apart from a broken row.
 fn cause(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

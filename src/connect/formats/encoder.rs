@@ -1,4 +1,4 @@
-//! The table of file formats: who writes a file, who names it and who counts its rows ask here, so none can forget a format.
+//! The table of file formats. Code that writes, names or counts files uses this table, so none of it can miss a format.
 
 #[cfg(feature = "parquet")]
 use crate::connect::formats::parquet::Parquet;

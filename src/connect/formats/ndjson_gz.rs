@@ -1,6 +1,6 @@
 //! gzipped newline-delimited JSON: one object a row, its names in the order of the columns.
 //!
-//! Numbers are written with all their digits, however wide; who reads them needs exact integers.
+//! Numbers are written with all their digits, however wide. Readers must parse exact integers.
 
 use crate::connect::formats::csv_gz::LEVEL;
 use crate::connect::formats::{Encoder, Files};

@@ -177,7 +177,7 @@ impl Properties {
     }
 }
 
-/// Whether the value of a setting is for nobody's eyes.
+/// True if the value of a setting is a secret.
 fn is_secret(name: &str) -> bool {
     ["password", "secret", "key.pem", "passphrase", "oauthbearer.config"]
         .iter()

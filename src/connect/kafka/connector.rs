@@ -64,7 +64,7 @@ pub struct Options {
     pub properties: Properties,
     /// The topic.
     pub topic: String,
-    /// The group to commit offsets for, for those who watch it. They are not read.
+    /// The group for which offsets are committed, so that lag boards see them. They are never read back.
     pub group: Option<String>,
     /// How long to wait for brokers at start, and for an answer later.
     pub patience: Duration,
@@ -450,7 +450,7 @@ impl Connector for Kafka {
 }
 
 impl Drop for Kafka {
-    /// Waits a moment for the group to hear of the last commit.
+    /// Waits a moment until the last offsets are committed for the group.
     fn drop(&mut self) {
         let deadline = Instant::now() + LAST_TOLD_MAX;
         while self.context.pending_commits() > 0 && Instant::now() < deadline {

@@ -18,7 +18,7 @@ const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
 /// What Java allows behind a module's name. With one module it makes no difference which.
 const FLAGS: [&str; 4] = ["required", "requisite", "sufficient", "optional"];
 
-/// Who logs in.
+/// The name and password of a login.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) username: String,

@@ -250,7 +250,7 @@ pub(super) fn high_watermark<C: ClientContext>(
     (error == NO_ERROR && high >= 0).then_some(Offset(high))
 }
 
-/// Tells the client again where its first brokers are. Asks nobody; those it knows it keeps.
+/// Gives the client its first brokers again. Sends no request, and keeps the brokers that the client knows.
 ///
 /// A broker that has been away answers for a moment that the cluster has no brokers. librdkafka from 2.10 on then
 /// forgets all of them, the first ones too, and would never connect again (confluentinc/librdkafka#5301).

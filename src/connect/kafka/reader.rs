@@ -17,7 +17,7 @@ use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// After how long without a message, or an end, the client is told again where its brokers are.
+/// After how long without a message, or an end, the client is given its first brokers again.
 const REMIND: Duration = Duration::from_secs(10);
 
 /// How long a transaction may hold a partition's end before it is worth a line in the log.
@@ -32,7 +32,7 @@ const ASK: Duration = Duration::from_millis(500);
 /// What the client says where a new leader does not have all that was read.
 const TRUNCATED: &str = "truncation";
 
-/// What is said of a partition that does not have all that was read.
+/// The error for a partition that no longer has all records that were read.
 const LOST: &str = "of which records were lost that were read";
 
 /// How often an offset that is there may be refused, with nothing read in between.
@@ -176,7 +176,7 @@ impl KafkaSource {
     ) -> Result<(), error::Error> {
         let place = place(&self.places, partition);
         match (code, place) {
-            // Of the time before the witness was asked.
+            // It belongs to the time before the leader check began.
             (Code::PartitionEOF | Code::AutoOffsetReset, Some(place)) if self.parts[place].asked => Ok(()),
             (Code::PartitionEOF, Some(place)) => {
                 self.heard = Instant::now();
@@ -223,7 +223,7 @@ impl KafkaSource {
         (part.asked, part.next_leader) = (true, Some(next.leader_epoch));
         part.unsure();
         let partition = part.partition;
-        // Of one that rests messages may still come that were taken before.
+        // Messages that were fetched before the pause may still arrive.
         if !part.rests {
             unassign(self.reader.consumer(), &self.topic, partition)?;
         }

@@ -1,6 +1,6 @@
 //! Proves from the lake alone that nothing is lost or doubled, or names the first thing that contradicts.
 //!
-//! 1. Every file below the job's prefixes is listed first: whatever is published later is no litter.
+//! 1. Every file below the job's prefixes is listed first, so that a file published during the audit is not taken for litter.
 //! 2. The manifests are read from number 0 to the head; each must follow from the one before
 //!    ([`crate::engine::audit::rules`]).
 //! 3. Every lake file they name is there with its size; deep: with its bytes and rows. One that a later manifest
@@ -128,7 +128,7 @@ struct Audit<'a> {
     gone: BTreeSet<String>,
     /// Those that are not as they were committed, until a later manifest accounts for them.
     missing: BTreeMap<String, Finding>,
-    /// The folders that the job has claimed, where nobody else may write.
+    /// The folders that the job has claimed: no other job may write there.
     claimed: Vec<String>,
 }
 
@@ -294,7 +294,7 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// Rows of a file, if its kind is one that can be counted.
+    /// Rows of a file; `None` if rows of its format cannot be counted.
     fn rows(&self, path: &str) -> Result<Option<u64>, Stop> {
         let Some(file) = self.store.open(path)? else { return Ok(None) };
         let unreadable = |error: &dyn std::fmt::Display| {

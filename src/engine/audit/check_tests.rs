@@ -159,7 +159,7 @@ fn each_planted_damage_to_state_and_history_is_named() {
         ("no manifest: they were deleted", false, |s| {
             s.files().retain(|name, _| !name.contains("/manifest/") && !name.contains("/segment/"));
         }),
-        ("is not where it should be", false, |s| {
+        ("leave out manifest", false, |s| {
             s.files().remove(&names::segment("job", (Seq(0), Seq(2))));
         }),
     ];

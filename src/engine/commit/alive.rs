@@ -58,7 +58,7 @@ pub struct Alive {
 }
 
 impl Alive {
-    /// The code of what ended the run, if it failed: of one that has said nothing of its end, `process-gone`.
+    /// The code of the error that ended the run, if it failed; `process-gone` if the run ended without reporting one.
     pub fn failed(&self) -> Option<String> {
         match &self.ending {
             Some(ending) => ending.code.clone(),
@@ -231,7 +231,7 @@ mod tests {
         use {Found::*, IfRunning::*, Verdict::*};
         let ended = Ending { code: None, why: None };
         let cases = [
-            // A run that ended is in nobody's way.
+            // A run that has ended does not keep another one from starting.
             (Some(&ended), Elsewhere, IfRunning::Refuse, GoOn),
             (Some(&ended), Lives, Wait, GoOn),
             (None, Own, Wait, GoOn),

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! **The create is the commit point.** Before it nothing happened; after it everything did, and what is left to do
-//! (publish) is repeated by whoever comes next until it is done.
+//! (publish) is repeated by the next run until it is done.
 //!
 //! 1. State and lake files are durable before their acks arrive, so a manifest never names what can be lost.
 //! 2. `n` is published, durably, before `n+1` is written: only the head can be half published.
@@ -303,7 +303,7 @@ pub(crate) async fn create(site: &Site, manifest: &Manifest) -> Result<(), Check
         let found = loose::manifest(site, &job, seq).await?.map(|found| found.nonce);
         match decide::written(manifest.nonce, found) {
             Written::Mine => {
-                // It is there; that its name is durable was not said.
+                // It is there; the store did not confirm that its name is durable.
                 site.sync_folder(names::parent(&name)).await?;
                 break;
             }
@@ -426,7 +426,7 @@ impl Committer {
         Ok(Some(Committed { seq: self.head().seq, epoch, rows, files, steps }))
     }
 
-    /// Removes garbage and folds old manifests. Garbage that stays is no reason to stop.
+    /// Deletes garbage and folds old manifests. A file that cannot be deleted does not stop the job.
     async fn clean(&mut self, dropped: &BTreeSet<String>) -> Result<(), CheckpointError> {
         let head = self.ledger.head();
         publish::still_head(&self.site, head).await?;
@@ -528,7 +528,7 @@ impl Committer {
         (self.alive.ends, self.alive.board) = (ends, Some(board));
     }
 
-    /// Gives a sign of life, if one is due. For busy times, which have no heartbeat.
+    /// Writes the sign of life, if it is due. Called while commits follow each other so closely that no heartbeat comes between.
     pub fn sign(&mut self) {
         run(self.alive.give(&self.site));
     }

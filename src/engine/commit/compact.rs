@@ -1,4 +1,4 @@
-//! Compaction: merges the small files of a folder that is closed into few large ones. Of a job that does not run.
+//! Compaction: for a stopped job, merges the small files of each closed folder into few large ones.
 //!
 //! ```text
 //! plan ─► write each merged file where no reader looks, sync, read back ─► manifest n: the merged files, and which files

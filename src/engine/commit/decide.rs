@@ -3,7 +3,7 @@
 //!
 //! Invariants that they keep together, for any number of runs and any interleaving of their steps:
 //! 1. Every number has one winner: the create that succeeded, unless the number had been folded before.
-//! 2. A number is folded only while two higher ones are loose, so a run that slept through it finds a higher one.
+//! 2. A number is folded only while two higher ones are loose. So a run that was suspended meanwhile finds a higher number.
 //! 3. A run publishes only what a manifest of the winning chain names, and deletes only what none will name again.
 
 use crate::engine::commit::inconsistency::BrokenChain;
@@ -31,7 +31,7 @@ impl Link {
     }
 }
 
-/// The end of the folded manifests: the loose ones hang on it.
+/// The last folded manifest: the first loose one names it as its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
     /// The last folded number.
@@ -47,7 +47,7 @@ pub fn first_loose(base: Option<Base>) -> Seq {
 
 /// The head: the highest loose manifest whose parent chain reaches the base. `None` if the job never started.
 ///
-/// Numbers up to the base are litter of runs that slept while they were folded.
+/// Loose manifests with numbers up to the base are leftovers of runs that were suspended while those numbers were folded.
 ///
 /// # Errors
 /// If a higher manifest does not reach the base: going on would commit twice.

@@ -20,7 +20,7 @@ impl Discovered {
         new.iter().filter(|info| mine(info.partition)).cloned().collect()
     }
 
-    /// Notes a partition that every worker is to hear of.
+    /// Adds a partition for every worker to see.
     pub fn announce(&self, info: PartitionInfo) {
         self.found.lock().expect("no thread panicked with this lock held").push(info);
     }

@@ -174,7 +174,7 @@ pub enum Imbalance {
         /// Records with a fate.
         told: u64,
     },
-    /// A partition that nobody has announced.
+    /// A partition that was read and never announced.
     Unknown,
 }
 

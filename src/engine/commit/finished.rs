@@ -42,7 +42,7 @@ pub struct FinishedPartition {
 /// The finished partitions of each input, by the input's name.
 pub type Lists = BTreeMap<String, Vec<FinishedPartition>>;
 
-/// What stands for an operator in the state of a list.
+/// The name under which the list is saved, in the place of an operator's name.
 fn section(input: &str) -> String {
     format!("Finished-{input}")
 }

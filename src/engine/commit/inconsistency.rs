@@ -24,7 +24,7 @@ pub enum Inconsistency {
         folder: String,
     },
     /// The ranges of the segments have a gap or overlap.
-    #[error("in \"{folder}\", manifest {seq} is not where it should be")]
+    #[error("the segments in \"{folder}\" leave out manifest {seq}, or have it twice")]
     SegmentGap {
         /// The folder of segments.
         folder: String,
@@ -104,7 +104,7 @@ pub enum Inconsistency {
         found: u64,
     },
     /// A file that only this claim can write is there before it is written.
-    #[error("\"{name}\" is there, and nobody can have written it")]
+    #[error("\"{name}\" exists, although only the claim that is written now can name it")]
     WrittenByNobody {
         /// The file.
         name: String,
@@ -140,7 +140,7 @@ pub enum Inconsistency {
         what: String,
     },
     /// The file that claims a prefix disappears whenever it is written.
-    #[error("the claim of prefix \"{prefix}\" goes away again")]
+    #[error("the file that claims prefix \"{prefix}\" disappears whenever it is written")]
     ClaimGoesAway {
         /// The prefix.
         prefix: String,
@@ -171,7 +171,7 @@ pub enum BrokenChain {
         last: Seq,
     },
     /// A manifest disappeared while the chain was read.
-    #[error("manifest {seq} went away")]
+    #[error("manifest {seq} disappeared while the chain was read")]
     WentAway {
         /// The manifest.
         seq: Seq,

@@ -86,7 +86,7 @@ pub struct InputInfo {
     pub name: String,
     /// The kind of its connector.
     pub kind: String,
-    /// The topic, or what stands for it.
+    /// The topic, or the name that a source without topics uses instead.
     pub topic: String,
     /// Its partitions.
     pub partitions: Vec<PartitionInfo>,
@@ -159,7 +159,8 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
         compare(What::Topic(input.name.clone()), &input.topic, &info.topic);
     }
     if !all.is_empty() {
-        return all; // Settings may change columns: who mends those has mended these.
+        // Other settings may change columns: they are compared once the settings fit.
+        return all;
     }
     for (output, found) in job.schemas() {
         let known = head.schemas.get(&output).filter(|known| **known != found);

@@ -1,4 +1,4 @@
-//! What becomes true, and when: takes a job over, plans and commits manifests, publishes files, compacts history.
+//! The commit protocol: takes a job over, plans and commits manifests, publishes files, compacts history.
 //!
 //! Every decision is a pure function over facts already read ([`decide`], [`ledger`], [`job`]); [`checkpoint`] does the I/O.
 

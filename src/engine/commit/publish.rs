@@ -1,4 +1,4 @@
-//! After the commit: gives lake files their final names, then takes away what nothing needs any more.
+//! After the commit: gives lake files their final names, then deletes files that nothing needs any more.
 //!
 //! 1. Publish. Only what a manifest of the chain names; may be repeated, by this run or the next, until done.
 //! 2. Make the names durable, folder by folder. Only now may the next manifest be written.
@@ -25,8 +25,8 @@ use std::collections::BTreeSet;
 
 /// Sees that `manifest` is still the head: it is there, and the next number is not. Two questions by name, and no list.
 ///
-/// Enough for a manifest that has counted: whoever goes on from it takes the next number, and compaction takes both away
-/// in their order.
+/// That is enough for a manifest that has counted: a run that goes on from it takes the next number, and compaction deletes
+/// both in their order.
 ///
 /// # Errors
 /// [`CheckpointError::Fenced`] if it is not.
@@ -67,7 +67,7 @@ fn fenced(manifest: &Manifest) -> CheckpointError {
 }
 
 /// Publishes what an earlier run had committed with `head`, its last manifest. After a crash the manifest's name may be
-/// visible and not durable yet, and its rows must not outlive it; and nobody has looked at the staged files since.
+/// visible and not durable yet, and its rows must not outlive it. No run has checked the staged files since.
 ///
 /// # Errors
 /// If a file is lost or is not the one that was committed; if the medium refuses.

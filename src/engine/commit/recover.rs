@@ -48,7 +48,7 @@ pub async fn chain(site: &Site, job: &str) -> Result<Chain, CheckpointError> {
     chain.map_err(|broken| Inconsistency::Chain { job: job.to_string(), broken }.into())
 }
 
-/// The chain of `job`: the one that is `known`, if it still is what there is.
+/// The chain of `job`: the `known` one if it is still current, else the one that is read now.
 ///
 /// # Errors
 /// As [`chain`].

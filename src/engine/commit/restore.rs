@@ -10,7 +10,7 @@ use headway_operators::state::{Saved, SectionHead, SectionKind, Shard};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// How many bytes of a file may be read although nobody needs them, if that saves a call.
+/// How many unneeded bytes of a file may be read, if that saves a call.
 const GAP_MAX: u64 = 256 << 10;
 
 /// Saved state by operator; the sections of a shard in the order base, merged change, changes.

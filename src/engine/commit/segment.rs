@@ -93,7 +93,8 @@ fn unfold(bytes: &[u8]) -> std::io::Result<Vec<String>> {
     pieces::unfold(&lines, UNFOLDED_MAX).ok_or_else(|| std::io::Error::other("it does not unfold"))
 }
 
-/// Folds what there is enough of below `head`; answers the new base. The caller has just seen that it is the head.
+/// Folds the oldest loose manifests if there are enough below `head`, and returns the new base. The caller has just seen that
+/// `head` is the head.
 ///
 /// # Errors
 /// If a manifest is not what was written, or a segment is there with other lines.
@@ -104,7 +105,7 @@ pub async fn fold(
     rule: Folding,
 ) -> Result<Option<Base>, CheckpointError> {
     let Some(range) = decide::fold(base, head, rule) else { return Ok(base) };
-    // 1. Make the segment durable, unless a run before this one has: it may have folded until it was fenced.
+    // 1. Make the segment durable, unless an earlier run has done so before it was fenced.
     let end = match folded(site, job, range).await? {
         Some(end) => end,
         None => match loose(site, job, (base, range)).await? {

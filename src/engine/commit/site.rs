@@ -1,4 +1,4 @@
-//! What the commit protocol stands on: storage one call at a time, a clock, and numbers nobody else has.
+//! What the commit protocol needs from outside: storage (one call at a time), a clock, and unique numbers.
 //!
 //! The protocol is written as `async` functions that await only a [`Site`]. A job runs them to their end in one go
 //! ([`run`]); a simulation polls those of several runs step by step, in any order, and drops them where they crash.
@@ -78,7 +78,7 @@ impl Site {
         self.clock.elapsed()
     }
 
-    /// A number that nobody else has.
+    /// A unique number.
     pub fn nonce(&self) -> Nonce {
         (self.nonces)()
     }
@@ -106,13 +106,13 @@ impl Site {
         write(self.store.as_ref())
     }
 
-    /// [`Store::create`], once: its caller resolves what is not known.
+    /// [`Store::create`], once: its caller resolves an unknown outcome.
     pub async fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, Error> {
         self.step().await;
         self.store.create(name, bytes)
     }
 
-    /// [`Store::publish`], repeated until its outcome is known: one that may have happened is found to exist.
+    /// [`Store::publish`], repeated until its outcome is known: if an unreported call has happened, the next one finds the file.
     pub async fn publish(&self, from: &str, to: &str) -> Result<Published, Error> {
         self.repeat(|store| store.publish(from, to)).await
     }

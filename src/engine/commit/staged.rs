@@ -1,4 +1,4 @@
-//! Writes a file that no reader is told of yet, and sees that what is there is what was meant.
+//! Writes a file that no manifest names yet, and reads it back to check it.
 
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::inconsistency::Inconsistency;

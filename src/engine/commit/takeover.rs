@@ -88,7 +88,8 @@ fn first(job: &Job, stamp: Stamp) -> Manifest {
 
 /// An input as a run takes it over: what an earlier run said of idleness and ends does not hold any more.
 ///
-/// A partition that did not count may lie behind the watermark, and now counts again: as one that wakes, it takes `floor`.
+/// A partition that did not count may lie behind the watermark. It counts again now, and takes `floor` as a partition that
+/// wakes does.
 /// Else its records would be stamped as if closed windows were open to them.
 fn claimed(info: &InputInfo, head: &Input, floor: EventTime, all: bool, stamp: Stamp) -> Input {
     let mut head = head.clone();

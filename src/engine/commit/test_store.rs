@@ -19,7 +19,7 @@ type Late = (String, Arc<[u8]>);
 pub(crate) struct TestStore {
     memory: Memory,
     faulty: Faulty,
-    /// Creates that were not told of, and arrive later.
+    /// Creates whose outcome was not reported, and that arrive later.
     late: Arc<Mutex<Vec<Late>>>,
     lateness: Arc<Mutex<Lateness>>,
     watched: bool,
@@ -78,12 +78,12 @@ impl TestStore {
         TestStore { watched: true, ..TestStore::default() }
     }
 
-    /// Takes it that nobody has synced the name of this file: whoever made it ended too early.
+    /// Makes the name of this file not durable, as if the run that created it had ended before the sync.
     pub(crate) fn unsync(&self, name: &str) {
         self.memory.unsync(name);
     }
 
-    /// Lets a create that was not told of arrive, now and then.
+    /// Lets a create whose outcome was not reported arrive, now and then.
     pub(crate) fn deliver_late(&self, dice: &mut Dice) {
         let mut late = self.late.lock().unwrap();
         if !late.is_empty() && dice.below(20) == 0 {
@@ -97,7 +97,7 @@ impl TestStore {
         }
     }
 
-    /// The loose manifests as text, lowest first, without the litter of runs that slept while they were folded.
+    /// The loose manifests as text, lowest first, without leftovers of runs that were suspended while they were folded.
     fn manifests(&self) -> Vec<String> {
         let files = self.files();
         let number = |name: &str| names::manifest_seq(name.rsplit('/').next()?);

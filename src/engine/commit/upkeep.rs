@@ -1,4 +1,4 @@
-//! Upkeep of a job that does not run: folds its manifests and removes what nothing names.
+//! For a stopped job, folds manifests and deletes files that no manifest names.
 
 use crate::engine::clock::Clock;
 use crate::engine::commit::decide::{self, Folding};

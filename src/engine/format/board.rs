@@ -99,7 +99,7 @@ pub struct Lag {
     /// Since when the first of them is known to be there; zero if there are none. A run that begins behind counts from its
     /// start.
     pub for_ms: i64,
-    /// It was read as far as it may be: an open transaction holds what there is more.
+    /// It was read as far as it may be: an open transaction holds back the records after that.
     pub stalled: bool,
 }
 

@@ -29,7 +29,7 @@ pub struct Input {
     pub name: String,
     /// The kind of its connector: `kafka`, `files`, `generate`.
     pub kind: String,
-    /// The topic, or what stands for it.
+    /// The topic, or the name that a source without topics uses instead.
     pub topic: String,
     /// `wm(epoch)`.
     #[serde(rename = "wm", with = "known_time")]
@@ -55,7 +55,7 @@ pub struct Finished {
     pub total: Fates,
 }
 
-/// Records of which nobody has judged yet whether too many are dead letters, or late.
+/// Records that were not counted in a judgement yet: whether too many are dead letters, or late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unjudged {
     /// Records read.

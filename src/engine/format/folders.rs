@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// file systems.
 const VALUE_BYTES_MAX: usize = 120;
 
-/// What stands for a value that is not there, as Hive writes it.
+/// The folder name for a missing value, as Hive writes it.
 const NOTHING: &str = "__HIVE_DEFAULT_PARTITION__";
 
 const HOUR_MS: i64 = 3_600_000;

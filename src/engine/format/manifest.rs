@@ -4,7 +4,7 @@
 //! where the JSON still parses. Times are milliseconds UTC; `null` stands for "nothing known yet".
 //!
 //! A field with a default is left out of the file where it has it. Several fields have no writer yet: they are part of the
-//! format all the same, so that what comes later needs no other format. Each says who will write it.
+//! format all the same, so that later releases need no other format. The comment at each field names its writer.
 
 use crate::engine::format::names::{Generation, Seq};
 use headway_operators::pace::InputsWatermark;

@@ -17,7 +17,7 @@ enum Piece {
     Seen(usize, usize),
 }
 
-/// The lines that stand for `texts`.
+/// Encodes `texts` as lines.
 pub fn fold(texts: &[String]) -> Vec<u8> {
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut lines = Vec::new();
@@ -40,7 +40,7 @@ pub fn fold(texts: &[String]) -> Vec<u8> {
     lines
 }
 
-/// The texts that `lines` stand for, of at most `bytes_max` bytes together; `None` if they stand for none.
+/// Decodes `lines` into texts of at most `bytes_max` bytes together; `None` if they are not encoded texts.
 pub fn unfold(lines: &[u8], bytes_max: usize) -> Option<Vec<String>> {
     let mut known: Vec<String> = Vec::new();
     let (mut texts, mut bytes) = (Vec::new(), 0_usize);

@@ -19,10 +19,10 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Of a thousand calls of the store that fails, so many do.
+/// How many of a thousand calls of the failing store fail.
 const PER_MILLE: u64 = 40;
 
-/// A run commits an epoch or two before it meets a fault.
+/// The most runs until a job must have ended: a run commits an epoch or two before it meets a fault.
 const RUNS_MAX: u64 = 2000;
 
 /// Bytes of messages that fill an epoch: a lot, and so few that a short list has many epochs.

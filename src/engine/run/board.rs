@@ -101,7 +101,7 @@ impl Growth {
         self.stalled = end.stalled;
         if self.seen.back().is_none_or(|(last, _)| *last < end.offset) {
             if self.seen.len() == ENDS_MAX {
-                // Every other one. What is told of the oldest record is then less than true, by a part of its age.
+                // Every other one is forgotten. The age reported of the oldest record is then too small, by a part of it.
                 let mut keep = false;
                 self.seen.retain(|_| {
                     keep = !keep;

@@ -158,7 +158,7 @@ pub struct SourceFeed {
     around: Surroundings,
     source: Option<Box<dyn connect::Source>>,
     parts: Vec<Part>,
-    /// Partitions that `intake` has not been told of.
+    /// Partitions that were not opened at `intake` yet.
     unopened: Vec<Start>,
     first_epoch: Epoch,
     epoch: Epoch,
@@ -461,7 +461,7 @@ impl SourceFeed {
             return Ok(Turn::Wait(PATIENCE));
         }
         if let Some(since) = self.deaf_since.take() {
-            // What came meanwhile was not heard: that time is no quiet.
+            // Records may have come meanwhile: that time does not count as quiet.
             let deaf = now.saturating_sub(since);
             self.parts
                 .iter_mut()

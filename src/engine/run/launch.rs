@@ -59,7 +59,7 @@ pub type OnStart = Box<dyn Fn(&Resume, &[Vec<PartitionInfo>]) + Send>;
 pub struct Source {
     /// Where messages come from.
     pub connector: Arc<dyn Connector>,
-    /// The topic, or what stands for it.
+    /// The topic, or the name that a source without topics uses instead.
     pub topic: String,
     /// How often to look for new partitions, and for those of a broker to be quiet; `None` is never: no partition of a
     /// broker becomes idle then.
@@ -78,7 +78,7 @@ impl Source {
     }
 }
 
-/// How far event time may be ahead of a message's time stamp where nothing is said.
+/// How far event time may be ahead of a message's time stamp by default.
 const MAX_AHEAD: Duration = Duration::from_secs(3600);
 
 /// A job, as a person asked for it.

@@ -2,7 +2,7 @@
 //!
 //! Before: each source whose records the epoch holds confirms that it is still what the manifests call it. A source
 //! that cannot be asked is waited for, as it is while it cannot be read; only a drain does not wait.
-//! After: the sources hear how far their partitions are committed, then whoever started the job.
+//! After: it reports to the sources how far their partitions are committed, then to the caller that started the job.
 
 use crate::connect::Connector;
 use crate::engine::cluster::crew::Crew;
@@ -150,7 +150,7 @@ impl Watched {
         }
     }
 
-    /// Notes what was committed, and tells whoever started the job.
+    /// Records what was committed, and reports it to the caller that started the job.
     fn note(&mut self, committed: &Committed, acks: &[Ack]) {
         let head = self.committer.head();
         self.board.head(Arc::new(head.clone()));

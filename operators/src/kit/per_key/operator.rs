@@ -318,7 +318,7 @@ impl<L: Logic> Keyed for PerKey<L> {
             }
         }
         for (number, slice) in (0..).zip(&mut self.slices) {
-            // 2. Of a shard whose base or merged change is wanted, all that belongs into it.
+            // 2. For each shard whose base or merged change is written now, everything that belongs into it.
             let (shard, kind) = (Shard(number), wanted.kind(Shard(number)));
             if kind != SectionKind::Change {
                 slice.whole(kind, sections.entry(shard).or_default());

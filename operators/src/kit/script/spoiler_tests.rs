@@ -63,7 +63,7 @@ impl Spoiler for Bug {
     }
 }
 
-/// Reports a key that has said nothing for two hours; forgets one that says 0.
+/// Reports a key without a record for two hours; deletes the state of a key that sends 0.
 struct Silence;
 
 impl Logic for Silence {
