@@ -16,6 +16,7 @@ mod landing;
 #[cfg(feature = "parquet")]
 mod live_views;
 mod lookup;
+mod migration;
 mod moved_files;
 mod music;
 mod odd_inputs;

@@ -83,6 +83,33 @@ fn two_topics_become_trips_and_alerts_with_the_station_as_it_was() {
 }
 
 #[test]
+fn every_other_command_knows_the_program_and_its_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    // Messages of its own generators become files, a folder for each input, and the source of a run.
+    done(path, &["produce", "bikes", "--to", "made", "--messages", "400"]);
+    done(path, &["run", "bikes", "--source", "files:made", "--lake", "lake", "--until", "end"]);
+    let commits = done(path, &["checkpoint", "ls", "--lake", "lake"]);
+    assert!(commits.lines().count() > 3, "a header, a start, an epoch, an end: {commits}");
+    let shown = done(path, &["checkpoint", "show", "--lake", "lake"]);
+    assert!(shown.contains("Trips") && shown.contains("stations"), "{shown}");
+    done(path, &["checkpoint", "verify", "--lake", "lake"]);
+    let files = done(path, &["lake", "files", "--lake", "lake"]);
+    assert!(files.contains("trips/"), "{files}");
+    let page = done(path, &["explain", "state-does-not-fit"]);
+    assert!(page.contains("state-does-not-fit"), "{page}");
+    let script = done(path, &["completions", "bash"]);
+    assert!(script.contains("_bikes") && script.contains("--overdue"), "no completions of its own");
+    // It has no views, and says so.
+    let views = done(path, &["views", "ls", "--lake", "lake"]);
+    assert!(!views.contains("trips"), "{views}");
+    for kind in ["dead", "late"] {
+        let replayed = done(path, &[kind, "replay", "--lake", "lake", "--to", kind]);
+        assert!(replayed.starts_with("wrote "), "{replayed}");
+    }
+}
+
+#[test]
 fn program_speaks_under_its_own_name() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(done(folder.path(), &["-V"]), "bikes 0.3.0\n");
