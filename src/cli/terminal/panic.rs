@@ -22,7 +22,11 @@ pub(crate) fn report(form: Form) {
             // A socket to another process broke: no bug, and its cause is reported elsewhere.
             if torn::take(thread, reason) {
                 tracing::debug!(event = "socket-torn", thread, "{reason}");
-                return;
+                // Nothing is unwound: destructors would use the queues of the socket, which panic again, and abort the process.
+                // The thread ends with the process, which the job's failure ends within seconds.
+                loop {
+                    std::thread::park();
+                }
             }
         }
         tracing::error!(event = "panicked", place, "{error}");
