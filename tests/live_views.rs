@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A little more than a day of 300 turnstiles, in UTC.
-const SOURCE: &str = "generate:messages=30000,rate=0.3,keys=300,seed=3";
+pub(crate) const SOURCE: &str = "generate:messages=30000,rate=0.3,keys=300,seed=3";
 
 /// A committed row: its station, its end in minutes since the first day began, entries and exits.
 struct Passed {
@@ -44,7 +44,7 @@ fn rows(lake: &Path) -> Vec<Passed> {
 }
 
 /// Compares the views of `lake` with its rows.
-fn same(lake: &Path, what: &str) {
+pub(crate) fn same(lake: &Path, what: &str) {
     let (views, rows) = (tables(lake, "turnstile"), rows(lake));
     assert!(rows.len() > 5_000, "{what}");
     let mut by_day: BTreeMap<Vec<String>, [i128; 3]> = BTreeMap::new();
@@ -128,7 +128,7 @@ fn view_that_is_not_what_was_committed_is_found() {
     let release = headway(at, &["lake", "release", "--lake", "other"]);
     assert_eq!(release.code, Some(0), "{}", release.err);
     let verify = headway(at, &["views", "verify", "--lake", "other"]);
-    assert_eq!((verify.code, verify.err.contains("was moved away")), (Some(5), true), "{}", verify.err);
+    assert_eq!((verify.code, verify.err.contains("was moved away")), (Some(4), true), "{}", verify.err);
 }
 
 #[test]

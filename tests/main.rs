@@ -14,6 +14,8 @@ mod golden_manifests;
 mod hostile;
 mod landing;
 #[cfg(feature = "parquet")]
+mod late_views;
+#[cfg(feature = "parquet")]
 mod live_views;
 mod lookup;
 mod migration;

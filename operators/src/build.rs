@@ -29,6 +29,7 @@ use crate::stream::stage::{self, stage};
 use crate::stream::watermark::watermark;
 use crate::time::Epoch;
 use crate::view::keep::{Fold, Keep};
+use crate::view::refill::{self, CommittedRow, Refill};
 use crate::view::rollup::{Rollup, Sums};
 use crate::view::row::{ViewRow, ViewUpdate};
 use crate::view::scd2::{self, Event, Fact, Scd2, Version};
@@ -225,7 +226,21 @@ impl<'s> Build<'s> {
         fold: F,
         flow: Flow<'s, (F::Key, F::Change)>,
     ) -> Table<'s, (F::Key, F::Value)> {
+        self.notes.keep(name);
         Table::of(self.keyed(Keep::new(name, fold, self.committed()), flow))
+    }
+
+    /// The records of `flow`, and before them what `read` makes of the committed rows of `outputs`, where an operator that
+    /// [`Build::keep`] makes is new to the job. Nothing else may be fed with what comes back.
+    pub fn refill<R: Clone + 'static>(
+        &mut self,
+        outputs: Refill,
+        flow: Flow<'s, R>,
+        read: impl Fn(&CommittedRow<'_>) -> Result<Option<R>, String> + 'static,
+    ) -> Flow<'s, R> {
+        self.notes.refill(outputs);
+        let rows = self.ports.committed_rows();
+        refill::refill(flow, self.committed(), rows, read)
     }
 
     /// Sums amounts by key. Each record adds a row with its amounts, or takes one away.
@@ -271,7 +286,7 @@ impl<'s> Build<'s> {
     /// the output has [`OutputSpec::folders`].
     pub fn output<R: Row>(&mut self, spec: OutputSpec, flow: Flow<'s, R>) {
         let Some(folders) = &spec.folders else { return self.staged(spec, flow) };
-        let (name, limits, columns) = (format!("Roll-{}", spec.name), folders.roll, spec.columns.len());
+        let (name, limits, columns) = (spec.roll(), folders.roll, spec.columns.len());
         let rows = flow.records.clone().unary::<CapacityContainerBuilder<Vec<Cells>>, _, _, _>(
             Pipeline,
             "Encode",

@@ -12,6 +12,7 @@ use crate::row::Rows;
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime, Watermark};
+use crate::view::refill::CommittedRows;
 use crate::view::row::ViewUpdate;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -52,6 +53,11 @@ pub trait Ports {
     ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
         drop((views, wake));
         Box::new(Unread::default())
+    }
+
+    /// The committed rows that this worker reads for operators of views which are new to the job; `None` if none is.
+    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+        None
     }
 
     /// The live sections of `operator` in the shards this worker owns, those of a shard in the order base, merged change,

@@ -4,16 +4,16 @@
 //! each view must hold. It shares no operator with the dataflow, so one mistake does not hide another.
 
 use crate::error::StateError;
-use crate::row::Cell;
 use crate::state::Saved;
+use crate::view::refill::{CommittedRow, Refill};
 use crate::view::row::ViewRow;
 use std::collections::BTreeMap;
 
 /// Where the facts of a pipeline are committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Facts {
-    /// In the files of this output, which is append-only.
-    Rows(&'static str),
+    /// In the files of these outputs, which are append-only.
+    Rows(Refill),
     /// In the saved state of this operator.
     State(&'static str),
 }
@@ -26,11 +26,14 @@ pub trait Recompute {
     /// Where the facts are.
     fn facts(&self) -> Facts;
 
-    /// Takes a row of the output that has the facts; its cells are in the order of the output's columns.
+    /// Takes a row of the outputs that have the facts.
+    ///
+    /// # Errors
+    /// If it is no such row.
     ///
     /// # Panics
-    /// If it is no row of that output, or the facts are state.
-    fn row(&mut self, _cells: &[Cell<'_>]) {
+    /// If the facts are state.
+    fn row(&mut self, _row: &CommittedRow<'_>) -> Result<(), String> {
         panic!("the facts are the state of an operator, not rows");
     }
 

@@ -23,7 +23,7 @@
 //! ```
 
 use crate::duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A setting that a pipeline declares.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +90,8 @@ pub enum Identity {
     Part,
     /// The same. It is noted only where it is not the default, so that lakes which were made before it was there still fit.
     PartUnlessDefault,
+    /// The same, of a switch that may be switched on for a job that ran without it, and not off again.
+    PartOnceOn,
     /// It may change between two runs of a job.
     None,
 }
@@ -168,6 +170,11 @@ impl Setting {
     /// lakes already.
     pub const fn unless_default(self) -> Setting {
         Setting { identity: Identity::PartUnlessDefault, ..self }
+    }
+
+    /// The same, of a switch: noted where it is on, and a job that ran without it may go on with it.
+    pub const fn may_be_switched_on(self) -> Setting {
+        Setting { identity: Identity::PartOnceOn, ..self }
     }
 
     /// The same, free to change between two runs of a job.
@@ -274,6 +281,8 @@ pub struct Fingerprint {
     pub noted: BTreeMap<String, String>,
     /// The defaults of what is noted only where it is not the default: what a lake was made with that does not note them.
     pub unless_noted: BTreeMap<String, String>,
+    /// What a job that ran without it may note from now on.
+    pub may_begin: BTreeSet<String>,
 }
 
 impl Settings {
@@ -415,12 +424,14 @@ impl Settings {
             };
             match setting.identity {
                 Identity::None => {}
-                Identity::PartUnlessDefault if *value == default => {
+                Identity::PartUnlessDefault | Identity::PartOnceOn => {
                     fingerprint.unless_noted.insert(setting.key(), default.noted());
-                }
-                Identity::PartUnlessDefault => {
-                    fingerprint.unless_noted.insert(setting.key(), default.noted());
-                    fingerprint.noted.insert(setting.key(), value.noted());
+                    if *value != default {
+                        fingerprint.noted.insert(setting.key(), value.noted());
+                    }
+                    if setting.identity == Identity::PartOnceOn {
+                        fingerprint.may_begin.insert(setting.key());
+                    }
                 }
                 Identity::Part => {
                     fingerprint.noted.insert(setting.key(), value.noted());

@@ -4,6 +4,7 @@ use crate::ack::InputIx;
 use crate::pace::TableSpec;
 use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use crate::state::Show;
+use crate::view::refill::Refill;
 use std::collections::BTreeSet;
 
 /// What a pipeline is made of, as its dataflow was built.
@@ -17,6 +18,10 @@ pub struct Shape {
     pub operators: Vec<OperatorSpec>,
     /// Its views in the order they were built.
     pub views: Vec<ViewSpec>,
+    /// The operators that keep a value for each key, by name.
+    pub keeps: Vec<String>,
+    /// Where committed facts are read from for those of them that are new to a job.
+    pub refill: Option<Refill>,
     /// How the state of each operator is shown to people, in the same order.
     pub show: Vec<Show>,
     /// The sets of several inputs that operators go by, each by number, rising.
@@ -109,6 +114,8 @@ impl Notes {
             outputs: Vec::new(),
             operators: Vec::new(),
             views: Vec::new(),
+            keeps: Vec::new(),
+            refill: None,
             show: Vec::new(),
             sets: Vec::new(),
             tables: Vec::new(),
@@ -138,6 +145,14 @@ impl Notes {
 
     pub(crate) fn output(&mut self, output: &OutputSpec) {
         self.shape.outputs.push(output.clone());
+    }
+
+    pub(crate) fn keep(&mut self, operator: &str) {
+        self.shape.keeps.push(operator.to_string());
+    }
+
+    pub(crate) fn refill(&mut self, refill: Refill) {
+        self.shape.refill = Some(refill);
     }
 
     /// The views so far.

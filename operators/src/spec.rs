@@ -112,6 +112,18 @@ pub struct OutputSpec {
     pub folders: Option<Folders>,
 }
 
+impl OutputSpec {
+    /// The operator that holds rows of its open files, where it has [`OutputSpec::folders`].
+    pub fn roll(&self) -> String {
+        roll_of(&self.name)
+    }
+}
+
+/// The operator that holds rows of the open files of output `name`.
+pub fn roll_of(name: &str) -> String {
+    format!("Roll-{name}")
+}
+
 /// How the files of an output lie in folders, by what is in their rows.
 ///
 /// A row lies in the folder of its own event time, however late it came. Its file stays open over several epochs: see

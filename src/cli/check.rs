@@ -180,6 +180,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "csv_index": plan.csv_index,
         "if_running": plan.if_running.word(),
         "allow_dropped_state": plan.allow_dropped_state,
+        "views_from": plan.views_from,
         "ends": ends(plan),
     })
 }

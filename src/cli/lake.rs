@@ -14,6 +14,8 @@ use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::state_files::Headers;
 use crate::engine::commit::upkeep::{self, Pruned};
 use crate::engine::commit::{compact, recover, release};
+#[cfg(feature = "parquet")]
+use crate::engine::commit::{error::CheckpointError, rebuild, refill::FactFile};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
@@ -22,6 +24,8 @@ use crate::engine::run::gold;
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
+#[cfg(feature = "parquet")]
+use headway_operators::view::refill::Put;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -219,6 +223,40 @@ impl Job {
             Failure::new(Code::LakeFileMissing, format!("\"{}\" is gone", self.store.describe(name)))
                 .detail("A manifest says that it is there.")
         })
+    }
+
+    /// Gives each row of a file with facts to `put`.
+    ///
+    /// # Errors
+    /// Exit 4 if it is not there; exit 5 if it is damaged.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn facts(&self, file: &FactFile, put: Put<'_>) -> Result<(), Failure> {
+        Ok(crate::engine::run::refill::read(self.store.as_ref(), file, put)?)
+    }
+
+    /// How many `files` there are.
+    ///
+    /// # Errors
+    /// Exit 4 if one is not there.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn all_there(&self, files: Vec<FactFile>) -> Result<usize, Failure> {
+        for FactFile { path, .. } in &files {
+            if self.store.size(path)?.is_none() {
+                return Err(
+                    CheckpointError::FactsMissing { path: path.clone(), why: "it is not there" }.into()
+                );
+            }
+        }
+        Ok(files.len())
+    }
+
+    /// Notes that `operators` keep nothing; the manifest that says so.
+    ///
+    /// # Errors
+    /// Exit 4 if the job runs, or starts meanwhile.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn forget(&self, head: &Manifest, operators: &[String]) -> Result<Seq, Failure> {
+        Ok(rebuild::forget(&self.store, &clock(), head, operators)?)
     }
 
     fn never_started(&self) -> Failure {

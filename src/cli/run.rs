@@ -37,7 +37,7 @@ use crate::store::local::Local;
 use clap::Args;
 use headway_operators::pipeline::Entry;
 use headway_operators::port::NotAfter;
-use headway_operators::time::EventTime;
+use headway_operators::time::{Epoch, EventTime};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
@@ -349,6 +349,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             IfRunning::Refuse => job::IfRunning::Refuse,
         },
         allow_dropped_state: plan.allow_dropped_state.clone(),
+        views_from: plan.views_from.map(Epoch),
         board: Board::new(Arc::clone(&clock)),
         clock,
         on_start: Box::new(|_, _| ()),

@@ -62,6 +62,14 @@ enum What {
     },
     /// Follow the tables of a running job that was started with --listen: a line of JSON for each commit
     Subscribe(Subscribe),
+    /// Let the next start make all tables again of what was committed; of a job that does not run
+    Rebuild {
+        #[command(flatten)]
+        at: At,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
     /// Write all rows of a table to standard output
     Export {
         #[command(flatten)]
@@ -91,6 +99,7 @@ pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Writ
     match &flags.what {
         What::Ls { at, output } => list(&at.open()?, *output, out),
         What::Subscribe(flags) => subscribe::run(flags, out),
+        What::Rebuild { at, output } => verify::rebuild(&at.open()?, catalogue, *output, out),
         What::Verify { at, output } => verify::run(&at.open()?, catalogue, *output, out),
         What::Show { at, view, filter, limit, output } => {
             let mut table = read(&at.open()?, view)?;

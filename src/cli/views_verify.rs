@@ -13,13 +13,15 @@ use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use super::terminal::text::visible;
 use super::views_table::{self as views, Table};
-use crate::connect::formats::parquet;
-use crate::engine::format::manifest::{LakeFile, Manifest};
+use crate::engine::commit::refill::{self, Range};
+use crate::engine::format::manifest::Manifest;
+use crate::engine::format::names::Seq;
+use crate::engine::run::launch::shape;
 use headway_operators::pipeline::{Configured, Entry};
-use headway_operators::recompute::{Facts, Recompute, Tables};
+use headway_operators::recompute::{Facts, Tables};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::Write;
 
 /// How a table compares with what was recomputed.
 struct Verdict {
@@ -101,6 +103,50 @@ pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified,
     Ok(Verified { verdicts, absent })
 }
 
+/// Lets the operators of the views of `job` forget what they keep.
+///
+/// # Errors
+/// Exit 2 if the pipeline cannot make its views again; exit 4 if the job runs, or facts are missing.
+pub(super) fn rebuild(
+    job: &Job,
+    catalogue: &'static [Entry],
+    output: Form,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let manifests = job.manifests()?;
+    let head = manifests.last().expect("a job that has started");
+    let made = made(head, catalogue)?;
+    let Some(recompute) = made.pipeline.recompute() else {
+        let what = format!("pipeline \"{}\" cannot make its views again", made.pipeline.name());
+        return Err(Failure::new(Code::ViewsNotVerifiable, what));
+    };
+    let files = match recompute.facts() {
+        Facts::Rows(outputs) => {
+            let range = Range { until: head.seq, from: refill::from(head) };
+            job.all_there(refill::files(&manifests, outputs, range)?)?
+        }
+        Facts::State(_) => 0,
+    };
+    let keeps = shape(made.pipeline.as_ref())?.keeps;
+    let operators: Vec<String> = keeps.into_iter().filter(|keep| head.operators.contains_key(keep)).collect();
+    let seq = job.forget(head, &operators)?;
+    match output {
+        Form::Json => {
+            let answer =
+                json!({ "schema_version": 1, "seq": seq, "operators": operators, "fact_files": files });
+            writeln!(out, "{answer}")?;
+        }
+        Form::Text => {
+            let operators = counted(operators.len() as u64, "operator");
+            writeln!(
+                out,
+                "{operators} will begin anew: manifest {seq} says so. The next start makes all views again"
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// The pipeline as `head` notes it.
 fn made(head: &Manifest, catalogue: &'static [Entry]) -> Result<Configured, Failure> {
     let name = &head.pipeline;
@@ -120,9 +166,10 @@ fn recompute(job: &Job, made: &Configured, manifests: &[Manifest], seq: u64) -> 
         return Err(Failure::new(Code::ViewsNotVerifiable, what));
     };
     match recompute.facts() {
-        Facts::Rows(output) => {
-            for path in facts(manifests, output, seq)? {
-                read(job, &path, recompute.as_mut())?;
+        Facts::Rows(outputs) => {
+            let from = refill::from(manifests.last().expect("a job that has started"));
+            for file in refill::files(manifests, outputs, Range { until: Seq(seq), from })? {
+                job.facts(&file, &mut |row| recompute.row(row))?;
             }
         }
         Facts::State(operator) => {
@@ -135,49 +182,6 @@ fn recompute(job: &Job, made: &Configured, manifests: &[Manifest], seq: u64) -> 
         }
     }
     Ok(recompute.tables())
-}
-
-fn read(job: &Job, path: &str, recompute: &mut dyn Recompute) -> Result<(), Failure> {
-    let damaged = |error: std::io::Error| {
-        Failure::new(Code::LakeFileDamaged, format!("could not read \"{path}\"")).detail(format!("{error}."))
-    };
-    let mut bytes = Vec::new();
-    job.file(path)?.read_to_end(&mut bytes).map_err(damaged)?;
-    parquet::read(bytes, &mut |cells| recompute.row(cells)).map_err(damaged)
-}
-
-/// The files with the rows that `output` had as of manifest `seq`: each row in one file.
-///
-/// # Errors
-/// If a file was moved away, or was merged with rows of later commits.
-fn facts(manifests: &[Manifest], output: &str, seq: u64) -> Result<Vec<String>, Failure> {
-    let of = |manifest: &Manifest| manifest.lake.clone().into_iter().filter(|file| file.output == output);
-    let all: Vec<(u64, LakeFile)> =
-        manifests.iter().flat_map(|manifest| of(manifest).map(|file| (manifest.seq.0, file))).collect();
-    // A merged file is as old as the newest of its parts, which may be merged files.
-    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-    let mut replaced: BTreeSet<&String> = BTreeSet::new();
-    for (committed, file) in &all {
-        let parts = file.replaces.iter().filter_map(|part| newest.get(part)).max();
-        newest.insert(file.path(), parts.copied().unwrap_or(*committed));
-        replaced.extend(&file.replaces);
-    }
-    let released: BTreeSet<&String> = manifests.iter().flat_map(|manifest| &manifest.released).collect();
-    let mut paths = Vec::new();
-    for (_, file) in &all {
-        let path = file.path();
-        if replaced.contains(&path) || newest[&path] > seq {
-            continue;
-        }
-        if released.contains(&path) {
-            let what = format!("\"{}\" was moved away, and views are recomputed from it", visible(&path));
-            return Err(Failure::new(Code::LakeFileMissing, what)
-                .detail("A manifest notes that the file was released.")
-                .hint("Move it back to verify views."));
-        }
-        paths.push(path);
-    }
-    Ok(paths)
 }
 
 /// Compares the table of a view with the rows that it must have.

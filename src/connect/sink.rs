@@ -6,6 +6,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
+use headway_operators::view::refill::CommittedRows;
 use headway_operators::view::row::ViewUpdate;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -59,6 +60,11 @@ pub trait WorkerSink {
 
     /// Where the changes of views go. Where nobody asks for views they are dropped.
     fn views(&mut self) -> Option<Box<dyn Stage<Vec<ViewUpdate>, StagedFile>>> {
+        None
+    }
+
+    /// The committed rows that this worker reads for operators of views which are new to the job; `None` if none is.
+    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
         None
     }
 

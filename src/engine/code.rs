@@ -64,6 +64,8 @@ codes! {
     AlreadyRunning = "already-running", Misfit;
     /// The lake was made with other settings, or has state that no operator takes back.
     StateDoesNotFit = "state-does-not-fit", Misfit;
+    /// Committed facts that a view is to be made of are not there.
+    FactsMissing = "facts-missing", Misfit;
     /// Another job writes below an output prefix.
     PrefixTaken = "prefix-taken", Misfit;
     /// A later release wrote a file of the checkpoint.

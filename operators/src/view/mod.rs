@@ -16,6 +16,7 @@ pub mod join;
 pub mod keep;
 mod kept;
 pub mod latest;
+pub mod refill;
 pub mod rollup;
 pub mod row;
 pub mod scd2;

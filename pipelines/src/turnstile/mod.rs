@@ -21,7 +21,7 @@ use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::pipeline::{Demo, Entry, Pipeline, Top};
-use headway_operators::recompute::{Facts, Recompute};
+use headway_operators::recompute::Recompute;
 use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Format, HeaderSpec, InputSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
@@ -29,7 +29,8 @@ use headway_operators::stream::window::{Closing, Grid};
 use key::Key;
 use record::{Decoder, Reading};
 use std::sync::Arc;
-use views::recompute::Slow;
+use views::committed::Reader;
+use views::recompute::Live;
 
 /// Its only input.
 const INPUT: &str = "turnstile";
@@ -119,7 +120,8 @@ impl Pipeline for Turnstile {
         if self.has_views {
             let (zone, slide_ms) = (self.shape.zone.clone(), self.grid.slide_ms());
             let fact = move |total| views::passage::of_window(&zone, slide_ms, &total);
-            views::build_live(build, totals.clone().filter_map(fact));
+            let facts = totals.clone().filter_map(fact);
+            views::build_live(build, facts, Reader::outputs(OUTPUT), self.reader());
         }
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));
@@ -132,13 +134,17 @@ impl Pipeline for Turnstile {
     }
 
     fn recompute(&self) -> Option<Box<dyn Recompute>> {
-        let facts = Facts::Rows(views::fact::FACT);
-        self.has_views
-            .then(|| Box::new(Slow::new(self.shape.zone.clone(), true, facts)) as Box<dyn Recompute>)
+        let live = || Live::new(self.shape.zone.clone(), Reader::outputs(OUTPUT), self.reader());
+        self.has_views.then(|| Box::new(live()) as Box<dyn Recompute>)
     }
 }
 
 impl Turnstile {
+    /// Reads committed rows back.
+    fn reader(&self) -> Reader {
+        Reader::new(self.shape.zone.clone(), self.grid)
+    }
+
     /// The batches of committed rows.
     fn batch(&self) -> OutputSpec {
         OutputSpec {

@@ -24,7 +24,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::switch(WINDOW_END_UTC, "Add the window's end in UTC as the last column of CSV rows")
         .unless_default(),
     Setting::switch(VIEWS, "Keep live tables of stations, days and hours, and write them to gold/turnstile")
-        .unless_default(),
+        .may_be_switched_on(),
 ];
 
 /// In how many windows a record may be: a day of them by the minute. The state of a key grows with it, and so does the

@@ -21,7 +21,7 @@ pub(super) struct Readings {
 impl Readings {
     /// No readings yet; differences beyond `bound` are not believed.
     pub(super) fn new(zone: Zone, bound: i64) -> Readings {
-        let slow = Slow::new(zone.clone(), false, Facts::State(OPERATOR));
+        let slow = Slow::new(zone.clone(), false);
         Readings { zone, bound, slow }
     }
 

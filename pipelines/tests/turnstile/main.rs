@@ -9,3 +9,4 @@ mod judge;
 mod memory;
 mod messages;
 mod twin;
+mod views;

@@ -86,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) listen_token_file: Option<PathBuf>,
     /// Operators whose state may be left behind.
     pub(crate) allow_dropped_state: Vec<String>,
+    /// The first epoch whose facts views that are new begin with.
+    pub(crate) views_from: Option<u64>,
 }
 
 impl Flags {
@@ -173,6 +175,7 @@ impl Flags {
             listen: set.serve.listen,
             listen_token_file: set.serve.token_file,
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
+            views_from: set.job.views_from.map(|epoch| epoch.0),
         })
     }
 }

@@ -294,6 +294,14 @@ const PAGES: &[Page] = &[
         "Go on with the settings of the lake, or start a new job with another --job and --lake.",
     ),
     of(
+        "facts-missing",
+        Yours,
+        "A view is new to the job, or is to be rebuilt, and a committed file that it is made of is not there or cannot be used.",
+        "A view that lacks a part of its past would be wrong, and would not say so.",
+        "Move the file back. To let new views begin later, start the job once with --views-from EPOCH: the manifest says so \
+         from then on, and `headway views verify` goes by it.",
+    ),
+    of(
         "prefix-taken",
         Yours,
         "Another job of this lake writes to the folder that this job would write to.",

@@ -118,6 +118,14 @@ pub enum CheckpointError {
         /// The operators' names in the manifest.
         operators: Vec<String>,
     },
+    /// A view that is new to the job cannot be made of what was committed.
+    #[error("\"{path}\" has facts that a new view needs: {why}")]
+    FactsMissing {
+        /// The file, relative to the lake.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Another job writes below this prefix.
     #[error("output prefix \"{prefix}\" belongs to job \"{owner}\"")]
     PrefixTaken {
@@ -240,6 +248,7 @@ impl CheckpointError {
             CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
                 Code::StateDoesNotFit
             }
+            CheckpointError::FactsMissing { .. } => Code::FactsMissing,
             CheckpointError::PrefixTaken { .. } => Code::PrefixTaken,
             CheckpointError::NotMovable { .. } => Code::NotMovable,
             CheckpointError::BadName { .. } => Code::BadName,
@@ -265,6 +274,7 @@ impl CheckpointError {
             Code::Fenced
             | Code::AlreadyRunning
             | Code::StateDoesNotFit
+            | Code::FactsMissing
             | Code::PrefixTaken
             | Code::CheckpointNewer
             | Code::ConservationFailed
@@ -324,6 +334,7 @@ impl CheckpointError {
             | CheckpointError::Inconsistent(_)
             | CheckpointError::DoesNotFit { .. }
             | CheckpointError::StateWithoutOperator { .. }
+            | CheckpointError::FactsMissing { .. }
             | CheckpointError::PrefixTaken { .. }
             | CheckpointError::NotMovable { .. }
             | CheckpointError::BadName { .. } => None,
@@ -370,6 +381,9 @@ impl CheckpointError {
                 let flags: Vec<String> =
                     operators.iter().map(|operator| format!("--allow-dropped-state {operator}")).collect();
                 format!("To lose that state for good: {}.", flags.join(" "))
+            }
+            CheckpointError::FactsMissing { .. } => {
+                "Move the file back. To let new views begin with the epochs behind it: --views-from EPOCH.".into()
             }
             CheckpointError::PrefixTaken { owner, .. } => {
                 format!("Choose another lake, or go on with that job: --job {owner}.")

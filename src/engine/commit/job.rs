@@ -9,7 +9,8 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::finished::may_be_gone;
 use crate::engine::format::manifest::{Input, Manifest, Members, Program};
 use headway_operators::setting::Fingerprint;
-use headway_operators::spec::{Format, OperatorSpec, OutputSpec};
+use headway_operators::spec::{Format, OperatorSpec, OutputSpec, ViewSpec};
+use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -47,6 +48,10 @@ pub struct Job {
     pub not_after_ms: Option<i64>,
     /// Operators whose saved state may be lost.
     pub allow_dropped_state: Vec<String>,
+    /// The first epoch whose facts its new views begin with, where a person lets them start late.
+    pub views_from: Option<Epoch>,
+    /// Its views.
+    pub views: Vec<ViewSpec>,
     /// How old manifests are folded.
     pub folding: Folding,
     /// The targets that its views are delivered to.
@@ -140,9 +145,10 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
     compare(other("pipeline"), &head.pipeline, &job.pipeline);
     let versions = (head.pipeline_version.to_string(), job.pipeline_version.to_string());
     compare(other("pipeline version"), &versions.0, &versions.1);
-    let Fingerprint { noted, unless_noted } = &job.fingerprint;
+    let Fingerprint { noted, unless_noted, may_begin } = &job.fingerprint;
     let keys: BTreeSet<&String> = head.fingerprint.keys().chain(noted.keys()).collect();
-    for key in keys.into_iter().filter(|key| *key != "version") {
+    let begins = |key: &String| may_begin.contains(key) && !head.fingerprint.contains_key(key);
+    for key in keys.into_iter().filter(|key| *key != "version" && !begins(key)) {
         let of = |map: &BTreeMap<String, String>| {
             map.get(key).or_else(|| unless_noted.get(key)).cloned().unwrap_or_else(|| NONE.to_string())
         };
@@ -228,6 +234,7 @@ pub(crate) mod tests {
             fingerprint: Fingerprint {
                 noted: BTreeMap::from([("window".into(), "300".into())]),
                 unless_noted: BTreeMap::from([("names".into(), "false".into())]),
+                may_begin: BTreeSet::from(["views".into()]),
             },
             outputs: vec![OutputSpec {
                 name: "batch".into(),
@@ -251,6 +258,8 @@ pub(crate) mod tests {
             if_running: IfRunning::TakeOver,
             not_after_ms: None,
             allow_dropped_state: Vec::new(),
+            views_from: None,
+            views: Vec::new(),
             folding: FOLDING,
             targets: BTreeSet::new(),
             keeping: KEEPING,
@@ -260,8 +269,13 @@ pub(crate) mod tests {
     #[test]
     fn what_does_not_fit_is_refused_by_its_name() {
         type Case = (&'static str, fn(&mut Job), Option<(&'static str, &'static str)>);
-        let cases: [Case; 11] = [
+        let cases: [Case; 12] = [
             ("the same job", |_| (), None),
+            (
+                "a switch that may be switched on",
+                |j| drop(j.fingerprint.noted.insert("views".into(), "true".into())),
+                None,
+            ),
             ("a new partition joins", |j| j.inputs = job(3).inputs, None),
             (
                 "a partition is gone",

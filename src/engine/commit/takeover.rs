@@ -3,9 +3,10 @@
 use crate::engine::commit::finished;
 use crate::engine::commit::job::{InputInfo, Job};
 use crate::engine::commit::ledger::Stamp;
-use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry, Target};
+use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry, Target, View};
 use headway_operators::ack::InputIx;
 use headway_operators::pace::join_floor;
+use headway_operators::spec::ViewSpec;
 use headway_operators::time::Epoch;
 use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
@@ -35,6 +36,14 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         targets: kept_targets(job, head),
         ..first(job, stamp)
     };
+    if job.views_from.is_some() {
+        let view = |spec: &ViewSpec| {
+            let view = View { keeps: 1, shows: spec.version, changed: None, from_epoch: None };
+            let view = claim.views.get(spec.name).copied().unwrap_or(view);
+            (spec.name.to_string(), View { from_epoch: job.views_from, ..view })
+        };
+        claim.views = job.views.iter().map(view).collect();
+    }
     if head.format == 1 {
         // Format 1 counted some entries twice.
         claim.operators.values_mut().for_each(|operator| operator.held = None);

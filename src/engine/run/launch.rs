@@ -35,6 +35,7 @@ use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::ports::{HeldBefore, InputOptions};
+use crate::engine::run::refill;
 use crate::engine::run::saved::{Foreseen, by_worker, foresee};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{self, assigned, start_point};
@@ -47,6 +48,7 @@ use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::setting::Fingerprint;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OutputSpec};
+use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -115,6 +117,8 @@ pub struct Launch {
     pub if_running: IfRunning,
     /// Operators whose saved state may be lost.
     pub allow_dropped_state: Vec<String>,
+    /// The first epoch whose facts views that are new begin with; `None`: all of them.
+    pub views_from: Option<Epoch>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where the run says what it is doing; one board serves one run.
@@ -146,8 +150,10 @@ pub(super) fn lead(
     }
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
-    let job = launch.job(&shape, &partitions);
+    let mut job = launch.job(&shape, &partitions);
     let foreseen = foresee((&site, &launch.place()), &job, chain.head())?;
+    let has_new_views = !refill::wanted(&site, &shape, chain.head(), launch.views_from)?.is_empty();
+    job.views_from = launch.views_from.filter(|_| has_new_views);
     // 3. Take the job over, if all processes are there still.
     crew.as_ref().map_or(Ok(()), |crew| crew.check(control))?;
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
@@ -204,6 +210,8 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_, s| place.owns(s)))
             .map_err(|error| blamed(error.into()))?,
     };
+    let facts = refill::wanted(&site, &shape, Some(&resume.manifest), launch.views_from)
+        .map_err(|error| blamed(error.into()))?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     crew.as_ref().map_or(Ok(()), |crew| crew.start(control))?;
@@ -250,6 +258,7 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
         views,
+        facts: Arc::new(facts),
         control: control.clone(),
     };
     let options = Options {
@@ -360,6 +369,7 @@ impl Launch {
             late_max: None,
             if_running: IfRunning::Wait,
             allow_dropped_state: Vec::new(),
+            views_from: None,
             clock: Arc::new(System::default()),
             board: Board::new(Arc::new(System::default())),
             on_start: Box::new(|_, _| {}),
@@ -401,6 +411,8 @@ impl Launch {
             if_running: self.if_running,
             not_after_ms: self.not_after_ms(),
             allow_dropped_state: self.allow_dropped_state.clone(),
+            views_from: None,
+            views: shape.views.clone(),
             folding: FOLDING,
             targets: BTreeSet::new(),
             keeping: KEEPING,

@@ -19,6 +19,7 @@ use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch::{Launch, blame};
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
+use crate::engine::run::refill;
 use crate::engine::run::saved::by_worker;
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{remember, start_point};
@@ -63,6 +64,8 @@ pub(super) fn follow(
         restore::sections(&site, &claim, &headers, |_, shard| place.owns(shard)).await
     };
     let saved = site::run(read).map_err(|error| blamed(error.into()))?;
+    let facts = refill::wanted(&site, &shape, Some(&claim), launch.views_from)
+        .map_err(|error| blamed(error.into()))?;
     crew.start(control)?;
     failpoint::at("member.started");
     // 3. Run.
@@ -85,6 +88,7 @@ pub(super) fn follow(
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
         views: Arc::default(),
+        facts: Arc::new(facts),
         control: control.clone(),
     };
     let options = Options {

@@ -16,6 +16,7 @@ pub mod launch;
 mod member;
 pub mod outcome;
 pub mod ports;
+pub mod refill;
 pub mod saved;
 pub mod sink;
 pub mod standing;

@@ -17,6 +17,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::{InputSpec, OutputSpec, ViewSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
+use headway_operators::view::refill::CommittedRows;
 use headway_operators::view::row::ViewUpdate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -222,6 +223,10 @@ impl Ports for WorkerPorts {
         _wake: SyncActivator,
     ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
         self.sink.views().unwrap_or_else(|| Box::new(Unread::default()))
+    }
+
+    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+        self.sink.committed_rows()
     }
 
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {

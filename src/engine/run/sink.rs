@@ -12,6 +12,7 @@
 use crate::connect::formats::{csv_gz, encoder};
 use crate::connect::{Begins, Sink, Wake, WorkerSink};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::refill::FactFile;
 use crate::engine::commit::staged;
 use crate::engine::control::Control;
 use crate::engine::failpoint;
@@ -20,6 +21,7 @@ use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::engine::guard::guard;
+use crate::engine::run::refill::WorkerFacts;
 use crate::engine::run::views::{ViewStage, Views};
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender};
@@ -29,6 +31,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
+use headway_operators::view::refill::CommittedRows;
 use headway_operators::view::row::ViewUpdate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -58,6 +61,8 @@ pub struct Lake {
     pub saved: Arc<Mutex<SavedByWorker>>,
     /// The content of views.
     pub views: Arc<Views>,
+    /// Committed facts for operators of views that are new to the job.
+    pub facts: Arc<Vec<FactFile>>,
     /// Where failures are reported.
     pub control: Control,
 }
@@ -181,6 +186,13 @@ impl WorkerSink for LakeWorker {
 
     fn views(&mut self) -> Option<Box<dyn Stage<Vec<ViewUpdate>, StagedFile>>> {
         Some(Box::new(ViewStage::new(Arc::clone(&self.lake.views))))
+    }
+
+    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+        let (store, files) = (Arc::clone(&self.lake.store), Arc::clone(&self.lake.facts));
+        let (next, workers, control) = (self.index, self.workers, self.lake.control.clone());
+        (!files.is_empty())
+            .then(|| Box::new(WorkerFacts { store, files, next, workers, control }) as Box<dyn CommittedRows>)
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
@@ -333,6 +345,7 @@ mod tests {
             csv: csv_gz::Options::default(),
             saved: Arc::default(),
             views: Arc::default(),
+            facts: Arc::default(),
             control: control.clone(),
         };
         let mut sink = lake.worker(1, 2);

@@ -7,6 +7,7 @@ use crate::record::{Offset, Partition};
 use crate::sections::read_back;
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime};
+use crate::view::row::ViewRow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -51,11 +52,43 @@ pub struct Fates {
     pub filtered: u64,
 }
 
+/// A change of a view.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ViewChange {
+    /// The epoch it belongs to.
+    pub epoch: Epoch,
+    /// The view's name.
+    pub view: &'static str,
+    /// The row.
+    pub row: ViewRow,
+    /// How many copies came, or went.
+    pub diff: i64,
+}
+
+/// What the views hold: by name, each row with how many copies there are.
+pub type Content = BTreeMap<&'static str, BTreeMap<ViewRow, i64>>;
+
+/// What views hold after `changes`.
+pub(super) fn content<'a>(changes: impl Iterator<Item = &'a ViewChange>) -> Content {
+    let mut content = Content::new();
+    for ViewChange { view, row, diff, .. } in changes {
+        *content.entry(view).or_default().entry(row.clone()).or_default() += diff;
+    }
+    for rows in content.values_mut() {
+        rows.retain(|_, copies| *copies != 0);
+    }
+    content.retain(|_, rows| !rows.is_empty());
+    content
+}
+
 /// Everything that runs of a play have said so far.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) rows: Vec<TextRow>,
     pub(super) refused: Vec<(Epoch, Refusal)>,
+    pub(super) views: Vec<ViewChange>,
+    /// What the newest run has given of views at the epoch that it starts from.
+    pub(super) restored_views: Vec<ViewChange>,
     pub(super) state: Vec<(Epoch, StateChange)>,
     pub(super) acks: Vec<(Epoch, Ack)>,
     /// What each operator held once its state was back, on all workers.
@@ -109,6 +142,8 @@ impl Kept {
     pub(super) fn forget_after(&mut self, last: Epoch) -> StartsAt {
         self.rows.retain(|row| row.epoch <= last);
         self.refused.retain(|(epoch, _)| *epoch <= last);
+        self.views.retain(|change| change.epoch <= last);
+        self.restored_views.clear();
         self.state.retain(|(epoch, _)| *epoch <= last);
         self.acks.retain(|(epoch, _)| *epoch <= last);
         self.restored.clear();

@@ -16,7 +16,7 @@ mod spoiler;
 mod spoiler_tests;
 
 pub use at::{At, hours, minutes, seconds};
-pub use kept::{Fates, Refusal, TextRow};
+pub use kept::{Content, Fates, Refusal, TextRow, ViewChange};
 pub use lines::{Flags, Item, Line, Play, PlayInput, Source};
 pub use operator::{Script, script};
 pub use play::{Dataflow, Played};

@@ -1,7 +1,7 @@
 //! Plays lines of messages on any dataflow, with the production driver: one line is one epoch.
 
 use crate::build::Build;
-use crate::kit::script::kept::{Fates, Refusal, SharedKept, StartsAt, TextRow};
+use crate::kit::script::kept::{Content, Fates, Refusal, SharedKept, StartsAt, TextRow, ViewChange, content};
 use crate::kit::script::lines::Play;
 use crate::kit::script::ports::PlayPorts;
 use crate::kit::script::spoiler::Spoiler;
@@ -37,6 +37,8 @@ impl Dataflow {
 pub struct Played {
     /// The rows of all outputs.
     pub rows: Vec<TextRow>,
+    /// What changed in each view, epoch by epoch.
+    pub views: Vec<ViewChange>,
     /// Messages that were refused.
     pub refused: Vec<Refusal>,
     /// What became of the messages.
@@ -54,6 +56,13 @@ pub(super) struct Stage<'a> {
     dataflow: &'a Dataflow,
     pub(super) kept: SharedKept,
     start: Arc<StartsAt>,
+}
+
+impl Played {
+    /// What the views hold as of `epoch`.
+    pub fn views_at(&self, epoch: Epoch) -> Content {
+        content(self.views.iter().filter(|change| change.epoch <= epoch))
+    }
 }
 
 impl Play {
@@ -97,6 +106,7 @@ impl Stage<'_> {
         }
         let held = self.kept.lock().held();
         self.execute(workers, seed, until);
+        self.views_are_as_they_were();
         for (operator, restored) in &self.kept.lock().restored {
             let (held, epoch) = (held.get(operator).copied().unwrap_or(0), self.start.epoch);
             assert_eq!(
@@ -104,6 +114,14 @@ impl Stage<'_> {
                 "what {operator} has restored, and what it held before epoch {epoch}"
             );
         }
+    }
+
+    /// What a run gives of views at the epoch that it starts from is what earlier runs have delivered.
+    fn views_are_as_they_were(&self) {
+        let kept = self.kept.lock();
+        let before = kept.views.iter().filter(|change| change.epoch < self.start.epoch);
+        let (given, delivered) = (content(kept.restored_views.iter()), content(before));
+        assert_eq!(given, delivered, "views at the start of epoch {} (left) and before", self.start.epoch);
     }
 
     fn execute(&self, workers: usize, seed: u64, until: Epoch) {
@@ -161,7 +179,9 @@ impl Stage<'_> {
         rows.sort();
         let mut refused: Vec<Refusal> = kept.refused.iter().map(|(_, refused)| refused.clone()).collect();
         refused.sort();
-        Played { rows, refused, fates: kept.fates(), dropped: kept.dropped() }
+        let mut views = kept.views.clone();
+        views.sort();
+        Played { rows, views, refused, fates: kept.fates(), dropped: kept.dropped() }
     }
 
     /// The state of all operators as of `epoch`.

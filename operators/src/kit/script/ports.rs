@@ -2,7 +2,7 @@
 
 use crate::ack::{InputIx, StagedFile, StateFile};
 use crate::error::StateError;
-use crate::kit::script::kept::{Refusal, SharedKept, Stand, StartsAt, TextRow, of_input};
+use crate::kit::script::kept::{Refusal, SharedKept, Stand, StartsAt, TextRow, ViewChange, of_input};
 use crate::kit::script::lines::{Flags, Item, Play, Source};
 use crate::kit::script::spoiler::Spoiler;
 use crate::pace::{InputPace, InputsWatermark};
@@ -10,9 +10,10 @@ use crate::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stag
 use crate::progress::Standing;
 use crate::record::{Offset, Partition, Payload, Raw};
 use crate::row::{Cell, Rows};
-use crate::spec::{InputSpec, OutputSpec};
+use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime};
+use crate::view::row::ViewUpdate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,18 @@ impl Ports for PlayPorts {
                     }
                     None => kept.rows.push(TextRow { output: output.name.clone(), epoch, cells }),
                 }
+            }
+        }))
+    }
+
+    fn views(&mut self, views: &[ViewSpec], _: SyncActivator) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
+        let (kept, names) = (self.kept.clone(), views.iter().map(|view| view.name).collect::<Vec<_>>());
+        let first = self.start.epoch;
+        Box::new(Now(VecDeque::new(), move |epoch, updates: Vec<ViewUpdate>| {
+            let mut kept = kept.lock();
+            for ViewUpdate { view, row, diff } in updates {
+                let change = ViewChange { view: names[usize::from(view)], epoch, row, diff };
+                if epoch < first { kept.restored_views.push(change) } else { kept.views.push(change) }
             }
         }))
     }

@@ -14,6 +14,7 @@
 //!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly only)
 //! ```
 
+pub mod committed;
 pub mod fact;
 pub mod passage;
 pub mod recompute;
@@ -32,9 +33,11 @@ mod station_weekday;
 mod top_stations;
 mod turnstile_health;
 
+use committed::Reader;
 use fact::Fact;
 use headway_operators::build::Build;
 use headway_operators::flow::Flow;
+use headway_operators::view::refill::Refill;
 use headway_operators::view::table::Table;
 use passage::Passage;
 
@@ -49,10 +52,11 @@ pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
     dim_date::build(build, passages);
 }
 
-/// Builds the views of closed windows: those of both pipelines, what is newest, and the table that all of them are made of.
-pub fn build_live<'s>(builder: &mut Build<'s>, facts: Flow<'s, Fact>) {
+/// Builds the views of closed windows: those of both pipelines, what is newest, and the table that all of them are made of. A
+/// view that is new to a job begins with what `reader` reads of `outputs`.
+pub fn build_live<'s>(builder: &mut Build<'s>, facts: Flow<'s, Fact>, outputs: Refill, reader: Reader) {
     builder.output(fact::output(), facts.clone());
-    let passages = facts.map(|fact| fact.passage);
+    let passages = builder.refill(outputs, facts.map(|fact| fact.passage), move |row| reader.passage(row));
     build(builder, &Table::of_records(passages.clone()));
     busiest_now::build(builder, passages);
 }

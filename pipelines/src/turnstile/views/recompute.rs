@@ -2,11 +2,12 @@
 //!
 //! Only the reading of a wall clock is shared with the operators. Dates are jiff's, groups are maps, ranks are sorts.
 
+use super::committed::Reader;
 use super::passage::{Count, Passage};
 use crate::zone::Zone;
 use headway_operators::recompute::{Facts, Recompute, Tables};
-use headway_operators::row::Cell;
 use headway_operators::time::EventTime;
+use headway_operators::view::refill::{CommittedRow, Refill};
 use headway_operators::view::row::{Value, ViewRow};
 use headway_operators::view::text::Text;
 use jiff::civil::Date;
@@ -41,14 +42,42 @@ pub struct Slow {
     zone: Zone,
     /// The intervals are those of closed windows.
     is_live: bool,
-    facts: Facts,
     intervals: Vec<Interval>,
+}
+
+/// The views of closed windows, from committed rows.
+pub struct Live {
+    reader: Reader,
+    outputs: Refill,
+    slow: Slow,
+}
+
+impl Live {
+    /// No rows yet, of `outputs`, which `reader` reads; `zone` is the job's.
+    pub fn new(zone: Zone, outputs: Refill, reader: Reader) -> Live {
+        Live { reader, outputs, slow: Slow::new(zone, true) }
+    }
+}
+
+impl Recompute for Live {
+    fn facts(&self) -> Facts {
+        Facts::Rows(self.outputs)
+    }
+
+    fn row(&mut self, row: &CommittedRow<'_>) -> Result<(), String> {
+        self.reader.passage(row)?.iter().for_each(|passage| self.slow.add(passage));
+        Ok(())
+    }
+
+    fn tables(&self) -> Tables {
+        self.slow.tables()
+    }
 }
 
 impl Slow {
     /// No intervals yet. `is_live` tells the views of closed windows from those of registers.
-    pub fn new(zone: Zone, is_live: bool, facts: Facts) -> Slow {
-        Slow { zone, is_live, facts, intervals: Vec::new() }
+    pub fn new(zone: Zone, is_live: bool) -> Slow {
+        Slow { zone, is_live, intervals: Vec::new() }
     }
 
     /// Takes an interval.
@@ -56,25 +85,19 @@ impl Slow {
         let place = &passage.place;
         let station = place.station();
         let owned = |texts: [&Text; 3]| texts.map(|text| text.to_string());
-        self.push(Interval {
+        let wall = self.zone.wall(passage.start);
+        let small = |part: u8| i8::try_from(part).expect("months and days have two digits");
+        let date = Date::new(wall.year, small(wall.month), small(wall.day));
+        self.intervals.push(Interval {
             turnstile: owned([place.unit(), place.area(), place.scp()]),
             station: owned([&station.name, &station.lines, &station.division]),
             start: passage.start,
             end: passage.end,
             entries: passage.entries,
             exits: passage.exits,
-            date: Date::default(),
-            hour: 0,
+            date: date.expect("a clock on the wall shows dates that exist"),
+            hour: wall.hour,
         });
-    }
-
-    /// Takes an interval whose date and hour are not known yet.
-    fn push(&mut self, interval: Interval) {
-        let wall = self.zone.wall(interval.start);
-        let small = |part: u8| i8::try_from(part).expect("months and days have two digits");
-        let date = Date::new(wall.year, small(wall.month), small(wall.day));
-        let date = date.expect("a clock on the wall shows dates that exist");
-        self.intervals.push(Interval { date, hour: wall.hour, ..interval });
     }
 
     /// People by `key`.
@@ -214,41 +237,9 @@ impl Slow {
         });
         rows.collect()
     }
-}
 
-impl Recompute for Slow {
-    fn facts(&self) -> Facts {
-        self.facts
-    }
-
-    fn row(&mut self, cells: &[Cell<'_>]) {
-        let [remote, booth, scp, Cell::Time(end), _desc, name, lines, division, Cell::Time(start), ..] =
-            cells
-        else {
-            panic!("no row of fact_turnstile: {cells:?}")
-        };
-        let [.., Cell::Wide(entries), Cell::Wide(exits)] = cells else {
-            panic!("no row of fact_turnstile: {cells:?}")
-        };
-        let owned = |cells: [&Cell<'_>; 3]| {
-            cells.map(|cell| match cell {
-                Cell::Text(text) => text.to_string(),
-                other => panic!("no text of fact_turnstile: {other:?}"),
-            })
-        };
-        self.push(Interval {
-            turnstile: owned([remote, booth, scp]),
-            station: owned([name, lines, division]),
-            start: *start,
-            end: *end,
-            entries: Count::Counted(*entries),
-            exits: Count::Counted(*exits),
-            date: Date::default(),
-            hour: 0,
-        });
-    }
-
-    fn tables(&self) -> Tables {
+    /// What the views must hold.
+    pub fn tables(&self) -> Tables {
         let by_day = self.people(|interval| (interval.station.clone(), interval.date));
         let station_day = by_day.iter().map(|((station, date), people)| {
             row([texts(station), vec![text(&date.to_string())], amounts(people)])

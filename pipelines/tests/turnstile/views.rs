@@ -1,0 +1,160 @@
+//! Every view of the streamed job at every epoch: what the rows that have left until then add up to, however the messages were
+//! cut, on any number of workers, after any kill.
+
+use headway_operators::ack::InputIx;
+use headway_operators::kit::script::{Content, Dataflow, Flags, Item, Play, PlayInput, Played, Source};
+use headway_operators::pipeline::Pipeline;
+use headway_operators::record::Partition;
+use headway_operators::row::Cell;
+use headway_operators::time::Epoch;
+use headway_operators::view::refill::CommittedRow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const PARTITIONS: u64 = 3;
+
+/// 3 November 2024, 03:00 UTC: an hour before midnight and three before the clocks are turned back in New York.
+const BEGIN_S: u64 = 1_730_602_800;
+
+/// Stations of which two share a name.
+const STATIONS: [&str; 4] = ["59 ST,NQR456W,BMT", "59 ST,456NQRW,IRT", "CANAL ST,1,IRT", "LORIMER ST,L,BMT"];
+
+/// The columns of a committed row.
+const COLUMNS: [&str; 12] = [
+    "CA",
+    "UNIT",
+    "SCP",
+    "STATION",
+    "LINENAME",
+    "DIVISION",
+    "DATE",
+    "TIME",
+    "DESC",
+    "ENTRIES",
+    "EXITS",
+    "WINDOW_END_UTC",
+];
+
+/// Numbers from a seed.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// A night of messages: out of order, some too late, some repeated, some without people.
+fn messages(draws: &mut Draws) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for number in 0..260 {
+        if number > 20 && draws.below(9) == 0 {
+            let again = draws.below(20) as usize;
+            all.push(all[all.len() - 1 - again].clone());
+            continue;
+        }
+        // Twelve hours: two days, and most slots.
+        let lag = if draws.below(12) == 0 { draws.below(2_400) } else { draws.below(200) };
+        let at = BEGIN_S + number * 170 - lag.min(number * 170);
+        let (day, second) = (3 + (at - BEGIN_S + 3 * 3600) / 86_400, (at - BEGIN_S + 3 * 3600) % 86_400);
+        let time =
+            format!("2024-11-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
+        let (station, booth) = (STATIONS[draws.below(4) as usize], draws.below(3));
+        let desc = if draws.below(6) == 0 { "RECOVR AUD" } else { "REGULAR" };
+        let (entries, exits) = (draws.below(4) * draws.below(30), draws.below(40));
+        all.push(format!(
+            "A00{booth},R05{booth},02-00-0{},{station},,,{desc},{entries},{exits},{number},{time}",
+            draws.below(2)
+        ));
+    }
+    all
+}
+
+/// `messages` in epochs of up to `longest` messages; then the input ends.
+fn play(pipeline: &dyn Pipeline, messages: &[String], longest: u64, draws: &mut Draws) -> Play {
+    let source =
+        |number: u64| Source { input: InputIx(0), partition: Partition((number % PARTITIONS) as u32) };
+    let mut lines = vec![Vec::new()];
+    let mut left = draws.below(longest);
+    for (number, message) in (0..).zip(messages) {
+        if left == 0 {
+            lines.push(Vec::new());
+            left = 1 + draws.below(longest);
+        }
+        left -= 1;
+        let value = Some(message.clone().into_bytes());
+        let item = Item::Message { source: source(number), value, timestamp_ms: None };
+        lines.last_mut().expect("there is one").push(item);
+    }
+    let flags = Flags { ended: true, ..Flags::default() };
+    lines.push((0..PARTITIONS).map(|number| Item::Flags { source: source(number), flags }).collect());
+    let input = pipeline.inputs().remove(0);
+    Play { inputs: vec![PlayInput { spec: input, partitions: PARTITIONS as u32 }], lines, flush_ms: None }
+}
+
+/// What the views must hold, given the rows that have left until `epoch`.
+fn naive(pipeline: &dyn Pipeline, played: &Played, epoch: Epoch) -> Content {
+    let columns = COLUMNS.map(str::to_string);
+    let mut recompute = pipeline.recompute().expect("it has views");
+    for row in played.rows.iter().filter(|row| row.output == "turnstile" && row.epoch <= epoch) {
+        let cells: Vec<Cell<'_>> = row.cells.iter().map(|cell| Cell::Text(cell)).collect();
+        let row = CommittedRow { output: "turnstile", columns: &columns, cells: &cells };
+        recompute.row(&row).expect("a committed row");
+    }
+    let mut content = Content::new();
+    for (view, rows) in recompute.tables() {
+        for row in rows {
+            *content.entry(view).or_default().entry(row).or_insert(0) += 1;
+        }
+    }
+    content
+}
+
+/// Compares every view at every epoch; gives what they hold in the end.
+fn check(pipeline: &dyn Pipeline, played: &Played, what: &str) -> Content {
+    let last = played.rows.iter().map(|row| row.epoch).max().expect("rows have left");
+    for epoch in 1..=last.0 {
+        let (found, wanted) = (played.views_at(Epoch(epoch)), naive(pipeline, played, Epoch(epoch)));
+        for (view, rows) in &wanted {
+            assert_eq!(found.get(view), Some(rows), "{view} at epoch {epoch} (left), {what}");
+        }
+        assert_eq!(found.len(), wanted.len(), "at epoch {epoch}, {what}");
+    }
+    played.views_at(last)
+}
+
+#[test]
+fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
+    let (mut late, mut repeats, mut sizes) = (0, 0, BTreeMap::new());
+    for (seed, slide) in [(1, "5m"), (2, "1m"), (3, "5m")] {
+        let settings = [("window", "5m"), ("slide", slide), ("zone", "America/New_York"), ("views", "true")];
+        let entry = headway_pipelines::find("turnstile").expect("in the catalogue");
+        let made = entry.configure(settings.into_iter().chain([("csv_window_end_utc", "true")]));
+        let pipeline: Arc<dyn Pipeline> = made.expect("a job").pipeline;
+        let built = Arc::clone(&pipeline);
+        let dataflow = Dataflow::of(move |build| built.build(build));
+        let draws = &mut Draws(seed);
+        let messages = messages(draws);
+        let mut ends = Vec::new();
+        for (workers, longest) in [(1, 9), (2, 30), (3, 4)] {
+            let play = play(pipeline.as_ref(), &messages, longest, draws);
+            let what = format!("seed {seed}, {workers} workers, up to {longest} messages an epoch");
+            let played = play.run(&dataflow, workers, seed);
+            ends.push((check(pipeline.as_ref(), &played, &what), what.clone()));
+            (late, repeats) = (late + played.fates.late, repeats + played.fates.duplicate);
+            let kills: Vec<usize> = (1..play.lines.len()).step_by(8).collect();
+            let killed = play.run_with_kills(&dataflow, &[2, 1, 3], &kills);
+            let what = format!("{what}, killed {} times", kills.len());
+            ends.push((check(pipeline.as_ref(), &killed, &what), what));
+        }
+        for (end, what) in &ends {
+            assert!(*end == ends[0].0, "{what} ends with other views");
+        }
+        for (view, rows) in &ends[0].0 {
+            *sizes.entry(*view).or_insert(0) += rows.len();
+        }
+    }
+    assert!(late > 20 && repeats > 40, "{late} late records, {repeats} repeats");
+    assert!(sizes.len() == 8 && sizes["station_day"] > 20 && sizes["dim_date"] >= 6, "{sizes:?}");
+}
