@@ -15,6 +15,7 @@ from crash_suites import rig as rigs
 
 SELECTION = (
     ("kill-anywhere", "--kills", "50"),
+    ("kill-anywhere", "--views", "--kills", "50"),
     ("two-folders", "--kills", "20"),
     ("kill-every-step", "--pairs", "6"),
     ("syscalls", "--trials", "24"),
@@ -53,7 +54,8 @@ def can_mount():
 def suite(rig, args):
     skipped, failed, n = {}, [], 0
     mounts = can_mount()
-    for name, *words in SELECTION:
+    for number, (name, *words) in enumerate(SELECTION):
+        log = os.path.join(rig.folder, f"{number}-{name}")
         if name in MOUNTS and not mounts:
             skipped[name] = "disks cannot be mounted here"
         elif name == "two-folders" and not args.two_halls:
@@ -64,11 +66,11 @@ def suite(rig, args):
             binary = args.failpoints if name == "kill-every-step" else args.binary
             command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", binary]
             command += ["--two-halls", args.two_halls] if name == "two-folders" else []
-            child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], os.path.join(rig.folder, name))
+            child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], log)
             while not rigs.has_ended(child):
                 time.sleep(0.05)
             failed += [name] if rig.end(child) != 0 else []
-            with open(os.path.join(rig.folder, name), encoding="utf-8", errors="replace") as file:
+            with open(log, encoding="utf-8", errors="replace") as file:
                 print(file.read(), end="", flush=True)
             n += 1
     for name, why in skipped.items():

@@ -7,6 +7,7 @@ the start, at recovery, instead; those are counted apart. Each run must have com
 
   scripts/crash kill-anywhere                    50 kills
   scripts/crash kill-anywhere --kills 1000       the figure of the scoreboard; about an hour
+  scripts/crash kill-anywhere --views            the same with live tables, which must be what the committed rows add up to
 """
 import collections
 
@@ -14,12 +15,15 @@ from crash_suites import rig as rigs
 
 # Where a run is before it has committed an epoch.
 AT_START = ("before-claim", "claimed")
+# How many live tables the job has.
+VIEWS_MIN = 8
 
 
 def options(parser):
     parser.add_argument("--kills", type=int, default=50, help="kills that meet a run at work (default 50)")
     parser.add_argument("--kills-a-run", type=int, default=10, help="how many of them one lake takes (default 10)")
     parser.add_argument("--messages", type=int, default=27_000, help="messages of a capture (default 27000)")
+    parser.add_argument("--views", action="store_true", help="with live tables, verified at the end")
     parser.add_argument("--epochs-min", type=int, default=200, help="epochs each lake must have (default 200)")
 
 
@@ -27,12 +31,13 @@ def one_lake(rig, args, number):
     """Kills one job as often as planned, lets it end and compares; gives (kills by phase, epochs)."""
     draw = rigs.rng(args.seed, "kill-anywhere", number)
     # A few captures are shared by many lakes: what differs is when it is killed.
-    capture = rig.capture(args.seed * 1000 + number % 5, args.messages)
+    capture = captured(rig, args, number % 5)
+    more = ["--views"] if args.views else []
     lake, kills, seen = rig.path("kill"), collections.Counter(), {}
     todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
     while todo > 0:
         generation, before = rigs.next_generation(lake), rigs.highest(lake)
-        run = rig.start(lake, capture, draw.choice((1, 2, 3)))
+        run = rig.start(lake, capture, draw.choice((1, 2, 3)), more)
         rigs.random_moment(draw, run, lake, before, 25)
         if rig.kill(run) != -9:
             raise rigs.Failed(f"lake {number} ended before all kills had happened: {todo} are left\n{run.said()}")
@@ -40,14 +45,33 @@ def one_lake(rig, args, number):
         kills[where] += 1
         todo -= where not in AT_START
         still_there(seen, rigs.committed_files(lake))
-    rig.settle(lake, capture, draw.choice((1, 2, 3)))
+    rig.settle(lake, capture, draw.choice((1, 2, 3)), more)
     still_there(seen, rigs.committed_files(lake))
     rig.verify(lake, capture)
+    if args.views:
+        told = rig.call([rig.binary, "views", "verify", "--lake", lake, "-o", "json"], f"the views of {lake} are wrong")
+        if len(told.splitlines()) < VIEWS_MIN:
+            raise rigs.Failed(f"lake {number} has only these views:\n{told}")
     epochs = rigs.head(lake)["epoch"]
     if epochs < args.epochs_min:
         raise rigs.Failed(f"lake {number} has only {epochs} epochs, fewer than {args.epochs_min}")
     rig.forget(lake)
     return kills, epochs
+
+
+def captured(rig, args, number):
+    """A capture; views need windows that tile time, so with them the first one whose slide divides its window."""
+    for offset in range(0, 200, 5):
+        capture = rig.capture(args.seed * 1000 + number + offset, args.messages)
+        if not args.views or tiles(capture.flags):
+            return capture
+    raise rigs.Failed("no capture has windows that tile time")
+
+
+def tiles(flags):
+    """True if the slide of these flags divides the window."""
+    seconds = {flag: int(value.removesuffix("s")) for flag, value in zip(flags, flags[1:]) if flag in ("--window", "--slide")}
+    return seconds["--window"] % seconds.get("--slide", seconds["--window"]) == 0
 
 
 def still_there(seen, now):
@@ -61,7 +85,7 @@ def still_there(seen, now):
 def suite(rig, args):
     lakes = -(-args.kills // args.kills_a_run)
     for number in range(min(lakes, 5)):
-        rig.capture(args.seed * 1000 + number, args.messages)
+        captured(rig, args, number)
     results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
     n, figures = figures_of(results, args.kills)
     return n, {**rig.figures(), **figures}
