@@ -35,6 +35,7 @@ mod state;
 mod status;
 mod subscribe;
 mod sums;
+mod targets;
 mod terminal;
 mod units;
 #[cfg(feature = "parquet")]

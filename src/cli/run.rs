@@ -9,6 +9,7 @@ use super::restart;
 use super::settings::config::{IfRunning, Until};
 use super::settings::plan::{self, Plan};
 use super::settings::source::{Input, Source};
+use super::targets::targets;
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::progress::{Bar, Progress};
@@ -354,6 +355,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         clock,
         on_start: Box::new(|_, _| ()),
         on_commit: Box::new(|_, _| ()),
+        targets: targets(plan)?,
         on_views: Box::new(|_| ()),
     })
 }

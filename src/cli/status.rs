@@ -14,6 +14,7 @@ use super::{dead, outcome};
 use crate::connect::End;
 use crate::engine::commit::alive::Alive;
 use crate::engine::commit::process_id::Found;
+use crate::engine::format::board::TargetLag;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
 use headway_operators::record::Partition;
@@ -117,6 +118,11 @@ impl Seen {
         }
     }
 
+    /// How far target `name` is behind, by the last sign of life.
+    fn lag_of(&self, name: &str) -> Option<&TargetLag> {
+        self.sign.as_ref()?.board.as_ref()?.targets.iter().find(|lag| lag.name == name)
+    }
+
     fn age_ms(&self) -> i64 {
         self.now_ms.saturating_sub(self.head.written_ms).max(0)
     }
@@ -198,6 +204,15 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
             )?;
         }
     }
+    for (name, target) in &manifest.targets {
+        let lag = seen.lag_of(name);
+        let behind = lag.filter(|lag| lag.commits > 0).map_or(String::new(), |lag| {
+            let what = lag.error.as_deref().unwrap_or(&lag.doing);
+            format!(", {} behind for {}: {}", counted(lag.commits, "commit"), age(lag.for_ms), visible(what))
+        });
+        let rebuild = if target.rebuild { ", has to be rebuilt" } else { "" };
+        writeln!(out, "\ntarget     {name} has manifest {}{behind}{rebuild}", target.acknowledged)?;
+    }
     writeln!(out, "\nrows       {} since the job's start", grouped(rows(manifest)))
 }
 
@@ -266,6 +281,12 @@ fn answer(seen: &Seen) -> Value {
         "written_ms": manifest.written_ms,
         "age_ms": seen.age_ms(),
         "rows": rows(manifest),
+        "targets": manifest.targets.iter().map(|(name, target)| json!({
+            "name": name,
+            "acknowledged": target.acknowledged,
+            "rebuild": target.rebuild,
+            "lag": seen.lag_of(name),
+        })).collect::<Vec<_>>(),
         "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
     })
 }

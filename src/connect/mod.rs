@@ -14,6 +14,7 @@ pub mod original;
 pub mod produce;
 mod sink;
 mod source;
+pub mod targets;
 
 pub use notice::Notice;
 pub use sink::{Begins, Sink, Wake, WorkerSink};

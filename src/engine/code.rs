@@ -88,6 +88,10 @@ codes! {
     TooManyDead = "too-many-dead", Check;
     /// More late records than may be.
     TooManyLate = "too-many-late", Check;
+    /// A target did not take what was committed before the run ended.
+    TargetBehind = "target-behind", Check;
+    /// A target has the tables of another lake.
+    TargetOtherLake = "target-other-lake", Misfit;
     /// A lake file may not be moved away.
     NotMovable = "not-movable", Usage;
     /// A name cannot be one in a lake.

@@ -1,9 +1,11 @@
 //! Why a running job stops, with the code that names it and the exit code that a supervisor acts on.
 
 use crate::connect;
+use crate::connect::targets;
 use crate::engine::cluster::message::Failure;
 use crate::engine::code::{self, Code, Exit};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::format::names::Seq;
 use crate::mesh::{self, Process, Refusal};
 use headway_operators::shape::Problem;
 
@@ -44,6 +46,26 @@ pub enum Error {
         workers: usize,
         /// Why.
         reason: String,
+    },
+    /// A target has not taken what is committed, and the run has ended.
+    #[error("target \"{target}\" has not taken what is committed")]
+    TargetBehind {
+        /// The target.
+        target: &'static str,
+        /// The last manifest whose changes it has.
+        acknowledged: Option<Seq>,
+        /// The newest manifest with changes.
+        newest: Seq,
+        /// What it does, or says.
+        why: String,
+    },
+    /// A target must not be written into.
+    #[error("target \"{target}\" is refused: {source}")]
+    Target {
+        /// The target.
+        target: &'static str,
+        /// Why.
+        source: targets::target::Error,
     },
     /// Writing or committing failed.
     #[error(transparent)]
@@ -88,6 +110,8 @@ impl Error {
             Error::Pipeline { .. } => Code::PipelineBroken,
             Error::FormatAbsent { .. } => Code::FormatAbsent,
             Error::Start { .. } => Code::StartFailed,
+            Error::TargetBehind { .. } => Code::TargetBehind,
+            Error::Target { .. } => Code::TargetOtherLake,
             Error::Commit(error) => error.kind(),
             Error::Mesh(error) => of_mesh(error),
             Error::PeerFailed { .. } => Code::PeerFailed,

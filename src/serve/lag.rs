@@ -25,6 +25,9 @@ const ALONE: f64 = 0.8;
 /// How far behind the others a partition may be before it holds windows open, in epochs of event time at least a minute.
 const HELD_MS: i64 = 60_000;
 
+/// A target may be behind for so long.
+const TARGET_MS: i64 = 60_000;
+
 /// Why a job lags, or why its windows stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -46,6 +49,8 @@ pub enum Cause {
     SlowPartition,
     /// The source brings records slowly.
     SlowSource,
+    /// Nothing lags, and a target does not take what is committed.
+    TargetBehind,
     /// Nothing lags, and a partition without records holds windows open.
     PartitionHoldsWindows,
     /// Nothing lags, and records of the future were refused.
@@ -80,6 +85,7 @@ impl Cause {
             Cause::PausedBySkew => "paused-by-skew",
             Cause::SlowPartition => "slow-partition",
             Cause::SlowSource => "slow-source",
+            Cause::TargetBehind => "target-behind",
             Cause::PartitionHoldsWindows => "partition-holds-windows",
             Cause::FutureRefused => "future-refused",
             Cause::Unknown => "unknown",
@@ -111,7 +117,10 @@ pub fn diagnose(head: &Manifest, board: &Snapshot) -> Diagnosis {
     let longest = behind.first().map_or(0, |lag| lag.for_ms);
     let look = Look { head, board, behind, records };
     if Duration::from_millis(longest.unsigned_abs()) <= limit {
-        return open_windows(&look).or_else(|| future(&look)).unwrap_or_else(|| healthy(&look));
+        return target(&look)
+            .or_else(|| open_windows(&look))
+            .or_else(|| future(&look))
+            .unwrap_or_else(|| healthy(&look));
     }
     let causes = [transaction, silent, slow_lake, busy, skew, slow_partition, slow_source];
     causes.iter().find_map(|cause| cause(&look)).unwrap_or_else(|| unknown(&look))
@@ -310,6 +319,27 @@ fn unknown(look: &Look<'_>) -> Diagnosis {
         evidence: vec![look.waiting(), look.rate(), format!("workers on a processor: {shares}")],
         next: "Ask again in a few seconds; then report it with headway status -o json.".into(),
     }
+}
+
+fn target(look: &Look<'_>) -> Option<Diagnosis> {
+    let behind = look.board.targets.iter().max_by_key(|target| target.for_ms)?;
+    (behind.for_ms > TARGET_MS).then(|| Diagnosis {
+        cause: Cause::TargetBehind,
+        sentence: format!(
+            "Target \"{}\" is behind: the job commits, and it does not take the changes.",
+            behind.name
+        ),
+        evidence: vec![
+            format!("{} commits wait for it, the oldest for {} s", behind.commits, behind.for_ms / 1_000),
+            format!(
+                "it is {}{}",
+                behind.doing,
+                behind.error.as_ref().map_or(String::new(), |error| format!(": {error}"))
+            ),
+        ],
+        next: "Look whether the target responds. The job goes on meanwhile, and keeps its changes for a day."
+            .into(),
+    })
 }
 
 fn open_windows(look: &Look<'_>) -> Option<Diagnosis> {

@@ -3,7 +3,7 @@
 //! README's list of metrics is made from this table, and the boards and alerts that come with Headway are checked against
 //! it. Labels are names from the configuration, numbers of partitions and workers, and reasons from a fixed list: there are few.
 
-use crate::engine::format::board::{Lag, Snapshot, WorkerTime};
+use crate::engine::format::board::{Lag, Snapshot, TargetLag, WorkerTime};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use headway_operators::time::EventTime;
 use std::time::Duration;
@@ -184,6 +184,20 @@ pub const METRICS: &[Metric] = &[
     of("headway_state_bytes", Gauge, &[], "Size of the state files that a restart reads.", |m| {
         one(&[], m.head.state.iter().map(|entry| entry.bytes as f64).sum())
     }),
+    of(
+        "headway_target_behind_commits",
+        Gauge,
+        &["target"],
+        "Commits with changes that the target does not have.",
+        |m| targets(m, |target| target.commits as f64),
+    ),
+    of(
+        "headway_target_behind_seconds",
+        Gauge,
+        &["target"],
+        "For how long the oldest commit that the target does not have is there; 0 if it has all.",
+        |m| targets(m, |target| target.for_ms as f64 / 1e3),
+    ),
     of("headway_commits", Counter, &[], "Commits of this run.", |m| one(&[], m.board.commits as f64)),
     of("headway_commit_epoch", Gauge, &[], "The last committed epoch.", |m| one(&[], m.head.epoch.0 as f64)),
     of("headway_commit_timestamp_seconds", Gauge, &[], "When the last commit was written.", |m| {
@@ -276,6 +290,10 @@ fn lags(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
         Some(sample(&[&input.name, &input.topic, &lag.partition.to_string()], value(lag)))
     };
     moment.board.lags.iter().filter_map(labelled).collect()
+}
+
+fn targets(moment: &Moment<'_>, value: impl Fn(&TargetLag) -> f64) -> Vec<Sample> {
+    moment.board.targets.iter().map(|target| sample(&[&target.name], value(target))).collect()
 }
 
 fn exporter(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {

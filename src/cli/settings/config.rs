@@ -163,6 +163,24 @@ section! {
 }
 
 section! {
+    /// Views as tables of a PostgreSQL database.
+    Postgres {
+        /// Keep the views up to date in this database too: postgresql://USER@HOST/DATABASE
+        #[arg(id = "postgres.url", long = "postgres", value_name = "URL")]
+        url: String,
+        /// A file with the password [default: the variable PGPASSWORD]
+        #[arg(id = "postgres.password_file", long = "postgres-password-file", value_name = "FILE")]
+        password_file: PathBuf,
+        /// A file with certificates (PEM) that vouch for the server [default: those of the system]
+        #[arg(id = "postgres.ca_file", long = "postgres-ca", value_name = "FILE")]
+        ca_file: PathBuf,
+        /// Let this role of the database read the tables
+        #[arg(id = "postgres.grant", long = "postgres-grant", value_name = "ROLE")]
+        grant: String,
+    }
+}
+
+section! {
     /// Seeded messages instead of a real source.
     Generate {
         /// Chooses everything that is drawn [default: the pipeline's]
@@ -271,6 +289,9 @@ pub(crate) struct Settings {
     /// `[serve]`
     #[command(flatten, next_help_heading = "HTTP")]
     pub(crate) serve: Serve,
+    /// `[postgres]`
+    #[command(flatten, next_help_heading = "PostgreSQL")]
+    pub(crate) postgres: Postgres,
     /// `[generate]`: on the command line these are part of `--source generate:…`.
     #[arg(skip)]
     pub(crate) generate: Generate,
@@ -327,6 +348,7 @@ impl Settings {
             dead: self.dead.over(under.dead),
             late: self.late.over(under.late),
             serve: self.serve.over(under.serve),
+            postgres: self.postgres.over(under.postgres),
             generate: self.generate.over(under.generate),
         }
     }
@@ -345,6 +367,7 @@ impl Settings {
             "dead" => self.dead.sets(key),
             "late" => self.late.sets(key),
             "serve" => self.serve.sets(key),
+            "postgres" => self.postgres.sets(key),
             "generate" => self.generate.sets(key),
             _ => false,
         }
@@ -352,7 +375,7 @@ impl Settings {
 }
 
 /// The names of the sections, in the order of the reference.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "job",
     source_flags::SECTION,
     source_flags::INPUT,
@@ -365,6 +388,7 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "dead",
     "late",
     "serve",
+    "postgres",
     "generate",
 ];
 

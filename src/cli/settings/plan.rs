@@ -1,7 +1,7 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
 use super::cluster;
-use super::config::{self, IfRunning, Settings, Until};
+use super::config::{self, IfRunning, Postgres, Settings, Until};
 use super::file::File;
 use super::given::Given;
 use super::inputs::inputs;
@@ -84,6 +84,8 @@ pub(crate) struct Plan {
     pub(crate) listen: Option<String>,
     /// The file with the token that requests must send.
     pub(crate) listen_token_file: Option<PathBuf>,
+    /// The database that views are kept in too.
+    pub(crate) postgres: Postgres,
     /// Operators whose state may be left behind.
     pub(crate) allow_dropped_state: Vec<String>,
     /// The first epoch whose facts views that are new begin with.
@@ -174,6 +176,7 @@ impl Flags {
             if_running: set.job.if_running.unwrap_or(IfRunning::Wait),
             listen: set.serve.listen,
             listen_token_file: set.serve.token_file,
+            postgres: set.postgres,
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
             views_from: set.job.views_from.map(|epoch| epoch.0),
         })

@@ -176,6 +176,11 @@ impl From<engine::Error> for Failure {
                 let failure = Failure::named(name, exit, error.to_string());
                 Failure { detail: error.detail().as_deref().map(sentence), ..failure }
             }
+            engine::Error::TargetBehind { ref acknowledged, newest, ref why, .. } => {
+                let has = acknowledged.map_or("nothing".to_string(), |seq| format!("manifest {seq}"));
+                let detail = format!("It has {has}, and manifest {newest} is committed: {why}.");
+                Failure::named(name, exit, error.to_string()).detail(detail)
+            }
             error => Failure::named(name, exit, error.to_string()),
         }
     }

@@ -316,6 +316,20 @@ const PAGES: &[Page] = &[
         "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.",
     ),
     of(
+        "target-behind",
+        TheirSystem,
+        "The run ended, and a target did not take all that is committed: it made no progress for 60 s.",
+        "What is committed is in the lake, and its change files wait there. Whoever reads the target sees an older state.",
+        "Look why the target does not respond, then start the job again: it goes on where the target stands.",
+    ),
+    of(
+        "target-other-lake",
+        Yours,
+        "The schema of the job in a target has the tables of another lake.",
+        "Two lakes that write into the same tables would overwrite each other's rows.",
+        "Give this job another name with --job, use another database, or drop the schema that the message names.",
+    ),
+    of(
         "not-movable",
         Yours,
         "A file was to be released that may not be moved away.",

@@ -281,11 +281,11 @@ impl Audit<'_> {
     fn change_file(&self, file: &LakeFile, manifest: &Manifest) -> Result<(), Stop> {
         let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
         let path = self.store.describe(&file.path());
-        let entry = (manifest.id(), manifest.written_ms);
+        let entry = (manifest.seq, manifest.written_ms);
         let read = change_files::read(self.store, &manifest.job, entry)?;
         let Some(read) = read else { return Ok(()) };
         let after = self.last.as_ref().and_then(|before| before.changes);
-        if read.changes.after != after {
+        if (read.changes.id, read.changes.after) != (manifest.id(), after) {
             return Err(found(format!("change file \"{path}\" does not follow the one before it")));
         }
         if (read.changes.epoch, read.changes.updates.len() as u64) != (manifest.epoch, file.rows) {

@@ -11,7 +11,7 @@ use crate::engine::commit::site::Site;
 use crate::engine::commit::staged;
 use crate::engine::failpoint;
 use crate::engine::format::changes::{self, Changes, ViewVersion};
-use crate::engine::format::manifest::{LakeKind, Manifest, ManifestId, Target};
+use crate::engine::format::manifest::{LakeKind, Manifest, Target};
 use crate::engine::format::names::{self, Seq};
 use crate::store::Store;
 use headway_operators::ack::{Place, StagedFile};
@@ -146,20 +146,20 @@ pub async fn sweep(site: &Site, head: &Manifest) -> Result<u64, CheckpointError>
     Ok(removed)
 }
 
-/// The change file that `id` names, read and compared with it; `None` if it is not there.
+/// The change file of manifest `seq`, which was built at `written_ms`; `None` if it is not there.
 ///
 /// # Errors
-/// If it cannot be read, or is not what was committed.
+/// If it cannot be read, or is not one of that manifest.
 pub fn read(
     store: &dyn Store,
     job: &str,
-    (id, written_ms): (ManifestId, i64),
+    (seq, written_ms): (Seq, i64),
 ) -> Result<Option<changes::ChangeFile>, CheckpointError> {
-    let name = format!("{}{}", names::changes_folder(job), names::change_file(id.seq, written_ms));
+    let name = format!("{}{}", names::changes_folder(job), names::change_file(seq, written_ms));
     let Some(bytes) = store.read(&name, u64::MAX)? else { return Ok(None) };
     let invalid = |what: String| CheckpointError::Invalid { file: store.describe(&name), what };
     let file = changes::decode(&bytes).map_err(invalid)?;
-    if file.job != job || file.changes.id != id {
+    if file.job != job || file.changes.id.seq != seq {
         let (job, seq) = (&file.job, file.changes.id.seq);
         return Err(invalid(format!("it says that it is of manifest {seq} of job \"{job}\"")));
     }

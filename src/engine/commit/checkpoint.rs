@@ -369,6 +369,11 @@ impl Committer {
         Ok((Ack::Lake(file), changes))
     }
 
+    /// The change files that are kept, oldest first.
+    pub fn change_files(&self) -> Vec<change_files::Entry> {
+        self.ledger.change_files().to_vec()
+    }
+
     /// Notes what target `name` has acknowledged; the next manifest says so.
     pub fn acknowledge(&mut self, name: &str, target: Target) {
         self.ledger.acknowledge(name, target);

@@ -283,6 +283,8 @@ impl CheckpointError {
             | Code::StartFailed
             | Code::TooManyDead
             | Code::TooManyLate
+            | Code::TargetBehind
+            | Code::TargetOtherLake
             | Code::NotMovable
             | Code::BadName
             | Code::PipelineBroken

@@ -87,6 +87,11 @@ impl Ledger {
         self.change_files = change_files;
     }
 
+    /// The change files that are kept, oldest first.
+    pub fn change_files(&self) -> &[Entry] {
+        &self.change_files
+    }
+
     /// Notes what target `name` has acknowledged. What it has acknowledged once it has.
     pub fn acknowledge(&mut self, name: &str, target: Target) {
         let before = self.targets.get(name).copied().unwrap_or(target);
@@ -176,7 +181,7 @@ impl Ledger {
 
     /// The manifest by which a bounded run ends: the last one, and nothing more.
     pub fn closed(&self, stamp: Stamp) -> Manifest {
-        closed(&self.head, stamp)
+        Manifest { targets: self.targets.clone(), ..closed(&self.head, stamp) }
     }
 
     /// Notes that `manifest`, as planned from `acks`, is committed; or that the epoch was empty.

@@ -59,6 +59,18 @@ pub async fn newest(site: &Site, job: &str, known: Option<Chain>) -> Result<Chai
     }
 }
 
+/// The first manifest of `job`, folded or not; `None` if the job never started.
+///
+/// # Errors
+/// As [`chain`].
+pub async fn first(site: &Site, job: &str) -> Result<Option<Manifest>, CheckpointError> {
+    if let Some(first) = manifest(site, job, Seq(0)).await? {
+        return Ok(Some(first));
+    }
+    let Some(range) = segment::ranges(site, job).await?.first().copied() else { return Ok(None) };
+    Ok(segment::read(site, job, range).await?.into_iter().next())
+}
+
 /// All manifests of `job`, folded ones too, oldest first.
 ///
 /// # Errors

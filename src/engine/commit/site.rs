@@ -101,6 +101,11 @@ impl Site {
         Step(Cell::new(self.stepped))
     }
 
+    /// The store itself, for those who read beside the protocol.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Writes a staged file.
     pub fn stage<T>(&self, write: impl FnOnce(&dyn Store) -> T) -> T {
         write(self.store.as_ref())

@@ -1,5 +1,6 @@
 //! What a running job says of itself beside its manifests: advisory, in the sign of life and in metrics.
 
+use crate::engine::format::names::Seq;
 use headway_operators::record::{Offset, Partition};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -103,6 +104,24 @@ pub struct Lag {
     pub stalled: bool,
 }
 
+/// How far a target is behind what is committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TargetLag {
+    /// Its name.
+    pub name: String,
+    /// The last manifest whose changes it has.
+    pub acknowledged: Option<Seq>,
+    /// How many commits with changes it does not have.
+    pub commits: u64,
+    /// For how long the oldest of them is committed, in milliseconds.
+    pub for_ms: i64,
+    /// What is done for it now.
+    pub doing: String,
+    /// What it said last, if it is away.
+    pub error: Option<String>,
+}
+
 /// The board at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -137,6 +156,8 @@ pub struct Snapshot {
     pub max_skew_ms: Option<i64>,
     /// Records that operators of this run dropped, in their order.
     pub dropped: Vec<Dropped>,
+    /// How far targets are behind.
+    pub targets: Vec<TargetLag>,
 }
 
 /// Records that an operator dropped for one reason. They were accepted before.

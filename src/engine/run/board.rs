@@ -5,7 +5,7 @@
 use crate::connect::End;
 use crate::engine::clock::Clock;
 use crate::engine::commit::alive::Ends;
-use crate::engine::format::board::{Doing, Dropped, Lag, Recent, Snapshot, Steps, WorkerTime};
+use crate::engine::format::board::{Doing, Dropped, Lag, Recent, Snapshot, Steps, TargetLag, WorkerTime};
 use crate::engine::format::manifest::Manifest;
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
@@ -60,6 +60,7 @@ struct State {
     head: Option<Arc<Manifest>>,
     /// By operator and reason.
     dropped: BTreeMap<(String, Reason), u64>,
+    targets: Vec<TargetLag>,
     /// What there was at the last few moments, oldest first.
     marks: VecDeque<Mark>,
 }
@@ -170,6 +171,16 @@ impl Board {
         }
     }
 
+    /// What the wall clock shows, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> i64 {
+        self.0.clock.wall_ms()
+    }
+
+    /// Notes how far targets are behind.
+    pub fn targets(&self, targets: Vec<TargetLag>) {
+        self.state().targets = targets;
+    }
+
     /// Notes what is committed.
     pub fn head(&self, head: Arc<Manifest>) {
         self.state().head = Some(head);
@@ -258,6 +269,7 @@ impl Board {
             lags,
             max_skew_ms: run.and_then(|run| run.max_skew_ms),
             dropped: state.dropped.iter().map(dropped).collect(),
+            targets: state.targets.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! 5. Run the workers, committing through the [`checkpoint::Committer`].
 
 use crate::connect::formats::{csv_gz, is_built};
+use crate::connect::targets::target::Target;
 use crate::connect::{Connector, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
 use crate::engine::cluster::crew::Crew;
@@ -39,6 +40,7 @@ use crate::engine::run::refill;
 use crate::engine::run::saved::{Foreseen, by_worker, foresee};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{self, assigned, start_point};
+use crate::engine::run::targets::{self, Targets};
 use crate::engine::run::views::{OnViews, Views};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
@@ -49,7 +51,6 @@ use headway_operators::setting::Fingerprint;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{InputSpec, OutputSpec};
 use headway_operators::time::Epoch;
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -127,6 +128,8 @@ pub struct Launch {
     pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// Where the views are delivered to.
+    pub targets: Vec<Box<dyn Target>>,
     /// Called once what earlier runs left is restored, and after each resolved epoch, with the content of the views.
     pub on_views: OnViews,
 }
@@ -187,7 +190,7 @@ struct Claimed {
     crew: Option<Arc<Crew>>,
 }
 
-fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Summary, Error> {
+fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Result<Summary, Error> {
     let Claimed { mut committer, resume, shape, partitions, foreseen, closed, members_before, crew } =
         claimed;
     let place = launch.place();
@@ -234,8 +237,11 @@ fn run_claimed(launch: Launch, claimed: Claimed, control: &Control) -> Result<Su
     let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
     let views = Arc::new(Views::new(shape.views.clone(), &resume.manifest));
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
+    let source = targets::Source::of(&site, &committer, (&views, control));
+    let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
     let commit = Watched {
         committer,
+        targets,
         gold,
         sources: launch.connectors(),
         crew: crew.clone(),
@@ -374,6 +380,7 @@ impl Launch {
             board: Board::new(Arc::new(System::default())),
             on_start: Box::new(|_, _| {}),
             on_commit: Box::new(|_, _| {}),
+            targets: Vec::new(),
             on_views: Box::new(|_| {}),
         }
     }
@@ -414,7 +421,7 @@ impl Launch {
             views_from: None,
             views: shape.views.clone(),
             folding: FOLDING,
-            targets: BTreeSet::new(),
+            targets: self.targets.iter().map(|target| target.name().to_string()).collect(),
             keeping: KEEPING,
         }
     }

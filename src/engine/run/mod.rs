@@ -20,6 +20,7 @@ pub mod refill;
 pub mod saved;
 pub mod sink;
 pub mod standing;
+pub mod targets;
 pub mod view_rows;
 pub mod views;
 pub mod watched;

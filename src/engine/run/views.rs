@@ -40,7 +40,7 @@ pub struct Snapshot {
     /// The manifest of the last changes that are in it; `None` if there were none yet.
     pub at: Option<ManifestId>,
     /// The rows of each view in order, by the number of the view.
-    pub tables: Vec<Vec<ViewRow>>,
+    pub tables: Vec<Vec<Arc<ViewRow>>>,
 }
 
 /// What a run did to a view.
@@ -83,8 +83,8 @@ struct Table {
 }
 
 impl Table {
-    fn rows(&self) -> Vec<ViewRow> {
-        self.rows.iter().map(|row| (**row).clone()).collect()
+    fn rows(&self) -> Vec<Arc<ViewRow>> {
+        self.rows.iter().cloned().collect()
     }
 }
 
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(numbers(&views), [update(1, 1).row, update(3, 1).row]);
         assert_eq!(commit(&views, 9, 6).updates, [update(3, -1)]);
         assert_eq!(numbers(&views), [update(1, 1).row]);
-        let tables = vec![vec![update(1, 1).row]];
+        let tables = vec![vec![Arc::new(update(1, 1).row)]];
         assert_eq!(views.snapshot(), Some(Snapshot { at: Some(id(9)), tables }));
         assert_eq!(one.done().map(|(epoch, files)| (epoch, files.len())), Some((Epoch(4), 0)));
     }

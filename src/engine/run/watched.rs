@@ -21,6 +21,7 @@ use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
+use crate::engine::run::targets::Targets;
 use crate::engine::run::views::{OnViews, Resolved};
 use crate::mesh;
 use headway_operators::ack::Ack;
@@ -69,6 +70,8 @@ pub struct Watched {
     pub is_bounded: bool,
     /// Stops the job if too many records are late; at a bounded end, if too many of all that were read are late or dead.
     pub late_judge: LateJudge,
+    /// Where views are delivered to.
+    pub targets: Targets,
     /// Where views are written for readers of files.
     pub gold: Gold,
     /// What the log says of it.
@@ -135,6 +138,13 @@ impl Watched {
         }
     }
 
+    /// Notes what targets have acknowledged, so that the next manifest says so.
+    fn acknowledge(&mut self) {
+        for (name, target) in self.targets.acknowledged() {
+            self.committer.acknowledge(name, target);
+        }
+    }
+
     fn look_at_ends(&mut self) {
         let mut ends: alive::Ends = self.sources.iter().map(|source| source.ends()).collect();
         if let Some(crew) = &self.crew {
@@ -142,6 +152,7 @@ impl Watched {
         }
         self.journal.ends(&ends, self.committer.head());
         self.board.ends(&ends);
+        self.board.targets(self.targets.lags(self.board.now_ms()));
         if self.control.is_draining() {
             self.board.draining();
         }
@@ -177,6 +188,7 @@ impl Watched {
         let changes = changes.map(Arc::new);
         if let Some(changes) = &changes {
             views.apply(changes);
+            self.targets.committed(changes, head);
         }
         (self.on_views)(&Resolved { head, changes: changes.as_ref(), views });
     }
@@ -188,6 +200,7 @@ impl Commit for Watched {
         // It is what was committed: no change.
         self.gold.views.upcoming(self.committer.head().epoch);
         self.deliver(None);
+        self.targets.wake();
         Ok(())
     }
 
@@ -199,6 +212,7 @@ impl Commit for Watched {
         self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
         self.board.doing(Doing::Committing);
         let changes = self.stage_changes(epoch, &mut acks)?;
+        self.acknowledge();
         let committed = self.committer.commit(epoch, &acks)?;
         self.board.doing(Doing::Nothing);
         if let Some(mut committed) = committed {
@@ -222,6 +236,8 @@ impl Commit for Watched {
 
     fn finish(&mut self) -> Result<(), Error> {
         failpoint::at("finish.begin");
+        let delivered = self.targets.finish();
+        self.acknowledge();
         if self.is_bounded {
             self.committer.close()?;
         }
@@ -230,6 +246,7 @@ impl Commit for Watched {
         *self.summary.lock().expect("no thread panics while it holds the summary") =
             Summary { head, outcome, views: self.gold.outcomes() };
         self.journal.end(self.control.is_draining());
+        delivered?;
         if self.is_bounded && !self.control.is_draining() {
             self.late_judge.judge_run(&self.journal.outcome, self.committer.head().epoch)?;
         }

@@ -1,0 +1,600 @@
+//! Delivers the views of a run to its targets: a thread for each, which never makes a commit wait.
+//!
+//! 1. After a commit with changes the thread hears of its change file, and of nothing else: what waits for a slow target lies
+//!    on disk, not in memory.
+//! 2. Where the target stands at the commit that a file follows, the file is applied. Where it stands at the newest commit,
+//!    there is nothing to do. Everywhere else (another history, a gap, a later commit, other versions, a table that somebody
+//!    wrote into) it is rebuilt from the content in memory.
+//! 3. What it has acknowledged is in the next manifest; so old change files stay while it needs them, up to a limit.
+//! 4. A run that ends waits for its targets while they get on, and [`PATIENCE`] longer.
+//!
+//! Invariant: a target gets only what is committed, each commit once and in order.
+
+use crate::connect::targets::target::{
+    Applied, Error as TargetError, Origin, Place, Standing, Step, Target, Whole,
+};
+use crate::engine::commit::change_files::{self, Entry};
+use crate::engine::commit::checkpoint::Committer;
+use crate::engine::commit::recover;
+use crate::engine::commit::site::{self, Site};
+use crate::engine::control::Control;
+use crate::engine::error::Error;
+use crate::engine::format::board::TargetLag;
+use crate::engine::format::changes::{self, ChangeFile, Changes};
+use crate::engine::format::manifest;
+use crate::engine::format::manifest::{Manifest, ManifestId, Nonce};
+use crate::engine::format::names::Seq;
+use crate::engine::guard::guard;
+use crate::engine::run::views::{Snapshot, Views};
+use crate::store::Store;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// How long a run that ends waits for a target that does not get on.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to wait before a target that is away is asked again: at first, and at most.
+const AGAIN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
+
+/// How often a thread that has nothing to do looks whether the run has ended.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The targets of a run.
+pub struct Targets {
+    shared: Arc<Shared>,
+    patience: Duration,
+}
+
+/// What the targets of a run are given.
+pub struct Source<'a> {
+    site: &'a Site,
+    head: Manifest,
+    files: Vec<Entry>,
+    views: Arc<Views>,
+    control: Control,
+}
+
+impl<'a> Source<'a> {
+    /// What a run that goes on with `committer` has for its targets: the content, and where a target says that the job must
+    /// stop.
+    pub fn of(
+        site: &'a Site,
+        committer: &Committer,
+        (views, control): (&Arc<Views>, &Control),
+    ) -> Source<'a> {
+        let (head, files) = (committer.head().clone(), committer.change_files());
+        Source { site, head, files, views: Arc::clone(views), control: control.clone() }
+    }
+
+    /// The nonce of the job's first manifest, by which targets know the lake: a copy has the same.
+    fn lake(&self) -> Result<Nonce, Error> {
+        if self.head.seq == Seq(0) {
+            return Ok(self.head.nonce);
+        }
+        let first = site::run(recover::first(self.site, &self.head.job))?;
+        Ok(first.map_or(self.head.nonce, |first| first.nonce))
+    }
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    job: String,
+    origin: Origin,
+    views: Arc<Views>,
+    control: Control,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    files: VecDeque<Entry>,
+    /// The commit with the newest changes.
+    newest: Option<ManifestId>,
+    over: bool,
+    reports: Vec<Report>,
+}
+
+/// What a thread says of its target.
+#[derive(Clone, Debug, Default)]
+struct Report {
+    name: &'static str,
+    /// It stands there; the outer `None` while that is not known.
+    at: Option<Option<Place>>,
+    doing: &'static str,
+    error: Option<String>,
+    /// Raised whenever it gets on.
+    beats: u64,
+}
+
+/// What is to be done for a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Next {
+    /// It has everything.
+    Nothing,
+    /// This file comes next, if it follows.
+    Apply(Entry),
+    /// It has to be rebuilt, and why.
+    Rebuild(&'static str),
+}
+
+/// What comes next for a target that stands at `at`, where the newest changes are those of `newest`.
+fn next(at: Option<&Place>, newest: Option<ManifestId>, files: &VecDeque<Entry>) -> Next {
+    let place = newest.map(place);
+    if at == place.as_ref() {
+        return Next::Nothing;
+    }
+    let seq = at.map(|at| Seq(at.seq));
+    if seq >= newest.map(|newest| newest.seq) {
+        return Next::Rebuild("it stands at a commit that this lake does not have");
+    }
+    match files.iter().find(|file| seq.is_none_or(|seq| file.seq > seq)) {
+        Some(file) => Next::Apply(*file),
+        None => Next::Rebuild("the changes that come next are not kept any more"),
+    }
+}
+
+/// A commit as targets keep it.
+fn place(id: ManifestId) -> Place {
+    Place { seq: id.seq.0, nonce: id.nonce.to_string() }
+}
+
+impl Targets {
+    /// Starts a thread for each of `targets`.
+    ///
+    /// # Errors
+    /// If the first manifest of the job cannot be read. Without targets it is not asked for.
+    pub fn start(targets: Vec<Box<dyn Target>>, source: Source<'_>) -> Result<Targets, Error> {
+        let lake = if targets.is_empty() { source.head.nonce } else { source.lake()? };
+        let store = source.site.store();
+        let Source { head, files, views, control, .. } = source;
+        let versions = changes::versions(views.specs());
+        let versions: Vec<(String, u32)> =
+            versions.into_iter().map(|view| (view.name, view.version)).collect();
+        let versions = serde_json::to_string(&versions).expect("names and numbers encode");
+        let origin = Origin { lake: lake.to_string(), job: head.job.clone(), views: versions };
+        let report = |target: &Box<dyn Target>| Report { name: target.name(), ..Report::default() };
+        let reports = targets.iter().map(report).collect();
+        let state = State { files: files.into(), newest: head.changes, reports, over: false };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let job = head.job;
+        let shared = Arc::new(Shared { store, job, origin, views, control, state, changed });
+        for (index, target) in targets.into_iter().enumerate() {
+            let name = format!("headway-{}", target.name());
+            let (mine, control) = (Arc::clone(&shared), shared.control.clone());
+            let run = guard(control, move || Delivery { shared: mine, index, target, stands: None }.run());
+            // It may be inside a call that does not come back: nobody waits for it.
+            std::thread::Builder::new().name(name).spawn(run).expect("a thread can be started");
+        }
+        Ok(Targets { shared, patience: PATIENCE })
+    }
+
+    /// Lets the targets hear of what `head` committed.
+    pub fn committed(&self, changes: &Changes, head: &Manifest) {
+        let mut state = self.shared.lock();
+        if state.reports.is_empty() {
+            return;
+        }
+        let bytes = change_files::named(head).map(|file| file.bytes).sum();
+        state.files.push_back(Entry { seq: head.seq, written_ms: head.written_ms, bytes });
+        state.newest = Some(changes.id);
+        let from = head.changes_from.unwrap_or_default();
+        while state.files.front().is_some_and(|file| file.seq < from) {
+            state.files.pop_front();
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Lets the targets hear that the content is complete.
+    pub fn wake(&self) {
+        self.shared.changed.notify_all();
+    }
+
+    /// What each target has acknowledged, as the next manifest is to say.
+    pub fn acknowledged(&self) -> Vec<(&'static str, manifest::Target)> {
+        let state = self.shared.lock();
+        let of = |report: &Report| {
+            let at = report.at.as_ref()?.as_ref()?;
+            Some((report.name, manifest::Target { acknowledged: Seq(at.seq), rebuild: false }))
+        };
+        state.reports.iter().filter_map(of).collect()
+    }
+
+    /// How far each target is behind at `now_ms`.
+    pub fn lags(&self, now_ms: i64) -> Vec<TargetLag> {
+        let state = self.shared.lock();
+        let lag = |report: &Report| {
+            let at = report.at.clone().flatten();
+            let waits = state.files.iter().filter(|file| at.as_ref().is_none_or(|at| file.seq.0 > at.seq));
+            let oldest = waits.clone().map(|file| file.written_ms).min();
+            TargetLag {
+                name: report.name.to_string(),
+                acknowledged: at.as_ref().map(|at| Seq(at.seq)),
+                commits: waits.count() as u64,
+                for_ms: oldest.map_or(0, |oldest| now_ms.saturating_sub(oldest).max(0)),
+                doing: report.doing.to_string(),
+                error: report.error.clone(),
+            }
+        };
+        state.reports.iter().map(lag).collect()
+    }
+
+    /// Waits until every target has what is committed, as long as they get on.
+    ///
+    /// # Errors
+    /// [`Error::TargetBehind`] with the first one that does not.
+    pub fn finish(&self) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        let mut last = (0, Instant::now());
+        loop {
+            let newest = state.newest.map(place);
+            let behind = state.reports.iter().find(|report| report.at.as_ref() != Some(&newest)).cloned();
+            let Some(behind) = behind.filter(|_| !self.shared.control.is_stopped()) else { return Ok(()) };
+            let beats = state.reports.iter().map(|report| report.beats).sum();
+            if beats != last.0 {
+                last = (beats, Instant::now());
+            }
+            if last.1.elapsed() >= self.patience {
+                let acknowledged = behind.at.flatten().map(|at| Seq(at.seq));
+                let newest = newest.map_or(Seq(0), |newest| Seq(newest.seq));
+                let (target, why) = (behind.name, behind.error.unwrap_or_else(|| behind.doing.to_string()));
+                return Err(Error::TargetBehind { target, acknowledged, newest, why });
+            }
+            state = self.shared.wait(state, LOOK.min(self.patience));
+        }
+    }
+}
+
+impl Drop for Targets {
+    fn drop(&mut self) {
+        self.shared.lock().over = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&'a self, state: MutexGuard<'a, State>, at_most: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, at_most).unwrap_or_else(std::sync::PoisonError::into_inner).0
+    }
+
+    fn is_over(&self) -> bool {
+        self.control.is_stopped() || self.lock().over
+    }
+}
+
+/// A target and where it stands.
+struct Delivery {
+    shared: Arc<Shared>,
+    index: usize,
+    target: Box<dyn Target>,
+    /// `None` while it has to be asked.
+    stands: Option<Standing>,
+}
+
+impl Delivery {
+    fn run(mut self) {
+        let [shortest, longest] = AGAIN;
+        let mut pause = shortest;
+        while !self.shared.is_over() {
+            match self.turn() {
+                Ok(true) => pause = shortest,
+                Ok(false) => {
+                    let state = self.shared.lock();
+                    drop(self.shared.wait(state, LOOK));
+                }
+                Err(TargetError::Away { what }) => {
+                    tracing::warn!(event = "target away", target = self.target.name(), %what, "is asked again");
+                    self.report(|report| (report.doing, report.error) = ("away", Some(what)));
+                    self.stands = None;
+                    let until = Instant::now() + pause;
+                    while !self.shared.is_over() && Instant::now() < until {
+                        let state = self.shared.lock();
+                        drop(self.shared.wait(state, until.saturating_duration_since(Instant::now())));
+                    }
+                    pause = (pause * 2).min(longest);
+                }
+                Err(error @ TargetError::OtherLake { .. }) => {
+                    return self
+                        .shared
+                        .control
+                        .fail(Error::Target { target: self.target.name(), source: error });
+                }
+            }
+        }
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.shared.lock().reports[self.index]);
+        self.shared.changed.notify_all();
+    }
+
+    /// Notes where the target stands now.
+    fn stands_at(&mut self, at: Option<Place>) {
+        self.stands = Some(Standing::At(at.clone()));
+        self.report(|report| {
+            report.at = Some(at);
+            report.beats += 1;
+            report.error = None;
+        });
+    }
+
+    /// Does one thing; false if there is nothing to do now.
+    fn turn(&mut self) -> Result<bool, TargetError> {
+        let shared = Arc::clone(&self.shared);
+        let stands = match self.stands.clone() {
+            Some(stands) => stands,
+            None => {
+                let stands = self.target.stand(&shared.origin, shared.views.specs())?;
+                if let Standing::At(at) = &stands {
+                    self.stands_at(at.clone());
+                }
+                self.stands = Some(stands.clone());
+                stands
+            }
+        };
+        let at = match stands {
+            Standing::Unfit(why) => return self.rebuild(why),
+            Standing::At(at) => at,
+        };
+        let next = {
+            let state = shared.lock();
+            next(at.as_ref(), state.newest, &state.files)
+        };
+        match next {
+            Next::Nothing => {
+                self.report(|report| report.doing = "up to date");
+                Ok(false)
+            }
+            Next::Rebuild(why) => self.rebuild(why),
+            Next::Apply(file) => self.apply(at.as_ref(), file),
+        }
+    }
+
+    fn apply(&mut self, at: Option<&Place>, entry: Entry) -> Result<bool, TargetError> {
+        let shared = Arc::clone(&self.shared);
+        self.report(|report| report.doing = "applying");
+        let read = change_files::read(shared.store.as_ref(), &shared.job, (entry.seq, entry.written_ms));
+        let file = match read {
+            Ok(Some(file)) => file,
+            Ok(None) => return self.rebuild("the changes that come next are not kept any more"),
+            Err(error) => {
+                return Err(TargetError::Away { what: format!("its changes cannot be read: {error}") });
+            }
+        };
+        if file.changes.after.map(place).as_ref() != at {
+            return self.rebuild("it stands at a commit of another history");
+        }
+        if !is_of(&file, &shared.views) {
+            return self.rebuild("the changes that come next are of views in other versions");
+        }
+        let place = place(file.changes.id);
+        let step = Step { after: at, place: &place, updates: &file.changes.updates };
+        let applied = self.target.apply(&shared.origin, step, &|| beat_of(&shared, self.index))?;
+        match applied {
+            Applied::Yes => self.stands_at(Some(place)),
+            Applied::NotHere => self.stands = None,
+            Applied::Differs => return self.rebuild("its tables were changed by somebody else"),
+        }
+        Ok(true)
+    }
+
+    fn rebuild(&mut self, why: &'static str) -> Result<bool, TargetError> {
+        // What earlier runs left may not be restored yet.
+        let Some(Snapshot { at, tables }) = self.shared.views.snapshot() else { return Ok(false) };
+        tracing::info!(event = "target rebuilt", target = self.target.name(), why, "from the whole content");
+        self.report(|report| report.doing = "rebuilding");
+        let at = at.map(place);
+        let (shared, index) = (&self.shared, self.index);
+        let whole = Whole { place: at.as_ref(), tables: &tables };
+        self.target.rebuild(&shared.origin, whole, &|| beat_of(shared, index))?;
+        self.stands_at(at);
+        Ok(true)
+    }
+}
+
+/// Notes that target `index` gets on.
+fn beat_of(shared: &Shared, index: usize) {
+    shared.lock().reports[index].beats += 1;
+}
+
+/// True if `file` has the views of this run, in the same versions.
+fn is_of(file: &ChangeFile, views: &Views) -> bool {
+    file.views == changes::versions(views.specs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::Manual;
+    use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::names;
+    use crate::store::memory::Memory;
+    use headway_operators::row::{Column, Kind};
+    use headway_operators::spec::ViewSpec;
+    use headway_operators::time::Epoch;
+    use headway_operators::view::row::{Value, ViewRow, ViewUpdate};
+
+    /// A target in memory that notes what was done to it, and is away for some calls.
+    #[derive(Clone, Default)]
+    struct Notes(Arc<Mutex<Noted>>);
+
+    #[derive(Default)]
+    struct Noted {
+        at: Option<Option<Place>>,
+        done: Vec<String>,
+        away: u32,
+    }
+
+    impl Notes {
+        fn call(&self, what: String) -> Result<MutexGuard<'_, Noted>, TargetError> {
+            let mut noted = self.0.lock().unwrap();
+            if noted.away > 0 {
+                noted.away -= 1;
+                return Err(TargetError::Away { what: "nobody is there".into() });
+            }
+            noted.done.push(what);
+            Ok(noted)
+        }
+    }
+
+    impl Target for Notes {
+        fn name(&self) -> &'static str {
+            "notes"
+        }
+
+        fn stand(&mut self, _: &Origin, _: &[ViewSpec]) -> Result<Standing, TargetError> {
+            let noted = self.call("stand".into())?;
+            Ok(noted.at.clone().map_or(Standing::Unfit("it is new"), Standing::At))
+        }
+
+        fn apply(&mut self, _: &Origin, step: Step<'_>, beat: &dyn Fn()) -> Result<Applied, TargetError> {
+            let mut noted = self.call(format!("apply {}", step.place))?;
+            beat();
+            if noted.at.as_ref().map(Option::as_ref) != Some(step.after) {
+                return Ok(Applied::NotHere);
+            }
+            noted.at = Some(Some(step.place.clone()));
+            Ok(Applied::Yes)
+        }
+
+        fn rebuild(&mut self, _: &Origin, whole: Whole<'_>, _: &dyn Fn()) -> Result<(), TargetError> {
+            let at = whole.place.map_or("nothing".to_string(), ToString::to_string);
+            let mut noted = self.call(format!("rebuild as of {at}"))?;
+            noted.at = Some(whole.place.cloned());
+            Ok(())
+        }
+    }
+
+    fn id(seq: u64) -> ManifestId {
+        ManifestId { seq: Seq(seq), nonce: Nonce(u128::from(seq)) }
+    }
+
+    fn entry(seq: u64) -> Entry {
+        Entry { seq: Seq(seq), written_ms: 0, bytes: 1 }
+    }
+
+    /// A job whose run started at manifest 4, with the changes of manifest 2 as the newest.
+    struct Job {
+        memory: Memory,
+        views: Arc<Views>,
+        targets: Targets,
+        newest: ManifestId,
+    }
+
+    fn specs() -> Vec<ViewSpec> {
+        let columns = vec![Column::new("n", Kind::Int)];
+        vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1 }]
+    }
+
+    impl Job {
+        fn start(notes: &Notes) -> Job {
+            let memory = Memory::new();
+            let site = Site::new(Arc::new(memory.clone()), Arc::new(Manual::default()));
+            let head = Manifest { changes: Some(id(2)), ..first(1) };
+            let views = Arc::new(Views::new(specs(), &head));
+            let control = Control::new();
+            let source = Source { site: &site, head, files: Vec::new(), views: Arc::clone(&views), control };
+            let mut targets = Targets::start(vec![Box::new(notes.clone())], source).unwrap();
+            targets.patience = Duration::from_millis(300);
+            Job { memory, views, targets, newest: id(2) }
+        }
+
+        /// Commits a row as manifest `seq`, with a change file that names what is before it.
+        fn commit(&mut self, seq: u64) {
+            let row = ViewRow(vec![Value::Int(i64::try_from(seq).unwrap())]);
+            let updates = vec![ViewUpdate { view: 0, row, diff: 1 }];
+            let changes = Changes { id: id(seq), after: Some(self.newest), epoch: Epoch(seq), updates };
+            let mut bytes = Vec::new();
+            changes::encode("job", changes::versions(&specs()), &changes, &mut bytes).unwrap();
+            let name = format!("{}{}", names::changes_folder("job"), names::change_file(Seq(seq), 0));
+            self.memory.put(&name, &bytes);
+            self.views.upcoming(Epoch(seq));
+            self.views.apply(&changes);
+            self.newest = id(seq);
+            let head = Manifest { seq: Seq(seq), written_ms: 0, changes: Some(id(seq)), ..first(1) };
+            self.targets.committed(&changes, &head);
+        }
+    }
+
+    fn done(notes: &Notes) -> Vec<String> {
+        notes.0.lock().unwrap().done.clone()
+    }
+
+    #[test]
+    fn target_gets_each_commit_once_and_in_order_and_is_rebuilt_where_it_stands_elsewhere() {
+        let at = |seq: u64, nonce: u64| Some(Place { seq, nonce: Nonce(u128::from(nonce)).to_string() });
+        let files: VecDeque<Entry> = [4, 6, 9].map(entry).into();
+        let cases = [
+            ("it has everything", at(9, 9), Next::Nothing),
+            ("one commit is missing", at(6, 6), Next::Apply(entry(9))),
+            ("the next one, none skipped", at(4, 4), Next::Apply(entry(6))),
+            (
+                "its commit is older than all files: the first says what it follows",
+                at(2, 2),
+                Next::Apply(entry(4)),
+            ),
+            (
+                "a later commit",
+                at(10, 10),
+                Next::Rebuild("it stands at a commit that this lake does not have"),
+            ),
+            (
+                "another commit of that number",
+                at(9, 7),
+                Next::Rebuild("it stands at a commit that this lake does not have"),
+            ),
+        ];
+        for (name, at, expected) in cases {
+            assert_eq!(next(at.as_ref(), Some(id(9)), &files), expected, "{name}");
+        }
+        let gone = next(at(4, 4).as_ref(), Some(id(9)), &VecDeque::new());
+        assert_eq!(gone, Next::Rebuild("the changes that come next are not kept any more"));
+        assert_eq!(next(None, None, &VecDeque::new()), Next::Nothing, "nothing has changed yet");
+    }
+
+    #[test]
+    fn new_target_is_rebuilt_and_then_gets_changes_also_after_it_was_away() {
+        let notes = Notes::default();
+        let mut job = Job::start(&notes);
+        job.views.upcoming(Epoch(0));
+        job.targets.wake();
+        job.targets.finish().expect("it has the content");
+        assert_eq!(done(&notes), ["stand", "rebuild as of 2"]);
+        job.commit(5);
+        job.targets.finish().expect("it gets the changes");
+        notes.0.lock().unwrap().away = 1;
+        job.targets.patience = Duration::from_secs(20);
+        job.commit(8);
+        job.targets.finish().expect("it comes back");
+        assert_eq!(
+            done(&notes)[2..],
+            ["apply 5", "stand", "apply 8"].map(str::to_string),
+            "asked where it stands"
+        );
+    }
+
+    #[test]
+    fn target_that_stands_at_another_nonce_is_rebuilt_and_one_that_is_away_ends_the_run_by_name() {
+        let notes = Notes::default();
+        notes.0.lock().unwrap().at = Some(Some(Place { seq: 2, nonce: "another".into() }));
+        let mut job = Job::start(&notes);
+        job.commit(5);
+        job.targets.finish().expect("it is rebuilt");
+        assert_eq!(done(&notes), ["stand", "rebuild as of 5"]);
+        job.commit(6);
+        job.commit(7);
+        job.targets.finish().expect("it gets them");
+        assert_eq!(done(&notes)[2..], ["apply 6", "apply 7"].map(str::to_string));
+        assert_eq!(job.targets.acknowledged()[0].1.acknowledged, Seq(7));
+        notes.0.lock().unwrap().away = u32::MAX;
+        job.commit(9);
+        let behind = job.targets.finish().expect_err("nobody is there");
+        assert_eq!((behind.code(), behind.exit_code()), ("target-behind", 1));
+        assert_eq!(job.targets.lags(5)[0].commits, 1);
+    }
+}
