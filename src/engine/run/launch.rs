@@ -21,7 +21,7 @@ use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job, TABLE};
-use crate::engine::commit::restore;
+use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
@@ -35,7 +35,7 @@ use crate::engine::run::feed::{self, Until};
 use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
-use crate::engine::run::ports::{HeldBefore, InputOptions};
+use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
 use crate::engine::run::refill;
 use crate::engine::run::saved::{Foreseen, by_worker, foresee};
 use crate::engine::run::sink::Lake;
@@ -195,8 +195,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         claimed;
     let place = launch.place();
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    (launch.on_start)(&resume, &partitions);
-    launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
+    announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
     let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let generation = resume.manifest.generation;
@@ -205,33 +204,18 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         Err(_) => error,
     };
     // 4. Read what has changed meanwhile, as the other processes do.
-    if let Some(crew) = &crew {
-        crew.deal(card(&resume, &partitions));
-    }
-    let saved = match foreseen {
-        Some(foreseen) if foreseen.headers == resume.headers => foreseen.saved,
-        _ => site::run(restore::sections(&site, &resume.manifest, &resume.headers, |_, s| place.owns(s)))
-            .map_err(|error| blamed(error.into()))?,
-    };
+    let saved = saved((&site, &place), foreseen, &resume).map_err(blamed)?;
     let facts = refill::wanted(&site, &shape, Some(&resume.manifest), launch.views_from)
         .map_err(|error| blamed(error.into()))?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     crew.as_ref().map_or(Ok(()), |crew| crew.start(control))?;
     // 5. Run.
-    launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
-    launch.board.head(Arc::new(resume.manifest.clone()));
+    show(&launch, &shape, &resume);
     let (inputs, discovered) = launch.inputs(&shape.inputs, &partitions, &resume.manifest);
     committer.watch(discovered.clone());
     let start = start_point(&resume.manifest, HeldBefore::of(&resume.manifest));
-    let _watch = crew.as_ref().map(|crew| {
-        let (held, peers) = (Arc::clone(&start.held), place.peers());
-        let restored = move |operator: &str, count: u64| {
-            held.restored(operator, count, peers).map_err(|error| CheckpointError::State(error).into())
-        };
-        let (control, discovered, sources) = (control.clone(), Vec::new(), Vec::new());
-        Watch::start(Arc::clone(crew), Ear { control, discovered, sources, on_restored: Box::new(restored) })
-    });
+    let _watch = crew.as_ref().map(|crew| watch(crew, &start, control));
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
@@ -280,8 +264,47 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         board: launch.board,
     };
     run_workers(options, control).map_err(blamed)?;
-    let summary = shared.lock().expect("no thread panicked with this lock held").clone();
-    Ok(summary)
+    Ok(shared.lock().expect("no thread panicked with this lock held").clone())
+}
+
+/// Says what the job starts from: to whoever started it, in the log, and to the other processes.
+fn announce(launch: &Launch, resume: &Resume, partitions: &[Vec<PartitionInfo>], crew: Option<&Crew>) {
+    (launch.on_start)(resume, partitions);
+    launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
+    if let Some(crew) = crew {
+        crew.deal(card(resume, partitions));
+    }
+}
+
+/// Shows on the board that the run begins.
+fn show(launch: &Launch, shape: &Shape, resume: &Resume) {
+    launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(shape));
+    launch.board.head(Arc::new(resume.manifest.clone()));
+}
+
+/// What the workers of this process own of the state; read again if it is not what was foreseen.
+fn saved(
+    (site, place): (&Site, &Place),
+    foreseen: Option<Foreseen>,
+    resume: &Resume,
+) -> Result<SavedState, Error> {
+    match foreseen {
+        Some(foreseen) if foreseen.headers == resume.headers => Ok(foreseen.saved),
+        _ => {
+            let mine = |_: &str, shard| place.owns(shard);
+            Ok(site::run(restore::sections(site, &resume.manifest, &resume.headers, mine))?)
+        }
+    }
+}
+
+/// Listens to the other processes while the job runs.
+fn watch(crew: &Arc<Crew>, start: &StartPoint, control: &Control) -> Watch {
+    let (held, peers) = (Arc::clone(&start.held), crew.place().peers());
+    let restored = move |operator: &str, count: u64| {
+        held.restored(operator, count, peers).map_err(|error| CheckpointError::State(error).into())
+    };
+    let (control, discovered, sources) = (control.clone(), Vec::new(), Vec::new());
+    Watch::start(Arc::clone(crew), Ear { control, discovered, sources, on_restored: Box::new(restored) })
 }
 
 /// What the other processes of the job start from.
