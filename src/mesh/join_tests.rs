@@ -159,11 +159,12 @@ fn newest_start_of_a_process_wins_until_the_roster_is_out_and_none_after_it() {
     stale.stream.read_to_end(&mut rest).expect("it was turned out");
     talk(&meshes);
     // The listener is closed by then, or closes this caller.
-    if let Ok(stream) = TcpStream::connect(&addresses[0]) {
-        if let Ok(peer) = hello::call(stream, &me(&options(1, &addresses), 98), Process(0), Channel::Data) {
-            peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            assert_eq!((&peer.stream).read(&mut [0]).unwrap_or_default(), 0);
-        }
+    let late = me(&options(1, &addresses), 98);
+    if let Ok(stream) = TcpStream::connect(&addresses[0])
+        && let Ok(peer) = hello::call(stream, &late, Process(0), Channel::Data)
+    {
+        peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!((&peer.stream).read(&mut [0]).unwrap_or_default(), 0);
     }
     talk(&meshes);
 }

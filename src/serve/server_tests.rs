@@ -1,5 +1,7 @@
 //! The server as clients see it: sockets, requests and answers.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use crate::engine::clock::{Clock, System};
 use crate::engine::format::manifest::tests::first;
 use crate::engine::guard;

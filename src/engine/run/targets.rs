@@ -154,8 +154,8 @@ impl Targets {
             versions.into_iter().map(|view| (view.name, view.version)).collect();
         let versions = serde_json::to_string(&versions).expect("names and numbers encode");
         let origin = Origin { lake: lake.to_string(), job: head.job.clone(), views: versions };
-        let report = |target: &Box<dyn Target>| Report { name: target.name(), ..Report::default() };
-        let reports = targets.iter().map(report).collect();
+        let names = targets.iter().map(|target| target.name());
+        let reports = names.map(|name| Report { name, ..Report::default() }).collect();
         let state = State { files: files.into(), newest: head.changes, reports, over: false };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let job = head.job;
