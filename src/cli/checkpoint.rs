@@ -225,9 +225,10 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nState: {} bytes in {}.", grouped(bytes), counted(manifest.state.len() as u64, "file"))?;
     writeln!(
         out,
-        "It made {} in {} true:",
+        "It made {} in {}{}",
         counted(manifest.rows(), "row"),
-        counted(manifest.lake.len() as u64, "file")
+        counted(manifest.lake.len() as u64, "file"),
+        if manifest.lake.is_empty() { "." } else { ":" }
     )?;
     for file in &manifest.lake {
         // Dead letters and late records are no rows.

@@ -34,6 +34,9 @@ pub const SITES: [&str; 27] = [
     "finish.begin",
 ];
 
+/// Those of a process that another one leads.
+pub const MEMBER_SITES: [&str; 2] = ["member.card", "member.started"];
+
 /// Ends the process here, if a test asked for it: no destructor runs and no buffer is flushed.
 #[cfg(feature = "failpoints")]
 pub fn at(site: &'static str) {
@@ -52,7 +55,7 @@ pub fn from_environment() -> impl Sized {
 
 #[cfg(test)]
 mod tests {
-    use super::SITES;
+    use super::{MEMBER_SITES, SITES};
     use std::collections::BTreeSet;
 
     #[test]
@@ -73,6 +76,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(used, SITES.iter().map(ToString::to_string).collect());
+        let listed = SITES.iter().chain(&MEMBER_SITES);
+        assert_eq!(used, listed.map(ToString::to_string).collect());
     }
 }

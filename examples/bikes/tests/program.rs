@@ -92,7 +92,7 @@ fn every_other_command_knows_the_program_and_its_inputs() {
     let commits = done(path, &["checkpoint", "ls", "--lake", "lake"]);
     assert!(commits.lines().count() > 3, "a header, a start, an epoch, an end: {commits}");
     let shown = done(path, &["checkpoint", "show", "--lake", "lake"]);
-    assert!(shown.contains("Trips") && shown.contains("stations"), "{shown}");
+    assert!(shown.contains("Pipeline bikes") && shown.contains("Input stations"), "{shown}");
     done(path, &["checkpoint", "verify", "--lake", "lake"]);
     let files = done(path, &["lake", "files", "--lake", "lake"]);
     assert!(files.contains("trips/"), "{files}");
