@@ -72,10 +72,10 @@ class Cluster:
     def stop(self, process):
         """Stops a process until the others have noticed; then it goes on, and must notice, too."""
         before = rigs.head(self.lake)["generation"]
+        others = [(run, notices(run)) for at, run in enumerate(self.runs) if at != process]
         self.runs[process].child.send_signal(signal.SIGSTOP)
         began = time.monotonic()
-        others = [run for at, run in enumerate(self.runs) if at != process]
-        rigs.wait_for("the others to notice", lambda: all("no sign of life" in said(run) or "restarting" in said(run) for run in others), None)
+        rigs.wait_for("the others to notice", lambda: all(notices(run) > earlier for run, earlier in others), None)
         noticed = time.monotonic() - began
         self.runs[process].child.send_signal(signal.SIGCONT)
         rigs.wait_for("the cluster to come back", lambda: rigs.head(self.lake)["generation"] > before, None)
@@ -95,6 +95,11 @@ class Cluster:
 def said(run):
     with open(run.log, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def notices(run):
+    """How often a process has said that another one is lost, or that it starts again for that."""
+    return said(run).count("no sign of life") + said(run).count('event="restarting"')
 
 
 def one_lake(rig, args, number):

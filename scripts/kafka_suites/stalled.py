@@ -65,6 +65,14 @@ def verdict(rig, broker, topic, lake, floors):
     return {"rows": report["written"], "floors": len(floors)}
 
 
+def tells(parts):
+    """True if a status says what is held. One that is far ahead of the slowest is not read on, and may not be known as held."""
+    held = [part for number, part in parts.items() if number != FREE]
+    slowest = min(held, key=lambda part: part["own_ms"] or 0)
+    states = {part["state"] for part in held}
+    return parts[FREE]["state"] == "idle" and slowest["state"] == "stalled" and states <= {"stalled", "reading"}
+
+
 def held(rig, args, broker):
     topic, lake = "stalled", rig.path("stalled")
     half, within, rest = topic_of(rig, args, broker, topic)
@@ -74,9 +82,7 @@ def held(rig, args, broker):
         raise kafka.Failed(f"a run that was caught up had read {kafka.consumed(lake)} of {half} records")
     run = rig.job(broker, topic, lake, "--idle-after", "300ms", "--idle-flush", "600ms", workers=2)
     kafka.wait_for("idleness of the partition without a transaction", lambda: FREE in idle(lake), run)
-    expected = {partition: "idle" if partition == FREE else "stalled" for partition in range(4)}
-    says = lambda: {number: part["state"] for number, part in rig.status(lake).items()}
-    kafka.wait_for("a status that tells what is held", lambda: says() == expected, run)
+    kafka.wait_for("a status that tells what is held", lambda: tells(rig.status(lake)), run)
     # Long enough for the others to be idle too, and for a flush, if they could be.
     time.sleep(2)
     if rigs.head(lake)["operators"].get("Aggregate", {}).get("held") == 0 or idle(lake) != [FREE]:
