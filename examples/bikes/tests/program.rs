@@ -87,7 +87,7 @@ fn every_other_command_knows_the_program_and_its_inputs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     // Messages of its own generators become files, a folder for each input, and the source of a run.
-    done(path, &["produce", "bikes", "--to", "made", "--messages", "400"]);
+    done(path, &["produce", "bikes", "--to", "made", "--messages", "4000"]);
     done(path, &["run", "bikes", "--source", "files:made", "--lake", "lake", "--until", "end"]);
     let commits = done(path, &["checkpoint", "ls", "--lake", "lake"]);
     assert!(commits.lines().count() > 3, "a header, a start, an epoch, an end: {commits}");
