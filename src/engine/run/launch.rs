@@ -327,7 +327,7 @@ pub(super) fn blame(error: Error, generation: Generation, head: Option<&Manifest
     }
 }
 
-/// Refuses what [`launch`] would refuse before its first record, and gives the partitions of each input and the head
+/// Refuses what [`launch`](super::enter::launch) would refuse before its first record, and gives the partitions of each input and the head
 /// that the job would go on from. Changes nothing.
 ///
 /// # Errors
