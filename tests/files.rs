@@ -1,6 +1,8 @@
 //! Files as people really have them: what is read, what is refused by name, and what a job lives through. By whole runs.
 
 use crate::cli::{Run, folder, headway};
+use crate::process::signal;
+use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -128,8 +130,7 @@ impl Followed {
 
     /// Tells it to stop; its exit code.
     pub(crate) fn stop(mut self) -> Option<i32> {
-        let signal = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
-        assert!(signal.expect("a shell is there").success());
+        signal(&self.child, Signal::TERM);
         self.child.wait().expect("it ends").code()
     }
 }

@@ -2,6 +2,7 @@
 //! and data that a terminal would obey.
 
 use crate::cli::{Run, folder, headway};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -48,10 +49,10 @@ fn read(folder: &Path) -> Option<u64> {
     Some(partitions.iter().filter_map(|part| part["consumed"].as_u64()).sum())
 }
 
-fn signal(child: &Child, signals: &[&str]) {
-    let kills: Vec<String> = signals.iter().map(|name| format!("kill -{name} {}", child.id())).collect();
-    let status = Command::new("sh").args(["-c", &kills.join("; ")]).status().expect("a shell is there");
-    assert!(status.success());
+/// Sends a signal to a process that was not yet waited for.
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process has a number");
+    kill_process(pid, signal).expect("it is our child");
 }
 
 const FOLLOW: [&str; 7] = ["run", "turnstile", "--source", "files:in", "--follow", "--lake", "lake"];
@@ -74,7 +75,7 @@ fn job_goes_on_when_the_reader_of_its_log_is_gone() {
     while read(folder.path()) != Some(100) {
         assert_eq!(child.try_wait().expect("it is our child"), None, "it ended");
     }
-    signal(&child, &["TERM"]);
+    signal(&child, Signal::TERM);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("drained"), "{output:?}");
@@ -150,7 +151,7 @@ fn audit_fails_though_nobody_reads_its_answer() {
 
 #[test]
 fn stop_that_arrives_twice_is_one_stop() {
-    for signals in [["TERM", "TERM"], ["INT", "INT"], ["INT", "TERM"]] {
+    for signals in [[Signal::TERM, Signal::TERM], [Signal::INT, Signal::INT], [Signal::INT, Signal::TERM]] {
         let folder = folder();
         write(folder.path(), "in/a.csv", &lines("a", 0, 500));
         let child = command(folder.path(), &[FOLLOW.as_slice(), &["--epoch", "50ms", "-o", "json"]].concat())
@@ -159,7 +160,7 @@ fn stop_that_arrives_twice_is_one_stop() {
             .spawn()
             .expect("the program starts");
         while read(folder.path()) != Some(500) {}
-        signal(&child, &signals);
+        signals.into_iter().for_each(|each| signal(&child, each));
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(output.status.code(), Some(0), "{signals:?}");
         let summary: Value = serde_json::from_slice(&output.stdout).expect("the summary is JSON");
@@ -423,7 +424,7 @@ fn status_tells_a_job_that_runs_from_one_that_was_killed_and_one_that_ended() {
     while !headway(folder.path(), &["status", "--lake", "lake"]).out.contains("running    run 2") {
         assert_eq!(child.try_wait().expect("it is our child"), None, "it ended");
     }
-    signal(&child, &["TERM"]);
+    signal(&child, Signal::TERM);
     child.wait_with_output().expect("it ends");
     let said = status(0);
     assert!(said.out.starts_with("stopped    run 2 ended at "), "{said:?}");
@@ -490,7 +491,7 @@ fn job_that_listens_tells_its_metrics_and_why_it_does_not_lag() {
     };
     assert_eq!(lag.code, Some(0), "{lag:?}");
     assert!(lag.out.starts_with("The job keeps up"), "{lag:?}");
-    signal(&child, &["TERM"]);
+    signal(&child, Signal::TERM);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     reader.join().expect("the log ends with the process");
     let lag = headway(folder.path(), &["explain", "lag", "--lake", "lake"]);

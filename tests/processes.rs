@@ -1,7 +1,8 @@
 //! One job over many processes, as people start it: the same command on each, and the same lake as one process leaves.
 
 use crate::cli::{Run, folder, headway};
-use crate::process::write;
+use crate::process::{signal, write};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -71,11 +72,6 @@ impl<'a> Processes<'a> {
     /// What a process has said.
     fn log(&self, name: &str, process: usize) -> String {
         std::fs::read_to_string(self.folder.join(format!("{name}-{process}"))).unwrap_or_default()
-    }
-
-    fn signal(&self, child: usize, signal: &str) {
-        let pid = self.children[child].id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill is there").success());
     }
 }
 
@@ -206,7 +202,7 @@ fn any_number_of_processes_goes_on_where_another_was_drained() {
         (0..processes).for_each(|process| job.start(process, &args));
         until(&mut job, before, 5);
         // Whoever gets the signal, all drain.
-        job.signal(processes - 1, "-TERM");
+        signal(&job.children[processes - 1], Signal::TERM);
         assert_eq!(job.codes(), vec![Some(0); processes], "{}", job.log("err", 0));
         assert!(job.log("out", 0).starts_with("drained"), "{}", job.log("out", 0));
         assert!(job.log("out", 1).starts_with("drained: process 1"), "{}", job.log("out", 1));
@@ -226,7 +222,7 @@ fn job_that_loses_a_process_comes_back_when_that_one_does() {
     (0..3).for_each(|process| job.start(process, &JOB));
     for lost in [1, 0, 2] {
         until(&mut job, seq(folder.path()), 5);
-        job.signal(lost, "-KILL");
+        signal(&job.children[lost], Signal::KILL);
         assert_eq!(job.children[lost].wait().expect("it ends").code(), None);
         // Its supervisor starts it again. The others have started themselves again.
         job.start(lost, &JOB);
