@@ -60,18 +60,9 @@ def one_lake(rig, args, number):
 
 
 def captured(rig, args, number):
-    """A capture; views need windows that tile time, so with them the first one whose slide divides its window."""
-    for offset in range(0, 200, 5):
-        capture = rig.capture(args.seed * 1000 + number + offset, args.messages)
-        if not args.views or tiles(capture.flags):
-            return capture
-    raise rigs.Failed("no capture has windows that tile time")
-
-
-def tiles(flags):
-    """True if the slide of these flags divides the window."""
-    seconds = {flag: int(value.removesuffix("s")) for flag, value in zip(flags, flags[1:]) if flag in ("--window", "--slide")}
-    return seconds["--window"] % seconds.get("--slide", seconds["--window"]) == 0
+    """A capture that the job can read with its views, if it has any."""
+    capture = rig.capture_for_views if args.views else rig.capture
+    return capture(args.seed * 1000 + number, args.messages)
 
 
 def still_there(seen, now):

@@ -35,7 +35,7 @@ class Ground:
 
     def __init__(self, rig, seed):
         self.rig = rig
-        self.short, self.long = rig.capture(seed * 1000 + 11, 4_000), rig.capture(seed * 1000 + 12, 22_000)
+        self.short, self.long = rig.capture_for_views(seed * 1000 + 11, 4_000), rig.capture_for_views(seed * 1000 + 12, 22_000)
         self.halfway, self.old = rig.path("halfway"), rig.path("old")
 
     def prepare(self):

@@ -82,12 +82,6 @@ def judge(rig, lake, hall, folder, flags, more=()):
     rig.forget(view)
 
 
-def audited(rig, lake):
-    code, said = rig.audit(lake)
-    if code != 0:
-        raise rigs.Failed(f"the audit of {lake} ended with {code}\n{said[-2000:]}")
-
-
 def one_lake(rig, args, number):
     """Kills one job as often as planned, lets it end and compares; gives (kills by phase, epochs)."""
     draw = rigs.rng(args.seed, "two-folders", number)
@@ -111,7 +105,7 @@ def one_lake(rig, args, number):
     still_there(seen, rigs.committed_files(lake))
     for hall, capture in zip(HALLS, captures):
         judge(rig, lake, hall, capture.folder, captures[0].flags)
-    audited(rig, lake)
+    rig.audited(lake)
     epochs = rigs.head(lake)["epoch"]
     if epochs < args.epochs_min:
         raise rigs.Failed(f"lake {number} has only {epochs} epochs, fewer than {args.epochs_min}")

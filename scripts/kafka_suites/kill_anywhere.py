@@ -8,10 +8,8 @@ read its whole topic commits nothing more, so the topic is then written once mor
 
   scripts/kafka-suite kill-anywhere                    50 kills
 """
-import collections
-
 from crash_suites import rig as rigs
-from crash_suites.kill_anywhere import AT_START, figures_of, still_there
+from crash_suites.kill_anywhere import figures_of
 from kafka_suites import rig as kafka
 
 
@@ -29,28 +27,20 @@ def one_lake(rig, args, broker, number):
     todo = kafka.with_aborted(kafka.envelopes_of(rig.capture(args.seed * 1000 + 60 + number % 3, args.messages)), draw)
     broker.ask("create", topic=topic, partitions=4)
     readable = sum("aborted" not in envelope for envelope in todo)
-    kills, seen, written = collections.Counter(), {}, 0
-    left = min(args.kills_a_run, args.kills - number * args.kills_a_run)
-    while left > 0:
-        if kills.total() == args.starts_max:
-            raise kafka.Failed(f"lake {number} was started {kills.total()} times, and was killed as {dict(kills)}\n{run.said()}")
+    kills, written = kafka.Kills(rig, args, lake, number), 0
+
+    def feed():
+        nonlocal written
         if kafka.consumed(lake) == written * readable:
-            rig.write(broker, topic, f"{topic}-{written}", todo, compression=draw.choice(("none", "gzip", "zstd")), transactions=True).result(kafka.SECONDS_MAX)
+            compression = draw.choice(("none", "gzip", "zstd"))
+            rig.write(broker, topic, f"{topic}-{written}", todo, compression=compression, transactions=True).result(kafka.SECONDS_MAX)
             written += 1
-        generation, before = rigs.next_generation(lake), rigs.highest(lake)
-        run = rig.job(broker, topic, lake, workers=draw.choice((1, 2, 3)))
-        # What it has left to commit may be less than what is drawn.
-        rigs.random_moment(draw, run, lake, before, 20, start=(0.0, 0.4), patience=5)
-        if rig.kill(run) != -9:
-            raise kafka.Failed(f"lake {number} ended though its topic does not\n{run.said()}")
-        where = rigs.phase(lake, generation)
-        kills[where] += 1
-        left -= where not in AT_START
-        still_there(seen, rigs.committed_files(lake))
+
+    kills.happen(draw, 20, feed, lambda: rig.job(broker, topic, lake, workers=draw.choice((1, 2, 3))))
     rig.close_windows(broker, topic, lake, workers=draw.choice((1, 2, 3)))
-    still_there(seen, rigs.committed_files(lake))
+    kills.look()
     rig.verify_topic(broker, topic, lake)
-    return kills, rigs.head(lake)["epoch"]
+    return kills.phases, rigs.head(lake)["epoch"]
 
 
 def suite(rig, args, broker):

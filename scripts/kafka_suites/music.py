@@ -18,7 +18,7 @@ import re
 import subprocess
 
 from crash_suites import rig as rigs
-from crash_suites.kill_anywhere import AT_START, figures_of, still_there
+from crash_suites.kill_anywhere import figures_of
 from kafka_suites import rig as kafka
 
 TOPICS = ("listen_events", "page_view_events", "auth_events", "status_change_events")
@@ -76,11 +76,6 @@ def consumed(lake):
 def watermark(lake, name):
     """How far an input has got, in milliseconds."""
     return next(source["wm"] for source in rigs.head(lake)["inputs"] if source["name"] == name)
-
-
-def rows_only(files):
-    """Without gold tables, which are replaced."""
-    return {name: facts for name, facts in files.items() if not name.startswith("gold/")}
 
 
 # --- what must be in the lake
@@ -147,9 +142,7 @@ def verify(rig, broker, topics, lake):
     if found != dead or os.path.exists(os.path.join(lake, "_late")):
         raise kafka.Failed(f"{lake} has {found} dead letters and not {dead}, or late records, of which there are none")
     tables_agree(rig, lake, [event for event in events["listen_events"] if "userId" in event])
-    code, said = rig.audit(lake)
-    if code != 0:
-        raise kafka.Failed(f"the audit of {lake} ended with {code}\n{said[-2000:]}")
+    rig.audited(lake)
     return sum(map(len, events.values()))
 
 
@@ -193,33 +186,24 @@ def one_lake(rig, args, broker, number):
     topics, lake = {name: f"music-{number}-{name}" for name in TOPICS}, rig.path("music")
     for topic in topics.values():
         broker.ask("create", topic=topic, partitions=4)
-    kills, seen, written, sent = collections.Counter(), {}, 0, 0
-    left = min(args.kills_a_run, args.kills - number * args.kills_a_run)
-    while left > 0:
-        if kills.total() == args.starts_max:
-            raise kafka.Failed(f"lake {number} was started {kills.total()} times, and was killed as {dict(kills)}\n{run.said()}")
+    kills, written, sent = kafka.Kills(rig, args, lake, number), 0, 0
+
+    def feed():
+        nonlocal written, sent
         if consumed(lake) == sent:
             sent += write(rig, args, broker, topics, number, written)
             written += 1
-        generation, before = rigs.next_generation(lake), rigs.highest(lake)
-        run = start(rig, broker, topics, lake, workers=draw.choice((1, 2, 3)))
-        # What it has left to commit may be less than what is drawn.
-        rigs.random_moment(draw, run, lake, before, 8, start=(0.0, 0.4), patience=5)
-        if rig.kill(run) != -9:
-            raise kafka.Failed(f"lake {number} ended though its topics do not\n{run.said()}")
-        where = rigs.phase(lake, generation)
-        kills[where] += 1
-        left -= where not in AT_START
-        still_there(seen, rows_only(rigs.committed_files(lake)))
+
+    kills.happen(draw, 8, feed, lambda: start(rig, broker, topics, lake, workers=draw.choice((1, 2, 3))))
     first = rigs.next_generation(lake)
     run = start(rig, broker, topics, lake, workers=draw.choice((1, 2, 3)))
     kafka.wait_for("the commit of all that was sent", lambda: consumed(lake) == sent and rigs.head(lake)["generation"] >= first, run)
     rig.drain(run)
-    still_there(seen, rows_only(rigs.committed_files(lake)))
+    kills.look()
     verify(rig, broker, topics, lake)
     with rig.lock:
         rig.compared += 1
-    return kills, rigs.head(lake)["epoch"]
+    return kills.phases, rigs.head(lake)["epoch"]
 
 
 def suite(rig, args, broker):

@@ -3,6 +3,7 @@
 The broker is started through `scripts/kafka serve`, which stops it when its input ends: it does not outlive the suites,
 whatever ends them.
 """
+import collections
 import concurrent.futures
 import glob
 import json
@@ -12,6 +13,7 @@ import subprocess
 import threading
 
 from crash_suites import rig as rigs
+from crash_suites.kill_anywhere import AT_START, still_there
 from crash_suites.rig import Failed
 
 KAFKA = os.path.join(rigs.ROOT, "scripts", "kafka")
@@ -229,10 +231,39 @@ class Rig(rigs.Rig):
         with open(floors, "w", encoding="utf-8") as out:
             out.writelines(json.dumps({"partition": p, "offset": o, "floor": f}) + "\n" for p, o, f in known)
         report = self.judge(lake, capture, self.flags(topic), ["--topic", topic, "--floors", floors])
-        code, said = self.audit(lake)
-        if code != 0:
-            raise Failed(f"the audit of {lake} ended with {code}\n{said[-2000:]}")
+        self.audited(lake)
         return report, read, known
+
+
+class Kills:
+    """The kills of one lake's job, whose topics do not end: as many as planned, at random moments, and what readers saw meanwhile."""
+
+    def __init__(self, rig, args, lake, number):
+        self.rig, self.lake, self.number, self.starts_max = rig, lake, number, args.starts_max
+        self.left = min(args.kills_a_run, args.kills - number * args.kills_a_run)
+        self.phases, self.seen = collections.Counter(), {}
+
+    def happen(self, draw, epochs, feed, start):
+        """Kills what `start()` starts until all kills have met a run at work; `feed()` writes more where all was read."""
+        while self.left > 0:
+            if self.phases.total() == self.starts_max:
+                raise Failed(f"lake {self.number} was started {self.starts_max} times, and was killed as {dict(self.phases)}\n{run.said()}")
+            feed()
+            generation, before = rigs.next_generation(self.lake), rigs.highest(self.lake)
+            run = start()
+            # What it has left to commit may be less than what is drawn.
+            rigs.random_moment(draw, run, self.lake, before, epochs, start=(0.0, 0.4), patience=5)
+            if self.rig.kill(run) != -9:
+                raise Failed(f"lake {self.number} ended though its topics do not\n{run.said()}")
+            where = rigs.phase(self.lake, generation)
+            self.phases[where] += 1
+            self.left -= where not in AT_START
+            self.look()
+
+    def look(self):
+        """What a reader saw is still there; gold tables are replaced."""
+        files = rigs.committed_files(self.lake)
+        still_there(self.seen, {name: facts for name, facts in files.items() if not name.startswith("gold/")})
 
 
 def envelopes_of(capture):

@@ -7,13 +7,12 @@ be what the reference program makes of what the Java client reads from its topic
   cargo build --example two_halls
   scripts/kafka-suite two-topics               12 kills
 """
-import collections
 import json
 import os
 
 from crash_suites import rig as rigs
 from crash_suites import two_folders
-from crash_suites.kill_anywhere import AT_START, figures_of, still_there
+from crash_suites.kill_anywhere import figures_of
 from crash_suites.two_folders import HALLS
 from kafka_suites import rig as kafka
 
@@ -64,7 +63,7 @@ def verify(rig, broker, topics, lake):
         with open(known, "w", encoding="utf-8") as out:
             out.writelines(json.dumps({"partition": p, "offset": o, "floor": f}) + "\n" for p, o, f in floors(lake, hall))
         two_folders.judge(rig, lake, hall, capture, rig.flags(topics[0]), ["--topic", topic, "--floors", known])
-    two_folders.audited(rig, lake)
+    rig.audited(lake)
 
 
 def one_lake(rig, args, broker, number):
@@ -75,32 +74,23 @@ def one_lake(rig, args, broker, number):
     todo = [kafka.envelopes_of(rig.capture(args.seed * 1000 + 80 + 2 * number + at, length)) for at, length in enumerate(lengths)]
     for topic in topics:
         broker.ask("create", topic=topic, partitions=4)
-    kills, seen, written = collections.Counter(), {}, 0
-    left = min(args.kills_a_run, args.kills - number * args.kills_a_run)
-    while left > 0:
-        if kills.total() == args.starts_max:
-            raise kafka.Failed(f"lake {number} was started {kills.total()} times, and was killed as {dict(kills)}\n{run.said()}")
+    kills, written = kafka.Kills(rig, args, lake, number), 0
+
+    def feed():
+        nonlocal written
         if all(consumed(lake, hall) == written * len(envelopes) for hall, envelopes in zip(HALLS, todo)):
             for topic, envelopes in zip(topics, todo):
                 rig.write(broker, topic, f"{topic}-{written}", envelopes).result(kafka.SECONDS_MAX)
             written += 1
-        generation, before = rigs.next_generation(lake), rigs.highest(lake)
-        run = start(rig, args, broker, topics, lake, workers=draw.choice((1, 2, 3)))
-        # What it has left to commit may be less than what is drawn.
-        rigs.random_moment(draw, run, lake, before, 12, start=(0.0, 0.4), patience=5)
-        if rig.kill(run) != -9:
-            raise kafka.Failed(f"lake {number} ended though its topics do not\n{run.said()}")
-        where = rigs.phase(lake, generation)
-        kills[where] += 1
-        left -= where not in AT_START
-        still_there(seen, rigs.committed_files(lake))
+
+    kills.happen(draw, 12, feed, lambda: start(rig, args, broker, topics, lake, workers=draw.choice((1, 2, 3))))
     first = rigs.next_generation(lake)
     run = start(rig, args, broker, topics, lake, "--idle-after", "200ms", "--idle-flush", "300ms", workers=draw.choice((1, 2, 3)))
     kafka.wait_for("the flush of all windows", lambda: kafka.is_flushed(lake, first), run)
     rig.drain(run)
-    still_there(seen, rigs.committed_files(lake))
+    kills.look()
     verify(rig, broker, topics, lake)
-    return kills, rigs.head(lake)["epoch"]
+    return kills.phases, rigs.head(lake)["epoch"]
 
 
 def suite(rig, args, broker):
