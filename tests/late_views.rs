@@ -1,10 +1,9 @@
 //! Views that are switched on, or made again, for a job that has run: they are what they would be had they been there from the
 //! start, or the start is refused by name.
 
-use crate::cli::{Run, folder, headway};
+use crate::cli::{Run, files_in, folder, headway, killed_after};
 use crate::live_views::{SOURCE, same};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// The job, in epochs so small that it has many commits.
 fn job<'a>(lake: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -26,20 +25,7 @@ fn job<'a>(lake: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 /// Starts the job, and kills it after some commits.
 fn killed(at: &Path, lake: &str, more: &[&str]) {
     let manifests = at.join(lake).join("_headway/turnstile/manifest");
-    let committed = || std::fs::read_dir(&manifests).map_or(0, Iterator::count);
-    let before = committed();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
-        .args(job(lake, more))
-        .current_dir(at)
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the program starts");
-    while child.try_wait().expect("it can be asked").is_none() && committed() < before + 5 {
-        std::thread::yield_now();
-    }
-    child.kill().expect("it can be killed, or has ended");
-    child.wait().expect("it has ended");
+    killed_after(at, &job(lake, more), &manifests, files_in(&manifests) + 5);
 }
 
 fn ran(at: &Path, lake: &str, more: &[&str]) {

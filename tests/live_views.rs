@@ -1,13 +1,12 @@
 //! The views of the streamed job by whole runs: they are what its committed rows add up to, on any number of workers, after
 //! kills, and after a restart that reads nothing.
 
-use crate::cli::{folder, headway};
+use crate::cli::{files_in, folder, headway, killed_after};
 use crate::weekly::tables;
 use flate2::read::MultiGzDecoder;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// A little more than a day of 300 turnstiles, in UTC.
 pub(crate) const SOURCE: &str = "generate:messages=30000,rate=0.3,keys=300,seed=3";
@@ -148,23 +147,9 @@ fn views_of_a_stream_are_what_its_rows_add_up_to() {
     let job =
         [&job[..], &["--if-running", "take-over", "--epoch", "50ms", "--epoch-bytes", "64KiB"]].concat();
     let manifests = at.join("killed/_headway/turnstile/manifest");
-    let committed = || std::fs::read_dir(&manifests).map_or(0, Iterator::count);
     for workers in ["2", "1", "3"] {
-        let before = committed();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
-            .arg("run")
-            .args(&job)
-            .args(["-w", workers])
-            .current_dir(at)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        while child.try_wait().expect("it can be asked").is_none() && committed() < before + 4 {
-            std::thread::yield_now();
-        }
-        child.kill().expect("it can be killed, or has ended");
-        child.wait().expect("it has ended");
+        let args = [&["run"], &job[..], &["-w", workers]].concat();
+        killed_after(at, &args, &manifests, files_in(&manifests) + 4);
     }
     let run = |more: &[&str]| {
         let run = headway(at, &[&["run"], &job[..], more].concat());

@@ -8,7 +8,7 @@ use headway::store::memory::Memory;
 use headway_operators::build::Build;
 use headway_operators::kit::json::{Json, Timestamp};
 use headway_operators::kit::lookup::Table;
-use headway_operators::pipeline::{Configured, Entry, Pipeline};
+use headway_operators::pipeline::Pipeline;
 use headway_operators::row;
 use headway_operators::spec::InputSpec;
 use headway_operators::stream::window::Closing;
@@ -82,9 +82,7 @@ fn table(name: &str, borough: &str) -> Table<String, Station> {
 
 /// Runs the job with `tables` on the first `count` moves.
 fn run(store: &Memory, tables: Vec<Table<String, Station>>, count: usize) -> Result<(), Error> {
-    let entry = Entry::new("boroughs", "Moves with the borough of their station", |_| unreachable!());
-    let settings = headway_operators::setting::Settings::of_noted(entry.settings, &Default::default());
-    let made = Configured { pipeline: Arc::new(Boroughs { tables }), settings: settings.expect("none") };
+    let made = Arc::new(Boroughs { tables });
     let message = |at: usize| Message {
         value: Some(format!("{{\"station\": \"S1\", \"ts\": {}}}", 1_541_462_400_000_u64 + at as u64).into()),
         timestamp_ms: None,

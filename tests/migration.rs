@@ -9,13 +9,11 @@ use headway::store::memory::Memory;
 use headway_operators::build::Build;
 use headway_operators::kit::json::{Json, Timestamp};
 use headway_operators::kit::{Context, Logic};
-use headway_operators::pipeline::{Configured, Pipeline};
+use headway_operators::pipeline::Pipeline;
 use headway_operators::row;
-use headway_operators::setting::Settings;
 use headway_operators::spec::InputSpec;
 use headway_operators::stream::window::Closing;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A payment as the first version had it.
@@ -151,8 +149,7 @@ const PAID: [&str; 5] = [
 ];
 
 fn run(store: &Memory, shops: Shops, count: usize, until: Until) -> Result<(), Error> {
-    let settings = Settings::of_noted(&[], &BTreeMap::new()).expect("there are none");
-    let made = Configured { pipeline: Arc::new(shops), settings };
+    let made = Arc::new(shops);
     let message = |text: &&str| Message { value: Some(text.as_bytes().to_vec()), timestamp_ms: None };
     let lists = Lists::new(vec![PAID[..count].iter().map(message).collect()]);
     let connectors: [Arc<dyn Connector>; 1] = [Arc::new(lists)];

@@ -3,12 +3,11 @@
 
 mod twin;
 
-use crate::cli::{folder, headway};
+use crate::cli::{folder, headway, killed_after};
 use crate::files::{gzip, write};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use twin::{Row, Week};
 
 /// The header of the files, padded as the real ones are.
@@ -183,22 +182,9 @@ fn order_cutting_kills_and_corrections_do_not_matter() {
         }
         // 2. A kill in the middle, and another number of workers.
         let tiny = ["--epoch-bytes", "4KiB", "-w", "2"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
-            .args(["run", "turnstile-weekly", "--source", "files:parts", "--lake", "lake-parts"])
-            .args(tiny)
-            .current_dir(at)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the program starts");
+        let args = ["run", "turnstile-weekly", "--source", "files:parts", "--lake", "lake-parts"];
         let manifests = at.join("lake-parts/_headway/turnstile-weekly/manifest");
-        while child.try_wait().expect("it can be asked").is_none()
-            && std::fs::read_dir(&manifests).map_or(0, Iterator::count) < 3
-        {
-            std::thread::yield_now();
-        }
-        child.kill().expect("it can be killed, or has ended");
-        child.wait().expect("it has ended");
+        killed_after(at, &[&args[..], &tiny].concat(), &manifests, 3);
         go(at, "files:parts", "lake-parts", &["-w", "3"]);
         same(&at.join("lake-parts"), &all_at_once, &format!("in parts, killed, seed {seed}"));
         // 3. A corrected file of the same name, read later.

@@ -109,13 +109,11 @@ impl Kept {
         let number = |cells: &Cells, name: &str| cells[name].parse::<i64>().expect("a number");
         let place = |cells: &Cells| (number(cells, "partition") as u32, number(cells, "offset"));
         let mut answer = Answer { fates: self.fates, ..Answer::default() };
-        answer.rows.extend(rows.into_iter().map(|(_, cells)| {
-            const COLUMNS: [&str; 11] = [
-                "CA", "UNIT", "SCP", "STATION", "LINENAME", "DIVISION", "DATE", "TIME", "DESC", "ENTRIES",
-                "EXITS",
-            ];
-            COLUMNS.map(|name| cells[name].clone()).to_vec()
-        }));
+        answer.rows.extend(
+            rows.into_iter().map(|(_, cells)| {
+                crate::twin::COLUMNS[..11].iter().map(|name| cells[*name].clone()).collect()
+            }),
+        );
         answer.dead.extend(dead.into_iter().map(|(_, cells)| {
             let (partition, offset) = place(&cells);
             (partition, offset, cells["reason"].clone())

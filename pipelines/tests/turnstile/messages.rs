@@ -118,23 +118,8 @@ pub(crate) fn field(draws: &mut Draws, column: &str) -> String {
 
 /// The text of a message before it is quoted: perhaps a header, a record or more, blank lines.
 pub(crate) fn text(draws: &mut Draws) -> String {
-    const NAMES: [&str; 13] = [
-        "CA",
-        "UNIT",
-        "SCP",
-        "STATION",
-        "LINENAME",
-        "DIVISION",
-        "DATE",
-        "TIME",
-        "DESC",
-        "ENTRIES",
-        "EXITS",
-        "ID",
-        "TIMESTAMP",
-    ];
     const FIRST: [&str; 8] = ["CA", "C/A", "A/C", "AC", "ca", " c/a ", "\"CA\"", "CÄ"];
-    let mut names: Vec<String> = NAMES.map(str::to_string).to_vec();
+    let mut names = crate::twin::usual_columns();
     let mut lines = Vec::new();
     if draws.one_in(3) {
         names[0] = draws.of(&FIRST).to_string();

@@ -19,22 +19,6 @@ const BEGIN_S: u64 = 1_730_602_800;
 /// Stations of which two share a name.
 const STATIONS: [&str; 4] = ["59 ST,NQR456W,BMT", "59 ST,456NQRW,IRT", "CANAL ST,1,IRT", "LORIMER ST,L,BMT"];
 
-/// The columns of a committed row.
-const COLUMNS: [&str; 12] = [
-    "CA",
-    "UNIT",
-    "SCP",
-    "STATION",
-    "LINENAME",
-    "DIVISION",
-    "DATE",
-    "TIME",
-    "DESC",
-    "ENTRIES",
-    "EXITS",
-    "WINDOW_END_UTC",
-];
-
 /// Numbers from a seed.
 struct Draws(u64);
 
@@ -95,7 +79,9 @@ fn play(pipeline: &dyn Pipeline, messages: &[String], longest: u64, draws: &mut 
 
 /// What the views must hold, given the rows that have left until `epoch`.
 fn naive(pipeline: &dyn Pipeline, played: &Played, epoch: Epoch) -> Content {
-    let columns = COLUMNS.map(str::to_string);
+    // Those of a committed row.
+    let columns: Vec<String> =
+        crate::twin::COLUMNS[..11].iter().chain(&["WINDOW_END_UTC"]).map(ToString::to_string).collect();
     let mut recompute = pipeline.recompute().expect("it has views");
     for row in played.rows.iter().filter(|row| row.output == "turnstile" && row.epoch <= epoch) {
         let cells: Vec<Cell<'_>> = row.cells.iter().map(|cell| Cell::Text(cell)).collect();
