@@ -20,7 +20,7 @@ use crate::record::Stamped;
 use crate::row::{Row, Rows};
 use crate::shape::{Notes, Problem, Shape};
 use crate::snapshots::{self, SharedSnapshots, Snapshots};
-use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec, ViewSpec};
+use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec, ViewSpec, roll_of};
 use crate::state::StateChange;
 use crate::stream::decode::Decoder;
 use crate::stream::ingest::{self, Ingested, ingest};
@@ -153,8 +153,10 @@ impl<'s> Build<'s> {
         let dead = refused.clone().filter(|refused| refused.reason.is_some());
         let late = refused.filter(|refused| refused.reason.is_none());
         for (side, rows) in [("dead", dead), ("late", late)] {
-            let rolled =
-                self.keyed(Roll::new(&roll_name(name, side), roll::SIDE_LIMITS), self.flow(index, rows));
+            let rolled = self.keyed(
+                Roll::new(&roll_of(&format!("{side}-{name}")), roll::SIDE_LIMITS),
+                self.flow(index, rows),
+            );
             self.output(self.side_output(name, side), rolled);
         }
         Flow { definitions: Some(definitions), whole: Some(index), ..self.flow(index, records) }
@@ -230,8 +232,8 @@ impl<'s> Build<'s> {
         Table::of(self.keyed(Keep::new(name, fold, self.committed()), flow))
     }
 
-    /// The records of `flow`, and before them what `read` makes of the committed rows of `outputs`, where an operator that
-    /// [`Build::keep`] makes is new to the job. Nothing else may be fed with what comes back.
+    /// Returns `flow`; if an operator made by [`Build::keep`] is new to the job, what `read` makes of the committed rows of
+    /// `outputs` precedes the records of `flow`. Only operators of views may read the returned flow.
     pub fn refill<R: Clone + 'static>(
         &mut self,
         outputs: Refill,
@@ -286,7 +288,7 @@ impl<'s> Build<'s> {
     /// the output has [`OutputSpec::folders`].
     pub fn output<R: Row>(&mut self, spec: OutputSpec, flow: Flow<'s, R>) {
         let Some(folders) = &spec.folders else { return self.staged(spec, flow) };
-        let (name, limits, columns) = (spec.roll(), folders.roll, spec.columns.len());
+        let (name, limits, columns) = (roll_of(&spec.name), folders.roll, spec.columns.len());
         let rows = flow.records.clone().unary::<CapacityContainerBuilder<Vec<Cells>>, _, _, _>(
             Pipeline,
             "Encode",
@@ -347,7 +349,7 @@ impl<'s> Build<'s> {
         acks
     }
 
-    /// Connects loose ends. Timely requires that of every dataflow, also of one that never runs.
+    /// Connects the streams of marks, state, views and acks. Timely requires this of every dataflow, even one that never runs.
     pub(crate) fn connect(self) -> StreamVec<'s, Epoch, Ack> {
         let options = self.stage_options("State".to_string());
         let committed = self.committed();
@@ -390,8 +392,4 @@ fn consolidated(updates: Vec<ViewUpdate>) -> Vec<ViewUpdate> {
         updates.into_iter().map(|update| ((update.view, update.row), update.diff)).collect();
     consolidate(&mut rows);
     rows.into_iter().map(|((view, row), diff)| ViewUpdate { view, row, diff }).collect()
-}
-
-fn roll_name(input: &str, side: &str) -> String {
-    format!("Roll-{side}-{input}")
 }

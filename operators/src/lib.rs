@@ -352,7 +352,8 @@
 //!   has come from every partition that is not idle. It does not fire while a partition holds the watermark back, and not when
 //!   all partitions are idle: silence is no evidence of event time. The end of a bounded input fires what lies within
 //!   [`stream::window::Closing::Horizon`] of its last record.
-//! - **A record is late if it comes behind the watermark of its own partition.** What is late, dead or dropped is counted, and kept.
+//! - **A record is late if its event time is less than the watermark of its own partition**; in windows, if its last window
+//!   has ended by that watermark. Late, dead and dropped records are counted; late and dead ones are also kept.
 //!
 //! # Glossary
 //!

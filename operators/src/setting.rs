@@ -281,7 +281,7 @@ pub struct Fingerprint {
     pub noted: BTreeMap<String, String>,
     /// The defaults of what is noted only where it is not the default: what a lake was made with that does not note them.
     pub unless_noted: BTreeMap<String, String>,
-    /// What a job that ran without it may note from now on.
+    /// Noted settings that a job may start with although its lake does not note them yet.
     pub may_begin: BTreeSet<String>,
 }
 
@@ -327,8 +327,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The settings of `table` as a lake notes them. What is not noted has its default, and so have files: a lake has their
-    /// paths only.
+    /// Reads the settings of `table` from `noted`, the fingerprint in a lake's manifest. A setting that is not noted has its
+    /// default. A file setting always has its default, because the lake keeps only the file's path.
     ///
     /// # Errors
     /// The first whose noted value cannot be read.
@@ -339,11 +339,13 @@ impl Settings {
         let mut given: Vec<(&str, String)> = Vec::new();
         for setting in table {
             let Some(value) = noted.get(&setting.key()) else { continue };
-            match (setting.kind, value.parse()) {
-                (Kind::File, _) => {}
-                (Kind::Duration, Ok(ms)) => given.push((setting.name, duration::show(ms))),
-                _ => given.push((setting.name, value.clone())),
-            }
+            let length = || value.parse().ok().map(duration::show);
+            let text = match setting.kind {
+                Kind::File => continue,
+                Kind::Duration => length().unwrap_or_else(|| value.clone()),
+                _ => value.clone(),
+            };
+            given.push((setting.name, text));
         }
         Settings::new(table, given.iter().map(|(name, text)| (*name, text.as_str())))
     }

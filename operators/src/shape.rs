@@ -182,7 +182,7 @@ impl Notes {
         Some(input)
     }
 
-    /// The shape, with the sets of several inputs and the tables, and what is wrong with it.
+    /// Returns the shape, completed with `sets` (inputs that one operator takes together) and `tables`, and the problems found in it.
     pub(crate) fn shape(&self, sets: Vec<Vec<InputIx>>, tables: Vec<TableSpec>) -> (Shape, Vec<Problem>) {
         let shape = Shape { sets, tables, ..self.shape.clone() };
         let mut problems = self.problems.clone();

@@ -112,14 +112,7 @@ pub struct OutputSpec {
     pub folders: Option<Folders>,
 }
 
-impl OutputSpec {
-    /// The operator that holds rows of its open files, where it has [`OutputSpec::folders`].
-    pub fn roll(&self) -> String {
-        roll_of(&self.name)
-    }
-}
-
-/// The operator that holds rows of the open files of output `name`.
+/// The operator that holds rows of the open files of output `name`, where it has [`OutputSpec::folders`] or is a side output.
 pub fn roll_of(name: &str) -> String {
     format!("Roll-{name}")
 }

@@ -115,8 +115,8 @@ pub trait Connector: Send + Sync {
     /// If the system cannot be reached, or what it holds cannot be an input.
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
 
-    /// True if partitions have the numbers in whose order they are found: another process that looks for itself while the
-    /// job runs may number them otherwise.
+    /// True if partitions are numbered in the order in which they are found. Two processes that look while the job runs may
+    /// then number them differently.
     fn numbers_as_found(&self) -> bool {
         false
     }

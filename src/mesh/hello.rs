@@ -9,7 +9,7 @@
 //! 1. The caller proves the secret first: a stranger hears no mac.
 //! 2. Both hellos hold a new challenge, so nothing that was heard on the wire can be said again.
 //! 3. A verdict other than `welcome` names the refusal. Without the secret nobody can make one: it counts as `mesh-secret`.
-//! 4. The generation of the run is not in it: nobody knows it yet. A nonce for each start of a process stands in for it.
+//! 4. A hello has no generation of the run, which is not claimed yet. A nonce, new at each start of a process, replaces it.
 
 use crate::mesh::Process;
 use crate::mesh::error::Refusal;
@@ -128,18 +128,19 @@ pub fn answer(mut stream: TcpStream, me: &Me) -> Result<Peer, Failed> {
     // 1. Nothing is sent before what was heard begins like a hello.
     let their_bytes: [u8; BYTES] = read(&mut stream, until)?;
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
-    let mine = Hello::of(me, theirs.from, theirs.channel).encode();
-    write(&mut stream, &mine, until)?;
+    let mine = Hello::of(me, theirs.from, theirs.channel);
+    let my_bytes = mine.encode();
+    write(&mut stream, &my_bytes, until)?;
     // 2. The caller proves that it knows the secret.
     let proof: [u8; MAC_BYTES] = read(&mut stream, until)?;
-    if !is_mac(&me.secret, &[b"caller", &their_bytes, &mine], &proof) {
+    if !is_mac(&me.secret, &[b"caller", &their_bytes, &my_bytes], &proof) {
         write(&mut stream, &[&[Refusal::Secret.byte()][..], &[0; MAC_BYTES]].concat(), until)?;
         return Err(Failed::Refused(theirs.from, Refusal::Secret));
     }
     // 3. The verdict.
-    let refusal = judge(me, &theirs).or((theirs.from <= me.process).then_some(Refusal::Index));
+    let refusal = judge(&mine, &theirs).or((theirs.from <= me.process).then_some(Refusal::Index));
     let verdict = refusal.map_or(WELCOME, Refusal::byte);
-    let proof = mac(&me.secret, &[b"called", &[verdict], &their_bytes, &mine]);
+    let proof = mac(&me.secret, &[b"called", &[verdict], &their_bytes, &my_bytes]);
     write(&mut stream, &[&[verdict][..], &proof].concat(), until)?;
     match refusal {
         Some(refusal) => Err(Failed::Refused(theirs.from, refusal)),
@@ -154,27 +155,27 @@ pub fn answer(mut stream: TcpStream, me: &Me) -> Result<Peer, Failed> {
 pub fn call(mut stream: TcpStream, me: &Me, process: Process, channel: Channel) -> Result<Peer, Failed> {
     let until = Instant::now() + WITHIN;
     prepare(&stream)?;
-    let mine = Hello::of(me, process, channel).encode();
-    write(&mut stream, &mine, until)?;
+    let mine = Hello::of(me, process, channel);
+    let my_bytes = mine.encode();
+    write(&mut stream, &my_bytes, until)?;
     let their_bytes: [u8; BYTES] = read(&mut stream, until)?;
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
-    write(&mut stream, &mac(&me.secret, &[b"caller", &mine, &their_bytes]), until)?;
+    write(&mut stream, &mac(&me.secret, &[b"caller", &my_bytes, &their_bytes]), until)?;
     let answer: [u8; 1 + MAC_BYTES] = read(&mut stream, until)?;
     let (verdict, proof) = (answer[0], &answer[1..]);
-    if !is_mac(&me.secret, &[b"called", &[verdict], &mine, &their_bytes], proof) {
+    if !is_mac(&me.secret, &[b"called", &[verdict], &my_bytes, &their_bytes], proof) {
         return Err(Failed::Refused(process, Refusal::Secret));
     }
     let refusal = Refusal::ALL.into_iter().find(|refusal| refusal.byte() == verdict);
-    let refusal = refusal.or_else(|| judge(me, &theirs));
+    let refusal = refusal.or_else(|| judge(&mine, &theirs));
     match refusal.or((theirs.from != process).then_some(Refusal::Index)) {
         Some(refusal) => Err(Failed::Refused(process, refusal)),
         None => peer(stream, &theirs),
     }
 }
 
-/// Why the process that said `theirs` is none of the mesh of `me`; `None` if it is one.
-fn judge(me: &Me, theirs: &Hello) -> Option<Refusal> {
-    let mine = Hello::of(me, theirs.from, theirs.channel);
+/// Why the process that said `theirs` is none of the mesh of the one that says `mine`; `None` if it is one.
+fn judge(mine: &Hello, theirs: &Hello) -> Option<Refusal> {
     if theirs.build != mine.build {
         Some(Refusal::Version)
     } else if (theirs.job, theirs.plan) != (mine.job, mine.plan) {
@@ -183,7 +184,7 @@ fn judge(me: &Me, theirs: &Hello) -> Option<Refusal> {
         != (mine.processes, mine.workers, mine.addresses)
     {
         Some(Refusal::Addresses)
-    } else if theirs.to != me.process || theirs.from == me.process || theirs.from.0 >= mine.processes {
+    } else if theirs.to != mine.from || theirs.from == mine.from || theirs.from.0 >= mine.processes {
         Some(Refusal::Index)
     } else {
         None

@@ -44,7 +44,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table at which nobody sits but process `me`, which has `nonce`.
+    /// An empty table of process `me`, whose start has `nonce`: no other process has joined.
     pub(super) fn new(me: Process, nonce: u128, addresses: &[String]) -> Table {
         let mut seats: Vec<Seat> = addresses.iter().map(|_| Seat::default()).collect();
         seats[me.index()].nonce = Some(nonce);

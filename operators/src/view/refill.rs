@@ -5,7 +5,7 @@
 //! # Output
 //! The facts of the flow, and at the committed epoch those of the rows, each once.
 //! # State
-//! None. An operator whose state is known drops what comes at the committed epoch; one that is new begins with it.
+//! None. At the committed epoch, an operator with restored state discards the facts; an operator that is new starts from them.
 //! # Progress
 //! The committed epoch ends when all rows were read; a file is read in one step of the worker.
 //! # Late and bad data

@@ -235,8 +235,7 @@ impl Audit<'_> {
             self.report.files += 1;
             self.report.bytes += file.bytes;
         }
-        let is_new = |file: &&LakeFile| file.replaces.is_empty() && file.kind != LakeKind::Changes;
-        let new = manifest.lake.iter().filter(is_new);
+        let new = manifest.lake.iter().filter(|file| file.adds_rows());
         self.report.rows += new.map(|file| file.rows).sum::<u64>();
         let parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
         self.report.records += parts.map(|part| part.fates.consumed).sum::<u64>();

@@ -6,11 +6,12 @@ use crate::engine::audit::contradiction::{
 use crate::engine::commit::change_files;
 use crate::engine::commit::finished::{self, may_be_gone};
 use crate::engine::format::manifest::{
-    Fates, Input, Kind, LakeFile, LakeKind, Manifest, PartitionEntry, StateEntry, StateId,
+    Fates, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
 };
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::names::Seq;
+use headway_operators::spec::roll_of;
 use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
 
@@ -122,9 +123,7 @@ fn nothing_goes_back(before: &Manifest, next: &Manifest) -> Result<(), Contradic
 /// Rows are counted on; and each refused record is a row, or held by the open roll of its side output.
 fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
     let mut written = before.written.clone();
-    // A file that replaces others has their rows, which were counted.
-    let new = |file: &&LakeFile| file.replaces.is_empty() && file.kind != LakeKind::Changes;
-    for file in next.lake.iter().filter(new) {
+    for file in next.lake.iter().filter(|file| file.adds_rows()) {
         let rows = written.entry(file.output.clone()).or_default();
         *rows = rows.saturating_add(file.rows);
     }
@@ -135,7 +134,7 @@ fn rows_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> 
         let total = input.total();
         let (dead, late) = (total.dead_total(), total.late);
         for (side, counted) in [("dead", dead), ("late", late)] {
-            let Some(held) = next.held(&format!("Roll-{side}-{}", input.name)) else { continue };
+            let Some(held) = next.held(&roll_of(&format!("{side}-{}", input.name))) else { continue };
             let rows = written.get(&format!("{side}-{}", input.name)).copied().unwrap_or(0);
             if rows + held != counted {
                 return Err(Contradiction::RefusedRows {
@@ -254,7 +253,7 @@ fn fed(manifest: &Manifest, file: &LakeFile) -> Result<(), Contradiction> {
 mod tests {
     use super::*;
     use crate::engine::format::manifest::tests::{batch, first};
-    use crate::engine::format::manifest::{Fed, Finished, Nonce, Operator, Target};
+    use crate::engine::format::manifest::{Fed, Finished, LakeKind, Nonce, Operator, Target};
     use headway_operators::ack::Content;
     use headway_operators::ack::InputIx;
     use headway_operators::pace::InputsWatermark;

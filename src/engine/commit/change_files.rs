@@ -40,7 +40,7 @@ pub struct Bound {
 /// How long change files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeping {
-    /// For whoever comes back.
+    /// Where no target needs more.
     pub views: Bound,
     /// For a target that lags.
     pub targets: Bound,
@@ -85,7 +85,7 @@ pub fn keep(files: &[Entry], now_ms: i64, targets: &BTreeMap<String, Target>, ke
     Kept { from: files.get(from).map(|file| file.seq), behind }
 }
 
-/// Stages the change file of the manifest `stamp` stands for, durably.
+/// Stages the change file of the manifest that `changes.id` names, durably.
 ///
 /// # Errors
 /// If it could not be written or synced.

@@ -151,7 +151,7 @@ impl Ledger {
         });
         let targets = targets.collect();
         let mut written = self.head.written.clone();
-        for file in lake.iter().filter(|file| file.kind != LakeKind::Changes) {
+        for file in lake.iter().filter(|file| file.adds_rows()) {
             let rows = written.entry(file.output.clone()).or_default();
             *rows = rows.saturating_add(file.rows);
         }

@@ -4,12 +4,9 @@
 //! gives way.
 
 use crate::engine::clock::Clock;
-use crate::engine::commit::checkpoint::create;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::job::IfRunning;
-use crate::engine::commit::ledger::{Stamp, closed};
+use crate::engine::commit::release::note;
 use crate::engine::commit::site::{Site, run};
-use crate::engine::commit::{alive, publish};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names::Seq;
 use crate::store::Store;
@@ -27,18 +24,11 @@ pub fn forget(
     operators: &[String],
 ) -> Result<Seq, CheckpointError> {
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
-    run(async {
-        alive::admit(&site, &head.job, IfRunning::Wait).await?;
-        publish::is_highest(&site, head).await?;
-        publish::finish(&site, head).await?;
-        let stamp = Stamp { nonce: site.nonce(), written_ms: site.now_ms() };
-        let mut noted = closed(head, stamp);
+    run(note(&site, head, |noted| {
         for operator in operators {
             noted.operators.remove(operator);
             // Whatever runs up to this one wrote is no state any more.
             noted.dropped.insert(operator.clone(), head.generation.next());
         }
-        create(&site, &noted).await?;
-        Ok(noted.seq)
-    })
+    }))
 }

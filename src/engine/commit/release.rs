@@ -100,16 +100,23 @@ pub fn release(
     let Some(head) = manifests.last().filter(|_| !paths.is_empty()) else { return Ok(None) };
     all_movable(&paths, manifests)?;
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
-    run(async {
-        alive::admit(&site, &head.job, IfRunning::Wait).await?;
-        publish::is_highest(&site, head).await?;
-        // What the last run committed and did not publish must be published before there is a next manifest.
-        publish::finish(&site, head).await?;
-        let stamp = Stamp { nonce: site.nonce(), written_ms: site.now_ms() };
-        let noted = Manifest { released: paths, ..closed(head, stamp) };
-        create(&site, &noted).await?;
-        Ok(Some(noted.seq))
-    })
+    run(note(&site, head, |noted| noted.released = paths)).map(Some)
+}
+
+/// Creates the manifest after `head` of a job that does not run: no epoch, and what `edit` makes of it.
+pub(super) async fn note(
+    site: &Site,
+    head: &Manifest,
+    edit: impl FnOnce(&mut Manifest),
+) -> Result<Seq, CheckpointError> {
+    alive::admit(site, &head.job, IfRunning::Wait).await?;
+    publish::is_highest(site, head).await?;
+    // What the last run committed and did not publish must be published before there is a next manifest.
+    publish::finish(site, head).await?;
+    let mut noted = closed(head, Stamp { nonce: site.nonce(), written_ms: site.now_ms() });
+    edit(&mut noted);
+    create(site, &noted).await?;
+    Ok(noted.seq)
 }
 
 /// Those of `manifests`' movable files that are not in the lake any more.

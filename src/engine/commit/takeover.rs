@@ -64,7 +64,7 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
     claim
 }
 
-/// What the targets that `job` still has have acknowledged; the others are struck off.
+/// The acknowledged commits of the targets that `job` still has. Targets that it no longer has are left out.
 fn kept_targets(job: &Job, head: &Manifest) -> BTreeMap<String, Target> {
     let kept = head.targets.iter().filter(|(name, _)| job.targets.contains(*name));
     kept.map(|(name, target)| (name.clone(), *target)).collect()
@@ -113,7 +113,7 @@ fn claimed(info: &InputInfo, head: &Input, floor: EventTime, all: bool, stamp: S
             quiet_since_ms: part.quiet_since_ms.or(Some(stamp.written_ms)),
             ..part.carried()
         };
-        if entry.own.max(entry.floor) < floor {
+        if entry.reached() < floor {
             (entry.floor, entry.floor_from) = (floor, entry.next);
         }
         partitions.insert(entry.partition, entry);

@@ -415,6 +415,11 @@ impl LakeFile {
         self.folder.starts_with('_')
     }
 
+    /// True if its rows are new ones: what replaces other files has theirs, and changes of views are none.
+    pub fn adds_rows(&self) -> bool {
+        self.replaces.is_empty() && self.kind != LakeKind::Changes
+    }
+
     /// Its final name, relative to the lake.
     pub fn path(&self) -> String {
         format!("{}{}", self.folder, self.name)

@@ -21,7 +21,7 @@ pub fn log_entries(connector: &dyn Connector) {
     }
 }
 
-/// Where new partitions are told of; by no one, where another process of the job looks for them.
+/// Announces new partitions. Does nothing in a process that does not lead: process 0 finds the partitions.
 pub struct Announce<'a> {
     /// For the workers and manifests of this process.
     pub discovered: &'a Discovered,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let Some(cluster) = launch.cluster.clone() else { return launch::lead(launch, shape, None, control) };
-    may_be_many(&launch, &shape)?;
+    launch::may_be_many(&launch, &shape)?;
     let crew = join(&launch, &shape, &cluster, control)?;
     let result = match crew.leads() {
         true => launch::lead(launch, shape, Some(Arc::clone(&crew)), control),
@@ -27,20 +27,6 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     };
     crew.end(result.as_ref().map(drop));
     result
-}
-
-/// Refuses what does not work over several processes.
-fn may_be_many(launch: &Launch, shape: &Shape) -> Result<(), Error> {
-    let refuse = |what: String| Err(Error::OneProcessOnly { what });
-    if let Some(view) = shape.views.first() {
-        return refuse(format!("view \"{}\" is kept up to date", view.name));
-    }
-    let grows =
-        |source: &&launch::Source| source.discover_every.is_some() && source.connector.numbers_as_found();
-    match launch.sources.iter().find(grows) {
-        Some(source) => refuse(format!("new {} of \"{}\" are found", source.connector.kind(), source.topic)),
-        None => Ok(()),
-    }
 }
 
 /// Waits until all processes are there, with the same plan.

@@ -197,14 +197,10 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
-    let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
     let generation = resume.manifest.generation;
-    let blamed = |error: Error| match checkpoint::look(&store, &clock, &name) {
-        Ok(chain) => blame(error, generation, chain.head()),
-        Err(_) => error,
-    };
+    let blamed = launch.blamed(generation);
     // 4. Read what has changed meanwhile, as the other processes do.
-    let saved = saved((&site, &place), foreseen, &resume).map_err(blamed)?;
+    let saved = saved((&site, &place), foreseen, &resume).map_err(&blamed)?;
     let facts = refill::wanted(&site, &shape, Some(&resume.manifest), launch.views_from)
         .map_err(|error| blamed(error.into()))?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
@@ -315,7 +311,7 @@ fn card(resume: &Resume, partitions: &[Vec<PartitionInfo>]) -> Card {
 
 /// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by
 /// its successor, which is no fault of the disk.
-pub(super) fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
+fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
     match (&error, head) {
         (Error::Commit(cause), Some(head))
             if cause.may_follow_from_a_take_over() && head.generation > generation =>
@@ -327,16 +323,32 @@ pub(super) fn blame(error: Error, generation: Generation, head: Option<&Manifest
     }
 }
 
-/// Refuses what [`launch`](super::enter::launch) would refuse before its first record, and gives the partitions of each input and the head
-/// that the job would go on from. Changes nothing.
+/// Refuses what does not work over several processes.
+pub(super) fn may_be_many(launch: &Launch, shape: &Shape) -> Result<(), Error> {
+    let refuse = |what: String| Err(Error::OneProcessOnly { what });
+    if let Some(view) = shape.views.first() {
+        return refuse(format!("view \"{}\" is kept up to date", view.name));
+    }
+    let grows = |source: &&Source| source.discover_every.is_some() && source.connector.numbers_as_found();
+    match launch.sources.iter().find(grows) {
+        Some(source) => refuse(format!("new {} of \"{}\" are found", source.connector.kind(), source.topic)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what [`launch`](super::enter::launch) would refuse before its first record, and gives the partitions of each input
+/// and the head that the job would go on from. Changes nothing.
 ///
 /// # Errors
 /// What would refuse it.
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
+    let shape = shape(launch.pipeline.pipeline.as_ref())?;
+    if launch.cluster.is_some() {
+        may_be_many(launch, &shape)?;
+    }
     let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let partitions = partitions(launch, &site, chain.head())?;
-    let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
     foresee((&site, &launch.place()), &job, chain.head())?;
@@ -511,6 +523,15 @@ impl Launch {
     }
 
     /// The smallest distance in event time at which a partition is paused.
+    /// Says why run `generation` of the job failed, by what the lake holds then.
+    pub(super) fn blamed(&self, generation: Generation) -> impl Fn(Error) -> Error + use<> {
+        let (store, clock, name) = (Arc::clone(&self.store), Arc::clone(&self.clock), self.job.clone());
+        move |error| match checkpoint::look(&store, &clock, &name) {
+            Ok(chain) => blame(error, generation, chain.head()),
+            Err(_) => error,
+        }
+    }
+
     pub(super) fn max_skew_ms(&self, shape: &Shape) -> Option<i64> {
         shape.inputs.iter().map(InputSpec::max_skew_ms).min()
     }

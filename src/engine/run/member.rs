@@ -6,7 +6,6 @@ use crate::connect::error::Error as SourceError;
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::message::Card;
 use crate::engine::cluster::watch::{Ear, Watch};
-use crate::engine::commit::checkpoint;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::loose;
 use crate::engine::commit::restore;
@@ -16,7 +15,7 @@ use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::Manifest;
-use crate::engine::run::launch::{Launch, blame};
+use crate::engine::run::launch::Launch;
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
 use crate::engine::run::refill;
@@ -44,13 +43,10 @@ pub(super) fn follow(
         let file = "the claim that process 0 sent".to_string();
         CheckpointError::Invalid { file, what: error.to_string() }
     })?;
-    let (store, clock, name) = (Arc::clone(&launch.store), Arc::clone(&launch.clock), launch.job.clone());
-    let site = Site::new(Arc::clone(&store), Arc::clone(&clock));
+    let (store, name) = (Arc::clone(&launch.store), launch.job.clone());
+    let site = Site::new(Arc::clone(&store), Arc::clone(&launch.clock));
     let generation = claim.generation;
-    let blamed = |error: Error| match checkpoint::look(&store, &clock, &name) {
-        Ok(chain) => blame(error, generation, chain.head()),
-        Err(_) => error,
-    };
+    let blamed = launch.blamed(generation);
     let there = site::run(loose::manifest(&site, &name, claim.seq))?.map(|found| found.nonce);
     if there != Some(claim.nonce) {
         return Err(Error::LakeNotShared { lake: store.describe("") });

@@ -123,10 +123,10 @@ fn ndjson(file: &mut dyn Read, each: Each<'_>) -> Result<(), String> {
         let line = line.map_err(|error| error.to_string())?;
         let row: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&line).map_err(|error| error.to_string())?;
-        let columns: Vec<String> = row.keys().cloned().collect();
+        let (columns, values): (Vec<String>, Vec<serde_json::Value>) = row.into_iter().unzip();
         // A sum may be wider than any JSON number that is read as one: it is read as its digits.
-        let texts: Vec<String> = row
-            .values()
+        let texts: Vec<String> = values
+            .iter()
             .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
             .collect();
         let cells: Vec<Cell<'_>> = texts.iter().map(|text| Cell::Text(text)).collect();

@@ -82,12 +82,6 @@ struct Table {
     changes: u64,
 }
 
-impl Table {
-    fn rows(&self) -> Vec<Arc<ViewRow>> {
-        self.rows.iter().cloned().collect()
-    }
-}
-
 impl Views {
     /// The views that `specs` describe, of a run that goes on from `head`, with nothing in them.
     pub fn new(specs: Vec<ViewSpec>, head: &Manifest) -> Views {
@@ -116,6 +110,8 @@ impl Views {
             content.apply(&self.specs, epoch, &updates);
         }
         content.is_current = true;
+        // Workers need the lock to go on.
+        drop(content);
         consolidated(new.into_values().flatten())
     }
 
@@ -142,13 +138,19 @@ impl Views {
     /// All views as of one commit; `None` while that is not known.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let content = self.lock();
-        let tables = || content.tables.iter().map(Table::rows).collect();
-        content.is_current.then(|| Snapshot { at: content.at, tables: tables() })
+        if !content.is_current {
+            return None;
+        }
+        let (at, tables) = (content.at, content.shared());
+        // What follows takes as long as there are rows, and workers need the lock to go on.
+        drop(content);
+        let rows = |table: ViewRows| table.iter().cloned().collect();
+        Some(Snapshot { at, tables: tables.into_iter().map(rows).collect() })
     }
 
     /// The rows of each view as they are now, by the number of the view. They share what does not change later.
     pub fn tables(&self) -> Vec<ViewRows> {
-        self.lock().tables.iter().map(|table| table.rows.clone()).collect()
+        self.lock().shared()
     }
 
     /// The rows of view `view` in order, and how often it has changed.
@@ -183,6 +185,11 @@ fn consolidated(updates: impl Iterator<Item = ViewUpdate>) -> Vec<ViewUpdate> {
 }
 
 impl Content {
+    /// The rows of each view, in pieces that are shared.
+    fn shared(&self) -> Vec<ViewRows> {
+        self.tables.iter().map(|table| table.rows.clone()).collect()
+    }
+
     fn apply(&mut self, specs: &[ViewSpec], epoch: Epoch, updates: &[ViewUpdate]) {
         // What goes is taken away after all has come: within an epoch workers speak in any order.
         let (come, gone): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.diff > 0);
