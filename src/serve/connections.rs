@@ -1,4 +1,4 @@
-//! Who is connected: so many at most, and the ones that ask nothing make room for those that do.
+//! The open connections: a limited number; when it is reached, the oldest idle connection is closed for a new one.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

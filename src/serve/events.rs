@@ -233,8 +233,7 @@ impl Stream {
             self.snapshot(&moment).await?;
         }
         self.position = moment.number;
-        let changed: Vec<usize> = Vec::new();
-        self.send(commit(&self.live.feed, moment.id, &about(&moment), &changed)).await?;
+        self.send(commit(&self.live.feed, moment.id, about(&moment), &[])).await?;
         Ok(true)
     }
 
@@ -268,7 +267,7 @@ impl Stream {
         let is_changed = |view: &usize| !step.of_view(*view).is_empty();
         let changed: Vec<usize> = self.wanted.views.iter().copied().filter(is_changed).collect();
         let about = json!({ "watermark": known(step.watermark), "at_ms": step.at_ms });
-        self.send(commit(&self.live.feed, step.id, &about, &changed)).await?;
+        self.send(commit(&self.live.feed, step.id, about, &changed)).await?;
         self.position += 1;
         Ok(())
     }
@@ -304,8 +303,7 @@ fn event(name: &str, data: &str) -> Bytes {
 }
 
 /// The event that completes commit `id`.
-fn commit(feed: &Feed, id: Id, about: &serde_json::Value, changed: &[usize]) -> Bytes {
-    let mut data = about.clone();
+fn commit(feed: &Feed, id: Id, mut data: serde_json::Value, changed: &[usize]) -> Bytes {
     data["seq"] = json!(id.seq());
     data["changed"] = changed.iter().map(|view| feed.specs[*view].name).collect();
     Bytes::from(format!("event: commit\nid: {id}\ndata: {data}\n\n"))

@@ -140,6 +140,9 @@ impl Step {
     /// The events of view `view`, once `make` has made them; `None` if they are too large to be kept: a client takes them one by
     /// one then.
     pub fn events(&self, view: usize, make: impl FnOnce() -> Vec<Bytes>) -> Option<&[Bytes]> {
+        if let Some(made) = self.events[view].get() {
+            return Some(made);
+        }
         let bytes: usize = self.of_view(view).iter().map(weight).sum();
         (bytes <= EVENTS_BYTES_MAX).then(|| self.events[view].get_or_init(make).as_slice())
     }
@@ -194,10 +197,15 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over what is committed by `head`: all `tables`, and what `changes` did to those before. The first call says what
-    /// the run begins with.
-    pub fn commit(&self, head: &Manifest, changes: Option<&Arc<Changes>>, tables: Vec<ViewRows>) {
-        let id = Id::of(ManifestId { seq: head.seq, nonce: head.nonce });
+    /// Takes over what is committed by `head`: all `tables`, which are asked for only where the commit is a new one, and what
+    /// `changes` did to those before. The first call says what the run begins with.
+    pub fn commit(
+        &self,
+        head: &Manifest,
+        changes: Option<&Arc<Changes>>,
+        tables: impl FnOnce() -> Vec<ViewRows>,
+    ) {
+        let id = Id::of(head.id());
         let mut state = self.state();
         if state.newest.as_ref().is_some_and(|newest| newest.id == id && changes.is_none()) {
             return;
@@ -227,7 +235,7 @@ impl Feed {
                 .is_none_or(|changes| u16::try_from(view).is_ok_and(|view| changes.of_view(view).is_empty()));
             before.filter(|_| is_same).unwrap_or(id)
         };
-        let tables = tables.into_iter().enumerate();
+        let tables = tables().into_iter().enumerate();
         let tables = tables.map(|(view, rows)| Served { rows, changed: changed(view) }).collect();
         let moment = Moment { id, number, watermark, from: head.sealed_up_to, tables };
         state.newest = Some(Arc::new(moment));
@@ -240,7 +248,7 @@ impl Feed {
     /// The commits whose views are those that the run of `head`, its claim, begins with: a claim changes none. Where a view
     /// may have been another one before, it is only the claim.
     fn beginnings(&self, head: &Manifest) -> Vec<Id> {
-        let own = Id::of(ManifestId { seq: head.seq, nonce: head.nonce });
+        let own = Id::of(head.id());
         let is_same =
             |spec: &ViewSpec| head.views.get(spec.name).is_some_and(|view| view.shows == spec.version);
         let before = head.parent.filter(|_| self.specs.iter().all(is_same));
@@ -386,7 +394,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn begin(&mut self) {
-            self.feed().commit(&self.head, None, vec![ViewRows::default()]);
+            self.feed().commit(&self.head, None, || vec![ViewRows::default()]);
         }
 
         /// Commits rows that come, and rows that go.
@@ -401,7 +409,7 @@ pub(crate) mod tests {
             gone.iter().for_each(|row| assert!(self.rows.remove(row, 1)));
             let changes = Changes { id, after: None, epoch: self.head.epoch, updates };
             let changes = (!changes.updates.is_empty()).then(|| Arc::new(changes));
-            self.feed().commit(&self.head, changes.as_ref(), vec![self.rows.clone()]);
+            self.feed().commit(&self.head, changes.as_ref(), || vec![self.rows.clone()]);
             Id::of(id)
         }
     }

@@ -285,7 +285,7 @@ fn partitions(moment: &Moment<'_>, value: impl Fn(&PartitionEntry) -> Option<f64
 }
 
 fn lags(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
-    let labelled = |lag: &crate::engine::format::board::Lag| {
+    let labelled = |lag: &Lag| {
         let input = moment.head.inputs.get(lag.input)?;
         Some(sample(&[&input.name, &input.topic, &lag.partition.to_string()], value(lag)))
     };

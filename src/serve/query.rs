@@ -30,6 +30,18 @@ pub(crate) enum Form {
     Parquet,
 }
 
+impl Form {
+    /// The type of its content.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::Csv => "text/csv; charset=utf-8; header=present",
+            Form::Ndjson => "application/x-ndjson",
+            Form::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+}
+
 /// What is asked of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Query {

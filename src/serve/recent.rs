@@ -40,7 +40,7 @@ impl Recent {
             epoch: committed.epoch.0,
             at_ms: head.written_ms,
             records: fates.iter().map(|fates| fates.consumed).sum(),
-            dead: fates.iter().flat_map(|fates| fates.dead.values()).sum(),
+            dead: fates.iter().map(Fates::dead_total).sum(),
             rows: committed.rows,
             steps: committed.steps,
         });

@@ -3,8 +3,8 @@
 //! The judgement is a pure function of the board, the newest commits and the clock ([`numbers`]).
 
 use crate::engine::format::board::{Doing, Lag, Snapshot};
-use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
-use crate::serve::lag::{Cause, diagnose};
+use crate::engine::format::manifest::{Fates, Input, Manifest, PartitionEntry};
+use crate::serve::lag::{Cause, Diagnosis, diagnose};
 use crate::serve::live::Live;
 use crate::serve::views::known;
 use headway_operators::time::EventTime;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// From here on a commit that has not ended is no slow one: something hangs.
+/// A commit that takes longer than this is reported as hung, not as slow.
 const HANGS_MS: u128 = 15_000;
 
 /// Event time that is further behind than this is not the present: old records are being read.
@@ -89,7 +89,7 @@ impl Look<'_> {
         let why = diagnose(head, board);
         let over = board.recent.over.as_secs_f64();
         let share = |time: Duration| if over > 0.0 { (time.as_secs_f64() / over).min(1.0) } else { 0.0 };
-        let numbers = self.numbers();
+        let numbers = self.numbers(&why);
         let worst = numbers.iter().map(|number| number.judgement).max().unwrap_or(Unjudged);
         json!({
             "schema_version": 1,
@@ -120,8 +120,8 @@ impl Look<'_> {
         })
     }
 
-    fn numbers(&self) -> Vec<Number> {
-        let mut numbers = vec![self.source_lag(), self.watermark_lag(), self.commit(), self.dead_share()];
+    fn numbers(&self, why: &Diagnosis) -> Vec<Number> {
+        let mut numbers = vec![self.source_lag(), self.watermark_lag(why), self.commit(), self.dead_share()];
         numbers.extend(self.target_lag());
         numbers
     }
@@ -153,10 +153,10 @@ impl Look<'_> {
         }
     }
 
-    fn watermark_lag(&self) -> Number {
+    fn watermark_lag(&self, why: &Diagnosis) -> Number {
         let watermark = watermark(self.head);
         let lag = self.now_ms.saturating_sub(watermark.ms());
-        let is_held = diagnose(self.head, self.board).cause == Cause::PartitionHoldsWindows;
+        let is_held = why.cause == Cause::PartitionHoldsWindows;
         let (judgement, note) = match lag {
             _ if watermark == EventTime::MIN => (Unjudged, "no record yet".to_string()),
             _ if is_held => (Warn, "a partition holds windows open".to_string()),
@@ -263,16 +263,15 @@ fn watermark(head: &Manifest) -> EventTime {
 
 /// What became of all records since the job's start.
 fn fates(head: &Manifest) -> Value {
-    let total = |of: fn(&crate::engine::format::manifest::Fates) -> u64| -> u64 {
-        head.inputs.iter().map(|input| of(&input.total())).sum()
-    };
+    let mut all = Fates::default();
+    head.inputs.iter().for_each(|input| all.add(&input.total()));
     json!({
-        "consumed": total(|fates| fates.consumed),
-        "accepted": total(|fates| fates.accepted),
-        "duplicate": total(|fates| fates.duplicate),
-        "late": total(|fates| fates.late),
-        "dead": total(|fates| fates.dead.values().sum()),
-        "filtered": total(|fates| fates.filtered),
+        "consumed": all.consumed,
+        "accepted": all.accepted,
+        "duplicate": all.duplicate,
+        "late": all.late,
+        "dead": all.dead_total(),
+        "filtered": all.filtered,
     })
 }
 
@@ -290,7 +289,11 @@ mod tests {
         let p99 = Some(Duration::from_millis(20));
         let look =
             Look { head: &head, board: &board, now_ms: 1_541_462_460_000, p99, records: 1_000, dead: 5 };
-        let number = look.numbers().into_iter().find(|number| number.name == name).expect("it is there");
+        let number = look
+            .numbers(&diagnose(&head, &board))
+            .into_iter()
+            .find(|number| number.name == name)
+            .expect("it is there");
         (number.value, number.judgement)
     }
 

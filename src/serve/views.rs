@@ -82,16 +82,11 @@ async fn answer(live: &Live, name: &str, query: &str, headers: &HeaderMap) -> Re
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     let selected = select(&moment, view, &query).await?;
-    let (kind, body) = match query.form {
-        Form::Parquet => {
-            ("application/vnd.apache.parquet", parquet(selected.rows, spec.clone(), &moment).await?)
-        }
-        form => {
-            let pieces = Pieces::new(form, spec, selected, &moment);
-            (pieces.kind(), Body::new(pieces))
-        }
+    let body = match query.form {
+        Form::Parquet => parquet(selected.rows, spec.clone(), &moment).await?,
+        form => Body::new(Pieces::new(form, spec, selected, &moment)),
     };
-    about.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    about.insert(header::CONTENT_TYPE, HeaderValue::from_static(query.form.kind()));
     Ok((about, body).into_response())
 }
 
@@ -197,15 +192,6 @@ impl Pieces {
         }
         let (columns, rows) = (spec.columns.clone(), rows.into_iter());
         Pieces { form, columns, rows, head: Some(head), tail: Some(tail), is_first: true }
-    }
-
-    fn kind(&self) -> &'static str {
-        match self.form {
-            Form::Json => "application/json",
-            Form::Csv => "text/csv; charset=utf-8; header=present",
-            Form::Ndjson => "application/x-ndjson",
-            Form::Parquet => "application/vnd.apache.parquet",
-        }
     }
 
     fn next(&mut self) -> Option<Bytes> {
