@@ -2,6 +2,8 @@
 //!
 //! `REWRITE=1 cargo test` rewrites the snapshots of `--help`; a person reads the difference.
 
+use crate::process::signal;
+use rustix::process::Signal;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,6 +50,27 @@ pub(crate) fn headway(folder: &Path, args: &[&str]) -> Run {
         .expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
     Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Starts the program in `at` with `args`, and kills it once there are `count` files in the folder `manifests`, or it has ended.
+pub(crate) fn killed_after(at: &Path, args: &[&str], manifests: &Path, count: usize) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_headway"))
+        .args(args)
+        .current_dir(at)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    while child.try_wait().expect("it can be asked").is_none() && files_in(manifests) < count {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it can be killed, or has ended");
+    child.wait().expect("it has ended");
+}
+
+/// How many files a folder holds that may not be there.
+pub(crate) fn files_in(folder: &Path) -> usize {
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
 /// A new empty folder, gone when the value is.
@@ -451,8 +474,7 @@ fn first_signal_drains_the_job() {
     let log = std::io::BufReader::new(child.stderr.take().expect("standard error is piped"));
     let mut lines = log.lines().map(|line| line.expect("the log is UTF-8"));
     assert!(lines.any(|line| line.contains("committed")), "it ended before its first commit");
-    let signal = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
-    assert!(signal.expect("a shell is there").success());
+    signal(&child, Signal::TERM);
     assert!(lines.any(|line| line.contains("draining")), "it does not say that it drains");
     lines.for_each(drop);
     let output = child.wait_with_output().expect("it ends");

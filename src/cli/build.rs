@@ -23,9 +23,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+/// What is for a job of several processes.
+const ELSEWHERE: [&str; 5] =
+    ["cluster.processes", "cluster.process", "cluster.hostfile", "cluster.secret_file", "cluster.join_within"];
+
 /// What `build` is told.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
+// One process builds, to the end of what is there.
+#[command(mut_arg("job.until", |arg| arg.help("When it ends by itself [default: caught-up]")))]
+#[command(mut_args(|arg| { let one = ELSEWHERE.contains(&arg.get_id().as_str()); arg.hide(one) }))]
 pub(crate) struct Flags {
     #[command(flatten)]
     plan: plan::Flags,

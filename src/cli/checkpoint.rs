@@ -87,8 +87,9 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let job = at.open()?;
             let manifests = job.manifests()?;
             let from = manifests.len().saturating_sub(last.unwrap_or(usize::MAX));
-            let example = dead::example(&job, &manifests.last().expect("a job has a manifest").inputs);
-            list(&manifests[from..], example.as_deref(), *output, out)
+            let inputs = &*manifests.last().expect("a job has a manifest").inputs;
+            let examples = dead::examples(&job, &manifests, &[inputs]);
+            list(&manifests[from..], examples[0].as_deref(), *output, out)
         }
         What::Verify { at, output } => audit(at, true, *output, out),
         What::Prune { at, keep, output } => {

@@ -4,14 +4,14 @@
 //! error with its number in front, its answer too; only process 0 writes to standard output. A process that was killed is
 //! started again: the others start themselves again meanwhile. The first signal drains all of them.
 
-use super::run;
 use super::settings::plan;
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::log_end::LogEnd;
 use super::terminal::signals;
 use super::units::Count;
-use crate::engine::code::Exit;
+use super::{restart, run};
+use crate::engine::code::{self, Exit};
 use crate::mesh::hello::random;
 use clap::{Args, Subcommand};
 use headway_operators::pipeline::Entry;
@@ -139,8 +139,7 @@ impl Supervisor<'_> {
         let mut over: Option<(Instant, Failure)> = None;
         loop {
             thread::sleep(LOOK);
-            let (ended, are_all) = self.look();
-            for (number, status) in ended {
+            for (number, status) in self.look() {
                 let what = format!("process {number} ended with {status}");
                 if over.is_none() && self.comes_back(status) {
                     tracing::warn!(
@@ -158,31 +157,32 @@ impl Supervisor<'_> {
                         .code()
                         .and_then(|code| u8::try_from(code).ok())
                         .unwrap_or(Exit::Panicked as u8);
-                    let failure = Failure::named("peer-failed", exit, what);
+                    let failure = Failure::named(code::Code::PeerFailed.name(), exit, what);
                     over = Some((Instant::now(), failure.detail("Its own log says why.")));
                 }
             }
+            let are_all = lock(&self.children).iter().all(|process| process.ended.is_some());
             match over.take() {
                 Some((_, failure)) if are_all => return Err(failure),
                 Some((since, failure)) if since.elapsed() >= GRACE => {
                     lock(&self.children).iter().for_each(|process| signal(process, Signal::KILL));
                     return Err(failure);
                 }
-                None if are_all && self.look().1 => return Ok(()),
+                None if are_all => return Ok(()),
                 still => over = still,
             }
         }
     }
 
-    /// Who has ended since the last look, and whether nobody is left.
-    fn look(&self) -> (Vec<(u64, ExitStatus)>, bool) {
+    /// Which processes have ended since the last look, and how.
+    fn look(&self) -> Vec<(u64, ExitStatus)> {
         let mut ended = Vec::new();
         let mut children = lock(&self.children);
         for process in children.iter_mut().filter(|process| process.ended.is_none()) {
             process.ended = process.child.try_wait().ok().flatten();
             ended.extend(process.ended.map(|status| (process.number, status)));
         }
-        (ended, children.iter().all(|process| process.ended.is_some()))
+        ended
     }
 
     /// True if a process that ended with `status` is to be started again: it was killed, or died of a bug.
@@ -196,7 +196,7 @@ impl Supervisor<'_> {
     fn start(&self, number: u64) -> Result<Child, Failure> {
         let failed = |error: io::Error| {
             Failure::named(
-                "start-failed",
+                code::Code::StartFailed.name(),
                 Exit::Unreachable as u8,
                 format!("process {number} could not be started"),
             )
@@ -210,7 +210,7 @@ impl Supervisor<'_> {
         command.env("HEADWAY_MESH_SECRET_FILE", self.scratch.secret());
         if self.stopping.load(Ordering::SeqCst) {
             // The drain goes on with the process that was lost.
-            command.env("HEADWAY_DRAINING", "1");
+            command.env(restart::DRAINING, "1");
         }
         let mut child = command.spawn().map_err(failed)?;
         let form = self.form;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Write};
+use std::iter;
 
 /// What `dead` is told.
 #[derive(Args, Clone, Debug)]
@@ -116,26 +117,51 @@ struct Letter {
 /// How many files are looked through for an example.
 const EXAMPLE_FILES_MAX: usize = 8;
 
-/// A dead letter of `inputs`, of their most frequent reason, in a few words, if the newest files of dead letters have one.
-/// `None` where there is none, where it waits for its file to be full, or where the file cannot be read: it is only an
-/// example.
-pub(crate) fn example(job: &Job, inputs: &[Input]) -> Option<String> {
-    let mut dead = Fates::default();
-    inputs.iter().for_each(|input| dead.add(&input.total()));
-    let (top, _) = reasons(&dead.dead).into_iter().next()?;
-    let manifests = job.manifests().ok()?;
-    let newest: Vec<&LakeFile> = files_there(&manifests, LakeKind::Dead).collect();
-    for file in newest.iter().rev().take(EXAMPLE_FILES_MAX) {
-        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path()).ok()?)).lines() {
-            let Letter { topic, partition, offset, reason, payload } =
-                serde_json::from_str(&line.ok()?).ok()?;
-            if reason == top.name() && inputs.iter().any(|input| input.topic == topic) {
-                let text = payload.map_or("no value".to_string(), |payload| excerpt(&payload));
-                return Some(format!("offset {offset} of partition {partition} is {reason}: {text}"));
+/// A dead letter of each group of inputs, of its most frequent reason, in a few words, if the newest files of dead letters have
+/// one. `None` where there is none, where it waits for its file to be full, or where the file cannot be read: it is only an
+/// example. `manifests` are those of the job.
+pub(crate) fn examples(job: &Job, manifests: &[Manifest], groups: &[&[Input]]) -> Vec<Option<String>> {
+    let top = |inputs: &&[Input]| {
+        let mut dead = Fates::default();
+        inputs.iter().for_each(|input| dead.add(&input.total()));
+        reasons(&dead.dead).into_iter().next().map(|(reason, _)| reason.name().to_string())
+    };
+    let tops: Vec<Option<String>> = groups.iter().map(top).collect();
+    let mut found = vec![None; groups.len()];
+    let mut wanted = tops.iter().flatten().count();
+    let newest: Vec<&LakeFile> = files_there(manifests, LakeKind::Dead).collect();
+    for letter in newest.iter().rev().take(EXAMPLE_FILES_MAX).flat_map(|file| letters(job, file)) {
+        let (true, Some(letter)) = (wanted > 0, letter) else { break };
+        for ((inputs, top), example) in groups.iter().zip(&tops).zip(&mut found) {
+            let is_theirs = top.as_ref() == Some(&letter.reason)
+                && inputs.iter().any(|input| input.topic == letter.topic);
+            if example.is_none() && is_theirs {
+                *example = Some(letter.words());
+                wanted -= 1;
             }
         }
     }
-    None
+    found
+}
+
+/// The dead letters of `file`; `None` in the place of what cannot be read.
+fn letters(job: &Job, file: &LakeFile) -> Box<dyn Iterator<Item = Option<Letter>>> {
+    match job.file(&file.path()) {
+        Err(_) => Box::new(iter::once(None)),
+        Ok(file) => Box::new(
+            BufReader::new(MultiGzDecoder::new(file))
+                .lines()
+                .map(|line| serde_json::from_str(&line.ok()?).ok()),
+        ),
+    }
+}
+
+impl Letter {
+    fn words(&self) -> String {
+        let Letter { partition, offset, reason, payload, .. } = self;
+        let text = payload.as_deref().map_or("no value".to_string(), excerpt);
+        format!("offset {offset} of partition {partition} is {reason}: {text}")
+    }
 }
 
 fn show(

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use flate2::read::MultiGzDecoder;
 use headway_operators::record::{Offset, Partition};
+use headway_operators::spec::roll_of;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -121,7 +122,7 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
 fn held(manifests: &[Manifest], kind: LakeKind) -> u64 {
     let Some(head) = manifests.last() else { return 0 };
     let side = if kind == LakeKind::Late { "late" } else { "dead" };
-    head.inputs.iter().filter_map(|input| head.held(&format!("Roll-{side}-{}", input.name))).sum()
+    head.inputs.iter().filter_map(|input| head.held(&roll_of(&format!("{side}-{}", input.name)))).sum()
 }
 
 impl Flags {

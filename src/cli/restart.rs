@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const COUNT: &str = "HEADWAY_RESTARTED";
 
 /// Set if the process was draining when it started itself again.
-const DRAINING: &str = "HEADWAY_DRAINING";
+pub(crate) const DRAINING: &str = "HEADWAY_DRAINING";
 
 /// After a run of this length earlier restarts count no more.
 const FORGIVEN: Duration = Duration::from_secs(120);
@@ -28,9 +28,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-
-/// How often it looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Goes on with a drain that was under way when this process started itself again.
 pub(crate) fn go_on_draining(control: &Control) {
@@ -60,10 +57,7 @@ pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &C
         "starts again: {}",
         failure.what()
     );
-    let waited = Instant::now();
-    while waited.elapsed() < pause {
-        std::thread::sleep(LOOK);
-    }
+    std::thread::sleep(pause);
     log_end::end(None);
     let mut command = Command::new(program());
     command.args(env::args_os().skip(1)).env(COUNT, restart.to_string());

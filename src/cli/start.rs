@@ -76,6 +76,8 @@ enum Command {
     #[cfg(feature = "parquet")]
     Views(super::views::Flags),
     /// Run a job to the end of its input, and say what became of each of its live tables
+    ///
+    /// The tables are kept, whatever the pipeline does by default.
     #[cfg(feature = "parquet")]
     Build(Box<super::build::Flags>),
     /// Write a crate with an operator of your own, its test and a program with every command

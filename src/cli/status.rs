@@ -106,8 +106,10 @@ impl Seen {
         let now_ms = lake::now_ms();
         let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
         let life = Life::of(sign.as_ref(), found, now_ms);
-        let examples =
-            head.inputs.iter().map(|input| dead::example(job, std::slice::from_ref(input))).collect();
+        let is_dead = |input: &Input| input.total().dead_total() > 0;
+        let manifests = if head.inputs.iter().any(is_dead) { job.manifests() } else { Ok(Vec::new()) };
+        let inputs: Vec<&[Input]> = head.inputs.iter().map(std::slice::from_ref).collect();
+        let examples = dead::examples(job, &manifests.unwrap_or_default(), &inputs);
         Ok(Seen { head, ends, sign, life, now_ms, examples })
     }
 

@@ -1,6 +1,6 @@
 //! `headway views`: the tables of a job, as its newest gold files have them.
 //!
-//! A running job writes a table that has changed at least once a minute; `ls` says of which commit each is.
+//! A running job writes a changed table at most once a minute; `ls` says which commit each table shows.
 
 use super::lake::{At, Job};
 use super::subscribe::{self, Subscribe};
@@ -62,7 +62,7 @@ enum What {
     },
     /// Follow the tables of a running job that was started with --listen: a line of JSON for each commit
     Subscribe(Subscribe),
-    /// Let the next start make all tables again of what was committed; of a job that does not run
+    /// For a stopped job: let the next start recompute all tables from what was committed
     Rebuild {
         #[command(flatten)]
         at: At,

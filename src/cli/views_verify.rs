@@ -18,7 +18,7 @@ use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names::Seq;
 use crate::engine::run::launch::shape;
 use headway_operators::pipeline::{Configured, Entry};
-use headway_operators::recompute::{Facts, Tables};
+use headway_operators::recompute::{Facts, Recompute, Tables};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -85,10 +85,11 @@ pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified,
     }
     let manifests = job.manifests()?;
     let made = made(manifests.last().expect("a job that has started"), catalogue)?;
+    let mut slow = Slow::of(job, &made)?;
     let mut verdicts = Vec::new();
     let mut unknown: BTreeSet<&'static str> = BTreeSet::new();
     for (seq, of_commit) in tables {
-        let recomputed = recompute(job, &made, &manifests, seq)?;
+        let recomputed = slow.tables(&manifests, Seq(seq))?;
         unknown.extend(recomputed.keys());
         for (view, table) in of_commit {
             if let Some(rows) = recomputed.get(view.as_str()) {
@@ -159,20 +160,22 @@ fn made(head: &Manifest, catalogue: &'static [Entry]) -> Result<Configured, Fail
     })
 }
 
-/// What the views must be as of manifest `seq`.
-fn recompute(job: &Job, made: &Configured, manifests: &[Manifest], seq: u64) -> Result<Tables, Failure> {
-    let Some(mut recompute) = made.pipeline.recompute() else {
-        let what = format!("pipeline \"{}\" recomputes no view", made.pipeline.name());
-        return Err(Failure::new(Code::ViewsNotVerifiable, what));
-    };
-    match recompute.facts() {
-        Facts::Rows(outputs) => {
-            let from = refill::from(manifests.last().expect("a job that has started"));
-            for file in refill::files(manifests, outputs, Range { until: Seq(seq), from })? {
-                job.facts(&file, &mut |row| recompute.row(row))?;
-            }
-        }
-        Facts::State(operator) => {
+/// What the views must be, made of the facts commit by commit: each is read once.
+struct Slow<'a> {
+    job: &'a Job,
+    recompute: Box<dyn Recompute>,
+    /// The files that were read.
+    read: BTreeSet<String>,
+}
+
+impl Slow<'_> {
+    /// Nothing was read yet, but state, which is that of the last commit.
+    fn of<'a>(job: &'a Job, made: &Configured) -> Result<Slow<'a>, Failure> {
+        let Some(mut recompute) = made.pipeline.recompute() else {
+            let what = format!("pipeline \"{}\" recomputes no view", made.pipeline.name());
+            return Err(Failure::new(Code::ViewsNotVerifiable, what));
+        };
+        if let Facts::State(operator) = recompute.facts() {
             let (_, mut saved) = job.state()?;
             let saved = saved.remove(operator).unwrap_or_default();
             let unreadable = |error: headway_operators::error::StateError| {
@@ -180,8 +183,21 @@ fn recompute(job: &Job, made: &Configured, manifests: &[Manifest], seq: u64) -> 
             };
             recompute.state(&saved).map_err(unreadable)?;
         }
+        Ok(Slow { job, recompute, read: BTreeSet::new() })
     }
-    Ok(recompute.tables())
+
+    /// The views as of manifest `until`, which is no earlier one than the last time.
+    fn tables(&mut self, manifests: &[Manifest], until: Seq) -> Result<Tables, Failure> {
+        if let Facts::Rows(outputs) = self.recompute.facts() {
+            let from = refill::from(manifests.last().expect("a job that has started"));
+            for file in refill::files(manifests, outputs, Range { until, from })? {
+                if self.read.insert(file.path.clone()) {
+                    self.job.facts(&file, &mut |row| self.recompute.row(row))?;
+                }
+            }
+        }
+        Ok(self.recompute.tables())
+    }
 }
 
 /// Compares the table of a view with the rows that it must have.

@@ -83,7 +83,8 @@ section! {
         /// How long to wait for the other processes [default: 60s]
         #[arg(id = "cluster.join_within", long = "join-within", value_name = "TIME", allow_hyphen_values = true)]
         join_within: Millis,
-        /// How often the process may start itself again after a lost process, a panic or a missed start [default: 20]
+        /// How often the process may start itself again after a lost process, a panic or a missed start [default: 20, and 0 for
+        /// a job of one process]
         #[arg(id = "cluster.restarts", long = "restarts", value_name = "N")]
         restarts: Count,
     }
