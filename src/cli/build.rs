@@ -24,8 +24,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// What is for a job of several processes.
-const ELSEWHERE: [&str; 5] =
-    ["cluster.processes", "cluster.process", "cluster.hostfile", "cluster.secret_file", "cluster.join_within"];
+const ELSEWHERE: [&str; 5] = [
+    "cluster.processes",
+    "cluster.process",
+    "cluster.hostfile",
+    "cluster.secret_file",
+    "cluster.join_within",
+];
 
 /// What `build` is told.
 #[derive(Args, Clone, Debug)]

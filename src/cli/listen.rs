@@ -1,6 +1,7 @@
 //! Where a job answers by HTTP, and whom.
 
 use super::settings::plan::Plan;
+use super::settings::secret;
 use super::terminal::failure::{Code, Failure};
 #[cfg(feature = "serve")]
 use crate::serve::live::Live;
@@ -82,8 +83,8 @@ fn token(path: &Path) -> Result<String, Failure> {
         )
         .detail(why)
     };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(format!("The system says: {error}.")))?;
-    let token = text.lines().next().unwrap_or_default().trim();
+    let line = secret::of_file("--listen-token-file", path)?;
+    let token = line.trim();
     if token.len() < TOKEN_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(refuse(format!(
             "Its first line must be at least {TOKEN_MIN} printable characters without blanks."

@@ -3,13 +3,14 @@
 //! A client of `GET /v1/events` (`src/serve/events.rs`). It prints a commit when that is complete, as one line, and comes back
 //! with the id of the last one when the connection is lost: no commit is missed, none is printed twice.
 
+use super::settings::secret;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::text::visible;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Without a sign of life for so long the connection is given up: `progress` comes every five seconds.
@@ -78,11 +79,11 @@ enum End {
 /// # Errors
 /// Exit 3 if the server cannot be reached at the start; exit 2 if it refuses.
 pub(crate) fn run(flags: &Subscribe, out: &mut dyn Write) -> Result<(), Failure> {
-    let token = flags.token_file.as_deref().map(token).transpose()?;
+    let token = flags.token_file.as_deref().map(|path| secret::of_file("--token-file", path)).transpose()?;
     let mut place = Place { last: flags.after.clone(), commits: 0 };
     let mut is_new = true;
     loop {
-        match open(flags, token.as_deref(), place.last.as_deref()) {
+        match open(flags, token.as_deref().map(str::trim), place.last.as_deref()) {
             Ok(stream) => {
                 is_new = false;
                 if let End::Enough = follow(stream, flags.commits, &mut place, out)? {
@@ -225,15 +226,6 @@ fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_string()))
-}
-
-/// The token in a file: its first line.
-fn token(path: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::new(Code::CommandLine, format!("--token-file: could not read \"{}\"", path.display()))
-            .detail(format!("The system says: {error}."))
-    })?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_string())
 }
 
 #[cfg(test)]

@@ -20,12 +20,15 @@ pub(crate) fn targets(plan: &Plan) -> Result<Vec<Box<dyn Target>>, Failure> {
 
 #[cfg(feature = "postgres")]
 fn postgres(plan: &Plan, url: &str) -> Result<Vec<Box<dyn Target>>, Failure> {
+    use super::settings::plan::flag_path;
+    use super::settings::secret;
     use crate::connect::targets::postgres::{Options, Postgres};
+    let password = |path| secret::of_file("--postgres-password-file", path);
     let file = plan.postgres.password_file.as_deref().map(password).transpose()?;
     let options = Options {
         url: url.to_string(),
         password: file.or_else(|| std::env::var("PGPASSWORD").ok()),
-        ca: plan.postgres.ca_file.clone(),
+        ca: plan.postgres.ca_file.as_deref().map(|path| flag_path("--postgres-ca", path)).transpose()?,
         reader: plan.postgres.grant.clone(),
     };
     let target = Postgres::new(&options, &plan.job).map_err(|refused| {
@@ -38,14 +41,4 @@ fn postgres(plan: &Plan, url: &str) -> Result<Vec<Box<dyn Target>>, Failure> {
 fn postgres(_plan: &Plan, _url: &str) -> Result<Vec<Box<dyn Target>>, Failure> {
     Err(Failure::new(Code::NotInThisBuild, "this build does not know PostgreSQL")
         .hint("Build with --features postgres, or leave --postgres out."))
-}
-
-/// The password in a file: its first line.
-#[cfg(feature = "postgres")]
-fn password(path: &std::path::Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let what = format!("--postgres-password-file: \"{}\" cannot be read", path.display());
-        Failure::new(Code::SettingInvalid, what).detail(format!("The system says: {error}."))
-    })?;
-    Ok(text.lines().next().unwrap_or_default().to_string())
 }

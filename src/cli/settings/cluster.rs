@@ -3,6 +3,7 @@
 use super::config;
 use super::origin::Origin;
 use super::place::Surroundings;
+use super::secret::first_line;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Count, Millis};
 use crate::engine::cluster::place::Cluster;
@@ -115,7 +116,7 @@ fn addresses(path: &Path, origin: &Origin<'_>) -> Result<Vec<String>, Failure> {
 fn secret(path: &Path, origin: &Origin<'_>) -> Result<Vec<u8>, Failure> {
     let key = ("secret_file", "--mesh-secret-file");
     let text = read(path, key, origin)?;
-    let secret = text.lines().next().unwrap_or_default().trim();
+    let secret = first_line(&text).trim();
     if secret.len() < SECRET_MIN {
         let what = format!("the first line of \"{}\" has fewer than {SECRET_MIN} letters", path.display());
         return Err(Failure::new(Code::SettingInvalid, format!("--mesh-secret-file: {what}"))

@@ -13,6 +13,7 @@ pub(crate) mod place;
 pub(crate) mod plan;
 #[cfg(test)]
 mod reference;
+pub(crate) mod secret;
 pub(crate) mod source;
 pub(crate) mod source_flags;
 pub(crate) mod suggest;
