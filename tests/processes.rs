@@ -11,13 +11,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// The job: epochs so small that there are many.
-const JOB: [&str; 9] =
+pub(crate) const JOB: [&str; 9] =
     ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=8KiB"];
 
 /// The processes of a job. Whatever is left of them ends with the test.
-struct Processes<'a> {
-    folder: &'a Path,
-    children: Vec<Child>,
+pub(crate) struct Processes<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) children: Vec<Child>,
 }
 
 impl Drop for Processes<'_> {
@@ -32,14 +32,14 @@ impl Drop for Processes<'_> {
 
 /// How many processes, and workers of each.
 #[derive(Clone, Copy, Debug)]
-struct Size {
-    processes: usize,
-    workers: usize,
+pub(crate) struct Size {
+    pub(crate) processes: usize,
+    pub(crate) workers: usize,
 }
 
 impl<'a> Processes<'a> {
     /// Writes the host file of a job in `folder`, whose processes listen where nobody does yet.
-    fn of(folder: &'a Path, processes: usize) -> Processes<'a> {
+    pub(crate) fn of(folder: &'a Path, processes: usize) -> Processes<'a> {
         let free: Vec<_> =
             (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
         let lines = free.iter().map(|free| format!("{}\n", free.local_addr().expect("it is bound")));
@@ -48,7 +48,7 @@ impl<'a> Processes<'a> {
     }
 
     /// Starts process `process` with `args`.
-    fn start(&mut self, process: usize, args: &[&str]) {
+    pub(crate) fn start(&mut self, process: usize, args: &[&str]) {
         let log = |name: &str| {
             File::create(self.folder.join(format!("{name}-{process}"))).expect("the log can be written")
         };
@@ -65,20 +65,25 @@ impl<'a> Processes<'a> {
     }
 
     /// Waits until all have ended: the exit code of each, in the order of their starts.
-    fn codes(&mut self) -> Vec<Option<i32>> {
+    pub(crate) fn codes(&mut self) -> Vec<Option<i32>> {
         self.children.iter_mut().map(|child| child.wait().expect("it ends").code()).collect()
     }
 
     /// What a process has said.
-    fn log(&self, name: &str, process: usize) -> String {
+    pub(crate) fn log(&self, name: &str, process: usize) -> String {
         std::fs::read_to_string(self.folder.join(format!("{name}-{process}"))).unwrap_or_default()
     }
 }
 
 /// Runs the job to its end on `size`.
 fn run(folder: &Path, size: Size, more: &[&str]) {
+    run_job(folder, size, &[&JOB[..], more].concat());
+}
+
+/// Runs the job of `args` to its end on `size`.
+pub(crate) fn run_job(folder: &Path, size: Size, args: &[&str]) {
     let workers = size.workers.to_string();
-    let args = [&JOB[..], &["-w", &workers], more].concat();
+    let args = [args, &["-w", &workers]].concat();
     if size.processes == 1 {
         let run = headway(folder, &args);
         assert_eq!(run.code, Some(0), "{}", run.err);
@@ -111,7 +116,7 @@ fn lines(folder: &Path, below: &str) -> Vec<String> {
 
 /// Everything that must not depend on how many processes there were: rows, late records, dead letters, fates. Which of two
 /// equal records in two partitions is the repeat depends on which was read first, with one process, too.
-fn answer(folder: &Path) -> (Vec<Vec<String>>, Vec<String>) {
+pub(crate) fn answer(folder: &Path) -> (Vec<Vec<String>>, Vec<String>) {
     let rows = ["turnstile", "_late/turnstile", "_dead/turnstile"].map(|below| lines(folder, below)).into();
     let audit = headway(folder, &["audit", "--lake", "lake", "--deep"]);
     assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
@@ -134,7 +139,7 @@ fn status(folder: &Path) -> Run {
 }
 
 /// Messages in files: five partitions with duplicates, late and bad ones.
-fn messages(folder: &Path, count: u32) {
+pub(crate) fn messages(folder: &Path, count: u32) {
     let count = count.to_string();
     let args = ["produce", "turnstile", "--to", "in", "--messages", &count, "--partitions", "5"];
     let troubles = ["--dup", "3%", "--late", "2%", "--bad", "1%", "--seed", "7"];
@@ -143,7 +148,7 @@ fn messages(folder: &Path, count: u32) {
 }
 
 /// The head of the job, as JSON.
-fn head(folder: &Path) -> Option<Value> {
+pub(crate) fn head(folder: &Path) -> Option<Value> {
     let manifests = std::fs::read_dir(folder.join("lake/_headway/turnstile/manifest")).ok()?;
     let newest = manifests
         .map(|file| file.expect("it can be read").path())
@@ -153,12 +158,12 @@ fn head(folder: &Path) -> Option<Value> {
 }
 
 /// The last manifest's number; -1 if there is none.
-fn seq(folder: &Path) -> i64 {
+pub(crate) fn seq(folder: &Path) -> i64 {
     head(folder).and_then(|head| head["seq"].as_i64()).unwrap_or(-1)
 }
 
 /// Waits until the job has written `more` manifests beyond number `before`.
-fn until(processes: &mut Processes<'_>, before: i64, more: i64) {
+pub(crate) fn until(processes: &mut Processes<'_>, before: i64, more: i64) {
     let folder = processes.folder;
     while seq(folder) < before + more {
         for (at, child) in processes.children.iter_mut().enumerate() {

@@ -360,8 +360,10 @@ impl<'s> Build<'s> {
         let pack = |epoch, changes: Vec<StateChange>| (epoch, changes);
         acks.push(stage(options, states, |wake| ports.state(wake), pack, Ack::State));
         if !specs.is_empty() {
-            // A row leaves from one worker: two could see it go and come in one epoch.
-            let by_row = |update: &ViewUpdate| u64::from(shard_of(&update.row).0);
+            // A row leaves from one worker: two could see it go and come in one epoch. Where only some workers take what
+            // leaves, it must be one of those.
+            let takers = ports.view_takers().map_or(u64::MAX, |takers| takers as u64);
+            let by_row = move |update: &ViewUpdate| u64::from(shard_of(&update.row).0) % takers;
             let updates = scope.concatenate(views).exchange(by_row);
             // First, at the committed epoch, comes what earlier runs delivered.
             let options = stage::Options { name: "Views".to_string(), first_epoch: committed };

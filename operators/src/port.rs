@@ -55,6 +55,11 @@ pub trait Ports {
         Box::new(Unread::default())
     }
 
+    /// How many workers take the changes of views, from worker 0 on; `None`: all. The same on every worker.
+    fn view_takers(&self) -> Option<usize> {
+        None
+    }
+
     /// The committed rows that this worker reads for operators of views which are new to the job; `None` if none is.
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
         None

@@ -8,10 +8,14 @@ what the reference program expects, and no file that a reader had seen may have 
 With --rivals a second, whole cluster takes the lake over while the first one works: all processes of the first one must
 end with exit code 4, and stay away.
 
+With --views the job has live tables; at the end each must be, to the byte, what one process makes of the same capture.
+
   scripts/crash cluster                   20 kills
+  scripts/crash cluster --views           the same with live tables
   scripts/crash cluster --kills 300       the figure of the scoreboard
 """
 import collections
+import json
 import signal
 import socket
 import time
@@ -29,6 +33,7 @@ def options(parser):
     parser.add_argument("--kills-a-run", type=int, default=7, help="how many of them one lake takes (default 7)")
     parser.add_argument("--stops", type=int, default=1, help="processes that are stopped, in all (default 1; each takes 10 s)")
     parser.add_argument("--rivals", type=int, default=1, help="lakes that a second cluster takes over (default 1)")
+    parser.add_argument("--views", action="store_true", help="with live tables, compared with those of one process")
     parser.add_argument("--messages", type=int, default=27_000, help="messages of a capture (default 27000)")
 
 
@@ -105,16 +110,16 @@ def notices(run):
 def one_lake(rig, args, number):
     """Kills processes of one job as often as planned; gives (kills by process, generations, seconds to notice a stopped one)."""
     draw = rigs.rng(args.seed, "cluster", number)
-    capture = rig.capture(args.seed * 1000 + number % 3, args.messages)
+    capture, more = captured(rig, args, number), views_flags(args)
     lake, kills, seen, noticed = rig.path("cluster"), collections.Counter(), {}, []
     todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
     stops = 1 if number < args.stops else 0
     while todo > 0 or stops:
         size = draw.choice(SIZES)
         if size[0] == 1:
-            single(rig, lake, capture, size[1], draw)
+            single(rig, lake, capture, size[1], draw, more)
             continue
-        cluster = Cluster(rig, lake, capture, size)
+        cluster = Cluster(rig, lake, capture, size, more)
         for _ in range(min(todo, draw.randint(1, HITS))):
             cluster.until(rigs.highest(lake) + 1 + draw.randrange(25))
             time.sleep(draw.random() * 0.03)
@@ -133,7 +138,9 @@ def one_lake(rig, args, number):
         if rigs.head(lake)["members"]["processes"] != size[0]:
             raise rigs.Failed(f"the manifest does not say that {size[0]} processes made it: {lake}")
     size = draw.choice([size for size in SIZES if size[0] > 1])
-    Cluster(rig, lake, capture, size).ends([0] * size[0])
+    Cluster(rig, lake, capture, size, more).ends([0] * size[0])
+    if args.views:
+        same_tables(rig, lake, capture, more)
     kill_anywhere.still_there(seen, rigs.committed_files(lake))
     rig.verify(lake, capture)
     generations = rigs.head(lake)["generation"]
@@ -141,10 +148,42 @@ def one_lake(rig, args, number):
     return kills, generations, noticed
 
 
-def single(rig, lake, capture, workers, draw):
+def captured(rig, args, number):
+    """The capture of a lake, one that views can be made of where there are views."""
+    capture = rig.capture_for_views if args.views else rig.capture
+    return capture(args.seed * 1000 + number % 3, args.messages)
+
+
+def views_flags(args):
+    return ["--views"] if args.views else []
+
+
+def same_tables(rig, lake, capture, more):
+    """The tables of the lake are what was committed makes them, and what one process makes of the capture."""
+    whole = rig.path("whole")
+    rig.settle(whole, capture, 1, more)
+    expected, found = tables(rig, whole), tables(rig, lake)
+    if not expected or not any(expected.values()):
+        raise rigs.Failed(f"one process makes no tables: {whole}")
+    for name, rows in expected.items():
+        if found.get(name) != rows:
+            raise rigs.Failed(f"table {name} of {lake} is not that of {whole}")
+    rig.call([rig.binary, "views", "verify", "--lake", lake], f"the views of {lake} are wrong")
+    rig.forget(whole)
+
+
+def tables(rig, lake):
+    """The lines of each table, by name."""
+    listed = rig.call([rig.binary, "views", "ls", "--lake", lake, "-o", "json"], f"the views of {lake} cannot be listed")
+    names = [view["view"] for view in map(json.loads, listed.splitlines()) if "view" in view]
+    of = lambda name: rig.call([rig.binary, "views", "export", name, "--lake", lake], f"view {name} of {lake} cannot be read")
+    return {name: sorted(of(name).splitlines()) for name in names}
+
+
+def single(rig, lake, capture, workers, draw, more):
     """One process goes on for a few epochs, and is killed."""
     before = rigs.highest(lake)
-    run = rig.start(lake, capture, workers)
+    run = rig.start(lake, capture, workers, more)
     rigs.wait_for("a commit", lambda: rigs.highest(lake) >= before + 2 + draw.randrange(6), run)
     if rig.kill(run) != -9:
         raise rigs.Failed(f"a run on {workers} workers ended before it was killed\n{run.said()}")
@@ -166,7 +205,7 @@ def rivals(rig, args, number):
 def suite(rig, args):
     lakes = -(-args.kills // args.kills_a_run)
     for number in range(min(lakes, 3)):
-        rig.capture(args.seed * 1000 + number, args.messages)
+        captured(rig, args, number)
     results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
     rig.trials([lambda number=number: rivals(rig, args, number) for number in range(args.rivals)])
     kills = sum((kills for kills, _, _ in results), collections.Counter())

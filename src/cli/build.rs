@@ -79,6 +79,12 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let Flags { plan, verify, output } = flags;
     let mut plan = plan.on_by_default("views").plan(catalogue)?;
+    if plan.cluster.is_some() {
+        let what = "headway build runs in one process";
+        return Err(Failure::new(Code::SettingInvalid, what).hint(
+            "Leave out --processes and --hostfile; or use headway run --until caught-up, then headway views verify.",
+        ));
+    }
     plan.until.get_or_insert(Until::CaughtUp);
     let views = shape(plan.made.pipeline.as_ref())?.views;
     if views.is_empty() {

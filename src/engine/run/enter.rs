@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let Some(cluster) = launch.cluster.clone() else { return launch::lead(launch, shape, None, control) };
-    launch::may_be_many(&launch, &shape)?;
+    launch::may_be_many(&launch)?;
     let crew = join(&launch, &shape, &cluster, control)?;
     let result = match crew.leads() {
         true => launch::lead(launch, shape, Some(Arc::clone(&crew)), control),
@@ -43,6 +43,7 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
     plan.note("outputs", &shape.outputs);
     plan.note("operators", &shape.operators);
     plan.note("inputs of operators", &(&shape.sets, &shape.counting));
+    plan.note("views", &(&shape.views, &shape.keeps, launch.views_from));
     for source in &launch.sources {
         let what = (source.connector.kind(), &source.topic, source.discover_every);
         plan.note("source", &(what, source.max_ahead, source.not_after));

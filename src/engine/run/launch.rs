@@ -243,7 +243,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         generation,
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
-        views,
+        views: Some(views),
         facts: Arc::new(facts),
         control: control.clone(),
     };
@@ -324,11 +324,8 @@ fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error
 }
 
 /// Refuses what does not work over several processes.
-pub(super) fn may_be_many(launch: &Launch, shape: &Shape) -> Result<(), Error> {
+pub(super) fn may_be_many(launch: &Launch) -> Result<(), Error> {
     let refuse = |what: String| Err(Error::OneProcessOnly { what });
-    if let Some(view) = shape.views.first() {
-        return refuse(format!("view \"{}\" is kept up to date", view.name));
-    }
     let grows = |source: &&Source| source.discover_every.is_some() && source.connector.numbers_as_found();
     match launch.sources.iter().find(grows) {
         Some(source) => refuse(format!("new {} of \"{}\" are found", source.connector.kind(), source.topic)),
@@ -344,7 +341,7 @@ pub(super) fn may_be_many(launch: &Launch, shape: &Shape) -> Result<(), Error> {
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
     if launch.cluster.is_some() {
-        may_be_many(launch, &shape)?;
+        may_be_many(launch)?;
     }
     let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));

@@ -83,7 +83,7 @@ pub(super) fn follow(
         generation,
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
-        views: Arc::default(),
+        views: None,
         facts: Arc::new(facts),
         control: control.clone(),
     };

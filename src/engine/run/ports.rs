@@ -71,6 +71,8 @@ pub struct WorkerPorts {
     pub index: usize,
     /// How many workers there are.
     pub peers: usize,
+    /// How many workers take the changes of views, from worker 0 on: those of the process that commits.
+    pub view_takers: usize,
     /// The inputs, in the pipeline's order.
     pub inputs: Vec<InputOptions>,
     /// Partitions found since the start, per input.
@@ -223,6 +225,10 @@ impl Ports for WorkerPorts {
         _wake: SyncActivator,
     ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
         self.sink.views().unwrap_or_else(|| Box::new(Unread::default()))
+    }
+
+    fn view_takers(&self) -> Option<usize> {
+        Some(self.view_takers)
     }
 
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {

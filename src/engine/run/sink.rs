@@ -22,7 +22,7 @@ use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::engine::guard::guard;
 use crate::engine::run::refill::WorkerFacts;
-use crate::engine::run::views::{ViewStage, Views};
+use crate::engine::run::views::{NoViews, ViewStage, Views};
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender};
 use headway_operators::ack::{Place, StagedFile, StateFile};
@@ -59,8 +59,8 @@ pub struct Lake {
     pub csv: csv_gz::Options,
     /// What the run starts from, by operator and owning worker. Each worker takes its own, once.
     pub saved: Arc<Mutex<SavedByWorker>>,
-    /// The content of views.
-    pub views: Arc<Views>,
+    /// The content of views; `None` in a process that does not commit.
+    pub views: Option<Arc<Views>>,
     /// Committed facts for operators of views that are new to the job.
     pub facts: Arc<Vec<FactFile>>,
     /// Where failures are reported.
@@ -185,7 +185,10 @@ impl WorkerSink for LakeWorker {
     }
 
     fn views(&mut self) -> Option<Box<dyn Stage<Vec<ViewUpdate>, StagedFile>>> {
-        Some(Box::new(ViewStage::new(Arc::clone(&self.lake.views))))
+        Some(match &self.lake.views {
+            Some(views) => Box::new(ViewStage::new(Arc::clone(views))),
+            None => Box::new(NoViews::default()),
+        })
     }
 
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
@@ -344,7 +347,7 @@ mod tests {
             generation: Generation(3),
             csv: csv_gz::Options::default(),
             saved: Arc::default(),
-            views: Arc::default(),
+            views: None,
             facts: Arc::default(),
             control: control.clone(),
         };

@@ -7,6 +7,9 @@
 //! 4. When it is resolved, [`Views::apply`] puts that into the tables, all views together, and whoever delivers views is
 //!    given the same [`Changes`] ([`OnViews`]). Nothing that was not committed is ever visible.
 //!
+//! In a job on several processes all changes go to workers of process 0, which has the content; timely's progress over all
+//! processes says when an epoch is complete.
+//!
 //! Invariant: a row goes only where it is. A view that takes away what it never gave stops the job.
 
 use crate::engine::format::changes::Changes;
@@ -231,6 +234,29 @@ impl Stage<Vec<ViewUpdate>, StagedFile> for ViewStage {
     }
 }
 
+/// The end of a worker whose process does not commit: all changes of views go to the one that does.
+///
+/// Invariant: none comes here. It would be missing in the views for good, so it stops the job.
+#[derive(Default)]
+pub struct NoViews {
+    done: VecDeque<Epoch>,
+}
+
+impl Stage<Vec<ViewUpdate>, StagedFile> for NoViews {
+    fn put(&mut self, epoch: Epoch, _since: Epoch, updates: Vec<ViewUpdate>) {
+        assert!(
+            updates.is_empty(),
+            "a process that keeps no views was given {} changes of them, in epoch {epoch}",
+            updates.len()
+        );
+        self.done.push_back(epoch);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<StagedFile>)> {
+        self.done.pop_front().map(|epoch| (epoch, Vec::new()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +323,15 @@ mod tests {
         ViewStage::new(Arc::clone(&views)).put(Epoch(4), Epoch(4), vec![update(2, -1)]);
         assert_eq!(views.upcoming(Epoch(4)), [update(2, -1)]);
         assert_eq!(views.snapshot().map(|found| (found.at, found.tables[0].len())), Some((Some(id(7)), 2)));
+    }
+
+    #[test]
+    #[should_panic(expected = "keeps no views was given 1 changes of them, in epoch 4")]
+    fn change_that_comes_where_no_views_are_kept_stops_the_job() {
+        let mut stage = NoViews::default();
+        stage.put(Epoch(3), Epoch(3), Vec::new());
+        assert!(stage.done().is_some());
+        stage.put(Epoch(4), Epoch(4), vec![update(1, 1)]);
     }
 
     #[test]
