@@ -122,7 +122,7 @@ fn full_disk_under_the_log_ends_no_job() {
 #[test]
 fn demo_does_its_work_though_nobody_reads_its_story() {
     let folder = folder();
-    let mut child = command(folder.path(), &["demo", "--messages", "20000"])
+    let mut child = command(folder.path(), &["demo", "turnstile", "--messages", "20000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -176,21 +176,41 @@ impl<P: Pipeline + 'static> From<Arc<P>> for Configured {
 pub struct Demo {
     /// Settings that are not the default, as names and texts.
     pub settings: &'static [(&'static str, &'static str)],
-    /// Messages per second of event time.
-    pub rate: f64,
+    /// How many messages are generated, unless a person asks for another number.
+    pub messages: u64,
+    /// Messages per second of event time; `None` leaves it to the pipeline.
+    pub rate: Option<f64>,
+    /// Distinct keys; `None` leaves it to the pipeline.
+    pub keys: Option<u64>,
     /// What is added up from the rows.
     pub top: Top,
+    /// The view that has the same sums, if the pipeline has one.
+    pub view: Option<TopView>,
 }
 
-/// Sums of an output's columns for each value of another one.
+/// Sums of an output's columns for each value of other columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Top {
     /// What is shown, in a few words.
     pub title: &'static str,
-    /// The output, a CSV one.
+    /// The output, in CSV or Parquet.
     pub output: &'static str,
-    /// The column whose values are compared.
-    pub of: &'static str,
+    /// The columns whose values are compared.
+    pub of: &'static [&'static str],
     /// The columns that are added up; the first one decides the order, or the number of rows if there is none.
     pub sums: &'static [&'static str],
+}
+
+/// A view with the greatest sums of a [`Top`]. The demo shows it, and compares it with the sums of the rows.
+#[derive(Clone, Copy, Debug)]
+pub struct TopView {
+    /// The settings with which the pipeline has the view; they replace [`Demo::settings`]. A program that is built without
+    /// Parquet keeps no views and uses those.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// The view's name.
+    pub name: &'static str,
+    /// Which rows are shown: those with these values, as pairs of column and value.
+    pub filter: &'static [(&'static str, &'static str)],
+    /// The columns that are shown: one for each of [`Top::of`] in the same order, then the one with the sum.
+    pub columns: &'static [&'static str],
 }

@@ -61,10 +61,14 @@ mod tests {
     #[test]
     fn demo_sets_what_the_pipeline_has() {
         for (entry, demo) in all().iter().filter_map(|entry| Some((entry, entry.demo?))) {
-            let made =
-                entry.configure(demo.settings.iter().copied()).expect("the demo's settings make a job");
-            let generated = |input: &str| (entry.generate)(input).is_some();
-            assert!(made.pipeline.inputs().iter().all(|input| generated(input.name)), "{}", entry.name);
+            for settings in [demo.settings].into_iter().chain(demo.view.map(|view| view.settings)) {
+                let made = entry.configure(settings.iter().copied()).expect("the demo's settings make a job");
+                let generated = |input: &str| (entry.generate)(input).is_some();
+                assert!(made.pipeline.inputs().iter().all(|input| generated(input.name)), "{}", entry.name);
+            }
+            if let Some(view) = demo.view {
+                assert_eq!(view.columns.len(), demo.top.of.len() + 1, "{}", entry.name);
+            }
         }
     }
 

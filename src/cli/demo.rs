@@ -1,28 +1,31 @@
-//! `headway demo`: the real job on generated messages, in a folder of its own; nothing needs to be installed.
+//! `headway demo`: the real jobs on generated messages, in a folder of their own; nothing needs to be installed.
 //!
-//! The folder has a marker file. A folder with the marker is the demo's own and starts over; any other folder that
-//! is not empty is refused, so that no one's lake is ever removed.
+//! Every pipeline that has a demo is one job of the demo's lake, one after the other. The folder has a marker file. A folder
+//! with the marker is the demo's own and starts over; any other folder that is not empty is refused, so that no one's lake is
+//! ever removed.
 
+use super::demo_view::{self, Shown};
 use super::lake;
 use super::outcome;
 use super::program::{Program, demo_folder, program};
 use super::run;
 use super::settings::config::{Generate, Job, Lake, Settings};
 use super::settings::given::Given;
-use super::settings::plan::{self, entry, flag_path};
+use super::settings::plan::{self, Plan, entry, flag_path};
 use super::settings::source_flags::Values;
 use super::settings::suggest::suggest;
 use super::sums::Sums;
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::progress::Progress;
 use super::terminal::signals;
-use super::terminal::table::{counted, grouped};
+use super::terminal::table::{self, counted, grouped};
 use super::units::{Count, Limit};
 use crate::engine::Control;
 use crate::engine::format::manifest::{Fates, Manifest};
 use crate::engine::run::launch::shape;
 use clap::Args;
 use headway_operators::pipeline::{Demo, Entry, Top};
+use headway_operators::spec::Format;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,21 +41,28 @@ const SUMS_MAX: usize = 8;
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// The pipeline to show [default: the first that has a demo]
+    /// The pipeline to show [default: all that have a demo]
     #[arg(help_heading = "Arguments")]
     pipeline: Option<String>,
     /// Where everything goes; a folder that an earlier demo made starts over
     #[arg(long, value_name = "FOLDER", default_value = demo_folder())]
     folder: PathBuf,
-    /// Messages to generate
-    #[arg(long, value_name = "N", default_value = "1000000")]
-    messages: Count,
+    /// Messages to generate for each pipeline [default: the pipeline's]
+    #[arg(long, value_name = "N")]
+    messages: Option<Count>,
     /// Chooses everything that is drawn
     #[arg(long, value_name = "N", default_value = "7")]
     seed: Count,
     /// Threads that work on it; the output does not depend on how many
     #[arg(short, long, value_name = "N", default_value = "2")]
     workers: Count,
+}
+
+/// A job of the demo.
+struct Scene {
+    entry: &'static Entry,
+    demo: Demo,
+    plan: Plan,
 }
 
 /// Runs the demo and tells its story on `out`.
@@ -64,89 +74,115 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let folder = flag_path("--folder", &flags.folder)?;
     let lake = folder.join("lake");
-    let (entry, demo) = shown(flags.pipeline.as_deref(), catalogue)?;
-    let plan = plan::Flags::with(settings(flags, (entry, &demo), &lake)).plan(catalogue)?;
+    let scene = |(entry, demo): (&'static Entry, Demo)| {
+        let plan = plan::Flags::with(settings(flags, (entry, &demo), &lake)).plan(catalogue)?;
+        Ok(Scene { entry, demo, plan })
+    };
+    let chosen = chosen(flags.pipeline.as_deref(), catalogue)?;
+    let scenes = chosen.into_iter().map(scene).collect::<Result<Vec<Scene>, Failure>>()?;
     clear(&folder)?;
     let Program { name, version } = program();
     writeln!(out, "{name} {version} demo: everything is under {}", folder.display())?;
-    writeln!(out, "  source    {}", super::check::sources(&plan))?;
-    let set: Vec<String> = demo.settings.iter().map(|(name, value)| format!(", {name} {value}")).collect();
-    let workers = counted(flags.workers.0, "worker");
-    writeln!(out, "  job       {} on {workers}{}", entry.name, set.concat())?;
-    writeln!(out, "  lake      {}\n", lake.display())?;
-    let begin = Instant::now();
+    writeln!(out, "  source  generator, seed {}", flags.seed)?;
+    writeln!(out, "  lake    {}\n", lake.display())?;
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
-    let summary = run::start(&plan, progress, &control)?;
+    for scene in &scenes {
+        show(scene, progress, &control, out)?;
+        if control.is_draining() {
+            return Ok(());
+        }
+    }
+    Ok(try_next(&scenes, &folder, &lake, out)?)
+}
+
+/// Runs the job of `scene`, and shows what it made.
+fn show(
+    Scene { entry, demo, plan }: &Scene,
+    progress: Progress,
+    control: &Control,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let view = demo_view::of(demo);
+    let settings = view.map_or(demo.settings, |view| view.settings);
+    let set: Vec<String> = settings.iter().map(|(name, value)| format!(", {name} {value}")).collect();
+    let workers = counted(plan.workers as u64, "worker");
+    writeln!(out, "{} on {workers}{}", entry.name, set.concat())?;
+    let begin = Instant::now();
+    let summary = run::start(plan, progress, control)?;
     let took = begin.elapsed();
-    let job = lake::Job::open(&lake, &plan.job)?;
+    let job = lake::Job::open(&plan.lake, &plan.job)?;
     let manifests = job.manifests()?;
-    let (sums, rows) = read_back(&job, &manifests, demo.top)?;
-    writeln!(out, "{}, added up from the rows in the lake", demo.top.title)?;
-    sums.write(out, SUMS_MAX)?;
-    writeln!(out)?;
-    let made = if control.is_draining() { None } else { messages(&plan)? };
+    let Read { sums, rows, files } = read_back(&job, &manifests, demo.top)?;
+    let agrees = match view {
+        None => {
+            writeln!(out, "{}, added up from the rows in the lake", demo.top.title)?;
+            sums.write(out, SUMS_MAX)?;
+            ""
+        }
+        Some(view) => {
+            writeln!(out, "{}, from view {}", demo.top.title, view.name)?;
+            let Shown { head, rows } = demo_view::read(&job, view, &sums)?;
+            let head: Vec<&str> = head.iter().map(String::as_str).collect();
+            table::write(out, &head, &rows[..rows.len().min(SUMS_MAX)])?;
+            ", to which the view adds up"
+        }
+    };
+    let made = if control.is_draining() { None } else { messages(plan)? };
     let all = conserved(&manifests, made)?;
     if summary.outcome.fates() != all {
         return Err(Failure::new(Code::DemoFailed, "the run's own counts are not those of its manifests"));
     }
-    let outputs = shape(plan.made.pipeline.as_ref())?.outputs;
-    let output = outputs.iter().find(|output| output.name == demo.top.output);
-    let files = output.map_or(String::new(), |output| {
-        // A level for each folder that is named after what is in its rows.
-        let levels = output.folders.as_ref().map_or(0, |folders| folders.by.len());
-        format!("{}/{}*.csv.gz", output.prefix, "*/".repeat(levels))
-    });
-    let inputs: Vec<&str> = plan.inputs.iter().map(|input| input.spec.name).collect();
-    try_next((entry.name, &inputs), (&folder, &lake, &lake.join(files)), out)?;
     let per_second = all.consumed as f64 / took.as_secs_f64();
     writeln!(
         out,
-        "checked: each message has one fate, and {} lie in {}; {:.1} s, {} messages a second",
+        "checked: each message has one fate, and {} lie in {}{agrees}; {:.1} s, {} messages a second",
         counted(rows, "row"),
-        counted(manifests.iter().map(|manifest| manifest.lake.len()).sum::<usize>() as u64, "file"),
+        counted(files, "file"),
         took.as_secs_f64(),
         grouped(per_second as u64)
     )?;
     let how = if control.is_draining() { "drained" } else { "done" };
-    Ok(writeln!(out, "{}", outcome::line(how, &summary, &[]))?)
+    Ok(writeln!(out, "{}\n", outcome::line(how, &summary, &[]))?)
 }
 
-/// The pipeline called `name`, or the first that has a demo.
-fn shown(name: Option<&str>, catalogue: &'static [Entry]) -> Result<(&'static Entry, Demo), Failure> {
+/// The pipeline called `name`, or all that have a demo.
+fn chosen(name: Option<&str>, catalogue: &'static [Entry]) -> Result<Vec<(&'static Entry, Demo)>, Failure> {
     let with_demo = || catalogue.iter().filter_map(|entry| Some((entry, entry.demo?)));
-    let found = match name {
-        None => with_demo().next(),
+    let found: Vec<(&Entry, Demo)> = match name {
+        None => with_demo().collect(),
         Some(name) => {
             let entry = entry(name, catalogue)?;
-            entry.demo.map(|demo| (entry, demo))
+            entry.demo.map(|demo| (entry, demo)).into_iter().collect()
         }
     };
-    found.ok_or_else(|| {
-        let known: Vec<&str> = with_demo().map(|(entry, _)| entry.name).collect();
-        let what = match name {
-            Some(name) => format!("pipeline \"{name}\" has no demo"),
-            None => "no pipeline of this program has a demo".to_string(),
-        };
-        let hint = match known.as_slice() {
-            [] => "Run a job: headway run PIPELINE --source files:PATH --lake FOLDER.".to_string(),
-            known => suggest(name.unwrap_or_default(), known, "pipelines with a demo"),
-        };
-        Failure::new(Code::PipelineUnknown, what).hint(hint)
-    })
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let known: Vec<&str> = with_demo().map(|(entry, _)| entry.name).collect();
+    let what = match name {
+        Some(name) => format!("pipeline \"{name}\" has no demo"),
+        None => "no pipeline of this program has a demo".to_string(),
+    };
+    let hint = match known.as_slice() {
+        [] => "Run a job: headway run PIPELINE --source files:PATH --lake FOLDER.".to_string(),
+        known => suggest(name.unwrap_or_default(), known, "pipelines with a demo"),
+    };
+    Err(Failure::new(Code::PipelineUnknown, what).hint(hint))
 }
 
-/// What the demo sets of the job.
+/// What the demo sets of a job.
 fn settings(flags: &Flags, (entry, demo): (&Entry, &Demo), lake: &Path) -> Settings {
     Settings {
         job: Job { pipeline: Some(entry.name.to_string()), workers: Some(flags.workers), ..Job::default() },
         source: Values::of("uri", "generate"),
-        pipeline: Given::of(demo.settings),
+        pipeline: Given::of(demo_view::of(demo).map_or(demo.settings, |view| view.settings)),
         lake: Lake { uri: Some(lake.display().to_string()) },
         generate: Generate {
             seed: Some(flags.seed),
-            messages: Some(Limit::At(flags.messages)),
-            rate: Some(demo.rate),
+            messages: Some(Limit::At(flags.messages.unwrap_or(Count(demo.messages)))),
+            rate: demo.rate,
+            keys: demo.keys.map(Count),
             ..Generate::default()
         },
         ..Settings::default()
@@ -180,26 +216,34 @@ fn clear(folder: &Path) -> Result<(), Failure> {
         .map_err(failed)
 }
 
+/// The rows of an output that were read back.
+struct Read {
+    sums: Sums,
+    rows: u64,
+    files: u64,
+}
+
 /// Reads every committed row, as a stranger to the engine would.
-fn read_back(job: &lake::Job, manifests: &[Manifest], top: Top) -> Result<(Sums, u64), Failure> {
-    let mut sums = Sums::new(top);
-    let mut rows = 0;
+fn read_back(job: &lake::Job, manifests: &[Manifest], top: Top) -> Result<Read, Failure> {
+    let mut read = Read { sums: Sums::new(top), rows: 0, files: 0 };
     for file in manifests.iter().flat_map(|manifest| &manifest.lake).filter(|file| file.output == top.output)
     {
-        let found = sums.add(job.file(&file.path())?).map_err(|error| {
-            Failure::new(Code::DemoFailed, format!("could not read \"{}\"", file.path()))
+        let path = file.path();
+        let found = read.sums.add(&path, job.file(&path)?).map_err(|error| {
+            Failure::new(Code::DemoFailed, format!("could not read \"{path}\""))
                 .detail(sentence(&error.to_string()))
         })?;
         if found != file.rows {
             return Err(Failure::new(
                 Code::DemoFailed,
-                format!("\"{}\" has {found} rows, not {}", file.path(), file.rows),
+                format!("\"{path}\" has {found} rows, not {}", file.rows),
             )
             .hint("This is a bug of Headway's: please report it with the seed."));
         }
-        rows += found;
+        read.rows += found;
+        read.files += 1;
     }
-    Ok((sums, rows))
+    Ok(read)
 }
 
 /// How many messages the generators of all inputs make.
@@ -228,24 +272,37 @@ fn conserved(manifests: &[Manifest], messages: Option<u64>) -> Result<Fates, Fai
         .hint("This is a bug of Headway's: please report it with the seed."))
 }
 
-fn try_next(
-    (pipeline, inputs): (&str, &[&str]),
-    (folder, lake, rows): (&Path, &Path, &Path),
-    out: &mut dyn Write,
-) -> io::Result<()> {
+/// Writes what a person may do next with the lake, and with the pipeline that was shown first.
+fn try_next(scenes: &[Scene], folder: &Path, lake: &Path, out: &mut dyn Write) -> io::Result<()> {
     // As it was called: after `cargo run` it is not on the path.
     let program = std::env::args().next().unwrap_or_else(|| program().name.to_string());
-    let (lake, messages) = (lake.display(), folder.join("messages"));
+    let at = |plan: &Plan| format!("--lake {} --job {}", lake.display(), plan.job);
     writeln!(out, "try next")?;
-    writeln!(out, "  {program} status --lake {lake}")?;
-    writeln!(out, "  zcat {} | head", rows.display())?;
-    writeln!(out, "  {program} produce {pipeline} --to {}", messages.display())?;
-    let from = |input: &&str| format!(" --source {input}=files:{}", messages.join(input).display());
-    let sources = match inputs {
-        [_] => format!(" --source files:{}", messages.display()),
-        several => several.iter().map(from).collect(),
-    };
-    writeln!(out, "  {program} run {pipeline}{sources} --lake my-lake\n")
+    for Scene { entry, demo, plan } in scenes {
+        let Some(view) = demo_view::of(demo) else { continue };
+        let filter = view.filter.iter().map(|(column, value)| format!(" --where {column}={value}"));
+        writeln!(out, "  {program} views show {}{} {}", view.name, filter.collect::<String>(), at(plan))?;
+        writeln!(out, "  duckdb -c \"{}\"", demo_view::query(entry.name, view, lake))?;
+    }
+    let Some(Scene { entry, demo, plan }) = scenes.first() else { return Ok(()) };
+    writeln!(out, "  {program} status {}", at(plan))?;
+    if let Some(files) = rows_of(demo, plan) {
+        writeln!(out, "  zcat {} | head", lake.join(files).display())?;
+    }
+    let messages = folder.join("messages");
+    let (pipeline, messages) = (entry.name, messages.display());
+    writeln!(out, "  {program} produce {pipeline} --to {messages}")?;
+    writeln!(out, "  {program} run {pipeline} --source files:{messages} --lake my-lake")
+}
+
+/// The files of the output that is shown, as a shell finds them; `None` if they are not CSV.
+fn rows_of(demo: &Demo, plan: &Plan) -> Option<String> {
+    let outputs = shape(plan.made.pipeline.as_ref()).ok()?.outputs;
+    let output = outputs.iter().find(|output| output.name == demo.top.output)?;
+    // A level for each folder that is named after what is in its rows.
+    let levels = output.folders.as_ref().map_or(0, |folders| folders.by.len());
+    let is_csv = output.format == Format::CsvGz;
+    is_csv.then(|| format!("{}/{}*.csv.gz", output.prefix, "*/".repeat(levels)))
 }
 
 #[cfg(test)]

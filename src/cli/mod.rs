@@ -14,6 +14,7 @@ mod cluster;
 mod completions;
 mod dead;
 mod demo;
+mod demo_view;
 mod explain;
 mod holder;
 mod lag;

@@ -36,13 +36,16 @@ const ENTRY: Entry = Entry {
     generate: generate::options,
     demo: Some(Demo {
         settings: &[],
-        rate: 2.0,
+        messages: 1_000_000,
+        rate: Some(2.0),
+        keys: None,
         top: Top {
             title: "busiest stations",
             output: "trips",
-            of: "from_station",
+            of: &["from_station"],
             sums: &["trips", "minutes"],
         },
+        view: None,
     }),
     ..Entry::new("bikes", "Trips of bikes, and those that are overdue", make)
 };

@@ -20,7 +20,7 @@ pub mod views;
 use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
-use headway_operators::pipeline::{Demo, Entry, Pipeline, Top};
+use headway_operators::pipeline::{Demo, Entry, Pipeline, Top, TopView};
 use headway_operators::recompute::Recompute;
 use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Format, HeaderSpec, InputSpec, OutputSpec};
@@ -56,11 +56,24 @@ pub const ENTRY: Entry = Entry {
     )
 };
 
-/// A day of all turnstiles in seconds, and the stations with the most people.
+/// Five hours of all turnstiles in seconds, and the stations with the most people.
 const DEMO: Demo = Demo {
     settings: &[("window", "5m"), ("lateness", "1m")],
-    rate: 50.0,
-    top: Top { title: "busiest stations", output: OUTPUT, of: "STATION", sums: &["ENTRIES", "EXITS"] },
+    messages: 1_000_000,
+    rate: Some(50.0),
+    keys: None,
+    top: Top {
+        title: "busiest stations",
+        output: OUTPUT,
+        of: &["STATION", "LINENAME", "DIVISION"],
+        sums: &["ENTRIES", "EXITS"],
+    },
+    view: Some(TopView {
+        settings: &[("window", "5m"), ("lateness", "1m"), (settings::VIEWS, "true")],
+        name: "top_stations",
+        filter: &[("measure", "entries"), ("day", "overall")],
+        columns: &["station", "lines", "division", "people"],
+    }),
 };
 
 /// The turnstile pipeline.
