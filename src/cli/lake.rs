@@ -1,8 +1,9 @@
 //! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Only pruning changes it.
 
 use super::settings::file::File;
+use super::settings::place::flag_path;
 use super::settings::place::without_password;
-use super::settings::plan::{flag_path, lake_path};
+use super::settings::plan::lake_path;
 use super::terminal::failure::{Code, Failure};
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};

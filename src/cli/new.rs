@@ -1,7 +1,7 @@
 //! `headway new`: writes a crate with an operator of one's own, its test, its benchmark, and a program with every command.
 
 use super::program::program;
-use super::settings::plan::flag_path;
+use super::settings::place::flag_path;
 use super::terminal::failure::{Code, Failure};
 use clap::{Args, Subcommand};
 use std::fs;

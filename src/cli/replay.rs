@@ -2,7 +2,7 @@
 
 use super::lake::At;
 use super::settings::kafka;
-use super::settings::plan::flag_path;
+use super::settings::place::flag_path;
 use super::side::{damaged, files_there};
 use super::terminal::failure::{Code, Failure};
 use super::terminal::table::counted;

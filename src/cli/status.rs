@@ -4,7 +4,7 @@ use super::holder::holder;
 use super::lake::{self, At, Job};
 use super::life::Life;
 use super::settings::kafka;
-use super::settings::plan::flag_path;
+use super::settings::place::flag_path;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped, members};

@@ -20,7 +20,7 @@ pub(crate) fn targets(plan: &Plan) -> Result<Vec<Box<dyn Target>>, Failure> {
 
 #[cfg(feature = "postgres")]
 fn postgres(plan: &Plan, url: &str) -> Result<Vec<Box<dyn Target>>, Failure> {
-    use super::settings::plan::flag_path;
+    use super::settings::place::flag_path;
     use super::settings::secret;
     use crate::connect::targets::postgres::{Options, Postgres};
     let password = |path| secret::of_file("--postgres-password-file", path);

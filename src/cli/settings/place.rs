@@ -3,6 +3,7 @@
 //! In a file, in the environment and after `=` no shell replaces `~` or `$HOME`. A program that takes them literally
 //! makes a folder called `~`, and every row of the job is somewhere else than its owner thinks.
 
+use crate::cli::terminal::failure::{Code, Failure};
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -180,6 +181,18 @@ pub(crate) fn without_password(text: &str) -> String {
         Some(at) => format!("{scheme}://***{}", &rest[at..]),
         None => text.to_string(),
     }
+}
+
+/// The path that was given with `flag`.
+///
+/// # Errors
+/// Exit 2 if only a shell would understand it.
+pub(crate) fn flag_path(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
+    let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
+    Surroundings::here().path(text).map_err(|no| {
+        let what = format!("{flag}: \"{}\" is no path: {}", without_password(text), no.why);
+        Failure::new(Code::PathInvalid, what).hint(no.hint)
+    })
 }
 
 #[cfg(test)]

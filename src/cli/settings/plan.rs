@@ -7,7 +7,7 @@ use super::given::Given;
 use super::inputs::inputs;
 use super::made;
 use super::origin::Origin;
-use super::place::{NoPath, Surroundings, without_password};
+use super::place::{NoPath, Surroundings, flag_path, without_password};
 use super::source::{Input, Source};
 use super::suggest::suggest;
 use super::twins::Twins;
@@ -18,7 +18,7 @@ use clap::Args;
 use headway_operators::pipeline::{Configured, Entry, Pipeline};
 use headway_operators::shape::Shape;
 use headway_operators::spec::Format;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The shortest epoch, in milliseconds: below it, commits would cost more than the work.
 const EPOCH_MS_MIN: i64 = 50;
@@ -210,18 +210,6 @@ fn find(
 pub(crate) fn entry(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
     let origin = Origin { flags: &Settings::default(), twins: &Twins::default(), file: None };
     find(Some(name), catalogue, &origin)
-}
-
-/// The path that was given with `flag`.
-///
-/// # Errors
-/// Exit 2 if only a shell would understand it.
-pub(crate) fn flag_path(flag: &str, path: &Path) -> Result<PathBuf, Failure> {
-    let Some(text) = path.to_str() else { return Ok(path.to_path_buf()) };
-    Surroundings::here().path(text).map_err(|no| {
-        let what = format!("{flag}: \"{}\" is no path: {}", without_password(text), no.why);
-        Failure::new(Code::PathInvalid, what).hint(no.hint)
-    })
 }
 
 /// Refuses a number in front of CSV rows where rows are written in other formats. What is wrong with the pipeline itself

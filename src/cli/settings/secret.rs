@@ -1,6 +1,6 @@
 //! Secrets that a setting names by their file.
 
-use super::plan::flag_path;
+use super::place::flag_path;
 use crate::cli::terminal::failure::{Code, Failure};
 use std::path::Path;
 
