@@ -5,6 +5,8 @@ mod architecture;
 mod cli;
 mod compaction;
 mod durability;
+#[cfg(feature = "parquet")]
+mod expect;
 mod face;
 mod field;
 mod files;

@@ -67,6 +67,24 @@ fn commands_run_one_after_the_other() {
     }
 }
 
+#[cfg(feature = "parquet")]
+#[test]
+fn expectations_that_are_shown_hold() {
+    let folder = folder();
+    let rules = block(&readme(), "<!-- file of a test: expect.toml -->");
+    std::fs::write(folder.path().join("expect.toml"), rules.join("\n")).expect("the file can be written");
+    let commands = block(&readme(), "<!-- run by a test: expect -->");
+    assert!(commands.len() >= 3, "{commands:?}");
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().skip(1).collect();
+        let run = headway(folder.path(), &words);
+        assert_eq!(run.code, Some(0), "{command}: {run:?}");
+        if words[0] == "build" {
+            assert_eq!(run.out.matches("  PASS  ").count() + run.out.matches("  WARN  ").count(), 5, "{run:?}");
+        }
+    }
+}
+
 #[test]
 fn refusal_that_is_shown_is_what_is_said() {
     let folder = folder();

@@ -1,7 +1,9 @@
 //! `headway build`: runs a job to the end of its input, and says what became of each of its live tables.
 //!
-//! One line a table, as those who build models in a warehouse know it: `OK` where no row changed, `CHANGED`, or `ERROR`.
+//! One line a table, as those who build models in a warehouse know it: `OK` where no row changed, `CHANGED`, or `ERROR`. Then
+//! one line an expectation: `PASS`, `WARN`, `FAIL`, or `SKIP` where it was not judged.
 
+use super::expectations;
 use super::lake;
 use super::outcome;
 use super::run::{self, Remarks, remarks};
@@ -100,6 +102,7 @@ pub(crate) fn run(
         Err(failure) => {
             let stopped = |view| Line { view, status: Status::Error, outcome: None, why: None };
             write(views.iter().map(|view| stopped(view.name)), output, out)?;
+            expectations::write(&plan.expectations, output, out)?;
             return Err(failure);
         }
     };
@@ -111,6 +114,7 @@ pub(crate) fn run(
         BTreeMap::new()
     };
     write(summary.views.iter().map(|view| line(view, &wrong)), output, out)?;
+    expectations::write(&plan.expectations, output, out)?;
     let Remarks { advice, held } = remarks(&plan, &summary);
     let drained = control.is_draining();
     match output {

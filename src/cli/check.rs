@@ -120,6 +120,10 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
         writeln!(out, "limits    {}", limits(plan, input))?;
     }
     writeln!(out, "ends      {}", ends(plan))?;
+    for rule in plan.expectations.rules() {
+        let (name, view, about, severity) = (&rule.name, &rule.view_name, &rule.about, rule.severity.word());
+        writeln!(out, "expects   {name}: {view}, {about}; else {severity}")?;
+    }
     for Closed { input, until } in &found.closed {
         writeln!(
             out,
@@ -181,6 +185,12 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "if_running": plan.if_running.word(),
         "allow_dropped_state": plan.allow_dropped_state,
         "views_from": plan.views_from,
+        "expectations": plan.expectations.rules().iter().map(|rule| json!({
+            "name": rule.name,
+            "view": rule.view_name,
+            "about": rule.about,
+            "severity": rule.severity,
+        })).collect::<Vec<_>>(),
         "ends": ends(plan),
     })
 }

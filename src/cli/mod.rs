@@ -15,6 +15,7 @@ mod completions;
 mod dead;
 mod demo;
 mod demo_view;
+mod expectations;
 mod explain;
 mod holder;
 mod lag;

@@ -355,6 +355,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         clock,
         on_start: Box::new(|_, _| ()),
         on_commit: Box::new(|_, _| ()),
+        expectations: plan.expectations.clone(),
         targets: targets(plan)?,
         on_views: Box::new(|_| ()),
     })

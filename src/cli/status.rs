@@ -10,7 +10,7 @@ use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped, members};
 use super::terminal::text::visible;
 use super::units::{Millis, age, time};
-use super::{dead, outcome};
+use super::{dead, expectations, outcome};
 use crate::connect::End;
 use crate::engine::commit::alive::Alive;
 use crate::engine::commit::process_id::Found;
@@ -215,6 +215,10 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         let rebuild = if target.rebuild { ", has to be rebuilt" } else { "" };
         writeln!(out, "\ntarget     {name} has manifest {}{behind}{rebuild}", target.acknowledged)?;
     }
+    for (at, line) in expectations::lines(&manifest.expectations).iter().enumerate() {
+        let label = if at == 0 { "\nexpects" } else { "" };
+        writeln!(out, "{label:<11}{line}")?;
+    }
     writeln!(out, "\nrows       {} since the job's start", grouped(rows(manifest)))
 }
 
@@ -289,6 +293,7 @@ fn answer(seen: &Seen) -> Value {
             "rebuild": target.rebuild,
             "lag": seen.lag_of(name),
         })).collect::<Vec<_>>(),
+        "expectations": expectations::answer(&manifest.expectations),
         "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
     })
 }

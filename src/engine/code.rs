@@ -88,6 +88,8 @@ codes! {
     TooManyDead = "too-many-dead", Check;
     /// More late records than may be.
     TooManyLate = "too-many-late", Check;
+    /// Something is not as it is expected to be.
+    ExpectationFailed = "expectation-failed", Check;
     /// A target did not take what was committed before the run ended.
     TargetBehind = "target-behind", Check;
     /// A target has the tables of another lake.

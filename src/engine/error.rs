@@ -5,9 +5,11 @@ use crate::connect::targets;
 use crate::engine::cluster::message::Failure;
 use crate::engine::code::{self, Code, Exit};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::format::manifest::Subject;
 use crate::engine::format::names::Seq;
 use crate::mesh::{self, Process, Refusal};
 use headway_operators::shape::Problem;
+use headway_operators::time::Epoch;
 
 /// Why a job stopped. Every variant has a stable code and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +69,16 @@ pub enum Error {
         /// Why.
         source: targets::target::Error,
     },
+    /// Something is not as a person expects it, who wants the job to stop then. Theirs to mend.
+    #[error("{}", broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    ExpectationFailed {
+        /// The epoch that was judged.
+        epoch: Epoch,
+        /// It was committed before, when this was not expected yet.
+        is_committed: bool,
+        /// The expectations that failed; one at least.
+        broken: Vec<Broken>,
+    },
     /// Writing or committing failed.
     #[error(transparent)]
     Commit(#[from] CheckpointError),
@@ -101,6 +113,28 @@ pub enum Error {
     },
 }
 
+/// An expectation that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expectation \"{rule}\" failed: {failures} {unit}{} of {on} {} it", plural(*failures), if *failures == 1 { "breaks" } else { "break" })]
+pub struct Broken {
+    /// Its name.
+    pub rule: String,
+    /// What it is about.
+    pub on: Subject,
+    /// What it expects, in a few words.
+    pub about: String,
+    /// How many rows or days break it.
+    pub failures: u64,
+    /// What is counted: `row` or `day`.
+    pub unit: &'static str,
+    /// The first of them.
+    pub examples: Vec<String>,
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 impl Error {
     /// Why in one word.
     pub fn kind(&self) -> Code {
@@ -112,6 +146,7 @@ impl Error {
             Error::Start { .. } => Code::StartFailed,
             Error::TargetBehind { .. } => Code::TargetBehind,
             Error::Target { .. } => Code::TargetOtherLake,
+            Error::ExpectationFailed { .. } => Code::ExpectationFailed,
             Error::Commit(error) => error.kind(),
             Error::Mesh(error) => of_mesh(error),
             Error::PeerFailed { .. } => Code::PeerFailed,

@@ -198,6 +198,19 @@ pub const METRICS: &[Metric] = &[
         "For how long the oldest commit that the target does not have is there; 0 if it has all.",
         |m| targets(m, |target| target.for_ms as f64 / 1e3),
     ),
+    of(
+        "headway_expectation_failing_rows",
+        Gauge,
+        &["rule", "severity"],
+        "Rows of views (days, for row_count_change) that break the expectation as of the last commit.",
+        |m| {
+            let judged =
+                m.head.expectations.iter().filter_map(|(rule, found)| Some((rule, found, found.failures?)));
+            judged
+                .map(|(rule, found, failures)| sample(&[rule, found.severity.word()], failures as f64))
+                .collect()
+        },
+    ),
     of("headway_commits", Counter, &[], "Commits of this run.", |m| one(&[], m.board.commits as f64)),
     of("headway_commit_epoch", Gauge, &[], "The last committed epoch.", |m| one(&[], m.head.epoch.0 as f64)),
     of("headway_commit_timestamp_seconds", Gauge, &[], "When the last commit was written.", |m| {

@@ -3,6 +3,7 @@
 //! The id of a flag is the key's path in the file (`epoch.length` is `--epoch`), so that the reference in README
 //! and the check for unknown keys come from the flags themselves. A flag overrides the file.
 
+use super::expect::Expect;
 use super::given::{self, Given};
 use super::source_flags::{self, Values};
 use super::suggest::suggest;
@@ -62,6 +63,9 @@ section! {
         /// Let views that are new to the job begin with the facts of EPOCH and later ones, if earlier files are gone
         #[arg(id = "job.views_from", long = "views-from", value_name = "EPOCH")]
         views_from: Count,
+        /// Only warn where expectation NAME fails, and go on; may be repeated
+        #[arg(id = "job.expect_warn", long = "expect-warn", value_name = "NAME")]
+        expect_warn: Vec<String>,
     }
 }
 
@@ -296,6 +300,9 @@ pub(crate) struct Settings {
     /// `[generate]`: on the command line these are part of `--source generate:…`.
     #[arg(skip)]
     pub(crate) generate: Generate,
+    /// `[[expect]]`: what is expected of views. There are no flags for it.
+    #[arg(skip)]
+    pub(crate) expect: Vec<Expect>,
 }
 
 impl Generate {
@@ -351,6 +358,8 @@ impl Settings {
             serve: self.serve.over(under.serve),
             postgres: self.postgres.over(under.postgres),
             generate: self.generate.over(under.generate),
+            // Only a file has it.
+            expect: under.expect,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The configuration file: read, checked key by key, and remembered with its places, so that a refusal can name one.
 
 use super::config::{Key, SECTIONS, Settings, keys};
+use super::expect;
 use super::given;
 use super::place::without_password;
 use super::source_flags;
@@ -71,6 +72,11 @@ impl File {
         self.find(path, |key, _| key)
     }
 
+    /// The refusal of what stands at `span`.
+    pub(super) fn refuse_at(&self, span: Range<usize>, what: &str, hint: &str) -> Failure {
+        self.failure(what, Some(span), hint)
+    }
+
     /// The place of what `choose` takes of the spans of the last key of `path` and its value.
     fn find(&self, path: &[&str], choose: fn(Range<usize>, Range<usize>) -> Range<usize>) -> Option<String> {
         let root = DeTable::parse(&self.text).ok()?;
@@ -87,14 +93,19 @@ impl File {
         let table = DeTable::parse(&self.text)
             .map_err(|error| self.failure(error.message(), error.span(), "The file must be TOML 1.0."))?;
         let keys = keys();
+        let sections: Vec<&str> = SECTIONS.into_iter().chain([expect::SECTION]).collect();
         for (section, content) in table.get_ref() {
             let name: &str = section.get_ref();
+            if name == expect::SECTION {
+                self.refuse_unknown_of_expectations(section.span(), content.get_ref())?;
+                continue;
+            }
             if !SECTIONS.contains(&name) {
                 let what = match content.get_ref() {
                     DeValue::Table(_) => format!("unknown section \"{name}\""),
                     _ => format!("unknown key \"{name}\" outside of a section"),
                 };
-                return Err(self.failure(&what, Some(section.span()), &suggest(name, &SECTIONS, "sections")));
+                return Err(self.failure(&what, Some(section.span()), &suggest(name, &sections, "sections")));
             }
             if content.get_ref().as_table().is_none() {
                 let hint = format!("Write [{name}] on a line of its own, and its keys below.");
@@ -123,6 +134,23 @@ impl File {
             self.refuse_unknown(&section, content.get_ref(), &known(keys, source_flags::SECTION))?;
         }
         Ok(())
+    }
+
+    /// `[[expect]]` is a list of tables.
+    fn refuse_unknown_of_expectations(
+        &self,
+        key: Range<usize>,
+        content: &DeValue<'_>,
+    ) -> Result<(), Failure> {
+        let tables = content.as_array().map(|list| list.iter().map(toml::Spanned::get_ref));
+        let Some(mut tables) = tables.filter(|tables| tables.clone().all(|table| table.as_table().is_some()))
+        else {
+            let what = format!("\"{}\" is a list of sections", expect::SECTION);
+            let hint = format!("Write [[{}]] on a line of its own, and its keys below.", expect::SECTION);
+            return Err(self.failure(&what, Some(key), &hint));
+        };
+        let section = format!("[{}]", expect::SECTION);
+        tables.try_for_each(|table| self.refuse_unknown(&section, table, &expect::KEYS))
     }
 
     fn refuse_unknown(&self, section: &str, content: &DeValue<'_>, known: &[&str]) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use super::cluster;
 use super::config::{self, IfRunning, Postgres, Settings, Until};
+use super::expect;
 use super::file::File;
 use super::given::Given;
 use super::inputs::inputs;
@@ -14,6 +15,7 @@ use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share};
 use crate::engine::cluster::place::Cluster;
+use crate::engine::run::expect::Expectations;
 use clap::Args;
 use headway_operators::pipeline::{Configured, Entry, Pipeline};
 use headway_operators::shape::Shape;
@@ -84,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) listen: Option<String>,
     /// The file with the token that requests must send.
     pub(crate) listen_token_file: Option<PathBuf>,
+    /// What is expected of the views.
+    pub(crate) expectations: Expectations,
     /// The database that views are kept in too.
     pub(crate) postgres: Postgres,
     /// Operators whose state may be left behind.
@@ -129,6 +133,7 @@ impl Flags {
         if set.csv.index == Some(true) {
             has_csv(made.pipeline.as_ref(), &origin)?;
         }
+        let expectations = expect::expectations(&set, made.pipeline.as_ref(), &origin)?;
         let specs = made.pipeline.inputs();
         let inputs = inputs(entry.name, specs, &origin)?
             .iter()
@@ -176,6 +181,7 @@ impl Flags {
             if_running: set.job.if_running.unwrap_or(IfRunning::Wait),
             listen: set.serve.listen,
             listen_token_file: set.serve.token_file,
+            expectations,
             postgres: set.postgres,
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
             views_from: set.job.views_from.map(|epoch| epoch.0),

@@ -12,7 +12,9 @@ use crate::connect;
 use crate::engine;
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::error::Broken;
 use crate::store;
+use headway_operators::time::Epoch;
 use serde_json::json;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -176,6 +178,10 @@ impl From<engine::Error> for Failure {
                 let failure = Failure::named(name, exit, error.to_string());
                 Failure { detail: error.detail().as_deref().map(sentence), ..failure }
             }
+            engine::Error::ExpectationFailed { epoch, is_committed, ref broken } => {
+                let failure = Failure::named(name, exit, error.to_string());
+                failure.detail(examples(epoch, is_committed, broken)).hint(way_on(broken))
+            }
             engine::Error::TargetBehind { ref acknowledged, newest, ref why, .. } => {
                 let has = acknowledged.map_or("nothing".to_string(), |seq| format!("manifest {seq}"));
                 let detail = format!("It has {has}, and manifest {newest} is committed: {why}.");
@@ -184,6 +190,24 @@ impl From<engine::Error> for Failure {
             error => Failure::named(name, exit, error.to_string()),
         }
     }
+}
+
+/// What breaks the expectations that failed.
+fn examples(epoch: Epoch, is_committed: bool, broken: &[Broken]) -> String {
+    let of = |Broken { about, examples, .. }: &Broken| format!("{about}: {}.", examples.join("; "));
+    let parts: Vec<String> = broken.iter().map(of).collect();
+    let committed = if is_committed {
+        format!("Epoch {epoch} was committed before this was expected; nothing more is committed.")
+    } else {
+        format!("Nothing of epoch {epoch} was committed.")
+    };
+    sentence(&format!("{} {committed}", parts.join(" ")))
+}
+
+/// How a job goes on although expectations fail.
+fn way_on(broken: &[Broken]) -> String {
+    let flags: Vec<String> = broken.iter().map(|broken| format!("--expect-warn {}", broken.rule)).collect();
+    format!("Mend what was read, or the expectation. To go on with a warning: {}.", flags.join(" "))
 }
 
 impl From<CheckpointError> for Failure {

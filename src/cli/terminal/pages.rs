@@ -477,6 +477,13 @@ const PAGES: &[Page] = &[
         "Fill a new --lake with a greater --lateness, which the hint computes. Or raise --late-max.",
     ),
     of(
+        "expectation-failed",
+        Yours,
+        "Rows of a view are not as an expectation of severity \"fail\" says, which stands under [[expect]] in the configuration file.",
+        "The job stops before the commit that would make them visible. The error names the expectation, how many rows break it, and the first of them.",
+        "Mend what was read, or the expectation. `--expect-warn NAME` goes on with a warning. A restart judges the same rows again.",
+    ),
+    of(
         "nothing-accepted",
         Yours,
         "A run that ends by itself has accepted none of the records that it read: all are late or dead letters.",

@@ -33,14 +33,14 @@ use crate::engine::commit::{alive, change_files, claim, publish, restore, segmen
 use crate::engine::failpoint;
 use crate::engine::format::board::{Snapshot, Steps};
 use crate::engine::format::changes::{Changes, ViewVersion};
-use crate::engine::format::manifest::{Kind, Manifest, ManifestId, PartitionEntry, Target};
+use crate::engine::format::manifest::{Expectation, Kind, Manifest, ManifestId, PartitionEntry, Target};
 use crate::engine::format::names::{self, Generation, Seq};
 use crate::store::{Error as StoreError, Store};
 use headway_operators::ack::{Ack, InputIx};
 use headway_operators::record::Partition;
 use headway_operators::time::Epoch;
 use headway_operators::view::row::ViewUpdate;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -377,6 +377,11 @@ impl Committer {
     /// Notes what target `name` has acknowledged; the next manifest says so.
     pub fn acknowledge(&mut self, name: &str, target: Target) {
         self.ledger.acknowledge(name, target);
+    }
+
+    /// Notes what expectations have found; the next manifest says so.
+    pub fn expect(&mut self, found: BTreeMap<String, Expectation>) {
+        self.ledger.expect(found);
     }
 
     fn new_stamp(&self) -> Stamp {

@@ -283,6 +283,7 @@ impl CheckpointError {
             | Code::StartFailed
             | Code::TooManyDead
             | Code::TooManyLate
+            | Code::ExpectationFailed
             | Code::TargetBehind
             | Code::TargetOtherLake
             | Code::NotMovable

@@ -7,7 +7,7 @@ use crate::engine::commit::decide::Folding;
 use crate::engine::commit::difference::{Difference, NONE, What};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::finished::may_be_gone;
-use crate::engine::format::manifest::{Input, Manifest, Members, Program};
+use crate::engine::format::manifest::{Expectation, Input, Manifest, Members, Program};
 use headway_operators::setting::Fingerprint;
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec, ViewSpec};
 use headway_operators::time::Epoch;
@@ -58,6 +58,8 @@ pub struct Job {
     pub targets: BTreeSet<String>,
     /// How long change files are kept.
     pub keeping: Keeping,
+    /// What it expects, by name; not judged yet.
+    pub expectations: BTreeMap<String, Expectation>,
 }
 
 impl Job {
@@ -263,6 +265,7 @@ pub(crate) mod tests {
             folding: FOLDING,
             targets: BTreeSet::new(),
             keeping: KEEPING,
+            expectations: BTreeMap::new(),
         }
     }
 

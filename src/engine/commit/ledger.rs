@@ -13,8 +13,8 @@ use crate::engine::commit::history::History;
 use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::state_files::StateFiles;
 use crate::engine::format::manifest::{
-    FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, ManifestId, Nonce, Operator, PartitionEntry,
-    StateEntry, Target, TimeRange, Unjudged,
+    Expectation, FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, ManifestId, Nonce, Operator,
+    PartitionEntry, StateEntry, Target, TimeRange, Unjudged,
 };
 use crate::engine::format::names;
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StateFile};
@@ -63,6 +63,8 @@ pub struct Ledger {
     change_files: Vec<Entry>,
     /// What targets have acknowledged by now.
     targets: BTreeMap<String, Target>,
+    /// What expectations have found by now.
+    expectations: BTreeMap<String, Expectation>,
 }
 
 /// What is unique to the next manifest.
@@ -78,8 +80,8 @@ impl Ledger {
     /// A ledger whose last manifest is `head`, with its state files.
     pub fn new(rules: Rules, head: Manifest, history: History, state: StateFiles) -> Ledger {
         let (read, announced, held, change_files) = Default::default();
-        let targets = head.targets.clone();
-        Ledger { rules, head, history, read, announced, held, state, change_files, targets }
+        let (targets, expectations) = (head.targets.clone(), head.expectations.clone());
+        Ledger { rules, head, history, read, announced, held, state, change_files, targets, expectations }
     }
 
     /// Notes the change files that there are, oldest first.
@@ -99,6 +101,11 @@ impl Ledger {
         let rebuild = target.rebuild || (before.rebuild && !is_newer);
         let acknowledged = target.acknowledged.max(before.acknowledged);
         self.targets.insert(name.to_string(), Target { acknowledged, rebuild });
+    }
+
+    /// Notes what expectations have found; the next manifest says so.
+    pub fn expect(&mut self, found: BTreeMap<String, Expectation>) {
+        self.expectations = found;
     }
 
     /// The change files that `manifest` does not keep any more.
@@ -174,6 +181,7 @@ impl Ledger {
             changes: changes.or(self.head.changes),
             changes_from: kept.from.or(self.head.changes_from),
             targets,
+            expectations: self.expectations.clone(),
             released: Vec::new(),
             ..self.head.clone()
         }))
@@ -181,7 +189,8 @@ impl Ledger {
 
     /// The manifest by which a bounded run ends: the last one, and nothing more.
     pub fn closed(&self, stamp: Stamp) -> Manifest {
-        Manifest { targets: self.targets.clone(), ..closed(&self.head, stamp) }
+        let (targets, expectations) = (self.targets.clone(), self.expectations.clone());
+        Manifest { targets, expectations, ..closed(&self.head, stamp) }
     }
 
     /// Notes that `manifest`, as planned from `acks`, is committed; or that the epoch was empty.

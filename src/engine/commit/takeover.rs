@@ -3,7 +3,9 @@
 use crate::engine::commit::finished;
 use crate::engine::commit::job::{InputInfo, Job};
 use crate::engine::commit::ledger::Stamp;
-use crate::engine::format::manifest::{Input, Manifest, PartitionEntry, StateEntry, Target, View};
+use crate::engine::format::manifest::{
+    Expectation, Input, Manifest, PartitionEntry, StateEntry, Target, View,
+};
 use headway_operators::ack::InputIx;
 use headway_operators::pace::join_floor;
 use headway_operators::spec::ViewSpec;
@@ -34,6 +36,7 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         changes: head.changes,
         changes_from: head.changes_from,
         targets: kept_targets(job, head),
+        expectations: kept_expectations(job, head),
         ..first(job, stamp)
     };
     if job.views_from.is_some() {
@@ -70,6 +73,16 @@ fn kept_targets(job: &Job, head: &Manifest) -> BTreeMap<String, Target> {
     kept.map(|(name, target)| (name.clone(), *target)).collect()
 }
 
+/// The expectations that `job` has now. What one of the same name has found about the same thing holds until the next commit.
+fn kept_expectations(job: &Job, head: &Manifest) -> BTreeMap<String, Expectation> {
+    let with_count = |(name, new): (&String, &Expectation)| {
+        let known = head.expectations.get(name).filter(|known| known.on == new.on);
+        let failures = known.and_then(|known| known.failures);
+        (name.clone(), Expectation { failures, ..new.clone() })
+    };
+    job.expectations.iter().map(with_count).collect()
+}
+
 /// The claim of a job that never started.
 fn first(job: &Job, stamp: Stamp) -> Manifest {
     let input = |info: &InputInfo| {
@@ -90,6 +103,7 @@ fn first(job: &Job, stamp: Stamp) -> Manifest {
         written_ms: stamp.written_ms,
         members: job.members.clone(),
         not_after_ms: job.not_after_ms,
+        expectations: job.expectations.clone(),
         inputs: job.inputs.iter().map(input).collect(),
         ..Manifest::first(&job.name, &job.pipeline, stamp.nonce)
     }

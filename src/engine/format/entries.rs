@@ -291,6 +291,55 @@ pub struct View {
     pub from_epoch: Option<Epoch>,
 }
 
+/// What an expectation is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// The rows of a view.
+    View(String),
+}
+
+/// What follows where an expectation does not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The log says so, and the job goes on.
+    #[default]
+    Warn,
+    /// The job stops before the commit.
+    Fail,
+}
+
+/// What an expectation found. Written by expectations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// What it is about.
+    pub on: Subject,
+    /// What follows where it does not hold.
+    pub severity: Severity,
+    /// How many rows of the view break it as of this epoch; `None` before it was first judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u64>,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::View(name) => write!(f, "view \"{name}\""),
+        }
+    }
+}
+
+impl Severity {
+    /// The word for it in files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Warn => "warn",
+            Severity::Fail => "fail",
+        }
+    }
+}
+
 /// A target. Written by targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use crate::engine::format::entries::{
-    Fates, Fed, Finished, Input, LakeFile, LakeKind, ManifestId, Nonce, Operator, PartitionEntry, StateEntry,
-    StateId, StateV1, Target, TimeRange, Unjudged, View,
+    Expectation, Fates, Fed, Finished, Input, LakeFile, LakeKind, ManifestId, Nonce, Operator,
+    PartitionEntry, Severity, StateEntry, StateId, StateV1, Subject, Target, TimeRange, Unjudged, View,
 };
 
 /// The format that this build writes; it reads the ones before. Frozen: files of each are kept in `tests/golden`, and
@@ -104,6 +104,9 @@ pub struct Manifest {
     /// What each target outside the lake has acknowledged. Written by targets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<String, Target>,
+    /// What each expectation found, by name. Written by expectations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expectations: BTreeMap<String, Expectation>,
     /// Lake files of earlier manifests that a person has moved away, as this manifest notes. Written by `lake release`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<String>,
@@ -183,6 +186,7 @@ impl Manifest {
             changes: None,
             changes_from: None,
             targets: BTreeMap::new(),
+            expectations: BTreeMap::new(),
             released: Vec::new(),
         }
     }

@@ -147,6 +147,7 @@ impl From<ManifestV1> for Manifest {
             changes: None,
             changes_from: None,
             targets: BTreeMap::new(),
+            expectations: BTreeMap::new(),
             released: Vec::new(),
         }
     }

@@ -31,6 +31,7 @@ use crate::engine::format::names::Generation;
 use crate::engine::run::board::Board;
 use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::discover;
+use crate::engine::run::expect::{Expectations, Judge};
 use crate::engine::run::feed::{self, Until};
 use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
@@ -128,6 +129,8 @@ pub struct Launch {
     pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
+    /// What is expected of the views.
+    pub expectations: Expectations,
     /// Where the views are delivered to.
     pub targets: Vec<Box<dyn Target>>,
     /// Called once what earlier runs left is restored, and after each resolved epoch, with the content of the views.
@@ -221,6 +224,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
     let commit = Watched {
         committer,
+        judge: Judge::new(launch.expectations.clone()),
         targets,
         gold,
         sources: launch.connectors(),
@@ -412,6 +416,7 @@ impl Launch {
             board: Board::new(Arc::new(System::default())),
             on_start: Box::new(|_, _| {}),
             on_commit: Box::new(|_, _| {}),
+            expectations: Expectations::default(),
             targets: Vec::new(),
             on_views: Box::new(|_| {}),
         }
@@ -455,6 +460,7 @@ impl Launch {
             folding: FOLDING,
             targets: self.targets.iter().map(|target| target.name().to_string()).collect(),
             keeping: KEEPING,
+            expectations: self.expectations.entries(),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod closed;
 pub mod committing;
 pub mod discover;
 pub mod enter;
+pub mod expect;
 pub mod feed;
 #[cfg(test)]
 mod feed_tests;

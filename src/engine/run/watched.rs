@@ -16,6 +16,7 @@ use crate::engine::format::changes::{self, Changes};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::Commit;
+use crate::engine::run::expect::Judge;
 use crate::engine::run::gold::{Gold, ViewOutcome};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
@@ -70,6 +71,8 @@ pub struct Watched {
     pub is_bounded: bool,
     /// Stops the job if too many records are late; at a bounded end, if too many of all that were read are late or dead.
     pub late_judge: LateJudge,
+    /// Stops the job if a view is not as it is expected to be.
+    pub judge: Judge,
     /// Where views are delivered to.
     pub targets: Targets,
     /// Where views are written for readers of files.
@@ -170,11 +173,15 @@ impl Watched {
         (self.on_commit)(committed, head);
     }
 
-    /// Stages what `epoch` changes in the views, if it does; its file belongs to the `acks` of the epoch.
+    /// Judges what `epoch` changes in the views, if it does, and stages it; its file belongs to the `acks` of the epoch.
     fn stage_changes(&mut self, epoch: Epoch, acks: &mut Vec<Ack>) -> Result<Option<Changes>, Error> {
         let updates = self.gold.views.upcoming(epoch);
         if updates.is_empty() {
             return Ok(None);
+        }
+        if !self.judge.is_idle() {
+            self.judge.judge(epoch, &updates, &self.gold.views.tables())?;
+            self.committer.expect(self.judge.expectations().entries());
         }
         let versions = changes::versions(self.gold.views.specs());
         let (file, changes) = self.committer.stage_changes(epoch, versions, updates)?;
@@ -198,7 +205,12 @@ impl Commit for Watched {
     fn restored(&mut self) -> Result<(), Error> {
         self.await_restored()?;
         // It is what was committed: no change.
-        self.gold.views.upcoming(self.committer.head().epoch);
+        let epoch = self.committer.head().epoch;
+        self.gold.views.upcoming(epoch);
+        if !self.judge.is_idle() {
+            self.judge.restore(epoch, &self.gold.views.tables())?;
+            self.committer.expect(self.judge.expectations().entries());
+        }
         self.deliver(None);
         self.targets.wake();
         Ok(())
