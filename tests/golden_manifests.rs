@@ -7,8 +7,9 @@ use headway::engine::clock::System;
 use headway::engine::commit::segment;
 use headway::engine::commit::site::{Site, run};
 use headway::engine::format::manifest::{
-    Fates, Fed, Finished, Input, Kind, LakeFile, LakeKind, Manifest, ManifestId, Members, Nonce, Operator,
-    PartitionEntry, Program, StateEntry, StateV1, Target, TimeRange, Unjudged, View,
+    Expectation, Fates, Fed, Finished, Input, Kind, LakeFile, LakeKind, Manifest, ManifestId, Members, Nonce,
+    Operator, PartitionEntry, Program, Severity, StateEntry, StateV1, Subject, Target, TimeRange, Unjudged,
+    View,
 };
 use headway::engine::format::names::{self, Generation, Seq};
 use headway::store::local::Local;
@@ -204,10 +205,27 @@ fn full() -> Manifest {
     manifest
 }
 
+/// [`claim`] of a job that expects something, as format 2 has it since expectations came in.
+fn expecting() -> Manifest {
+    let on = || Subject::View("day".into());
+    let found = |severity, failures| Expectation { on: on(), severity, failures };
+    let expectations = BTreeMap::from([
+        ("one-a-day".into(), found(Severity::Fail, None)),
+        ("known".into(), found(Severity::Warn, Some(3))),
+    ]);
+    Manifest { expectations, ..claim(2) }
+}
+
 #[test]
 fn manifests_are_written_and_read_as_they_were_released() {
     let closed = Manifest { kind: Kind::Closed, lake: Vec::new(), released: Vec::new(), ..full() };
-    for (name, manifest) in [("claim.json", claim(2)), ("full.json", full()), ("closed.json", closed)] {
+    let all = [
+        ("claim.json", claim(2)),
+        ("full.json", full()),
+        ("closed.json", closed),
+        ("expectations.json", expecting()),
+    ];
+    for (name, manifest) in all {
         as_released(name, &manifest.encode());
         assert_eq!(Manifest::decode(&released("v2", name)), Ok(manifest), "{name}");
     }
