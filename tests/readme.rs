@@ -80,7 +80,11 @@ fn expectations_that_are_shown_hold() {
         let run = headway(folder.path(), &words);
         assert_eq!(run.code, Some(0), "{command}: {run:?}");
         if words[0] == "build" {
-            assert_eq!(run.out.matches("  PASS  ").count() + run.out.matches("  WARN  ").count(), 5, "{run:?}");
+            assert_eq!(
+                run.out.matches("  PASS  ").count() + run.out.matches("  WARN  ").count(),
+                5,
+                "{run:?}"
+            );
         }
     }
 }
