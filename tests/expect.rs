@@ -45,8 +45,8 @@ fn expectation_of_what_is_not_there_is_refused_with_its_place() {
             "Did you mean \"station_day\"?",
         ),
         (
-            &format!("{good}unique = [\"station\", \"dya\"]\n"),
-            "4:22: view \"station_day\" has no column \"dya\"",
+            &format!("{good}unique = [\"station\", \"dayy\"]\n"),
+            "4:22: view \"station_day\" has no column \"dayy\"",
             "Did you mean \"day\"?",
         ),
         (&format!("{good}not_null = []\n"), "4:12: no column is named", "Name one"),

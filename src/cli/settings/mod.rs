@@ -14,6 +14,7 @@ pub(crate) mod place;
 pub(crate) mod plan;
 #[cfg(test)]
 mod reference;
+mod rules;
 pub(crate) mod secret;
 pub(crate) mod source;
 pub(crate) mod source_flags;

@@ -2,13 +2,13 @@
 
 use super::cluster;
 use super::config::{self, IfRunning, Postgres, Settings, Until};
-use super::expect;
 use super::file::File;
 use super::given::Given;
 use super::inputs::inputs;
 use super::made;
 use super::origin::Origin;
 use super::place::{NoPath, Surroundings, flag_path, without_password};
+use super::rules;
 use super::source::{Input, Source};
 use super::suggest::suggest;
 use super::twins::Twins;
@@ -133,7 +133,7 @@ impl Flags {
         if set.csv.index == Some(true) {
             has_csv(made.pipeline.as_ref(), &origin)?;
         }
-        let expectations = expect::expectations(&set, made.pipeline.as_ref(), &origin)?;
+        let expectations = rules::expectations(&set, made.pipeline.as_ref(), &origin)?;
         let specs = made.pipeline.inputs();
         let inputs = inputs(entry.name, specs, &origin)?
             .iter()
