@@ -64,17 +64,17 @@ fn expectation_of_what_is_not_there_is_refused_with_its_place() {
         ),
         (
             &format!("{good}accepted_values = {{ column = \"day\", values = [\"x\", 3] }}\n"),
-            "4:53: column \"day\" never has a value of the type integer",
+            "4:52: column \"day\" never has a value of the type integer",
             "write them in quotes",
         ),
         (
             &format!("{good}row_count_change = {{ day = \"entries\", max = \"50%\" }}\n"),
-            "4:27: column \"entries\" has no days",
+            "4:28: column \"entries\" has no days",
             "2024-01-31",
         ),
         (
             &format!("{good}row_count_change = {{ day = \"day\", max = \"half\" }}\n"),
-            "4:40: \"half\" says not by how much",
+            "4:41: \"half\" says not by how much",
             "50%",
         ),
         (
