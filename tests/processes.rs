@@ -5,7 +5,7 @@ use crate::process::{signal, write};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -265,8 +265,7 @@ fn what_works_in_one_process_only_is_refused_before_anything_is_made() {
     let folder = folder();
     messages(folder.path(), 100);
     drop(Processes::of(folder.path(), 2));
-    let cases: [(&[&str], &str); 4] = [
-        (&["--listen", "0"], "setting-invalid"),
+    let cases: [(&[&str], &str); 3] = [
         (&["--follow"], "one-process-only"),
         (&["-n", "3"], "setting-invalid"),
         (&["--restarts", "x"], "invalid value"),
@@ -298,13 +297,114 @@ fn one_command_runs_all_processes_of_a_machine() {
     run(whole.path(), Size { processes: 1, workers: 1 }, &[]);
     let folder = folder();
     messages(folder.path(), 3_000);
-    let run = headway(folder.path(), &[&["cluster"], &JOB[..], &["-n", "3", "-w", "2"]].concat());
+    let more = ["-n", "3", "-w", "2", "--listen", "0"];
+    let run = headway(folder.path(), &[&["cluster"], &JOB[..], &more].concat());
     assert_eq!(run.code, Some(0), "{}", run.err);
     assert!(run.out.starts_with("done: ") && run.out.lines().count() == 1, "{}", run.out);
     assert!(run.err.contains("[2] done: process 2 of 3"), "{}", run.err);
+    let listening = run.err.lines().filter(|line| line.contains("event=\"listening\"")).count();
+    assert_eq!(listening, 3, "each has a port of its own: {}", run.err);
     assert_eq!(answer(folder.path()), answer(whole.path()));
     // What ends one of them for good ends all, with its exit code.
     let other = headway(folder.path(), &[&["cluster"], &JOB[..], &["-n", "2", "--window", "1m"]].concat());
     assert_eq!(other.code, Some(4), "{}", other.err);
     assert!(other.err.contains("(state-does-not-fit)"), "{}", other.err);
+}
+
+/// Where process `process` answers by HTTP, as its log says; waits until it does.
+fn address(job: &Processes<'_>, process: usize) -> String {
+    loop {
+        let log = job.log("err", process);
+        let line = log.lines().find(|line| line.contains("event=\"listening\""));
+        if let Some((_, rest)) = line.and_then(|line| line.split_once("address=")) {
+            return rest.split(' ').next().unwrap_or_default().to_string();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// The status and the body that a server gives for `path`.
+fn get(address: &str, path: &str) -> (String, String) {
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it takes requests");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("there is a head");
+    (head.split(' ').nth(1).unwrap_or_default().to_string(), body.to_string())
+}
+
+#[cfg(feature = "serve")]
+#[test]
+fn process_0_serves_the_job_and_the_others_themselves() {
+    let folder = folder();
+    let args = ["run", "turnstile", "--views", "--source", "generate", "--lake", "lake", "--epoch", "50ms"];
+    let args = [&args[..], &["--listen", "0"]].concat();
+    let mut job = Processes::of(folder.path(), 2);
+    job.start(1, &args);
+    let member = address(&job, 1);
+    // Alone it lives, and is not ready.
+    assert_eq!(get(&member, "/livez").0, "200");
+    assert_eq!(get(&member, "/readyz").0, "503");
+    let (status, body) = get(&member, "/v1/views");
+    assert!(status == "421" && body.contains("is known here once the job has begun"), "{status}: {body}");
+    job.start(0, &args);
+    until(&mut job, -1, 4);
+    let leader = address(&job, 0);
+    assert_eq!([&leader, &member].map(|address| get(address, "/readyz").0), ["200", "200"]);
+    let (status, body) = get(&leader, "/v1/views");
+    assert!(status == "200" && body.contains("station_day"), "{status}: {body}");
+    for path in ["/v1/views/station_day", "/v1/status", "/v1/events", "/"] {
+        let (status, body) = get(&member, path);
+        assert!(
+            status == "421" && body.contains(&format!("http://{leader}{path}")),
+            "{path}: {status} {body}"
+        );
+    }
+    let (_, own) = get(&member, "/metrics");
+    assert!(own.contains("headway_worker_seconds_total{") && !own.contains("headway_commits"), "{own}");
+    assert!(get(&leader, "/metrics").1.contains("headway_commits_total "));
+    signal(&job.children[0], Signal::TERM);
+    assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
+}
+
+/// The number of the system for process `number` of the cluster that process `supervisor` runs.
+fn pid_of(supervisor: u32, number: usize) -> Option<i32> {
+    let of_supervisor = |pid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line == format!("PPid:\t{supervisor}"))
+    };
+    let is_number = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|set| set == format!("HEADWAY_PROCESS={number}").as_bytes())
+    };
+    let all = std::fs::read_dir("/proc").expect("processes can be listed").filter_map(Result::ok);
+    let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.find(|pid| of_supervisor(pid) && is_number(pid))
+}
+
+#[test]
+fn member_that_is_killed_during_a_drain_keeps_no_other_from_ending_well() {
+    let args = ["cluster", "run", "turnstile", "--source", "generate", "--lake", "lake", "-n", "3", "-v"];
+    let args = [&args[..], &["--epoch", "50ms", "--epoch-bytes", "64KiB", "--join-within", "20s"]].concat();
+    for (number, delay_ms) in [(1, 5), (2, 40), (0, 70), (1, 110), (2, 160), (0, 220)] {
+        let folder = folder();
+        let log = |name: &str| File::create(folder.path().join(name)).expect("the log can be written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headway"));
+        command.args(&args).current_dir(folder.path()).env_clear().stdin(Stdio::null());
+        let child = command.stdout(log("out-0")).stderr(log("err-0")).spawn().expect("the program starts");
+        let mut job = Processes { folder: folder.path(), children: vec![child] };
+        until(&mut job, -1, 6);
+        let victim = pid_of(job.children[0].id(), number).expect("it runs");
+        signal(&job.children[0], Signal::TERM);
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        // It may have ended just now.
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_raw(victim).expect("a number"),
+            Signal::KILL,
+        );
+        let codes = job.codes();
+        assert_eq!(codes, [Some(0)], "process {number} after {delay_ms} ms:\n{}", job.log("err", 0));
+        let audit = headway(folder.path(), &["audit", "--lake", "lake", "--deep"]);
+        assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+    }
 }

@@ -4,6 +4,7 @@
 //! error with its number in front, its answer too; only process 0 writes to standard output. A process that was killed is
 //! started again: the others start themselves again meanwhile. The first signal drains all of them.
 
+use super::listen::Listen;
 use super::settings::plan;
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
@@ -18,7 +19,7 @@ use headway_operators::pipeline::Entry;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ enum What {
 /// The first exit code that is final. What stopped that process is in its log.
 pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], form: Form) -> Result<(), Failure> {
     let What::Run(flags) = flags.what;
-    let processes = processes(flags.into_plan(), catalogue)?;
+    let (processes, listen) = processes(flags.into_plan(), catalogue)?;
     let scratch = Scratch::make(processes)?;
     let stopping = Arc::new(AtomicBool::new(false));
     let children: Shared = Arc::default();
@@ -75,13 +76,13 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], form: Form) -> Resu
             process::exit(128 + number);
         },
     )?;
-    let result = Supervisor { scratch: &scratch, children, stopping, form, starts: 0 }.run(processes);
+    let result = Supervisor { scratch: &scratch, children, stopping, form, listen, starts: 0 }.run(processes);
     scratch.remove();
     result
 }
 
-/// How many processes there are to be. Everything else that is set must make a job.
-fn processes(plan: plan::Flags, catalogue: &'static [Entry]) -> Result<u64, Failure> {
+/// How many processes there are to be, and where process 0 answers by HTTP. Everything else that is set must make a job.
+fn processes(plan: plan::Flags, catalogue: &'static [Entry]) -> Result<(u64, Option<SocketAddr>), Failure> {
     let (plan, set) = plan.without_cluster();
     let refuse = |what: &str, hint: &str| Err(Failure::new(Code::SettingInvalid, what).hint(hint));
     if set.hostfile.is_some() || set.process.is_some() || set.secret_file.is_some() {
@@ -90,9 +91,9 @@ fn processes(plan: plan::Flags, catalogue: &'static [Entry]) -> Result<u64, Fail
             "Leave out --hostfile, --process and --mesh-secret-file.",
         );
     }
-    plan.plan(catalogue)?;
+    let listen = Listen::of(&plan.plan(catalogue)?)?.map(|listen| listen.address());
     match set.processes {
-        Some(Count(processes @ 2..=64)) => Ok(processes),
+        Some(Count(processes @ 2..=64)) => Ok((processes, listen)),
         Some(_) => refuse("--processes: not between 2 and 64", "For one process use headway run."),
         None => refuse("how many processes was not said", "Use --processes N."),
     }
@@ -127,6 +128,8 @@ struct Supervisor<'a> {
     children: Shared,
     stopping: Arc<AtomicBool>,
     form: Form,
+    /// Where process 0 answers by HTTP.
+    listen: Option<SocketAddr>,
     starts: u32,
 }
 
@@ -141,7 +144,10 @@ impl Supervisor<'_> {
             thread::sleep(LOOK);
             for (number, status) in self.look() {
                 let what = format!("process {number} ended with {status}");
-                if over.is_none() && self.comes_back(status) {
+                if self.is_drained() && status.signal().is_some() {
+                    // Each of the others ends well by itself once one has: nobody would wait for this one.
+                    tracing::warn!(event = "process-gone", process = number, "{what}, after the drain");
+                } else if over.is_none() && self.comes_back(status) {
                     tracing::warn!(
                         event = "process-restarts",
                         process = number,
@@ -185,6 +191,12 @@ impl Supervisor<'_> {
         ended
     }
 
+    /// True if the processes were told to drain, and one of them has done so: process 0 has made its last commit.
+    fn is_drained(&self) -> bool {
+        let has_ended_well = |process: &Process| process.ended.is_some_and(|status| status.success());
+        self.stopping.load(Ordering::SeqCst) && lock(&self.children).iter().any(has_ended_well)
+    }
+
     /// True if a process that ended with `status` is to be started again: it was killed, or died of a bug.
     fn comes_back(&mut self, status: ExitStatus) -> bool {
         let died = status.signal().is_some() || status.code() == Some(i32::from(Exit::Panicked as u8));
@@ -208,9 +220,12 @@ impl Supervisor<'_> {
         command.env("HEADWAY_PROCESS", number.to_string());
         command.env("HEADWAY_HOSTFILE", self.scratch.hosts());
         command.env("HEADWAY_MESH_SECRET_FILE", self.scratch.secret());
+        if let Some(listen) = self.listen {
+            command.env("HEADWAY_LISTEN", answers_at(listen, number).to_string());
+        }
         if self.stopping.load(Ordering::SeqCst) {
             // The drain goes on with the process that was lost.
-            command.env(restart::DRAINING, "1");
+            command.env(restart::DRAINING, "0");
         }
         let mut child = command.spawn().map_err(failed)?;
         let form = self.form;
@@ -224,13 +239,26 @@ impl Supervisor<'_> {
     }
 }
 
-/// The arguments of a process: those of this one, without the word `cluster`.
+/// The arguments of a process: those of this one, without the word `cluster`, and without `--listen`: each process has an
+/// address of its own, in its environment.
 fn arguments(own: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = own.skip(1).collect();
     if let Some(at) = arguments.iter().position(|argument| argument == "cluster") {
         arguments.remove(at);
     }
+    while let Some(at) = arguments.iter().position(|argument| argument == "--listen") {
+        // The address follows.
+        arguments.drain(at..arguments.len().min(at + 2));
+    }
+    arguments.retain(|argument| !argument.to_string_lossy().starts_with("--listen="));
     arguments
+}
+
+/// Where process `number` answers by HTTP: each has the port after that of the one before; any free one, if that was asked for.
+fn answers_at(first: SocketAddr, number: u64) -> SocketAddr {
+    let number = u16::try_from(number).unwrap_or(u16::MAX);
+    let port = if first.port() == 0 { 0 } else { first.port().saturating_add(number) };
+    SocketAddr::new(first.ip(), port)
 }
 
 /// Writes every line that a process says to the log, with the number of the process.
@@ -309,6 +337,15 @@ mod tests {
         };
         assert_eq!(of("headway -v cluster run turnstile -n 3"), ["-v", "run", "turnstile", "-n", "3"]);
         assert_eq!(of("headway cluster run x --job cluster"), ["run", "x", "--job", "cluster"]);
+        assert_eq!(of("headway cluster run x --listen 7070 -n 2"), ["run", "x", "-n", "2"]);
+        assert_eq!(of("headway cluster run x --listen=:7070 -n 2 --listen"), ["run", "x", "-n", "2"]);
+    }
+
+    #[test]
+    fn every_process_answers_at_a_port_of_its_own() {
+        let ports = |first: &str| [0, 1, 2].map(|number| answers_at(first.parse().unwrap(), number).port());
+        assert_eq!(ports("127.0.0.1:7070"), [7070, 7071, 7072]);
+        assert_eq!(ports("127.0.0.1:0"), [0, 0, 0]);
     }
 
     #[test]

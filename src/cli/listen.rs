@@ -43,6 +43,11 @@ impl Listen {
         Ok(Some(Listen { address, token }))
     }
 
+    /// Where it is to listen.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Starts the server.
     ///
     /// # Errors

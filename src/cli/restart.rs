@@ -8,6 +8,7 @@ use super::terminal::failure::Failure;
 use super::terminal::log_end;
 use crate::engine::Control;
 use crate::engine::code::may_come_back;
+use crate::engine::format::names::Generation;
 use std::env;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// How often this process has started itself again since it last ran for [`FORGIVEN`].
 const COUNT: &str = "HEADWAY_RESTARTED";
 
-/// Set if the process was draining when it started itself again.
+/// Set if the process was draining when it started itself again: to the run that was drained, 0 if that is not known.
 pub(crate) const DRAINING: &str = "HEADWAY_DRAINING";
 
 /// After a run of this length earlier restarts count no more.
@@ -31,8 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Goes on with a drain that was under way when this process started itself again.
 pub(crate) fn go_on_draining(control: &Control) {
-    if env::var_os(DRAINING).is_some() {
-        control.drain();
+    if let Ok(run) = env::var(DRAINING) {
+        control.go_on_draining(Generation(run.parse().unwrap_or_default()));
     }
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &C
     let mut command = Command::new(program());
     command.args(env::args_os().skip(1)).env(COUNT, restart.to_string());
     if control.is_draining() {
-        command.env(DRAINING, "1");
+        command.env(DRAINING, control.run().map_or(0, |run| run.0).to_string());
     }
     // Comes back only if it could not be done.
     let error = command.exec();

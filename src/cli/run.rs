@@ -32,7 +32,7 @@ use crate::mesh::{LEADER, Process};
 #[cfg(feature = "serve")]
 use crate::serve::feed::Limits;
 #[cfg(feature = "serve")]
-use crate::serve::live::{About, Live};
+use crate::serve::live::{About, Live, Member};
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
@@ -42,6 +42,8 @@ use headway_operators::time::{Epoch, EventTime};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
+#[cfg(feature = "serve")]
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -88,7 +90,13 @@ pub(crate) fn run(
         Err(failure)
             if plan.cluster.is_some() && failure.name() == engine::code::Code::JoinStopped.name() =>
         {
-            return Ok(writeln!(out, "drained before all processes were there: nothing had begun")?);
+            let what = match control.run() {
+                None => "drained before all processes were there: nothing had begun",
+                Some(_) => {
+                    "drained: what was committed holds, and the other processes are not there any more"
+                }
+            };
+            return Ok(writeln!(out, "{what}")?);
         }
         Err(failure) => return Err(restart::again(failure, plan.restarts, begin, &control)),
     };
@@ -183,7 +191,7 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
     let place = Place::of(&plan.lake);
     let listen = Listen::of(plan)?;
     let mut job = prepare(plan, open(plan)?)?;
-    let served = listen.map(|listen| serve(&listen, plan, &mut job)).transpose()?;
+    let served = listen.map(|listen| serve(&listen, plan, (&mut job, control))).transpose()?;
     // Set once nothing refuses the job any more.
     let bar: Arc<OnceLock<Bar>> = Arc::default();
     let (begun, told) = (Arc::clone(&bar), Arc::clone(&bar));
@@ -214,7 +222,11 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
 
 /// Answers by HTTP for `job`, as long as the result is there.
 #[cfg(feature = "serve")]
-fn serve(listen: &Listen, plan: &Plan, job: &mut Launch) -> Result<crate::serve::server::Server, Failure> {
+fn serve(
+    listen: &Listen,
+    plan: &Plan,
+    (job, control): (&mut Launch, &Control),
+) -> Result<crate::serve::server::Server, Failure> {
     // Metrics name one group: the first there is.
     let group = plan.inputs.iter().find_map(|input| match &input.source {
         Source::Kafka { group, .. } => group.clone(),
@@ -226,16 +238,39 @@ fn serve(listen: &Listen, plan: &Plan, job: &mut Launch) -> Result<crate::serve:
         group,
         token: listen.token(),
         views: shape(plan.made.pipeline.as_ref())?.views,
+        member: plan.cluster.as_ref().and_then(|cluster| member_of(cluster, control)),
     };
+    let is_leader = about.member.is_none();
     let (server, live) = listen.start(Live::new(about, Limits::default()))?;
+    if let Some(cluster) = plan.cluster.as_ref().filter(|_| is_leader) {
+        job.board.leader_answers_at(reached_at(server.address(), &cluster.addresses));
+    }
     let noted = Arc::clone(&live);
     job.on_commit = Box::new(move |committed, head| noted.committed(committed, head));
     job.on_views = Box::new(move |resolved| live.resolved(resolved));
     Ok(server)
 }
 
+/// What a process of `cluster` is where it answers by HTTP; `None` for the one that leads.
+#[cfg(feature = "serve")]
+fn member_of(cluster: &Cluster, control: &Control) -> Option<Member> {
+    let (process, processes, control) = (cluster.process.0, cluster.addresses.len(), control.clone());
+    (cluster.process != LEADER).then_some(Member { process, processes, control })
+}
+
+/// Where other processes find the server of process 0, which listens on `address`: by its name in the host file where it listens
+/// on every address.
+#[cfg(feature = "serve")]
+fn reached_at(address: SocketAddr, hosts: &[String]) -> String {
+    let host = hosts.first().and_then(|first| first.rsplit_once(':')).map(|(host, _)| host);
+    match host {
+        Some(host) if address.ip().is_unspecified() => format!("{host}:{}", address.port()),
+        _ => address.to_string(),
+    }
+}
+
 #[cfg(not(feature = "serve"))]
-fn serve(_listen: &Listen, _plan: &Plan, _job: &mut Launch) -> Result<(), Failure> {
+fn serve(_listen: &Listen, _plan: &Plan, _job: (&mut Launch, &Control)) -> Result<(), Failure> {
     let code = super::terminal::failure::Code::NotInThisBuild;
     Err(Failure::new(code, "this build does not listen")
         .hint("Build with --features serve, or leave --listen out."))

@@ -1,7 +1,8 @@
 //! The handle on a running job: drain it, stop it, see whether it failed.
 
 use crate::engine::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::engine::format::names::Generation;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Shared by the workers, the commit thread and whoever started the job. Clones are the same handle.
@@ -12,6 +13,10 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     draining: AtomicBool,
     stopped: AtomicBool,
+    /// The run that takes place; 0 before it has begun.
+    run: AtomicU64,
+    /// The run that was drained when this process started itself again; 0 if none was.
+    drained: AtomicU64,
     failure: Mutex<Option<Error>>,
 }
 
@@ -24,6 +29,28 @@ impl Control {
     /// Asks the job to stop reading, commit what it has read, and end. Windows stay open.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// The same, from the first moment on: this process was draining run `generation` when it started itself again. 0 stands for a
+    /// run that is not known.
+    pub fn go_on_draining(&self, generation: Generation) {
+        self.0.drained.store(generation.0, Ordering::SeqCst);
+        self.drain();
+    }
+
+    /// The run that was drained when this process started itself again, where it is known.
+    pub fn drained_before(&self) -> Option<Generation> {
+        known(&self.0.drained)
+    }
+
+    /// Notes which run takes place.
+    pub fn runs(&self, generation: Generation) {
+        self.0.run.store(generation.0, Ordering::SeqCst);
+    }
+
+    /// The run that takes place, or took place before this process started itself again; `None` if none has begun.
+    pub fn run(&self) -> Option<Generation> {
+        known(&self.0.run).or_else(|| self.drained_before())
     }
 
     /// True once [`Control::drain`] was called.
@@ -49,4 +76,9 @@ impl Control {
     pub fn take_failure(&self) -> Option<Error> {
         self.0.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
+}
+
+/// The run whose number this is; generations begin with 1.
+fn known(number: &AtomicU64) -> Option<Generation> {
+    Some(Generation(number.load(Ordering::SeqCst))).filter(|generation| generation.0 > 0)
 }

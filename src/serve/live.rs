@@ -1,5 +1,6 @@
 //! What answers are made from: the board, the newest commits, the views.
 
+use crate::engine::Control;
 use crate::engine::clock::Clock;
 use crate::engine::commit::checkpoint::Committed;
 use crate::engine::format::manifest::Manifest;
@@ -18,6 +19,7 @@ pub struct Live {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) group: Option<String>,
     pub(crate) token: Option<String>,
+    pub(crate) member: Option<Member>,
     pub(crate) commits: Commits,
     /// The commits of the last minutes.
     recent: Mutex<Recent>,
@@ -25,6 +27,17 @@ pub struct Live {
     pub(crate) feed: Feed,
     /// The streams of events that are open.
     pub(crate) streams: Streams,
+}
+
+/// A process that does not lead.
+#[derive(Clone)]
+pub struct Member {
+    /// Its number.
+    pub process: u32,
+    /// How many there are.
+    pub processes: usize,
+    /// Its handle: nobody else notes that it drains.
+    pub control: Control,
 }
 
 /// What is known of a run before it begins.
@@ -39,14 +52,16 @@ pub struct About {
     pub token: Option<String>,
     /// Its views, by number.
     pub views: Vec<ViewSpec>,
+    /// Which process this is, if it does not lead: process 0 answers for the job.
+    pub member: Option<Member>,
 }
 
 impl Live {
     /// What is told of a run that has not begun.
     pub fn new(about: About, limits: Limits) -> Live {
-        let About { board, clock, group, token, views } = about;
+        let About { board, clock, group, token, views, member } = about;
         let (commits, recent, streams) = (Commits::default(), Mutex::default(), Streams::default());
-        Live { board, clock, group, token, commits, recent, feed: Feed::new(views, limits), streams }
+        Live { board, clock, group, token, member, commits, recent, feed: Feed::new(views, limits), streams }
     }
 
     /// Notes a commit.

@@ -251,6 +251,10 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
+/// What each process of a job tells of itself; process 0 tells the rest.
+pub const OF_EACH_PROCESS: [&str; 4] =
+    ["headway_build_info", "headway_running_seconds", "headway_run_generation", "headway_worker_seconds"];
+
 /// The histogram of how long commits take, by step.
 pub const COMMIT_SECONDS: (&str, &str) =
     ("headway_commit_duration_seconds", "How long commits take, by step: confirm, manifest, publish, clean.");

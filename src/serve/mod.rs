@@ -14,9 +14,13 @@ mod guard;
 pub mod lag;
 #[cfg(feature = "serve")]
 pub mod live;
+#[cfg(feature = "serve")]
+mod member;
 pub mod metrics;
 #[cfg(feature = "serve")]
 mod openmetrics;
+#[cfg(feature = "serve")]
+mod own;
 #[cfg(feature = "serve")]
 mod pages;
 #[cfg(feature = "serve")]

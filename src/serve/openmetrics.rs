@@ -1,7 +1,7 @@
 //! The metrics of a job in the text format of OpenMetrics, which Prometheus and its kin scrape.
 
 use crate::engine::format::board::Steps;
-use crate::serve::metrics::{COMMIT_SECONDS, METRICS, MetricKind, Moment};
+use crate::serve::metrics::{COMMIT_SECONDS, METRICS, MetricKind, Moment, OF_EACH_PROCESS};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -54,6 +54,24 @@ pub(crate) fn text(commits: &Commits, moment: &Moment<'_>) -> Result<String, fmt
     registry.register_collector(Box::new(Read(read(moment))));
     encode_registry(&mut text, &registry)?;
     encode_registry(&mut text, &commits.registry)?;
+    encode_eof(&mut text)?;
+    Ok(text)
+}
+
+/// The metrics at `moment` that each process of a job has of its own.
+///
+/// # Errors
+/// As [`text`].
+pub(crate) fn text_of_process(moment: &Moment<'_>) -> Result<String, fmt::Error> {
+    let (mut text, mut registry) = (String::new(), Registry::default());
+    let mut samples = read(moment);
+    for (metric, samples) in METRICS.iter().zip(&mut samples) {
+        if !OF_EACH_PROCESS.contains(&metric.name) {
+            samples.clear();
+        }
+    }
+    registry.register_collector(Box::new(Read(samples)));
+    encode_registry(&mut text, &registry)?;
     encode_eof(&mut text)?;
     Ok(text)
 }
@@ -126,6 +144,12 @@ mod tests {
         );
         assert!(text.contains("headway_source_offset{input=\""), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
+        let own = text_of_process(&moment).unwrap();
+        for name in OF_EACH_PROCESS {
+            let has_samples = name != "headway_worker_seconds";
+            assert_eq!(own.contains(&format!("# TYPE {name} ")), has_samples, "{name}: {own}");
+        }
+        assert!(!own.contains("headway_commits") && own.ends_with("# EOF\n"), "{own}");
         let types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let mut distinct = types.clone();
         distinct.sort_unstable();

@@ -11,6 +11,8 @@ pub(crate) enum Code {
     TokenMissing,
     /// The server is called by a name that is not its own.
     HostRefused,
+    /// Another process of the job has the answer.
+    OtherProcess,
     /// There is nothing at that path.
     PathUnknown,
     /// There is no such view.
@@ -29,7 +31,7 @@ impl Code {
     fn status(self) -> StatusCode {
         match self {
             Code::TokenMissing => StatusCode::UNAUTHORIZED,
-            Code::HostRefused => StatusCode::MISDIRECTED_REQUEST,
+            Code::HostRefused | Code::OtherProcess => StatusCode::MISDIRECTED_REQUEST,
             Code::PathUnknown | Code::ViewUnknown => StatusCode::NOT_FOUND,
             Code::QueryInvalid => StatusCode::BAD_REQUEST,
             Code::NotBegun | Code::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -41,6 +43,7 @@ impl Code {
         match self {
             Code::TokenMissing => "token-missing",
             Code::HostRefused => "host-refused",
+            Code::OtherProcess => "other-process",
             Code::PathUnknown => "path-unknown",
             Code::ViewUnknown => "view-unknown",
             Code::QueryInvalid => "query-invalid",

@@ -3,13 +3,13 @@
 use crate::serve::events::events;
 use crate::serve::guard;
 use crate::serve::live::Live;
-use crate::serve::metrics::Moment;
 use crate::serve::openmetrics::text;
+use crate::serve::own::{livez, moment, open_metrics, ready};
 use crate::serve::problem::{Code, Problem};
-use crate::serve::{pages, status, views};
+use crate::serve::{member, pages, status, views};
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 /// The routes of the server.
 pub(crate) fn router(live: Arc<Live>) -> Router {
+    if let Some(member) = live.member.clone() {
+        return member::router(live, &member);
+    }
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/readyz", get(readyz))
@@ -42,19 +45,8 @@ async fn unknown() -> Response {
     Problem::new(Code::PathUnknown, "there is nothing here").hint(known).into_response()
 }
 
-async fn livez() -> &'static str {
-    "ok\n"
-}
-
 async fn readyz(State(live): State<Arc<Live>>) -> Response {
-    let no = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    if live.board.committed_head().is_none() {
-        return no("The job has not begun: it reads its state, or waits for its sources.\n");
-    }
-    if live.board.snapshot().draining {
-        return no("The job was told to end: it commits what it has read.\n");
-    }
-    "ok\n".into_response()
+    ready(&live, live.board.snapshot().draining)
 }
 
 async fn job_status(State(live): State<Arc<Live>>) -> Response {
@@ -63,17 +55,5 @@ async fn job_status(State(live): State<Arc<Live>>) -> Response {
 }
 
 async fn metrics(State(live): State<Arc<Live>>) -> Response {
-    let Some(head) = live.board.committed_head() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The job has not begun.\n").into_response();
-    };
-    let board = live.board.snapshot();
-    let group = live.group.as_deref();
-    let moment = Moment { head: &head, board: &board, now_ms: live.clock.wall_ms(), group };
-    match text(&live.commits, &moment) {
-        Ok(text) => {
-            let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-            (kind, text).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    moment(&live, |moment| open_metrics(text(&live.commits, moment)))
 }

@@ -39,6 +39,7 @@ fn start_at(token: Option<&str>, limits: Limits, clock: Arc<dyn Clock>) -> Serve
         group: None,
         token: token.map(str::to_string),
         views: feed_tests::specs(),
+        member: None,
     };
     let live = Arc::new(Live::new(about, limits));
     let server = Server::start("127.0.0.1:0".parse().unwrap(), Arc::clone(&live)).unwrap();

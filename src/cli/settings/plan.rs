@@ -155,12 +155,6 @@ impl Flags {
         let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
         let workers = workers(set.job.workers, &origin)?;
         let cluster = cluster::cluster(&set.cluster, &origin)?;
-        if cluster.is_some() && set.serve.listen.is_some() {
-            let what = "a job on several processes does not answer by HTTP yet";
-            return Err(origin
-                .refuse(("serve", "listen"), "--listen", what)
-                .hint("Leave it out; headway status reads the lake."));
-        }
         let usual = if cluster.is_some() { RESTARTS } else { 0 };
         Ok(Plan {
             job,

@@ -2,6 +2,9 @@
 //!
 //! Invariant: one thread at a time reads the control sockets. Before a run and after it, that is whoever started the job;
 //! during the run it is a thread of its own ([`crate::engine::cluster::watch`]).
+//!
+//! A member whose dataflow has ended goes by the leader alone: `Bye` means that the last commit is made. If another member is lost
+//! then, the leader says whether that matters; a member that decided for itself would come back to a job that has ended.
 
 use crate::connect::{End, PartitionInfo};
 use crate::engine::cluster::message::{Card, Failure, Message};
@@ -29,6 +32,8 @@ pub struct Crew {
     control: mesh::Control,
     sockets: Mutex<Option<Vec<Option<TcpStream>>>>,
     has_told_drain: AtomicBool,
+    /// This process does not lead, and its dataflow has ended.
+    has_told_done: AtomicBool,
     heard: Mutex<Heard>,
 }
 
@@ -43,7 +48,8 @@ struct Heard {
 }
 
 impl Crew {
-    /// Waits until all processes are there.
+    /// Waits until all processes are there. `is_drained` is asked whether the drain is over that this process goes on with: then
+    /// nobody comes any more.
     ///
     /// # Errors
     /// If they are not in time, or this one does not belong to them.
@@ -51,13 +57,18 @@ impl Crew {
         cluster: &Cluster,
         place: Place,
         facts: Facts,
-        control: &Control,
+        (control, is_drained): (&Control, &dyn Fn() -> bool),
     ) -> Result<Arc<Crew>, Error> {
         let Cluster { process, secret, within, .. } = cluster.clone();
         let options = mesh::Options { process, facts, secret, within };
         // One that started again in the middle of a drain joins, to end it with the others.
         let goes_on = control.is_draining();
-        let Mesh { data, control: signals } = mesh::join(options, &|| control.is_draining() && !goes_on)?;
+        let joined = mesh::join(options, &|| control.is_draining() && (!goes_on || is_drained()));
+        let Mesh { data, control: signals } = joined.map_err(|error| match error {
+            // It was told to end, and what is committed is whole without it.
+            mesh::Error::Timeout { .. } if goes_on => mesh::Error::Stopped,
+            error => error,
+        })?;
         let processes = place.processes();
         tracing::info!(event = "joined", process = process.0, processes, "all processes are there");
         Ok(Arc::new(Crew {
@@ -65,6 +76,7 @@ impl Crew {
             control: signals,
             sockets: Mutex::new(Some(data)),
             has_told_drain: AtomicBool::new(false),
+            has_told_done: AtomicBool::new(false),
             heard: Mutex::default(),
         }))
     }
@@ -180,6 +192,9 @@ impl Crew {
     /// when the own dataflow has ended, while [`crate::engine::cluster::watch`] listens.
     pub fn finish(&self, control: &Control) {
         if !self.leads() {
+            // From here on nothing is read from other members.
+            torn::set(None);
+            self.has_told_done.store(true, Ordering::SeqCst);
             self.send(LEADER, &Message::Done);
         }
         let is_over = || match self.leads() {
@@ -228,6 +243,10 @@ impl Crew {
             None => Ok(None),
             Some(Signal::Lost { from, why }) => {
                 self.heard().lost.insert(from);
+                if self.leaves_to_leader(from) {
+                    tracing::debug!(process = from.0, why, "another member has gone at the end");
+                    return Ok(None);
+                }
                 Err(mesh::Error::Lost { process: from, why }.into())
             }
             Some(Signal::Bye { from }) => {
@@ -257,6 +276,13 @@ impl Crew {
         }
     }
 
+    /// True if the loss of `lost` is no matter of this process: its dataflow has ended, and the leader alone says whether the job
+    /// has. The leader notices the loss, too; if it matters there, this process hears of that.
+    fn leaves_to_leader(&self, lost: Process) -> bool {
+        let is_over = self.has_told_done.load(Ordering::SeqCst) || self.heard().bye.contains(&LEADER);
+        !self.leads() && lost != LEADER && is_over
+    }
+
     /// Notes what only has to be known.
     pub(super) fn note(&self, (from, message): (Process, Message)) {
         let mut heard = self.heard();
@@ -271,5 +297,69 @@ impl Crew {
             | Message::Drain
             | Message::Failed(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+    use super::*;
+
+    /// The processes of a job, in this one.
+    fn crews(processes: u32) -> Vec<Arc<Crew>> {
+        let free: Vec<_> =
+            (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<String> = free.iter().map(|free| free.local_addr().unwrap().to_string()).collect();
+        drop(free);
+        let join = |process| {
+            let addresses = addresses.clone();
+            let work = move || {
+                let within = Duration::from_secs(20);
+                let (secret, process) = (Vec::new(), Process(process));
+                let facts = Facts {
+                    job: "j".into(),
+                    build: 1,
+                    plan: [1; 32],
+                    workers: 1,
+                    addresses: addresses.clone(),
+                };
+                let cluster = Cluster { process, addresses, secret, within };
+                let place = Place::of(Some(&cluster), 1);
+                Crew::join(&cluster, place, facts, (&Control::new(), &|| false)).unwrap()
+            };
+            std::thread::spawn(work)
+        };
+        let joining: Vec<_> = (0..processes).map(join).collect();
+        joining.into_iter().map(|thread| thread.join().unwrap()).collect()
+    }
+
+    /// What `crew` hears of the others, until `over`.
+    fn hear(crew: &Crew, over: impl Fn(&Heard) -> bool) -> Result<(), Error> {
+        let control = Control::new();
+        while !over(&crew.heard()) {
+            crew.receive(&control, LOOK)?.into_iter().for_each(|message| crew.note(message));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn member_that_has_ended_leaves_the_loss_of_another_to_the_leader() {
+        let lost = |heard: &Heard| heard.lost.contains(&Process(1));
+        let mut crew = crews(3);
+        drop(crew.remove(1));
+        let error = hear(&crew[1], lost).expect_err("its dataflow still needs the other one");
+        assert_eq!(error.code(), "peer-lost");
+        let mut crew = crews(3);
+        crew[2].has_told_done.store(true, Ordering::SeqCst);
+        drop(crew.remove(1));
+        hear(&crew[1], lost).expect("it has ended");
+        assert!(hear(&crew[0], lost).is_err(), "the leader decides for itself");
+        crew[0].end(Ok(()));
+        hear(&crew[1], |heard| heard.bye.contains(&LEADER)).expect("the job has ended");
+        let mut crew = crews(2);
+        crew[1].has_told_done.store(true, Ordering::SeqCst);
+        drop(crew.remove(0));
+        assert!(hear(&crew[0], |_| false).is_err(), "without the leader nobody knows");
     }
 }

@@ -44,6 +44,8 @@ pub struct Card {
     pub claim: String,
     /// The partitions of each input, with the ends there were when the leader looked.
     pub partitions: Vec<Vec<PartitionInfo>>,
+    /// Where the leader answers by HTTP, if it does.
+    pub answers: Option<String>,
 }
 
 /// Why a process stops.

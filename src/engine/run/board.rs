@@ -29,6 +29,8 @@ pub struct Board(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     run: OnceLock<Run>,
+    /// Where process 0 answers by HTTP.
+    leader_answers: OnceLock<String>,
     state: Mutex<State>,
 }
 
@@ -125,7 +127,8 @@ impl Growth {
 impl Board {
     /// The board of a run that has not begun.
     pub fn new(clock: Arc<dyn Clock>) -> Board {
-        Board(Arc::new(Inner { clock, run: OnceLock::new(), state: Mutex::default() }))
+        let (run, leader_answers) = (OnceLock::new(), OnceLock::new());
+        Board(Arc::new(Inner { clock, run, leader_answers, state: Mutex::default() }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
@@ -137,6 +140,16 @@ impl Board {
     /// Nothing is half written where a writer panics: each change is a few assignments.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Notes where process 0 of the job answers by HTTP. Only the first call counts.
+    pub fn leader_answers_at(&self, address: String) {
+        self.0.leader_answers.get_or_init(|| address);
+    }
+
+    /// Where process 0 of the job answers by HTTP; `None` if it does not, or that is not known yet.
+    pub fn leader_answers(&self) -> Option<String> {
+        self.0.leader_answers.get().cloned()
     }
 
     /// Notes what the commit thread does from now on.

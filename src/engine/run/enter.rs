@@ -3,13 +3,21 @@
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::place::Cluster;
 use crate::engine::cluster::plan::Plan;
+use crate::engine::commit::alive;
+use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
+use crate::engine::format::names::Generation;
 use crate::engine::run::launch::{self, Launch, shape};
 use crate::engine::run::member;
 use crate::engine::run::watched::Summary;
 use headway_operators::shape::Shape;
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a process that goes on with a drain looks whether it is over.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs a job until its input ends, it is drained, or something fails. A process that does not lead has nothing to say in its
 /// summary but the claim.
@@ -56,5 +64,22 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
     let facts = plan
         .facts(&launch.job, workers, &cluster.addresses)
         .map_err(|error| Error::Start { workers, reason: format!("the program cannot be read: {error}") })?;
-    Crew::join(cluster, launch.place(), facts, control)
+    let asked = Cell::new(Instant::now());
+    let is_drained = || {
+        let Some(run) = control.drained_before().filter(|_| asked.get().elapsed() >= ASK_EVERY) else {
+            return false;
+        };
+        asked.set(Instant::now());
+        has_ended_well(launch, run)
+    };
+    Crew::join(cluster, launch.place(), facts, (control, &is_drained))
+}
+
+/// True if run `generation` of the job, or a later one, has said that it ended as it was asked to.
+fn has_ended_well(launch: &Launch, generation: Generation) -> bool {
+    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let sign = site::run(alive::read(&site, &launch.job)).ok().flatten();
+    sign.is_some_and(|sign| {
+        sign.generation >= generation && sign.ending.is_some_and(|ending| ending.code.is_none())
+    })
 }

@@ -201,6 +201,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
     let generation = resume.manifest.generation;
+    control.runs(generation);
     let blamed = launch.blamed(generation);
     // 4. Read what has changed meanwhile, as the other processes do.
     let saved = saved((&site, &place), foreseen, &resume).map_err(&blamed)?;
@@ -272,7 +273,7 @@ fn announce(launch: &Launch, resume: &Resume, partitions: &[Vec<PartitionInfo>],
     (launch.on_start)(resume, partitions);
     launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
     if let Some(crew) = crew {
-        crew.deal(card(resume, partitions));
+        crew.deal(card(resume, partitions, launch.board.leader_answers()));
     }
 }
 
@@ -308,9 +309,9 @@ fn watch(crew: &Arc<Crew>, start: &StartPoint, control: &Control) -> Watch {
 }
 
 /// What the other processes of the job start from.
-fn card(resume: &Resume, partitions: &[Vec<PartitionInfo>]) -> Card {
+fn card(resume: &Resume, partitions: &[Vec<PartitionInfo>], answers: Option<String>) -> Card {
     let claim = String::from_utf8(resume.manifest.encode()).expect("a manifest is JSON");
-    Card { claim, partitions: partitions.to_vec() }
+    Card { claim, partitions: partitions.to_vec(), answers }
 }
 
 /// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by

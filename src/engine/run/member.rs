@@ -38,7 +38,8 @@ pub(super) fn follow(
     control: &Control,
 ) -> Result<Summary, Error> {
     // 1. What the leader has claimed, and what there is to read.
-    let Card { claim, partitions } = crew.card(control)?;
+    let Card { claim, partitions, answers } = crew.card(control)?;
+    answers.into_iter().for_each(|address| launch.board.leader_answers_at(address));
     let claim = Manifest::decode(claim.as_bytes()).map_err(|error| {
         let file = "the claim that process 0 sent".to_string();
         CheckpointError::Invalid { file, what: error.to_string() }
@@ -46,6 +47,7 @@ pub(super) fn follow(
     let (store, name) = (Arc::clone(&launch.store), launch.job.clone());
     let site = Site::new(Arc::clone(&store), Arc::clone(&launch.clock));
     let generation = claim.generation;
+    control.runs(generation);
     let blamed = launch.blamed(generation);
     let there = site::run(loose::manifest(&site, &name, claim.seq))?.map(|found| found.nonce);
     if there != Some(claim.nonce) {
@@ -77,6 +79,7 @@ pub(super) fn follow(
     };
     let watch = Watch::start(Arc::clone(crew), ear);
     launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
+    launch.board.head(Arc::new(claim.clone()));
     let lake = Lake {
         store: Arc::clone(&store),
         job: name.clone(),
