@@ -193,6 +193,7 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
         },
         known: BTreeMap::new(),
         discover_every: None,
+        leader_reads: false,
     };
     let text = Text::default();
     let options = Options {

@@ -141,5 +141,6 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
         },
         known: BTreeMap::new(),
         discover_every: None,
+        leader_reads: false,
     })
 }

@@ -11,6 +11,7 @@ mod face;
 mod field;
 mod files;
 mod folders;
+mod follow_over_processes;
 mod formats;
 mod golden_manifests;
 mod hostile;

@@ -99,7 +99,7 @@ pub(crate) fn run_job(folder: &Path, size: Size, args: &[&str]) {
 }
 
 /// The lines of the files in a folder of the lake, sorted, without header rows.
-fn lines(folder: &Path, below: &str) -> Vec<String> {
+pub(crate) fn lines(folder: &Path, below: &str) -> Vec<String> {
     let mut all = Vec::new();
     let Ok(files) = std::fs::read_dir(folder.join("lake").join(below)) else { return all };
     for file in files {
@@ -261,12 +261,12 @@ fn process_that_does_not_belong_to_the_others_is_refused_by_name() {
 }
 
 #[test]
-fn what_works_in_one_process_only_is_refused_before_anything_is_made() {
+fn settings_that_do_not_fit_are_refused_before_anything_is_made() {
     let folder = folder();
     messages(folder.path(), 100);
     drop(Processes::of(folder.path(), 2));
     let cases: [(&[&str], &str); 3] = [
-        (&["--follow"], "one-process-only"),
+        (&["--listen", "nowhere"], "setting-invalid"),
         (&["-n", "3"], "setting-invalid"),
         (&["--restarts", "x"], "invalid value"),
     ];

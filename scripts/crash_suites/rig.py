@@ -381,10 +381,12 @@ def all_manifests(lake):
 
 
 def committed_files(lake):
-    """Every file a reader may see: its name with inode, size and time of the last change to its bytes."""
+    """Every file a reader may see that stays as it is: its name with inode, size and time of the last change to its bytes.
+
+    Gold tables are none: each is replaced by its next version."""
     found = {}
     for top in os.listdir(lake) if os.path.isdir(lake) else ():
-        if top == "_headway":
+        if top in ("_headway", "gold"):
             continue
         for folder, _, names in os.walk(os.path.join(lake, top)):
             for name in names:

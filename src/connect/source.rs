@@ -116,7 +116,7 @@ pub trait Connector: Send + Sync {
     fn partitions(&self) -> Result<Vec<PartitionInfo>, error::Error>;
 
     /// True if partitions are numbered in the order in which they are found. Two processes that look while the job runs may
-    /// then number them differently.
+    /// then number them differently: in a job on several processes, process 0 alone looks and reads where new ones come.
     fn numbers_as_found(&self) -> bool {
         false
     }

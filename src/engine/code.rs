@@ -128,8 +128,6 @@ codes! {
     PeerFailed = "peer-failed", PeerLost;
     /// The processes of the job have other lakes.
     LakeNotShared = "lake-not-shared", Usage;
-    /// Something works in one process only.
-    OneProcessOnly = "one-process-only", Usage;
 }
 
 /// True if a job on several processes may get over `exit` by starting again: a lost process, a bug, something that could not

@@ -105,12 +105,6 @@ pub enum Error {
         /// The lake.
         lake: String,
     },
-    /// Something that works in one process only.
-    #[error("{what} in one process only")]
-    OneProcessOnly {
-        /// What, as the subject of a sentence with its verb.
-        what: String,
-    },
 }
 
 /// An expectation that failed.
@@ -152,7 +146,6 @@ impl Error {
             Error::PeerFailed { .. } => Code::PeerFailed,
             Error::Torn { .. } => Code::PeerLost,
             Error::LakeNotShared { .. } => Code::LakeNotShared,
-            Error::OneProcessOnly { .. } => Code::OneProcessOnly,
         }
     }
 

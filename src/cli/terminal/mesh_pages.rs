@@ -89,11 +89,4 @@ pub(super) const MESH_PAGES: &[Page] = &[
         "All processes write into one lake, or rows would be where no reader looks.",
         "Give every process the same folder: on one machine, or on a file system that all of them share.",
     ),
-    of(
-        "one-process-only",
-        Yours,
-        "Something in this job works in one process only, as yet.",
-        "It would be incomplete, or differ between processes.",
-        "Run the job with --processes 1 and more --workers, or leave that out.",
-    ),
 ];

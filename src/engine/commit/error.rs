@@ -303,7 +303,6 @@ impl CheckpointError {
             | Code::PeerLost
             | Code::PeerFailed
             | Code::LakeNotShared
-            | Code::OneProcessOnly
             | Code::Source(_) => false,
         }
     }

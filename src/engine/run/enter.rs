@@ -27,7 +27,6 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let Some(cluster) = launch.cluster.clone() else { return launch::lead(launch, shape, None, control) };
-    launch::may_be_many(&launch)?;
     let crew = join(&launch, &shape, &cluster, control)?;
     let result = match crew.leads() {
         true => launch::lead(launch, shape, Some(Arc::clone(&crew)), control),

@@ -45,6 +45,7 @@ use crate::engine::run::targets::{self, Targets};
 use crate::engine::run::views::{OnViews, Views};
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
+use crate::mesh::LEADER;
 use crate::store::Store;
 use headway_operators::pipeline::{Configured, Pipeline};
 use headway_operators::port::{InputStart, NotAfter};
@@ -79,6 +80,13 @@ impl Source {
     pub fn new(connector: Arc<dyn Connector>, topic: impl Into<String>) -> Source {
         let (discover_every, not_after) = (None, NotAfter::Clock);
         Source { connector, topic: topic.into(), discover_every, max_ahead: MAX_AHEAD, not_after }
+    }
+
+    /// True if only process 0 reads it, in a job on several: new partitions are looked for, and are numbered in the order in which
+    /// they are found. Whether a new file is a copy of one that is read, or goes on where that one was cut, only the process knows
+    /// that reads both. So one process looks, numbers and reads.
+    pub(super) fn leader_reads(&self) -> bool {
+        self.discover_every.is_some() && self.connector.numbers_as_found()
     }
 }
 
@@ -273,6 +281,10 @@ fn announce(launch: &Launch, resume: &Resume, partitions: &[Vec<PartitionInfo>],
     (launch.on_start)(resume, partitions);
     launch.sources.iter().for_each(|source| discover::log_entries(source.connector.as_ref()));
     if let Some(crew) = crew {
+        for source in launch.sources.iter().filter(|source| source.leader_reads()) {
+            let topic = &source.topic;
+            tracing::info!(event = "read-by-process-0", topic, "what is followed is read by process 0 alone");
+        }
         crew.deal(card(resume, partitions, launch.board.leader_answers()));
     }
 }
@@ -328,16 +340,6 @@ fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error
     }
 }
 
-/// Refuses what does not work over several processes.
-pub(super) fn may_be_many(launch: &Launch) -> Result<(), Error> {
-    let refuse = |what: String| Err(Error::OneProcessOnly { what });
-    let grows = |source: &&Source| source.discover_every.is_some() && source.connector.numbers_as_found();
-    match launch.sources.iter().find(grows) {
-        Some(source) => refuse(format!("new {} of \"{}\" are found", source.connector.kind(), source.topic)),
-        None => Ok(()),
-    }
-}
-
 /// Refuses what [`launch`](super::enter::launch) would refuse before its first record, and gives the partitions of each input
 /// and the head that the job would go on from. Changes nothing.
 ///
@@ -345,9 +347,6 @@ pub(super) fn may_be_many(launch: &Launch) -> Result<(), Error> {
 /// What would refuse it.
 pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manifest>), Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
-    if launch.cluster.is_some() {
-        may_be_many(launch)?;
-    }
     let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let partitions = partitions(launch, &site, chain.head())?;
@@ -498,7 +497,9 @@ impl Launch {
     ) -> (Vec<InputOptions>, Vec<Discovered>) {
         let mut inputs = Vec::new();
         let mut discovered = Vec::new();
+        let leads = self.place().process == LEADER;
         for (index, (spec, source)) in specs.iter().zip(&self.sources).enumerate() {
+            let leader_reads = source.leader_reads();
             let (input, seen) = (&claim.inputs[index], &partitions[index]);
             let new = Discovered::default();
             for info in
@@ -520,7 +521,10 @@ impl Launch {
                 assigned: assigned(input, seen),
                 feed: self.feed(spec),
                 known: seen.iter().map(|info| (info.partition, info.identity.clone())).collect(),
-                discover_every: source.discover_every.filter(|_| self.until == Until::Forever),
+                discover_every: source
+                    .discover_every
+                    .filter(|_| self.until == Until::Forever && (leads || !leader_reads)),
+                leader_reads,
             });
         }
         (inputs, discovered)

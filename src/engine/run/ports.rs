@@ -39,6 +39,8 @@ pub struct InputOptions {
     pub known: BTreeMap<Partition, String>,
     /// How often to look for new partitions; `None` is never.
     pub discover_every: Option<std::time::Duration>,
+    /// True if only workers of process 0 read it.
+    pub leader_reads: bool,
 }
 
 /// What a run starts from, beside where its inputs stand.
@@ -71,8 +73,8 @@ pub struct WorkerPorts {
     pub index: usize,
     /// How many workers there are.
     pub peers: usize,
-    /// How many workers take the changes of views, from worker 0 on: those of the process that commits.
-    pub view_takers: usize,
+    /// How many of them are workers of process 0: those from 0 on. They take the changes of views.
+    pub leaders: usize,
     /// The inputs, in the pipeline's order.
     pub inputs: Vec<InputOptions>,
     /// Partitions found since the start, per input.
@@ -147,9 +149,9 @@ impl HeldBefore {
     }
 }
 
-/// True if `partition` of input `input` is read by worker `index` of `peers`.
-pub fn is_mine(input: InputIx, partition: Partition, index: usize, peers: usize) -> bool {
-    (input.index() + partition.index()) % peers == index
+/// True if `partition` of input `input` is read by worker `index`, where the `readers` first workers read that input.
+pub fn is_mine(input: InputIx, partition: Partition, index: usize, readers: usize) -> bool {
+    (input.index() + partition.index()) % readers == index
 }
 
 impl Ports for WorkerPorts {
@@ -173,28 +175,30 @@ impl Ports for WorkerPorts {
         wake: SyncActivator,
     ) -> Box<dyn Feed> {
         let input = &self.inputs[index.index()];
-        let mine = |p: Partition| is_mine(index, p, self.index, self.peers);
+        let (me, readers) = (self.index, if input.leader_reads { self.leaders } else { self.peers });
+        let mine = |p: Partition| is_mine(index, p, me, readers);
         let assigned: Vec<_> = input.assigned.iter().filter(|a| mine(a.start.partition)).copied().collect();
         let positions: Vec<_> = assigned.iter().map(|a| (a.start.partition, a.start.next)).collect();
         let wake = move || {
             let _ = wake.activate();
         };
-        let source = match input.connector.open(&positions, Box::new(wake)) {
+        let open = || match input.connector.open(&positions, Box::new(wake)) {
             Ok(source) => Some(source),
             Err(error) => {
                 self.control.fail(error.into());
                 None
             }
         };
+        // Elsewhere nobody looks at what process 0 alone reads.
+        let source = (me < readers).then(open).flatten();
         let mut found = self.discovered[index.index()].clone();
-        let (me, peers) = (self.index, self.peers);
         let around = Surroundings {
             pace,
             resolved: self.resolved.clone(),
             clock: Arc::clone(&self.clock),
             control: self.control.clone(),
             begins: self.begins.clone(),
-            found: Box::new(move || found.take(|partition| is_mine(index, partition, me, peers))),
+            found: Box::new(move || found.take(|partition| is_mine(index, partition, me, readers))),
         };
         Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.start.first_epoch))
     }
@@ -228,7 +232,7 @@ impl Ports for WorkerPorts {
     }
 
     fn view_takers(&self) -> Option<usize> {
-        Some(self.view_takers)
+        Some(self.leaders)
     }
 
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {

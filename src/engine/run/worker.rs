@@ -81,7 +81,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             let ports = WorkerPorts {
                 index: worker.index(),
                 peers: worker.peers(),
-                view_takers: workers,
+                leaders: workers,
                 inputs: inputs.clone(),
                 discovered: discovered.clone(),
                 resolved: resolved.clone(),

@@ -1,0 +1,87 @@
+//! A followed folder over many processes: new files, growing files, rotated and renamed ones are read as by one process, whoever is
+//! killed meanwhile.
+
+use crate::cli::{folder, headway};
+use crate::files::{LAKE, fates, go, lines, write};
+use crate::process::signal;
+use crate::processes::{self, Processes};
+use rustix::process::Signal;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// The job on the folder `in`, which is followed.
+fn job() -> Vec<&'static str> {
+    let args = ["run", "turnstile", "--source", "files:in", "--follow", "--epoch", "50ms"];
+    [&args[..], &LAKE].concat()
+}
+
+/// Waits until `count` messages are committed; all processes must be there then.
+fn commits(job: &mut Processes<'_>, count: u64) {
+    while fates(job.folder)[0] < count {
+        for (at, child) in job.children.iter_mut().enumerate() {
+            let ended = child.try_wait().expect("it is our child");
+            assert_eq!(ended, None, "process {at} ended");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Kills a process, and starts it again as its supervisor does.
+fn kill(job: &mut Processes<'_>, process: usize) {
+    signal(&job.children[process], Signal::KILL);
+    assert_eq!(job.children[process].wait().expect("it ends").code(), None);
+    job.start(process, &self::job());
+    job.children.swap_remove(process);
+}
+
+fn append(folder: &Path, name: &str, text: &str) {
+    let file = fs::OpenOptions::new().append(true).open(folder.join(name));
+    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("lines can be added");
+}
+
+#[test]
+fn followed_folder_is_read_as_by_one_process_whoever_is_killed() {
+    let folder = folder();
+    let path = folder.path();
+    write(path, "in/app.csv", lines(27, 0..50));
+    write(path, "in/other.csv", lines(27, 50..90));
+    let mut job = Processes::of(path, 3);
+    (0..3).for_each(|process| job.start(process, &self::job()));
+    commits(&mut job, 90);
+    // A file grows, one comes, one is copied and cut beside itself, one is renamed.
+    append(path, "in/other.csv", &lines(27, 90..100));
+    write(path, "in/new.csv", lines(27, 100..130));
+    commits(&mut job, 130);
+    write(path, "in/app.csv.1", lines(27, 0..50) + &lines(27, 130..135));
+    write(path, "in/app.csv", lines(27, 135..140));
+    fs::rename(path.join("in/other.csv"), path.join("in/old.csv")).expect("it can be renamed");
+    commits(&mut job, 140);
+    // The process that reads the folder is killed, and one that does not.
+    kill(&mut job, 1);
+    append(path, "in/old.csv", &lines(27, 140..150));
+    commits(&mut job, 150);
+    kill(&mut job, 0);
+    append(path, "in/new.csv", &lines(27, 150..160));
+    write(path, "in/last.csv", lines(27, 160..170));
+    commits(&mut job, 170);
+    signal(&job.children[2], Signal::TERM);
+    assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 0));
+    assert!(job.log("err", 1).contains("all processes are there"), "{}", job.log("err", 1));
+    assert_eq!(fates(path), [170, 170, 0, 0, 0]);
+    let audit = headway(path, &["audit", "--lake", "lake", "--deep"]);
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+    // Its windows, closed by one process, are those of one process that reads all at once.
+    assert_eq!(go(path, "run", "files:in", &[]).code, Some(0));
+    let whole = crate::cli::folder();
+    for file in fs::read_dir(path.join("in")).expect("it can be listed") {
+        let file = file.expect("it is there");
+        let name = format!("in/{}", file.file_name().to_string_lossy());
+        write(whole.path(), &name, fs::read(file.path()).expect("it can be read"));
+    }
+    assert_eq!(go(whole.path(), "run", "files:in", &[]).code, Some(0));
+    let [found, expected] = [path, whole.path()].map(|folder| processes::lines(folder, "turnstile"));
+    assert!(!expected.is_empty());
+    assert_eq!(found, expected);
+}
