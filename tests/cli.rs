@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "demo",
     "run",
     "cluster",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 16] = [
     "dead",
     "state",
     "lake",
+    "backup",
     "views",
     "build",
     "new",

@@ -2,6 +2,7 @@
 
 mod answers;
 mod architecture;
+mod backup;
 mod cli;
 mod compaction;
 mod durability;

@@ -8,6 +8,7 @@ use super::terminal::failure::{Code, Failure};
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{self, Alive};
+use crate::engine::commit::backup::rounds;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::restore::{self, SavedState};
@@ -58,6 +59,31 @@ impl At {
     /// # Errors
     /// Exit 2 if the lake or the job is not named, or there is no such job; exit 3 if the lake cannot be read.
     pub(crate) fn open(&self) -> Result<Job, Failure> {
+        let Lake { store, path, job } = self.lake()?;
+        let name = match job {
+            Some(name) => name,
+            None => only_job(store.as_ref(), &path)?,
+        };
+        Ok(Job { store, name })
+    }
+
+    /// Opens the lake and finds the job that was named, or all jobs if none was.
+    ///
+    /// # Errors
+    /// As [`At::open`].
+    pub(crate) fn open_all(&self) -> Result<Vec<Job>, Failure> {
+        let Lake { store, path, job } = self.lake()?;
+        let names = match job {
+            Some(name) => vec![name],
+            None => jobs(store.as_ref())?,
+        };
+        if names.is_empty() {
+            return Err(no_job(&path));
+        }
+        Ok(names.into_iter().map(|name| Job { store: Arc::clone(&store), name }).collect())
+    }
+
+    fn lake(&self) -> Result<Lake, Failure> {
         let file = self.config.as_deref().map(|path| File::read(&flag_path("-c", path)?)).transpose()?;
         let set = file.map(|file| file.settings).unwrap_or_default();
         let Some(uri) = self.lake.clone().or(set.lake.uri) else {
@@ -67,13 +93,16 @@ impl At {
             let what = format!("--lake: \"{}\" is no lake: {}", without_password(&uri), no.why);
             Failure::new(Code::LakeInvalid, what).hint(no.hint)
         })?;
-        let store = open(&path)?;
-        let name = match self.job.clone().or(set.job.name).or(set.job.pipeline) {
-            Some(name) => name,
-            None => only_job(store.as_ref(), &path)?,
-        };
-        Ok(Job { store, name })
+        let (store, job) = (open(&path)?, self.job.clone().or(set.job.name).or(set.job.pipeline));
+        Ok(Lake { store, path, job })
     }
+}
+
+/// A lake, and the job in it that was named.
+struct Lake {
+    store: Arc<dyn Store>,
+    path: PathBuf,
+    job: Option<String>,
 }
 
 /// The lake at `path`, which must be there.
@@ -85,7 +114,8 @@ fn open(path: &Path) -> Result<Arc<dyn Store>, Failure> {
     Ok(Arc::new(Local::existing(path)?))
 }
 
-fn only_job(store: &dyn Store, path: &Path) -> Result<String, Failure> {
+/// The jobs that have started in a lake.
+fn jobs(store: &dyn Store) -> Result<Vec<String>, Failure> {
     let names = store.list("_headway/")?;
     let mut jobs = Vec::new();
     for name in names.iter().filter_map(|name| name.strip_suffix('/')) {
@@ -93,11 +123,17 @@ fn only_job(store: &dyn Store, path: &Path) -> Result<String, Failure> {
             jobs.push(name.to_string());
         }
     }
-    match jobs.as_slice() {
-        [] => {
-            Err(Failure::new(Code::JobNotFound, format!("no job has started in lake \"{}\"", path.display()))
-                .hint("Start one: headway run PIPELINE --source generate --lake FOLDER."))
-        }
+    Ok(jobs)
+}
+
+fn no_job(path: &Path) -> Failure {
+    Failure::new(Code::JobNotFound, format!("no job has started in lake \"{}\"", path.display()))
+        .hint("Start one: headway run PIPELINE --source generate --lake FOLDER.")
+}
+
+fn only_job(store: &dyn Store, path: &Path) -> Result<String, Failure> {
+    match jobs(store)?.as_slice() {
+        [] => Err(no_job(path)),
         [job] => Ok(job.clone()),
         jobs => Err(Failure::new(Code::JobNotFound, format!("lake \"{}\" has several jobs", path.display()))
             .hint(format!("Name one with --job: {}.", jobs.join(", ")))),
@@ -202,6 +238,20 @@ impl Job {
     /// Exit 4 if the job runs, or starts meanwhile; exits 3 to 5 if the lake cannot be read or written, or is damaged.
     pub(crate) fn compact(&self, rules: compact::Rules) -> Result<Vec<compact::Merged>, Failure> {
         Ok(compact::compact(&self.store, &clock(), &self.name, rules)?)
+    }
+
+    /// Copies the job's part of the lake to `copy`, while it may run.
+    ///
+    /// # Errors
+    /// Exit 2 if the job never started, or `copy` has something else; exits 3 to 5 if a file cannot be read or written, or is
+    /// damaged.
+    pub(crate) fn backup(&self, copy: &Arc<dyn Store>) -> Result<rounds::Report, Failure> {
+        rounds::backup(&self.store, copy, &clock(), &self.name)?.ok_or_else(|| self.never_started())
+    }
+
+    /// Where the lake is.
+    pub(crate) fn place(&self) -> PathBuf {
+        PathBuf::from(self.store.describe(""))
     }
 
     /// The names of the gold tables of `pipeline`, in order.

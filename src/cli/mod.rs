@@ -6,6 +6,7 @@
 
 mod advice;
 mod audit;
+mod backup;
 #[cfg(feature = "parquet")]
 mod build;
 mod check;

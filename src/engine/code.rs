@@ -96,6 +96,10 @@ codes! {
     TargetOtherLake = "target-other-lake", Misfit;
     /// A lake file may not be moved away.
     NotMovable = "not-movable", Usage;
+    /// A folder is no earlier backup of the lake.
+    NotABackup = "not-a-backup", Usage;
+    /// The job deletes files faster than a backup copies them.
+    BackupOvertaken = "backup-overtaken", Unreachable;
     /// A name cannot be one in a lake.
     BadName = "bad-name", Usage;
     /// The pipeline cannot run as it is built.

@@ -3,6 +3,7 @@
 pub(crate) mod code;
 pub(crate) mod failure;
 pub(crate) mod form;
+mod lake_pages;
 pub(crate) mod log_end;
 mod mesh_pages;
 pub(crate) mod page;

@@ -2,6 +2,7 @@
 //!
 //! A failure that has no detail or hint of its own takes them from its page. A test demands a page for every code.
 
+use super::lake_pages::LAKE_PAGES;
 use super::mesh_pages::MESH_PAGES;
 use super::page::{Page, Turn, of};
 use Turn::{Ours, TheirSystem, Yours};
@@ -13,7 +14,7 @@ pub(crate) fn page(code: &str) -> Option<&'static Page> {
 
 /// All pages, those of jobs on several processes last.
 pub(crate) fn pages() -> impl Iterator<Item = &'static Page> {
-    PAGES.iter().chain(MESH_PAGES)
+    PAGES.iter().chain(LAKE_PAGES).chain(MESH_PAGES)
 }
 
 /// The pages of the command line, of the start of a job, of a running job.

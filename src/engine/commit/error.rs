@@ -142,6 +142,22 @@ pub enum CheckpointError {
         /// Why not.
         why: &'static str,
     },
+    /// A folder that no backup of this lake may be written into.
+    #[error("\"{folder}\" is no earlier backup of this lake: {why}")]
+    NotABackup {
+        /// The folder.
+        folder: String,
+        /// What it is instead.
+        why: String,
+    },
+    /// A job deletes files faster than a backup copies them.
+    #[error("job \"{job}\" went on {rounds} times before a backup had the files of one commit")]
+    Overtaken {
+        /// The job.
+        job: String,
+        /// How often the backup began anew.
+        rounds: u32,
+    },
     /// The name of a job or prefix cannot be a name in a lake.
     #[error("\"{name}\" cannot be the name of a {what}")]
     BadName {
@@ -251,6 +267,8 @@ impl CheckpointError {
             CheckpointError::FactsMissing { .. } => Code::FactsMissing,
             CheckpointError::PrefixTaken { .. } => Code::PrefixTaken,
             CheckpointError::NotMovable { .. } => Code::NotMovable,
+            CheckpointError::NotABackup { .. } => Code::NotABackup,
+            CheckpointError::Overtaken { .. } => Code::BackupOvertaken,
             CheckpointError::BadName { .. } => Code::BadName,
             CheckpointError::Source(error) => Code::Source(error.kind()),
             CheckpointError::Store(error) => of_store(error),
@@ -287,6 +305,8 @@ impl CheckpointError {
             | Code::TargetBehind
             | Code::TargetOtherLake
             | Code::NotMovable
+            | Code::NotABackup
+            | Code::BackupOvertaken
             | Code::BadName
             | Code::PipelineBroken
             | Code::FormatAbsent
@@ -339,6 +359,8 @@ impl CheckpointError {
             | CheckpointError::FactsMissing { .. }
             | CheckpointError::PrefixTaken { .. }
             | CheckpointError::NotMovable { .. }
+            | CheckpointError::NotABackup { .. }
+            | CheckpointError::Overtaken { .. }
             | CheckpointError::BadName { .. } => None,
         }
     }
@@ -392,6 +414,10 @@ impl CheckpointError {
             }
             CheckpointError::NotMovable { .. } => {
                 "List those that may with: headway lake files --movable.".into()
+            }
+            CheckpointError::NotABackup { .. } => "Use --to with a new folder.".into(),
+            CheckpointError::Overtaken { .. } => {
+                "Run the command again: it copies only what is new.".into()
             }
             CheckpointError::BadName { .. } => {
                 "Use letters, digits, dots, \"_\" and \"-\", at most 100 of them.".into()

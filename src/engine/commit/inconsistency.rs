@@ -115,6 +115,20 @@ pub enum Inconsistency {
         /// The file.
         path: String,
     },
+    /// A committed file that is to be copied is gone or has changed.
+    #[error("\"{path}\" is not there as it was committed: it cannot be copied")]
+    CannotCopy {
+        /// The file.
+        path: String,
+    },
+    /// A copy does not have the manifests that were just written into it.
+    #[error("the copy \"{folder}\" does not end with manifest {seq}, which was written into it")]
+    CopyDiffers {
+        /// The copy.
+        folder: String,
+        /// The last manifest that was copied.
+        seq: Seq,
+    },
     /// A committed file that is to be merged has a format that this build cannot merge.
     #[error("\"{path}\" has no format that is known: it cannot be merged")]
     UnknownFormat {

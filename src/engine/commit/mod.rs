@@ -3,6 +3,7 @@
 //! Every decision is a pure function over facts already read ([`decide`], [`ledger`], [`job`]); [`checkpoint`] does the I/O.
 
 pub mod alive;
+pub mod backup;
 pub mod change_files;
 pub mod checkpoint;
 #[cfg(test)]

@@ -112,10 +112,15 @@ pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointE
     }
     failpoint::at("publish.synced");
     // The manifest counts: their rows are in the files that were just published.
-    for path in manifest.lake.iter().flat_map(|file| &file.replaces) {
+    for path in deleted(manifest) {
         site.delete(path).await?;
     }
     Ok(())
+}
+
+/// The lake files of earlier manifests that are deleted once `manifest` counts: others have their rows.
+pub(super) fn deleted(manifest: &Manifest) -> impl Iterator<Item = &String> {
+    manifest.lake.iter().flat_map(|file| &file.replaces)
 }
 
 async fn publish_file(site: &Site, file: &LakeFile) -> Result<(), CheckpointError> {

@@ -9,6 +9,7 @@
 //! _headway/{job}/changes/{seq:010}-{ms}.changes       what a manifest changed in views, and when it was built
 //! _headway/{job}/gold/{generation}/…                 gold tables before they replace the ones before them
 //! _headway/{job}/alive.json                          who runs, advisory
+//! _headway/{job}/backup.json                         in a copy: of which lake it is the backup
 //! ```
 
 use crate::connect::formats::{csv_gz, encoder};
@@ -116,6 +117,16 @@ pub fn staged(job: &str, at: Stage, output: &str, part: usize) -> String {
 /// Where merged rows wait for their manifest, in the stage of a generation that no run has claimed.
 pub fn staged_merge(job: &str, (generation, epoch): (Generation, Epoch), name: &str) -> String {
     format!("_headway/{job}/stage/{generation}/{epoch}/merge-{name}")
+}
+
+/// Where a backup puts a file of the copy until it gets its name: in a stage that every later run of the job removes.
+pub fn staged_copy(job: &str, name: &str) -> String {
+    format!("_headway/{job}/stage/0/0/copy-{name}")
+}
+
+/// The file that says of which lake a copy is the backup.
+pub fn backup_mark(job: &str) -> String {
+    format!("_headway/{job}/backup.json")
 }
 
 /// The folder of change files.

@@ -1,0 +1,22 @@
+//! What the errors of commands mean that look after a lake.
+
+use super::page::{Page, Turn, of};
+use Turn::{TheirSystem, Yours};
+
+/// The pages of commands that look after a lake.
+pub(super) const LAKE_PAGES: &[Page] = &[
+    of(
+        "not-a-backup",
+        Yours,
+        "A backup was to be written into a folder that is not empty and has no earlier backup of the same lake, or one from which a job has gone on.",
+        "A backup deletes what the lake does not need any more: in another folder that would be the only copy of something.",
+        "Give --to a new folder, or the folder of an earlier backup of this lake.",
+    ),
+    of(
+        "backup-overtaken",
+        TheirSystem,
+        "The job deleted files that a backup had not copied yet, again and again.",
+        "A copy must have all files of one commit. What was copied so far stays.",
+        "Run the same command again: it copies only what is new. Longer epochs (--epoch) give it more time.",
+    ),
+];
