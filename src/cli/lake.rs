@@ -15,7 +15,7 @@ use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::state_files::Headers;
 use crate::engine::commit::upkeep::{self, Pruned};
-use crate::engine::commit::{compact, recover, release};
+use crate::engine::commit::{compact, recover, release, retire};
 #[cfg(feature = "parquet")]
 use crate::engine::commit::{error::CheckpointError, rebuild, refill::FactFile};
 use crate::engine::format::manifest::Manifest;
@@ -26,6 +26,7 @@ use crate::engine::run::gold;
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
+use headway_operators::time::EventTime;
 #[cfg(feature = "parquet")]
 use headway_operators::view::refill::Put;
 use std::io::Read;
@@ -230,6 +231,14 @@ impl Job {
     /// Exit 2 for a file that may not be moved; exit 4 if the job runs, or starts meanwhile.
     pub(crate) fn release(&self, manifests: &[Manifest], paths: Vec<String>) -> Result<Option<Seq>, Failure> {
         Ok(release::release(&self.store, &clock(), manifests, paths)?)
+    }
+
+    /// Deletes the files whose rows are all before an instant; the manifest that says so, if there are any.
+    ///
+    /// # Errors
+    /// As [`Job::release`].
+    pub(crate) fn retire(&self, manifests: &[Manifest], before: EventTime) -> Result<Option<Seq>, Failure> {
+        Ok(retire::retire(&self.store, &clock(), manifests, before)?)
     }
 
     /// Merges the small files of closed folders.

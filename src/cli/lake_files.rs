@@ -1,16 +1,18 @@
 //! `headway lake`: which files are committed, which of them a loader may move away, and the note that it has.
 
-use super::lake::At;
+use super::lake::{At, Job, now_ms};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
-use super::units::Bytes;
+use super::units::{Age, Bytes, When};
 use crate::engine::commit::compact::{Merged, Rules};
 use crate::engine::commit::release::{Committed, Standing, committed};
+use crate::engine::commit::retire::older;
 use crate::engine::format::manifest::LakeKind;
 use crate::engine::format::names::Seq;
 use clap::{Args, Subcommand};
+use headway_operators::time::EventTime;
 use serde_json::json;
 use std::io::Write;
 
@@ -50,6 +52,27 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
+    /// Delete files whose rows are all older than an instant, by a commit; of a job that does not run
+    ///
+    /// The time of rows decides; dead letters and late records have the time of the commit that wrote them. Files of the last
+    /// commit stay. Views keep what they have, and cannot be made anew from what is gone.
+    #[command(group = clap::ArgGroup::new("instant").required(true))]
+    Retire {
+        #[command(flatten)]
+        at: At,
+        /// Everything older than TIME before now, such as 90d or 12h
+        #[arg(long, value_name = "TIME", group = "instant")]
+        older_than: Option<Age>,
+        /// Everything before INSTANT, such as 2026-01-01
+        #[arg(long, value_name = "INSTANT", group = "instant")]
+        before: Option<When>,
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+        /// Form of the answer on standard output
+        #[arg(short, long, value_name = "FORM", default_value = "text")]
+        output: Form,
+    },
     /// Merge the small files of closed hours and folders into few large ones; of a job that does not run
     ///
     /// A folder of an hour or a day is closed once the watermark has passed its end. The merged files and which files they
@@ -84,6 +107,11 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let found: Vec<Committed<'_>> = committed(&manifests).into_iter().filter(is_wanted).collect();
             list(&found, *output, out)
         }
+        What::Retire { at, older_than, before, dry_run, output } => {
+            let age = older_than.map(|Age(ms)| now_ms().saturating_sub(ms));
+            let before = age.or(before.map(|When(ms)| ms)).expect("clap demands one of them");
+            retire(&at.open()?, EventTime(before), (*dry_run, *output), out)
+        }
         What::Compact { at, size, output } => {
             list_merged(&at.open()?.compact(Rules { bytes_max: size.0 })?, *output, out)
         }
@@ -109,6 +137,47 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn retire(
+    job: &Job,
+    before: EventTime,
+    (dry_run, output): (bool, Form),
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let manifests = job.manifests()?;
+    let found = older(&manifests, before);
+    let files = found.len() as u64;
+    let (rows, bytes) = found
+        .iter()
+        .fold((0, 0), |(rows, bytes), Committed { file, .. }| (rows + file.rows, bytes + file.bytes));
+    let seq = if dry_run { None } else { job.retire(&manifests, before)? };
+    if output == Form::Json {
+        let answer = json!({
+            "schema_version": 1,
+            "files": files,
+            "records": rows,
+            "bytes": bytes,
+            "before": When(before.ms()).to_string(),
+            "seq": seq.map(|seq| seq.0),
+        });
+        return Ok(writeln!(out, "{answer}")?);
+    }
+    let what = format!(
+        "{} with {} in {} bytes, all before {}",
+        counted(files, "file"),
+        counted(rows, "record"),
+        grouped(bytes),
+        When(before.ms())
+    );
+    match seq {
+        Some(seq) => writeln!(out, "deleted {what}: manifest {seq} says so")?,
+        None if files == 0 => {
+            writeln!(out, "nothing to retire: no file has only records before {}", When(before.ms()))?;
+        }
+        None => writeln!(out, "would delete {what}")?,
+    }
+    Ok(())
 }
 
 /// What compaction did: a line for each merged file.

@@ -45,6 +45,22 @@ impl fmt::Display for Millis {
     }
 }
 
+/// How long ago something was, in milliseconds: days, or a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age(pub(crate) i64);
+
+impl FromStr for Age {
+    type Err = Bad;
+
+    fn from_str(text: &str) -> Result<Age, Bad> {
+        let days = text.strip_suffix('d').filter(|days| days.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(days) = days else { return text.parse::<Millis>().map(|Millis(ms)| Age(ms)) };
+        let ms = days.parse::<i64>().ok().and_then(|days| days.checked_mul(24 * 3_600_000));
+        ms.map(Age)
+            .ok_or_else(|| Bad("expected days such as \"90d\", or a duration such as \"12h\"".to_string()))
+    }
+}
+
 /// A size in bytes, written `64KiB`, `16MiB`, `1MB`, `512B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Bytes(pub(crate) u64);

@@ -183,6 +183,7 @@ impl Ledger {
             targets,
             expectations: self.expectations.clone(),
             released: Vec::new(),
+            retired_before: None,
             ..self.head.clone()
         }))
     }
@@ -430,6 +431,7 @@ pub(super) fn closed(head: &Manifest, stamp: Stamp) -> Manifest {
         inputs: head.inputs.iter().map(carried_input).collect(),
         lake: Vec::new(),
         released: Vec::new(),
+        retired_before: None,
         ..head.clone()
     }
 }

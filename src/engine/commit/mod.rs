@@ -32,6 +32,7 @@ pub mod recover;
 pub mod refill;
 pub mod release;
 pub mod restore;
+pub mod retire;
 pub mod segment;
 #[cfg(test)]
 mod simulation;

@@ -111,16 +111,17 @@ pub async fn publish(site: &Site, manifest: &Manifest) -> Result<(), CheckpointE
         site.sync_folder(folder).await?;
     }
     failpoint::at("publish.synced");
-    // The manifest counts: their rows are in the files that were just published.
+    // The manifest counts: nobody needs them any more.
     for path in deleted(manifest) {
         site.delete(path).await?;
     }
     Ok(())
 }
 
-/// The lake files of earlier manifests that are deleted once `manifest` counts: others have their rows.
+/// The lake files of earlier manifests that are deleted once `manifest` counts: others have their rows, or they are retired.
 pub(super) fn deleted(manifest: &Manifest) -> impl Iterator<Item = &String> {
-    manifest.lake.iter().flat_map(|file| &file.replaces)
+    let retired = manifest.released.iter().filter(|_| manifest.retired_before.is_some());
+    manifest.lake.iter().flat_map(|file| &file.replaces).chain(retired)
 }
 
 async fn publish_file(site: &Site, file: &LakeFile) -> Result<(), CheckpointError> {

@@ -31,4 +31,5 @@ pub fn forget(
             noted.dropped.insert(operator.clone(), head.generation.next());
         }
     }))
+    .map(|noted| noted.seq)
 }

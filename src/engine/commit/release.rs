@@ -100,7 +100,7 @@ pub fn release(
     let Some(head) = manifests.last().filter(|_| !paths.is_empty()) else { return Ok(None) };
     all_movable(&paths, manifests)?;
     let site = Site::new(Arc::clone(store), Arc::clone(clock));
-    run(note(&site, head, |noted| noted.released = paths)).map(Some)
+    run(note(&site, head, |noted| noted.released = paths)).map(|noted| Some(noted.seq))
 }
 
 /// Creates the manifest after `head` of a job that does not run: no epoch, and what `edit` makes of it.
@@ -108,7 +108,7 @@ pub(super) async fn note(
     site: &Site,
     head: &Manifest,
     edit: impl FnOnce(&mut Manifest),
-) -> Result<Seq, CheckpointError> {
+) -> Result<Manifest, CheckpointError> {
     alive::admit(site, &head.job, IfRunning::Wait).await?;
     publish::is_highest(site, head).await?;
     // What the last run committed and did not publish must be published before there is a next manifest.
@@ -116,7 +116,7 @@ pub(super) async fn note(
     let mut noted = closed(head, Stamp { nonce: site.nonce(), written_ms: site.now_ms() });
     edit(&mut noted);
     create(site, &noted).await?;
-    Ok(noted.seq)
+    Ok(noted)
 }
 
 /// Those of `manifests`' movable files that are not in the lake any more.

@@ -110,6 +110,10 @@ pub struct Manifest {
     /// Lake files of earlier manifests that a person has moved away, as this manifest notes. Written by `lake release`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<String>,
+    /// The released files are deleted: all their rows are older than this. Written by `lake retire`. A build that does not know
+    /// this field takes them for moved away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_before: Option<EventTime>,
 }
 
 /// Why a manifest was written.
@@ -188,6 +192,7 @@ impl Manifest {
             targets: BTreeMap::new(),
             expectations: BTreeMap::new(),
             released: Vec::new(),
+            retired_before: None,
         }
     }
 

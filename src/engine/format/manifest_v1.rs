@@ -149,6 +149,7 @@ impl From<ManifestV1> for Manifest {
             targets: BTreeMap::new(),
             expectations: BTreeMap::new(),
             released: Vec::new(),
+            retired_before: None,
         }
     }
 }
