@@ -5,30 +5,37 @@
 //! ```
 //!
 //! Everything runs in process on one thread. CPU time is that of the process, user and system. Memory is what the process holds
-//! more than before.
+//! more than before. Beside each figure stands one of the obvious way in the same run: messages parsed to `serde_json`'s values
+//! and nothing else, the last level of each user in a hash map and nothing else. What was written is read back and counted.
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 
 mod figures;
 
 use figures::{cpu_seconds, spread};
-use headway::connect::formats::{csv_gz, encoder};
+use headway::connect::formats::{csv_gz, encoder, parquet};
 use headway_operators::generate::{Generate, Message, Options};
 use headway_operators::keyed::{Fates, Keyed};
 use headway_operators::progress::Tick;
 use headway_operators::record::{Offset, Partition, Stamped};
+use headway_operators::row::Cell;
 use headway_operators::spec::{Format, OutputSpec};
 use headway_operators::time::{Epoch, EventTime};
-use headway_operators::view::scd2::{Event, Scd2};
+use headway_operators::view::scd2::{Event, Out, Scd2};
 use headway_operators::view::text::Text;
 use headway_pipelines::music::decode::Decoder;
 use headway_pipelines::music::event::columns;
 use headway_pipelines::music::generate::{Behaviour, Dictionary, Generator, World, options};
 use headway_pipelines::music::topic::{Form, Topic};
+use serde_json::Value;
+use std::collections::HashMap;
 
 const EVENTS: u64 = 1_000_000;
 const USERS: u32 = 1_000_000;
 const TURNS: usize = 5;
+
+/// Plays in an epoch of histories.
+const EPOCH: u64 = 20_000;
 
 fn main() {
     let asked = std::env::args().find_map(|argument| argument.parse().ok());
@@ -90,10 +97,15 @@ fn decode_and_write(events: u64) {
         columns: columns(Form::Topics, Topic::PageView),
         folders: None,
     };
-    let (mut decodes, mut both, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut parses, mut decodes, mut both, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..TURNS {
         let began = cpu_seconds();
-        let mut decoding = 0.0;
+        let parsed: i64 =
+            values.iter().map(|value| ts(&serde_json::from_slice(value).expect("it is JSON"))).sum();
+        parses.push(events as f64 / (cpu_seconds() - began));
+        let mut written = Written::default();
+        let began = cpu_seconds();
+        let (mut decoding, mut not_ours) = (0.0, 0.0);
         bytes = 0;
         for part in values.chunks(100_000) {
             let began = cpu_seconds();
@@ -103,30 +115,57 @@ fn decode_and_write(events: u64) {
             let encoder = encoder(Format::Parquet, csv_gz::Options::default());
             encoder.write(&rows, &spec, &mut file).expect("a vector can be written to");
             bytes += file.len();
+            let reading = cpu_seconds();
+            written.read(file);
+            not_ours += cpu_seconds() - reading;
         }
+        assert_eq!(written, Written { rows: events, ts_ms: parsed }, "other rows were written than made");
         decodes.push(events as f64 / decoding);
-        both.push(events as f64 / (cpu_seconds() - began));
+        both.push(events as f64 / (cpu_seconds() - began - not_ours));
     }
+    let ratio: Vec<f64> = decodes.iter().zip(&parses).map(|(decode, parse)| parse / decode).collect();
     println!("  decode alone: {} events a second of a core", spread(&decodes, 0));
+    println!("  CPU, decode / serde_json to values: {}", spread(&ratio, 2));
     println!("  both: {} events a second of a core, {bytes} bytes of Parquet", spread(&both, 0));
+}
+
+/// The time of a message.
+fn ts(message: &Value) -> i64 {
+    message["ts"].as_i64().expect("each message has a time")
+}
+
+/// What files of rows have.
+#[derive(Debug, Default, PartialEq)]
+struct Written {
+    rows: u64,
+    /// All times added up.
+    ts_ms: i64,
+}
+
+impl Written {
+    fn read(&mut self, file: Vec<u8>) {
+        let row = &mut |cells: &[Cell<'_>]| {
+            let Cell::Time(time) = cells[0] else { panic!("the first column is the time") };
+            self.rows += 1;
+            self.ts_ms += time.ms();
+        };
+        parquet::read(file, row).expect("it is Parquet");
+    }
 }
 
 /// Keeps the history of the level of a million users, a play each event, as events pass the watermark.
 fn histories(events: u64) {
-    const EPOCH: u64 = 20_000;
     println!("histories: {events} plays of {USERS} users, in epochs of {EPOCH}");
     let before = rss_mib();
     let (mut operator, levels) =
         (Scd2::<i64, Text, u64>::new("Users", Epoch(0)), ["free", "paid"].map(Text::from));
-    let (mut drawn, mut rows, began) = (1_u64, 0_u64, cpu_seconds());
+    let (mut drawn, mut rows, mut facts, began) = (1_u64, 0_u64, 0_u64, cpu_seconds());
     let mut out = Vec::new();
     for epoch in 1..=events / EPOCH {
         let time = |n: u64| (epoch * EPOCH + n) as i64;
         let event = |n: u64| {
-            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let user = (drawn >> 33) % u64::from(USERS);
-            // A user changes level now and then.
-            let level = levels[usize::from((user + epoch / 100) % 10 == 0)].clone();
+            let user = draw(&mut drawn);
+            let level = levels[level(user, epoch)].clone();
             let data = Event { key: user as i64, value: level, fact: Some(n) };
             Stamped { time: EventTime(time(n)), stamp: EventTime(0), partition: Partition(0), data }
         };
@@ -137,10 +176,38 @@ fn histories(events: u64) {
         let tick = Tick { watermark, wall_ms: epoch as i64, idle: false, ended: false, finishing: false };
         operator.close(Epoch(epoch), &tick, &mut out);
         rows += out.len() as u64;
+        facts += out.iter().filter(|out| matches!(out, Out::Fact(_))).count() as u64;
         out.clear();
     }
     let ns = (cpu_seconds() - began) * 1e9 / events as f64;
+    // The watermark has passed all epochs but the last two.
+    assert_eq!(facts, (events / EPOCH).saturating_sub(2) * EPOCH, "each play is a fact once");
     println!("  {ns:.0} ns an event, {:.0} MiB held, {rows} facts and changes", rss_mib() - before);
+    let by_map = levels_in_a_map(events / EPOCH * EPOCH);
+    println!("  the last level of each user in a hash map: {by_map:.0} ns; {:.2} times as much", ns / by_map);
+}
+
+/// Nanoseconds of an event where only the last level of each user is kept.
+fn levels_in_a_map(events: u64) -> f64 {
+    let (mut users, mut drawn, began) = (HashMap::new(), 1, cpu_seconds());
+    for n in 0..events {
+        let user = draw(&mut drawn);
+        users.insert(user, level(user, n / EPOCH));
+    }
+    let ns = (cpu_seconds() - began) * 1e9 / events as f64;
+    assert!(events == 0 || !users.is_empty());
+    ns
+}
+
+/// The next user.
+fn draw(drawn: &mut u64) -> u64 {
+    *drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*drawn >> 33) % u64::from(USERS)
+}
+
+/// The number of the level that a user has in an epoch: it changes now and then.
+fn level(user: u64, epoch: u64) -> usize {
+    usize::from((user + epoch / 100) % 10 == 0)
 }
 
 /// What the process holds of memory.
