@@ -179,6 +179,7 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
                 .collect(),
             max_ahead_ms: MAX_AHEAD_MS,
             not_after: NotAfter::Never,
+            rules: std::sync::Arc::default(),
             idle_flush_ms: None,
         },
         assigned: partitions.iter().map(assign).collect(),

@@ -128,6 +128,7 @@ fn input(lists: &Lists, pipeline: &dyn Pipeline) -> Result<InputOptions, Box<dyn
                 .collect(),
             max_ahead_ms: 3_600_000,
             not_after: NotAfter::Never,
+            rules: std::sync::Arc::default(),
             idle_flush_ms: None,
         },
         assigned: partitions.iter().map(assign).collect(),

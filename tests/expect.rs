@@ -18,8 +18,8 @@ fn run(at: &Path, command: &str, more: &[&str]) -> Run {
 }
 
 /// What `headway status` says of expectations: name, status, failures.
-fn expected(at: &Path) -> Vec<(String, String, Option<u64>)> {
-    let status = headway(at, &["status", "--lake", "lake", "-o", "json"]);
+fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
+    let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
     let status: Value = serde_json::from_str(&status.out).unwrap_or_else(|_| panic!("{status:?}"));
     let text = |value: &Value| value.as_str().expect("a text").to_string();
     let one = |found: &Value| (text(&found["name"]), text(&found["status"]), found["failures"].as_u64());
@@ -46,7 +46,7 @@ fn expectation_of_what_is_not_there_is_refused_with_its_place() {
         ),
         (
             &format!("{good}unique = [\"station\", \"dayy\"]\n"),
-            "4:22: view \"station_day\" has no column \"dayy\"",
+            "4:22: \"station_day\" has no column \"dayy\"",
             "Did you mean \"day\"?",
         ),
         (&format!("{good}not_null = []\n"), "4:12: no column is named", "Name one"),
@@ -86,11 +86,45 @@ fn expectation_of_what_is_not_there_is_refused_with_its_place() {
         ),
         (
             &format!("{good}severity = \"stop\"\nunique = [\"day\"]\n"),
-            "4:12: unknown variant `stop`, expected `warn` or `fail`",
+            "4:12: unknown variant `stop`, expected one of `warn`, `quarantine`, `fail`",
             "",
         ),
     ];
-    for (text, what, hint) in cases {
+    let records = "[[expect]]\nname = \"a\"\ninput = \"turnstile\"\n";
+    let of_records = [
+        (
+            "[[expect]]\nname = \"a\"\ninput = \"turnstiles\"\nnot_null = [\"ID\"]\n".to_string(),
+            "3:9: there is no input \"turnstiles\"",
+            "Did you mean \"turnstile\"?",
+        ),
+        (
+            format!("{records}not_null = [\"DIVISON\"]\n"),
+            "4:13: \"turnstile\" has no column \"DIVISON\"",
+            "Did you mean \"DIVISION\"?",
+        ),
+        (
+            format!("{records}unique = [\"ID\"]\n"),
+            "2:8: expectation \"a\" is not about one record",
+            "of a view",
+        ),
+        (
+            format!("{records}row_count_change = {{ day = \"ID\", max = \"1%\" }}\n"),
+            "2:8: row_count_change cannot be expected of records",
+            "of a view",
+        ),
+        (
+            format!("{records}view = \"station_day\"\nnot_null = [\"ID\"]\n"),
+            "2:8: expectation \"a\" is not about one thing",
+            "",
+        ),
+        (
+            format!("{good}severity = \"quarantine\"\nunique = [\"day\"]\n"),
+            "4:12: \"quarantine\" is for records of an input",
+            "\"warn\" or \"fail\"",
+        ),
+    ];
+    let of_records = of_records.iter().map(|(text, what, hint)| (text.as_str(), *what, *hint));
+    for (text, what, hint) in cases.into_iter().chain(of_records) {
         config(at, text);
         for command in ["check", "run"] {
             let refused = run(at, command, &["--views"]);
@@ -114,7 +148,10 @@ fn expectation_of_what_is_not_there_is_refused_with_its_place() {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.err.contains("--expect-warn: there is no expectation \"b\""), "{}", refused.err);
     let checked = run(at, "check", &["--views", "--expect-warn", "a"]);
-    assert!(checked.out.contains("expects   a: station_day, unique (day); else warn"), "{checked:?}");
+    assert!(
+        checked.out.contains("expects   a: view \"station_day\", unique (day); else warn"),
+        "{checked:?}"
+    );
 }
 
 /// Two that hold, and three that do not: there is more than one row a day, and there are other divisions than IND.
@@ -178,7 +215,7 @@ fn counts_are_those_of_the_tables_after_kills_and_with_any_number_of_workers() {
         ("station-is-known", "pass", 0),
     ];
     let found: Vec<_> = found.into_iter().map(|(n, s, f)| (n.to_string(), s.to_string(), Some(f))).collect();
-    assert_eq!(expected(at), found);
+    assert_eq!(expected(at, "lake"), found);
     let build = headway(at, &[&["build"], &job[1..]].concat());
     assert_eq!(build.code, Some(0), "{build:?}");
     assert_eq!(
@@ -211,13 +248,13 @@ fn rule_that_must_hold_stops_before_the_commit_and_a_flag_goes_on() {
     assert_eq!((&rule["expectation"], &rule["status"]), (&"only-ind".into(), &"fail".into()), "{stopped:?}");
     // What would break it is in no manifest and in no table.
     assert!(!at.join("lake/gold/turnstile/dim_station.parquet").exists());
-    let found = expected(at);
+    let found = expected(at, "lake");
     assert!(found.iter().all(|(_, _, failures)| failures.is_none_or(|failures| failures == 0)), "{found:?}");
     // A restart judges the same rows again.
     assert_eq!(run(at, "run", &["--views"]).code, Some(1));
     let warned = run(at, "build", &["--expect-warn", "only-ind"]);
     assert_eq!((warned.code, warned.out.contains("WARN     only-ind")), (Some(0), true), "{warned:?}");
-    assert!(expected(at).iter().all(|(_, status, failures)| status == "warn" && *failures > Some(0)));
+    assert!(expected(at, "lake").iter().all(|(_, status, failures)| status == "warn" && *failures > Some(0)));
     // It is committed now: without the flag the job does not go on.
     let stopped = run(at, "build", &[]);
     assert_eq!(
@@ -226,4 +263,98 @@ fn rule_that_must_hold_stops_before_the_commit_and_a_flag_goes_on() {
         "{stopped:?}"
     );
     assert!(stopped.out.contains("1 of 1  FAIL     only-ind"), "{stopped:?}");
+}
+
+/// The records of the stream: most have another division than IND, some one that is neither IND nor BMT.
+const RECORDS: &str = r#"
+[[expect]]
+name = "only-ind"
+input = "turnstile"
+accepted_values = { column = "DIVISION", values = ["IND"] }
+
+[[expect]]
+name = "ind-or-bmt"
+input = "turnstile"
+accepted_values = { column = "DIVISION", values = ["BMT", "IND"] }
+severity = "quarantine"
+
+[[expect]]
+name = "has-a-station"
+input = "turnstile"
+not_null = ["STATION", "ENTRIES"]
+severity = "fail"
+"#;
+
+#[test]
+fn records_are_counted_and_kept_apart_after_kills_and_with_any_number_of_workers() {
+    let folder = folder();
+    let at = folder.path();
+    config(at, RECORDS);
+    let job = |lake: &'static str, workers: &'static str| {
+        let small =
+            ["--epoch", "50ms", "--epoch-bytes", "32KiB", "--if-running", "take-over", "--dead-max", "100%"];
+        let job =
+            ["run", "turnstile", "-c", "headway.toml", "--source", SOURCE, "--lake", lake, "-w", workers];
+        [&job[..], &small[..]].concat()
+    };
+    let whole = headway(at, &job("whole", "1"));
+    assert_eq!(whole.code, Some(0), "{whole:?}");
+    let manifests = at.join("killed/_headway/turnstile/manifest");
+    for workers in ["2", "1"] {
+        killed_after(at, &job("killed", workers), &manifests, files_in(&manifests) + 4);
+    }
+    let done = headway(at, &job("killed", "3"));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let found = expected(at, "whole");
+    assert_eq!(found, expected(at, "killed"), "as a job that was never stopped");
+    let [
+        ("has-a-station", "pass", Some(0)),
+        ("ind-or-bmt", "warn", Some(others)),
+        ("only-ind", "warn", Some(not_ind)),
+    ] = [0, 1, 2].map(|at| (found[at].0.as_str(), found[at].1.as_str(), found[at].2))
+    else {
+        panic!("{found:?}")
+    };
+    assert!(0 < others && others < not_ind, "{found:?}");
+    for lake in ["whole", "killed"] {
+        let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
+        let status: Value = serde_json::from_str(&status.out).expect("JSON");
+        assert_eq!(status["inputs"][0]["total"]["dead"]["rule:ind-or-bmt"], others, "{lake}: {status}");
+        let dead = headway(at, &["dead", "ls", "--lake", lake]);
+        assert!(dead.out.contains("rule:ind-or-bmt"), "{dead:?}");
+        let audit = headway(at, &["audit", "--lake", lake, "--deep"]);
+        assert_eq!(audit.code, Some(0), "{audit:?}");
+    }
+}
+
+#[test]
+fn record_that_must_not_come_stops_before_the_commit_and_a_flag_goes_on() {
+    let folder = folder();
+    let at = folder.path();
+    config(at, &RECORDS.replace("quarantine", "fail"));
+    let stopped = run(at, "run", &[]);
+    assert_eq!(stopped.code, Some(1), "{stopped:?}");
+    assert!(
+        stopped.err.contains("expectation-failed") && stopped.err.contains("of input \"turnstile\""),
+        "{stopped:?}"
+    );
+    assert!(
+        stopped.err.contains("--expect-warn ind-or-bmt") && stopped.err.contains("offset "),
+        "{stopped:?}"
+    );
+    let found = expected(at, "lake");
+    assert!(
+        found.iter().all(|(name, _, failures)| name != "ind-or-bmt" || failures.is_none_or(|f| f == 0)),
+        "{found:?}"
+    );
+    let warned = run(at, "run", &["--expect-warn", "ind-or-bmt"]);
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    let found = expected(at, "lake");
+    assert!(
+        found
+            .iter()
+            .any(|(name, status, failures)| name == "ind-or-bmt" && status == "warn" && *failures > Some(0))
+    );
+    // What was committed with a warning stays committed: it stops no later commit.
+    assert_eq!(run(at, "run", &[]).code, Some(0));
 }

@@ -82,7 +82,7 @@ fn expectations_that_are_shown_hold() {
         if words[0] == "build" {
             assert_eq!(
                 run.out.matches("  PASS  ").count() + run.out.matches("  WARN  ").count(),
-                5,
+                6,
                 "{run:?}"
             );
         }

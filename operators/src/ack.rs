@@ -92,6 +92,15 @@ pub enum Ack {
         /// How many.
         records: u64,
     },
+    /// Records of a source that break a rule. Some rules refuse such a record, and it is among the dead letters, too.
+    Broken {
+        /// The rule.
+        rule: String,
+        /// How many.
+        records: u64,
+        /// One of them.
+        sample: Option<Refused>,
+    },
     /// A lake file, written and synced where no reader looks.
     Lake(StagedFile),
     /// A state file, written and synced.

@@ -37,6 +37,7 @@ use crate::view::table::{Key, Table, Update, shard_of};
 use differential_dataflow::consolidation::consolidate;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::core::feedback::Handle;
@@ -142,7 +143,9 @@ impl<'s> Build<'s> {
             lateness_ms: spec.lateness_ms,
             max_ahead_ms: start.max_ahead_ms,
             not_after: start.not_after,
+            rules: Arc::clone(&start.rules),
         };
+        self.notes.record_columns(index, decoder.columns());
         let (ports, pace) = (&mut self.ports, InputPace::new(&self.pace, index));
         let (spec, closing) = (spec.clone(), spec.closing);
         let make = |wake| ports.feed(index, &spec, pace, wake);

@@ -55,6 +55,7 @@ impl Ports for Dry {
             partitions: Vec::new(),
             max_ahead_ms: 0,
             not_after: NotAfter::Never,
+            rules: std::sync::Arc::default(),
             idle_flush_ms: None,
         }
     }

@@ -32,6 +32,9 @@ pub struct NotAReason {
 /// How long the name of a reason may be, in bytes.
 const REASON_BYTES_MAX: usize = 64;
 
+/// How the reason of a record that breaks a rule begins; the name of the rule follows.
+const RULE: &str = "rule:";
+
 impl Reason {
     /// A tombstone.
     pub const NULL_VALUE: Reason = Reason::of("null-value");
@@ -73,6 +76,14 @@ impl Reason {
         }
     }
 
+    /// The reason of a record that breaks the rule of this name: `rule:NAME`. No pipeline has such a reason of its own.
+    ///
+    /// # Errors
+    /// If `name` is not lower-case words with hyphens between.
+    pub fn of_rule(name: &str) -> Result<Reason, NotAReason> {
+        Reason::new(name.to_string()).map(|Reason(name)| Reason(Cow::Owned(format!("{RULE}{name}"))))
+    }
+
     /// The name, as the lake stores it.
     pub fn name(&self) -> &str {
         &self.0
@@ -99,7 +110,10 @@ impl TryFrom<String> for Reason {
     type Error = NotAReason;
 
     fn try_from(name: String) -> Result<Reason, NotAReason> {
-        Reason::new(name)
+        match name.strip_prefix(RULE) {
+            Some(rule) => Reason::of_rule(rule),
+            None => Reason::new(name),
+        }
     }
 }
 

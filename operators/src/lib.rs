@@ -402,6 +402,7 @@ pub mod progress;
 pub mod recompute;
 pub mod record;
 pub mod row;
+pub mod rules;
 pub mod sections;
 pub mod setting;
 pub mod shape;

@@ -9,12 +9,14 @@ use crate::pace::{InputPace, InputsWatermark};
 use crate::progress::Standing;
 use crate::record::{LastRead, Offset, Partition, Raw};
 use crate::row::Rows;
+use crate::rules::RecordRule;
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::view::refill::CommittedRows;
 use crate::view::row::ViewUpdate;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
 
@@ -90,6 +92,8 @@ pub struct InputStart {
     pub max_ahead_ms: i64,
     /// The newest event time of messages without a time stamp.
     pub not_after: NotAfter,
+    /// What is expected of each record.
+    pub rules: Arc<[RecordRule]>,
     /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
     pub idle_flush_ms: Option<u64>,
 }

@@ -2,6 +2,7 @@
 
 use crate::ack::InputIx;
 use crate::pace::TableSpec;
+use crate::row::Column;
 use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use crate::state::Show;
 use crate::view::refill::Refill;
@@ -14,6 +15,8 @@ pub struct Shape {
     pub inputs: Vec<InputSpec>,
     /// Its outputs in the order they were built, the side outputs of inputs included.
     pub outputs: Vec<OutputSpec>,
+    /// For each input, the columns of its records by which rules judge them.
+    pub record_columns: Vec<Vec<Column>>,
     /// Its operators with state in the order they were built, those of side outputs included.
     pub operators: Vec<OperatorSpec>,
     /// Its views in the order they were built.
@@ -112,6 +115,7 @@ impl Notes {
         let shape = Shape {
             inputs: inputs.to_vec(),
             outputs: Vec::new(),
+            record_columns: vec![Vec::new(); inputs.len()],
             operators: Vec::new(),
             views: Vec::new(),
             keeps: Vec::new(),
@@ -141,6 +145,10 @@ impl Notes {
     pub(crate) fn operator(&mut self, operator: OperatorSpec, show: Show) {
         self.shape.operators.push(operator);
         self.shape.show.push(show);
+    }
+
+    pub(crate) fn record_columns(&mut self, input: InputIx, columns: Vec<Column>) {
+        self.shape.record_columns[input.index()] = columns;
     }
 
     pub(crate) fn output(&mut self, output: &OutputSpec) {

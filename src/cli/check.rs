@@ -1,5 +1,6 @@
 //! `headway check`: finds before a job starts what would stop it, and says what would run.
 
+use super::expectations;
 use super::run;
 use super::run::{Found, Place};
 use super::settings::config;
@@ -120,9 +121,8 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
         writeln!(out, "limits    {}", limits(plan, input))?;
     }
     writeln!(out, "ends      {}", ends(plan))?;
-    for rule in plan.expectations.rules() {
-        let (name, view, about, severity) = (&rule.name, &rule.view_name, &rule.about, rule.severity.word());
-        writeln!(out, "expects   {name}: {view}, {about}; else {severity}")?;
+    for line in expectations::expected(&plan.expectations) {
+        writeln!(out, "expects   {line}")?;
     }
     for Closed { input, until } in &found.closed {
         writeln!(
@@ -185,11 +185,11 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "if_running": plan.if_running.word(),
         "allow_dropped_state": plan.allow_dropped_state,
         "views_from": plan.views_from,
-        "expectations": plan.expectations.rules().iter().map(|rule| json!({
-            "name": rule.name,
-            "view": rule.view_name,
-            "about": rule.about,
-            "severity": rule.severity,
+        "expectations": plan.expectations.found().iter().map(|found| json!({
+            "name": found.name,
+            "on": found.on,
+            "about": found.about,
+            "severity": found.severity,
         })).collect::<Vec<_>>(),
         "ends": ends(plan),
     })

@@ -3,8 +3,7 @@
 #[cfg(feature = "parquet")]
 use super::terminal::form::Form;
 use super::terminal::table::counted;
-use crate::engine::format::manifest::{Expectation, Severity};
-#[cfg(feature = "parquet")]
+use crate::engine::format::manifest::{Expectation, Severity, Subject};
 use crate::engine::run::expect::{Expectations, Found};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -25,12 +24,23 @@ enum Status {
 }
 
 impl Status {
-    fn of(severity: Severity, failures: Option<u64>) -> Status {
-        match (failures, severity) {
-            (None, _) => Status::Skip,
-            (Some(0), _) => Status::Pass,
-            (Some(_), Severity::Warn) => Status::Warn,
-            (Some(_), Severity::Fail) => Status::Fail,
+    /// What a manifest says of an expectation. Records that were committed are no failure: they came with a warning.
+    fn of(Expectation { on, severity, failures }: &Expectation) -> Status {
+        match (failures, severity, on) {
+            (None, _, _) => Status::Skip,
+            (Some(0), _, _) => Status::Pass,
+            (Some(_), Severity::Fail, Subject::View(_)) => Status::Fail,
+            (Some(_), _, _) => Status::Warn,
+        }
+    }
+
+    #[cfg(feature = "parquet")]
+    fn of_run(found: &Found<'_>) -> Status {
+        match found.failures {
+            None => Status::Skip,
+            _ if found.is_failed => Status::Fail,
+            Some(0) => Status::Pass,
+            Some(_) => Status::Warn,
         }
     }
 
@@ -48,25 +58,24 @@ impl Status {
 #[cfg(feature = "parquet")]
 pub(crate) fn write(expectations: &Expectations, output: Form, out: &mut dyn Write) -> io::Result<()> {
     let found = expectations.found();
-    let width = found.iter().map(|found| found.rule.name.len()).max().unwrap_or_default();
+    let width = found.iter().map(|found| found.name.len()).max().unwrap_or_default();
+    let all = found.len();
     for (number, found) in (1..).zip(&found) {
-        let Found { rule, failures } = *found;
-        let status = Status::of(rule.severity, failures).name();
+        let status = Status::of_run(found).name();
+        let Found { name, on, about, severity, failures, unit, .. } = found;
         match output {
             Form::Text => {
-                let broken = failures.map_or("not judged".to_string(), |count| counted(count, found.unit()));
-                let (all, name, view, about) =
-                    (expectations.rules().len(), &rule.name, &rule.view_name, &rule.about);
-                writeln!(out, "{number:>2} of {all}  {status:<7}  {name:width$}  {broken}: {view}, {about}")?;
+                let broken = failures.map_or("not judged".to_string(), |count| counted(count, unit));
+                writeln!(out, "{number:>2} of {all}  {status:<7}  {name:width$}  {broken}: {on}, {about}")?;
             }
             Form::Json => {
                 let line = json!({
                     "schema_version": 1,
-                    "expectation": rule.name,
+                    "expectation": name,
                     "status": status.to_lowercase(),
-                    "severity": rule.severity,
-                    "view": rule.view_name,
-                    "about": rule.about,
+                    "severity": severity,
+                    "on": on,
+                    "about": about,
                     "failures": failures,
                 });
                 writeln!(out, "{line}")?;
@@ -76,10 +85,18 @@ pub(crate) fn write(expectations: &Expectations, output: Form, out: &mut dyn Wri
     Ok(())
 }
 
+/// What is expected, a line each.
+pub(crate) fn expected(expectations: &Expectations) -> Vec<String> {
+    let line = |Found { name, on, about, severity, .. }: Found<'_>| {
+        format!("{name}: {on}, {about}; else {}", severity.word())
+    };
+    expectations.found().into_iter().map(line).collect()
+}
+
 /// What a manifest says of expectations, a line each.
 pub(crate) fn lines(expectations: &BTreeMap<String, Expectation>) -> Vec<String> {
-    let line = |(name, Expectation { on, severity, failures }): (&String, &Expectation)| {
-        let status = Status::of(*severity, *failures).name().to_lowercase();
+    let line = |(name, found): (&String, &Expectation)| {
+        let (status, Expectation { on, failures, .. }) = (Status::of(found).name().to_lowercase(), found);
         let broken = failures.map_or("not judged yet".to_string(), |count| counted(count, "failure"));
         format!("{name} {status}: {broken} in {on}")
     };
@@ -88,13 +105,13 @@ pub(crate) fn lines(expectations: &BTreeMap<String, Expectation>) -> Vec<String>
 
 /// The same in JSON.
 pub(crate) fn answer(expectations: &BTreeMap<String, Expectation>) -> Vec<Value> {
-    let one = |(name, Expectation { on, severity, failures }): (&String, &Expectation)| {
+    let one = |(name, found): (&String, &Expectation)| {
         json!({
             "name": name,
-            "on": on,
-            "severity": severity,
-            "status": Status::of(*severity, *failures).name().to_lowercase(),
-            "failures": failures,
+            "on": found.on,
+            "severity": found.severity,
+            "status": Status::of(found).name().to_lowercase(),
+            "failures": found.failures,
         })
     };
     expectations.iter().map(one).collect()

@@ -4,7 +4,7 @@
 //! it. Labels are names from the configuration, numbers of partitions and workers, and reasons from a fixed list: there are few.
 
 use crate::engine::format::board::{Lag, Snapshot, TargetLag, WorkerTime};
-use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
+use crate::engine::format::manifest::{Expectation, Input, Manifest, PartitionEntry, Subject};
 use headway_operators::time::EventTime;
 use std::time::Duration;
 
@@ -203,13 +203,14 @@ pub const METRICS: &[Metric] = &[
         Gauge,
         &["rule", "severity"],
         "Rows of views (days, for row_count_change) that break the expectation as of the last commit.",
-        |m| {
-            let judged =
-                m.head.expectations.iter().filter_map(|(rule, found)| Some((rule, found, found.failures?)));
-            judged
-                .map(|(rule, found, failures)| sample(&[rule, found.severity.word()], failures as f64))
-                .collect()
-        },
+        |m| expectations(m, |on| matches!(on, Subject::View(_))),
+    ),
+    of(
+        "headway_expectation_failures",
+        Counter,
+        &["rule", "severity"],
+        "Records of inputs that broke the expectation, of all runs that had it.",
+        |m| expectations(m, |on| matches!(on, Subject::Input(_))),
     ),
     of("headway_commits", Counter, &[], "Commits of this run.", |m| one(&[], m.board.commits as f64)),
     of("headway_commit_epoch", Gauge, &[], "The last committed epoch.", |m| one(&[], m.head.epoch.0 as f64)),
@@ -311,6 +312,15 @@ fn lags(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
 
 fn targets(moment: &Moment<'_>, value: impl Fn(&TargetLag) -> f64) -> Vec<Sample> {
     moment.board.targets.iter().map(|target| sample(&[&target.name], value(target))).collect()
+}
+
+/// What is committed of the expectations whose subject is `wanted`.
+fn expectations(moment: &Moment<'_>, wanted: fn(&Subject) -> bool) -> Vec<Sample> {
+    let all = moment.head.expectations.iter().filter(|(_, found)| wanted(&found.on));
+    let one = |(rule, found): (&String, &Expectation)| {
+        Some(sample(&[rule, found.severity.word()], found.failures? as f64))
+    };
+    all.filter_map(one).collect()
 }
 
 fn exporter(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {

@@ -7,6 +7,7 @@ use crate::kit::logic::Logic;
 use crate::kit::per_key::{PerKey, Routed};
 use crate::kit::record::{Place, Record};
 use crate::record::{Offset, Raw};
+use crate::row::{Cell, Column};
 use crate::stream::decode::{Context, Decoded, Decoder, Definition};
 use crate::time::Epoch;
 
@@ -31,6 +32,14 @@ impl<D: Decoder> Decoder for WithOffset<D> {
             Decoded::Record(time, data) => Decoded::Record(time, (raw.offset, data)),
             Decoded::Filtered => Decoded::Filtered,
         })
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        self.0.columns()
+    }
+
+    fn cells(&mut self, raw: &Raw<'_>, (_, record): &Self::Out, put: &mut dyn FnMut(Cell<'_>)) {
+        self.0.cells(raw, record, put);
     }
 }
 

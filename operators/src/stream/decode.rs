@@ -8,6 +8,7 @@
 
 use crate::error::Reason;
 use crate::record::Raw;
+use crate::row::{Cell, Column};
 use crate::state::KeyHash;
 use crate::time::{Epoch, EventTime};
 use timely::ExchangeData;
@@ -102,4 +103,15 @@ pub trait Decoder: 'static {
         context: &Context,
         definitions: &mut Vec<Definition<Self::Key>>,
     ) -> Result<Decoded<Self::Out>, Reason>;
+
+    /// The columns of a record by which [rules](crate::rules) judge it; none where its parts have no names.
+    fn columns(&self) -> Vec<Column> {
+        Vec::new()
+    }
+
+    /// Calls `put` for each of these columns, in their order, with what `record` has there. It was decoded from `raw` just now.
+    /// Called only where there are rules.
+    fn cells(&mut self, raw: &Raw<'_>, record: &Self::Out, put: &mut dyn FnMut(Cell<'_>)) {
+        let _ = (raw, record, put);
+    }
 }

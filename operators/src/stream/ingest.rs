@@ -23,11 +23,13 @@ use crate::late_by::LateBy;
 use crate::port::{Cut, Feed, Intake, NotAfter, Start, Turn};
 use crate::progress::Mark;
 use crate::record::{Offset, Partition, Payload, Raw, Refused, Stamped};
+use crate::rules::{Judged, RecordRule};
 use crate::stream::decode::{Context, Decoded, Decoder, Definition};
 use crate::stream::window::Lateness;
 use crate::time::{Epoch, EventTime, Watermark};
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Capability;
@@ -57,6 +59,8 @@ pub struct Options {
     pub max_ahead_ms: i64,
     /// The newest event time of messages without a time stamp.
     pub not_after: NotAfter,
+    /// What is expected of each record.
+    pub rules: Arc<[RecordRule]>,
 }
 
 /// What comes out of an input on one worker.
@@ -130,6 +134,7 @@ pub fn ingest<'s, D: Decoder, L: Lateness>(
                 let (epoch_marks, ack) = bench.end(&cut, next.is_none());
                 marks.session(&caps[2]).give_iterator(epoch_marks.into_iter());
                 acks.session(&caps[4]).give(ack);
+                acks.session(&caps[4]).give_iterator(bench.rules.acks().into_iter());
                 let Some(next) = next else {
                     caps.clear();
                     wait = None;
@@ -157,6 +162,7 @@ pub fn ingest<'s, D: Decoder, L: Lateness>(
 struct Bench<D: Decoder, L> {
     options: Options,
     decoder: D,
+    rules: Judged,
     lateness: L,
     epoch: Epoch,
     /// What the wall clock showed before the first message of the epoch; `None` before that.
@@ -225,6 +231,7 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
         decoder.begin(epoch);
         let (records, definitions, refused) = (Vec::new(), Vec::new(), Vec::new());
         Bench {
+            rules: Judged::new(Arc::clone(&options.rules)),
             options,
             decoder,
             lateness,
@@ -269,9 +276,20 @@ impl<D: Decoder, L: Lateness> Bench<D, L> {
             }
         };
         match limit.filter(|limit| time > *limit) {
-            None => Ok(decoded),
+            None => self.judged(raw, decoded),
             Some(limit) => Err(Refusal { reason: Reason::FUTURE_EVENT_TIME, limit: Some(limit) }),
         }
+    }
+
+    /// The record that was `decoded` from `raw`, or why a rule refuses it.
+    fn judged(&mut self, raw: &Raw<'_>, decoded: Decoded<D::Out>) -> Result<Decoded<D::Out>, Refusal> {
+        let Decoded::Record(_, record) = &decoded else { return Ok(decoded) };
+        if self.rules.is_idle() {
+            return Ok(decoded);
+        }
+        let (decoder, topic) = (&mut self.decoder, &self.options.topic);
+        let refused = self.rules.judge(|put| decoder.cells(raw, record, put), || Refused::of(topic, raw));
+        refused.map_or(Ok(decoded), |reason| Err(reason.into()))
     }
 
     /// Notes a dead letter of partition `at`; returns the bytes it takes in memory.
@@ -459,6 +477,7 @@ mod tests {
             lateness_ms: 10,
             max_ahead_ms: 100,
             not_after,
+            rules: Arc::default(),
         };
         let mut bench = Bench::new(options, Numbers, Never);
         bench.open(start);

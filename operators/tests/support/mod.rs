@@ -399,6 +399,7 @@ impl Ports for TestPorts {
                 .collect(),
             max_ahead_ms: 3_600_000,
             not_after: NotAfter::Never,
+            rules: std::sync::Arc::default(),
             idle_flush_ms: self.case.flush_ms,
         }
     }

@@ -224,6 +224,7 @@ impl<T: Key, D: Key> Ports for TestPorts<T, D> {
             partitions: (0..self.script.partitions).map(Partition).map(standing).collect(),
             max_ahead_ms: 0,
             not_after: NotAfter::Never,
+            rules: std::sync::Arc::default(),
             idle_flush_ms: None,
         }
     }

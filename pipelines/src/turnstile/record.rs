@@ -15,6 +15,7 @@ use crate::zone::Zone;
 use hashbrown::HashSet;
 use headway_operators::error::Reason;
 use headway_operators::record::{Payload, Raw};
+use headway_operators::row::{Cell, Column, Kind};
 use headway_operators::state::KeyHash;
 use headway_operators::stream::aggregate::Summand;
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
@@ -96,9 +97,31 @@ pub(super) enum When<'a> {
 /// Decodes the messages of the topic.
 pub struct Decoder {
     readings: Readings,
+    cutter: Cutter,
+}
+
+/// Cuts messages into fields.
+struct Cutter {
     sheet: Sheet,
     topic: Layout,
     file: FileLayout,
+}
+
+impl Cutter {
+    /// The fields of a message.
+    fn fields<'a>(&'a mut self, raw: &Raw<'a>) -> Result<Fields<'a>, Reason> {
+        let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
+        let fields = match raw.columns {
+            None => plain(value),
+            // The short way knows the topic's own columns only.
+            Some(_) => None,
+        };
+        match (fields, raw.columns) {
+            (Some(fields), _) => Ok(fields),
+            (None, None) => self.sheet.read(value, &self.topic),
+            (None, Some(columns)) => self.sheet.read(value, &self.file.of(columns)?),
+        }
+    }
 }
 
 /// Makes readings of fields.
@@ -115,7 +138,8 @@ impl Decoder {
     pub fn new(zone: Zone) -> Decoder {
         let content = Vec::with_capacity(256);
         let readings = Readings { instants: Instants::new(zone), defined: HashSet::default(), content };
-        Decoder { readings, sheet: Sheet::new(), topic: Layout::of_topic(), file: FileLayout::default() }
+        let cutter = Cutter { sheet: Sheet::new(), topic: Layout::of_topic(), file: FileLayout::default() };
+        Decoder { readings, cutter }
     }
 }
 
@@ -206,18 +230,30 @@ impl decode::Decoder for Decoder {
         context: &Context,
         definitions: &mut Vec<Definition<Key>>,
     ) -> Result<Decoded<Reading>, Reason> {
-        let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
-        let fields = match raw.columns {
-            None => plain(value),
-            // The short way knows the topic's own columns only.
-            Some(_) => None,
-        };
-        let fields = match (fields, raw.columns) {
-            (Some(fields), _) => fields,
-            (None, None) => self.sheet.read(value, &self.topic)?,
-            (None, Some(columns)) => self.sheet.read(value, &self.file.of(columns)?)?,
-        };
+        let fields = self.cutter.fields(raw)?;
         self.readings.reading(&fields, context, definitions)
+    }
+
+    /// The columns of the key, the counts, and the ID.
+    fn columns(&self) -> Vec<Column> {
+        let text = |name| Column::new(name, Kind::Text);
+        let counts = ["ENTRIES", "EXITS"].map(|name| Column::new(name, Kind::Int));
+        key::COLUMNS.into_iter().map(text).chain(counts).chain([text("ID")]).collect()
+    }
+
+    fn cells(&mut self, raw: &Raw<'_>, record: &Reading, put: &mut dyn FnMut(Cell<'_>)) {
+        let fields = self.cutter.fields(raw).expect("a message that was decoded can be cut again");
+        fields.key.into_iter().for_each(|field| put(text_cell(field)));
+        [record.entries, record.exits].into_iter().for_each(|count| put(Cell::Int(count)));
+        put(text_cell(fields.id));
+    }
+}
+
+/// A field as a cell: one that is empty has no value.
+fn text_cell(field: &[u8]) -> Cell<'_> {
+    match std::str::from_utf8(field) {
+        Ok(text) if !text.is_empty() => Cell::Text(text),
+        Ok(_) | Err(_) => Cell::Null,
     }
 }
 

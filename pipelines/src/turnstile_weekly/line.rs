@@ -10,6 +10,7 @@ use crate::zone::{Clock, Wall, Zone};
 use hashbrown::HashSet;
 use headway_operators::error::Reason;
 use headway_operators::record::{Columns, Payload, Raw};
+use headway_operators::row::{Cell, Column, Kind};
 use headway_operators::state::KeyHash;
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
 use headway_operators::time::{Epoch, EventTime};
@@ -23,6 +24,9 @@ pub(super) const COLUMNS: [&str; WIDTH] =
 
 /// How many columns there are.
 const WIDTH: usize = 11;
+
+/// The first of the two registers.
+const REGISTERS: usize = 9;
 
 /// A reading comes from no file whose name says when it was published.
 const NO_FILE_DATE: Reason = Reason::of("no-file-date");
@@ -190,6 +194,22 @@ impl decode::Decoder for Decoder {
         let (second, line) = (meanings.second, raw.offset.0);
         let reading = Reading { turnstile, place, second, line, rank, entries, exits };
         Ok(Decoded::Record(meanings.first, reading))
+    }
+
+    /// The columns of a line; the two registers are numbers.
+    fn columns(&self) -> Vec<Column> {
+        let kind = |at| if at < REGISTERS { Kind::Text } else { Kind::Int };
+        COLUMNS.into_iter().enumerate().map(|(at, name)| Column::new(name, kind(at))).collect()
+    }
+
+    fn cells(&mut self, raw: &Raw<'_>, record: &Reading, put: &mut dyn FnMut(Cell<'_>)) {
+        let Payload::Bytes(line) = raw.payload else { return };
+        let fields = self.fields(line, raw.columns).expect("a line that was decoded can be cut again");
+        for field in &fields[..REGISTERS] {
+            let text = std::str::from_utf8(field).ok().filter(|text| !text.is_empty());
+            put(text.map_or(Cell::Null, Cell::Text));
+        }
+        [record.entries, record.exits].into_iter().for_each(|register| put(Cell::Int(register)));
     }
 }
 

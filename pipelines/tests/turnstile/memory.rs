@@ -153,6 +153,7 @@ impl Ports for Memory {
             partitions: partitions.keys().map(|number| standing(Partition(*number))).collect(),
             max_ahead_ms: options.max_ahead_ms,
             not_after: options.not_after_ms.map_or(NotAfter::Never, |ms| NotAfter::At(EventTime(ms))),
+            rules: std::sync::Arc::default(),
             idle_flush_ms: None,
         }
     }

@@ -1,4 +1,4 @@
-//! `[[expect]]` as the configuration file has it: what is expected of views. [`super::rules`] makes rules of it.
+//! `[[expect]]` as the configuration file has it: what is expected of views and records. [`super::rules`] makes rules of it.
 
 use crate::engine::format::manifest::Severity;
 use serde::Deserialize;
@@ -12,9 +12,10 @@ pub(super) const CHECKS: [&str; 5] =
     ["unique", "not_null", "accepted_values", "relationships", "row_count_change"];
 
 /// The keys of an expectation.
-pub(crate) const KEYS: [&str; 8] = [
+pub(crate) const KEYS: [&str; 9] = [
     "name",
     "view",
+    "input",
     "severity",
     "unique",
     "not_null",
@@ -29,11 +30,11 @@ pub(crate) const KEYS: [&str; 8] = [
 pub(crate) struct Expect {
     /// Its name.
     pub(super) name: Spanned<String>,
-    /// The view.
-    pub(super) view: Spanned<String>,
+    /// The view, or the input.
+    pub(super) view: Option<Spanned<String>>,
+    pub(super) input: Option<Spanned<String>>,
     /// What follows where it does not hold.
-    #[serde(default)]
-    pub(super) severity: Severity,
+    pub(super) severity: Option<Spanned<Severity>>,
     pub(super) unique: Option<Spanned<Names>>,
     pub(super) not_null: Option<Spanned<Names>>,
     pub(super) accepted_values: Option<AcceptedValues>,

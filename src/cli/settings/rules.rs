@@ -7,10 +7,11 @@ use super::origin::Origin;
 use super::suggest::suggest;
 use crate::cli::terminal::failure::Failure;
 use crate::engine::format::manifest::Severity;
-use crate::engine::run::expect::{Check, Columns, Expectations, Rule};
+use crate::engine::run::expect::{Check, Columns, Expectations, Records, Rule};
 use headway_operators::error::Reason;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::row::{Column, Kind};
+use headway_operators::rules::{RecordCheck, RecordRule};
 use headway_operators::shape::Shape;
 use headway_operators::spec::ViewSpec;
 use headway_operators::view::row::Value;
@@ -19,7 +20,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 
-/// What `set` expects of the views that `pipeline` keeps.
+/// What `set` expects of the views that `pipeline` keeps, and of the records that it reads.
 ///
 /// # Errors
 /// Exit 2, with line and column, for a view or a column that is not there, and for what cannot be judged of it.
@@ -42,26 +43,45 @@ pub(crate) fn expectations(
         return Ok(Expectations::default());
     };
     // What is wrong with the pipeline itself is not said here.
-    let Ok(Shape { views, .. }) = Shape::of(pipeline) else { return Ok(Expectations::default()) };
-    let (mut rules, reader) = (Vec::<Rule>::new(), Reader { file, views: &views });
-    for expect in &set.expect {
-        let mut rule = reader.rule(expect)?;
-        if rules.iter().any(|earlier| earlier.name == rule.name) {
-            let what = format!("\"{}\" is the name of two expectations", rule.name);
-            return Err(reader.refuse(expect.name.span(), what, "Give each a name of its own."));
+    let Ok(shape) = Shape::of(pipeline) else { return Ok(Expectations::default()) };
+    let reader = Reader { file, shape: &shape };
+    let (mut rules, mut records) = (Vec::new(), Vec::new());
+    for (at, expect) in set.expect.iter().enumerate() {
+        let name = expect.name.get_ref();
+        reader.name(expect, &names[..at])?;
+        let severity = expect.severity.as_ref().map_or(Severity::Warn, |severity| *severity.get_ref());
+        let severity = if warn.contains(name) { Severity::Warn } else { severity };
+        match (&expect.view, &expect.input) {
+            (Some(view), None) => rules.push(reader.rule(expect, view, severity)?),
+            (None, Some(input)) => records.push(reader.records(expect, input, severity)?),
+            _ => {
+                let what = format!("expectation \"{name}\" is not about one thing");
+                let hint = "Give it a view, or an input: view = \"NAME\".";
+                return Err(reader.refuse(expect.name.span(), what, hint));
+            }
         }
-        if warn.contains(&rule.name) {
-            rule.severity = Severity::Warn;
-        }
-        rules.push(rule);
     }
-    Ok(Expectations::new(rules))
+    Ok(Expectations::new(rules, records))
 }
 
-/// Reads expectations of the file for a pipeline with these views.
+/// Reads expectations of the file for a pipeline of this shape.
 struct Reader<'a> {
     file: &'a File,
-    views: &'a [ViewSpec],
+    shape: &'a Shape,
+}
+
+/// What has columns: a view, or the records of an input.
+#[derive(Clone, Copy)]
+struct Thing<'a> {
+    on: &'a str,
+    columns: &'a [Column],
+}
+
+impl Thing<'_> {
+    /// The names of `columns`, as a list in a sentence.
+    fn names(&self, columns: &Columns) -> String {
+        columns.0.iter().map(|at| self.columns[*at].name.as_ref()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// A view that was found: its number, and what it is.
@@ -71,14 +91,9 @@ struct View<'a> {
     spec: &'a ViewSpec,
 }
 
-impl View<'_> {
-    fn column(&self, at: usize) -> &Column {
-        &self.spec.columns[at]
-    }
-
-    /// The names of `columns`, as a list in a sentence.
-    fn names(&self, columns: &Columns) -> String {
-        columns.0.iter().map(|at| self.column(*at).name.as_ref()).collect::<Vec<_>>().join(", ")
+impl<'a> View<'a> {
+    fn thing(self) -> Thing<'a> {
+        Thing { on: self.spec.name, columns: &self.spec.columns }
     }
 }
 
@@ -94,33 +109,79 @@ impl Reader<'_> {
         self.file.refuse_at(span, what.as_ref(), hint.as_ref())
     }
 
-    fn rule(&self, expect: &Expect) -> Result<Rule, Failure> {
-        let name = expect.name.get_ref();
+    /// Refuses a name that cannot be one, or that an `earlier` expectation has.
+    fn name(&self, expect: &Expect, earlier: &[&str]) -> Result<(), Failure> {
+        let (name, span) = (expect.name.get_ref(), expect.name.span());
         if Reason::new(name.clone()).is_err() {
             let what = format!("\"{name}\" cannot be the name of an expectation");
             let hint = "Write lower-case words with hyphens between, such as one-row-a-day.";
-            return Err(self.refuse(expect.name.span(), what, hint));
+            return Err(self.refuse(span, what, hint));
         }
-        let view = self.view(&expect.view)?;
+        if earlier.contains(&name.as_str()) {
+            let what = format!("\"{name}\" is the name of two expectations");
+            return Err(self.refuse(span, what, "Give each a name of its own."));
+        }
+        Ok(())
+    }
+
+    /// What is expected of a view.
+    fn rule(&self, expect: &Expect, view: &Spanned<String>, severity: Severity) -> Result<Rule, Failure> {
+        let view = self.view(view)?;
+        let quarantine = expect.severity.iter().find(|given| *given.get_ref() == Severity::Quarantine);
+        if let Some(given) = quarantine {
+            let hint = "A view has no record to keep apart: use \"warn\" or \"fail\".";
+            return Err(self.refuse(given.span(), "\"quarantine\" is for records of an input", hint));
+        }
         let Expected { check, about, columns } = self.expected(expect, view)?;
         let mut shown: Vec<usize> = (0..view.spec.key).collect();
         shown.extend(columns.0.iter().filter(|column| **column >= view.spec.key));
-        Ok(Rule {
-            name: name.clone(),
-            view: view.number,
-            view_name: view.spec.name.to_string(),
-            check,
-            about,
-            shown: shown.into_iter().map(|at| (at, view.column(at).name.to_string())).collect(),
-            severity: expect.severity,
-        })
+        let shown = shown.into_iter().map(|at| (at, view.spec.columns[at].name.to_string())).collect();
+        let (name, view_name) = (expect.name.get_ref().clone(), view.spec.name.to_string());
+        Ok(Rule { name, view: view.number, view_name, check, about, shown, severity })
+    }
+
+    /// What is expected of the records of an input.
+    fn records(
+        &self,
+        expect: &Expect,
+        input: &Spanned<String>,
+        severity: Severity,
+    ) -> Result<Records, Failure> {
+        let known: Vec<&str> = self.shape.inputs.iter().map(|input| input.name).collect();
+        let found = known.iter().position(|known| known == input.get_ref());
+        let number = found.ok_or_else(|| {
+            let what = format!("there is no input \"{}\"", input.get_ref());
+            self.refuse(input.span(), what, suggest(input.get_ref(), &known, "inputs"))
+        })?;
+        let columns = &self.shape.record_columns[number];
+        if columns.is_empty() {
+            let what = format!("the records of input \"{}\" have no columns", input.get_ref());
+            return Err(self.refuse(input.span(), what, "Expect something of a view that is made of them."));
+        }
+        let thing = Thing { on: input.get_ref(), columns };
+        let Expected { check, about, .. } = self.row_check(expect, thing)?;
+        let check = match check {
+            Check::NotNull(Columns(columns)) => RecordCheck::NotNull(columns.into_iter().collect()),
+            Check::AcceptedValues { column, values } => RecordCheck::AcceptedValues { column, values },
+            Check::Unique(_) | Check::Relationships { .. } | Check::RowCountChange { .. } => {
+                let what = format!("expectation \"{}\" is not about one record", expect.name.get_ref());
+                let hint = "Of a record not_null and accepted_values can be expected; the others of a view.";
+                return Err(self.refuse(expect.name.span(), what, hint));
+            }
+        };
+        let name = expect.name.get_ref().clone();
+        let reason = Reason::of_rule(&name).expect("the name was looked at");
+        let refuses = (severity == Severity::Quarantine).then_some(reason);
+        let rule = RecordRule { name, check, refuses };
+        Ok(Records { input: number, input_name: input.get_ref().clone(), rule, about, severity })
     }
 
     fn view(&self, name: &Spanned<String>) -> Result<View<'_>, Failure> {
-        let found = (0..).zip(self.views).find(|(_, spec)| spec.name == name.get_ref());
+        let views = &self.shape.views;
+        let found = (0..).zip(views).find(|(_, spec)| spec.name == name.get_ref());
         found.map(|(number, spec)| View { number, spec }).ok_or_else(|| {
             let what = format!("there is no view \"{}\"", name.get_ref());
-            let known: Vec<&str> = self.views.iter().map(|view| view.name).collect();
+            let known: Vec<&str> = views.iter().map(|view| view.name).collect();
             let hint = match known.as_slice() {
                 [] => {
                     "The job keeps no views. Where its pipeline has them, they are switched on with --views."
@@ -132,65 +193,79 @@ impl Reader<'_> {
         })
     }
 
-    fn column(&self, view: View<'_>, name: &Spanned<String>) -> Result<usize, Failure> {
-        let known: Vec<&str> = view.spec.columns.iter().map(|column| column.name.as_ref()).collect();
+    fn column(&self, thing: Thing<'_>, name: &Spanned<String>) -> Result<usize, Failure> {
+        let known: Vec<&str> = thing.columns.iter().map(|column| column.name.as_ref()).collect();
         known.iter().position(|known| known == name.get_ref()).ok_or_else(|| {
-            let what = format!("view \"{}\" has no column \"{}\"", view.spec.name, name.get_ref());
-            let hint = suggest(name.get_ref(), &known, &format!("columns of \"{}\"", view.spec.name));
+            let what = format!("\"{}\" has no column \"{}\"", thing.on, name.get_ref());
+            let hint = suggest(name.get_ref(), &known, &format!("columns of \"{}\"", thing.on));
             self.refuse(name.span(), what, hint)
         })
     }
 
-    fn columns(&self, view: View<'_>, names: &Spanned<Names>) -> Result<Columns, Failure> {
+    fn columns(&self, thing: Thing<'_>, names: &Spanned<Names>) -> Result<Columns, Failure> {
         if names.get_ref().is_empty() {
             return Err(self.refuse(names.span(), "no column is named", "Name one at least."));
         }
-        let columns = names.get_ref().iter().map(|name| self.column(view, name));
+        let columns = names.get_ref().iter().map(|name| self.column(thing, name));
         columns.collect::<Result<Vec<_>, _>>().map(Columns)
     }
 
-    /// The one thing that `expect` expects.
+    /// The one thing that `expect` expects of a view.
     fn expected(&self, expect: &Expect, view: View<'_>) -> Result<Expected, Failure> {
-        let unique = expect.unique.iter().map(|names| self.unique(view, names));
-        let not_null = expect.not_null.iter().map(|names| self.not_null(view, names));
-        let accepted = expect.accepted_values.iter().map(|accepted| self.accepted_values(view, accepted));
-        let relationships = expect.relationships.iter().map(|related| self.relationships(view, related));
-        let change = expect.row_count_change.iter().map(|change| self.row_count_change(view, change));
-        let mut all = unique.chain(not_null).chain(accepted).chain(relationships).chain(change);
-        match (all.next(), all.next()) {
-            (Some(expected), None) => expected,
-            (found, _) => {
-                let what = match found {
-                    None => format!("expectation \"{}\" expects nothing", expect.name.get_ref()),
-                    Some(_) => format!("expectation \"{}\" expects two things", expect.name.get_ref()),
-                };
-                let hint = format!("Give it one of {}.", CHECKS.join(", "));
-                Err(self.refuse(expect.name.span(), what, hint))
-            }
+        let related = expect.relationships.as_ref();
+        let change = expect.row_count_change.as_ref();
+        match (self.only(expect)?, related, change) {
+            ("relationships", Some(related), _) => self.relationships(view, related),
+            ("row_count_change", _, Some(change)) => self.row_count_change(view, change),
+            _ => self.row_check(expect, view.thing()),
         }
     }
 
-    fn unique(&self, view: View<'_>, names: &Spanned<Names>) -> Result<Expected, Failure> {
-        let columns = self.columns(view, names)?;
-        let about = format!("unique ({})", view.names(&columns));
-        Ok(Expected { check: Check::Unique(columns.clone()), about, columns })
+    /// The name of the one thing that `expect` expects.
+    fn only(&self, expect: &Expect) -> Result<&'static str, Failure> {
+        let given = [
+            expect.unique.is_some(),
+            expect.not_null.is_some(),
+            expect.accepted_values.is_some(),
+            expect.relationships.is_some(),
+            expect.row_count_change.is_some(),
+        ];
+        let mut names = CHECKS.into_iter().zip(given).filter(|(_, given)| *given).map(|(name, _)| name);
+        let how_many = match (names.next(), names.next()) {
+            (Some(name), None) => return Ok(name),
+            (None, _) => "nothing",
+            (Some(_), Some(_)) => "two things",
+        };
+        let what = format!("expectation \"{}\" expects {how_many}", expect.name.get_ref());
+        Err(self.refuse(expect.name.span(), what, format!("Give it one of {}.", CHECKS.join(", "))))
     }
 
-    fn not_null(&self, view: View<'_>, names: &Spanned<Names>) -> Result<Expected, Failure> {
-        let columns = self.columns(view, names)?;
-        let about = format!("not_null ({})", view.names(&columns));
-        Ok(Expected { check: Check::NotNull(columns.clone()), about, columns })
+    /// What `expect` expects of rows or records whose columns are those of `thing`.
+    fn row_check(&self, expect: &Expect, thing: Thing<'_>) -> Result<Expected, Failure> {
+        let name = self.only(expect)?;
+        if let Some(accepted) = &expect.accepted_values {
+            return self.accepted_values(thing, accepted);
+        }
+        let names = expect.unique.as_ref().or(expect.not_null.as_ref()).ok_or_else(|| {
+            let what = format!("{name} cannot be expected of records");
+            self.refuse(expect.name.span(), what, "Expect it of a view that is made of them.")
+        })?;
+        let columns = self.columns(thing, names)?;
+        let about = format!("{name} ({})", thing.names(&columns));
+        let is_unique = expect.unique.is_some();
+        let check = if is_unique { Check::Unique(columns.clone()) } else { Check::NotNull(columns.clone()) };
+        Ok(Expected { check, about, columns })
     }
 
-    fn accepted_values(&self, view: View<'_>, accepted: &AcceptedValues) -> Result<Expected, Failure> {
-        let column = self.column(view, &accepted.column)?;
-        let values = accepted.values.iter().map(|value| self.value(view.column(column), value));
+    fn accepted_values(&self, thing: Thing<'_>, accepted: &AcceptedValues) -> Result<Expected, Failure> {
+        let column = self.column(thing, &accepted.column)?;
+        let values = accepted.values.iter().map(|value| self.value(&thing.columns[column], value));
         let values = values.collect::<Result<BTreeSet<Value>, _>>()?;
         if values.is_empty() {
             return Err(self.refuse(accepted.column.span(), "no value is accepted", "Name one at least."));
         }
         let columns = Columns(vec![column]);
-        let about = format!("accepted_values ({})", view.names(&columns));
+        let about = format!("accepted_values ({})", thing.names(&columns));
         Ok(Expected { check: Check::AcceptedValues { column, values }, about, columns })
     }
 
@@ -217,33 +292,27 @@ impl Reader<'_> {
     }
 
     fn relationships(&self, view: View<'_>, related: &Relationships) -> Result<Expected, Failure> {
-        let columns = self.columns(view, &related.columns)?;
+        let columns = self.columns(view.thing(), &related.columns)?;
         let other = self.view(&related.to)?;
-        let to_columns = self.columns(other, &related.to_columns)?;
+        let to_columns = self.columns(other.thing(), &related.to_columns)?;
         let kinds = |view: View<'_>, columns: &Columns| -> Vec<Kind> {
-            columns.0.iter().map(|at| view.column(*at).kind).collect()
+            columns.0.iter().map(|at| view.spec.columns[*at].kind).collect()
         };
         if kinds(view, &columns) != kinds(other, &to_columns) {
             let what = "the columns are not as many, or not of the same types";
-            let hint = format!(
-                "Name for each column of \"{}\" the one of \"{}\" that it refers to.",
-                view.spec.name, other.spec.name
-            );
+            let (from, to) = (view.spec.name, other.spec.name);
+            let hint = format!("Name for each column of \"{from}\" the one of \"{to}\" that it refers to.");
             return Err(self.refuse(related.to_columns.span(), what, hint));
         }
-        let about = format!(
-            "relationships ({}) to {} ({})",
-            view.names(&columns),
-            other.spec.name,
-            other.names(&to_columns)
-        );
+        let (from, to) = (view.thing().names(&columns), other.thing().names(&to_columns));
+        let about = format!("relationships ({from}) to {} ({to})", other.spec.name);
         let check = Check::Relationships { columns: columns.clone(), to: other.number, to_columns };
         Ok(Expected { check, about, columns })
     }
 
     fn row_count_change(&self, view: View<'_>, change: &RowCountChange) -> Result<Expected, Failure> {
-        let day = self.column(view, &change.day)?;
-        if !matches!(view.column(day).kind, Kind::Text | Kind::Time) {
+        let day = self.column(view.thing(), &change.day)?;
+        if !matches!(view.spec.columns[day].kind, Kind::Text | Kind::Time) {
             let what = format!("column \"{}\" has no days", change.day.get_ref());
             let hint = "A day is a text such as 2024-01-31, or that of an instant.";
             return Err(self.refuse(change.day.span(), what, hint));

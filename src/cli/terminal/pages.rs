@@ -480,9 +480,9 @@ const PAGES: &[Page] = &[
     of(
         "expectation-failed",
         Yours,
-        "Rows of a view are not as an expectation of severity \"fail\" says, which stands under [[expect]] in the configuration file.",
-        "The job stops before the commit that would make them visible. The error names the expectation, how many rows break it, and the first of them.",
-        "Mend what was read, or the expectation. `--expect-warn NAME` goes on with a warning. A restart judges the same rows again.",
+        "Rows of a view, or records of an input, are not as an expectation of severity \"fail\" says, which stands under [[expect]] in the configuration file.",
+        "The job stops before the commit that would make them visible. The error names the expectation, how many rows or records break it, and the first of them.",
+        "Mend what was read, or the expectation. `--expect-warn NAME` goes on with a warning. A restart judges the same again.",
     ),
     of(
         "nothing-accepted",

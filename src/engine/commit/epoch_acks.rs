@@ -89,6 +89,8 @@ impl<'a> EpochAcks<'a> {
             }
             // No fate: what an operator leaves out was accepted before.
             Ack::Dropped { .. } => {}
+            // No fate either: what a rule refuses is among the dead letters.
+            Ack::Broken { .. } => {}
             Ack::Lake(file) => self.lake.push(file),
             Ack::State(file) => self.state.push(file),
         }

@@ -297,6 +297,8 @@ pub struct View {
 pub enum Subject {
     /// The rows of a view.
     View(String),
+    /// The records of an input.
+    Input(String),
 }
 
 /// What follows where an expectation does not hold.
@@ -306,6 +308,8 @@ pub enum Severity {
     /// The log says so, and the job goes on.
     #[default]
     Warn,
+    /// Of records: a record that breaks it becomes a dead letter, with the reason `rule:NAME`.
+    Quarantine,
     /// The job stops before the commit.
     Fail,
 }
@@ -317,7 +321,8 @@ pub struct Expectation {
     pub on: Subject,
     /// What follows where it does not hold.
     pub severity: Severity,
-    /// How many rows of the view break it as of this epoch; `None` before it was first judged.
+    /// How many rows of the view break it as of this epoch; or how many records of the input have broken it since the job had it.
+    /// `None` before it was first judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u64>,
 }
@@ -326,6 +331,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Subject::View(name) => write!(f, "view \"{name}\""),
+            Subject::Input(name) => write!(f, "input \"{name}\""),
         }
     }
 }
@@ -335,6 +341,7 @@ impl Severity {
     pub fn word(self) -> &'static str {
         match self {
             Severity::Warn => "warn",
+            Severity::Quarantine => "quarantine",
             Severity::Fail => "fail",
         }
     }

@@ -55,6 +55,7 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
         let what = (source.connector.kind(), &source.topic, source.discover_every);
         plan.note("source", &(what, source.max_ahead, source.not_after));
     }
+    plan.note("rules of records", &launch.expectations.records());
     plan.note("epoch", &(launch.epoch, launch.epoch_bytes));
     plan.note("idle", &(launch.idle_after, launch.idle_flush));
     plan.note("until", &launch.until);

@@ -516,6 +516,7 @@ impl Launch {
                     partitions: input.partitions.iter().map(standing::standing).collect(),
                     max_ahead_ms: i64::try_from(source.max_ahead.as_millis()).unwrap_or(i64::MAX),
                     not_after: source.not_after,
+                    rules: self.expectations.rules_of(index),
                     idle_flush_ms: self.idle_flush.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
                 },
                 assigned: assigned(input, seen),

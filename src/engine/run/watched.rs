@@ -98,6 +98,7 @@ impl Watched {
                 | Ack::InputsWatermark { .. }
                 | Ack::Held { .. }
                 | Ack::Dropped { .. }
+                | Ack::Broken { .. }
                 | Ack::Lake(_)
                 | Ack::State(_) => false,
             };
@@ -181,7 +182,6 @@ impl Watched {
         }
         if !self.judge.is_idle() {
             self.judge.judge(epoch, &updates, &self.gold.views.tables())?;
-            self.committer.expect(self.judge.expectations().entries());
         }
         let versions = changes::versions(self.gold.views.specs());
         let (file, changes) = self.committer.stage_changes(epoch, versions, updates)?;
@@ -208,7 +208,7 @@ impl Commit for Watched {
         let epoch = self.committer.head().epoch;
         self.gold.views.upcoming(epoch);
         if !self.judge.is_idle() {
-            self.judge.restore(epoch, &self.gold.views.tables())?;
+            self.judge.restore(self.committer.head(), &self.gold.views.tables())?;
             self.committer.expect(self.judge.expectations().entries());
         }
         self.deliver(None);
@@ -223,7 +223,9 @@ impl Commit for Watched {
         let confirm = clock.elapsed();
         self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
         self.board.doing(Doing::Committing);
+        self.judge.records(epoch, &acks)?;
         let changes = self.stage_changes(epoch, &mut acks)?;
+        self.committer.expect(self.judge.expectations().entries());
         self.acknowledge();
         let committed = self.committer.commit(epoch, &acks)?;
         self.board.doing(Doing::Nothing);

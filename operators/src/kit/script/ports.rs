@@ -53,6 +53,7 @@ impl Ports for PlayPorts {
             partitions: partitions.into_iter().map(standing).collect(),
             max_ahead_ms: 3_600_000,
             not_after: NotAfter::Never,
+            rules: std::sync::Arc::default(),
             idle_flush_ms: self.play.flush_ms,
         }
     }

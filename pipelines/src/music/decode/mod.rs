@@ -9,10 +9,11 @@ mod value;
 
 pub use reason::NOT_AN_OBJECT;
 
-use super::event::{Draft, Event, Field};
+use super::event::{Draft, Event, Field, columns};
 use super::topic::{Form, Topic};
 use headway_operators::error::Reason;
 use headway_operators::record::{Payload, Raw};
+use headway_operators::row::{Cell, Column, Row};
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
 use headway_operators::time::Epoch;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -48,6 +49,14 @@ impl decode::Decoder for Decoder {
     ) -> Result<Decoded<Event>, Reason> {
         let Payload::Bytes(value) = raw.payload else { return Err(Reason::NULL_VALUE) };
         self.event(value).map(|event| Decoded::Record(event.ts(), event))
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        columns(self.form, self.topic)
+    }
+
+    fn cells(&mut self, _raw: &Raw<'_>, record: &Event, put: &mut dyn FnMut(Cell<'_>)) {
+        record.cells(put);
     }
 }
 

@@ -1,13 +1,15 @@
 //! Judges what an epoch makes of the views before it is committed.
 
-use crate::engine::error::{Broken, Error};
-use crate::engine::format::manifest::{Severity, Subject};
+use crate::engine::error::{self, Error};
+use crate::engine::format::manifest::{Manifest, Severity};
 use crate::engine::run::expect::counted::{Occurrences, References, Rows, Side, has_null};
 use crate::engine::run::expect::days::{Day, Days};
-use crate::engine::run::expect::expectations::{Expectations, Found};
+use crate::engine::run::expect::expectations::{Broken, Expectations, Found};
 use crate::engine::run::expect::rule::{Check, Rule};
 use crate::engine::run::expect::shown;
+use crate::engine::run::outcome;
 use crate::engine::run::view_rows::ViewRows;
+use headway_operators::ack::Ack;
 use headway_operators::time::Epoch;
 use headway_operators::view::row::{Value, ViewRow, ViewUpdate};
 use std::collections::BTreeSet;
@@ -25,6 +27,9 @@ pub struct Judge {
     expectations: Expectations,
     /// For each rule.
     kept: Vec<Kept>,
+    /// For each rule of an input.
+    records: Vec<Broken>,
+    /// For each rule, those of views first.
     logged: Vec<Logged>,
 }
 
@@ -59,13 +64,14 @@ impl Judge {
     /// A judge who has seen no row yet.
     pub fn new(expectations: Expectations) -> Judge {
         let kept: Vec<Kept> = expectations.rules().iter().map(|rule| Kept::of(&rule.check)).collect();
-        let logged = vec![Logged::default(); kept.len()];
-        Judge { expectations, kept, logged }
+        let records = vec![Broken::default(); expectations.records().len()];
+        let logged = vec![Logged::default(); kept.len() + records.len()];
+        Judge { expectations, kept, records, logged }
     }
 
     /// True if nothing is expected.
     pub fn is_idle(&self) -> bool {
-        self.kept.is_empty()
+        self.logged.is_empty()
     }
 
     /// What was found last.
@@ -73,15 +79,21 @@ impl Judge {
         &self.expectations
     }
 
-    /// Takes the content of the views as of `epoch`, which is committed. Called once, before anything is judged.
+    /// Takes the content of the views as of `head`, which is committed, and what records have broken by then. Called once,
+    /// before anything is judged.
     ///
     /// # Errors
     /// [`Error::ExpectationFailed`] if a rule that may not fail does: no later commit would keep to it.
-    pub fn restore(&mut self, epoch: Epoch, tables: &[ViewRows]) -> Result<(), Error> {
+    pub fn restore(&mut self, head: &Manifest, tables: &[ViewRows]) -> Result<(), Error> {
+        for (records, broken) in self.expectations.records().iter().zip(&mut self.records) {
+            let known = head.expectations.get(&records.rule.name);
+            broken.in_all = known.and_then(|known| known.failures).unwrap_or_default();
+        }
+        self.expectations.note_records(self.records.clone());
         for (view, table) in (0..).zip(tables) {
             table.iter().for_each(|row| self.take(view, row, 1));
         }
-        self.verdict(Judged { epoch, is_committed: true, updates: &[], tables })
+        self.verdict(Judged { epoch: head.epoch, is_committed: true, updates: &[], tables })
     }
 
     /// Takes `updates`, which `epoch` makes of the content `tables`, before it is committed.
@@ -93,6 +105,39 @@ impl Judge {
             self.take(*view, row, *diff);
         }
         self.verdict(Judged { epoch, is_committed: false, updates, tables })
+    }
+
+    /// Counts the records of `epoch` that break rules, as `acks` say, before it is committed.
+    ///
+    /// # Errors
+    /// [`Error::ExpectationFailed`] if one breaks a rule that may not fail: the epoch must not be committed.
+    pub fn records(&mut self, epoch: Epoch, acks: &[Ack]) -> Result<(), Error> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let mut samples = vec![None; self.records.len()];
+        self.records.iter_mut().for_each(|broken| broken.in_epoch = 0);
+        for ack in acks {
+            let Ack::Broken { rule, records, sample } = ack else { continue };
+            let known = self.expectations.records().iter().position(|known| known.rule.name == *rule);
+            let at = known.expect("a source judges the rules that it was given");
+            self.records[at].in_epoch += records;
+            samples[at] = samples[at].take().or_else(|| sample.as_ref().map(outcome::describe));
+        }
+        self.records.iter_mut().for_each(|broken| broken.in_all += broken.in_epoch);
+        self.expectations.note_records(self.records.clone());
+        let (found, first) = (self.expectations.found(), self.kept.len());
+        let mut failed = Vec::new();
+        for (at, (found, sample)) in (first..).zip(found[first..].iter().zip(samples)) {
+            let examples: Vec<String> = sample.into_iter().collect();
+            if found.is_failed {
+                let failures = self.records[at - first].in_epoch;
+                failed.push(broken_rule(&Found { failures: Some(failures), ..found.clone() }, examples));
+            } else if found.severity == Severity::Warn && self.records[at - first].in_epoch > 0 {
+                self.logged[at].turn(found, &|| examples.clone());
+            }
+        }
+        refuse(epoch, false, failed)
     }
 
     fn take(&mut self, view: u16, row: &ViewRow, diff: Rows) {
@@ -107,52 +152,50 @@ impl Judge {
         self.expectations.note(self.kept.iter().map(Kept::failures).collect());
         let found = self.expectations.found();
         let mut broken = Vec::new();
-        for (at, found) in found.iter().enumerate() {
-            if found.is_failed() {
-                broken.push(broken_rule(found, &self.kept[at], judged));
-            } else if found.rule.severity == Severity::Warn {
-                self.logged[at].turn(found, &self.kept[at], judged);
+        for (at, (rule, kept)) in self.expectations.rules().iter().zip(&self.kept).enumerate() {
+            let found = &found[at];
+            if found.is_failed {
+                broken.push(broken_rule(found, kept.examples(rule, judged)));
+            } else if found.severity == Severity::Warn {
+                // What is in the view already is not looked through again: a commit does not wait for the log.
+                self.logged[at].turn(found, &|| kept.examples(rule, Judged { tables: &[], ..judged }));
             }
         }
-        match broken.is_empty() {
-            true => Ok(()),
-            false => {
-                let (epoch, is_committed) = (judged.epoch, judged.is_committed);
-                Err(Error::ExpectationFailed { epoch, is_committed, broken })
-            }
-        }
+        refuse(judged.epoch, judged.is_committed, broken)
     }
 }
 
-/// A rule that is broken, with the first rows that break it.
-fn broken_rule(found: &Found<'_>, kept: &Kept, judged: Judged<'_>) -> Broken {
-    let Found { rule, failures } = *found;
-    Broken {
-        rule: rule.name.clone(),
-        on: Subject::View(rule.view_name.clone()),
-        about: rule.about.clone(),
-        failures: failures.unwrap_or_default(),
-        unit: found.unit(),
-        examples: kept.examples(rule, judged),
+/// Refuses `epoch` if something is broken.
+fn refuse(epoch: Epoch, is_committed: bool, broken: Vec<error::Broken>) -> Result<(), Error> {
+    if broken.is_empty() { Ok(()) } else { Err(Error::ExpectationFailed { epoch, is_committed, broken }) }
+}
+
+/// A rule that is broken, with the first rows or records that break it.
+fn broken_rule(found: &Found<'_>, examples: Vec<String>) -> error::Broken {
+    error::Broken {
+        rule: found.name.to_string(),
+        on: found.on.clone(),
+        about: found.about.to_string(),
+        failures: found.failures.unwrap_or_default(),
+        unit: found.unit,
+        examples,
     }
 }
 
 impl Logged {
     /// Writes to the log where the rule does not hold, or holds again.
-    fn turn(&mut self, found: &Found<'_>, kept: &Kept, judged: Judged<'_>) {
-        let Found { rule, failures } = *found;
-        let failures = failures.unwrap_or_default();
-        let (name, view, about) = (&rule.name, &rule.view_name, &rule.about);
+    fn turn(&mut self, found: &Found<'_>, examples: &dyn Fn() -> Vec<String>) {
+        let Found { name, on, about, .. } = found;
+        let failures = found.failures.unwrap_or_default();
         if failures == self.failures {
             return;
         }
         if failures == 0 {
-            tracing::info!(event = "expectation holds again", rule = %name, %view, %about, "no row breaks it any more");
+            tracing::info!(event = "expectation holds again", rule = name, %on, about, "nothing breaks it any more");
             *self = Logged::default();
         } else if self.at.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
-            // What is in the view already is not looked through again: a commit does not wait for the log.
-            let examples = kept.examples(rule, Judged { tables: &[], ..judged }).join("; ");
-            tracing::warn!(event = "expectation fails", rule = %name, %view, %about, failures, %examples, "rows are not as expected");
+            let examples = examples().join("; ");
+            tracing::warn!(event = "expectation fails", rule = name, %on, about, failures, %examples, "not as expected");
             *self = Logged { failures, at: Some(Instant::now()) };
         }
     }

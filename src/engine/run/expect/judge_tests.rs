@@ -107,11 +107,11 @@ impl Run {
         let head = Manifest { epoch: Epoch(epoch), ..first(1) };
         let views = Arc::new(Views::new(specs(), &head));
         let stages = (0..workers).map(|_| ViewStage::new(Arc::clone(&views))).collect();
-        let mut run = Run { views, stages, judge: Judge::new(Expectations::new(rules())) };
+        let mut run = Run { views, stages, judge: Judge::new(Expectations::new(rules(), Vec::new())) };
         let content = model.iter().map(|((view, row), diff)| (*view, row.clone(), *diff));
         run.put(epoch, content.collect());
         assert!(run.views.upcoming(Epoch(epoch)).is_empty());
-        run.judge.restore(Epoch(epoch), &run.views.tables()).expect("no rule stops a job");
+        run.judge.restore(&head, &run.views.tables()).expect("no rule stops a job");
         run
     }
 
@@ -186,11 +186,11 @@ fn update(row: ViewRow, diff: i64) -> ViewUpdate {
 #[test]
 fn rule_that_must_hold_refuses_the_epoch_and_names_its_rows() {
     let rules = vec![rule("one-a-key", Check::Unique(Columns(vec![0])), Severity::Fail)];
-    let expectations = Expectations::new(rules);
+    let expectations = Expectations::new(rules, Vec::new());
     let mut judge = Judge::new(expectations.clone());
     let views = Views::new(specs(), &first(1));
     assert_eq!(expectations.found()[0].failures, None, "nobody has judged it");
-    judge.restore(Epoch(0), &views.tables()).expect("there are no rows");
+    judge.restore(&first(1), &views.tables()).expect("there are no rows");
     let updates = [update(row(1, 1, 0), 1), update(row(2, 1, 0), 1)];
     judge.judge(Epoch(1), &updates, &views.tables()).expect("no key is there twice");
     views.apply(&Changes {
@@ -207,18 +207,20 @@ fn rule_that_must_hold_refuses_the_epoch_and_names_its_rows() {
     assert_eq!(broken[0].examples, ["k=1, v=3", "k=1, v=1"], "the new one first");
     assert_eq!(refused.to_string(), "expectation \"one-a-key\" failed: 2 rows of view \"plays\" break it");
     assert_eq!((refused.code(), refused.exit_code()), ("expectation-failed", 1));
-    assert!(expectations.found()[0].is_failed(), "whoever started the run sees it");
+    assert!(expectations.found()[0].is_failed, "whoever started the run sees it");
     // Expected since the last commit only: no later commit would keep to it.
     let views = Views::new(specs(), &first(1));
-    let mut judge =
-        Judge::new(Expectations::new(vec![rule("known", Check::NotNull(Columns(vec![1])), Severity::Fail)]));
+    let mut judge = Judge::new(Expectations::new(
+        vec![rule("known", Check::NotNull(Columns(vec![1])), Severity::Fail)],
+        Vec::new(),
+    ));
     views.apply(&Changes {
         id: ManifestId { seq: Seq(1), nonce: Nonce(1) },
         after: None,
         epoch: Epoch(1),
         updates: vec![update(row(1, 0, 0), 1)],
     });
-    let refused = judge.restore(Epoch(1), &views.tables()).expect_err("a row is null");
+    let refused = judge.restore(&first(1), &views.tables()).expect_err("a row is null");
     assert!(matches!(refused, Error::ExpectationFailed { is_committed: true, .. }), "{refused}");
     assert!(refused.to_string().ends_with("1 row of view \"plays\" breaks it"), "{refused}");
 }

@@ -1,6 +1,7 @@
 //! What is expected of a view, by the numbers of the view and of its columns.
 
 use crate::engine::format::manifest::Severity;
+use headway_operators::rules::RecordRule;
 use headway_operators::view::row::{Value, ViewRow};
 use std::collections::BTreeSet;
 
@@ -19,6 +20,21 @@ pub struct Rule {
     pub about: String,
     /// The columns by which a person finds a row: number and name of each.
     pub shown: Vec<(usize, String)>,
+    /// What follows where it does not hold.
+    pub severity: Severity,
+}
+
+/// Something that is expected of the records of an input. The source judges it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Records {
+    /// The number of the input.
+    pub input: usize,
+    /// The name of the input.
+    pub input_name: String,
+    /// What is expected.
+    pub rule: RecordRule,
+    /// What it expects in a few words.
+    pub about: String,
     /// What follows where it does not hold.
     pub severity: Severity,
 }
