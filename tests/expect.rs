@@ -265,17 +265,17 @@ fn rule_that_must_hold_stops_before_the_commit_and_a_flag_goes_on() {
     assert!(stopped.out.contains("1 of 1  FAIL     only-ind"), "{stopped:?}");
 }
 
-/// The records of the stream: most have another division than IND, some one that is neither IND nor BMT.
+/// Most records are of another station than 59 ST, and many of another unit than these two.
 const RECORDS: &str = r#"
 [[expect]]
-name = "only-ind"
+name = "only-59-st"
 input = "turnstile"
-accepted_values = { column = "DIVISION", values = ["IND"] }
+accepted_values = { column = "STATION", values = ["59 ST"] }
 
 [[expect]]
-name = "ind-or-bmt"
+name = "known-unit"
 input = "turnstile"
-accepted_values = { column = "DIVISION", values = ["BMT", "IND"] }
+accepted_values = { column = "UNIT", values = ["R051", "R079"] }
 severity = "quarantine"
 
 [[expect]]
@@ -309,19 +309,19 @@ fn records_are_counted_and_kept_apart_after_kills_and_with_any_number_of_workers
     assert_eq!(found, expected(at, "killed"), "as a job that was never stopped");
     let [
         ("has-a-station", "pass", Some(0)),
-        ("ind-or-bmt", "warn", Some(others)),
-        ("only-ind", "warn", Some(not_ind)),
+        ("known-unit", "warn", Some(others)),
+        ("only-59-st", "warn", Some(elsewhere)),
     ] = [0, 1, 2].map(|at| (found[at].0.as_str(), found[at].1.as_str(), found[at].2))
     else {
         panic!("{found:?}")
     };
-    assert!(0 < others && others < not_ind, "{found:?}");
+    assert!(0 < others && others < elsewhere, "{found:?}");
     for lake in ["whole", "killed"] {
         let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
         let status: Value = serde_json::from_str(&status.out).expect("JSON");
-        assert_eq!(status["inputs"][0]["total"]["dead"]["rule:ind-or-bmt"], others, "{lake}: {status}");
+        assert_eq!(status["inputs"][0]["total"]["dead"]["rule:known-unit"], others, "{lake}: {status}");
         let dead = headway(at, &["dead", "ls", "--lake", lake]);
-        assert!(dead.out.contains("rule:ind-or-bmt"), "{dead:?}");
+        assert!(dead.out.contains("rule:known-unit"), "{dead:?}");
         let audit = headway(at, &["audit", "--lake", lake, "--deep"]);
         assert_eq!(audit.code, Some(0), "{audit:?}");
     }
@@ -339,21 +339,21 @@ fn record_that_must_not_come_stops_before_the_commit_and_a_flag_goes_on() {
         "{stopped:?}"
     );
     assert!(
-        stopped.err.contains("--expect-warn ind-or-bmt") && stopped.err.contains("offset "),
+        stopped.err.contains("--expect-warn known-unit") && stopped.err.contains("offset "),
         "{stopped:?}"
     );
     let found = expected(at, "lake");
     assert!(
-        found.iter().all(|(name, _, failures)| name != "ind-or-bmt" || failures.is_none_or(|f| f == 0)),
+        found.iter().all(|(name, _, failures)| name != "known-unit" || failures.is_none_or(|f| f == 0)),
         "{found:?}"
     );
-    let warned = run(at, "run", &["--expect-warn", "ind-or-bmt"]);
+    let warned = run(at, "run", &["--expect-warn", "known-unit"]);
     assert_eq!(warned.code, Some(0), "{warned:?}");
     let found = expected(at, "lake");
     assert!(
         found
             .iter()
-            .any(|(name, status, failures)| name == "ind-or-bmt" && status == "warn" && *failures > Some(0))
+            .any(|(name, status, failures)| name == "known-unit" && status == "warn" && *failures > Some(0))
     );
     // What was committed with a warning stays committed: it stops no later commit.
     assert_eq!(run(at, "run", &[]).code, Some(0));

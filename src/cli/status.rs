@@ -216,8 +216,8 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\ntarget     {name} has manifest {}{behind}{rebuild}", target.acknowledged)?;
     }
     for (at, line) in expectations::lines(&manifest.expectations).iter().enumerate() {
-        let label = if at == 0 { "\nexpects" } else { "" };
-        writeln!(out, "{label:<11}{line}")?;
+        let (gap, label) = if at == 0 { ("\n", "expects") } else { ("", "") };
+        writeln!(out, "{gap}{label:<11}{line}")?;
     }
     writeln!(out, "\nrows       {} since the job's start", grouped(rows(manifest)))
 }

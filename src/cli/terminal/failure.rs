@@ -194,7 +194,8 @@ impl From<engine::Error> for Failure {
 
 /// What breaks the expectations that failed.
 fn examples(epoch: Epoch, is_committed: bool, broken: &[Broken]) -> String {
-    let of = |Broken { about, examples, .. }: &Broken| format!("{about}: {}.", examples.join("; "));
+    let of =
+        |Broken { about, examples, .. }: &Broken| format!("What breaks {about}: {}.", examples.join("; "));
     let parts: Vec<String> = broken.iter().map(of).collect();
     let committed = if is_committed {
         format!("Epoch {epoch} was committed before this was expected; nothing more is committed.")
