@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "demo",
     "run",
     "cluster",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 17] = [
     "backup",
     "views",
     "build",
+    "init",
     "new",
     "explain",
     "completions",
@@ -488,4 +489,27 @@ fn first_signal_drains_the_job() {
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the summary is JSON");
     assert_eq!(summary["drained"], true, "{summary}");
     assert!(summary["commits"].as_u64() >= Some(1), "{summary}");
+}
+
+#[test]
+fn file_that_init_writes_is_accepted_once_source_and_lake_are_filled_in() {
+    let folder = folder();
+    let at = folder.path();
+    let wrote = headway(at, &["init", "turnstile"]);
+    assert!(wrote.code == Some(0) && wrote.out.starts_with("wrote headway.toml"), "{wrote:?}");
+    let text = std::fs::read_to_string(at.join("headway.toml")).expect("it was written");
+    assert!(headway(at, &["check", "-c", "headway.toml"]).code == Some(2), "nothing is filled in");
+    let again = headway(at, &["init"]);
+    assert!(again.code == Some(2) && again.err.contains("(file-taken)"), "{again:?}");
+    assert_eq!(std::fs::read_to_string(at.join("headway.toml")).expect("it is there"), text);
+    let filled = text.replacen("uri = \"\"", "uri = \"generate:messages=100\"", 1);
+    let filled = filled.replacen("uri = \"\"", "uri = \"lake\"", 1);
+    std::fs::write(at.join("headway.toml"), filled).expect("it can be written");
+    for command in ["check", "run"] {
+        let run = headway(at, &[command, "-c", "headway.toml"]);
+        assert_eq!(run.code, Some(0), "{run:?}");
+    }
+    let unknown = headway(at, &["init", "turnstyle", "--to", "other.toml"]);
+    assert!(unknown.code == Some(2) && unknown.err.contains("Did you mean \"turnstile\"?"), "{unknown:?}");
+    assert!(!at.join("other.toml").exists());
 }

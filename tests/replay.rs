@@ -161,3 +161,53 @@ fn refused_messages_of_two_topics_go_back_each_to_its_own() {
         assert_eq!(topic(&cluster.bootstrap_servers(), name, 3), (0..3).map(sent).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn explain_says_of_a_refused_record_which_window_had_closed_or_what_is_wrong_with_it() {
+    let folder = folder();
+    let path = folder.path();
+    // 150 records ten seconds apart from 10:00 on, one from their beginning, and two that are no records.
+    let late =
+        "A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,10:00:05,REGULAR,1,2,late,2024-01-30 10:00:05\n";
+    let number = "A002,R051,02-00-00,59 ST,NQ,BMT,01-30-24,10:00:00,REGULAR,x,2,x,2024-01-30 10:00:00\n";
+    let future = "A002,R051,02-00-00,59 ST,NQ,BMT,01-30-24,10:00:00,REGULAR,1,2,f,2034-01-30 10:00:00\n";
+    write(path, "in/a.csv", crate::process::lines("a", 0, 150) + late + number + future);
+    assert_eq!(headway(path, &[JOB.as_slice(), &["files:in"]].concat()).code, Some(0));
+    let explain = |args: &[&str]| headway(path, &[&["explain"], args, &["--lake", "lake"]].concat());
+    let said = explain(&["late", "0:150"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for words in [
+        "happened at 2024-01-30T10:00:05Z",
+        "2024-01-30T10:00:00Z to 2024-01-30T10:05:00Z, had closed: its partition was at 2024-01-30T10:19:50Z",
+        "a record of the same partition at 2024-01-30T10:24:50Z, read before it, less the lateness of 5m",
+        "a lateness of more than 19m50s would have kept it",
+        "in epoch 1, manifest 1",
+        "headway late replay",
+    ] {
+        assert!(said.out.contains(words), "{words}: {said:?}");
+    }
+    let said = explain(&["dead", "0:151"]);
+    for words in
+        ["must be a whole number is none", "REGULAR,x,2", "dead replay --lake LAKE --reason bad-number"]
+    {
+        assert!(said.code == Some(0) && said.out.contains(words), "{words}: {said:?}");
+    }
+    let said = explain(&["dead", "0:152", "-o", "json"]);
+    let answer: Value = serde_json::from_str(&said.out).expect("the answer is JSON");
+    assert_eq!((&answer["reason"], &answer["seq"]), (&json!("future-event-time"), &json!(1)), "{answer}");
+    assert!(
+        answer["evidence"][0].as_str().is_some_and(|text| text.contains("newest event time")),
+        "{answer}"
+    );
+    for (args, code, word) in [
+        (&["late", "0:151"][..], 1, "It was read in epoch 1"),
+        (&["dead", "0:5000"], 1, "No commit has read that offset"),
+        (&["dead", "3:1"], 1, "(record-not-found)"),
+        (&["late"], 2, "PARTITION:OFFSET"),
+        (&["late", "7"], 2, "PARTITION:OFFSET"),
+        (&["fenced", "0:1"], 2, "does not go with"),
+    ] {
+        let refused = explain(args);
+        assert!(refused.code == Some(code) && refused.err.contains(word), "{args:?}: {refused:?}");
+    }
+}

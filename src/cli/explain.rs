@@ -1,5 +1,6 @@
 //! `headway explain`: what an error means, whose turn it is, and what to do.
 
+use super::explain_record;
 use super::lag;
 use super::lake::At;
 use super::settings::suggest::suggest;
@@ -8,6 +9,7 @@ use super::terminal::form::Form;
 use super::terminal::page::{Page, Turn};
 use super::terminal::pages::{page, pages};
 use super::terminal::table;
+use crate::engine::format::manifest::LakeKind;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -17,9 +19,12 @@ use std::io::{self, Write};
 #[group(skip)]
 pub(crate) struct Flags {
     /// The code at the end of an error's first line, such as records-gone [default: list all codes]; `lag`: why a job lags;
-    /// `metrics`: what can be scraped
+    /// `late` and `dead`: why a record was refused; `metrics`: what can be scraped
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    /// With `late` and `dead`: the partition and the offset of the record, such as 0:1234
+    #[arg(value_name = "P:O")]
+    record: Option<String>,
     #[command(flatten)]
     at: At,
     /// Form of the answer on standard output
@@ -34,7 +39,14 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let Some(code) = &flags.code else { return Ok(list(flags.output, out)?) };
     // As it stands in an error's line, or alone.
+    let (record, at, output) = (flags.record.as_deref(), &flags.at, flags.output);
+    if let (Some(record), false) = (record, ["late", "dead"].contains(&code.as_str())) {
+        return Err(Failure::new(Code::CommandLine, format!("\"{record}\" does not go with explain {code}"))
+            .hint("Only explain late and explain dead take the place of a record."));
+    }
     match code.as_str() {
+        "late" => return explain_record::run(LakeKind::Late, record, at, output, out),
+        "dead" => return explain_record::run(LakeKind::Dead, record, at, output, out),
         "lag" => return lag::lag(&flags.at, flags.output, out),
         "metrics" => return lag::metrics(flags.output, out),
         _ => {}

@@ -110,7 +110,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
         What::Retire { at, older_than, before, dry_run, output } => {
             let age = older_than.map(|Age(ms)| now_ms().saturating_sub(ms));
             let before = age.or(before.map(|When(ms)| ms)).expect("clap demands one of them");
-            retire(&at.open()?, EventTime(before), (*dry_run, *output), out)
+            retire(&at.open()?, EventTime(before), *dry_run, *output, out)
         }
         What::Compact { at, size, output } => {
             list_merged(&at.open()?.compact(Rules { bytes_max: size.0 })?, *output, out)
@@ -142,7 +142,8 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
 fn retire(
     job: &Job,
     before: EventTime,
-    (dry_run, output): (bool, Form),
+    dry_run: bool,
+    output: Form,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let manifests = job.manifests()?;

@@ -10,8 +10,8 @@ use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{
-    audit, backup, check, checkpoint, cluster, completions, dead, demo, explain, lake_files, new, produce,
-    replay, run, state, status,
+    audit, backup, check, checkpoint, cluster, completions, dead, demo, explain, init, lake_files, new,
+    produce, replay, run, state, status,
 };
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -87,6 +87,8 @@ enum Command {
     /// The tables are kept, whatever the pipeline does by default.
     #[cfg(feature = "parquet")]
     Build(Box<super::build::Flags>),
+    /// Write a configuration file with every key, its meaning and its default
+    Init(init::Flags),
     /// Write a crate with an operator of your own, its test and a program with every command
     New(new::Flags),
     /// Say what an error means, whose turn it is, and what to do
@@ -221,6 +223,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         }
         Command::State(flags) => screen(Reader::MayLeave, |out| state::run(&flags, catalogue, out)),
         Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
+        Command::Init(flags) => screen(Reader::Listens, |out| init::run(&flags, catalogue, out)),
         Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),
         Command::Late(flags) => screen(Reader::Listens, |out| replay::late(&flags, out)),
         Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),

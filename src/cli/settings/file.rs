@@ -40,7 +40,7 @@ impl File {
     }
 
     /// Takes `text` as the content of the file at `path`.
-    pub(super) fn parse(path: &Path, text: String) -> Result<File, Failure> {
+    pub(in crate::cli) fn parse(path: &Path, text: String) -> Result<File, Failure> {
         let mut file = File { path: path.to_path_buf(), text, settings: Settings::default() };
         file.refuse_unknown_keys()?;
         match toml::from_str(&file.text) {

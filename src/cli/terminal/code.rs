@@ -66,6 +66,10 @@ codes! {
     StateUnreadable = "state-unreadable", Misfit;
     /// An operator holds nothing of a key.
     KeyNotFound = "key-not-found", Check;
+    /// No side output has such a record.
+    RecordNotFound = "record-not-found", Check;
+    /// A file that a command would write is there.
+    FileTaken = "file-taken", Usage;
     /// `headway explain` was asked for a code that no error has.
     UnknownName = "code-unknown", Usage;
     /// This build lacks what the command needs.

@@ -6,6 +6,20 @@ use Turn::{TheirSystem, Yours};
 /// The pages of commands that look after a lake.
 pub(super) const LAKE_PAGES: &[Page] = &[
     of(
+        "record-not-found",
+        Yours,
+        "No file of dead letters or late records has a record of that partition and offset.",
+        "Only what was refused is kept, and its file is written when it is full, a minute old, or the run ends.",
+        "List what is kept with: headway dead show, or headway dead show --late.",
+    ),
+    of(
+        "file-taken",
+        Yours,
+        "A file was to be written that is there already.",
+        "What somebody has set in it would be lost.",
+        "Use --to with another name, or move the file away.",
+    ),
+    of(
         "not-a-backup",
         Yours,
         "A backup was to be written into a folder that is not empty and has no earlier backup of the same lake, or one from which a job has gone on.",

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The files that may be retired with all their rows before an instant.
-pub fn older<'a>(manifests: &'a [Manifest], before: EventTime) -> Vec<Committed<'a>> {
+pub fn older(manifests: &[Manifest], before: EventTime) -> Vec<Committed<'_>> {
     let written: BTreeMap<Seq, i64> =
         manifests.iter().map(|manifest| (manifest.seq, manifest.written_ms)).collect();
     let newest = |seq: Seq, file: &LakeFile| match file.event_time {

@@ -119,10 +119,10 @@ impl<'a> Copier<'a> {
     }
 
     /// Stages what `reader` gives of the file that people know as `name`; where it is, its size and its checksum.
-    fn write<'r>(
+    fn write(
         &mut self,
         name: &str,
-        mut reader: Box<dyn Read + Send + 'r>,
+        mut reader: Box<dyn Read + Send + '_>,
     ) -> Result<(String, (u64, String)), CheckpointError> {
         self.next += 1;
         let staged = names::staged_copy(self.job, &format!("{}-{}", self.own, self.next));

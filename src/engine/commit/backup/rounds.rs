@@ -244,7 +244,7 @@ impl Backup<'_> {
     async fn state(&mut self, head: &Manifest) -> Result<(), Stop> {
         let of_whole_files = |entry: &StateEntry| {
             let place = entry.place(self.job);
-            (place.range.is_none()).then(|| (place.name, (entry.bytes, entry.checksum.clone())))
+            place.range.is_none().then(|| (place.name, (entry.bytes, entry.checksum.clone())))
         };
         let whole: BTreeMap<String, (u64, String)> = head.state.iter().filter_map(of_whole_files).collect();
         let mut seen = BTreeSet::new();

@@ -1,0 +1,298 @@
+//! `headway explain late P:O` and `headway explain dead P:O`: why one record was refused, from what the lake keeps of it.
+
+use super::lake::{At, Job};
+use super::side::{damaged, files_there};
+use super::terminal::failure::{Code, Failure};
+use super::terminal::form::Form;
+use super::terminal::text::visible;
+use super::units::When;
+use crate::engine::format::manifest::{Input, LakeKind, Manifest, PartitionEntry};
+use crate::engine::run::outcome::excerpt;
+use flate2::read::MultiGzDecoder;
+use headway_operators::duration;
+use headway_operators::record::{Offset, Partition};
+use headway_operators::stream::window::Grid;
+use headway_operators::time::EventTime;
+use serde::Deserialize;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+
+/// A record by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spot {
+    partition: Partition,
+    offset: Offset,
+}
+
+/// What a side output keeps of a record.
+#[derive(Deserialize)]
+struct Row {
+    topic: String,
+    partition: u32,
+    offset: i64,
+    reason: String,
+    payload: Option<String>,
+    encoding: Option<String>,
+    /// Of a late record.
+    event_time: Option<i64>,
+    stamp: Option<i64>,
+    /// Of a record that lies too far in the future.
+    limit: Option<i64>,
+}
+
+/// Where a record was read.
+struct ReadIn<'a> {
+    manifest: &'a Manifest,
+    input: &'a Input,
+    part: &'a PartitionEntry,
+}
+
+/// What is to be said: a sentence, the evidence, and the command that takes the record back.
+struct Story {
+    sentence: String,
+    evidence: Vec<String>,
+    next: String,
+}
+
+/// Says why the record at `place`, written `PARTITION:OFFSET`, is late or a dead letter.
+///
+/// # Errors
+/// Exit 1 if the lake has no such record; exit 2 if the place is none; exits 3 to 5 as `dead show`.
+pub(crate) fn run(
+    kind: LakeKind,
+    place: Option<&str>,
+    at: &At,
+    output: Form,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let word = if kind == LakeKind::Late { "late" } else { "dead" };
+    let Some(spot) = place.and_then(spot) else {
+        let what = format!("explain {word} needs the place of a record, such as 0:1234");
+        let hint = format!(
+            "Write PARTITION:OFFSET. headway dead show{} lists places.",
+            if word == "late" { " --late" } else { "" }
+        );
+        return Err(Failure::new(Code::CommandLine, what).hint(hint));
+    };
+    let job = at.open()?;
+    let manifests = job.manifests()?;
+    let rows = rows(&job, &manifests, kind, spot)?;
+    if rows.is_empty() {
+        return Err(absent(&manifests, word, spot));
+    }
+    for row in &rows {
+        let read = read_in(&manifests, &row.topic, spot);
+        let story = match kind {
+            LakeKind::Late => late(row, read.as_ref(), &manifests),
+            LakeKind::Rows | LakeKind::Changes | LakeKind::Dead => dead(row),
+        };
+        tell(row, read.as_ref(), &story, output, out)?;
+    }
+    Ok(())
+}
+
+fn spot(text: &str) -> Option<Spot> {
+    let (partition, offset) = text.split_once(':')?;
+    Some(Spot { partition: Partition(partition.parse().ok()?), offset: Offset(offset.parse().ok()?) })
+}
+
+/// The refused records at `spot`: one for each input that has one.
+fn rows(job: &Job, manifests: &[Manifest], kind: LakeKind, spot: Spot) -> Result<Vec<Row>, Failure> {
+    let mut found = Vec::new();
+    for file in files_there(manifests, kind) {
+        // Which offsets fed it is known of most files.
+        let may_have = |fed: &crate::engine::format::manifest::Fed| {
+            fed.partition == spot.partition && (fed.from..fed.next).contains(&spot.offset)
+        };
+        if !file.fed.is_empty() && !file.fed.iter().any(may_have) {
+            continue;
+        }
+        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
+            let line = line.map_err(|error| damaged(file, error.to_string()))?;
+            let row: Row = serde_json::from_str(&line).map_err(|error| damaged(file, error.to_string()))?;
+            if (row.partition, row.offset) == (spot.partition.0, spot.offset.0) {
+                found.push(row);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn read_in<'a>(manifests: &'a [Manifest], topic: &str, spot: Spot) -> Option<ReadIn<'a>> {
+    manifests.iter().find_map(|manifest| {
+        let input = manifest.inputs.iter().find(|input| input.topic == topic)?;
+        let is_it = |part: &&PartitionEntry| {
+            part.partition == spot.partition && (part.from..part.next).contains(&spot.offset)
+        };
+        input.partitions.iter().find(is_it).map(|part| ReadIn { manifest, input, part })
+    })
+}
+
+fn absent(manifests: &[Manifest], word: &str, spot: Spot) -> Failure {
+    let Spot { partition, offset } = spot;
+    let read =
+        manifests.iter().flat_map(|manifest| manifest.inputs.iter().map(move |input| (manifest, input)));
+    let read = read.filter(|(_, input)| {
+        let holds =
+            |part: &PartitionEntry| part.partition == partition && (part.from..part.next).contains(&offset);
+        input.partitions.iter().any(holds)
+    });
+    let read: Vec<String> =
+        read.map(|(manifest, input)| format!("epoch {} of \"{}\"", manifest.epoch, input.topic)).collect();
+    let detail = if read.is_empty() {
+        "No commit has read that offset.".to_string()
+    } else {
+        format!(
+            "It was read in {}. It was accepted there, or its file was moved away or is not written yet: that takes up to a minute.",
+            read.join(" and ")
+        )
+    };
+    let what = format!("no {word} record is kept of offset {offset} of partition {partition}");
+    Failure::new(Code::RecordNotFound, what).detail(detail)
+}
+
+fn number(manifest: &Manifest, key: &str) -> Option<i64> {
+    manifest.fingerprint.get(key)?.parse().ok()
+}
+
+/// Which window, when it had closed, and by what.
+fn late(row: &Row, read: Option<&ReadIn<'_>>, manifests: &[Manifest]) -> Story {
+    let head = manifests.last().expect("a job with a late record has a manifest");
+    let (time, stamp) = (row.event_time.unwrap_or(i64::MIN), row.stamp.unwrap_or(i64::MIN));
+    let lateness = number(head, "lateness_ms");
+    let grid = number(head, "window_ms").zip(number(head, "slide_ms"));
+    let grid = grid
+        .filter(|(size, slide)| 0 < *slide && slide <= size)
+        .map(|(size, slide)| Grid::sliding(size, slide));
+    let end = grid.map(|grid| grid.last_end(EventTime(time)));
+    let sentence = match (grid, end) {
+        (Some(grid), Some(end)) => format!(
+            "The record happened at {}. The last window that takes it, {} to {}, had closed: its partition was at {}.",
+            When(time),
+            When(grid.span(end).start.ms()),
+            When(end.ms()),
+            When(stamp)
+        ),
+        _ => format!(
+            "The record happened at {}, and its partition was at {} already.",
+            When(time),
+            When(stamp)
+        ),
+    };
+    let mut evidence = Vec::new();
+    let by_floor =
+        read.is_some_and(|read| read.part.floor.ms() == stamp && read.part.floor_from.0 <= row.offset);
+    evidence.push(match lateness {
+        _ if by_floor => format!(
+            "the floor of the partition, {}: it joined or woke after the others had come so far",
+            When(stamp)
+        ),
+        Some(lateness) => format!(
+            "a record of the same partition at {}, read before it, less the lateness of {}",
+            When(stamp.saturating_add(lateness)),
+            duration::show(lateness)
+        ),
+        None => "a newer record of the same partition, read before it".to_string(),
+    });
+    if let (Some(end), Some(read)) = (end, read) {
+        let closes = |manifest: &&Manifest| {
+            manifest.inputs.iter().any(|input| input.name == read.input.name && input.watermark >= end)
+        };
+        if let Some(closed) = manifests.iter().find(closes) {
+            let written = When(closed.written_ms);
+            evidence.push(format!(
+                "the window's rows were final in epoch {}, manifest {}, {written}",
+                closed.epoch, closed.seq
+            ));
+        }
+        if let Some(lateness) = lateness.filter(|_| !by_floor) {
+            let needed = stamp.saturating_add(lateness).saturating_sub(end.ms());
+            evidence.push(format!("a lateness of more than {} would have kept it", duration::show(needed)));
+        }
+    }
+    let pipeline = visible(&head.pipeline).into_owned();
+    let next = format!(
+        "headway late replay --lake LAKE --to again, then headway run {pipeline} --source files:again --lake ANOTHER"
+    );
+    Story { sentence, evidence, next }
+}
+
+/// What was wrong with it.
+fn dead(row: &Row) -> Story {
+    let why = meaning(&row.reason).map_or_else(
+        || format!("Its pipeline refuses it as {}.", visible(&row.reason)),
+        |meaning| format!("{meaning} ({}).", row.reason),
+    );
+    let mut evidence = Vec::new();
+    if let Some(limit) = row.limit {
+        evidence.push(format!("the newest event time that was allowed: {}", When(limit)));
+    }
+    evidence.push(match (&row.payload, row.encoding.as_deref()) {
+        (None, _) => "it has no value".to_string(),
+        (Some(payload), Some("base64")) => format!("its bytes in base64: {}", excerpt(payload)),
+        (Some(payload), _) => format!("its text: {}", visible(&excerpt(payload))),
+    });
+    let reason = visible(&row.reason).into_owned();
+    let next = format!(
+        "mend what refused it, then headway dead replay --lake LAKE --reason {reason} --to again, and let a job of another lake read files:again"
+    );
+    Story { sentence: why, evidence, next }
+}
+
+/// What the reasons mean that operators and decoders share.
+fn meaning(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "null-value" => "The message has no value",
+        "too-long" => "The message is longer than a record may be",
+        "not-utf8" => "The message is no UTF-8 text",
+        "empty" => "The message is empty",
+        "bad-csv" => "The message is no CSV line: a quote is not closed, or stands where none may",
+        "bad-json" => "The message is no JSON of the expected form",
+        "wrong-field-count" => "The line has more or fewer fields than a record has",
+        "missing-field" => "A field that a record must have is missing or empty",
+        "bad-number" => "A field that must be a whole number is none, or is too large",
+        "bad-timestamp" => "A field that must be a time is none, or names a moment that the clock skipped",
+        "future-event-time" => "The record lies further in the future than is allowed",
+        _ => return None,
+    })
+}
+
+fn tell(
+    row: &Row,
+    read: Option<&ReadIn<'_>>,
+    story: &Story,
+    output: Form,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Story { sentence, evidence, next } = story;
+    if output == Form::Json {
+        let answer = json!({
+            "schema_version": 1,
+            "topic": row.topic,
+            "partition": row.partition,
+            "offset": row.offset,
+            "reason": row.reason,
+            "epoch": read.map(|read| read.manifest.epoch),
+            "seq": read.map(|read| read.manifest.seq),
+            "sentence": sentence,
+            "evidence": evidence,
+            "next": next,
+        });
+        return Ok(writeln!(out, "{answer}")?);
+    }
+    let Row { partition, offset, topic, .. } = row;
+    writeln!(
+        out,
+        "Offset {offset} of partition {partition} of \"{}\" is {}.",
+        visible(topic),
+        visible(&row.reason)
+    )?;
+    writeln!(out, "{sentence}")?;
+    for evidence in evidence {
+        writeln!(out, "  seen  {evidence}")?;
+    }
+    if let Some(ReadIn { manifest, .. }) = read {
+        writeln!(out, "  read  in epoch {}, manifest {}", manifest.epoch, manifest.seq)?;
+    }
+    Ok(writeln!(out, "  next  {next}")?)
+}

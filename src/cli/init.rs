@@ -1,0 +1,158 @@
+//! `headway init`: writes a configuration file with every key, its meaning and its default.
+//!
+//! The text is made of the settings' own definitions, so that it cannot name a key that is not there, or leave one out.
+
+use super::settings::config::{Key, SECTIONS, keys};
+use super::settings::given;
+use super::settings::place::flag_path;
+use super::settings::source_flags;
+use super::settings::suggest::suggest;
+use super::terminal::failure::{Code, Failure, sentence};
+use clap::Args;
+use headway_operators::pipeline::Entry;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+
+/// What `init` is told.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Flags {
+    /// The pipeline that the job runs; its own settings are written too [default: to be filled in]
+    #[arg(value_name = "PIPELINE")]
+    pipeline: Option<String>,
+    /// The file to write, which must not be there
+    #[arg(long, value_name = "FILE", default_value = "headway.toml")]
+    to: PathBuf,
+}
+
+/// Writes the file, and says on `out` how to go on.
+///
+/// # Errors
+/// Exit 2 if there is no such pipeline, or the file is there; exit 3 if it cannot be written.
+pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
+    let entry = flags.pipeline.as_deref().map(|name| find(name, catalogue)).transpose()?;
+    let path = flag_path("--to", &flags.to)?;
+    let shown = path.display().to_string();
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::new(Code::FileTaken, format!("\"{shown}\" is there already")),
+        _ => Failure::new(Code::FolderUnwritable, format!("could not write \"{shown}\""))
+            .detail(sentence(&error.to_string()))
+            .hint("Check the path after --to, and that this user may write there."),
+    };
+    let mut file = File::create_new(&path).map_err(failed)?;
+    file.write_all(text(entry).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    let pipeline = if entry.is_none() { "the pipeline, " } else { "" };
+    writeln!(out, "wrote {shown}: fill in {pipeline}the source and the lake")?;
+    Ok(writeln!(out, "then: headway check -c {shown}, and headway run -c {shown}")?)
+}
+
+fn find(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
+    catalogue.iter().find(|entry| entry.name == name).ok_or_else(|| {
+        let known: Vec<&str> = catalogue.iter().map(|entry| entry.name).collect();
+        Failure::new(Code::PipelineUnknown, format!("there is no pipeline \"{name}\"")).hint(suggest(
+            name,
+            &known,
+            "pipelines",
+        ))
+    })
+}
+
+/// The whole file.
+fn text(entry: Option<&Entry>) -> String {
+    let mut text = String::from(
+        "# What a job of Headway is told. A key that is commented out has its default.\n\
+         # A flag and a variable override the file: --epoch, HEADWAY_EPOCH. README.md explains more.\n",
+    );
+    let all = keys();
+    for section in SECTIONS {
+        if section == source_flags::INPUT {
+            text.push_str(
+                "\n# Where a pipeline has several inputs: a table for each, with the keys of [source] that differ.\n\
+                 #[input.NAME]\n",
+            );
+            continue;
+        }
+        let keys: Vec<Key> = match section {
+            given::SECTION => entry.map(settings).unwrap_or_default(),
+            _ => all.iter().filter(|key| key.section == section).cloned().collect(),
+        };
+        if keys.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "\n[{section}]");
+        for key in &keys {
+            line(key, entry, &mut text);
+        }
+    }
+    text
+}
+
+/// What the pipeline of `entry` declares.
+fn settings(entry: &Entry) -> Vec<Key> {
+    let key = |setting: &headway_operators::setting::Setting| Key {
+        section: given::SECTION.to_string(),
+        name: setting.name.to_string(),
+        flag: None,
+        about: given::about(setting),
+    };
+    entry.settings.iter().map(key).collect()
+}
+
+/// A key with its meaning. What must be filled in is not commented out.
+fn line(key: &Key, entry: Option<&Entry>, text: &mut String) {
+    let (about, default) = key.about.split_once(" [default: ").unwrap_or((&key.about, ""));
+    let default = default.trim_end_matches(']');
+    let said = if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
+    let _ = writeln!(text, "# {about}.{said}");
+    let name = &key.name;
+    let _ = match (key.section.as_str(), name.as_str()) {
+        ("job", "pipeline") => {
+            writeln!(text, "pipeline = \"{}\"", entry.map(|entry| entry.name).unwrap_or_default())
+        }
+        ("source" | "lake", "uri") => writeln!(text, "uri = \"\""),
+        _ => writeln!(text, "#{name} = {}", literal(default)),
+    };
+}
+
+/// The value that a key has by default, where the words about it begin with one.
+fn literal(default: &str) -> String {
+    let value = default.split(", ").next().unwrap_or_default();
+    let is_value = !value.is_empty() && !value.contains(' ');
+    match value {
+        "true" | "false" => value.to_string(),
+        _ if is_value && value.bytes().all(|byte| byte.is_ascii_digit()) => value.to_string(),
+        _ if is_value => format!("\"{value}\""),
+        _ => "\"\"".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::file::File;
+    use std::path::Path;
+
+    #[test]
+    fn file_has_every_key_once_and_each_default_that_is_a_value_is_one_that_the_key_takes() {
+        for entry in headway_pipelines::all() {
+            let text = text(Some(entry));
+            let expected = keys().len() + entry.settings.len();
+            let is_key = |line: &&str| line.contains(" = ") && !line.starts_with("# ");
+            assert_eq!(text.lines().filter(is_key).count(), expected, "{text}");
+            for key in keys().iter().chain(&settings(entry)) {
+                let line = format!("{} = ", key.name);
+                assert!(text.lines().any(|found| found.trim_start_matches('#').starts_with(&line)), "{line}");
+            }
+            // With every default that is a value set, it is a file that is understood.
+            let set = |line: &str| match line.strip_prefix('#') {
+                Some(rest) if is_key(&line) && !rest.ends_with("\"\"") => rest.to_string(),
+                _ => line.to_string(),
+            };
+            let set: Vec<String> = text.lines().map(set).collect();
+            let read = File::parse(Path::new("headway.toml"), set.join("\n"));
+            assert!(read.is_ok(), "{read:?}\n{}", set.join("\n"));
+        }
+    }
+}
