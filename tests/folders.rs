@@ -116,6 +116,11 @@ pub(crate) fn lists(plays: &[(i64, usize)]) -> Lists {
     Lists::new(vec![half(0), half(1)])
 }
 
+/// The job of plays that reads `connector`.
+pub(crate) fn job_of(connector: Arc<dyn Connector>, store: Arc<dyn Store>) -> Launch {
+    Launch::new(Arc::new(Plays(Folders::by_hour())), [connector], store)
+}
+
 pub(crate) fn run(
     folders: Folders,
     lists: &Lists,

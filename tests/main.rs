@@ -14,6 +14,7 @@ mod files;
 mod folders;
 mod follow_over_processes;
 mod formats;
+mod gaps;
 mod golden_manifests;
 mod hostile;
 mod landing;

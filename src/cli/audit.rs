@@ -4,6 +4,7 @@ use super::lake::At;
 use super::terminal::failure::{Code, Failure, sentence};
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
+use super::terminal::text::visible;
 use crate::engine::audit::{Finding, Report};
 use clap::Args;
 use serde_json::json;
@@ -50,7 +51,8 @@ pub(crate) fn audit(at: &At, deep: bool, output: Form, out: &mut dyn Write) -> R
 }
 
 fn text(report: &Report, deep: bool, out: &mut dyn Write) -> io::Result<()> {
-    let Report { manifests, folded, files, rows, bytes, records, state_files, unpublished, finding } = report;
+    let Report { manifests, folded, files, rows, bytes, records, state_files, unpublished, gaps, finding } =
+        report;
     let (rows, bytes) = (counted(*rows, "row"), grouped(*bytes));
     if finding.is_some() {
         let (manifests, files) = (counted(*manifests, "manifest"), counted(*files, "file"));
@@ -60,6 +62,9 @@ fn text(report: &Report, deep: bool, out: &mut dyn Write) -> io::Result<()> {
     let (all, folded, files) = (grouped(*manifests), grouped(*folded), grouped(*files));
     writeln!(out, "manifests  {all}, {folded} of them folded: each follows from the one before")?;
     writeln!(out, "records    {}: offsets tile, and each record has one fate", grouped(*records))?;
+    for gap in gaps {
+        writeln!(out, "gap        {}: gone before they were read, and accepted", visible(&gap.to_string()))?;
+    }
     writeln!(out, "files      {files} with {rows} in {bytes} bytes: {read}")?;
     writeln!(out, "state      {} of the last commit: there", counted(*state_files, "file"))?;
     if *unpublished > 0 {
@@ -85,6 +90,7 @@ fn answer(report: &Report, deep: bool) -> serde_json::Value {
         "bytes": report.bytes,
         "state_files": report.state_files,
         "unpublished": report.unpublished,
+        "gaps": report.gaps,
         "finding": report.finding.as_ref().map(|finding| json!({ "seq": finding.seq, "what": finding.what })),
     })
 }

@@ -184,6 +184,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "csv_index": plan.csv_index,
         "if_running": plan.if_running.word(),
         "allow_dropped_state": plan.allow_dropped_state,
+        "accept_gaps": plan.accept_gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "views_from": plan.views_from,
         "expectations": plan.expectations.found().iter().map(|found| json!({
             "name": found.name,

@@ -222,6 +222,9 @@ fn words(manifest: &Manifest, out: &mut dyn Write) -> io::Result<()> {
     for input in &manifest.inputs {
         input_words(input, out)?;
     }
+    for gap in &manifest.gaps {
+        writeln!(out, "Passed over, since a person accepted it: {}.", visible(&gap.to_string()))?;
+    }
     let bytes: u64 = manifest.state.iter().map(|entry| entry.bytes).sum();
     writeln!(out, "\nState: {} bytes in {}.", grouped(bytes), counted(manifest.state.len() as u64, "file"))?;
     writeln!(
@@ -277,6 +280,7 @@ fn answer(manifest: &Manifest) -> Value {
         "generation": manifest.generation,
         "written_ms": manifest.written_ms,
         "rows": manifest.rows(),
+        "gaps": manifest.gaps,
         "files": manifest.lake.iter().map(|file| json!({
             "path": file.path(),
             "rows": file.rows,

@@ -385,6 +385,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             IfRunning::Refuse => job::IfRunning::Refuse,
         },
         allow_dropped_state: plan.allow_dropped_state.clone(),
+        accept_gaps: plan.accept_gaps.clone(),
         views_from: plan.views_from.map(Epoch),
         board: Board::new(Arc::clone(&clock)),
         clock,

@@ -235,9 +235,9 @@ impl Error {
             Error::TopicDeleted { .. } => {
                 Some("This job has read it. What it has committed stays in the lake.".to_string())
             }
-            Error::RecordsGone { .. } => {
-                Some("Going on would skip records that were never read.".to_string())
-            }
+            Error::RecordsGone { input, partition, from, to } => Some(format!(
+                "Going on would skip records that were never read. To skip them for good: --accept-gap {input}={partition}:{from}..{to}"
+            )),
             Error::BelowPosition { .. } => {
                 Some("A partition is read in the order of its offsets: what comes before the position would be skipped.".to_string())
             }
@@ -288,7 +288,7 @@ impl Error {
                 "Check --topic. If the topic is made again, start a new job with another --job and --lake."
             }
             Error::RecordsGone { .. } => {
-                "Restore the missing records, or start a new job with another --job and --lake."
+                "Restore the missing records, accept the loss with the flag that the detail names, or start a new job with another --job and --lake."
             }
             Error::BelowPosition { .. } => {
                 "Take the file out of the folder, and let a job of another lake read it."

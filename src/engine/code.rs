@@ -96,6 +96,8 @@ codes! {
     TargetOtherLake = "target-other-lake", Misfit;
     /// A lake file may not be moved away.
     NotMovable = "not-movable", Usage;
+    /// A gap was accepted that is not there.
+    GapNotSeen = "gap-not-seen", Misfit;
     /// A folder is no earlier backup of the lake.
     NotABackup = "not-a-backup", Usage;
     /// The job deletes files faster than a backup copies them.

@@ -60,6 +60,9 @@ section! {
         /// Go on although the saved state of operator NAME no longer has an operator; may be repeated
         #[arg(id = "job.allow_dropped_state", long = "allow-dropped-state", value_name = "NAME")]
         allow_dropped_state: Vec<String>,
+        /// Pass over records that are gone: exactly the gap that records-gone names, INPUT=P:FROM..TO; may be repeated
+        #[arg(id = "job.accept_gap", long = "accept-gap", value_name = "GAP")]
+        accept_gap: Vec<String>,
         /// Let views that are new to the job begin with the facts of EPOCH and later ones, if earlier files are gone
         #[arg(id = "job.views_from", long = "views-from", value_name = "EPOCH")]
         views_from: Count,

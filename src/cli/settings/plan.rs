@@ -15,6 +15,7 @@ use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share};
 use crate::engine::cluster::place::Cluster;
+use crate::engine::commit::job::AcceptedGap;
 use crate::engine::run::expect::Expectations;
 use clap::Args;
 use headway_operators::pipeline::{Configured, Entry, Pipeline};
@@ -92,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) postgres: Postgres,
     /// Operators whose state may be left behind.
     pub(crate) allow_dropped_state: Vec<String>,
+    /// Gaps that the job passes over.
+    pub(crate) accept_gaps: Vec<AcceptedGap>,
     /// The first epoch whose facts views that are new begin with.
     pub(crate) views_from: Option<u64>,
 }
@@ -178,9 +181,21 @@ impl Flags {
             expectations,
             postgres: set.postgres,
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
+            accept_gaps: gaps(set.job.accept_gap.as_deref().unwrap_or_default(), &origin)?,
             views_from: set.job.views_from.map(|epoch| epoch.0),
         })
     }
+}
+
+fn gaps(texts: &[String], origin: &Origin<'_>) -> Result<Vec<AcceptedGap>, Failure> {
+    let gap = |text: &String| {
+        text.parse().map_err(|()| {
+            let what = format!("\"{text}\" is no gap");
+            let failure = origin.refuse(("job", "accept_gap"), "--accept-gap", what);
+            failure.hint("Write the gap as records-gone names it: INPUT=PARTITION:FROM..TO.")
+        })
+    };
+    texts.iter().map(gap).collect()
 }
 
 /// The entry of the catalogue called `name`.

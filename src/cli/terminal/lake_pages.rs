@@ -20,6 +20,13 @@ pub(super) const LAKE_PAGES: &[Page] = &[
         "Use --to with another name, or move the file away.",
     ),
     of(
+        "gap-not-seen",
+        Yours,
+        "A gap was accepted with --accept-gap that is not exactly what is gone.",
+        "Only the very offsets that were seen to be gone may be passed over: a range that is too wide would skip records that are there.",
+        "Start without --accept-gap. If records are gone, the refusal names the gap to accept.",
+    ),
+    of(
         "not-a-backup",
         Yours,
         "A backup was to be written into a folder that is not empty and has no earlier backup of the same lake, or one from which a job has gone on.",

@@ -20,7 +20,7 @@ use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, checksum, run as finish};
 use crate::engine::commit::state_files::{Headers, StateFiles};
 use crate::engine::commit::{change_files, claim, restore, segment};
-use crate::engine::format::manifest::{LakeFile, LakeKind, Manifest, Operator};
+use crate::engine::format::manifest::{Gap, LakeFile, LakeKind, Manifest, Operator};
 use crate::engine::format::names::{self, Seq};
 use crate::store::local::TEMPORARY;
 use crate::store::{Error as StoreError, Store};
@@ -49,6 +49,8 @@ pub struct Report {
     pub state_files: u64,
     /// Files of the head that do not have their final name yet: the next start gives it.
     pub unpublished: u64,
+    /// Records that were gone before they were read, and that a start was told to pass over.
+    pub gaps: Vec<Gap>,
     /// The first thing that contradicts; `None` if all holds.
     pub finding: Option<Finding>,
 }
@@ -239,6 +241,7 @@ impl Audit<'_> {
         self.report.rows += new.map(|file| file.rows).sum::<u64>();
         let parts = manifest.inputs.iter().flat_map(|input| &input.partitions);
         self.report.records += parts.map(|part| part.fates.consumed).sum::<u64>();
+        self.report.gaps.clone_from(&manifest.gaps);
         self.report.manifests += 1;
         self.last = Some(manifest);
         Ok(())

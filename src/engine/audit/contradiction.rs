@@ -48,6 +48,9 @@ pub(super) enum Contradiction {
     /// "Sealed up to" is less than before.
     #[error("what was sealed is not sealed any more")]
     Unsealed,
+    /// Its gaps are not those before, or it accepts one that is none.
+    #[error("it passes over offsets that no start has accepted as a gap, or does not name a gap any more")]
+    Gaps,
     /// A target has acknowledged less than before, or more than there was.
     #[error("target \"{target}\" has acknowledged what was not committed, or less than before")]
     Acknowledged {

@@ -6,7 +6,7 @@ use crate::engine::audit::contradiction::{
 use crate::engine::commit::change_files;
 use crate::engine::commit::finished::{self, may_be_gone};
 use crate::engine::format::manifest::{
-    Fates, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
+    Fates, Gap, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
 };
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
@@ -49,8 +49,9 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
     if next.inputs.len() != before.inputs.len() {
         return Err(Contradiction::OtherInputs);
     }
+    let gaps = new_gaps(before, next)?;
     for (old, new) in before.inputs.iter().zip(&next.inputs) {
-        let follows = input_follows(old, new, next.kind);
+        let follows = input_follows(old, new, next.kind, gaps);
         follows.map_err(|what| Contradiction::Input { input: new.name.clone(), what })?;
     }
     rows_follow(before, next)?;
@@ -98,6 +99,21 @@ fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), Contradiction
         }
     }
     Ok(())
+}
+
+/// The gaps that `next` accepts. Only a start does, and only behind what was read.
+fn new_gaps<'a>(before: &Manifest, next: &'a Manifest) -> Result<&'a [Gap], Contradiction> {
+    let new = next.gaps.strip_prefix(before.gaps.as_slice()).ok_or(Contradiction::Gaps)?;
+    let follows = |gap: &Gap| {
+        let input = before.inputs.iter().find(|input| input.name == gap.input);
+        let part = input.and_then(|input| input.partitions.iter().find(|p| p.partition == gap.partition));
+        part.is_some_and(|part| part.next == gap.from && gap.to > gap.from)
+    };
+    if new.is_empty() || (next.kind == Kind::Claim && new.iter().all(follows)) {
+        Ok(new)
+    } else {
+        Err(Contradiction::Gaps)
+    }
 }
 
 /// What no commit takes back: watermarks of several inputs, what is sealed, what targets have acknowledged.
@@ -169,7 +185,7 @@ fn changes_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradictio
     Ok(())
 }
 
-fn input_follows(old: &Input, new: &Input, kind: Kind) -> Result<(), InputContradiction> {
+fn input_follows(old: &Input, new: &Input, kind: Kind, gaps: &[Gap]) -> Result<(), InputContradiction> {
     if (&old.name, &old.kind, &old.topic) != (&new.name, &new.kind, &new.topic) {
         return Err(InputContradiction::Other);
     }
@@ -179,7 +195,9 @@ fn input_follows(old: &Input, new: &Input, kind: Kind) -> Result<(), InputContra
     for part in &new.partitions {
         let before = old.partitions.iter().find(|before| before.partition == part.partition);
         let partition = part.partition;
-        partition_follows(before, part).map_err(|what| InputContradiction::Partition { partition, what })?;
+        let gap = gaps.iter().find(|gap| gap.input == new.name && gap.partition == partition);
+        partition_follows(before, part, gap)
+            .map_err(|what| InputContradiction::Partition { partition, what })?;
     }
     let there = |partition| new.partitions.iter().any(|part| part.partition == partition);
     let gone = old.partitions.iter().find(|part| !there(part.partition) && !may_be_gone(part));
@@ -198,8 +216,9 @@ fn input_follows(old: &Input, new: &Input, kind: Kind) -> Result<(), InputContra
 fn partition_follows(
     before: Option<&PartitionEntry>,
     part: &PartitionEntry,
+    gap: Option<&Gap>,
 ) -> Result<(), PartitionContradiction> {
-    let expected = before.map_or(part.first, |before| before.next);
+    let expected = gap.map_or_else(|| before.map_or(part.first, |before| before.next), |gap| gap.to);
     if part.from > expected {
         return Err(PartitionContradiction::Gap { from: expected, to: part.from });
     }
@@ -306,6 +325,51 @@ mod tests {
         before.inputs[0].partitions[0].content.as_mut().unwrap().at_end = true;
         (claim.kind, claim.generation, claim.epoch) = (Kind::Commit, Generation(1), Epoch(2));
         assert!(says(&before, &claim).contains("its finished partitions are not those"));
+    }
+
+    #[test]
+    fn offsets_are_passed_over_only_by_a_start_that_names_the_gap() {
+        let before = second();
+        let gap = |from, to| Gap {
+            input: "gate".into(),
+            partition: Partition(0),
+            from: Offset(from),
+            to: Offset(to),
+        };
+        let mut claim = before.clone();
+        (claim.seq, claim.parent, claim.nonce) = (Seq(2), Some(before.nonce), Nonce(3));
+        (claim.kind, claim.generation) = (Kind::Claim, Generation(2));
+        claim.lake.clear();
+        for part in &mut claim.inputs[0].partitions {
+            *part = part.carried();
+        }
+        assert_eq!(follows(Some(&before), &claim), Ok(()));
+        let part = &mut claim.inputs[0].partitions[0];
+        (part.from, part.next) = (Offset(15), Offset(15));
+        let says = |claim: &Manifest| follows(Some(&before), claim).map_err(|what| what.to_string());
+        let refused = says(&claim).expect_err("nobody has accepted it");
+        assert!(refused.contains("offsets 10..15 are in no manifest"), "{refused}");
+        for (accepted, word) in [
+            (gap(10, 14), "offsets 14..15 are in no manifest"),
+            (gap(10, 16), "are in two manifests"),
+            (gap(9, 15), "no start has accepted"),
+            (gap(10, 10), "no start has accepted"),
+        ] {
+            claim.gaps = vec![accepted];
+            let refused = says(&claim).expect_err(word);
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+        claim.gaps = vec![gap(10, 15)];
+        assert_eq!(says(&claim), Ok(()));
+        // It stays named, and no other manifest accepts one.
+        let mut ended = claim.clone();
+        (ended.seq, ended.parent, ended.nonce, ended.kind) =
+            (Seq(3), Some(claim.nonce), Nonce(4), Kind::Closed);
+        assert_eq!(follows(Some(&claim), &ended), Ok(()));
+        ended.gaps.clear();
+        assert!(follows(Some(&claim), &ended).is_err(), "it is not named any more");
+        ended.gaps = vec![gap(10, 15), gap(15, 16)];
+        assert!(follows(Some(&claim), &ended).is_err(), "only a start accepts gaps");
     }
 
     #[test]

@@ -142,6 +142,12 @@ pub enum CheckpointError {
         /// Why not.
         why: &'static str,
     },
+    /// A gap was accepted that is not there.
+    #[error("the gap {gap} was accepted, and the records of the source have no such gap")]
+    GapNotSeen {
+        /// The gap, as it was accepted.
+        gap: String,
+    },
     /// A folder that no backup of this lake may be written into.
     #[error("\"{folder}\" is no earlier backup of this lake: {why}")]
     NotABackup {
@@ -267,6 +273,7 @@ impl CheckpointError {
             CheckpointError::FactsMissing { .. } => Code::FactsMissing,
             CheckpointError::PrefixTaken { .. } => Code::PrefixTaken,
             CheckpointError::NotMovable { .. } => Code::NotMovable,
+            CheckpointError::GapNotSeen { .. } => Code::GapNotSeen,
             CheckpointError::NotABackup { .. } => Code::NotABackup,
             CheckpointError::Overtaken { .. } => Code::BackupOvertaken,
             CheckpointError::BadName { .. } => Code::BadName,
@@ -305,6 +312,7 @@ impl CheckpointError {
             | Code::TargetBehind
             | Code::TargetOtherLake
             | Code::NotMovable
+            | Code::GapNotSeen
             | Code::NotABackup
             | Code::BackupOvertaken
             | Code::BadName
@@ -359,6 +367,7 @@ impl CheckpointError {
             | CheckpointError::FactsMissing { .. }
             | CheckpointError::PrefixTaken { .. }
             | CheckpointError::NotMovable { .. }
+            | CheckpointError::GapNotSeen { .. }
             | CheckpointError::NotABackup { .. }
             | CheckpointError::Overtaken { .. }
             | CheckpointError::BadName { .. } => None,
@@ -414,6 +423,9 @@ impl CheckpointError {
             }
             CheckpointError::NotMovable { .. } => {
                 "List those that may with: headway lake files --movable.".into()
+            }
+            CheckpointError::GapNotSeen { .. } => {
+                "Leave --accept-gap out: where records are gone, the refusal names the gap to accept.".into()
             }
             CheckpointError::NotABackup { .. } => "Use --to with a new folder.".into(),
             CheckpointError::Overtaken { .. } => {

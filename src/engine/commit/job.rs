@@ -7,11 +7,14 @@ use crate::engine::commit::decide::Folding;
 use crate::engine::commit::difference::{Difference, NONE, What};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::finished::may_be_gone;
-use crate::engine::format::manifest::{Expectation, Input, Manifest, Members, Program};
+use crate::engine::format::manifest::{Expectation, Gap, Input, Manifest, Members, PartitionEntry, Program};
+use headway_operators::record::{Offset, Partition};
 use headway_operators::setting::Fingerprint;
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec, ViewSpec};
 use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How the digest of a table is called in a fingerprint: this, and the table's name. No setting has such a name.
@@ -48,6 +51,8 @@ pub struct Job {
     pub not_after_ms: Option<i64>,
     /// Operators whose saved state may be lost.
     pub allow_dropped_state: Vec<String>,
+    /// Gaps that a person lets it pass over.
+    pub accept_gaps: Vec<AcceptedGap>,
     /// The first epoch whose facts its new views begin with, where a person lets them start late.
     pub views_from: Option<Epoch>,
     /// Its views.
@@ -99,6 +104,53 @@ pub struct InputInfo {
     pub partitions: Vec<PartitionInfo>,
 }
 
+/// A gap that a person accepts, as `records-gone` names it: `INPUT=PARTITION:FROM..TO`, or without the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedGap {
+    /// The input's name or topic; `None` where the gap may be in any.
+    pub input: Option<String>,
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that is gone.
+    pub from: Offset,
+    /// The first offset that is there.
+    pub to: Offset,
+}
+
+impl AcceptedGap {
+    /// True if `gap` of an input of `topic` is the one that was accepted, offset for offset.
+    fn is(&self, gap: &Gap, topic: &str) -> bool {
+        let is_input = self.input.as_ref().is_none_or(|name| *name == gap.input || name == topic);
+        is_input && (self.partition, self.from, self.to) == (gap.partition, gap.from, gap.to)
+    }
+}
+
+impl fmt::Display for AcceptedGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AcceptedGap { input, partition, from, to } = self;
+        let input = input.as_ref().map_or(String::new(), |input| format!("{input}="));
+        write!(f, "{input}{partition}:{from}..{to}")
+    }
+}
+
+impl FromStr for AcceptedGap {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<AcceptedGap, ()> {
+        let (input, rest) = text.rsplit_once('=').map_or((None, text), |(name, rest)| (Some(name), rest));
+        let (partition, range) = rest.split_once(':').ok_or(())?;
+        let (from, to) = range.split_once("..").ok_or(())?;
+        let number = |text: &str| text.parse::<i64>().map(Offset).map_err(drop);
+        let gap = AcceptedGap {
+            input: input.map(str::to_string),
+            partition: partition.parse().map(Partition).map_err(drop)?,
+            from: number(from)?,
+            to: number(to)?,
+        };
+        if gap.from < Offset(0) || gap.to <= gap.from { Err(()) } else { Ok(gap) }
+    }
+}
+
 /// What to do if another run of the job may be at work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IfRunning {
@@ -124,7 +176,18 @@ pub fn fits(job: &Job, head: &Manifest) -> Result<(), CheckpointError> {
         return Err(CheckpointError::DoesNotFit { job: job.name.clone(), differences });
     }
     for (input, info) in head.inputs.iter().zip(&job.inputs) {
-        partitions_fit(input, info)?;
+        partitions_fit(input, info, &job.accept_gaps)?;
+    }
+    let seen = gaps(job, head);
+    let topic = |gap: &Gap| {
+        let input = head.inputs.iter().find(|input| input.name == gap.input);
+        input.map(|input| input.topic.as_str()).unwrap_or_default()
+    };
+    // One that an earlier run has passed over stays accepted: who restarts a job gives it the same flags.
+    let is_absent =
+        |accepted: &&AcceptedGap| !head.gaps.iter().chain(&seen).any(|gap| accepted.is(gap, topic(gap)));
+    if let Some(accepted) = job.accept_gaps.iter().find(is_absent) {
+        return Err(CheckpointError::GapNotSeen { gap: accepted.to_string() });
     }
     let lost =
         head.operators.keys().filter(|name| job.drops(name) && !job.allow_dropped_state.contains(name));
@@ -180,9 +243,27 @@ fn differences(job: &Job, head: &Manifest) -> Vec<Difference> {
     all
 }
 
-/// Every partition of the manifest is there, is the same, and still has what comes next. One that was read to its end may
-/// be gone.
-fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
+/// The gaps between what `head` says was read and what there is now.
+pub fn gaps(job: &Job, head: &Manifest) -> Vec<Gap> {
+    let mut all = Vec::new();
+    for (input, info) in head.inputs.iter().zip(&job.inputs) {
+        for part in &input.partitions {
+            let seen = info.partitions.iter().find(|seen| seen.partition == part.partition);
+            all.extend(seen.and_then(|seen| gap(input, part, seen)));
+        }
+    }
+    all
+}
+
+/// What is gone of a partition before it was read.
+fn gap(input: &Input, part: &PartitionEntry, seen: &PartitionInfo) -> Option<Gap> {
+    let (partition, from, to) = (part.partition, part.next, seen.first);
+    (to > from).then(|| Gap { input: input.name.clone(), partition, from, to })
+}
+
+/// Every partition of the manifest is there, is the same, and still has what comes next, but for the gaps in `accepted`. One
+/// that was read to its end may be gone.
+fn partitions_fit(input: &Input, info: &InputInfo, accepted: &[AcceptedGap]) -> Result<(), SourceError> {
     for part in &input.partitions {
         let seen = info.partitions.iter().find(|seen| seen.partition == part.partition);
         let other = |found: &str| SourceError::OtherIdentity {
@@ -202,8 +283,10 @@ fn partitions_fit(input: &Input, info: &InputInfo) -> Result<(), SourceError> {
         if seen.identity != part.identity {
             return Err(other(&seen.identity));
         }
-        if seen.first > part.next {
-            let (partition, from, to) = (part.partition, part.next, seen.first);
+        let gap = gap(input, part, seen);
+        if let Some(Gap { partition, from, to, .. }) =
+            gap.filter(|gap| !accepted.iter().any(|accepted| accepted.is(gap, &input.topic)))
+        {
             return Err(SourceError::RecordsGone { input: input.topic.clone(), partition, from, to });
         }
         if let Some(end) = seen.end.filter(|end| *end < part.next) {
@@ -219,7 +302,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::engine::commit::change_files::KEEPING;
     use crate::engine::format::manifest::tests::first;
-    use headway_operators::record::{Offset, Partition};
 
     /// The job that [`first`] is a manifest of.
     pub(crate) fn job(partitions: u32) -> Job {
@@ -260,6 +342,7 @@ pub(crate) mod tests {
             if_running: IfRunning::TakeOver,
             not_after_ms: None,
             allow_dropped_state: Vec::new(),
+            accept_gaps: Vec::new(),
             views_from: None,
             views: Vec::new(),
             folding: FOLDING,
@@ -336,6 +419,34 @@ pub(crate) mod tests {
                 }
                 (result, _) => panic!("{name}: {result:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn only_the_very_gap_that_is_seen_is_passed_over_and_stays_accepted() {
+        let mut head = first(2);
+        head.inputs[0].partitions[0].next = Offset(10);
+        let tried = |head: &Manifest, starts_at: i64, accepted: &str| {
+            let mut job = job(2);
+            job.inputs[0].partitions[0].first = Offset(starts_at);
+            job.accept_gaps = accepted.split(' ').filter_map(|text| text.parse().ok()).collect();
+            fits(&job, head).map_err(|error| error.code())
+        };
+        for accepted in ["0:10..13", "gate=0:10..13", "gates=0:10..13"] {
+            assert_eq!(tried(&head, 13, accepted), Ok(()), "{accepted}");
+        }
+        for accepted in ["", "0:10..12", "0:9..13", "1:10..13", "other=0:10..13"] {
+            assert_eq!(tried(&head, 13, accepted), Err("records-gone"), "{accepted}");
+        }
+        for (starts_at, accepted) in [(0, "0:10..13"), (13, "0:10..13 1:0..1"), (10, "0:10..13")] {
+            assert_eq!(tried(&head, starts_at, accepted), Err("gap-not-seen"), "{accepted}");
+        }
+        let (partition, from, to) = (Partition(0), Offset(10), Offset(13));
+        head.gaps.push(Gap { input: "gate".into(), partition, from, to });
+        head.inputs[0].partitions[0].next = Offset(20);
+        assert_eq!(tried(&head, 13, "0:10..13"), Ok(()), "an earlier run has passed over it");
+        for wrong in ["10..13", "0:13..10", "0:10", "x:1..2", "0:-1..2", "0:5..5"] {
+            assert_eq!(wrong.parse::<AcceptedGap>(), Err(()), "{wrong}");
         }
     }
 }

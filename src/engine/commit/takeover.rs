@@ -1,7 +1,7 @@
 //! The manifest by which a run takes a job over. No I/O.
 
 use crate::engine::commit::finished;
-use crate::engine::commit::job::{InputInfo, Job};
+use crate::engine::commit::job::{InputInfo, Job, gaps};
 use crate::engine::commit::ledger::Stamp;
 use crate::engine::format::manifest::{
     Expectation, Input, Manifest, PartitionEntry, StateEntry, Target, View,
@@ -25,6 +25,7 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         epoch: head.epoch,
         allowed: dropped.iter().map(|name| format!("dropped-state {name}")).collect(),
         restarts: head.restarts.clone(),
+        gaps: head.gaps.iter().cloned().chain(gaps(job, head)).collect(),
         watermarks: head.watermarks.clone(),
         sealed_up_to: head.sealed_up_to,
         unsealed: head.unsealed.clone(),
@@ -127,6 +128,12 @@ fn claimed(info: &InputInfo, head: &Input, floor: EventTime, all: bool, stamp: S
             quiet_since_ms: part.quiet_since_ms.or(Some(stamp.written_ms)),
             ..part.carried()
         };
+        // A gap that a person accepted; any other one was refused.
+        let first =
+            info.partitions.iter().find(|seen| seen.partition == part.partition).map(|seen| seen.first);
+        if let Some(first) = first.filter(|first| *first > part.next) {
+            (entry.from, entry.next, entry.last_read) = (first, first, None);
+        }
         if entry.reached() < floor {
             (entry.floor, entry.floor_from) = (floor, entry.next);
         }

@@ -263,6 +263,19 @@ pub struct TimeRange {
     pub greatest: EventTime,
 }
 
+/// Offsets whose records were gone before they were read, and that a person let the job pass over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The input's name.
+    pub input: String,
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that was not read.
+    pub from: Offset,
+    /// The first offset after them.
+    pub to: Offset,
+}
+
 /// A half-open range of offsets of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fed {
@@ -479,6 +492,13 @@ impl LakeFile {
     /// Its final name, relative to the lake.
     pub fn path(&self) -> String {
         format!("{}{}", self.folder, self.name)
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gap { input, partition, from, to } = self;
+        write!(f, "offsets {from}..{to} of partition {partition} of \"{input}\"")
     }
 }
 

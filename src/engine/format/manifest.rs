@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 pub use crate::engine::format::entries::{
-    Expectation, Fates, Fed, Finished, Input, LakeFile, LakeKind, ManifestId, Nonce, Operator,
+    Expectation, Fates, Fed, Finished, Gap, Input, LakeFile, LakeKind, ManifestId, Nonce, Operator,
     PartitionEntry, Severity, StateEntry, StateId, StateV1, Subject, Target, TimeRange, Unjudged, View,
 };
 
@@ -70,6 +70,9 @@ pub struct Manifest {
     /// one that had not said so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<String, u64>,
+    /// Records that the job has passed over since its start, since they were gone and a person accepted that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
     /// The inputs, in the pipeline's order.
     pub inputs: Vec<Input>,
     /// `W_C(epoch)` of every set of several inputs that some operator combines.
@@ -177,6 +180,7 @@ impl Manifest {
             not_after_ms: None,
             allowed: Vec::new(),
             restarts: BTreeMap::new(),
+            gaps: Vec::new(),
             inputs: Vec::new(),
             watermarks: Vec::new(),
             sealed_up_to: None,

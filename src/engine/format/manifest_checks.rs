@@ -32,6 +32,9 @@ pub(crate) fn is_possible(manifest: &Manifest) -> Result<(), String> {
     }
     within("number of inputs", manifest.inputs.len() as u64, u64::from(u16::MAX))?;
     manifest.inputs.iter().try_for_each(input)?;
+    if let Some(gap) = manifest.gaps.iter().find(|gap| gap.from < Offset(0) || gap.to <= gap.from) {
+        return Err(format!("a gap of {gap}"));
+    }
     for set in &manifest.watermarks {
         let known = |input: &InputIx| input.index() < manifest.inputs.len();
         if set.inputs.is_empty() || !set.inputs.is_sorted_by(|a, b| a < b) || !set.inputs.iter().all(known) {

@@ -150,6 +150,7 @@ impl From<ManifestV1> for Manifest {
             expectations: BTreeMap::new(),
             released: Vec::new(),
             retired_before: None,
+            gaps: Vec::new(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::job::{FOLDING, IfRunning, InputInfo, Job, TABLE};
+use crate::engine::commit::job::{AcceptedGap, FOLDING, IfRunning, InputInfo, Job, TABLE};
 use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
@@ -127,6 +127,8 @@ pub struct Launch {
     pub if_running: IfRunning,
     /// Operators whose saved state may be lost.
     pub allow_dropped_state: Vec<String>,
+    /// Gaps that it passes over.
+    pub accept_gaps: Vec<AcceptedGap>,
     /// The first epoch whose facts views that are new begin with; `None`: all of them.
     pub views_from: Option<Epoch>,
     /// What time it is.
@@ -411,6 +413,7 @@ impl Launch {
             late_max: None,
             if_running: IfRunning::Wait,
             allow_dropped_state: Vec::new(),
+            accept_gaps: Vec::new(),
             views_from: None,
             clock: Arc::new(System::default()),
             board: Board::new(Arc::new(System::default())),
@@ -455,6 +458,7 @@ impl Launch {
             if_running: self.if_running,
             not_after_ms: self.not_after_ms(),
             allow_dropped_state: self.allow_dropped_state.clone(),
+            accept_gaps: self.accept_gaps.clone(),
             views_from: None,
             views: shape.views.clone(),
             folding: FOLDING,
