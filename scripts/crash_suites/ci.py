@@ -23,6 +23,7 @@ SELECTION = (
     ("disk", "--full", "4", "--sync", "12"),
     ("rescale",),
     ("cluster", "--kills", "20"),
+    ("cluster", "--views", "--kills", "7", "--stops", "0", "--rivals", "0"),
     ("fencing", "--trials", "8"),
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
