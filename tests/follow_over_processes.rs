@@ -32,8 +32,7 @@ fn commits(job: &mut Processes<'_>, count: u64) {
 fn kill(job: &mut Processes<'_>, process: usize) {
     signal(&job.children[process], Signal::KILL);
     assert_eq!(job.children[process].wait().expect("it ends").code(), None);
-    job.start(process, &self::job());
-    job.children.swap_remove(process);
+    job.start_again(process, &self::job());
 }
 
 fn append(folder: &Path, name: &str, text: &str) {

@@ -64,6 +64,13 @@ impl<'a> Processes<'a> {
         self.children.push(child.expect("the program starts"));
     }
 
+    /// Starts process `process`, which has ended, with `args` again, as its supervisor does.
+    pub(crate) fn start_again(&mut self, process: usize, args: &[&str]) {
+        self.start(process, args);
+        let again = self.children.pop().expect("it was started");
+        self.children[process] = again;
+    }
+
     /// Waits until all have ended: the exit code of each, in the order of their starts.
     pub(crate) fn codes(&mut self) -> Vec<Option<i32>> {
         self.children.iter_mut().map(|child| child.wait().expect("it ends").code()).collect()
@@ -230,9 +237,7 @@ fn job_that_loses_a_process_comes_back_when_that_one_does() {
         signal(&job.children[lost], Signal::KILL);
         assert_eq!(job.children[lost].wait().expect("it ends").code(), None);
         // Its supervisor starts it again. The others have started themselves again.
-        job.start(lost, &JOB);
-        let again = job.children.pop().expect("it was started");
-        job.children[lost] = again;
+        job.start_again(lost, &JOB);
     }
     assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 1));
     assert_eq!(answer(folder.path()), answer(whole.path()));

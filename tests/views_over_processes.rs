@@ -80,8 +80,7 @@ fn tables_survive_drains_kills_and_another_number_of_processes() {
         until(&mut job, before, 5);
         signal(&job.children[lost], Signal::KILL);
         assert_eq!(job.children[lost].wait().expect("it ends").code(), None);
-        job.start(lost, &args);
-        job.children.swap_remove(lost);
+        job.start_again(lost, &args);
         until(&mut job, seq(folder.path()), 5);
         signal(&job.children[processes - 1], Signal::TERM);
         assert_eq!(job.codes(), vec![Some(0); processes], "{}", job.log("err", 0));
