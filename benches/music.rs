@@ -207,7 +207,7 @@ fn draw(drawn: &mut u64) -> u64 {
 
 /// The number of the level that a user has in an epoch: it changes now and then.
 fn level(user: u64, epoch: u64) -> usize {
-    usize::from((user + epoch / 100) % 10 == 0)
+    usize::from((user + epoch / 100).is_multiple_of(10))
 }
 
 /// What the process holds of memory.
