@@ -220,7 +220,10 @@ fn late(row: &Row, read: Option<&ReadIn<'_>>, manifests: &[Manifest]) -> Story {
 /// What was wrong with it.
 fn dead(row: &Row) -> Story {
     let why = meaning(&row.reason).map_or_else(
-        || format!("Its pipeline refuses it as {}.", visible(&row.reason)),
+        || match row.reason.strip_prefix("rule:") {
+            Some(rule) => format!("It breaks the expectation \"{}\" of its input.", visible(rule)),
+            None => format!("Its pipeline refuses it as {}.", visible(&row.reason)),
+        },
         |meaning| format!("{meaning} ({}).", row.reason),
     );
     let mut evidence = Vec::new();
