@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+/// A station with its lines and division, and a day: its year, and its month and day.
+type StationDay<'a> = ([&'a str; 3], (&'a str, &'a str));
+
 /// A weekly file.
 #[derive(Clone)]
 pub(crate) struct Week {
@@ -49,7 +52,7 @@ pub(crate) fn station_days(weeks: &[Week]) -> Days {
             });
         }
     }
-    let mut sums: HashMap<([&str; 3], (&str, &str)), [i64; 2]> = HashMap::new();
+    let mut sums: HashMap<StationDay<'_>, [i64; 2]> = HashMap::new();
     for mut readings in turnstiles.into_values() {
         // The last of one time counts.
         readings.sort_unstable_by(|one, other| other.cmp(one));
@@ -63,7 +66,7 @@ pub(crate) fn station_days(weeks: &[Week]) -> Days {
             }
         }
     }
-    let named = |((station, (year, day)), sums): (([&str; 3], (&str, &str)), [i64; 2])| {
+    let named = |((station, (year, day)), sums): (StationDay<'_>, [i64; 2])| {
         let day = format!("{year}-{}", day.replace('/', "-"));
         (sums != [0, 0]).then(|| ((station.map(str::to_string), day), sums))
     };
