@@ -26,6 +26,13 @@ fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
     status["expectations"].as_array().expect("a list").iter().map(one).collect()
 }
 
+/// How many rows of the stream are committed, as `headway status` says.
+fn rows(at: &Path, lake: &str) -> u64 {
+    let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
+    let status: Value = serde_json::from_str(&status.out).unwrap_or_else(|_| panic!("{status:?}"));
+    status["rows"].as_u64().expect("a count")
+}
+
 #[test]
 fn expectation_of_what_is_not_there_is_refused_with_its_place() {
     let folder = folder();
@@ -246,7 +253,8 @@ fn rule_that_must_hold_stops_before_the_commit_and_a_flag_goes_on() {
         stopped.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let rule = lines.last().expect("a line a rule");
     assert_eq!((&rule["expectation"], &rule["status"]), (&"only-ind".into(), &"fail".into()), "{stopped:?}");
-    // What would break it is in no manifest and in no table.
+    // What would break it is in no manifest and in no table: a row of the view comes in the epoch of a row of the stream.
+    assert_eq!(rows(at, "lake"), 0, "rows were committed");
     assert!(!at.join("lake/gold/turnstile/dim_station.parquet").exists());
     let found = expected(at, "lake");
     assert!(found.iter().all(|(_, _, failures)| failures.is_none_or(|failures| failures == 0)), "{found:?}");
