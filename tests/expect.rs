@@ -33,106 +33,104 @@ fn rows(at: &Path, lake: &str) -> u64 {
     status["rows"].as_u64().expect("a count")
 }
 
+/// The beginning of an expectation of a view.
+const OF_A_VIEW: &str = "[[expect]]\nname = \"a\"\nview = \"station_day\"\n";
+
+/// The beginning of an expectation of records.
+const OF_RECORDS: &str = "[[expect]]\nname = \"a\"\ninput = \"turnstile\"\n";
+
+/// What follows the beginning, or a whole file; what is said of it; and the hint.
+type Fault = (&'static str, &'static str, &'static str);
+
+const FAULTS_OF_VIEWS: [Fault; 15] = [
+    ("[expect]\nname = \"a\"\n", "1:2: \"expect\" is a list of sections", "Write [[expect]]"),
+    (
+        "[[expect]]\nname = \"a\"\nveiw = \"b\"\n",
+        "3:1: unknown key \"veiw\" in [[expect]]",
+        "Did you mean \"view\"?",
+    ),
+    ("[[expect]]\nview = \"a\"\n", "missing field `name`", ""),
+    (
+        "[[expect]]\nname = \"a\"\nview = \"station_days\"\nunique = [\"day\"]\n",
+        "3:8: there is no view \"station_days\"",
+        "Did you mean \"station_day\"?",
+    ),
+    (
+        "unique = [\"station\", \"dayy\"]\n",
+        "4:22: \"station_day\" has no column \"dayy\"",
+        "Did you mean \"day\"?",
+    ),
+    ("not_null = []\n", "4:12: no column is named", "Name one"),
+    ("", "2:8: expectation \"a\" expects nothing", "Give it one of unique"),
+    ("unique = [\"day\"]\nnot_null = [\"day\"]\n", "2:8: expectation \"a\" expects two things", ""),
+    ("[[expect]]\nname = \"A b\"\nview = \"x\"\n", "2:8: \"A b\" cannot be the name", "lower-case words"),
+    (
+        "unique = [\"day\"]\n[[expect]]\nname = \"a\"\nview = \"station_day\"\nunique = [\"day\"]\n",
+        "6:8: \"a\" is the name of two",
+        "",
+    ),
+    (
+        "accepted_values = { column = \"day\", values = [\"x\", 3] }\n",
+        "4:52: column \"day\" never has a value of the type integer",
+        "write them in quotes",
+    ),
+    (
+        "row_count_change = { day = \"entries\", max = \"50%\" }\n",
+        "4:28: column \"entries\" has no days",
+        "2024-01-31",
+    ),
+    ("row_count_change = { day = \"day\", max = \"half\" }\n", "4:41: \"half\" says not by how much", "50%"),
+    (
+        "relationships = { columns = [\"day\"], to = \"dim_stations\", to_columns = [\"a\"] }\n",
+        "there is no view \"dim_stations\"",
+        "Did you mean \"dim_station\"?",
+    ),
+    (
+        "severity = \"stop\"\nunique = [\"day\"]\n",
+        "4:12: unknown variant `stop`, expected one of `warn`, `quarantine`, `fail`",
+        "",
+    ),
+];
+
+const FAULTS_OF_RECORDS: [Fault; 6] = [
+    (
+        "[[expect]]\nname = \"a\"\ninput = \"turnstiles\"\nnot_null = [\"ID\"]\n",
+        "3:9: there is no input \"turnstiles\"",
+        "Did you mean \"turnstile\"?",
+    ),
+    (
+        "not_null = [\"DIVISON\"]\n",
+        "4:13: \"turnstile\" has no column \"DIVISON\"",
+        "Did you mean \"DIVISION\"?",
+    ),
+    ("unique = [\"ID\"]\n", "2:8: expectation \"a\" is not about one record", "of a view"),
+    (
+        "row_count_change = { day = \"ID\", max = \"1%\" }\n",
+        "2:8: row_count_change cannot be expected of records",
+        "of a view",
+    ),
+    ("view = \"station_day\"\nnot_null = [\"ID\"]\n", "2:8: expectation \"a\" is not about one thing", ""),
+    (
+        "[[expect]]\nname = \"a\"\nview = \"station_day\"\nseverity = \"quarantine\"\nunique = [\"day\"]\n",
+        "4:12: \"quarantine\" is for records of an input",
+        "\"warn\" or \"fail\"",
+    ),
+];
+
+/// The file of a fault.
+fn whole(start: &str, text: &str) -> String {
+    let start = if text.starts_with('[') { "" } else { start };
+    format!("{start}{text}")
+}
+
 #[test]
 fn expectation_of_what_is_not_there_is_refused_with_its_place() {
     let folder = folder();
     let at = folder.path();
-    let good = "[[expect]]\nname = \"a\"\nview = \"station_day\"\n";
-    let cases = [
-        ("[expect]\nname = \"a\"\n", "1:2: \"expect\" is a list of sections", "Write [[expect]]"),
-        (
-            "[[expect]]\nname = \"a\"\nveiw = \"b\"\n",
-            "3:1: unknown key \"veiw\" in [[expect]]",
-            "Did you mean \"view\"?",
-        ),
-        ("[[expect]]\nview = \"a\"\n", "missing field `name`", ""),
-        (
-            "[[expect]]\nname = \"a\"\nview = \"station_days\"\nunique = [\"day\"]\n",
-            "3:8: there is no view \"station_days\"",
-            "Did you mean \"station_day\"?",
-        ),
-        (
-            &format!("{good}unique = [\"station\", \"dayy\"]\n"),
-            "4:22: \"station_day\" has no column \"dayy\"",
-            "Did you mean \"day\"?",
-        ),
-        (&format!("{good}not_null = []\n"), "4:12: no column is named", "Name one"),
-        (good, "2:8: expectation \"a\" expects nothing", "Give it one of unique"),
-        (
-            &format!("{good}unique = [\"day\"]\nnot_null = [\"day\"]\n"),
-            "2:8: expectation \"a\" expects two things",
-            "",
-        ),
-        ("[[expect]]\nname = \"A b\"\nview = \"x\"\n", "2:8: \"A b\" cannot be the name", "lower-case words"),
-        (
-            &format!("{good}unique = [\"day\"]\n{good}unique = [\"day\"]\n"),
-            "6:8: \"a\" is the name of two",
-            "",
-        ),
-        (
-            &format!("{good}accepted_values = {{ column = \"day\", values = [\"x\", 3] }}\n"),
-            "4:52: column \"day\" never has a value of the type integer",
-            "write them in quotes",
-        ),
-        (
-            &format!("{good}row_count_change = {{ day = \"entries\", max = \"50%\" }}\n"),
-            "4:28: column \"entries\" has no days",
-            "2024-01-31",
-        ),
-        (
-            &format!("{good}row_count_change = {{ day = \"day\", max = \"half\" }}\n"),
-            "4:41: \"half\" says not by how much",
-            "50%",
-        ),
-        (
-            &format!(
-                "{good}relationships = {{ columns = [\"day\"], to = \"dim_stations\", to_columns = [\"a\"] }}\n"
-            ),
-            "there is no view \"dim_stations\"",
-            "Did you mean \"dim_station\"?",
-        ),
-        (
-            &format!("{good}severity = \"stop\"\nunique = [\"day\"]\n"),
-            "4:12: unknown variant `stop`, expected one of `warn`, `quarantine`, `fail`",
-            "",
-        ),
-    ];
-    let records = "[[expect]]\nname = \"a\"\ninput = \"turnstile\"\n";
-    let of_records = [
-        (
-            "[[expect]]\nname = \"a\"\ninput = \"turnstiles\"\nnot_null = [\"ID\"]\n".to_string(),
-            "3:9: there is no input \"turnstiles\"",
-            "Did you mean \"turnstile\"?",
-        ),
-        (
-            format!("{records}not_null = [\"DIVISON\"]\n"),
-            "4:13: \"turnstile\" has no column \"DIVISON\"",
-            "Did you mean \"DIVISION\"?",
-        ),
-        (
-            format!("{records}unique = [\"ID\"]\n"),
-            "2:8: expectation \"a\" is not about one record",
-            "of a view",
-        ),
-        (
-            format!("{records}row_count_change = {{ day = \"ID\", max = \"1%\" }}\n"),
-            "2:8: row_count_change cannot be expected of records",
-            "of a view",
-        ),
-        (
-            format!("{records}view = \"station_day\"\nnot_null = [\"ID\"]\n"),
-            "2:8: expectation \"a\" is not about one thing",
-            "",
-        ),
-        (
-            format!("{good}severity = \"quarantine\"\nunique = [\"day\"]\n"),
-            "4:12: \"quarantine\" is for records of an input",
-            "\"warn\" or \"fail\"",
-        ),
-    ];
-    let of_records = of_records.iter().map(|(text, what, hint)| (text.as_str(), *what, *hint));
-    for (text, what, hint) in cases.into_iter().chain(of_records) {
-        config(at, text);
+    let views = FAULTS_OF_VIEWS.map(|(text, what, hint)| (whole(OF_A_VIEW, text), what, hint));
+    let records = FAULTS_OF_RECORDS.map(|(text, what, hint)| (whole(OF_RECORDS, text), what, hint));
+    for (text, what, hint) in views.into_iter().chain(records) {
+        config(at, &text);
         for command in ["check", "run"] {
             let refused = run(at, command, &["--views"]);
             assert_eq!(
@@ -144,7 +142,7 @@ fn expectation_of_what_is_not_there_is_refused_with_its_place() {
         }
     }
     assert!(!at.join("lake").exists(), "nothing was begun");
-    config(at, &format!("{good}unique = [\"day\"]\n"));
+    config(at, &whole(OF_A_VIEW, "unique = [\"day\"]\n"));
     let refused = run(at, "check", &[]);
     assert!(
         refused.err.contains("3:8: there is no view") && refused.err.contains("--views"),
