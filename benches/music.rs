@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Everything runs in process on one thread. CPU time is that of the process, user and system. Memory is what the process holds
-//! more than before. Beside each figure stands one of the obvious way in the same run: messages parsed to `serde_json`'s values
-//! and nothing else, the last level of each user in a hash map and nothing else. What was written is read back and counted.
+//! more than before. The same run measures the obvious way beside it: only parsing the messages to `serde_json`'s values, and only
+//! keeping each user's last level in a hash map. What was written is read back and counted.
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 

@@ -12,7 +12,8 @@ pub trait Encoding<R> {
     #[expect(clippy::ptr_arg, reason = "abomonation writes the head of the vector")]
     fn encode(&mut self, batch: &Vec<R>, bytes: &mut Vec<u8>);
 
-    /// Reads every record of a batch that lies at a multiple of eight bytes: how many there were, and the sum of what was read.
+    /// Reads every record of a batch, whose first byte is aligned to eight bytes. Returns how many records there were, and the sum
+    /// of what was read.
     fn read(bytes: &mut [u8]) -> (u64, u64);
 }
 

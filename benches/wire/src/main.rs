@@ -20,7 +20,7 @@ const ROUNDS: usize = 5;
 /// Records that go together: about what timely sends at once.
 const BATCH: u64 = 1024;
 
-/// A kind of series: what is sent, and how.
+/// Series of one record type in one encoding.
 struct Kind {
     shape: &'static str,
     encoding: &'static str,
@@ -89,7 +89,7 @@ fn send<R: Record, E: Encoding<R> + Default>(peer: &mut TcpStream) -> std::io::R
 
 fn serve<R: Record, E: Encoding<R>>(stream: &mut BufReader<TcpStream>) -> std::io::Result<Answer> {
     let mut answer = Answer::default();
-    // Words, so that what is read lies at a multiple of eight bytes.
+    // Words, so that the bytes of a batch are aligned to eight.
     let mut words: Vec<u64> = Vec::new();
     let before = figures::cpu_seconds();
     loop {

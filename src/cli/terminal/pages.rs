@@ -278,7 +278,8 @@ const PAGES: &[Page] = &[
         TheirSystem,
         "Records that the job has not read yet were deleted from the source.",
         "Going on would skip them without a trace. Headway never skips by itself.",
-        "Restore the records, or start a new job with another --job and --lake. Raise the topic's retention.",
+        "Restore the records. If they are lost for good, go on without them by the --accept-gap that the error names, or start a \
+         new job with another --job and --lake. Raise the topic's retention.",
     ),
     of(
         "other-identity",
