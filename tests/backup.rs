@@ -1,10 +1,10 @@
 //! Backups: a copy of a lake is whole whatever the job does meanwhile, is brought up to date, and a job goes on from it.
 
-use crate::cli::{Run, folder, headway};
+use crate::cli::{folder, headway, succeeds};
+use crate::compaction::{clock, copy_of, small_rolls};
 use crate::folders::{expected, finding, lists, plays, rows, run};
 use crate::process::{lines, signal, write};
 use flate2::read::MultiGzDecoder;
-use headway::engine::clock::{Clock, System};
 use headway::engine::commit::backup::rounds::{Report, backup};
 use headway::engine::commit::decide::Folding;
 use headway::engine::commit::error::CheckpointError;
@@ -12,8 +12,6 @@ use headway::engine::commit::upkeep;
 use headway::store::faulty::{Fault, Faulty};
 use headway::store::memory::{Call, Memory};
 use headway::store::{Created, Error, Published, Staged, Store};
-use headway_operators::spec::Folders;
-use headway_operators::stream::roll::Limits;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -23,21 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const ROWS: i64 = 2_400;
-
-/// Rolls of some epochs, so that there is state.
-fn small_rolls() -> Folders {
-    Folders { roll: Limits { age_ms: i64::MAX, bytes: 8_000 }, ..Folders::by_hour() }
-}
-
-fn clock() -> Arc<dyn Clock> {
-    Arc::new(System::default())
-}
-
-fn copy_of(files: &Memory) -> Memory {
-    let copy = Memory::new();
-    files.files().iter().for_each(|(name, bytes)| copy.put(name, bytes));
-    copy
-}
 
 fn copies(lake: impl Store + 'static, copy: impl Store + 'static) -> Result<Option<Report>, CheckpointError> {
     let (lake, copy): (Arc<dyn Store>, Arc<dyn Store>) = (Arc::new(lake), Arc::new(copy));
@@ -214,10 +197,6 @@ fn file_that_was_changed_or_lost_is_not_copied_as_if_it_were_right() {
         assert_eq!(refused.code(), "store-inconsistent");
         assert!(refused.to_string().contains(&one), "{refused}");
     }
-}
-
-fn succeeds(run: &Run) {
-    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
 fn start(at: &Path) -> Child {

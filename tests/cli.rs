@@ -38,6 +38,11 @@ pub(crate) struct Run {
     pub(crate) err: String,
 }
 
+/// Demands that a run has ended well.
+pub(crate) fn succeeds(run: &Run) {
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+}
+
 /// Runs `headway` with `args` in `folder`, with nothing on its input and a plain environment.
 pub(crate) fn headway(folder: &Path, args: &[&str]) -> Run {
     let output = Command::new(env!("CARGO_BIN_EXE_headway"))

@@ -1,7 +1,7 @@
 //! Compaction: the rows of many small files lie in few large ones, wherever it crashes; readers that follow manifests see
 //! each row once, readers that list folders never miss one.
 
-use crate::cli::{Run, folder, headway};
+use crate::cli::{folder, headway, succeeds};
 use crate::folders::{expected, finding, lists, plays, rows, run};
 use crate::process::{lines, write};
 use flate2::read::MultiGzDecoder;
@@ -22,17 +22,17 @@ use std::sync::Arc;
 
 const ROWS: i64 = 600;
 
-/// Rolls of a few dozen rows: several files an hour.
-fn small_rolls() -> Folders {
+/// Rolls of a few dozen rows: several files an hour, and open ones at the end of an epoch.
+pub(crate) fn small_rolls() -> Folders {
     Folders { roll: Limits { age_ms: i64::MAX, bytes: 8_000 }, ..Folders::by_hour() }
 }
 
-fn clock() -> Arc<dyn Clock> {
+pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(System::default())
 }
 
 /// A copy of what is in `files`.
-fn copy(files: &Memory) -> Memory {
+pub(crate) fn copy_of(files: &Memory) -> Memory {
     let copy = Memory::new();
     files.files().iter().for_each(|(name, bytes)| copy.put(name, bytes));
     copy
@@ -67,7 +67,7 @@ fn merged_hours_have_the_rows_of_their_files_wherever_compaction_crashes() {
     run(small_rolls(), &lists(&plays), Arc::new(files.clone()), 2).expect("nothing fails");
     let (expected, before) = (expected(&plays), rows(&files).1);
     // 1. Undisturbed.
-    let whole = copy(&files);
+    let whole = copy_of(&files);
     let merged = merge(whole.clone()).expect("nothing fails");
     let hours: BTreeSet<&String> = expected.iter().map(|(folder, ..)| folder).collect();
     assert!(before > 2 * hours.len(), "{before} files in {} hours", hours.len());
@@ -85,7 +85,7 @@ fn merged_hours_have_the_rows_of_their_files_wherever_compaction_crashes() {
     let mut crashes = 0;
     for (kind, applied) in kinds.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
         for nth in (1..).step_by(2) {
-            let crashed = copy(&files);
+            let crashed = copy_of(&files);
             let store = Faulty::new(Arc::new(crashed.clone()), 1).at(kind, nth, Fault::Stop { applied });
             if merge(store).is_ok() {
                 break;
@@ -124,10 +124,6 @@ fn file_that_is_not_as_it_was_committed_is_not_merged() {
     assert!(refused.to_string().contains(&one), "{refused}");
     let is_seen = |name: &&String| !name.contains("/stage/");
     assert!(files.files().keys().filter(is_seen).eq(before.keys().filter(is_seen)), "nothing was merged");
-}
-
-fn succeeds(run: &Run) {
-    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
 fn turnstile(folder: &Path, format: &str) {

@@ -1,4 +1,4 @@
-//! What a job expects of its views, by whole runs: what is refused, what stops a commit, what is counted.
+//! What a job expects of its views and records, by whole runs: what is refused, what stops a commit, what is counted.
 
 use crate::cli::{Run, files_in, folder, headway, killed_after};
 use crate::weekly::tables;
@@ -17,10 +17,15 @@ fn run(at: &Path, command: &str, more: &[&str]) -> Run {
     headway(at, &[&job[..], more].concat())
 }
 
+/// What `headway status` says of the job in `lake`.
+fn status(at: &Path, lake: &str) -> Value {
+    let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
+    serde_json::from_str(&status.out).unwrap_or_else(|_| panic!("{status:?}"))
+}
+
 /// What `headway status` says of expectations: name, status, failures.
 fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
-    let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
-    let status: Value = serde_json::from_str(&status.out).unwrap_or_else(|_| panic!("{status:?}"));
+    let status = status(at, lake);
     let text = |value: &Value| value.as_str().expect("a text").to_string();
     let one = |found: &Value| (text(&found["name"]), text(&found["status"]), found["failures"].as_u64());
     status["expectations"].as_array().expect("a list").iter().map(one).collect()
@@ -28,9 +33,7 @@ fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
 
 /// How many rows of the stream are committed, as `headway status` says.
 fn rows(at: &Path, lake: &str) -> u64 {
-    let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
-    let status: Value = serde_json::from_str(&status.out).unwrap_or_else(|_| panic!("{status:?}"));
-    status["rows"].as_u64().expect("a count")
+    status(at, lake)["rows"].as_u64().expect("a count")
 }
 
 /// The beginning of an expectation of a view.
@@ -323,8 +326,7 @@ fn records_are_counted_and_kept_apart_after_kills_and_with_any_number_of_workers
     };
     assert!(0 < others && others < elsewhere, "{found:?}");
     for lake in ["whole", "killed"] {
-        let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
-        let status: Value = serde_json::from_str(&status.out).expect("JSON");
+        let status = status(at, lake);
         assert_eq!(status["inputs"][0]["total"]["dead"]["rule:known-unit"], others, "{lake}: {status}");
         let dead = headway(at, &["dead", "ls", "--lake", lake]);
         assert!(dead.out.contains("rule:known-unit"), "{dead:?}");

@@ -28,13 +28,6 @@ fn commits(job: &mut Processes<'_>, count: u64) {
     }
 }
 
-/// Kills a process, and starts it again as its supervisor does.
-fn kill(job: &mut Processes<'_>, process: usize) {
-    signal(&job.children[process], Signal::KILL);
-    assert_eq!(job.children[process].wait().expect("it ends").code(), None);
-    job.start_again(process, &self::job());
-}
-
 fn append(folder: &Path, name: &str, text: &str) {
     let file = fs::OpenOptions::new().append(true).open(folder.join(name));
     file.and_then(|mut file| file.write_all(text.as_bytes())).expect("lines can be added");
@@ -58,10 +51,10 @@ fn followed_folder_is_read_as_by_one_process_whoever_is_killed() {
     fs::rename(path.join("in/other.csv"), path.join("in/old.csv")).expect("it can be renamed");
     commits(&mut job, 140);
     // The process that reads the folder is killed, and one that does not.
-    kill(&mut job, 1);
+    job.kill(1, &self::job());
     append(path, "in/old.csv", &lines(27, 140..150));
     commits(&mut job, 150);
-    kill(&mut job, 0);
+    job.kill(0, &self::job());
     append(path, "in/new.csv", &lines(27, 150..160));
     write(path, "in/last.csv", lines(27, 160..170));
     commits(&mut job, 170);

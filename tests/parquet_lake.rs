@@ -1,17 +1,13 @@
 //! A turnstile job that writes Parquet: the rows of the csv.gz job, checked and resumed like them.
 
 use crate::answers::typed_rows;
-use crate::cli::{Run, folder, headway};
+use crate::cli::{Run, folder, headway, succeeds};
 use std::path::{Path, PathBuf};
 
 /// A run over `messages` into `lake`, which must end with exit code 0.
 fn run(folder: &Path, lake: &str, more: &[&str]) -> Run {
     let args = ["run", "turnstile", "--source", "files:messages", "--lake", lake, "--epoch-bytes", "64KiB"];
     headway(folder, &[&args[..], more].concat())
-}
-
-fn succeeds(run: &Run) {
-    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -71,6 +71,13 @@ impl<'a> Processes<'a> {
         self.children[process] = again;
     }
 
+    /// Kills process `process`, and starts it again as its supervisor does.
+    pub(crate) fn kill(&mut self, process: usize, args: &[&str]) {
+        signal(&self.children[process], Signal::KILL);
+        assert_eq!(self.children[process].wait().expect("it ends").code(), None);
+        self.start_again(process, args);
+    }
+
     /// Waits until all have ended: the exit code of each, in the order of their starts.
     pub(crate) fn codes(&mut self) -> Vec<Option<i32>> {
         self.children.iter_mut().map(|child| child.wait().expect("it ends").code()).collect()
@@ -234,10 +241,8 @@ fn job_that_loses_a_process_comes_back_when_that_one_does() {
     (0..3).for_each(|process| job.start(process, &JOB));
     for lost in [1, 0, 2] {
         until(&mut job, seq(folder.path()), 5);
-        signal(&job.children[lost], Signal::KILL);
-        assert_eq!(job.children[lost].wait().expect("it ends").code(), None);
-        // Its supervisor starts it again. The others have started themselves again.
-        job.start_again(lost, &JOB);
+        // The others start themselves again.
+        job.kill(lost, &JOB);
     }
     assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 1));
     assert_eq!(answer(folder.path()), answer(whole.path()));
@@ -317,6 +322,7 @@ fn one_command_runs_all_processes_of_a_machine() {
 }
 
 /// Where process `process` answers by HTTP, as its log says; waits until it does.
+#[cfg(feature = "serve")]
 fn address(job: &Processes<'_>, process: usize) -> String {
     loop {
         let log = job.log("err", process);
@@ -329,7 +335,8 @@ fn address(job: &Processes<'_>, process: usize) -> String {
 }
 
 /// The status and the body that a server gives for `path`.
-fn get(address: &str, path: &str) -> (String, String) {
+#[cfg(feature = "serve")]
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it takes requests");
     let mut answer = String::new();
@@ -342,8 +349,8 @@ fn get(address: &str, path: &str) -> (String, String) {
 #[test]
 fn process_0_serves_the_job_and_the_others_themselves() {
     let folder = folder();
-    let args = ["run", "turnstile", "--views", "--source", "generate", "--lake", "lake", "--epoch", "50ms"];
-    let args = [&args[..], &["--listen", "0"]].concat();
+    let args = ["run", "turnstile", "--views", "--source", "generate:messages=30000000", "--lake", "lake"];
+    let args = [&args[..], &["--epoch", "50ms", "--listen", "0"]].concat();
     let mut job = Processes::of(folder.path(), 2);
     job.start(1, &args);
     let member = address(&job, 1);

@@ -1,7 +1,7 @@
 //! A job of two inputs on the command line, by the program of `examples/two_halls.rs`: flags and tables for each input, and
 //! rows that are those of two jobs of one input each.
 
-use crate::cli::{Run, folder, headway};
+use crate::cli::{Run, folder, headway, succeeds};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -35,10 +35,6 @@ fn halls_with(folder: &Path, args: &[&str], sources: &str) -> Run {
         .expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
     Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-}
-
-fn succeeds(run: &Run) {
-    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
 /// The rows in the files of `folder`, how often each is there.

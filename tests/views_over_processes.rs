@@ -22,6 +22,15 @@ fn verified(folder: &Path) {
     assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
+/// Demands that the tables of the job in `folder` are those of the job in `whole`.
+fn same_tables(folder: &Path, whole: &Path) {
+    let of = |folder: &Path| tables(&folder.join("lake"), "turnstile");
+    let (found, expected) = (of(folder), of(whole));
+    for (name, rows) in &expected {
+        assert_eq!(found.get(name), Some(rows), "{name}");
+    }
+}
+
 /// Compares the tables that `args` make in a folder that `fill` fills, for every size.
 fn same_for_every_size(pipeline: &str, args: &[&str], fill: impl Fn(&Path)) {
     let mut expected = None;
@@ -78,20 +87,14 @@ fn tables_survive_drains_kills_and_another_number_of_processes() {
         let mut job = Processes::of(folder.path(), processes);
         (0..processes).for_each(|process| job.start(process, &args));
         until(&mut job, before, 5);
-        signal(&job.children[lost], Signal::KILL);
-        assert_eq!(job.children[lost].wait().expect("it ends").code(), None);
-        job.start_again(lost, &args);
+        job.kill(lost, &args);
         until(&mut job, seq(folder.path()), 5);
         signal(&job.children[processes - 1], Signal::TERM);
         assert_eq!(job.codes(), vec![Some(0); processes], "{}", job.log("err", 0));
         verified(folder.path());
     }
     run_job(folder.path(), Size { processes: 1, workers: 2 }, &job());
-    let (found, expected) =
-        (tables(&folder.path().join("lake"), "turnstile"), tables(&whole.path().join("lake"), "turnstile"));
-    for (name, rows) in &expected {
-        assert_eq!(found.get(name), Some(rows), "{name}");
-    }
+    same_tables(folder.path(), whole.path());
     verified(folder.path());
     let audit = headway(folder.path(), &["audit", "--lake", "lake", "--deep"]);
     assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
@@ -106,11 +109,7 @@ fn tables_that_are_new_to_a_job_begin_with_all_that_was_committed_by_any_process
     messages(folder.path(), 3_000);
     run_job(folder.path(), Size { processes: 3, workers: 1 }, &JOB);
     run_job(folder.path(), Size { processes: 2, workers: 2 }, &job());
-    let (found, expected) =
-        (tables(&folder.path().join("lake"), "turnstile"), tables(&whole.path().join("lake"), "turnstile"));
-    for (name, rows) in &expected {
-        assert_eq!(found.get(name), Some(rows), "{name}");
-    }
+    same_tables(folder.path(), whole.path());
     verified(folder.path());
 }
 

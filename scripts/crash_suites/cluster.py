@@ -110,7 +110,7 @@ def notices(run):
 def one_lake(rig, args, number):
     """Kills processes of one job as often as planned; gives (kills by process, generations, seconds to notice a stopped one)."""
     draw = rigs.rng(args.seed, "cluster", number)
-    capture, more = captured(rig, args, number), views_flags(args)
+    capture, more = kill_anywhere.captured(rig, args, number % 3), ["--views"] if args.views else []
     lake, kills, seen, noticed = rig.path("cluster"), collections.Counter(), {}, []
     todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
     stops = 1 if number < args.stops else 0
@@ -146,16 +146,6 @@ def one_lake(rig, args, number):
     generations = rigs.head(lake)["generation"]
     rig.forget(lake)
     return kills, generations, noticed
-
-
-def captured(rig, args, number):
-    """The capture of a lake, one that views can be made of where there are views."""
-    capture = rig.capture_for_views if args.views else rig.capture
-    return capture(args.seed * 1000 + number % 3, args.messages)
-
-
-def views_flags(args):
-    return ["--views"] if args.views else []
 
 
 def same_tables(rig, lake, capture, more):
@@ -205,7 +195,7 @@ def rivals(rig, args, number):
 def suite(rig, args):
     lakes = -(-args.kills // args.kills_a_run)
     for number in range(min(lakes, 3)):
-        captured(rig, args, number)
+        kill_anywhere.captured(rig, args, number)
     results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
     rig.trials([lambda number=number: rivals(rig, args, number) for number in range(args.rivals)])
     kills = sum((kills for kills, _, _ in results), collections.Counter())
