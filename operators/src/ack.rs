@@ -92,7 +92,7 @@ pub enum Ack {
         /// How many.
         records: u64,
     },
-    /// Records of a source that break a rule. Some rules refuse such a record, and it is among the dead letters, too.
+    /// How many records of a source break a rule. If the rule refuses them, they are dead letters, too.
     Broken {
         /// The rule.
         rule: String,

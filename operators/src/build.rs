@@ -352,7 +352,7 @@ impl<'s> Build<'s> {
         acks
     }
 
-    /// Connects the streams of marks, state, views and acks. Timely requires this of every dataflow, even one that never runs.
+    /// Connects the streams of marks, state, views and acks. Timely requires these connections, even of a dataflow that never runs.
     pub(crate) fn connect(self) -> StreamVec<'s, Epoch, Ack> {
         let options = self.stage_options("State".to_string());
         let committed = self.committed();

@@ -84,6 +84,11 @@ impl Reason {
         Reason::new(name.to_string()).map(|Reason(name)| Reason(Cow::Owned(format!("{RULE}{name}"))))
     }
 
+    /// The name of the rule, if `reason` is that of a record that breaks one.
+    pub fn rule_of(reason: &str) -> Option<&str> {
+        reason.strip_prefix(RULE)
+    }
+
     /// The name, as the lake stores it.
     pub fn name(&self) -> &str {
         &self.0
@@ -110,7 +115,7 @@ impl TryFrom<String> for Reason {
     type Error = NotAReason;
 
     fn try_from(name: String) -> Result<Reason, NotAReason> {
-        match name.strip_prefix(RULE) {
+        match Reason::rule_of(&name) {
             Some(rule) => Reason::of_rule(rule),
             None => Reason::new(name),
         }

@@ -92,7 +92,7 @@ pub struct InputStart {
     pub max_ahead_ms: i64,
     /// The newest event time of messages without a time stamp.
     pub not_after: NotAfter,
-    /// What is expected of each record.
+    /// The rules that each record is judged by.
     pub rules: Arc<[RecordRule]>,
     /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
     pub idle_flush_ms: Option<u64>,

@@ -1,7 +1,7 @@
 //! What a job expects of the records of an input: rules that look at one decoded record, by its columns.
 //!
-//! A source judges each record that it has decoded, before anything else is done with it. A record that breaks a rule is counted;
-//! one that a rule refuses becomes a dead letter, with the reason `rule:NAME`.
+//! A source judges each record right after it is decoded, and counts each record that breaks a rule. If the rule refuses such
+//! records, the record becomes a dead letter with the reason `rule:NAME`.
 
 use crate::ack::Ack;
 use crate::error::Reason;
@@ -11,18 +11,18 @@ use crate::view::row::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Something that is expected of each record of an input.
+/// A rule for each record of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordRule {
     /// Its name; unique in the job.
     pub name: String,
-    /// What is expected.
+    /// What the rule checks.
     pub check: RecordCheck,
     /// Why a record that breaks it becomes a dead letter; `None` if it stays a record.
     pub refuses: Option<Reason>,
 }
 
-/// What can be expected of one record.
+/// A check of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordCheck {
     /// It has a value in each of these columns.
@@ -51,7 +51,7 @@ impl RecordCheck {
 /// The rules of an input on one worker, and what broke them in the epoch.
 pub(crate) struct Judged {
     rules: Arc<[RecordRule]>,
-    /// Which rules the record breaks that is judged now.
+    /// For each rule, whether the record that is being judged breaks it.
     broken: Vec<bool>,
     found: Vec<Found>,
 }

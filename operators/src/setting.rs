@@ -339,10 +339,9 @@ impl Settings {
         let mut given: Vec<(&str, String)> = Vec::new();
         for setting in table {
             let Some(value) = noted.get(&setting.key()) else { continue };
-            let length = || value.parse().ok().map(duration::show);
             let text = match setting.kind {
                 Kind::File => continue,
-                Kind::Duration => length().unwrap_or_else(|| value.clone()),
+                Kind::Duration => value.parse().map_or_else(|_| value.clone(), duration::show),
                 _ => value.clone(),
             };
             given.push((setting.name, text));

@@ -84,6 +84,13 @@ impl Format {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
+    /// The format of the file at `path`, by its name; `None` if no format has such names.
+    pub fn of_file(path: &str) -> Option<Format> {
+        let is_named =
+            |format: &Format| path.strip_suffix(format.name()).is_some_and(|stem| stem.ends_with('.'));
+        Format::ALL.into_iter().find(is_named)
+    }
+
     /// Its name in settings, which is also how the names of its files end.
     pub const fn name(self) -> &'static str {
         match self {

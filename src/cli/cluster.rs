@@ -145,7 +145,7 @@ impl Supervisor<'_> {
             for (number, status) in self.look() {
                 let what = format!("process {number} ended with {status}");
                 if self.is_drained() && status.signal().is_some() {
-                    // Each of the others ends well by itself once one has: nobody would wait for this one.
+                    // Once one has ended well, process 0 has made its last commit: one that is started now would find nobody to join.
                     tracing::warn!(event = "process-gone", process = number, "{what}, after the drain");
                 } else if over.is_none() && self.comes_back(status) {
                     tracing::warn!(

@@ -2,19 +2,17 @@
 
 use super::lake::{At, Job};
 use super::replay;
-use super::side::{damaged, files, files_there};
+use super::side::{self, damaged, files, files_there};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use crate::engine::format::manifest::{Fates, Input, LakeFile, LakeKind, Manifest};
 use crate::engine::run::outcome::{excerpt, reasons};
 use clap::{Args, Subcommand};
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use serde_json::json;
 use std::borrow::Cow;
-use std::io::{BufRead, BufReader, Write};
-use std::iter;
+use std::io::Write;
 
 /// What `dead` is told.
 #[derive(Args, Clone, Debug)]
@@ -117,9 +115,8 @@ struct Letter {
 /// How many files are looked through for an example.
 const EXAMPLE_FILES_MAX: usize = 8;
 
-/// A dead letter of each group of inputs, of its most frequent reason, in a few words, if the newest files of dead letters have
-/// one. `None` where there is none, where it waits for its file to be full, or where the file cannot be read: it is only an
-/// example. `manifests` are those of the job.
+/// For each group of inputs, one dead letter of its most frequent reason, in a few words. `None` if the newest files have none, or
+/// cannot be read. `manifests` are those of the job.
 pub(crate) fn examples(job: &Job, manifests: &[Manifest], groups: &[&[Input]]) -> Vec<Option<String>> {
     let top = |inputs: &&[Input]| {
         let mut dead = Fates::default();
@@ -130,30 +127,21 @@ pub(crate) fn examples(job: &Job, manifests: &[Manifest], groups: &[&[Input]]) -
     let mut found = vec![None; groups.len()];
     let mut wanted = tops.iter().flatten().count();
     let newest: Vec<&LakeFile> = files_there(manifests, LakeKind::Dead).collect();
-    for letter in newest.iter().rev().take(EXAMPLE_FILES_MAX).flat_map(|file| letters(job, file)) {
-        let (true, Some(letter)) = (wanted > 0, letter) else { break };
-        for ((inputs, top), example) in groups.iter().zip(&tops).zip(&mut found) {
-            let is_theirs = top.as_ref() == Some(&letter.reason)
-                && inputs.iter().any(|input| input.topic == letter.topic);
-            if example.is_none() && is_theirs {
-                *example = Some(letter.words());
-                wanted -= 1;
+    for file in newest.iter().rev().take(EXAMPLE_FILES_MAX) {
+        let Ok(letters) = side::rows::<Letter>(job, file) else { return found };
+        for letter in letters {
+            let (true, Ok(letter)) = (wanted > 0, letter) else { return found };
+            for ((inputs, top), example) in groups.iter().zip(&tops).zip(&mut found) {
+                let is_theirs = top.as_ref() == Some(&letter.reason)
+                    && inputs.iter().any(|input| input.topic == letter.topic);
+                if example.is_none() && is_theirs {
+                    *example = Some(letter.words());
+                    wanted -= 1;
+                }
             }
         }
     }
     found
-}
-
-/// The dead letters of `file`; `None` in the place of what cannot be read.
-fn letters(job: &Job, file: &LakeFile) -> Box<dyn Iterator<Item = Option<Letter>>> {
-    match job.file(&file.path()) {
-        Err(_) => Box::new(iter::once(None)),
-        Ok(file) => Box::new(
-            BufReader::new(MultiGzDecoder::new(file))
-                .lines()
-                .map(|line| serde_json::from_str(&line.ok()?).ok()),
-        ),
-    }
 }
 
 impl Letter {
@@ -173,12 +161,11 @@ fn show(
     let manifests = job.manifests()?;
     let mut shown = 0;
     for file in files_there(&manifests, kind) {
-        let damaged = |why: String| damaged(file, why);
-        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
-            let line = line.map_err(|error| damaged(error.to_string()))?;
+        for line in side::lines(job, file)? {
+            let line = line?;
             if let Some(reason) = reason {
                 let found: Line<'_> =
-                    serde_json::from_str(&line).map_err(|error| damaged(error.to_string()))?;
+                    serde_json::from_str(&line).map_err(|error| damaged(file, error.to_string()))?;
                 if found.reason != reason {
                     continue;
                 }

@@ -9,6 +9,7 @@ use super::terminal::failure::Failure;
 use super::terminal::table::grouped;
 #[cfg(feature = "parquet")]
 use super::views_table;
+use crate::engine::run::gold;
 use headway_operators::pipeline::{Demo, TopView};
 #[cfg(feature = "parquet")]
 use serde_json::Value;
@@ -72,7 +73,7 @@ pub(super) fn query(pipeline: &str, view: TopView, lake: &Path) -> String {
     let filter: Vec<String> =
         view.filter.iter().map(|(column, value)| format!("{column} = '{value}'")).collect();
     let (columns, order) = (view.columns.join(", "), view.columns.last().copied().unwrap_or_default());
-    let file = lake.join(format!("gold/{pipeline}/{}.parquet", view.name));
+    let file = lake.join(gold::path(pipeline, view.name));
     let (file, filter) = (file.display(), filter.join(" AND "));
     format!("SELECT {columns} FROM '{file}' WHERE {filter} ORDER BY {order} DESC")
 }

@@ -1,21 +1,21 @@
 //! `headway explain late P:O` and `headway explain dead P:O`: why one record was refused, from what the lake keeps of it.
 
 use super::lake::{At, Job};
-use super::side::{damaged, files_there};
+use super::side;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::text::visible;
 use super::units::When;
-use crate::engine::format::manifest::{Input, LakeKind, Manifest, PartitionEntry};
+use crate::engine::format::manifest::{Fed, Input, LakeKind, Manifest, PartitionEntry};
 use crate::engine::run::outcome::excerpt;
-use flate2::read::MultiGzDecoder;
 use headway_operators::duration;
+use headway_operators::error::Reason;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
 use serde::Deserialize;
 use serde_json::json;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 
 /// A record by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub(crate) fn run(
     output: Form,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let word = if kind == LakeKind::Late { "late" } else { "dead" };
+    let word = side::word(kind);
     let Some(spot) = place.and_then(spot) else {
         let what = format!("explain {word} needs the place of a record, such as 0:1234");
         let hint = format!(
@@ -81,7 +81,7 @@ pub(crate) fn run(
         return Err(absent(&manifests, word, spot));
     }
     for row in &rows {
-        let read = read_in(&manifests, &row.topic, spot);
+        let read = readings(&manifests, spot).find(|read| read.input.topic == row.topic);
         let story = match kind {
             LakeKind::Late => late(row, read.as_ref(), &manifests),
             LakeKind::Rows | LakeKind::Changes | LakeKind::Dead => dead(row),
@@ -99,17 +99,15 @@ fn spot(text: &str) -> Option<Spot> {
 /// The refused records at `spot`: one for each input that has one.
 fn rows(job: &Job, manifests: &[Manifest], kind: LakeKind, spot: Spot) -> Result<Vec<Row>, Failure> {
     let mut found = Vec::new();
-    for file in files_there(manifests, kind) {
+    for file in side::files_there(manifests, kind) {
         // Which offsets fed it is known of most files.
-        let may_have = |fed: &crate::engine::format::manifest::Fed| {
-            fed.partition == spot.partition && (fed.from..fed.next).contains(&spot.offset)
-        };
+        let may_have =
+            |fed: &Fed| fed.partition == spot.partition && (fed.from..fed.next).contains(&spot.offset);
         if !file.fed.is_empty() && !file.fed.iter().any(may_have) {
             continue;
         }
-        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
-            let line = line.map_err(|error| damaged(file, error.to_string()))?;
-            let row: Row = serde_json::from_str(&line).map_err(|error| damaged(file, error.to_string()))?;
+        for row in side::rows::<Row>(job, file)? {
+            let row = row?;
             if (row.partition, row.offset) == (spot.partition.0, spot.offset.0) {
                 found.push(row);
             }
@@ -118,9 +116,11 @@ fn rows(job: &Job, manifests: &[Manifest], kind: LakeKind, spot: Spot) -> Result
     Ok(found)
 }
 
-fn read_in<'a>(manifests: &'a [Manifest], topic: &str, spot: Spot) -> Option<ReadIn<'a>> {
-    manifests.iter().find_map(|manifest| {
-        let input = manifest.inputs.iter().find(|input| input.topic == topic)?;
+/// Where records at `spot` were read.
+fn readings(manifests: &[Manifest], spot: Spot) -> impl Iterator<Item = ReadIn<'_>> {
+    let inputs =
+        manifests.iter().flat_map(|manifest| manifest.inputs.iter().map(move |input| (manifest, input)));
+    inputs.filter_map(move |(manifest, input)| {
         let is_it = |part: &&PartitionEntry| {
             part.partition == spot.partition && (part.from..part.next).contains(&spot.offset)
         };
@@ -130,15 +130,10 @@ fn read_in<'a>(manifests: &'a [Manifest], topic: &str, spot: Spot) -> Option<Rea
 
 fn absent(manifests: &[Manifest], word: &str, spot: Spot) -> Failure {
     let Spot { partition, offset } = spot;
-    let read =
-        manifests.iter().flat_map(|manifest| manifest.inputs.iter().map(move |input| (manifest, input)));
-    let read = read.filter(|(_, input)| {
-        let holds =
-            |part: &PartitionEntry| part.partition == partition && (part.from..part.next).contains(&offset);
-        input.partitions.iter().any(holds)
-    });
-    let read: Vec<String> =
-        read.map(|(manifest, input)| format!("epoch {} of \"{}\"", manifest.epoch, input.topic)).collect();
+    let words = |ReadIn { manifest, input, .. }: ReadIn<'_>| {
+        format!("epoch {} of \"{}\"", manifest.epoch, input.topic)
+    };
+    let read: Vec<String> = readings(manifests, spot).map(words).collect();
     let detail = if read.is_empty() {
         "No commit has read that offset.".to_string()
     } else {
@@ -220,7 +215,7 @@ fn late(row: &Row, read: Option<&ReadIn<'_>>, manifests: &[Manifest]) -> Story {
 /// What was wrong with it.
 fn dead(row: &Row) -> Story {
     let why = meaning(&row.reason).map_or_else(
-        || match row.reason.strip_prefix("rule:") {
+        || match Reason::rule_of(&row.reason) {
             Some(rule) => format!("It breaks the expectation \"{}\" of its input.", visible(rule)),
             None => format!("Its pipeline refuses it as {}.", visible(&row.reason)),
         },

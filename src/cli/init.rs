@@ -2,11 +2,11 @@
 //!
 //! The text is made of the settings' own definitions, so that it cannot name a key that is not there, or leave one out.
 
-use super::settings::config::{Key, SECTIONS, keys};
+use super::settings::config::{Key, SECTIONS, keys, keys_of};
 use super::settings::given;
 use super::settings::place::flag_path;
+use super::settings::plan;
 use super::settings::source_flags;
-use super::settings::suggest::suggest;
 use super::terminal::failure::{Code, Failure, sentence};
 use clap::Args;
 use headway_operators::pipeline::Entry;
@@ -32,7 +32,7 @@ pub(crate) struct Flags {
 /// # Errors
 /// Exit 2 if there is no such pipeline, or the file is there; exit 3 if it cannot be written.
 pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
-    let entry = flags.pipeline.as_deref().map(|name| find(name, catalogue)).transpose()?;
+    let entry = flags.pipeline.as_deref().map(|name| plan::entry(name, catalogue)).transpose()?;
     let path = flag_path("--to", &flags.to)?;
     let shown = path.display().to_string();
     let failed = |error: std::io::Error| match error.kind() {
@@ -46,17 +46,6 @@ pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Writ
     let pipeline = if entry.is_none() { "the pipeline, " } else { "" };
     writeln!(out, "wrote {shown}: fill in {pipeline}the source and the lake")?;
     Ok(writeln!(out, "then: headway check -c {shown}, and headway run -c {shown}")?)
-}
-
-fn find(name: &str, catalogue: &'static [Entry]) -> Result<&'static Entry, Failure> {
-    catalogue.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let known: Vec<&str> = catalogue.iter().map(|entry| entry.name).collect();
-        Failure::new(Code::PipelineUnknown, format!("there is no pipeline \"{name}\"")).hint(suggest(
-            name,
-            &known,
-            "pipelines",
-        ))
-    })
 }
 
 /// The whole file.
@@ -75,7 +64,7 @@ fn text(entry: Option<&Entry>) -> String {
             continue;
         }
         let keys: Vec<Key> = match section {
-            given::SECTION => entry.map(settings).unwrap_or_default(),
+            given::SECTION => entry.map(keys_of).unwrap_or_default(),
             _ => all.iter().filter(|key| key.section == section).cloned().collect(),
         };
         if keys.is_empty() {
@@ -89,21 +78,9 @@ fn text(entry: Option<&Entry>) -> String {
     text
 }
 
-/// What the pipeline of `entry` declares.
-fn settings(entry: &Entry) -> Vec<Key> {
-    let key = |setting: &headway_operators::setting::Setting| Key {
-        section: given::SECTION.to_string(),
-        name: setting.name.to_string(),
-        flag: None,
-        about: given::about(setting),
-    };
-    entry.settings.iter().map(key).collect()
-}
-
 /// A key with its meaning. What must be filled in is not commented out.
 fn line(key: &Key, entry: Option<&Entry>, text: &mut String) {
-    let (about, default) = key.about.split_once(" [default: ").unwrap_or((&key.about, ""));
-    let default = default.trim_end_matches(']');
+    let (about, default) = key.about_and_default();
     let said = if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
     let _ = writeln!(text, "# {about}.{said}");
     let name = &key.name;
@@ -141,7 +118,7 @@ mod tests {
             let expected = keys().len() + entry.settings.len();
             let is_key = |line: &&str| line.contains(" = ") && !line.starts_with("# ");
             assert_eq!(text.lines().filter(is_key).count(), expected, "{text}");
-            for key in keys().iter().chain(&settings(entry)) {
+            for key in keys().iter().chain(&keys_of(entry)) {
                 let line = format!("{} = ", key.name);
                 assert!(text.lines().any(|found| found.trim_start_matches('#').starts_with(&line)), "{line}");
             }

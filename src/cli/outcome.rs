@@ -75,20 +75,17 @@ fn example(outcome: &Outcome) -> Option<String> {
 /// The fields of a run's JSON summary that tell what became of the records.
 pub(crate) fn answer(outcome: &Outcome) -> Value {
     let all = outcome.fates();
-    json!({
-        "consumed": all.consumed,
-        "accepted": all.accepted,
-        "duplicate": all.duplicate,
-        "late": all.late,
-        "dead": all.dead_total(),
-        "filtered": all.filtered,
-        "dead_reasons": all.dead,
-        "inputs": outcome.inputs.iter().map(|input| json!({
+    let of_input = |input: &InputOutcome| {
+        json!({
             "name": input.name,
             "fates": input.fates,
             "samples": input.samples.values().map(sample).collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
-    })
+        })
+    };
+    let mut answer = json!(all.counts());
+    answer["dead_reasons"] = json!(all.dead);
+    answer["inputs"] = outcome.inputs.iter().map(of_input).collect();
+    answer
 }
 
 fn sample(sample: &Refused) -> Value {

@@ -3,7 +3,7 @@
 use super::lake::At;
 use super::settings::kafka;
 use super::settings::place::flag_path;
-use super::side::{damaged, files_there};
+use super::side::{self, damaged, files_there};
 use super::terminal::failure::{Code, Failure};
 use super::terminal::table::counted;
 use crate::connect::original::{Folder, Original, Originals};
@@ -11,12 +11,11 @@ use crate::engine::format::manifest::{LakeFile, LakeKind, Manifest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use flate2::read::MultiGzDecoder;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::spec::roll_of;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The place that is a topic.
@@ -73,9 +72,8 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
     let mut places: BTreeMap<String, Box<dyn Originals>> = BTreeMap::new();
     let (mut written, mut cut) = (0, 0);
     for file in files_there(&manifests, kind) {
-        for line in BufReader::new(MultiGzDecoder::new(job.file(&file.path())?)).lines() {
-            let line = line.map_err(|error| damaged(file, error.to_string()))?;
-            let row: Row = serde_json::from_str(&line).map_err(|error| damaged(file, error.to_string()))?;
+        for row in side::rows::<Row>(&job, file)? {
+            let row = row?;
             if flags.reason.as_ref().is_some_and(|reason| *reason != row.reason) {
                 continue;
             }
@@ -121,7 +119,7 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
 /// How many refused records the job still holds.
 fn held(manifests: &[Manifest], kind: LakeKind) -> u64 {
     let Some(head) = manifests.last() else { return 0 };
-    let side = if kind == LakeKind::Late { "late" } else { "dead" };
+    let side = side::word(kind);
     head.inputs.iter().filter_map(|input| head.held(&roll_of(&format!("{side}-{}", input.name)))).sum()
 }
 

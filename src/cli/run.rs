@@ -191,7 +191,7 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
     let place = Place::of(&plan.lake);
     let listen = Listen::of(plan)?;
     let mut job = prepare(plan, open(plan)?)?;
-    let served = listen.map(|listen| serve(&listen, plan, (&mut job, control))).transpose()?;
+    let served = listen.map(|listen| serve(&listen, plan, &mut job, control)).transpose()?;
     // Set once nothing refuses the job any more.
     let bar: Arc<OnceLock<Bar>> = Arc::default();
     let (begun, told) = (Arc::clone(&bar), Arc::clone(&bar));
@@ -225,7 +225,8 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
 fn serve(
     listen: &Listen,
     plan: &Plan,
-    (job, control): (&mut Launch, &Control),
+    job: &mut Launch,
+    control: &Control,
 ) -> Result<crate::serve::server::Server, Failure> {
     // Metrics name one group: the first there is.
     let group = plan.inputs.iter().find_map(|input| match &input.source {
@@ -270,7 +271,7 @@ fn reached_at(address: SocketAddr, hosts: &[String]) -> String {
 }
 
 #[cfg(not(feature = "serve"))]
-fn serve(_listen: &Listen, _plan: &Plan, _job: (&mut Launch, &Control)) -> Result<(), Failure> {
+fn serve(_listen: &Listen, _plan: &Plan, _job: &mut Launch, _control: &Control) -> Result<(), Failure> {
     let code = super::terminal::failure::Code::NotInThisBuild;
     Err(Failure::new(code, "this build does not listen")
         .hint("Build with --features serve, or leave --listen out."))

@@ -64,11 +64,7 @@ impl Sums {
     /// # Errors
     /// If the file cannot be read, or lacks a column, or has a cell that is no number.
     pub(crate) fn add(&mut self, path: &str, file: impl Read) -> io::Result<u64> {
-        let format = Format::NAMES
-            .iter()
-            .filter_map(|name| Format::named(name))
-            .find(|format| path.ends_with(format.name()));
-        match format {
+        match Format::of_file(path) {
             Some(Format::CsvGz) => self.add_csv(file),
             #[cfg(feature = "parquet")]
             Some(Format::Parquet) => self.add_parquet(file),

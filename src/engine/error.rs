@@ -117,9 +117,9 @@ pub struct Broken {
     pub on: Subject,
     /// What it expects, in a few words.
     pub about: String,
-    /// How many rows or days break it.
+    /// How many rows, days or records break it.
     pub failures: u64,
-    /// What is counted: `row` or `day`.
+    /// What is counted: `row`, `day` or `record`.
     pub unit: &'static str,
     /// The first of them.
     pub examples: Vec<String>,

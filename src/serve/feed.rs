@@ -197,8 +197,8 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over what is committed by `head`: all `tables`, which are asked for only where the commit is a new one, and what
-    /// `changes` did to those before. The first call says what the run begins with.
+    /// Takes over what `head` commits. `tables` gives all views, and is called only for a new commit; `changes` says what differs
+    /// from the commit before. The first call says what the run begins with.
     pub fn commit(
         &self,
         head: &Manifest,

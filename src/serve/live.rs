@@ -36,7 +36,7 @@ pub struct Member {
     pub process: u32,
     /// How many there are.
     pub processes: usize,
-    /// Its handle: nobody else notes that it drains.
+    /// The handle of its run: the board of this process does not say that it drains.
     pub control: Control,
 }
 

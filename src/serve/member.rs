@@ -1,5 +1,5 @@
-//! What a process answers that does not lead its job: that it lives, whether it is ready, its own metrics. For what is one in
-//! a job, the rest, it names the address of process 0.
+//! The answers of a process that does not lead its job: `/livez`, `/readyz` and its own metrics. For all else it names the
+//! address of process 0.
 
 use crate::engine::Control;
 use crate::serve::guard;

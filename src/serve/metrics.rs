@@ -334,15 +334,7 @@ fn exporter(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
 
 fn fates(moment: &Moment<'_>) -> Vec<Sample> {
     let of_input = |input: &Input| {
-        let total = input.total();
-        let counts = [
-            ("accepted", total.accepted),
-            ("duplicate", total.duplicate),
-            ("filtered", total.filtered),
-            ("late", total.late),
-            ("dead", total.dead_total()),
-        ];
-        counts.map(|(fate, count)| sample(&[&input.name, fate], count as f64))
+        input.total().by_fate().map(|(fate, count)| sample(&[&input.name, fate], count as f64))
     };
     moment.head.inputs.iter().flat_map(of_input).collect()
 }

@@ -265,14 +265,7 @@ fn watermark(head: &Manifest) -> EventTime {
 fn fates(head: &Manifest) -> Value {
     let mut all = Fates::default();
     head.inputs.iter().for_each(|input| all.add(&input.total()));
-    json!({
-        "consumed": all.consumed,
-        "accepted": all.accepted,
-        "duplicate": all.duplicate,
-        "late": all.late,
-        "dead": all.dead_total(),
-        "filtered": all.filtered,
-    })
+    json!(all.counts())
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub struct Options {
     pub max_ahead_ms: i64,
     /// The newest event time of messages without a time stamp.
     pub not_after: NotAfter,
-    /// What is expected of each record.
+    /// The rules that each record is judged by.
     pub rules: Arc<[RecordRule]>,
 }
 

@@ -10,6 +10,8 @@ use super::suggest::suggest;
 use crate::cli::terminal::failure::{Code, Failure, sentence};
 use crate::cli::units::{Bytes, Count, Limit, Millis, Share, When};
 use clap::{Args, FromArgMatches, ValueEnum};
+use headway_operators::pipeline::Entry;
+use headway_operators::setting::Setting;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -303,7 +305,7 @@ pub(crate) struct Settings {
     /// `[generate]`: on the command line these are part of `--source generate:…`.
     #[arg(skip)]
     pub(crate) generate: Generate,
-    /// `[[expect]]`: what is expected of views. There are no flags for it.
+    /// `[[expect]]`: the expectations of views and records. There are no flags for it.
     #[arg(skip)]
     pub(crate) expect: Vec<Expect>,
 }
@@ -416,6 +418,25 @@ pub(crate) struct Key {
     pub(crate) flag: Option<String>,
     /// What it does, and its default.
     pub(crate) about: String,
+}
+
+impl Key {
+    /// What it does, and its default, which is empty if it has none.
+    pub(crate) fn about_and_default(&self) -> (&str, &str) {
+        let (about, default) = self.about.split_once(" [default: ").unwrap_or((&self.about, ""));
+        (about, default.trim_end_matches(']'))
+    }
+}
+
+/// The keys that the pipeline of `entry` declares.
+pub(crate) fn keys_of(entry: &Entry) -> Vec<Key> {
+    let key = |setting: &Setting| Key {
+        section: given::SECTION.to_string(),
+        name: setting.name.to_string(),
+        flag: Some(format!("--{}", setting.flag())),
+        about: given::about(setting),
+    };
+    entry.settings.iter().map(key).collect()
 }
 
 /// Every key, in the order of [`SECTIONS`], but for those of pipelines.

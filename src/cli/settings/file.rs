@@ -93,7 +93,6 @@ impl File {
         let table = DeTable::parse(&self.text)
             .map_err(|error| self.failure(error.message(), error.span(), "The file must be TOML 1.0."))?;
         let keys = keys();
-        let sections: Vec<&str> = SECTIONS.into_iter().chain([expect::SECTION]).collect();
         for (section, content) in table.get_ref() {
             let name: &str = section.get_ref();
             if name == expect::SECTION {
@@ -101,6 +100,7 @@ impl File {
                 continue;
             }
             if !SECTIONS.contains(&name) {
+                let sections: Vec<&str> = SECTIONS.into_iter().chain([expect::SECTION]).collect();
                 let what = match content.get_ref() {
                     DeValue::Table(_) => format!("unknown section \"{name}\""),
                     _ => format!("unknown key \"{name}\" outside of a section"),

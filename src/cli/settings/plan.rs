@@ -87,7 +87,7 @@ pub(crate) struct Plan {
     pub(crate) listen: Option<String>,
     /// The file with the token that requests must send.
     pub(crate) listen_token_file: Option<PathBuf>,
-    /// What is expected of the views.
+    /// The expectations of views and records.
     pub(crate) expectations: Expectations,
     /// The database that views are kept in too.
     pub(crate) postgres: Postgres,

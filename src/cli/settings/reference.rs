@@ -1,10 +1,8 @@
 //! The reference of the configuration file in README: made from the flags, and tested to be there.
 
-use super::config::{Key, SECTIONS, keys};
+use super::config::{Key, SECTIONS, keys, keys_of};
 use super::given;
 use super::source_flags;
-use headway_operators::pipeline::Entry;
-use headway_operators::setting::Setting;
 use std::fmt::Write as _;
 
 const BEGIN: &str = "<!-- reference: made by `REWRITE=1 cargo test readme` -->\n";
@@ -24,22 +22,11 @@ fn reference(keys: &[Key]) -> String {
         table(&head, &keys, &mut text);
     }
     for entry in headway_pipelines::all().iter().filter(|entry| !entry.settings.is_empty()) {
-        let keys = settings(entry);
+        let keys = keys_of(entry);
         let head = format!("`[{}]` of `{}`", given::SECTION, entry.name);
         table(&head, &keys.iter().collect::<Vec<_>>(), &mut text);
     }
     text
-}
-
-/// What the pipeline of `entry` declares.
-fn settings(entry: &Entry) -> Vec<Key> {
-    let key = |setting: &Setting| Key {
-        section: given::SECTION.to_string(),
-        name: setting.name.to_string(),
-        flag: Some(format!("--{}", setting.flag())),
-        about: given::about(setting),
-    };
-    entry.settings.iter().map(key).collect()
 }
 
 fn table(head: &str, keys: &[&Key], text: &mut String) {
@@ -50,8 +37,7 @@ fn table(head: &str, keys: &[&Key], text: &mut String) {
             (Some(flag), _) => format!("`{flag}`"),
             (None, _) => "by position".to_string(),
         };
-        let (about, default) = key.about.split_once(" [default: ").unwrap_or((&key.about, "]"));
-        let default = default.trim_end_matches(']');
+        let (about, default) = key.about_and_default();
         let default = if default.is_empty() { String::new() } else { format!(" Default: {default}.") };
         let _ = writeln!(text, "| `{}` | {flag} | {about}.{default} |", key.name);
     }

@@ -97,7 +97,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// What is expected, what that is in a few words, and the columns it looks at.
+/// A condition of rows, what it says in a few words, and the columns it looks at.
 struct Expected {
     check: Check,
     about: String,
@@ -159,7 +159,7 @@ impl Reader<'_> {
             return Err(self.refuse(input.span(), what, "Expect something of a view that is made of them."));
         }
         let thing = Thing { on: input.get_ref(), columns };
-        let Expected { check, about, .. } = self.row_check(expect, thing)?;
+        let Expected { check, about, .. } = self.row_check(self.only(expect)?, expect, thing)?;
         let check = match check {
             Check::NotNull(Columns(columns)) => RecordCheck::NotNull(columns.into_iter().collect()),
             Check::AcceptedValues { column, values } => RecordCheck::AcceptedValues { column, values },
@@ -212,12 +212,11 @@ impl Reader<'_> {
 
     /// The one thing that `expect` expects of a view.
     fn expected(&self, expect: &Expect, view: View<'_>) -> Result<Expected, Failure> {
-        let related = expect.relationships.as_ref();
-        let change = expect.row_count_change.as_ref();
-        match (self.only(expect)?, related, change) {
-            ("relationships", Some(related), _) => self.relationships(view, related),
-            ("row_count_change", _, Some(change)) => self.row_count_change(view, change),
-            _ => self.row_check(expect, view.thing()),
+        let name = self.only(expect)?;
+        match (&expect.relationships, &expect.row_count_change) {
+            (Some(related), _) => self.relationships(view, related),
+            (None, Some(change)) => self.row_count_change(view, change),
+            (None, None) => self.row_check(name, expect, view.thing()),
         }
     }
 
@@ -240,9 +239,8 @@ impl Reader<'_> {
         Err(self.refuse(expect.name.span(), what, format!("Give it one of {}.", CHECKS.join(", "))))
     }
 
-    /// What `expect` expects of rows or records whose columns are those of `thing`.
-    fn row_check(&self, expect: &Expect, thing: Thing<'_>) -> Result<Expected, Failure> {
-        let name = self.only(expect)?;
+    /// What `expect`, whose check is called `name`, expects of rows or records whose columns are those of `thing`.
+    fn row_check(&self, name: &str, expect: &Expect, thing: Thing<'_>) -> Result<Expected, Failure> {
         if let Some(accepted) = &expect.accepted_values {
             return self.accepted_values(thing, accepted);
         }

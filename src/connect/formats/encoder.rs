@@ -7,9 +7,6 @@ use headway_operators::row::Rows;
 use headway_operators::spec::{Format, OutputSpec};
 use std::io::{self, Read, Write};
 
-/// All formats.
-const FORMATS: [Format; 3] = [Format::CsvGz, Format::NdjsonGz, Format::Parquet];
-
 /// One file format.
 pub trait Encoder {
     /// What the names of its files end in, without the dot before it.
@@ -90,8 +87,7 @@ impl NotBuilt {
 
 /// The encoder of the file at `path`, by its name; `None` if no format has such names.
 pub fn of_file(path: &str) -> Option<Box<dyn Encoder>> {
-    let mut encoders = FORMATS.iter().map(|format| encoder(*format, csv_gz::Options::default()));
-    encoders.find(|encoder| path.strip_suffix(encoder.extension()).is_some_and(|stem| stem.ends_with('.')))
+    Format::of_file(path).map(|format| encoder(format, csv_gz::Options::default()))
 }
 
 #[cfg(test)]
@@ -100,7 +96,7 @@ mod tests {
 
     #[test]
     fn each_format_is_found_by_its_own_files_and_by_no_others() {
-        for format in FORMATS {
+        for format in Format::ALL {
             let extension = encoder(format, csv_gz::Options::default()).extension();
             let found = of_file(&format!("gate/batch_1.{extension}")).expect("it is in the table");
             assert_eq!(found.extension(), extension);

@@ -48,8 +48,8 @@ struct Heard {
 }
 
 impl Crew {
-    /// Waits until all processes are there. `is_drained` is asked whether the drain is over that this process goes on with: then
-    /// nobody comes any more.
+    /// Waits until all processes are there. `is_drained` is true once the drain that this process resumed is over: nobody joins after
+    /// that.
     ///
     /// # Errors
     /// If they are not in time, or this one does not belong to them.
@@ -57,7 +57,8 @@ impl Crew {
         cluster: &Cluster,
         place: Place,
         facts: Facts,
-        (control, is_drained): (&Control, &dyn Fn() -> bool),
+        control: &Control,
+        is_drained: &dyn Fn() -> bool,
     ) -> Result<Arc<Crew>, Error> {
         let Cluster { process, secret, within, .. } = cluster.clone();
         let options = mesh::Options { process, facts, secret, within };
@@ -326,7 +327,7 @@ mod tests {
                 };
                 let cluster = Cluster { process, addresses, secret, within };
                 let place = Place::of(Some(&cluster), 1);
-                Crew::join(&cluster, place, facts, (&Control::new(), &|| false)).unwrap()
+                Crew::join(&cluster, place, facts, &Control::new(), &|| false).unwrap()
             };
             std::thread::spawn(work)
         };

@@ -256,7 +256,7 @@ pub fn gaps(job: &Job, head: &Manifest) -> Vec<Gap> {
 }
 
 /// What is gone of a partition before it was read.
-fn gap(input: &Input, part: &PartitionEntry, seen: &PartitionInfo) -> Option<Gap> {
+pub(super) fn gap(input: &Input, part: &PartitionEntry, seen: &PartitionInfo) -> Option<Gap> {
     let (partition, from, to) = (part.partition, part.next, seen.first);
     (to > from).then(|| Gap { input: input.name.clone(), partition, from, to })
 }

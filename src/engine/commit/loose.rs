@@ -6,13 +6,21 @@ use crate::engine::format::manifest::Manifest;
 use crate::engine::format::manifest_file::{BYTES_MAX, DecodeError};
 use crate::engine::format::names::{self, Seq};
 
+/// The numbers of all loose manifests.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub async fn numbers(site: &Site, job: &str) -> Result<Vec<Seq>, CheckpointError> {
+    let names = site.list(&names::manifest_folder(job)).await?;
+    Ok(names.iter().filter_map(|name| names::manifest_seq(name)).collect())
+}
+
 /// The highest loose number now.
 ///
 /// # Errors
 /// If the folder cannot be read.
 pub async fn highest(site: &Site, job: &str) -> Result<Option<Seq>, CheckpointError> {
-    let names = site.list(&names::manifest_folder(job)).await?;
-    Ok(names.iter().filter_map(|name| names::manifest_seq(name)).max())
+    Ok(numbers(site, job).await?.into_iter().max())
 }
 
 /// Manifest `seq`, if it is loose.

@@ -8,7 +8,7 @@ use crate::engine::commit::loose::manifest;
 use crate::engine::commit::segment;
 use crate::engine::commit::site::Site;
 use crate::engine::format::manifest::Manifest;
-use crate::engine::format::names::{self, Seq};
+use crate::engine::format::names::Seq;
 use std::collections::BTreeMap;
 
 /// How often a chain that changes while it is read is read again.
@@ -88,8 +88,7 @@ pub async fn all(site: &Site, job: &str) -> Result<Vec<Manifest>, CheckpointErro
 
 async fn read_chain(site: &Site, job: &str) -> Result<Result<Chain, BrokenChain>, CheckpointError> {
     // Loose numbers first: what is folded afterwards is then found in the segment.
-    let names = site.list(&names::manifest_folder(job)).await?;
-    let loose: Vec<Seq> = names.iter().filter_map(|name| names::manifest_seq(name)).collect();
+    let loose = loose::numbers(site, job).await?;
     let folded = segment::newest(site, job).await?;
     let base = folded.last().map(|last| Base { seq: last.seq, nonce: last.nonce });
     let mut manifests = BTreeMap::new();

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The manifest is the commit point, as that of a release is: before it the files are the lake's, after it nobody needs them,
-//! and whoever comes next deletes what this run did not come to. What a file's rows say of time decides; dead letters and late
+//! and the next start deletes the files that this run did not delete. What a file's rows say of time decides; dead letters and late
 //! records have the time of the commit that closed their file.
 
 use crate::engine::clock::Clock;

@@ -25,19 +25,28 @@ const UNFOLDED_MAX: usize = 4 << 30;
 /// How often a segment is written before it is left for later.
 const ATTEMPTS: u32 = 8;
 
+/// The ranges of the segments that are there, in order. They may have a gap where a backup was interrupted.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(super) async fn found(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, CheckpointError> {
+    let names = site.list(&names::segment_folder(job)).await?;
+    let mut ranges: Vec<_> = names.iter().filter_map(|name| names::segment_range(name)).collect();
+    ranges.sort_unstable();
+    Ok(ranges)
+}
+
 /// The ranges of all segments, in order.
 ///
 /// # Errors
 /// If the folder cannot be read, or the ranges have a gap or overlap.
 pub async fn ranges(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, CheckpointError> {
-    let folder = names::segment_folder(job);
-    let names = site.list(&folder).await?;
-    let mut ranges: Vec<_> = names.iter().filter_map(|name| names::segment_range(name)).collect();
-    ranges.sort_unstable();
+    let ranges = found(site, job).await?;
     let mut next = Seq(0);
     for (first, last) in &ranges {
         if *first != next || last < first {
-            return Err(Inconsistency::SegmentGap { folder: site.describe(&folder), seq: next }.into());
+            let folder = site.describe(&names::segment_folder(job));
+            return Err(Inconsistency::SegmentGap { folder, seq: next }.into());
         }
         next = last.next();
     }

@@ -1,10 +1,10 @@
 //! The manifest by which a run takes a job over. No I/O.
 
 use crate::engine::commit::finished;
-use crate::engine::commit::job::{InputInfo, Job, gaps};
+use crate::engine::commit::job::{InputInfo, Job, gap, gaps};
 use crate::engine::commit::ledger::Stamp;
 use crate::engine::format::manifest::{
-    Expectation, Input, Manifest, PartitionEntry, StateEntry, Target, View,
+    Expectation, Gap, Input, Manifest, PartitionEntry, StateEntry, Target, View,
 };
 use headway_operators::ack::InputIx;
 use headway_operators::pace::join_floor;
@@ -129,10 +129,9 @@ fn claimed(info: &InputInfo, head: &Input, floor: EventTime, all: bool, stamp: S
             ..part.carried()
         };
         // A gap that a person accepted; any other one was refused.
-        let first =
-            info.partitions.iter().find(|seen| seen.partition == part.partition).map(|seen| seen.first);
-        if let Some(first) = first.filter(|first| *first > part.next) {
-            (entry.from, entry.next, entry.last_read) = (first, first, None);
+        let seen = info.partitions.iter().find(|seen| seen.partition == part.partition);
+        if let Some(Gap { to, .. }) = seen.and_then(|seen| gap(&head, part, seen)) {
+            (entry.from, entry.next, entry.last_read) = (to, to, None);
         }
         if entry.reached() < floor {
             (entry.floor, entry.floor_from) = (floor, entry.next);

@@ -508,6 +508,22 @@ impl Fates {
         self.dead.values().sum()
     }
 
+    /// How many records had each fate, by its name.
+    pub fn by_fate(&self) -> [(&'static str, u64); 5] {
+        [
+            ("accepted", self.accepted),
+            ("duplicate", self.duplicate),
+            ("filtered", self.filtered),
+            ("late", self.late),
+            ("dead", self.dead_total()),
+        ]
+    }
+
+    /// The same, and how many were read: what JSON answers have.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.by_fate().into_iter().chain([("consumed", self.consumed)]).collect()
+    }
+
     /// True if every record has exactly one fate.
     pub fn adds_up(&self) -> bool {
         let kept = self.accepted + self.duplicate + self.filtered;

@@ -72,14 +72,12 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
         asked.set(Instant::now());
         has_ended_well(launch, run)
     };
-    Crew::join(cluster, launch.place(), facts, (control, &is_drained))
+    Crew::join(cluster, launch.place(), facts, control, &is_drained)
 }
 
 /// True if run `generation` of the job, or a later one, has said that it ended as it was asked to.
 fn has_ended_well(launch: &Launch, generation: Generation) -> bool {
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let sign = site::run(alive::read(&site, &launch.job)).ok().flatten();
-    sign.is_some_and(|sign| {
-        sign.generation >= generation && sign.ending.is_some_and(|ending| ending.code.is_none())
-    })
+    sign.is_some_and(|sign| sign.generation >= generation && sign.failed().is_none())
 }

@@ -139,7 +139,7 @@ pub struct Launch {
     pub on_start: OnStart,
     /// Called after each commit.
     pub on_commit: OnCommit,
-    /// What is expected of the views.
+    /// The expectations of views and records.
     pub expectations: Expectations,
     /// Where the views are delivered to.
     pub targets: Vec<Box<dyn Target>>,
@@ -535,7 +535,6 @@ impl Launch {
         (inputs, discovered)
     }
 
-    /// The smallest distance in event time at which a partition is paused.
     /// Says why run `generation` of the job failed, by what the lake holds then.
     pub(super) fn blamed(&self, generation: Generation) -> impl Fn(Error) -> Error + use<> {
         let (store, clock, name) = (Arc::clone(&self.store), Arc::clone(&self.clock), self.job.clone());
@@ -545,6 +544,7 @@ impl Launch {
         }
     }
 
+    /// The smallest distance in event time at which a partition is paused.
     pub(super) fn max_skew_ms(&self, shape: &Shape) -> Option<i64> {
         shape.inputs.iter().map(InputSpec::max_skew_ms).min()
     }

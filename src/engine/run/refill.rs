@@ -92,8 +92,7 @@ pub fn read(store: &dyn Store, file: &FactFile, put: Put<'_>) -> Result<(), Chec
         found += 1;
         put(&CommittedRow { output, columns, cells })
     };
-    let format = Format::ALL.into_iter().find(|format| path.ends_with(&format!(".{}", format.name())));
-    match format {
+    match Format::of_file(path) {
         Some(Format::CsvGz) => csv(&mut from, &mut each),
         Some(Format::NdjsonGz) => ndjson(&mut from, &mut each),
         Some(Format::Parquet) => parquet(&mut from, &mut each),

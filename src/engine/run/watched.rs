@@ -71,7 +71,7 @@ pub struct Watched {
     pub is_bounded: bool,
     /// Stops the job if too many records are late; at a bounded end, if too many of all that were read are late or dead.
     pub late_judge: LateJudge,
-    /// Stops the job if a view is not as it is expected to be.
+    /// Stops the job if a view or a record breaks an expectation that must hold.
     pub judge: Judge,
     /// Where views are delivered to.
     pub targets: Targets,
@@ -180,9 +180,7 @@ impl Watched {
         if updates.is_empty() {
             return Ok(None);
         }
-        if !self.judge.is_idle() {
-            self.judge.judge(epoch, &updates, &self.gold.views.tables())?;
-        }
+        self.judge.judge(epoch, &updates, &|| self.gold.views.tables())?;
         let versions = changes::versions(self.gold.views.specs());
         let (file, changes) = self.committer.stage_changes(epoch, versions, updates)?;
         acks.push(file);

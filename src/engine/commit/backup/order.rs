@@ -13,6 +13,13 @@ pub(super) struct Files {
     pub(super) loose: BTreeSet<Seq>,
 }
 
+impl Files {
+    /// The first number that no segment has.
+    pub(super) fn first_loose(&self) -> Seq {
+        self.segments.last().map_or(Seq(0), |(_, last)| last.next())
+    }
+}
+
 /// A file with manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {

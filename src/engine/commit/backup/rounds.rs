@@ -21,14 +21,13 @@
 use crate::engine::clock::Clock;
 use crate::engine::commit::backup::copier::{Copier, Expected};
 use crate::engine::commit::backup::order::{Files, Step, order};
-use crate::engine::commit::backup::target::{loose_numbers, mark, standing};
-use crate::engine::commit::decide::{self, Base};
+use crate::engine::commit::backup::target::{self, mark};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::release::{Standing, committed};
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::{claim, loose, publish, recover, segment};
-use crate::engine::format::manifest::{LakeFile, Manifest, ManifestId, StateEntry};
+use crate::engine::format::manifest::{LakeFile, Manifest, StateEntry};
 use crate::engine::format::names::{self, Seq};
 use crate::store::Store;
 use crate::store::local::TEMPORARY;
@@ -142,15 +141,16 @@ pub fn backup(
 /// What the lake has now; `None` if manifests were compacted meanwhile.
 async fn look(from: &Site, job: &str) -> Result<Option<Seen>, CheckpointError> {
     let manifests = recover::all(from, job).await?;
-    let segments: BTreeSet<(Seq, Seq)> = segment::ranges(from, job).await?.into_iter().collect();
-    let first = segments.last().map_or(Seq(0), |(_, last)| last.next());
+    let segments = segment::ranges(from, job).await?.into_iter().collect();
+    let mut files = Files { segments, loose: BTreeSet::new() };
+    let first = files.first_loose();
     let Some(head) = manifests.last().filter(|head| head.seq >= first) else { return Ok(None) };
     let mut loose = BTreeMap::new();
     for seq in first.to(head.seq) {
         let Some((_, bytes)) = loose::manifest_with_bytes(from, job, seq).await? else { return Ok(None) };
         loose.insert(seq, bytes);
     }
-    let files = Files { segments, loose: loose.keys().copied().collect() };
+    files.loose = loose.keys().copied().collect();
     Ok(Some(Seen { manifests, files, loose }))
 }
 
@@ -209,7 +209,7 @@ impl Backup<'_> {
 
     /// Copies what `seen` names, and then makes the copy say so; gives how many files were deleted.
     async fn round(&mut self, seen: &Seen) -> Result<u64, Stop> {
-        let before = standing(self.to, self.job, &seen.manifests).await?;
+        let before = target::head(self.to, self.job, &seen.manifests).await?;
         for found in committed(&seen.manifests) {
             if found.standing != Standing::Gone {
                 self.lake_file(found.file).await?;
@@ -221,7 +221,7 @@ impl Backup<'_> {
         }
         self.state(seen.head()).await?;
         self.copier.settle().await?;
-        self.manifests(seen, before.head).await?;
+        self.manifests(seen, before).await?;
         Ok(self.clean(seen).await?)
     }
 
@@ -281,12 +281,12 @@ impl Backup<'_> {
     }
 
     /// Gives the manifests of `seen` their names in a copy whose head is `before`.
-    async fn manifests(&mut self, seen: &Seen, before: Option<ManifestId>) -> Result<(), Stop> {
+    async fn manifests(&mut self, seen: &Seen, before: Option<Seq>) -> Result<(), Stop> {
         let copy = Files {
-            segments: segment_ranges(self.to, self.job).await?,
-            loose: loose_numbers(self.to, self.job).await?.into_iter().collect(),
+            segments: segment::found(self.to, self.job).await?.into_iter().collect(),
+            loose: loose::numbers(self.to, self.job).await?.into_iter().collect(),
         };
-        let groups = order(&copy, before.map(|head| head.seq), &seen.files);
+        let groups = order(&copy, before, &seen.files);
         let mut drafts = Vec::new();
         for group in groups {
             let mut of_group = Vec::new();
@@ -322,13 +322,7 @@ impl Backup<'_> {
 
     /// Deletes what the lake does not need any more; gives how many files.
     async fn clean(&self, seen: &Seen) -> Result<u64, CheckpointError> {
-        let base = seen.files.segments.last().map(|(_, last)| *last);
-        let nonce = |seq: Seq| {
-            let found = seen.manifests.iter().find(|manifest| manifest.seq == seq);
-            found.map(|manifest| Base { seq, nonce: manifest.nonce })
-        };
-        let first_loose = decide::first_loose(base.and_then(nonce));
-        let mut removed = publish::sweep(self.to, seen.head(), first_loose).await?;
+        let mut removed = publish::sweep(self.to, seen.head(), seen.files.first_loose()).await?;
         for path in seen.manifests.iter().flat_map(publish::deleted) {
             if self.to.size(path).await?.is_some() {
                 self.to.delete(path).await?;
@@ -337,10 +331,4 @@ impl Backup<'_> {
         }
         Ok(removed)
     }
-}
-
-/// The ranges of the segments at `to`, which have a gap if a backup was interrupted.
-async fn segment_ranges(to: &Site, job: &str) -> Result<BTreeSet<(Seq, Seq)>, CheckpointError> {
-    let names = to.list(&names::segment_folder(job)).await?;
-    Ok(names.iter().filter_map(|name| names::segment_range(name)).collect())
 }

@@ -27,13 +27,6 @@ struct Mark {
     lake: Nonce,
 }
 
-/// Where a copy stands before it is written into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Its last manifest; `None` if its chain is not whole.
-    pub(super) head: Option<ManifestId>,
-}
-
 /// Sees that the copy at `to` may be written into by a backup of the job whose first manifest is `first`, and marks it.
 ///
 /// # Errors
@@ -43,7 +36,11 @@ pub(super) async fn mark(from: &Site, to: &Site, first: &Manifest) -> Result<(),
     let mut is_marked = false;
     for job in folders.iter().filter_map(|name| name.strip_suffix('/')) {
         let Some(mark) = read(to, job).await? else { continue };
-        let lake = if job == first.job { Some(first.nonce) } else { lake_of(from, job).await? };
+        let lake = if job == first.job {
+            Some(first.nonce)
+        } else {
+            recover::first(from, job).await?.map(|first| first.nonce)
+        };
         if mark.job != job || lake != Some(mark.lake) {
             return Err(refused(to, "it has the backup of another lake".to_string()));
         }
@@ -56,10 +53,6 @@ pub(super) async fn mark(from: &Site, to: &Site, first: &Manifest) -> Result<(),
     let bytes = serde_json::to_vec(&mark).expect("plain values encode");
     to.create(&names::backup_mark(&first.job), &bytes).await?;
     Ok(())
-}
-
-async fn lake_of(from: &Site, job: &str) -> Result<Option<Nonce>, CheckpointError> {
-    Ok(recover::first(from, job).await?.map(|first| first.nonce))
 }
 
 async fn read(to: &Site, job: &str) -> Result<Option<Mark>, CheckpointError> {
@@ -75,30 +68,30 @@ async fn read(to: &Site, job: &str) -> Result<Option<Mark>, CheckpointError> {
     }
 }
 
-/// Where the copy at `to` stands, of which `manifests` are those of the lake, oldest first.
+/// The number of the last manifest of the copy at `to`, `None` if its chain is not whole. The lake has `manifests`, oldest first.
 ///
 /// # Errors
 /// [`CheckpointError::NotABackup`] if the copy has a manifest that the lake does not have.
-pub(super) async fn standing(
+pub(super) async fn head(
     to: &Site,
     job: &str,
     manifests: &[Manifest],
-) -> Result<Standing, CheckpointError> {
+) -> Result<Option<Seq>, CheckpointError> {
     let is_known = |id: ManifestId| {
         let index = usize::try_from(id.seq.0).ok();
         index.and_then(|index| manifests.get(index)).is_some_and(|known| known.nonce == id.nonce)
     };
-    let (loose, head) = match recover::chain(to, job).await {
+    let (ids, head) = match recover::chain(to, job).await {
         Ok(chain) => {
-            let head = chain.head().map(Manifest::id);
+            let head = chain.head().map(|head| head.seq);
             (chain.folded.iter().chain(&chain.loose).map(Manifest::id).collect(), head)
         }
         // It was interrupted while manifests got their names.
         Err(CheckpointError::Inconsistent(_)) => (loose_ids(to, job).await?, None),
         Err(error) => return Err(error),
     };
-    match loose.into_iter().find(|id| !is_known(*id)) {
-        None => Ok(Standing { head }),
+    match ids.into_iter().find(|id| !is_known(*id)) {
+        None => Ok(head),
         Some(ManifestId { seq, .. }) => {
             let why = format!("its manifest {seq} is not one of the lake: a job has gone on from it");
             Err(refused(to, why))
@@ -107,18 +100,11 @@ pub(super) async fn standing(
 }
 
 async fn loose_ids(to: &Site, job: &str) -> Result<Vec<ManifestId>, CheckpointError> {
-    let names = to.list(&names::manifest_folder(job)).await?;
     let mut found = Vec::new();
-    for seq in names.iter().filter_map(|name| names::manifest_seq(name)) {
+    for seq in loose::numbers(to, job).await? {
         found.extend(loose::manifest(to, job, seq).await?.map(|manifest| manifest.id()));
     }
     Ok(found)
-}
-
-/// The numbers of the loose manifests at `to`.
-pub(super) async fn loose_numbers(to: &Site, job: &str) -> Result<Vec<Seq>, CheckpointError> {
-    let names = to.list(&names::manifest_folder(job)).await?;
-    Ok(names.iter().filter_map(|name| names::manifest_seq(name)).collect())
 }
 
 fn refused(to: &Site, why: String) -> CheckpointError {

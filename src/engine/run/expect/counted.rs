@@ -1,7 +1,6 @@
 //! How many rows break a rule, kept up to date by the changes of rows.
 
-use crate::engine::run::expect::rule::Columns;
-use headway_operators::view::row::{Value, ViewRow};
+use headway_operators::view::row::Value;
 use std::collections::BTreeMap;
 
 /// A number of rows. Within an epoch a row may go before it comes: only when the epoch is complete it is not negative.
@@ -53,7 +52,7 @@ pub(super) struct References {
     failures: Rows,
 }
 
-/// Who has a value.
+/// How many rows have a value, on each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Reference {
     /// Rows that refer to it.
@@ -103,11 +102,6 @@ impl References {
     pub(super) fn breaks(&self, values: &[Value]) -> bool {
         self.values.get(values).is_some_and(|reference| reference.to <= 0)
     }
-}
-
-/// True if `row` is null in one of `columns`.
-pub(super) fn has_null(columns: &Columns, row: &ViewRow) -> bool {
-    columns.0.iter().any(|column| row.0[*column] == Value::Null)
 }
 
 #[cfg(test)]

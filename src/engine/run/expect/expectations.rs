@@ -56,17 +56,17 @@ pub struct Found<'a> {
 }
 
 impl Expectations {
-    /// What is expected of views, and of records. Nobody has judged it yet.
+    /// The expectations of a job: `rules` of its views, and of its `records`. None is judged yet.
     pub fn new(rules: Vec<Rule>, records: Vec<Records>) -> Expectations {
         Expectations(Arc::new(Inner { rules, records, counts: Mutex::default() }))
     }
 
-    /// What is expected of views.
+    /// The expectations of views.
     pub fn rules(&self) -> &[Rule] {
         &self.0.rules
     }
 
-    /// What is expected of records.
+    /// The expectations of records.
     pub fn records(&self) -> &[Records] {
         &self.0.records
     }

@@ -1,8 +1,8 @@
-//! Judges what an epoch makes of the views before it is committed.
+//! Judges, before an epoch is committed, what it makes of the views and which of its records break rules.
 
 use crate::engine::error::{self, Error};
 use crate::engine::format::manifest::{Manifest, Severity};
-use crate::engine::run::expect::counted::{Occurrences, References, Rows, Side, has_null};
+use crate::engine::run::expect::counted::{Occurrences, References, Rows, Side};
 use crate::engine::run::expect::days::{Day, Days};
 use crate::engine::run::expect::expectations::{Broken, Expectations, Found};
 use crate::engine::run::expect::rule::{Check, Rule};
@@ -55,9 +55,10 @@ struct Logged {
 struct Judged<'a> {
     epoch: Epoch,
     is_committed: bool,
-    /// What the epoch changes in the views, and their content without that.
+    /// What the epoch changes in the views.
     updates: &'a [ViewUpdate],
-    tables: &'a [ViewRows],
+    /// Gives the content of the views without that.
+    tables: &'a dyn Fn() -> Vec<ViewRows>,
 }
 
 impl Judge {
@@ -90,17 +91,29 @@ impl Judge {
             broken.in_all = known.and_then(|known| known.failures).unwrap_or_default();
         }
         self.expectations.note_records(self.records.clone());
+        if self.kept.is_empty() {
+            return Ok(());
+        }
         for (view, table) in (0..).zip(tables) {
             table.iter().for_each(|row| self.take(view, row, 1));
         }
-        self.verdict(Judged { epoch: head.epoch, is_committed: true, updates: &[], tables })
+        let tables = || tables.to_vec();
+        self.verdict(Judged { epoch: head.epoch, is_committed: true, updates: &[], tables: &tables })
     }
 
-    /// Takes `updates`, which `epoch` makes of the content `tables`, before it is committed.
+    /// Takes `updates`, which `epoch` makes of the content that `tables` gives, before it is committed.
     ///
     /// # Errors
     /// [`Error::ExpectationFailed`] if a rule that may not fail does: the epoch must not be committed.
-    pub fn judge(&mut self, epoch: Epoch, updates: &[ViewUpdate], tables: &[ViewRows]) -> Result<(), Error> {
+    pub fn judge(
+        &mut self,
+        epoch: Epoch,
+        updates: &[ViewUpdate],
+        tables: &dyn Fn() -> Vec<ViewRows>,
+    ) -> Result<(), Error> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
         for ViewUpdate { view, row, diff } in updates {
             self.take(*view, row, *diff);
         }
@@ -122,19 +135,19 @@ impl Judge {
             let known = self.expectations.records().iter().position(|known| known.rule.name == *rule);
             let at = known.expect("a source judges the rules that it was given");
             self.records[at].in_epoch += records;
-            samples[at] = samples[at].take().or_else(|| sample.as_ref().map(outcome::describe));
+            samples[at] = samples[at].or(sample.as_ref());
         }
         self.records.iter_mut().for_each(|broken| broken.in_all += broken.in_epoch);
         self.expectations.note_records(self.records.clone());
         let (found, first) = (self.expectations.found(), self.kept.len());
         let mut failed = Vec::new();
         for (at, (found, sample)) in (first..).zip(found[first..].iter().zip(samples)) {
-            let examples: Vec<String> = sample.into_iter().collect();
+            let examples = || sample.map(outcome::describe).into_iter().collect();
+            let in_epoch = self.records[at - first].in_epoch;
             if found.is_failed {
-                let failures = self.records[at - first].in_epoch;
-                failed.push(broken_rule(&Found { failures: Some(failures), ..found.clone() }, examples));
-            } else if found.severity == Severity::Warn && self.records[at - first].in_epoch > 0 {
-                self.logged[at].turn(found, &|| examples.clone());
+                failed.push(broken_rule(found, in_epoch, examples()));
+            } else if found.severity == Severity::Warn && in_epoch > 0 {
+                self.logged[at].turn(found, &examples);
             }
         }
         refuse(epoch, false, failed)
@@ -142,7 +155,7 @@ impl Judge {
 
     fn take(&mut self, view: u16, row: &ViewRow, diff: Rows) {
         for (rule, kept) in self.expectations.rules().iter().zip(&mut self.kept) {
-            kept.take(rule, (view, row), diff);
+            kept.take(rule, view, row, diff);
         }
     }
 
@@ -155,10 +168,11 @@ impl Judge {
         for (at, (rule, kept)) in self.expectations.rules().iter().zip(&self.kept).enumerate() {
             let found = &found[at];
             if found.is_failed {
-                broken.push(broken_rule(found, kept.examples(rule, judged)));
+                let examples = kept.examples(rule, judged.updates, &(judged.tables)());
+                broken.push(broken_rule(found, found.failures.unwrap_or_default(), examples));
             } else if found.severity == Severity::Warn {
                 // What is in the view already is not looked through again: a commit does not wait for the log.
-                self.logged[at].turn(found, &|| kept.examples(rule, Judged { tables: &[], ..judged }));
+                self.logged[at].turn(found, &|| kept.examples(rule, judged.updates, &[]));
             }
         }
         refuse(judged.epoch, judged.is_committed, broken)
@@ -170,13 +184,13 @@ fn refuse(epoch: Epoch, is_committed: bool, broken: Vec<error::Broken>) -> Resul
     if broken.is_empty() { Ok(()) } else { Err(Error::ExpectationFailed { epoch, is_committed, broken }) }
 }
 
-/// A rule that is broken, with the first rows or records that break it.
-fn broken_rule(found: &Found<'_>, examples: Vec<String>) -> error::Broken {
+/// A rule that `failures` rows or records break, with the first of them.
+fn broken_rule(found: &Found<'_>, failures: u64, examples: Vec<String>) -> error::Broken {
     error::Broken {
         rule: found.name.to_string(),
         on: found.on.clone(),
         about: found.about.to_string(),
-        failures: found.failures.unwrap_or_default(),
+        failures,
         unit: found.unit,
         examples,
     }
@@ -212,7 +226,7 @@ impl Kept {
     }
 
     /// Takes `diff` copies of a row of a view.
-    fn take(&mut self, rule: &Rule, (view, row): (u16, &ViewRow), diff: Rows) {
+    fn take(&mut self, rule: &Rule, view: u16, row: &ViewRow, diff: Rows) {
         let is_mine = view == rule.view;
         match (self, &rule.check) {
             (Kept::Rows(failures), check) if is_mine && breaks(check, row) => *failures += diff,
@@ -251,16 +265,16 @@ impl Kept {
         u64::try_from(failures).expect("a view has no fewer than no rows once an epoch is complete")
     }
 
-    /// The first rows that break the rule, those that are new first.
-    fn examples(&self, rule: &Rule, judged: Judged<'_>) -> Vec<String> {
+    /// The first rows that break the rule: of `updates`, then of the content of the views before them.
+    fn examples(&self, rule: &Rule, updates: &[ViewUpdate], tables: &[ViewRows]) -> Vec<String> {
         if let Kept::Days(days) = self {
             return days.shown(SHOWN_MAX);
         }
-        let mine = || judged.updates.iter().filter(|update| update.view == rule.view);
+        let mine = || updates.iter().filter(|update| update.view == rule.view);
         let gone: BTreeSet<&ViewRow> =
             mine().filter(|update| update.diff < 0).map(|update| &update.row).collect();
         let new = mine().filter(|update| update.diff > 0).map(|update| &update.row);
-        let table = judged.tables.get(usize::from(rule.view));
+        let table = tables.get(usize::from(rule.view));
         let old = table.into_iter().flat_map(ViewRows::iter).map(|row| &**row);
         let rows = new.chain(old.filter(|row| !gone.contains(row)));
         let breaking = rows.filter(|row| self.breaks(rule, row));
@@ -285,7 +299,7 @@ impl Kept {
 /// True if `row` breaks a check that looks at one row alone.
 fn breaks(check: &Check, row: &ViewRow) -> bool {
     match check {
-        Check::NotNull(columns) => has_null(columns, row),
+        Check::NotNull(columns) => columns.has_null(row),
         Check::AcceptedValues { column, values } => {
             let value = &row.0[*column];
             *value != Value::Null && !values.contains(value)

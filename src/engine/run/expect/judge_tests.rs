@@ -127,15 +127,21 @@ impl Run {
 
     fn commit(&mut self, epoch: u64) {
         let updates = self.views.upcoming(Epoch(epoch));
-        self.judge.judge(Epoch(epoch), &updates, &self.views.tables()).expect("no rule stops a job");
-        let id = ManifestId { seq: Seq(epoch), nonce: Nonce(1) };
-        self.views.apply(&Changes { id, after: None, epoch: Epoch(epoch), updates });
+        let tables = || self.views.tables();
+        self.judge.judge(Epoch(epoch), &updates, &tables).expect("no rule stops a job");
+        self.views.apply(&changes(epoch, updates));
     }
 
     fn failures(&self) -> Vec<u64> {
         let found = self.judge.expectations().found();
         found.iter().map(|found| found.failures.expect("it was judged")).collect()
     }
+}
+
+/// What the commit of `epoch` changes.
+fn changes(epoch: u64, updates: Vec<ViewUpdate>) -> Changes {
+    let id = ManifestId { seq: Seq(epoch), nonce: Nonce(1) };
+    Changes { id, after: None, epoch: Epoch(epoch), updates }
 }
 
 /// A change that is asked for: view, key, value, day, and whether the row comes.
@@ -192,16 +198,11 @@ fn rule_that_must_hold_refuses_the_epoch_and_names_its_rows() {
     assert_eq!(expectations.found()[0].failures, None, "nobody has judged it");
     judge.restore(&first(1), &views.tables()).expect("there are no rows");
     let updates = [update(row(1, 1, 0), 1), update(row(2, 1, 0), 1)];
-    judge.judge(Epoch(1), &updates, &views.tables()).expect("no key is there twice");
-    views.apply(&Changes {
-        id: ManifestId { seq: Seq(1), nonce: Nonce(1) },
-        after: None,
-        epoch: Epoch(1),
-        updates: updates.to_vec(),
-    });
+    judge.judge(Epoch(1), &updates, &|| views.tables()).expect("no key is there twice");
+    views.apply(&changes(1, updates.to_vec()));
     // The row that goes breaks nothing: it is not shown.
     let updates = [update(row(2, 1, 0), -1), update(row(2, 2, 0), 1), update(row(1, 3, 0), 1)];
-    let refused = judge.judge(Epoch(2), &updates, &views.tables()).expect_err("a key is there twice");
+    let refused = judge.judge(Epoch(2), &updates, &|| views.tables()).expect_err("a key is there twice");
     let Error::ExpectationFailed { epoch, is_committed, broken } = &refused else { panic!("{refused}") };
     assert_eq!((*epoch, *is_committed, broken.len()), (Epoch(2), false, 1));
     assert_eq!(broken[0].examples, ["k=1, v=3", "k=1, v=1"], "the new one first");
@@ -214,12 +215,7 @@ fn rule_that_must_hold_refuses_the_epoch_and_names_its_rows() {
         vec![rule("known", Check::NotNull(Columns(vec![1])), Severity::Fail)],
         Vec::new(),
     ));
-    views.apply(&Changes {
-        id: ManifestId { seq: Seq(1), nonce: Nonce(1) },
-        after: None,
-        epoch: Epoch(1),
-        updates: vec![update(row(1, 0, 0), 1)],
-    });
+    views.apply(&changes(1, vec![update(row(1, 0, 0), 1)]));
     let refused = judge.restore(&first(1), &views.tables()).expect_err("a row is null");
     assert!(matches!(refused, Error::ExpectationFailed { is_committed: true, .. }), "{refused}");
     assert!(refused.to_string().ends_with("1 row of view \"plays\" breaks it"), "{refused}");

@@ -1,4 +1,4 @@
-//! What is expected of a view, by the numbers of the view and of its columns.
+//! The rules of a run: of views, by the numbers of views and of columns, and of the records of an input.
 
 use crate::engine::format::manifest::Severity;
 use headway_operators::rules::RecordRule;
@@ -14,7 +14,7 @@ pub struct Rule {
     pub view: u16,
     /// The name of the view.
     pub view_name: String,
-    /// What is expected of its rows.
+    /// The condition that its rows must meet.
     pub check: Check,
     /// What it expects in a few words, such as `unique (station, day)`.
     pub about: String,
@@ -31,7 +31,7 @@ pub struct Records {
     pub input: usize,
     /// The name of the input.
     pub input_name: String,
-    /// What is expected.
+    /// The condition that each record must meet, and what becomes of one that does not.
     pub rule: RecordRule,
     /// What it expects in a few words.
     pub about: String,
@@ -80,5 +80,10 @@ impl Columns {
     pub(super) fn of(&self, row: &ViewRow) -> Option<Vec<Value>> {
         let values = self.0.iter().map(|column| &row.0[*column]);
         values.map(|value| (*value != Value::Null).then(|| value.clone())).collect()
+    }
+
+    /// True if `row` is null in one of these columns.
+    pub(super) fn has_null(&self, row: &ViewRow) -> bool {
+        self.0.iter().any(|column| row.0[*column] == Value::Null)
     }
 }
