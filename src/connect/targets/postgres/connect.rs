@@ -43,6 +43,8 @@ pub struct Refused {
 pub(super) struct Way {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    /// The file with the certificates of those who may vouch for the server; `None`: those of the system.
+    pub(super) ca: Option<PathBuf>,
     /// Host, port and database, for messages.
     pub(super) place: String,
 }
@@ -51,7 +53,7 @@ impl Way {
     /// Checks `options`.
     pub(super) fn of(options: &Options) -> Result<Way, Refused> {
         let refuse = |what: String, hint| Refused { what, hint };
-        let mut config: Config = options.url.parse().map_err(|error: ::postgres::Error| {
+        let mut config: Config = as_parsed(&options.url).parse().map_err(|error: ::postgres::Error| {
             let why = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
             refuse(format!("it is no URL of a database: {why}"), "Write postgresql://USER@HOST/DATABASE.")
         })?;
@@ -82,7 +84,8 @@ impl Way {
             _ => Some(tls(options)?),
         };
         let place = place(&config);
-        Ok(Way { config, tls, place })
+        let ca = options.ca.clone();
+        Ok(Way { config, tls, ca, place })
     }
 
     /// Connects.
@@ -92,6 +95,14 @@ impl Way {
             Some(tls) => self.config.connect(tls.clone()),
         }
     }
+}
+
+/// `url` in the words of the client library. It does not have libpq's modes that verify the server, and needs none of them: with
+/// TLS the server must always prove its name.
+fn as_parsed(url: &str) -> String {
+    ["sslmode=verify-full", "sslmode=verify-ca"]
+        .iter()
+        .fold(url.to_string(), |url, mode| url.replace(mode, "sslmode=require"))
 }
 
 fn is_near(host: &Host) -> bool {
@@ -176,6 +187,18 @@ mod tests {
         assert!(
             way("postgresql://me@example.org/db?sslmode=disable").expect("it was asked for").tls.is_none()
         );
+    }
+
+    #[test]
+    fn modes_that_verify_the_server_are_taken_as_psql_takes_them() {
+        for mode in ["verify-full", "verify-ca", "require"] {
+            let url = as_parsed(&format!("postgresql://me@localhost/db?sslmode={mode}&connect_timeout=3"));
+            let config: Config = url.parse().unwrap_or_else(|error| panic!("{mode}: {error}"));
+            assert_eq!(config.get_ssl_mode(), SslMode::Require, "{mode}");
+        }
+        let refused =
+            way("postgresql://me@localhost/db?sslmode=verify").err().expect("there is no such mode");
+        assert!(refused.what.contains("sslmode"), "{}", refused.what);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!    not what the changes say, somebody else has written into a table, and it is rebuilt.
 //! 3. The row is written and the transaction committed. A reader has all views of one commit, or of the one before.
 
+use super::certificate;
 use super::connect::{Options, Refused, Way};
 use super::sql::{self, Statements};
 use super::tables::{self, Trouble};
@@ -69,7 +70,9 @@ impl Postgres {
     fn settled<T>(&mut self, result: Result<T, Trouble>) -> Result<T, Error> {
         result.map_err(|trouble| {
             self.client = None;
-            Error::Away { what: format!("{}: {}", self.way.place, said(&trouble)) }
+            let refused = certificate::refused(&trouble, self.way.ca.as_deref());
+            let what = refused.unwrap_or_else(|| said(&trouble));
+            Error::Away { what: format!("{}: {what}", self.way.place) }
         })
     }
 
