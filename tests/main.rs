@@ -16,6 +16,8 @@ mod follow_over_processes;
 mod formats;
 mod gaps;
 mod golden_manifests;
+#[cfg(feature = "parquet")]
+mod held_state;
 mod hostile;
 mod landing;
 #[cfg(feature = "parquet")]
@@ -23,6 +25,7 @@ mod late_views;
 #[cfg(feature = "parquet")]
 mod live_views;
 mod lookup;
+mod memory;
 mod migration;
 mod moved_files;
 mod music;

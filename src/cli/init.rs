@@ -13,7 +13,7 @@ use headway_operators::pipeline::Entry;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `init` is told.
 #[derive(Args, Clone, Debug)]
@@ -35,17 +35,26 @@ pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Writ
     let entry = flags.pipeline.as_deref().map(|name| plan::entry(name, catalogue)).transpose()?;
     let path = flag_path("--to", &flags.to)?;
     let shown = path.display().to_string();
+    new_file(&path, text(entry).as_bytes())?;
+    let pipeline = if entry.is_none() { "the pipeline, " } else { "" };
+    writeln!(out, "wrote {shown}: fill in {pipeline}the source and the lake")?;
+    Ok(writeln!(out, "then: headway check -c {shown}, and headway run -c {shown}")?)
+}
+
+/// Writes `bytes` to the file after `--to`, which must not be there.
+///
+/// # Errors
+/// Exit 2 if the file is there; exit 3 if it cannot be written.
+pub(super) fn new_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let shown = path.display();
     let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::AlreadyExists => Failure::new(Code::FileTaken, format!("\"{shown}\" is there already")),
         _ => Failure::new(Code::FolderUnwritable, format!("could not write \"{shown}\""))
             .detail(sentence(&error.to_string()))
             .hint("Check the path after --to, and that this user may write there."),
     };
-    let mut file = File::create_new(&path).map_err(failed)?;
-    file.write_all(text(entry).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-    let pipeline = if entry.is_none() { "the pipeline, " } else { "" };
-    writeln!(out, "wrote {shown}: fill in {pipeline}the source and the lake")?;
-    Ok(writeln!(out, "then: headway check -c {shown}, and headway run -c {shown}")?)
+    let mut file = File::create_new(path).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// The whole file.

@@ -1,6 +1,8 @@
 //! `headway state`: what the operators of a job hold, as of its last commit; of a job that runs, too.
 
+use super::init::new_file;
 use super::lake::At;
+use super::settings::place::flag_path;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, grouped};
@@ -8,11 +10,15 @@ use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch::shape;
 use clap::{Args, Subcommand, ValueEnum};
 use headway_operators::pipeline::Entry;
+#[cfg(feature = "parquet")]
+use headway_operators::row::{Cell, Column, Kind, Row};
 use headway_operators::shape::Shape;
 use headway_operators::state::{Saved, Shown};
+use headway_operators::time::EventTime;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::PathBuf;
 
 /// What `state` is told.
 #[derive(Args, Clone, Debug)]
@@ -53,6 +59,9 @@ enum What {
         /// How each key is written
         #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
         format: ExportFormat,
+        /// The file to write, which must not be there [default: standard output, which takes no Parquet]
+        #[arg(long, value_name = "FILE", required_if_eq("format", "parquet"))]
+        to: Option<PathBuf>,
     },
 }
 
@@ -63,6 +72,8 @@ enum ExportFormat {
     Ndjson,
     /// CSV with a header row; key and state are JSON
     Csv,
+    /// A Parquet file; key and state are JSON
+    Parquet,
 }
 
 /// Answers on `out`.
@@ -84,7 +95,13 @@ pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Writ
             };
             Ok(writeln!(out, "{}", object(shown))?)
         }
-        What::Export { at, operator, format } => export(&held(at, operator, catalogue)?, *format, out),
+        What::Export { at, operator, format, to } => {
+            let held = held(at, operator, catalogue)?;
+            let Some(to) = to else { return export(&held, *format, out) };
+            let mut file = Vec::new();
+            export(&held, *format, &mut file)?;
+            new_file(&flag_path("--to", to)?, &file)
+        }
     }
 }
 
@@ -155,14 +172,33 @@ fn export(held: &[Shown], format: ExportFormat, out: &mut dyn Write) -> Result<(
             let failed = |error: csv::Error| Failure::from(std::io::Error::from(error));
             csv.write_record(["key", "version", "touched_ms", "timers_ms", "state"]).map_err(failed)?;
             for Shown { key, version, touched, timers, state } in held {
-                let timers: Vec<String> = timers.iter().map(ToString::to_string).collect();
                 let (version, touched) = (version.to_string(), touched.to_string());
-                csv.write_record([key, &version, &touched, &timers.join(" "), state]).map_err(failed)?;
+                csv.write_record([key, &version, &touched, &timers_cell(timers), state]).map_err(failed)?;
             }
             csv.flush()?;
         }
+        ExportFormat::Parquet => return parquet(held, out),
     }
     Ok(())
+}
+
+/// The timers of a key in one cell: milliseconds, a blank between two.
+fn timers_cell(timers: &[EventTime]) -> String {
+    timers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(held: &[Shown], out: &mut dyn Write) -> Result<(), Failure> {
+    let mut file = Vec::new();
+    let rows: Vec<Exported> = held.iter().cloned().map(Exported).collect();
+    crate::connect::formats::parquet::write(&rows, &COLUMNS, &[], &mut file)?;
+    Ok(out.write_all(&file)?)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_held: &[Shown], _out: &mut dyn Write) -> Result<(), Failure> {
+    Err(Failure::new(Code::NotInThisBuild, "this build of Headway has no Parquet")
+        .hint("Build it with the cargo feature parquet, or use --format ndjson."))
 }
 
 /// A key as a JSON object.
@@ -186,4 +222,34 @@ struct Object {
     touched_ms: i64,
     timers_ms: Vec<i64>,
     state: Option<Box<RawValue>>,
+}
+
+/// A key as a row of a file.
+#[cfg(feature = "parquet")]
+#[derive(Clone)]
+struct Exported(Shown);
+
+#[cfg(feature = "parquet")]
+const COLUMNS: [Column; 5] = [
+    Column::new("key", Kind::Text),
+    Column::new("version", Kind::Int),
+    Column::new("touched", Kind::Time),
+    Column::new("timers_ms", Kind::Text),
+    Column::new("state", Kind::Text),
+];
+
+#[cfg(feature = "parquet")]
+impl Row for Exported {
+    fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
+        let Shown { key, version, touched, timers, state } = &self.0;
+        put(Cell::Text(key));
+        put(Cell::Int(i64::from(*version)));
+        put(Cell::Time(*touched));
+        put(Cell::Text(&timers_cell(timers)));
+        put(Cell::Text(state));
+    }
+
+    fn time(&self) -> EventTime {
+        self.0.touched
+    }
 }
