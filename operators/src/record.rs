@@ -245,9 +245,12 @@ pub struct Refused<Text = String, Bytes = Vec<u8>, Why = Reason> {
 }
 
 impl Refused {
-    /// About how many bytes it takes in memory, with what the allocator keeps beside each of its parts.
+    /// About how many bytes it takes in memory until its row is in a file, with what the allocator keeps beside each of its parts.
     pub fn memory(&self) -> usize {
         const BESIDE: usize = 16;
+        // A list that grows has room for twice as many as there are in it. Later its row lies in an open file of the side output,
+        // which grows in the same way, while the allocator still has the pages of the list.
+        const PLACES: usize = 2;
         let payload = self.payload.as_ref().map_or(0, |payload| payload.len() + BESIDE);
         let key = self.key.as_ref().map_or(0, |key| key.len() + BESIDE);
         let header = |(name, value): &(String, Option<Vec<u8>>)| {
@@ -255,7 +258,7 @@ impl Refused {
             size_of::<(String, Option<Vec<u8>>)>() + name.len() + BESIDE + value
         };
         let headers: usize = self.headers.iter().map(header).sum();
-        size_of::<Refused>() + self.topic.len() + BESIDE + payload + key + headers
+        PLACES * (size_of::<Refused>() + self.topic.len() + BESIDE) + payload + key + headers
     }
 
     /// The envelope of `raw` as read from `topic`, without a verdict yet.
