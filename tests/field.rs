@@ -4,6 +4,7 @@
 use crate::cli::{Run, folder, headway};
 use crate::files::{capture, fates, gzip, lines, write};
 use flate2::read::MultiGzDecoder;
+use headway::engine::clock::{Clock, System};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -170,6 +171,52 @@ fn control_characters_and_times_that_people_write_have_a_fate() {
 }
 
 #[test]
+fn limit_on_the_future_is_not_the_clock_of_an_earlier_run() {
+    let now =
+        || chrono::DateTime::from_timestamp_millis(System::default().wall_ms()).expect("a time of today");
+    let line = |id: &str| {
+        let time = now().format("%Y-%m-%d %H:%M:%S%.3f");
+        format!("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,1,2,{id},{time}\n")
+    };
+    let envelope = |offset: u32, line: String| {
+        let payload = line.trim();
+        let message = serde_json::json!({
+            "topic": "mta-turnstile", "partition": 0, "offset": offset, "ts": -1, "key": null, "payload": payload,
+        });
+        format!("{message}\n")
+    };
+    for form in ["lines", "packed", "captured"] {
+        let folder = folder();
+        let file = |id: u32| {
+            let line = line(&format!("m{id}"));
+            match form {
+                "lines" => line.into_bytes(),
+                "packed" => gzip(&line),
+                _ => envelope(id, line).into_bytes(),
+            }
+        };
+        // What happened after the start of each run is beyond the clock of the one before.
+        for day in 0..3 {
+            write(folder.path(), &format!("in/day{day}"), file(day));
+            let run = run(folder.path(), "in", &["--max-ahead", "0s", "--until", "caught-up"]);
+            assert_eq!(run.code, Some(0), "{form} {day}: {run:?}");
+            let count = u64::from(day) + 1;
+            assert_eq!(fates(folder.path()), [count, count, 0, 0, 0], "{form}: {run:?}");
+        }
+    }
+}
+
+/// Messages every five minutes by a clock on the wall, from minute to minute of a day.
+fn on_the_wall(spans: [(&str, u32, u32); 2]) -> String {
+    let times = spans.into_iter().flat_map(|(day, from, to)| (from..to).step_by(5).map(move |at| (day, at)));
+    let line = |(id, (day, at)): (usize, (&str, u32))| {
+        let (hour, minute) = (at / 60, at % 60);
+        format!("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,1,2,w{id},{day} {hour:02}:{minute:02}:00\n")
+    };
+    times.enumerate().map(line).collect()
+}
+
+#[test]
 fn hour_that_comes_twice_and_files_that_are_not_in_order_of_time() {
     let zone = ["--zone", "America/New_York"];
     let cases = [
@@ -180,6 +227,16 @@ fn hour_that_comes_twice_and_files_that_are_not_in_order_of_time() {
         },
     ];
     judge(&[], &cases);
+    // Elsewhere, too, and where the clock goes back by half an hour only.
+    let paris = [("2024-10-27", 0, 180), ("2024-10-27", 120, 240)];
+    let lord_howe = [("2024-04-07", 0, 120), ("2024-04-07", 90, 240)];
+    let made =
+        [("paris.csv", on_the_wall(paris).into_bytes()), ("howe.csv", on_the_wall(lord_howe).into_bytes())];
+    let cases = [
+        Case { flags: &["--zone", "Europe/Paris"], ..case("paris.csv", [60, 60, 0, 0, 0], (60, 120)) },
+        Case { flags: &["--zone", "Australia/Lord_Howe"], ..case("howe.csv", [54, 54, 0, 0, 0], (54, 108)) },
+    ];
+    judge(&made, &cases);
     // Most of it is late without that; the share is told, with the flag that helps.
     let folder = folder();
     let run = run(folder.path(), "rows-that-are-late/by-turnstile.csv", &["--window", "1h"]);
@@ -199,4 +256,33 @@ fn client_settings_are_read_as_they_come() {
     }
     let cloud = Properties::read(&kept("properties/confluent-cloud.properties")).expect("it is read");
     assert!(!cloud.reader_notices(None).is_empty(), "what is passed over is told");
+    // How many settings are passed over or translated, and the file.
+    let siblings: [(usize, &[u8]); 6] = [
+        (0, b"!by hand\n  bootstrap.servers : 127.0.0.1:9092\n"),
+        (0, b"bootstrap.servers = 127.0.0.1:9092, \\\n   127.0.0.1:9093\r\nclient.id=caf\xe9\n"),
+        (0, "\u{feff}# saved by an editor\r\n\r\nbootstrap.servers=127.0.0.1:9092\r\n".as_bytes()),
+        (0, "\u{feff}\nbootstrap.servers 127.0.0.1:9092".as_bytes()),
+        (
+            3,
+            b"bootstrap.servers=127.0.0.1:9092\nkey.deserializer=org.apache.kafka.common.serialization.StringDeserializer\n\
+              value.deserializer=io.confluent.kafka.serializers.KafkaAvroDeserializer\nschema.registry.url=https://registry.invalid\n",
+        ),
+        (
+            2,
+            b"bootstrap.servers=127.0.0.1:9092\nmax.poll.records=100\npartition.assignment.strategy=org.apache.kafka.clients.consumer.RangeAssignor\n",
+        ),
+    ];
+    for (passed_over, file) in siblings {
+        let shown = String::from_utf8_lossy(file);
+        let found =
+            Properties::parse(file, "client.properties").unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let brokers = found.brokers().expect("it names one");
+        assert!(brokers.starts_with("127.0.0.1:9092"), "{shown}: {brokers}");
+        assert_eq!(
+            found.reader_notices(None).len(),
+            passed_over,
+            "{shown}: {:?}",
+            found.reader_notices(None)
+        );
+    }
 }

@@ -230,29 +230,39 @@ fn odd_entries_of_a_folder_are_passed_over_and_listed() {
     assert!(below.err.contains("sub/c.csv: lines"), "{below:?}");
 }
 
+/// Runs a command of the job under a limit of open files.
+fn with_few_descriptors(folder: &Path, limit: u32, args: &str) {
+    let script = format!("ulimit -Sn {limit}; exec '{}' {args} --lake lake", env!("CARGO_BIN_EXE_headway"));
+    let run = Command::new("sh").args(["-c", &script]).current_dir(folder).env_remove("RUST_LOG").output();
+    let run = run.expect("a shell starts");
+    assert!(run.status.success(), "{args}: {}", String::from_utf8_lossy(&run.stderr));
+}
+
 #[test]
 fn more_files_than_descriptors_are_read() {
-    let folder = folder();
-    for n in 0..1_500 {
-        let line = format!(
+    let line = |n: u32| {
+        format!(
             "A002,R051,02-00-00,59 ST,NQR456W,BMT,01-30-24,10:00:00,REGULAR,1,2,m{n},2024-01-30 10:00:00\n"
-        );
-        write(folder.path(), &format!("in/f{n}.csv"), line);
+        )
+    };
+    /// What the files hold, how many there are, and the limit.
+    type Kind<'a> = (&'a dyn Fn(u32) -> Vec<u8>, u32, u32);
+    let kinds: [Kind<'_>; 4] = [
+        (&|n| line(n).into_bytes(), 1_500, 256),
+        (&|n| gzip(&line(n)), 300, 64),
+        // A partition each, and all of one partition.
+        (&|n| capture(n, 29, 0..1).replace("29-0", &format!("29-{n}")).into_bytes(), 300, 64),
+        (&|n| capture(0, 29, n..n + 1).into_bytes(), 300, 64),
+    ];
+    for (bytes, count, limit) in kinds {
+        let folder = folder();
+        (0..count).for_each(|n| write(folder.path(), &format!("in/f{n:04}"), bytes(n)));
+        for command in ["check", "run"] {
+            with_few_descriptors(folder.path(), limit, &format!("{command} turnstile --source files:in"));
+        }
+        let count = u64::from(count);
+        assert_eq!(fates(folder.path()), [count, count, 0, 0, 0]);
     }
-    for command in ["check", "run"] {
-        let script = format!(
-            "ulimit -Sn 256; exec '{}' {command} turnstile --source files:in --lake lake",
-            env!("CARGO_BIN_EXE_headway")
-        );
-        let run = Command::new("sh")
-            .args(["-c", &script])
-            .current_dir(folder.path())
-            .env_remove("RUST_LOG")
-            .output();
-        let run = run.expect("a shell starts");
-        assert!(run.status.success(), "{command}: {}", String::from_utf8_lossy(&run.stderr));
-    }
-    assert_eq!(fates(folder.path()), [1_500, 1_500, 0, 0, 0]);
 }
 
 #[test]
@@ -261,12 +271,22 @@ fn packed_file_that_appears_in_a_followed_folder_is_passed_over() {
     write(folder.path(), "in/app.csv", lines(30, 0..50));
     let job = Followed::start(folder.path(), "files:in");
     job.commits(folder.path(), 50);
-    write(folder.path(), "in/app.csv.1.gz", gzip(&lines(29, 0..5)));
-    job.says(&["passes over", "app.csv.1.gz", "packed"]);
-    write(folder.path(), "in/new.csv", lines(30, 50..60));
-    job.commits(folder.path(), 60);
+    let zstd = [&b"\x28\xB5\x2F\xFD\x20\x01\x09\x00\x00"[..], b"x"].concat();
+    let packed = [
+        ("app.csv.1.gz", gzip(&lines(29, 0..5)), "packed"),
+        // Under any name, and by another packer.
+        ("app.csv.2", gzip(&lines(28, 0..5)), "packed"),
+        ("app.csv.3.zst", zstd, "packed"),
+        ("app.zip", b"PK\x03\x04\x14\x00".to_vec(), "it is a zip archive"),
+    ];
+    for (count, (name, bytes, why)) in (1..).zip(packed) {
+        write(folder.path(), &format!("in/{name}"), bytes);
+        job.says(&["passes over", name, why]);
+        write(folder.path(), &format!("in/new{count}.csv"), lines(30, 40 + count * 10..50 + count * 10));
+        job.commits(folder.path(), u64::from(50 + count * 10));
+    }
     assert_eq!(job.stop(), Some(0));
-    assert_eq!(fates(folder.path()), [60, 60, 0, 0, 0]);
+    assert_eq!(fates(folder.path()), [90, 90, 0, 0, 0]);
 }
 
 #[test]

@@ -77,3 +77,27 @@ fn followed_folder_is_read_as_by_one_process_whoever_is_killed() {
     assert!(!expected.is_empty());
     assert_eq!(found, expected);
 }
+
+#[test]
+fn copy_of_a_file_is_read_once_whichever_process_its_number_belongs_to() {
+    let folder = folder();
+    let path = folder.path();
+    for (name, from) in [("in/a.csv", 0), ("in/b.csv", 40), ("in/c.csv", 80)] {
+        write(path, name, lines(27, from..from + 40));
+    }
+    let mut job = Processes::of(path, 2);
+    (0..2).for_each(|process| job.start(process, &self::job()));
+    commits(&mut job, 120);
+    // By their numbers the next two files would belong to process 1 and to process 0, and those that they are copies of to 0 and 1.
+    write(path, "in/a.csv.1", lines(27, 0..40) + &lines(27, 120..125));
+    write(path, "in/a.csv", lines(27, 125..130));
+    commits(&mut job, 130);
+    write(path, "in/b.csv.1", lines(27, 40..80) + &lines(27, 130..135));
+    write(path, "in/b.csv", lines(27, 135..140));
+    commits(&mut job, 140);
+    signal(&job.children[0], Signal::TERM);
+    assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
+    assert_eq!(fates(path), [140, 140, 0, 0, 0]);
+    let audit = headway(path, &["audit", "--lake", "lake", "--deep"]);
+    assert_eq!(audit.code, Some(0), "{audit:?}");
+}
