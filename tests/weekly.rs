@@ -28,10 +28,19 @@ fn sample() -> Vec<String> {
 pub(crate) fn tables(lake: &Path, pipeline: &str) -> BTreeMap<String, Vec<Row>> {
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
-    let mut tables = BTreeMap::new();
-    for entry in std::fs::read_dir(lake.join("gold").join(pipeline)).expect("the job has written tables") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+    let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    let entries = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).expect("the job has written tables");
+        entries.map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let stem = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    let files = entries(&lake.join("gold").join(pipeline)).into_iter().flat_map(|path| {
+        // A table that lies by day is a folder.
+        let (name, files) =
+            if path.is_dir() { (stem(&path), entries(&path)) } else { (stem(&path), vec![path.clone()]) };
+        files.into_iter().map(move |file| (name.clone(), file)).collect::<Vec<_>>()
+    });
+    for (name, path) in files {
         let reader = SerializedFileReader::new(File::open(path).expect("the file is there"));
         let reader = reader.expect("a Parquet file");
         let rows = reader.get_row_iter(None).expect("rows").map(|row| {
@@ -48,10 +57,9 @@ pub(crate) fn tables(lake: &Path, pipeline: &str) -> BTreeMap<String, Vec<Row>> 
             };
             row.expect("a row").get_column_iter().map(cell).collect::<Row>()
         });
-        let mut rows: Vec<Row> = rows.collect();
-        rows.sort();
-        tables.insert(name, rows);
+        tables.entry(name).or_default().extend(rows);
     }
+    tables.values_mut().for_each(|rows| rows.sort());
     tables
 }
 
@@ -123,7 +131,7 @@ fn autumn(draws: &mut Draws) -> Vec<String> {
 fn same(lake: &Path, weeks: &[Week<'_>], what: &str) {
     let verify = headway(lake, &["views", "verify", "--lake", ".", "-o", "json"]);
     assert_eq!(verify.code, Some(0), "{what}: {}{}", verify.out, verify.err);
-    assert_eq!(verify.out.lines().count(), 9, "{what}: {}", verify.out);
+    assert_eq!(verify.out.lines().count(), 10, "{what}: {}", verify.out);
     let (found, wanted) = (tables(lake, "turnstile-weekly"), twin::tables(weeks));
     assert_eq!(found.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{what}");
     for (name, rows) in wanted {
@@ -248,6 +256,23 @@ fn views_are_listed_shown_and_exported() {
         "{}",
         exported.out
     );
+    // A table that lies by day is read whole, and each of its files holds a day.
+    let mut lines =
+        listed.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let facts = lines.find(|line| line["view"] == "fact_turnstile").expect("it is listed");
+    assert_eq!(facts["path"], "gold/turnstile-weekly/fact_turnstile/");
+    let rows = facts["rows"].as_u64().expect("a count");
+    let exported = views(&["export", "fact_turnstile"]);
+    assert_eq!(exported.out.lines().count() as u64, rows + 1, "{}", exported.err);
+    let days = std::fs::read_dir(at.join("lake/gold/turnstile-weekly/fact_turnstile"));
+    let days = days.expect("the table is a folder").map(|entry| entry.expect("an entry").file_name());
+    let days: Vec<String> = days.map(|name| name.to_string_lossy().into_owned()).collect();
+    let shown = views(&["show", "fact_turnstile", "--where", "day=2023-12-30", "-n", "1"]);
+    assert!(
+        days.contains(&"day=2023-12-30.parquet".to_string()) && days.len() as u64 == facts["files"],
+        "{days:?}"
+    );
+    assert!(shown.out.contains("2023-12-30"), "{}{}", shown.out, shown.err);
     let unknown = views(&["show", "station_dya"]);
     assert_eq!((unknown.code, unknown.err.contains("view-unknown")), (Some(2), true), "{}", unknown.err);
     let column = views(&["show", "dim_date", "--where", "dya=1"]);

@@ -31,7 +31,7 @@ use crate::time::Epoch;
 use crate::view::keep::{Fold, Keep};
 use crate::view::refill::{self, CommittedRow, Refill};
 use crate::view::rollup::{Rollup, Sums};
-use crate::view::row::{ViewRow, ViewUpdate};
+use crate::view::row::{FIRST_DAY_FILES, ViewRow, ViewUpdate};
 use crate::view::scd2::{self, Event, Fact, Scd2, Version};
 use crate::view::table::{Key, Table, Update, shard_of};
 use differential_dataflow::consolidation::consolidate;
@@ -275,6 +275,18 @@ impl<'s> Build<'s> {
     pub fn view(&mut self, spec: ViewSpec, table: Table<'s, ViewRow>) {
         let columns = spec.columns.len();
         let view = self.notes.view(spec);
+        self.show(view, columns, table);
+    }
+
+    /// Writes the rows of `table` as gold files, one for each value of the column [`ViewSpec::day`], and keeps the files up to
+    /// date. For tables that are too large for memory: nothing else shows them.
+    pub fn day_files(&mut self, spec: ViewSpec, table: Table<'s, ViewRow>) {
+        let columns = spec.columns.len();
+        let number = self.notes.day_file(spec);
+        self.show(number, columns, table);
+    }
+
+    fn show(&mut self, view: u16, columns: usize, table: Table<'s, ViewRow>) {
         let update = move |(row, _, diff): Update<ViewRow>| {
             assert_eq!(row.0.len(), columns, "a row of a view has another number of values than columns");
             ViewUpdate { view, row, diff }
@@ -357,12 +369,13 @@ impl<'s> Build<'s> {
         let options = self.stage_options("State".to_string());
         let committed = self.committed();
         let specs = self.notes.views().to_vec();
+        let shows = !specs.is_empty() || !self.notes.day_files().is_empty();
         let Build { scope, mut ports, marks, marks_handle, mut acks, states, views, .. } = self;
         scope.concatenate(marks).connect_loop(marks_handle);
         let states = scope.concatenate(states);
         let pack = |epoch, changes: Vec<StateChange>| (epoch, changes);
         acks.push(stage(options, states, |wake| ports.state(wake), pack, Ack::State));
-        if !specs.is_empty() {
+        if shows {
             // A row leaves from one worker: two could see it go and come in one epoch. Where only some workers take what
             // leaves, it must be one of those.
             let takers = ports.view_takers().map_or(u64::MAX, |takers| takers as u64);
@@ -391,10 +404,14 @@ impl<'s> Build<'s> {
     }
 }
 
-/// One update for each row that has changed.
+/// One update for each row of a view that has changed. Those of day files stay as they are: they are many, and the writer of a
+/// file sorts its rows.
 fn consolidated(updates: Vec<ViewUpdate>) -> Vec<ViewUpdate> {
+    let (of_files, of_views): (Vec<_>, Vec<_>) =
+        updates.into_iter().partition(|update| update.view >= FIRST_DAY_FILES);
     let mut rows: Vec<_> =
-        updates.into_iter().map(|update| ((update.view, update.row), update.diff)).collect();
+        of_views.into_iter().map(|update| ((update.view, update.row), update.diff)).collect();
     consolidate(&mut rows);
-    rows.into_iter().map(|((view, row), diff)| ViewUpdate { view, row, diff }).collect()
+    let of_views = rows.into_iter().map(|((view, row), diff)| ViewUpdate { view, row, diff });
+    of_views.chain(of_files).collect()
 }

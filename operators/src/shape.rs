@@ -2,10 +2,11 @@
 
 use crate::ack::InputIx;
 use crate::pace::TableSpec;
-use crate::row::Column;
+use crate::row::{Column, Kind};
 use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use crate::state::Show;
 use crate::view::refill::Refill;
+use crate::view::row::FIRST_DAY_FILES;
 use std::collections::BTreeSet;
 
 /// What a pipeline is made of, as its dataflow was built.
@@ -21,6 +22,8 @@ pub struct Shape {
     pub operators: Vec<OperatorSpec>,
     /// Its views in the order they were built.
     pub views: Vec<ViewSpec>,
+    /// Its tables that are gold files by day and nothing else, in the order they were built.
+    pub day_files: Vec<ViewSpec>,
     /// The operators that keep a value for each key, by name.
     pub keeps: Vec<String>,
     /// Where committed facts are read from for those of them that are new to a job.
@@ -33,6 +36,13 @@ pub struct Shape {
     pub tables: Vec<TableSpec>,
     /// For each input, the operator that counts its accepted records and duplicates; `None` where the source does.
     pub counting: Vec<Option<String>>,
+}
+
+impl Shape {
+    /// True if it has views, or tables of day files.
+    pub fn has_tables(&self) -> bool {
+        !self.views.is_empty() || !self.day_files.is_empty()
+    }
 }
 
 /// What is wrong with a pipeline.
@@ -92,6 +102,12 @@ pub enum Problem {
         /// The view.
         view: String,
     },
+    /// A table that is written by day has no column of text that names the day.
+    #[error("view \"{view}\" is written by day, and has no column of text that names the day")]
+    NoDay {
+        /// The view.
+        view: String,
+    },
     /// Two columns of an output have one name.
     #[error("output \"{output}\" has two columns \"{column}\"")]
     SameColumn {
@@ -118,6 +134,7 @@ impl Notes {
             record_columns: vec![Vec::new(); inputs.len()],
             operators: Vec::new(),
             views: Vec::new(),
+            day_files: Vec::new(),
             keeps: Vec::new(),
             refill: None,
             show: Vec::new(),
@@ -168,10 +185,22 @@ impl Notes {
         &self.shape.views
     }
 
+    /// The tables of day files so far.
+    pub(crate) fn day_files(&self) -> &[ViewSpec] {
+        &self.shape.day_files
+    }
+
     /// The number of the view that is built now.
     pub(crate) fn view(&mut self, view: ViewSpec) -> u16 {
         self.shape.views.push(view);
         u16::try_from(self.shape.views.len() - 1).expect("views are few")
+    }
+
+    /// The number of the table of day files that is built now.
+    pub(crate) fn day_file(&mut self, table: ViewSpec) -> u16 {
+        self.shape.day_files.push(table);
+        let number = u16::try_from(self.shape.day_files.len() - 1).expect("tables are few");
+        FIRST_DAY_FILES + number
     }
 
     /// The input whose records `operator` counts, if it may; `whole` is the one whose records it receives, each once.
@@ -199,9 +228,15 @@ impl Notes {
         let same = |what| move |name| Problem::SameName { what, name };
         problems.extend(repeated(shape.operators.iter().map(|o| o.name.as_str())).map(same("operator")));
         problems.extend(repeated(shape.outputs.iter().map(|o| o.name.as_str())).map(same("output")));
-        problems.extend(repeated(shape.views.iter().map(|view| view.name)).map(same("view")));
+        let tables = || shape.views.iter().chain(&shape.day_files);
+        problems.extend(repeated(tables().map(|view| view.name)).map(same("view")));
         problems.extend(repeated(shape.tables.iter().map(|table| table.name.as_str())).map(same("table")));
-        for view in &shape.views {
+        for view in tables() {
+            let is_text = |day: usize| view.columns.get(day).is_some_and(|column| column.kind == Kind::Text);
+            let must_have_day = shape.day_files.iter().any(|table| table.name == view.name);
+            if !view.day.map_or(!must_have_day, is_text) {
+                problems.push(Problem::NoDay { view: view.name.to_string() });
+            }
             if view.key == 0 || view.key > view.columns.len() {
                 problems.push(Problem::NoKey { view: view.name.to_string() });
             }

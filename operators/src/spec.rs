@@ -189,6 +189,9 @@ pub struct ViewSpec {
     pub key: usize,
     /// Raised when the meaning of its rows changes.
     pub version: u32,
+    /// The column by whose value the rows lie in gold files: a file for each value, such as `day=2024-01-05.parquet`. `None`: all
+    /// rows are one file.
+    pub day: Option<usize>,
 }
 
 /// A keyed operator of a pipeline, as saved state is matched with it.

@@ -17,10 +17,11 @@ use super::terminal::table::{counted, grouped};
 use super::terminal::text::visible;
 use super::views_verify;
 use crate::engine::Control;
-use crate::engine::run::gold::ViewOutcome;
+use crate::engine::run::gold::{self, ViewOutcome};
 use crate::engine::run::launch::shape;
 use clap::Args;
 use headway_operators::pipeline::Entry;
+use headway_operators::spec::ViewSpec;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -88,7 +89,8 @@ pub(crate) fn run(
         ));
     }
     plan.until.get_or_insert(Until::CaughtUp);
-    let views = shape(plan.made.pipeline.as_ref())?.views;
+    let built = shape(plan.made.pipeline.as_ref())?;
+    let views: Vec<ViewSpec> = built.views.iter().cloned().chain(gold::day_files(&built)).collect();
     if views.is_empty() {
         let what = format!("pipeline \"{}\" has no views to build", plan.made.pipeline.name());
         return Err(Failure::new(Code::ViewUnknown, what)

@@ -73,7 +73,13 @@ pub(super) fn query(pipeline: &str, view: TopView, lake: &Path) -> String {
     let filter: Vec<String> =
         view.filter.iter().map(|(column, value)| format!("{column} = '{value}'")).collect();
     let (columns, order) = (view.columns.join(", "), view.columns.last().copied().unwrap_or_default());
-    let file = lake.join(gold::path(pipeline, view.name));
+    // A table that lies by day has a folder.
+    let folder = lake.join(gold::table_folder(pipeline, view.name));
+    let file = if folder.is_dir() {
+        folder.join(format!("*.{}", gold::FORMAT.name()))
+    } else {
+        lake.join(gold::path(pipeline, view.name))
+    };
     let (file, filter) = (file.display(), filter.join(" AND "));
     format!("SELECT {columns} FROM '{file}' WHERE {filter} ORDER BY {order} DESC")
 }

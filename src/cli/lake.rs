@@ -29,6 +29,8 @@ use clap::Args;
 use headway_operators::time::EventTime;
 #[cfg(feature = "parquet")]
 use headway_operators::view::refill::Put;
+#[cfg(feature = "parquet")]
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -263,15 +265,31 @@ impl Job {
         PathBuf::from(self.store.describe(""))
     }
 
-    /// The names of the gold tables of `pipeline`, in order.
+    /// The gold tables of `pipeline`, in order, with the files of each.
     ///
     /// # Errors
     /// Exit 3 if the lake cannot be read.
     #[cfg(feature = "parquet")]
-    pub(crate) fn tables(&self, pipeline: &str) -> Result<Vec<String>, Failure> {
-        let names = self.store.list(&gold::folder(pipeline))?;
+    pub(crate) fn tables(&self, pipeline: &str) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+        let folder = gold::folder(pipeline);
         let ending = format!(".{}", gold::FORMAT.name());
-        Ok(names.iter().filter_map(|name| Some(name.strip_suffix(&ending)?.to_string())).collect())
+        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for name in self.store.list(&folder)? {
+            let files = match (name.strip_suffix('/'), name.strip_suffix(&ending)) {
+                (Some(table), _) => {
+                    let below = gold::table_folder(pipeline, table);
+                    let days = self.store.list(&below)?;
+                    let days = days.iter().filter(|day| gold::day_of(day).is_some());
+                    days.map(|day| format!("{below}{day}")).collect()
+                }
+                (None, Some(_)) => vec![format!("{folder}{name}")],
+                (None, None) => continue,
+            };
+            let table = name.trim_end_matches('/').trim_end_matches(&ending).to_string();
+            tables.entry(table).or_default().extend(files);
+        }
+        tables.retain(|_, files| !files.is_empty());
+        Ok(tables)
     }
 
     /// A file of the lake, from its start.

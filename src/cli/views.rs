@@ -10,7 +10,6 @@ use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
 use super::views_table::{Table, read, shown};
 use super::views_verify as verify;
-use crate::engine::run::gold;
 use clap::{Args, Subcommand, ValueEnum};
 use headway_operators::pipeline::Entry;
 use serde_json::{Value, json};
@@ -124,15 +123,16 @@ pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Writ
 fn list(job: &Job, output: Form, out: &mut dyn Write) -> Result<(), Failure> {
     let pipeline = job.head()?.pipeline;
     let mut lines = Vec::new();
-    for view in job.tables(&pipeline)? {
+    for view in job.tables(&pipeline)?.into_keys() {
         let table = read(job, &view)?;
-        let (rows, seq, path) = (table.rows.len() as u64, table.note("seq"), gold::path(&pipeline, &view));
+        let (rows, seq, path) = (table.rows.len() as u64, table.note("seq"), table.path.clone());
         if output == Form::Json {
             let line = json!({
                 "schema_version": 1,
                 "view": view,
                 "rows": rows,
                 "bytes": table.bytes,
+                "files": table.files(),
                 "seq": seq,
                 "epoch": table.note("epoch"),
                 "generation": table.note("generation"),

@@ -13,33 +13,34 @@ use std::io::Read;
 /// A table that was read.
 pub(super) struct Table {
     pub(super) columns: Vec<Column>,
-    notes: BTreeMap<String, String>,
+    /// What the metadata of each of its files say.
+    notes: Vec<BTreeMap<String, String>>,
     pub(super) rows: Vec<Vec<Value>>,
     pub(super) bytes: u64,
+    /// Its file, or the folder of its files.
+    pub(super) path: String,
 }
 
-/// Reads table `view` of `job`.
+/// Reads table `view` of `job`, all of its files.
 pub(super) fn read(job: &Job, view: &str) -> Result<Table, Failure> {
     let pipeline = job.head()?.pipeline;
     let known = job.tables(&pipeline)?;
-    if !known.iter().any(|name| name == view) {
+    let Some(files) = known.get(view) else {
         let failure = Failure::new(Code::ViewUnknown, format!("there is no view \"{}\"", visible(view)));
+        let known: Vec<&str> = known.keys().map(String::as_str).collect();
         return Err(failure.hint(match known.as_slice() {
             [] => "The job has written no views: start it with --views.".to_string(),
             known => format!("There are: {}.", known.join(", ")),
         }));
-    }
-    let path = gold::path(&pipeline, view);
-    let damaged = |error: std::io::Error| {
-        Failure::new(Code::LakeFileDamaged, format!("could not read \"{path}\"")).detail(format!("{error}."))
     };
-    let mut bytes = Vec::new();
-    job.file(&path)?.read_to_end(&mut bytes).map_err(damaged)?;
-    let size = bytes.len() as u64;
-    let (columns, notes) = parquet::describe(bytes.clone()).map_err(damaged)?;
-    let mut rows = Vec::new();
-    parquet::read(bytes, &mut |cells| rows.push(cells.iter().map(value).collect())).map_err(damaged)?;
-    Ok(Table { columns, notes: notes.into_iter().collect(), rows, bytes: size })
+    let path = match files.as_slice() {
+        [one] if *one == gold::path(&pipeline, view) => one.clone(),
+        _ => gold::table_folder(&pipeline, view),
+    };
+    let (columns, notes, rows) = (Vec::new(), Vec::new(), Vec::new());
+    let mut table = Table { columns, notes, rows, bytes: 0, path };
+    files.iter().try_for_each(|file| table.add(job, file))?;
+    Ok(table)
 }
 
 /// A cell as JSON has it: sums as texts where a JSON number may not hold them.
@@ -71,6 +72,32 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 impl Table {
+    /// Reads a file of the table.
+    fn add(&mut self, job: &Job, path: &str) -> Result<(), Failure> {
+        let damaged = |error: std::io::Error| {
+            Failure::new(Code::LakeFileDamaged, format!("could not read \"{path}\""))
+                .detail(format!("{error}."))
+        };
+        let mut bytes = Vec::new();
+        job.file(path)?.read_to_end(&mut bytes).map_err(damaged)?;
+        let size = bytes.len() as u64;
+        let (columns, notes) = parquet::describe(bytes.clone()).map_err(damaged)?;
+        if !self.notes.is_empty() && self.columns != columns {
+            return Err(damaged(std::io::Error::other("it has other columns than another day of the table")));
+        }
+        let mut row = |cells: &[Cell<'_>]| self.rows.push(cells.iter().map(value).collect());
+        parquet::read(bytes, &mut row).map_err(damaged)?;
+        self.columns = columns;
+        self.notes.push(notes.into_iter().collect());
+        self.bytes += size;
+        Ok(())
+    }
+
+    /// How many files it has.
+    pub(super) fn files(&self) -> usize {
+        self.notes.len()
+    }
+
     /// Keeps the rows that `filter`, `COLUMN=VALUE`, names.
     pub(super) fn keep(&mut self, view: &str, filter: &str) -> Result<(), Failure> {
         let names = || self.columns.iter().map(|column| column.name.as_ref()).collect::<Vec<_>>().join(", ");
@@ -92,8 +119,9 @@ impl Table {
         self.rows.iter().map(move |row| names().zip(row.iter().cloned()).collect())
     }
 
-    /// What its metadata say of `name`.
+    /// What its metadata say of `name`: the greatest number, where it has several files.
     pub(super) fn note(&self, name: &str) -> Option<i64> {
-        self.notes.get(&format!("headway.{name}"))?.parse().ok()
+        let name = format!("headway.{name}");
+        self.notes.iter().filter_map(|notes| notes.get(&name)?.parse().ok()).max()
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified,
     // The tables first: the manifests that are read behind them have whatever they have.
     let pipeline = job.head()?.pipeline;
     let mut tables: BTreeMap<u64, Vec<(String, Table)>> = BTreeMap::new();
-    for view in job.tables(&pipeline)? {
+    for view in job.tables(&pipeline)?.into_keys() {
         let table = views::read(job, &view)?;
         let seq = table.note("seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default();
         tables.entry(seq).or_default().push((view, table));

@@ -360,7 +360,14 @@ pub(crate) mod tests {
     /// One view `numbers` of a key and a value.
     pub(crate) fn specs() -> Vec<ViewSpec> {
         let columns = vec![Column::new("key", Kind::Int), Column::new("value", Kind::Text)];
-        vec![ViewSpec { name: "numbers", about: "Numbers and their names.", columns, key: 1, version: 1 }]
+        vec![ViewSpec {
+            name: "numbers",
+            about: "Numbers and their names.",
+            columns,
+            key: 1,
+            version: 1,
+            day: None,
+        }]
     }
 
     pub(crate) fn row(key: i64, value: &str) -> ViewRow {

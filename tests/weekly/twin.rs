@@ -180,6 +180,12 @@ impl Gathered {
         let booth = self.booths.entry(vec![to.key[1].clone(), to.key[0].clone()]);
         let booth = booth.or_insert_with(|| station.clone());
         *booth = booth.clone().min(station.clone());
+        let people = counters.map(|counter| counter.map_or("null".to_string(), |people| people.to_string()));
+        let [area, unit, scp, ..] = &to.key[..] else { panic!("six columns") };
+        let (end, start) = ((to.at * 1000).to_string(), (from.at * 1000).to_string());
+        let fact = [unit.clone(), area.clone(), scp.clone(), end].into_iter().chain(station.clone());
+        let fact = fact.chain([start, iso(day), hour.to_string()]).chain(people);
+        self.tables.entry("fact_turnstile").or_default().push(fact.collect());
         let id = md5(&station.iter().map(String::as_str).collect::<Vec<_>>());
         self.tables.entry("dim_station").or_default().push(with(&[id, md5(&[&station[0]])]));
         self.tables.entry("dim_date").or_default().push(date(day));

@@ -26,10 +26,14 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ViewRow(pub Vec<Value>);
 
+/// The number of the first table of day files, where an update names one: smaller numbers are views. See
+/// [`crate::build::Build::day_files`].
+pub const FIRST_DAY_FILES: u16 = 1 << 15;
+
 /// A change of a view.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ViewUpdate {
-    /// The number of the view, in the order they were built.
+    /// The number of the view, in the order they were built; from [`FIRST_DAY_FILES`] on that of a table of day files.
     pub view: u16,
     /// The row.
     pub row: ViewRow,

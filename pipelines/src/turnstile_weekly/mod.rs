@@ -83,8 +83,7 @@ impl Pipeline for Weekly {
         let readings = build.input(INPUT, line::Decoder::new(self.zone.clone()));
         let deltas = deltas::Deltas::new(self.zone.clone(), BOUND, build.committed());
         let passages = Table::of(build.keyed(deltas, readings));
-        views::build(build, &passages);
-        views::build_anomalies(build, &passages);
+        views::build_of_registers(build, &passages);
     }
 
     fn recompute(&self) -> Option<Box<dyn Recompute>> {

@@ -261,6 +261,7 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
         operators: job.operators.clone(),
         workers: job.members.total(),
         keeping: job.keeping,
+        views: job.views.clone(),
     };
     let state = StateFiles::of(&headers, &manifest.dropped);
     let mut ledger = Ledger::new(rules, manifest.clone(), history, state);
@@ -345,6 +346,11 @@ impl Committer {
         self.ledger.head()
     }
 
+    /// Time by the clock of the run; never goes back.
+    pub fn elapsed(&self) -> Duration {
+        self.site.elapsed()
+    }
+
     /// The number of this run.
     pub fn generation(&self) -> Generation {
         self.head().generation
@@ -377,6 +383,11 @@ impl Committer {
     /// Notes what target `name` has acknowledged; the next manifest says so.
     pub fn acknowledge(&mut self, name: &str, target: Target) {
         self.ledger.acknowledge(name, target);
+    }
+
+    /// Notes which views, and tables of day files, the epoch that is committed next changes; its manifest says so.
+    pub fn changes(&mut self, views: BTreeSet<&'static str>) {
+        self.ledger.changes(views);
     }
 
     /// Notes what expectations have found; the next manifest says so.

@@ -14,13 +14,13 @@ use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::state_files::StateFiles;
 use crate::engine::format::manifest::{
     Expectation, FORMAT, Fed, Input, Kind, LakeFile, LakeKind, Manifest, ManifestId, Nonce, Operator,
-    PartitionEntry, StateEntry, Target, TimeRange, Unjudged,
+    PartitionEntry, StateEntry, Target, TimeRange, Unjudged, View,
 };
 use crate::engine::format::names;
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StateFile};
 use headway_operators::pace::{InputsWatermark, join_floor};
 use headway_operators::record::{Offset, Partition, Refused};
-use headway_operators::spec::{OperatorSpec, OutputSpec};
+use headway_operators::spec::{OperatorSpec, OutputSpec, ViewSpec};
 use headway_operators::state::Sections;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +41,8 @@ pub struct Rules {
     pub workers: u32,
     /// How long change files are kept.
     pub keeping: Keeping,
+    /// The views, and the tables of day files.
+    pub views: Vec<ViewSpec>,
 }
 
 /// What a committer remembers between two epochs.
@@ -65,6 +67,8 @@ pub struct Ledger {
     targets: BTreeMap<String, Target>,
     /// What expectations have found by now.
     expectations: BTreeMap<String, Expectation>,
+    /// The views that the next epoch changes.
+    changed: BTreeSet<&'static str>,
 }
 
 /// What is unique to the next manifest.
@@ -79,9 +83,21 @@ pub struct Stamp {
 impl Ledger {
     /// A ledger whose last manifest is `head`, with its state files.
     pub fn new(rules: Rules, head: Manifest, history: History, state: StateFiles) -> Ledger {
-        let (read, announced, held, change_files) = Default::default();
+        let (read, announced, held, change_files, changed) = Default::default();
         let (targets, expectations) = (head.targets.clone(), head.expectations.clone());
-        Ledger { rules, head, history, read, announced, held, state, change_files, targets, expectations }
+        Ledger {
+            rules,
+            head,
+            history,
+            read,
+            announced,
+            held,
+            state,
+            change_files,
+            targets,
+            expectations,
+            changed,
+        }
     }
 
     /// Notes the change files that there are, oldest first.
@@ -106,6 +122,11 @@ impl Ledger {
     /// Notes what expectations have found; the next manifest says so.
     pub fn expect(&mut self, found: BTreeMap<String, Expectation>) {
         self.expectations = found;
+    }
+
+    /// Notes which views, and tables of day files, the next epoch changes; its manifest says so.
+    pub fn changes(&mut self, views: BTreeSet<&'static str>) {
+        self.changed = views;
     }
 
     /// The change files that `manifest` does not keep any more.
@@ -178,6 +199,7 @@ impl Ledger {
             written,
             state: self.state.named(&self.head.state, &self.new_state(epoch, &acks)),
             lake,
+            views: self.views(),
             changes: changes.or(self.head.changes),
             changes_from: kept.from.or(self.head.changes_from),
             targets,
@@ -197,6 +219,7 @@ impl Ledger {
     /// Notes that `manifest`, as planned from `acks`, is committed; or that the epoch was empty.
     pub fn resolved(&mut self, acks: &[Ack], manifest: Option<Manifest>) {
         let acks = EpochAcks::of(acks);
+        self.changed.clear();
         for (key, parts) in &acks.partitions {
             self.read.extend(parts.last().map(|part| (*key, part.next)));
         }
@@ -219,6 +242,18 @@ impl Ledger {
             self.change_files.extend(new.map(|file| Entry { seq, written_ms, bytes: file.bytes }));
             self.head = manifest;
         }
+    }
+
+    /// Every view as the next manifest names it.
+    fn views(&self) -> BTreeMap<String, View> {
+        let seq = self.head.seq.next();
+        let view = |spec: &ViewSpec| {
+            let known = self.head.views.get(spec.name).copied();
+            let changed = if self.changed.contains(spec.name) { Some(seq) } else { known?.changed };
+            let (keeps, from_epoch) = known.map_or((1, None), |known| (known.keeps, known.from_epoch));
+            Some((spec.name.to_string(), View { keeps, shows: spec.version, changed, from_epoch }))
+        };
+        self.rules.views.iter().filter_map(view).collect()
     }
 
     /// `W_C` of each set of several inputs, as of the epoch.

@@ -50,7 +50,7 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
     plan.note("outputs", &shape.outputs);
     plan.note("operators", &shape.operators);
     plan.note("inputs of operators", &(&shape.sets, &shape.counting));
-    plan.note("views", &(&shape.views, &shape.keeps, launch.views_from));
+    plan.note("views", &(&shape.views, &shape.day_files, &shape.keeps, launch.views_from));
     for source in &launch.sources {
         let what = (source.connector.kind(), &source.topic, source.discover_every);
         plan.note("source", &(what, source.max_ahead, source.not_after));

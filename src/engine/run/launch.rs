@@ -229,7 +229,8 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
-    let views = Arc::new(Views::new(shape.views.clone(), &resume.manifest));
+    let views = Views::new(shape.views.clone(), &resume.manifest).with_day_files(gold::day_files(&shape));
+    let views = Arc::new(views);
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
@@ -449,7 +450,7 @@ impl Launch {
             pipeline_version: self.pipeline.pipeline.version(),
             fingerprint: self.fingerprint(shape),
             outputs: shape.outputs.clone(),
-            gold: (!shape.views.is_empty()).then(|| gold::folder(self.pipeline.pipeline.name())),
+            gold: shape.has_tables().then(|| gold::folder(self.pipeline.pipeline.name())),
             inputs: shape.inputs.iter().zip(&self.sources).zip(partitions).map(info).collect(),
             operators: shape.operators.clone(),
             program: program(),
@@ -460,7 +461,7 @@ impl Launch {
             allow_dropped_state: self.allow_dropped_state.clone(),
             accept_gaps: self.accept_gaps.clone(),
             views_from: None,
-            views: shape.views.clone(),
+            views: shape.views.iter().chain(&shape.day_files).cloned().collect(),
             folding: FOLDING,
             targets: self.targets.iter().map(|target| target.name().to_string()).collect(),
             keeping: KEEPING,

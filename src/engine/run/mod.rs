@@ -3,6 +3,7 @@
 pub mod board;
 pub mod closed;
 pub mod committing;
+pub mod day_rows;
 pub mod discover;
 pub mod enter;
 pub mod expect;

@@ -488,7 +488,7 @@ mod tests {
 
     fn specs() -> Vec<ViewSpec> {
         let columns = vec![Column::new("n", Kind::Int)];
-        vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1 }]
+        vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1, day: None }]
     }
 
     impl Job {

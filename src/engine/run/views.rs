@@ -7,6 +7,9 @@
 //! 4. When it is resolved, [`Views::apply`] puts that into the tables, all views together, and whoever delivers views is
 //!    given the same [`Changes`] ([`OnViews`]). Nothing that was not committed is ever visible.
 //!
+//! Tables of day files take the same way, but for the third step: no [`Changes`] name them, and of what is written nothing stays
+//! in memory but a digest ([`DayRows`]).
+//!
 //! In a job on several processes all changes go to workers of process 0, which has the content; timely's progress over all
 //! processes says when an epoch is complete.
 //!
@@ -14,13 +17,15 @@
 
 use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, ManifestId};
+use crate::engine::run::day_rows::{Changed, DayRows};
 use crate::engine::run::view_rows::ViewRows;
 use headway_operators::ack::StagedFile;
 use headway_operators::port::Stage;
 use headway_operators::spec::ViewSpec;
 use headway_operators::time::Epoch;
-use headway_operators::view::row::{ViewRow, ViewUpdate};
-use std::collections::{BTreeMap, VecDeque};
+use headway_operators::view::row::{FIRST_DAY_FILES, ViewRow, ViewUpdate};
+use headway_operators::view::text::Text;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Called on the commit thread once what earlier runs left is restored, and after each resolved epoch. It must return soon:
@@ -59,6 +64,8 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Views {
     specs: Vec<ViewSpec>,
+    /// What the tables of day files are.
+    day_files: Vec<ViewSpec>,
     /// The epoch that the run starts from.
     committed: Epoch,
     content: Mutex<Content>,
@@ -69,6 +76,10 @@ struct Content {
     /// What workers gave for epochs that are not resolved.
     waiting: BTreeMap<Epoch, Vec<ViewUpdate>>,
     tables: Vec<Table>,
+    /// The tables of day files.
+    day_rows: Vec<DayRows>,
+    /// What the epoch that is being committed changes in them.
+    upcoming: Vec<ViewUpdate>,
     /// The manifest of the last changes in the tables.
     at: Option<ManifestId>,
     /// What earlier runs delivered is in the tables.
@@ -90,12 +101,25 @@ impl Views {
     pub fn new(specs: Vec<ViewSpec>, head: &Manifest) -> Views {
         let tables = vec![Table::default(); specs.len()];
         let content = Content { tables, at: head.changes, ..Content::default() };
-        Views { specs, committed: head.epoch, content: Mutex::new(content) }
+        Views { specs, day_files: Vec::new(), committed: head.epoch, content: Mutex::new(content) }
+    }
+
+    /// The same views, and tables of day files beside them.
+    #[must_use]
+    pub fn with_day_files(self, day_files: Vec<ViewSpec>) -> Views {
+        let table = |spec: &ViewSpec| DayRows::new(spec.day.expect("a pipeline that runs names the day"));
+        self.lock().day_rows = day_files.iter().map(table).collect();
+        Views { day_files, ..self }
     }
 
     /// What they are.
     pub fn specs(&self) -> &[ViewSpec] {
         &self.specs
+    }
+
+    /// What the tables of day files are.
+    pub fn day_files(&self) -> &[ViewSpec] {
+        &self.day_files
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -113,9 +137,64 @@ impl Views {
             content.apply(&self.specs, epoch, &updates);
         }
         content.is_current = true;
+        let (of_files, of_views) =
+            new.into_values().flatten().partition(|update| update.view >= FIRST_DAY_FILES);
+        content.upcoming = of_files;
         // Workers need the lock to go on.
         drop(content);
-        consolidated(new.into_values().flatten())
+        consolidated(Vec::into_iter(of_views))
+    }
+
+    /// The names of the views that `updates` change, and of the tables of day files that the same epoch changes.
+    pub fn changed_by(&self, updates: &[ViewUpdate]) -> BTreeSet<&'static str> {
+        let content = self.lock();
+        let name = |update: &ViewUpdate| match update.view.checked_sub(FIRST_DAY_FILES) {
+            Some(table) => self.day_files.get(usize::from(table)).map(|spec| spec.name),
+            None => self.specs.get(usize::from(update.view)).map(|spec| spec.name),
+        };
+        updates.iter().chain(&content.upcoming).filter_map(name).collect()
+    }
+
+    /// Notes that the epoch of the last [`Views::upcoming`] is resolved: tables of day files have what it changed in them.
+    pub fn resolved(&self) {
+        let mut content = self.lock();
+        for ViewUpdate { view, row, diff } in std::mem::take(&mut content.upcoming) {
+            if let Some(table) = content.day_rows.get_mut(usize::from(view - FIRST_DAY_FILES)) {
+                table.apply(&row, diff);
+                table.count(diff);
+            }
+        }
+    }
+
+    /// How many bytes wait for day files.
+    pub fn pending_bytes(&self) -> usize {
+        self.lock().day_rows.iter().map(DayRows::pending_bytes).sum()
+    }
+
+    /// The days of table `table` of day files whose files may not be what they must be.
+    pub fn changed_days(&self, table: usize) -> Vec<Changed> {
+        self.lock().day_rows[table].changed()
+    }
+
+    /// What came or went on `day` of table `table` since its file was written.
+    pub fn take_day(&self, table: usize, day: &Text) -> Vec<(ViewRow, i64)> {
+        self.lock().day_rows[table].take(day)
+    }
+
+    /// Notes that the file of `day` of table `table` is what it must be.
+    pub fn wrote_day(&self, table: usize, day: &Text) {
+        self.lock().day_rows[table].wrote(day);
+    }
+
+    /// True if table `table` has rows of `day`.
+    pub fn has_day(&self, table: usize, day: &str) -> bool {
+        self.lock().day_rows[table].has(day)
+    }
+
+    /// How many rows table `table` of day files has, and how many came or went in this run.
+    pub fn day_counts(&self, table: usize) -> Counts {
+        let (rows, changes) = self.lock().day_rows[table].counts();
+        Counts { rows, changes }
     }
 
     /// Puts `changes` into the tables: they are committed.
@@ -195,7 +274,15 @@ impl Content {
 
     fn apply(&mut self, specs: &[ViewSpec], epoch: Epoch, updates: &[ViewUpdate]) {
         // What goes is taken away after all has come: within an epoch workers speak in any order.
-        let (come, gone): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.diff > 0);
+        let (of_files, of_views): (Vec<_>, Vec<_>) =
+            updates.iter().partition(|update| update.view >= FIRST_DAY_FILES);
+        for ViewUpdate { view, row, diff } in of_files {
+            // A build without Parquet has no such tables.
+            if let Some(table) = self.day_rows.get_mut(usize::from(*view - FIRST_DAY_FILES)) {
+                table.apply(row, *diff);
+            }
+        }
+        let (come, gone): (Vec<_>, Vec<_>) = of_views.into_iter().partition(|update| update.diff > 0);
         for ViewUpdate { view, row, diff } in come {
             let table = &mut self.tables[usize::from(*view)];
             table.version += 1;
@@ -269,7 +356,7 @@ mod tests {
     /// One view, of a run that goes on from epoch 3.
     fn views() -> Arc<Views> {
         let columns = vec![Column::new("n", Kind::Int)];
-        let specs = vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1 }];
+        let specs = vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1, day: None }];
         let head = Manifest { epoch: Epoch(3), changes: Some(id(7)), ..first(1) };
         Arc::new(Views::new(specs, &head))
     }

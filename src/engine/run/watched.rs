@@ -177,6 +177,7 @@ impl Watched {
     /// Judges what `epoch` changes in the views, if it does, and stages it; its file belongs to the `acks` of the epoch.
     fn stage_changes(&mut self, epoch: Epoch, acks: &mut Vec<Ack>) -> Result<Option<Changes>, Error> {
         let updates = self.gold.views.upcoming(epoch);
+        self.committer.changes(self.gold.views.changed_by(&updates));
         if updates.is_empty() {
             return Ok(None);
         }
@@ -190,6 +191,7 @@ impl Watched {
     /// Puts what a resolved epoch changed in the views into their tables, and gives it to whoever delivers them.
     fn deliver(&mut self, changes: Option<Changes>) {
         let (views, head) = (&self.gold.views, self.committer.head());
+        views.resolved();
         let changes = changes.map(Arc::new);
         if let Some(changes) = &changes {
             views.apply(changes);

@@ -189,7 +189,7 @@ fn microseconds(seconds: Bits) -> i64 {
 }
 
 fn spec((name, about): (&'static str, &'static str), key: usize, columns: Vec<Column>) -> ViewSpec {
-    ViewSpec { name, about, columns, key, version: 1 }
+    ViewSpec { name, about, columns, key, version: 1, day: None }
 }
 
 fn columns(columns: &[(&'static str, Kind)]) -> Vec<Column> {

@@ -33,6 +33,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         ],
         key: 5,
         version: 1,
+        day: None,
     };
     let [entries, exits] = COUNTERS.map(|(counter, count)| {
         passages.clone().filter_map(move |passage| {

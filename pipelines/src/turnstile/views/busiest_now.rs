@@ -57,6 +57,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: Flow<'s, Passage>) {
         .concat(),
         key: 1,
         version: 1,
+        day: None,
     };
     let rows = first.map(|ranked| {
         let (Reverse(end), Reverse(people), Reverse(entries), station) = ranked.row;

@@ -31,6 +31,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
             .concat(),
         key: 2,
         version: 1,
+        day: None,
     };
     let rows = first.map(|ranked| {
         let ((unit, area), station) = (ranked.group, ranked.row);

@@ -33,6 +33,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         ],
         key: 1,
         version: 1,
+        day: None,
     };
     let rows = days.map(|(day, _)| {
         let ((year, month, of_month), weekday, iso) = (day.civil(), day.weekday(), day.iso());

@@ -19,6 +19,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         columns: [&STATION[..], &[text("station_id"), text("name_id")]].concat(),
         key: 3,
         version: 1,
+        day: None,
     };
     let rows = stations.map(|(station, _)| {
         let mut values = of_station(&station).to_vec();

@@ -12,6 +12,7 @@
 //!           ├─ stations, booths, days that occur: dim_station, dim_booth, dim_date
 //!           ├─ newest interval by station: busiest_now                          (streamed only)
 //!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly only)
+//!              and all of them, as gold files by day: fact_turnstile
 //! ```
 
 pub mod committed;
@@ -25,6 +26,7 @@ pub mod day;
 mod dim_booth;
 mod dim_date;
 mod dim_station;
+mod fact_days;
 mod keys;
 mod shared;
 mod station_day;
@@ -61,8 +63,10 @@ pub fn build_live<'s>(builder: &mut Build<'s>, facts: Flow<'s, Fact>, outputs: R
     busiest_now::build(builder, passages);
 }
 
-/// Builds the views of what is wrong with registers.
-pub fn build_anomalies<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
-    anomalies::build(build, passages);
-    turnstile_health::build(build, passages);
+/// Builds the views of registers: those of both pipelines, what is wrong with registers, and the table of all intervals.
+pub fn build_of_registers<'s>(builder: &mut Build<'s>, passages: &Table<'s, Passage>) {
+    build(builder, passages);
+    anomalies::build(builder, passages);
+    turnstile_health::build(builder, passages);
+    fact_days::build(builder, passages);
 }

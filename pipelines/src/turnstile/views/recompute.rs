@@ -238,6 +238,26 @@ impl Slow {
         rows.collect()
     }
 
+    fn facts(&self) -> Vec<ViewRow> {
+        let people = |count: Count| match count {
+            Count::Counted(people) => Value::Wide(people),
+            Count::Negative(_) | Count::OverBound(_) => Value::Null,
+        };
+        let row_of = |interval: &Interval| {
+            let day = text(&interval.date.to_string());
+            let rest = vec![
+                Value::Time(interval.start),
+                day,
+                Value::Int(i64::from(interval.hour)),
+                people(interval.entries),
+                people(interval.exits),
+            ];
+            let place = [vec![Value::Time(interval.end)], texts(&interval.station)].concat();
+            row([texts(&interval.turnstile), place, rest])
+        };
+        self.intervals.iter().map(row_of).collect()
+    }
+
     /// What the views must hold.
     pub fn tables(&self) -> Tables {
         let by_day = self.people(|interval| (interval.station.clone(), interval.date));
@@ -270,6 +290,7 @@ impl Slow {
         } else {
             tables.insert("anomalies", self.anomalies());
             tables.insert("turnstile_health", self.turnstile_health());
+            tables.insert("fact_turnstile", self.facts());
         }
         tables
     }

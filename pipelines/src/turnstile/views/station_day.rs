@@ -19,6 +19,7 @@ pub(super) fn build<'s>(
         columns: [&STATION[..], &[text("day")], &SUMS].concat(),
         key: 4,
         version: 1,
+        day: None,
     };
     let rows = by_day.clone().map(|((station, day), sums)| row(&station, [(&day.iso()).into()], &sums));
     build.view(spec, rows);

@@ -24,6 +24,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         columns: [&STATION[..], &[number("slot"), text("hours")], &SUMS].concat(),
         key: 4,
         version: 1,
+        day: None,
     };
     let rows = by_slot.map(|((station, slot), sums)| {
         let hours = Text::from(NAMES[usize::from(slot)]);

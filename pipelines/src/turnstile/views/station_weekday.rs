@@ -18,6 +18,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         columns: [&STATION[..], &[number("weekday"), text("weekday_name")], &SUMS].concat(),
         key: 4,
         version: 1,
+        day: None,
     };
     let rows = by_weekday.map(|((station, weekday), sums)| {
         let name = Text::from(weekday_name(weekday));

@@ -49,6 +49,7 @@ pub(super) fn build<'s>(
         .concat(),
         key: 3,
         version: 1,
+        day: None,
     };
     let rows = entries.and(exits).map(|ranked| {
         let ((day, measure), (Reverse(people), station)) = (ranked.group, ranked.row);

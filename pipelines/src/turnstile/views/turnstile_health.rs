@@ -45,6 +45,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         ],
         key: 3,
         version: 1,
+        day: None,
     };
     let rows = sums.map(|((unit, area, scp), Sums { rows, amounts })| {
         let [counted, negative, _, out_counted, out_negative, _] = amounts;

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn keys_with_empty_values_are_compared_so_that_they_are_found() {
         let columns = vec![Column::new("Station", Kind::Text), Column::new("n", Kind::Wide)];
-        let spec = ViewSpec { name: "v", about: "", columns, key: 1, version: 1 };
+        let spec = ViewSpec { name: "v", about: "", columns, key: 1, version: 1, day: None };
         let statements = Statements::new(&spec, "headway_gate");
         assert_eq!(
             statements.change(false),

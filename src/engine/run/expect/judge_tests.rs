@@ -23,7 +23,7 @@ type Model = BTreeMap<(u16, ViewRow), i64>;
 fn specs() -> Vec<ViewSpec> {
     let columns =
         || vec![Column::new("k", Kind::Int), Column::new("v", Kind::Int), Column::new("day", Kind::Text)];
-    let spec = |name| ViewSpec { name, about: "", columns: columns(), key: 1, version: 1 };
+    let spec = |name| ViewSpec { name, about: "", columns: columns(), key: 1, version: 1, day: None };
     vec![spec("plays"), spec("songs")]
 }
 

@@ -1,0 +1,15 @@
+//! Gold tables: each view as Parquet files that are always whole, replaced in one step.
+//!
+//! ```text
+//! gold/{pipeline}/{view}.parquet                   a view
+//! gold/{pipeline}/{view}/day=2024-01-05.parquet    a view, or a table of day files, that lies by day
+//! ```
+
+mod file;
+mod place;
+mod writer;
+#[cfg(all(test, feature = "parquet"))]
+mod writer_tests;
+
+pub use place::{FORMAT, day_files, day_of, folder, path, table_folder};
+pub use writer::{GOLD_EVERY, Gold, ViewOutcome};

@@ -1,0 +1,363 @@
+//! Writes the gold tables of a run.
+//!
+//! 1. At most every [`GOLD_EVERY`], and when a run ends, each file whose rows are not those of the table is written where no
+//!    reader looks, and synced. Whether they are is decided by their [`Digest`], which stands in the metadata of the file: a run
+//!    that starts does not write again what an earlier one left as it must be.
+//! 2. Each new file takes the place of the old one by a rename. A reader has the old file or the new one, never a part.
+//! 3. A run that was taken over replaces nothing: the head of the manifests is read before the first rename, and again before a
+//!    rename more than [`LOOK_HOLDS`] later.
+//! 4. Before it writes, a run looks whether its files are still those that it left. One that stalled between look and rename may
+//!    have replaced a file of a later run; that run writes it anew then.
+//!
+//! The metadata also say of which commit a file is: `headway.seq`, `headway.generation`, `headway.epoch`,
+//! `headway.watermark_ms`, `headway.view_version`. A file that has not changed since an earlier commit names that one.
+
+use super::file::{self, Content};
+use super::place::{self, FORMAT, day_of};
+use crate::engine::commit::checkpoint::Committer;
+use crate::engine::commit::error::CheckpointError;
+use crate::engine::format::names;
+use crate::engine::run::day_rows::{Changed, Digest};
+use crate::engine::run::views::{Counts, Views};
+use crate::store::{self, Store};
+use headway_operators::row::Rows;
+use headway_operators::spec::{Format, ViewSpec};
+use headway_operators::view::row::{Value, ViewRow};
+use headway_operators::view::text::Text;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often tables are written at most.
+pub const GOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// How long after the head was read a file may be replaced.
+const LOOK_HOLDS: Duration = Duration::from_secs(5);
+
+/// How much may wait for day files in memory, in bytes: beyond that they are written at once.
+const PENDING_MAX: usize = 64 << 20;
+
+/// Writes the gold tables of a run.
+pub struct Gold {
+    /// The lake.
+    pub store: Arc<dyn Store>,
+    /// The pipeline, whose name is the folder's.
+    pub pipeline: String,
+    /// What is written.
+    pub views: Arc<Views>,
+    /// How often each view had changed when it was last looked at.
+    seen: Vec<Option<u64>>,
+    /// What each file has, as far as this run knows; `None`: there is no such file.
+    files: BTreeMap<String, Option<Content>>,
+    /// How long each table was written, all times together: views, then tables of day files.
+    took: Vec<Duration>,
+    /// When tables were last written, by the clock of the run.
+    last: Option<Duration>,
+    /// Files of earlier runs that no table has any more were looked for.
+    is_swept: bool,
+}
+
+/// What a run did to a view, or to a table of day files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewOutcome {
+    /// Its name.
+    pub name: &'static str,
+    /// Its rows, and how many came or went.
+    pub counts: Counts,
+    /// How long its files were written.
+    pub took: Duration,
+}
+
+/// A change of the files that readers see, ready to be made.
+struct Draft {
+    /// The file.
+    path: String,
+    /// Its new content, and where that is; `None` where the file goes.
+    new: Option<(Content, String)>,
+    /// The table and the day, where it is a day file.
+    day: Option<(usize, Text)>,
+}
+
+/// Rows in order that are one file.
+type FileRows<'a> = (&'a dyn Rows, Digest);
+
+impl Gold {
+    /// The tables of `views`, none of which this run has looked at.
+    pub fn new(store: Arc<dyn Store>, pipeline: &str, views: Arc<Views>) -> Gold {
+        let seen = vec![None; views.specs().len()];
+        let took = vec![Duration::ZERO; views.specs().len() + views.day_files().len()];
+        let (files, pipeline) = (BTreeMap::new(), pipeline.to_string());
+        Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false }
+    }
+
+    /// What the run did to each view and to each table of day files, in the order they were built.
+    pub fn outcomes(&self) -> Vec<ViewOutcome> {
+        let views = (0..).zip(self.views.specs()).map(|(view, spec)| (spec, self.views.counts(view)));
+        let tables = (0..).zip(self.views.day_files()).map(|(at, spec)| (spec, self.views.day_counts(at)));
+        let of = |((spec, counts), took): ((&ViewSpec, Counts), &Duration)| ViewOutcome {
+            name: spec.name,
+            counts,
+            took: *took,
+        };
+        views.chain(tables).zip(&self.took).map(of).collect()
+    }
+
+    /// Writes what has changed, if it is time.
+    ///
+    /// # Errors
+    /// If a table could not be written, or this run was taken over.
+    pub fn turn(&mut self, committer: &mut Committer) -> Result<(), CheckpointError> {
+        let now = committer.elapsed();
+        let is_due = now.saturating_sub(*self.last.get_or_insert(now)) >= GOLD_EVERY;
+        if !self.views.is_current() || !is_due && self.views.pending_bytes() <= PENDING_MAX {
+            return Ok(());
+        }
+        self.check()?;
+        self.write(committer)
+    }
+
+    /// Writes what has changed.
+    ///
+    /// # Errors
+    /// As [`Gold::turn`].
+    pub fn write(&mut self, committer: &mut Committer) -> Result<(), CheckpointError> {
+        self.last = Some(committer.elapsed());
+        // 1. Where no reader looks.
+        let views = Arc::clone(&self.views);
+        let mut drafts = Vec::new();
+        for (view, spec) in views.specs().iter().enumerate() {
+            let begin = Instant::now();
+            self.draft_view(committer, (view, spec), &mut drafts)?;
+            self.took[view] += begin.elapsed();
+        }
+        for (table, spec) in views.day_files().iter().enumerate() {
+            let begin = Instant::now();
+            self.draft_days(committer, (table, spec), &mut drafts)?;
+            self.took[views.specs().len() + table] += begin.elapsed();
+        }
+        if !self.is_swept {
+            self.draft_strays(&mut drafts)?;
+            self.is_swept = true;
+        }
+        self.replace(committer, drafts)
+    }
+
+    /// Looks whether the files are still those that this run has left or found.
+    ///
+    /// # Errors
+    /// If one of a table of day files is not: its rows are in no other place. The next start has all of them.
+    fn check(&mut self) -> Result<(), CheckpointError> {
+        if FORMAT != Format::Parquet {
+            return Ok(());
+        }
+        let folder = |spec: &ViewSpec| place::table_folder(&self.pipeline, spec.name);
+        let day_files: Vec<String> = self.views.day_files().iter().map(folder).collect();
+        let mut others = Vec::new();
+        for (path, known) in &self.files {
+            if file::content(self.store.as_ref(), path)? != *known {
+                others.push(path.clone());
+            }
+        }
+        for path in others {
+            if day_files.iter().any(|folder| path.starts_with(folder)) {
+                return Err(invalid(&path, CHANGED.to_string()));
+            }
+            tracing::warn!(
+                event = "gold-table-changed",
+                file = path,
+                "somebody else has replaced or removed it"
+            );
+            self.files.remove(&path);
+            self.seen.fill(None);
+        }
+        Ok(())
+    }
+
+    /// What the file at `path` has, as this run knows or finds it.
+    fn content(&mut self, path: &str) -> Result<Option<Content>, CheckpointError> {
+        if let Some(known) = self.files.get(path) {
+            return Ok(*known);
+        }
+        let found = file::content(self.store.as_ref(), path)?;
+        self.files.insert(path.to_string(), found);
+        Ok(found)
+    }
+
+    /// Writes the files of a view that are not what they must be.
+    fn draft_view(
+        &mut self,
+        committer: &Committer,
+        (view, spec): (usize, &ViewSpec),
+        drafts: &mut Vec<Draft>,
+    ) -> Result<(), CheckpointError> {
+        let version = self.views.version(view);
+        if self.seen[view].replace(version) == Some(version) {
+            return Ok(());
+        }
+        let (rows, _) = self.views.rows(view);
+        let Some(day) = spec.day else {
+            let path = place::path(&self.pipeline, spec.name);
+            let digest = Digest::of(rows.iter().map(|row| &**row));
+            drafts.extend(self.draft(committer, spec, path, (&rows, digest))?);
+            return Ok(());
+        };
+        let folder = place::table_folder(&self.pipeline, spec.name);
+        let mut days: BTreeMap<String, Vec<Arc<ViewRow>>> = BTreeMap::new();
+        for row in rows {
+            let Some(Value::Text(of)) = row.0.get(day) else { panic!("a row names no day: {row:?}") };
+            let path = format!("{folder}{}", place::day_file(of));
+            days.entry(path).or_default().push(row);
+        }
+        let known = self.files.range(folder.clone()..).take_while(|(path, _)| path.starts_with(&folder));
+        let gone = known.filter(|(path, content)| content.is_some() && !days.contains_key(*path));
+        drafts.extend(gone.map(|(path, _)| Draft { path: path.clone(), new: None, day: None }));
+        for (path, rows) in days {
+            let digest = Digest::of(rows.iter().map(|row| &**row));
+            drafts.extend(self.draft(committer, spec, path, (&rows, digest))?);
+        }
+        Ok(())
+    }
+
+    /// Writes the files of a table of day files that are not what they must be.
+    fn draft_days(
+        &mut self,
+        committer: &Committer,
+        (table, spec): (usize, &ViewSpec),
+        drafts: &mut Vec<Draft>,
+    ) -> Result<(), CheckpointError> {
+        let folder = place::table_folder(&self.pipeline, spec.name);
+        for Changed { day, digest, base } in self.views.changed_days(table) {
+            let path = format!("{folder}{}", place::day_file(&day));
+            let found = self.content(&path)?;
+            let has = |rows: Digest| found == Some(Content { version: spec.version, digest: rows });
+            if has(digest) {
+                // An earlier run has left it as it must be.
+                self.views.wrote_day(table, &day);
+                continue;
+            }
+            let mut updates = match base.filter(|base| base.rows() > 0) {
+                None => Vec::new(),
+                Some(base) if has(base) => {
+                    let rows = file::rows(self.store.as_ref(), &path);
+                    let rows = rows.map_err(|error| invalid(&path, error.to_string()))?;
+                    rows.into_iter().map(|row| (row, 1)).collect()
+                }
+                // What this run knows of the day is in no other place: the next start has all of it.
+                Some(_) => return Err(invalid(&path, CHANGED.to_string())),
+            };
+            updates.extend(self.views.take_day(table, &day));
+            let updates = consolidated(updates);
+            let taken = updates.iter().find(|(_, copies)| *copies != 1);
+            assert!(taken.is_none(), "{} on {day} would have a row other than once: {taken:?}", spec.name);
+            let rows: Vec<ViewRow> = updates.into_iter().map(|(row, _)| row).collect();
+            if Digest::of(&rows) != digest {
+                return Err(invalid(&path, CHANGED.to_string()));
+            }
+            let draft = if rows.is_empty() {
+                found.is_some().then(|| Draft { path, new: None, day: None })
+            } else {
+                self.draft(committer, spec, path, (&rows, digest))?
+            };
+            let day = Some((table, day));
+            match draft {
+                Some(draft) => drafts.push(Draft { day, ..draft }),
+                None => day.iter().for_each(|(table, day)| self.views.wrote_day(*table, day)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `rows` of table `spec` where no reader looks, if the file at `path` has others.
+    fn draft(
+        &mut self,
+        committer: &Committer,
+        spec: &ViewSpec,
+        path: String,
+        (rows, digest): FileRows<'_>,
+    ) -> Result<Option<Draft>, CheckpointError> {
+        let content = Content { version: spec.version, digest };
+        if self.content(&path)? == Some(content) {
+            return Ok(None);
+        }
+        let head = committer.head();
+        let name = path.strip_prefix(&place::folder(&self.pipeline)).expect("it lies there");
+        let from = names::staged_gold(&head.job, head.generation, name);
+        let mut file = self.store.stage(&from)?;
+        let failed =
+            |source| store::Error::Failed { verb: "write", name: self.store.describe(&from), source };
+        let notes = file::notes(head, spec, digest);
+        file::write(rows, (&self.pipeline, spec), notes, &mut file).map_err(failed)?;
+        file.finish()?;
+        Ok(Some(Draft { path, new: Some((content, from)), day: None }))
+    }
+
+    /// Takes away files of earlier runs that no table has: those of days without rows, and the one file of a view that lies by
+    /// day now.
+    fn draft_strays(&mut self, drafts: &mut Vec<Draft>) -> Result<(), CheckpointError> {
+        let views = Arc::clone(&self.views);
+        let stray = |path: String| Draft { path, new: None, day: None };
+        let mine: BTreeSet<String> = drafts.iter().map(|draft| draft.path.clone()).collect();
+        let by_day = views.specs().iter().filter(|spec| spec.day.is_some()).chain(views.day_files());
+        for spec in by_day {
+            let whole = place::path(&self.pipeline, spec.name);
+            if self.store.size(&whole)?.is_some() {
+                drafts.push(stray(whole));
+            }
+            let folder = place::table_folder(&self.pipeline, spec.name);
+            for name in self.store.list(&folder)? {
+                let path = format!("{folder}{name}");
+                let is_known = self.files.contains_key(&path) || mine.contains(&path);
+                if day_of(&name).is_some() && !is_known {
+                    drafts.push(stray(path));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the drafts the places of what is there.
+    fn replace(&mut self, committer: &mut Committer, drafts: Vec<Draft>) -> Result<(), CheckpointError> {
+        let mut looked: Option<Duration> = None;
+        let folders: BTreeSet<String> =
+            drafts.iter().map(|draft| names::parent(&draft.path).to_string()).collect();
+        for Draft { path, new, day } in drafts {
+            // Is it still ours to replace?
+            let now = committer.elapsed();
+            if looked.is_none_or(|at| now.saturating_sub(at) > LOOK_HOLDS) {
+                committer.heartbeat()?;
+                looked = Some(now);
+            }
+            match &new {
+                Some((_, from)) => self.store.replace(from, &path)?,
+                None => self.store.delete(&path)?,
+            }
+            self.files.insert(path, new.map(|(content, _)| content));
+            if let Some((table, day)) = day {
+                self.views.wrote_day(table, &day);
+            }
+        }
+        for folder in folders {
+            self.store.sync_folder(&folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a day file cannot be written on.
+const CHANGED: &str = "it is not the file that this run has written. The next start writes it anew";
+
+/// One update for each row that has changed, in order.
+fn consolidated(mut updates: Vec<(ViewRow, i64)>) -> Vec<(ViewRow, i64)> {
+    updates.sort_unstable();
+    updates.dedup_by(|(row, diff), (kept, sum)| {
+        let is_same = row == kept;
+        *sum += if is_same { *diff } else { 0 };
+        is_same
+    });
+    updates.retain(|(_, diff)| *diff != 0);
+    updates
+}
+
+fn invalid(path: &str, what: String) -> CheckpointError {
+    CheckpointError::Invalid { file: path.to_string(), what }
+}
