@@ -65,7 +65,7 @@ fn followed_folder_is_read_as_by_one_process_whoever_is_killed() {
     let audit = headway(path, &["audit", "--lake", "lake", "--deep"]);
     assert_eq!(audit.code, Some(0), "{audit:?}");
     // Its windows, closed by one process, are those of one process that reads all at once.
-    assert_eq!(go(path, "run", "files:in", &[]).code, Some(0));
+    assert_eq!(go(path, "run", "files:in", &["-n", "1"]).code, Some(0));
     let whole = crate::cli::folder();
     for file in fs::read_dir(path.join("in")).expect("it can be listed") {
         let file = file.expect("it is there");

@@ -39,6 +39,7 @@ mod processes;
 mod readme;
 mod recovery;
 mod replay;
+mod rescale;
 mod rust_text;
 mod store_faults;
 mod two_halls;

@@ -99,7 +99,7 @@ pub(crate) fn run_job(folder: &Path, size: Size, args: &[&str]) {
     let workers = size.workers.to_string();
     let args = [args, &["-w", &workers]].concat();
     if size.processes == 1 {
-        let run = headway(folder, &args);
+        let run = headway(folder, &[&args[..], &["-n", "1"]].concat());
         assert_eq!(run.code, Some(0), "{}", run.err);
         return;
     }

@@ -173,7 +173,7 @@ def tables(rig, lake):
 def single(rig, lake, capture, workers, draw, more):
     """One process goes on for a few epochs, and is killed."""
     before = rigs.highest(lake)
-    run = rig.start(lake, capture, workers, more)
+    run = rig.start(lake, capture, workers, ["-n", "1", *more])
     rigs.wait_for("a commit", lambda: rigs.highest(lake) >= before + 2 + draw.randrange(6), run)
     if rig.kill(run) != -9:
         raise rigs.Failed(f"a run on {workers} workers ended before it was killed\n{run.said()}")

@@ -27,12 +27,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// What is for a job of several processes.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 6] = [
     "cluster.processes",
     "cluster.process",
     "cluster.hostfile",
     "cluster.secret_file",
     "cluster.join_within",
+    "cluster.members",
 ];
 
 /// What `build` is told.
@@ -82,7 +83,7 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let Flags { plan, verify, output } = flags;
     let mut plan = plan.on_by_default("views").plan(catalogue)?;
-    if plan.cluster.is_some() {
+    if plan.asked.wish.addresses.as_ref().is_some_and(|addresses| addresses.len() > 1) {
         let what = "headway build runs in one process";
         return Err(Failure::new(Code::SettingInvalid, what).hint(
             "Leave out --processes and --hostfile; or use headway run --until caught-up, then headway views verify.",

@@ -136,7 +136,7 @@ struct Supervisor<'a> {
 impl Supervisor<'_> {
     fn run(mut self, processes: u64) -> Result<(), Failure> {
         for number in 0..processes {
-            let child = self.start(number)?;
+            let child = self.start(number, false)?;
             lock(&self.children).push(Process { number, child, ended: None });
         }
         let mut over: Option<(Instant, Failure)> = None;
@@ -154,7 +154,7 @@ impl Supervisor<'_> {
                         "{what}: it is started again"
                     );
                     thread::sleep(PAUSE);
-                    let child = self.start(number)?;
+                    let child = self.start(number, true)?;
                     let mut children = lock(&self.children);
                     let place = children.iter_mut().find(|process| process.number == number);
                     *place.expect("it was started before") = Process { number, child, ended: None };
@@ -205,7 +205,8 @@ impl Supervisor<'_> {
         again
     }
 
-    fn start(&self, number: u64) -> Result<Child, Failure> {
+    /// Starts process `number`, the first time or `again`.
+    fn start(&self, number: u64, again: bool) -> Result<Child, Failure> {
         let failed = |error: io::Error| {
             Failure::named(
                 code::Code::StartFailed.name(),
@@ -222,6 +223,10 @@ impl Supervisor<'_> {
         command.env("HEADWAY_MESH_SECRET_FILE", self.scratch.secret());
         if let Some(listen) = self.listen {
             command.env("HEADWAY_LISTEN", answers_at(listen, number).to_string());
+        }
+        if again {
+            // The job may have been rescaled since.
+            restart::as_committed(&mut command);
         }
         if self.stopping.load(Ordering::SeqCst) {
             // The drain goes on with the process that was lost.

@@ -1,5 +1,6 @@
 //! Reads a lake as a stranger may: its jobs, their manifests, the files these make true. Only pruning changes it.
 
+use super::settings::config::Settings;
 use super::settings::file::File;
 use super::settings::place::flag_path;
 use super::settings::place::without_password;
@@ -11,9 +12,10 @@ use crate::engine::commit::alive::{self, Alive};
 use crate::engine::commit::backup::rounds;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::job::FOLDING;
+use crate::engine::commit::rescale::{self, Request};
 use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{Site, run};
-use crate::engine::commit::state_files::Headers;
+use crate::engine::commit::state_files::{Headers, StateFiles};
 use crate::engine::commit::upkeep::{self, Pruned};
 use crate::engine::commit::{compact, recover, release, retire};
 #[cfg(feature = "parquet")]
@@ -26,10 +28,10 @@ use crate::engine::run::gold;
 use crate::store::Store;
 use crate::store::local::Local;
 use clap::Args;
+use headway_operators::state::Shard;
 use headway_operators::time::EventTime;
 #[cfg(feature = "parquet")]
 use headway_operators::view::refill::Put;
-#[cfg(feature = "parquet")]
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -86,9 +88,17 @@ impl At {
         Ok(names.into_iter().map(|name| Job { store: Arc::clone(&store), name }).collect())
     }
 
-    fn lake(&self) -> Result<Lake, Failure> {
+    /// The settings in the file that was named, if one was.
+    ///
+    /// # Errors
+    /// Exit 2 if it cannot be read.
+    pub(crate) fn settings(&self) -> Result<Option<Settings>, Failure> {
         let file = self.config.as_deref().map(|path| File::read(&flag_path("-c", path)?)).transpose()?;
-        let set = file.map(|file| file.settings).unwrap_or_default();
+        Ok(file.map(|file| file.settings))
+    }
+
+    fn lake(&self) -> Result<Lake, Failure> {
+        let set = self.settings()?.unwrap_or_default();
         let Some(uri) = self.lake.clone().or(set.lake.uri) else {
             return Err(Failure::new(Code::LakeInvalid, "no lake was named").hint("Use --lake FOLDER."));
         };
@@ -191,6 +201,39 @@ impl Job {
     /// Exit 3 if the lake cannot be read.
     pub(crate) fn sign(&self) -> Result<Option<Alive>, Failure> {
         Ok(run(alive::read(&self.site(), &self.name))?)
+    }
+
+    /// The request for another membership that is there, stale or not.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    pub(crate) fn request(&self) -> Result<Option<Request>, Failure> {
+        Ok(run(rescale::request(&self.site(), &self.name))?)
+    }
+
+    /// Leaves a request for another membership.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be written.
+    pub(crate) fn ask(&self, request: &Request) -> Result<(), Failure> {
+        Ok(run(rescale::ask(&self.site(), &self.name, request))?)
+    }
+
+    /// How many bytes of saved state each shard has, as of the last manifest.
+    ///
+    /// # Errors
+    /// As [`Job::head`].
+    pub(crate) fn shard_bytes(&self) -> Result<BTreeMap<Shard, u64>, Failure> {
+        let site = self.site();
+        loop {
+            let head = self.head()?;
+            match run(restore::headers(&site, &head, &Headers::new())) {
+                Ok(headers) => return Ok(StateFiles::of(&headers, &head.dropped).shard_bytes()),
+                // A job that runs may have deleted a file.
+                Err(error) if self.head()?.seq == head.seq => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
     }
 
     /// All manifests, oldest first.

@@ -70,6 +70,14 @@ impl Listen {
     }
 }
 
+/// The refusal of `--listen` where the build has no server.
+#[cfg(not(feature = "serve"))]
+pub(crate) fn does_not_listen() -> Failure {
+    let code = Code::NotInThisBuild;
+    Failure::new(code, "this build does not listen")
+        .hint("Build with --features serve, or leave --listen out.")
+}
+
 /// `7070`, `:7070` or `127.0.0.1:7070`.
 fn address(text: &str) -> Option<SocketAddr> {
     let port = text.strip_prefix(':').unwrap_or(text);

@@ -4,22 +4,25 @@
 //! a crash, and no pause of a supervisor lets the processes miss each other. What it has to remember is in its environment:
 //! how often it has done so, and that it was told to drain.
 
-use super::terminal::failure::Failure;
+use super::terminal::failure::{Failure, sentence};
 use super::terminal::log_end;
-use crate::engine::Control;
 use crate::engine::code::may_come_back;
 use crate::engine::format::names::Generation;
-use std::env;
+use crate::engine::{self, Control};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use std::{env, io};
 
 /// How often this process has started itself again since it last ran for [`FORGIVEN`].
 const COUNT: &str = "HEADWAY_RESTARTED";
 
 /// Set if the process was draining when it started itself again: to the run that was drained, 0 if that is not known.
 pub(crate) const DRAINING: &str = "HEADWAY_DRAINING";
+
+/// The twin of `--members`: a process that has seen a claim goes by it, whatever it was started with.
+const MEMBERS: (&str, &str) = ("HEADWAY_MEMBERS", "as-committed");
 
 /// After a run of this length earlier restarts count no more.
 const FORGIVEN: Duration = Duration::from_secs(120);
@@ -59,16 +62,52 @@ pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &C
         failure.what()
     );
     std::thread::sleep(pause);
-    log_end::end(None);
-    let mut command = Command::new(program());
-    command.args(env::args_os().skip(1)).env(COUNT, restart.to_string());
-    if control.is_draining() {
+    let mut command = same();
+    command.env(COUNT, restart.to_string());
+    if control.is_ending() {
         command.env(DRAINING, control.run().map_or(0, |run| run.0).to_string());
     }
-    // Comes back only if it could not be done.
+    if control.run().is_some() || code == engine::code::Code::MembershipChanged.name() {
+        as_committed(&mut command);
+    }
+    replace(command);
+    failure
+}
+
+/// Starts the program again, since its job is to have other processes or workers, or this process is to join it. `is_known` says that
+/// the lake says so, whatever this process was started with.
+///
+/// # Errors
+/// Exit 3 if that cannot be done.
+pub(crate) fn rescaled(is_known: bool) -> Failure {
+    let mut command = same();
+    if is_known {
+        as_committed(&mut command);
+    }
+    let error = replace(command);
+    let what = "the program could not be started again";
+    let code = engine::code::Code::StartFailed;
+    Failure::named(code.name(), code.exit() as u8, what).detail(sentence(&error.to_string()))
+}
+
+/// Lets a process go by the last manifest, whatever its flags say.
+pub(crate) fn as_committed(command: &mut Command) {
+    command.env(MEMBERS.0, MEMBERS.1);
+}
+
+/// This program with the same command line.
+fn same() -> Command {
+    let mut command = Command::new(program());
+    command.args(env::args_os().skip(1));
+    command
+}
+
+/// Replaces this process by `command`; comes back only if that could not be done.
+fn replace(mut command: Command) -> io::Error {
+    log_end::end(None);
     let error = command.exec();
     tracing::error!(%error, "could not start again");
-    failure
+    error
 }
 
 fn pause(restarts: u64) -> Duration {

@@ -4,11 +4,13 @@ use super::advice::{Advice, advice};
 use super::holder::{Patience, holder};
 use super::lake::now_ms;
 use super::listen::Listen;
+use super::membership;
 use super::outcome;
 use super::restart;
 use super::settings::config::{IfRunning, Until};
 use super::settings::plan::{self, Plan};
 use super::settings::source::{Input, Source};
+use super::standby;
 use super::targets::targets;
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
@@ -80,10 +82,13 @@ pub(crate) fn run(
     progress: Progress,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let plan = flags.plan.plan(catalogue)?;
+    let mut plan = flags.plan.plan(catalogue)?;
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
     restart::go_on_draining(&control);
+    if let Some(standby) = membership::settle(&mut plan)? {
+        return standby::stand_by(&plan, standby, &control, out);
+    }
     let begin = Instant::now();
     let summary = match start(&plan, progress, &control) {
         Ok(summary) => summary,
@@ -98,8 +103,11 @@ pub(crate) fn run(
             };
             return Ok(writeln!(out, "{what}")?);
         }
-        Err(failure) => return Err(restart::again(failure, plan.restarts, begin, &control)),
+        Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), begin, &control)),
     };
+    if control.is_rescaling() {
+        return Err(restart::rescaled(true));
+    }
     if let Some(Cluster { process, addresses, .. }) = plan.cluster.as_ref().filter(|c| c.process != LEADER) {
         return member(flags.output, (*process, addresses.len()), control.is_draining(), out);
     }
@@ -272,9 +280,7 @@ fn reached_at(address: SocketAddr, hosts: &[String]) -> String {
 
 #[cfg(not(feature = "serve"))]
 fn serve(_listen: &Listen, _plan: &Plan, _job: &mut Launch, _control: &Control) -> Result<(), Failure> {
-    let code = super::terminal::failure::Code::NotInThisBuild;
-    Err(Failure::new(code, "this build does not listen")
-        .hint("Build with --features serve, or leave --listen out."))
+    Err(super::listen::does_not_listen())
 }
 
 /// What kept a job from starting.
@@ -368,6 +374,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         job: plan.job.clone(),
         workers: plan.workers,
         cluster: plan.cluster.clone(),
+        wish: plan.is_settled.then(|| plan.asked.wish.clone()),
         csv: csv_gz::Options { index: plan.csv_index },
         epoch: Duration::from_millis(plan.epoch_ms),
         epoch_bytes: usize::try_from(plan.epoch_bytes).unwrap_or(usize::MAX),

@@ -11,7 +11,7 @@ use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{
     audit, backup, check, checkpoint, cluster, completions, dead, demo, explain, init, lake_files, new,
-    produce, replay, run, state, status,
+    produce, replay, rescale, run, state, status,
 };
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,6 +54,11 @@ enum Command {
     Run(Box<run::Flags>),
     /// Run all processes of a job on this machine
     Cluster(cluster::Flags),
+    /// Let a job go on with another number of processes or workers, or say what that would mean
+    ///
+    /// A running job drains, commits, and all its processes start themselves again; the next claim says the new number, and processes
+    /// that stood by join. A stopped job takes the request at its next start.
+    Rescale(rescale::Flags),
     /// Find what would stop a job before it starts, and say what would run
     Check(Box<check::Flags>),
     /// Write generated messages to files, standard output or a Kafka topic
@@ -209,6 +214,7 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Demo(flags) => screen(Reader::MayLeave, |out| demo::run(&flags, catalogue, progress, out)),
         Command::Run(flags) => screen(Reader::MayLeave, |out| run::run(*flags, catalogue, progress, out)),
         Command::Cluster(flags) => cluster::run(flags, catalogue, form),
+        Command::Rescale(flags) => screen(Reader::MayLeave, |out| rescale::run(&flags, out)),
         Command::Check(flags) => screen(Reader::MayLeave, |out| check::run(*flags, catalogue, out)),
         Command::Audit(flags) => screen(Reader::MayLeave, |out| audit::run(&flags, out)),
         Command::Checkpoint(flags) => screen(flags.reader(), |out| checkpoint::run(&flags, out)),

@@ -132,6 +132,8 @@ codes! {
     PeerLost = "peer-lost", PeerLost;
     /// Another process of the job has stopped.
     PeerFailed = "peer-failed", PeerLost;
+    /// The job is to have other processes or workers.
+    MembershipChanged = "membership-changed", PeerLost;
     /// The processes of the job have other lakes.
     LakeNotShared = "lake-not-shared", Usage;
 }

@@ -11,7 +11,10 @@ pub struct Control(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    draining: AtomicBool,
+    /// Somebody wants the job to end.
+    ending: AtomicBool,
+    /// The run is to end, so that another one goes on with other processes or workers.
+    rescaling: AtomicBool,
     stopped: AtomicBool,
     /// The run that takes place; 0 before it has begun.
     run: AtomicU64,
@@ -28,7 +31,12 @@ impl Control {
 
     /// Asks the job to stop reading, commit what it has read, and end. Windows stay open.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks the run to stop reading and commit what it has read, so that another run goes on with other processes or workers.
+    pub fn rescale(&self) {
+        self.0.rescaling.store(true, Ordering::SeqCst);
     }
 
     /// The same, from the first moment on: this process was draining run `generation` when it started itself again. 0 stands for a
@@ -53,9 +61,19 @@ impl Control {
         known(&self.0.run).or_else(|| self.drained_before())
     }
 
-    /// True once [`Control::drain`] was called.
+    /// True once [`Control::drain`] or [`Control::rescale`] was called.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::SeqCst)
+        self.is_ending() || self.0.rescaling.load(Ordering::SeqCst)
+    }
+
+    /// True once [`Control::drain`] was called: no other run is to follow.
+    pub fn is_ending(&self) -> bool {
+        self.0.ending.load(Ordering::SeqCst)
+    }
+
+    /// True if another run is to follow this one at once. A drain, before or after, is the stronger word.
+    pub fn is_rescaling(&self) -> bool {
+        self.0.rescaling.load(Ordering::SeqCst) && !self.is_ending()
     }
 
     /// Stops the job with `error`. Only the first failure is kept: the others follow from it.

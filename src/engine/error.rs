@@ -99,6 +99,14 @@ pub enum Error {
         /// What was seen.
         why: String,
     },
+    /// The job is to have other processes or workers than this process was started for.
+    #[error("the job is to run on {to} processes and workers, not on {from}")]
+    MembershipChanged {
+        /// What this process was started for, such as `2x1`.
+        from: String,
+        /// What the manifest or a request says.
+        to: String,
+    },
     /// The lake of this process is not that of process 0.
     #[error("\"{lake}\" is not the lake of process 0: it has not the claim of this run")]
     LakeNotShared {
@@ -145,6 +153,7 @@ impl Error {
             Error::Mesh(error) => of_mesh(error),
             Error::PeerFailed { .. } => Code::PeerFailed,
             Error::Torn { .. } => Code::PeerLost,
+            Error::MembershipChanged { .. } => Code::MembershipChanged,
             Error::LakeNotShared { .. } => Code::LakeNotShared,
         }
     }

@@ -14,6 +14,10 @@ pub(crate) async fn livez() -> &'static str {
 /// Whether a process has begun its work, and goes on with it.
 pub(crate) fn ready(live: &Live, is_draining: bool) -> Response {
     let no = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    if let Some(why) = live.board.standby() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("This process stands by: {why}.\n"))
+            .into_response();
+    }
     if live.board.committed_head().is_none() {
         return no(
             "The job has not begun: it reads its state, or waits for its sources or other processes.\n",

@@ -1,12 +1,13 @@
 //! The other processes of a job, as flags, variables and file say: how many, which one this is, where they listen.
 
-use super::config;
+use super::config::{self, MembersOf, Settings};
 use super::origin::Origin;
 use super::place::Surroundings;
 use super::secret::first_line;
+use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Count, Millis};
-use crate::engine::cluster::place::Cluster;
+use crate::engine::cluster::membership::Wish;
 use crate::mesh::{Process, hosts};
 use std::fs;
 use std::path::Path;
@@ -21,59 +22,69 @@ const JOIN_WITHIN: Millis = Millis(60_000);
 /// The shortest secret that is taken, in bytes.
 const SECRET_MIN: usize = 16;
 
-/// The other processes of the job; `None` if it has one.
+/// The other processes of the job, as they were asked for. The last manifest may say something else.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// The number of this process, and the processes and workers.
+    pub(crate) wish: Wish,
+    /// What only processes of the job know.
+    pub(crate) secret: Vec<u8>,
+    /// How long to wait for the others.
+    pub(crate) within: Duration,
+    /// How often the process may start itself again, if that was said.
+    pub(crate) restarts: Option<u64>,
+}
+
+/// What was asked for; each process is to have so many `workers`.
 ///
 /// # Errors
 /// Exit 2 if the numbers and files do not fit together.
-pub(crate) fn cluster(set: &config::Cluster, origin: &Origin<'_>) -> Result<Option<Cluster>, Failure> {
-    let refuse = |key: &str, flag: &str, what: String| origin.refuse(("cluster", key), flag, what);
-    let listed = set.hostfile.as_deref().map(|path| addresses(path, origin)).transpose()?;
-    let lines = listed.as_ref().map(|listed| listed.len() as u64);
-    let processes = set.processes.map_or(lines.unwrap_or(1), |Count(processes)| processes);
+pub(crate) fn asked(
+    set: &config::Cluster,
+    workers: Option<usize>,
+    origin: &Origin<'_>,
+) -> Result<Asked, Failure> {
+    let process = set.process.map(|Count(process)| process).or_else(own_number);
+    let Millis(within) = set.join_within.unwrap_or(JOIN_WITHIN);
+    Ok(Asked {
+        wish: Wish {
+            process: process.map(|process| Process(u32::try_from(process).unwrap_or(u32::MAX))),
+            addresses: processes(set, origin)?,
+            workers: workers.map(|workers| u32::try_from(workers).unwrap_or(u32::MAX)),
+            as_committed: set.members == Some(MembersOf::AsCommitted),
+        },
+        secret: set.secret_file.as_deref().map(|path| secret(path, origin)).transpose()?.unwrap_or_default(),
+        within: Duration::from_millis(within.unsigned_abs()),
+        restarts: set.restarts.map(|Count(restarts)| restarts),
+    })
+}
+
+/// Where the processes listen, none for one process; `None` if nothing says how many there are.
+fn processes(set: &config::Cluster, origin: &Origin<'_>) -> Result<Option<Vec<String>>, Failure> {
+    let refuse = |what: String| origin.refuse(("cluster", "processes"), "--processes", what);
+    let known = set.hostfile.as_deref().map(|path| listed(path, "--hostfile", origin)).transpose()?;
+    let lines = known.as_ref().map(|known| known.len() as u64);
+    let Some(processes) = set.processes.map(|Count(processes)| processes).or(lines) else { return Ok(None) };
     if !(1..=PROCESSES_MAX).contains(&processes) {
         let what = format!("{processes} processes are not between 1 and {PROCESSES_MAX}");
-        return Err(refuse("processes", "--processes", what).hint("One for each machine is usual."));
+        return Err(refuse(what).hint("One for each machine is usual."));
     }
     if processes == 1 {
-        let is_first = set.process.is_none_or(|Count(process)| process == 0);
-        let what = || "a job of one process has process 0 only".to_string();
-        return if is_first {
-            Ok(None)
-        } else {
-            Err(refuse("process", "--process", what()).hint("Set --processes."))
-        };
+        return Ok(Some(Vec::new()));
     }
-    let Some(mut addresses) = listed else {
+    let Some(mut addresses) = known else {
         let what = format!("{processes} processes need a file that says where they listen");
-        return Err(refuse("processes", "--processes", what)
-            .hint("Use --hostfile FILE, or headway cluster run for a job on this machine."));
+        return Err(
+            refuse(what).hint("Use --hostfile FILE, or headway cluster run for a job on this machine.")
+        );
     };
     let lines = addresses.len() as u64;
     if lines < processes {
         let what = format!("{processes} processes, and the host file has {lines} addresses");
-        return Err(
-            refuse("processes", "--processes", what).hint("List one address a line, from process 0 on.")
-        );
-    }
-    let process = match set.process {
-        Some(Count(process)) => process,
-        None => own_number().ok_or_else(|| {
-            refuse("process", "--process", "which of the processes this is was not said".to_string())
-                .hint("Use --process N, from 0 on.")
-        })?,
-    };
-    if process >= processes {
-        let what = format!("there is no process {process} of {processes}: they count from 0");
-        return Err(refuse("process", "--process", what).hint("Set --processes, or another --process."));
+        return Err(refuse(what).hint("List one address a line, from process 0 on."));
     }
     addresses.truncate(usize::try_from(processes).unwrap_or(usize::MAX));
-    let Millis(within) = set.join_within.unwrap_or(JOIN_WITHIN);
-    Ok(Some(Cluster {
-        process: Process(u32::try_from(process).unwrap_or(u32::MAX)),
-        addresses,
-        secret: set.secret_file.as_deref().map(|path| secret(path, origin)).transpose()?.unwrap_or_default(),
-        within: Duration::from_millis(within.unsigned_abs()),
-    }))
+    Ok(Some(addresses))
 }
 
 /// The number at the end of this host's name, where Kubernetes has given it.
@@ -100,8 +111,18 @@ fn read(path: &Path, (key, flag): (&str, &str), origin: &Origin<'_>) -> Result<S
     })
 }
 
-fn addresses(path: &Path, origin: &Origin<'_>) -> Result<Vec<String>, Failure> {
-    let key = ("hostfile", "--hostfile");
+/// The addresses in the host file of a command that has no settings of a job.
+///
+/// # Errors
+/// Exit 2 if it cannot be read, or lists none.
+pub(crate) fn host_file(flag: &str, path: &Path) -> Result<Vec<String>, Failure> {
+    let (flags, twins) = (Settings::default(), Twins::default());
+    let origin = Origin { flags: &flags, twins: &twins, file: None };
+    listed(path, flag, &origin)
+}
+
+fn listed(path: &Path, flag: &str, origin: &Origin<'_>) -> Result<Vec<String>, Failure> {
+    let key = ("hostfile", flag);
     let refuse = |what: String| origin.refuse(("cluster", key.0), key.1, what);
     let hint = "Write HOST:PORT, one a line, from process 0 on.";
     let addresses = hosts::parse(&read(path, key, origin)?)
@@ -128,8 +149,6 @@ fn secret(path: &Path, origin: &Origin<'_>) -> Result<Vec<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::settings::config::Settings;
-    use crate::cli::settings::twins::Twins;
 
     /// What becomes of `-n`, `-p` and a host file with `hosts`.
     fn of(processes: Option<u64>, process: Option<u64>, hosts: Option<&str>) -> Result<String, String> {
@@ -143,25 +162,27 @@ mod tests {
             ..config::Cluster::default()
         };
         let flags = Settings::default();
-        let found = cluster(&set, &Origin { flags: &flags, twins: &Twins::default(), file: None });
+        let found = asked(&set, Some(1), &Origin { flags: &flags, twins: &Twins::default(), file: None });
         let found = found.map_err(|failure| failure.render(crate::cli::terminal::form::Form::Text))?;
-        Ok(found.map_or("alone".to_string(), |c| format!("{} of {}", c.process.0, c.addresses.join(" "))))
+        let Wish { process, addresses, .. } = found.wish;
+        let number = process.map_or("?".to_string(), |process| process.0.to_string());
+        Ok(format!("{number} of {}", addresses.map_or("?".to_string(), |all| all.join(" "))))
     }
 
     #[test]
     fn numbers_and_host_file_fit_together_or_are_refused() {
         let three = Some("a:1\nb:2\nc:3\n");
         let cases = [
-            (None, None, None, Ok("alone")),
-            (Some(1), Some(0), three, Ok("alone")),
+            (None, None, None, Ok("? of ?")),
+            (Some(1), Some(0), three, Ok("0 of ")),
             (None, Some(2), three, Ok("2 of a:1 b:2 c:3")),
             (Some(2), Some(1), three, Ok("1 of a:1 b:2")),
+            // It stands by.
+            (Some(2), Some(2), three, Ok("2 of a:1 b:2")),
+            (None, None, three, Ok("? of a:1 b:2 c:3")),
             (Some(0), None, None, Err("--processes: 0 processes")),
-            (Some(1), Some(1), None, Err("--process: a job of one process")),
             (Some(2), Some(0), None, Err("need a file")),
             (Some(4), Some(0), three, Err("has 3 addresses")),
-            (None, None, three, Err("was not said")),
-            (None, Some(3), three, Err("no process 3 of 3")),
             (None, Some(0), Some("a b"), Err("line 1")),
             (None, Some(0), Some("# nobody"), Err("lists no address")),
         ];

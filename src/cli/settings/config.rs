@@ -50,7 +50,7 @@ section! {
         /// Name of the job in the lake [default: the pipeline's name]
         #[arg(id = "job.name", long = "job", value_name = "NAME")]
         name: String,
-        /// Threads that work on it; the output does not depend on how many [default: 1]
+        /// Threads that work on it; the output does not depend on how many [default: as in the last run, or 1]
         #[arg(id = "job.workers", long = "workers", short = 'w', value_name = "N")]
         workers: Count,
         /// When it ends by itself [default: end for files and a bounded generator, else never]
@@ -77,7 +77,7 @@ section! {
 section! {
     /// The other processes of a job.
     Cluster {
-        /// Processes of the job; each has as many workers [default: the lines of the host file, or 1]
+        /// Processes of the job; each has as many workers [default: the lines of the host file, or as in the last run, or 1]
         #[arg(id = "cluster.processes", long = "processes", short = 'n', value_name = "N")]
         processes: Count,
         /// Which of them this is, from 0 [default: the number at the end of the host's name, under Kubernetes]
@@ -92,6 +92,9 @@ section! {
         /// How long to wait for the other processes [default: 60s]
         #[arg(id = "cluster.join_within", long = "join-within", value_name = "TIME", allow_hyphen_values = true)]
         join_within: Millis,
+        /// Whose processes, workers and hosts count [default: as-set]
+        #[arg(id = "cluster.members", long = "members", value_name = "WHOSE")]
+        members: MembersOf,
         /// How often the process may start itself again after a lost process, a panic or a missed start [default: 20, and 0 for
         /// a job of one process]
         #[arg(id = "cluster.restarts", long = "restarts", value_name = "N")]
@@ -234,6 +237,16 @@ pub(crate) enum Until {
     CaughtUp,
     /// The sources have ended; every window closes
     End,
+}
+
+/// Whose processes, workers and hosts count at a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum MembersOf {
+    /// Those of flags, variables and file; what they leave open is as in the last run
+    AsSet,
+    /// Those of the last run, if there was one: only headway rescale changes them
+    AsCommitted,
 }
 
 /// What to do if another run of the job may be at work.

@@ -1,6 +1,6 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::cluster;
+use super::cluster::{self, Asked};
 use super::config::{self, IfRunning, Postgres, Settings, Until};
 use super::file::File;
 use super::given::Given;
@@ -28,9 +28,6 @@ const EPOCH_MS_MIN: i64 = 50;
 
 /// More threads than this are a typing error.
 const WORKERS_MAX: u64 = 256;
-
-/// How often a process of several may start itself again, where nothing is said.
-const RESTARTS: u64 = 20;
 
 /// The flags of a command that looks at or runs a job.
 #[derive(Args, Clone, Debug, Default)]
@@ -61,10 +58,12 @@ pub(crate) struct Plan {
     pub(crate) lake: PathBuf,
     /// Threads of this process.
     pub(crate) workers: usize,
-    /// The other processes of the job, if there are any.
+    /// What was asked for of processes and workers: a run looks at the last manifest, too.
+    pub(crate) asked: Asked,
+    /// The other processes of the job, if there are any; known once it was looked at the last manifest.
     pub(crate) cluster: Option<Cluster>,
-    /// How often the process may start itself again.
-    pub(crate) restarts: u64,
+    /// It was looked at the last manifest: the process starts itself again where another membership is asked for.
+    pub(crate) is_settled: bool,
     /// Length of an epoch in milliseconds.
     pub(crate) epoch_ms: u64,
     /// Bytes after which a worker ends an epoch.
@@ -157,17 +156,17 @@ impl Flags {
         }
         let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
         let workers = workers(set.job.workers, &origin)?;
-        let cluster = cluster::cluster(&set.cluster, &origin)?;
-        let usual = if cluster.is_some() { RESTARTS } else { 0 };
+        let asked = cluster::asked(&set.cluster, workers, &origin)?;
         Ok(Plan {
             job,
             until: until(&inputs, set.job.until, &origin)?,
             inputs,
             made,
             lake: lake(set.lake.uri.as_deref(), &origin)?,
-            workers,
-            cluster,
-            restarts: set.cluster.restarts.map_or(usual, |Count(restarts)| restarts),
+            workers: workers.unwrap_or(1),
+            asked,
+            cluster: None,
+            is_settled: false,
             epoch_ms: epoch.0.unsigned_abs(),
             epoch_bytes: bytes.0,
             idle_after_ms: set.idle.after.unwrap_or(Limit::At(Millis(60_000))).at().map(|after| after.0),
@@ -281,10 +280,10 @@ fn lake(uri: Option<&str>, origin: &Origin<'_>) -> Result<PathBuf, Failure> {
     })
 }
 
-fn workers(count: Option<Count>, origin: &Origin<'_>) -> Result<usize, Failure> {
-    let Count(count) = count.unwrap_or(Count(1));
+fn workers(count: Option<Count>, origin: &Origin<'_>) -> Result<Option<usize>, Failure> {
+    let Some(Count(count)) = count else { return Ok(None) };
     match usize::try_from(count) {
-        Ok(workers) if (1..=WORKERS_MAX).contains(&count) => Ok(workers),
+        Ok(workers) if (1..=WORKERS_MAX).contains(&count) => Ok(Some(workers)),
         _ => Err(origin
             .refuse(
                 ("job", "workers"),

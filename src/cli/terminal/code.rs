@@ -87,6 +87,8 @@ codes! {
     NotAlive = "not-alive", Unreachable;
     /// Records wait, or windows are held open, longer than they should.
     Lags = "lagging", Check;
+    /// The job has not taken a request for another size in time.
+    RescalePending = "rescale-pending", Check;
     /// The audit found a contradiction.
     AuditFailed = "audit-failed", Check;
     /// A bounded run accepted nothing of what it read.

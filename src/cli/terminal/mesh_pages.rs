@@ -69,6 +69,20 @@ pub(super) const MESH_PAGES: &[Page] = &[
         "Start it again when the others are there.",
     ),
     of(
+        "rescale-pending",
+        Yours,
+        "The job has not gone on with the processes and workers that were asked for.",
+        "Process 0 looks twice a second for a request, drains, and all new processes must be there for the next claim. The request stays.",
+        "See that all processes are started, and look at their logs. The next claim takes the request.",
+    ),
+    of(
+        "membership-changed",
+        Yours,
+        "Another number of processes or workers was asked for or committed while this process waited for the others.",
+        "All processes of a run must agree how many there are. The last manifest says so, or a request that the next claim takes.",
+        "Nothing: the process starts itself again, with the new number. With --restarts 0 start it again.",
+    ),
+    of(
         "peer-lost",
         TheirSystem,
         "Another process of the job is gone, or gave no sign of life for 10 s.",

@@ -32,6 +32,7 @@ pub struct Crew {
     control: mesh::Control,
     sockets: Mutex<Option<Vec<Option<TcpStream>>>>,
     has_told_drain: AtomicBool,
+    has_told_rescale: AtomicBool,
     /// This process does not lead, and its dataflow has ended.
     has_told_done: AtomicBool,
     heard: Mutex<Heard>,
@@ -48,8 +49,8 @@ struct Heard {
 }
 
 impl Crew {
-    /// Waits until all processes are there. `is_drained` is true once the drain that this process resumed is over: nobody joins after
-    /// that.
+    /// Waits until all processes are there. `is_over` is true once there is nothing to wait for any more: the drain that this process
+    /// resumed is over, or the job is to have other processes.
     ///
     /// # Errors
     /// If they are not in time, or this one does not belong to them.
@@ -58,13 +59,13 @@ impl Crew {
         place: Place,
         facts: Facts,
         control: &Control,
-        is_drained: &dyn Fn() -> bool,
+        is_over: &dyn Fn() -> bool,
     ) -> Result<Arc<Crew>, Error> {
         let Cluster { process, secret, within, .. } = cluster.clone();
         let options = mesh::Options { process, facts, secret, within };
         // One that started again in the middle of a drain joins, to end it with the others.
         let goes_on = control.is_draining();
-        let joined = mesh::join(options, &|| control.is_draining() && (!goes_on || is_drained()));
+        let joined = mesh::join(options, &|| is_over() || control.is_draining() && !goes_on);
         let Mesh { data, control: signals } = joined.map_err(|error| match error {
             // It was told to end, and what is committed is whole without it.
             mesh::Error::Timeout { .. } if goes_on => mesh::Error::Stopped,
@@ -77,6 +78,7 @@ impl Crew {
             control: signals,
             sockets: Mutex::new(Some(data)),
             has_told_drain: AtomicBool::new(false),
+            has_told_rescale: AtomicBool::new(false),
             has_told_done: AtomicBool::new(false),
             heard: Mutex::default(),
         }))
@@ -237,8 +239,11 @@ impl Crew {
         control: &Control,
         wait: Duration,
     ) -> Result<Option<(Process, Message)>, Error> {
-        if control.is_draining() && !self.has_told_drain.swap(true, Ordering::SeqCst) {
+        if control.is_ending() && !self.has_told_drain.swap(true, Ordering::SeqCst) {
             self.send_all(&Message::Drain);
+        }
+        if control.is_rescaling() && self.leads() && !self.has_told_rescale.swap(true, Ordering::SeqCst) {
+            self.send_all(&Message::Rescale);
         }
         match self.control.next(wait) {
             None => Ok(None),
@@ -257,7 +262,7 @@ impl Crew {
             Some(Signal::Body { from, bytes }) => match serde_json::from_slice(&bytes) {
                 Ok(Message::Failed(failure)) => Err(Error::PeerFailed { process: from, failure }),
                 Ok(Message::Drain) => {
-                    if !control.is_draining() {
+                    if !control.is_ending() {
                         tracing::info!(
                             event = "draining",
                             process = from.0,
@@ -266,6 +271,10 @@ impl Crew {
                     }
                     self.has_told_drain.store(true, Ordering::SeqCst);
                     control.drain();
+                    Ok(None)
+                }
+                Ok(Message::Rescale) => {
+                    control.rescale();
                     Ok(None)
                 }
                 Ok(message) => Ok(Some((from, message))),
@@ -296,6 +305,7 @@ impl Crew {
             | Message::Restored { .. }
             | Message::Found { .. }
             | Message::Drain
+            | Message::Rescale
             | Message::Failed(_) => {}
         }
     }

@@ -31,6 +31,8 @@ pub(super) enum Message {
     Ends(Vec<Vec<End>>),
     /// The job is to drain.
     Drain,
+    /// From the leader: the job is to drain, and all processes start again with another membership.
+    Rescale,
     /// From a member: its dataflow has ended.
     Done,
     /// The sender stops.

@@ -330,6 +330,7 @@ impl CheckpointError {
             | Code::JoinStopped
             | Code::PeerLost
             | Code::PeerFailed
+            | Code::MembershipChanged
             | Code::LakeNotShared
             | Code::Source(_) => false,
         }

@@ -31,6 +31,7 @@ pub mod rebuild;
 pub mod recover;
 pub mod refill;
 pub mod release;
+pub mod rescale;
 pub mod restore;
 pub mod retire;
 pub mod segment;

@@ -89,6 +89,15 @@ impl StateFiles {
         live
     }
 
+    /// How many live bytes each shard has, of all operators together.
+    pub fn shard_bytes(&self) -> BTreeMap<Shard, u64> {
+        let mut bytes = BTreeMap::new();
+        for (_, shard, pieces) in self.live.iter() {
+            *bytes.entry(shard).or_default() += pieces.iter().map(|(_, piece)| piece.bytes).sum::<u64>();
+        }
+        bytes
+    }
+
     /// The operators that have a live section with something in it.
     pub fn operators(&self) -> BTreeSet<&str> {
         let holds = |number: u32| {

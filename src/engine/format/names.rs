@@ -196,6 +196,11 @@ pub fn alive(job: &str) -> String {
     format!("_headway/{job}/alive.json")
 }
 
+/// The file in which a person asks for another number of processes or workers.
+pub fn rescale(job: &str) -> String {
+    format!("_headway/{job}/rescale.json")
+}
+
 /// The folder of prefix claims.
 pub const PREFIX_FOLDER: &str = "_headway/prefix/";
 

@@ -31,6 +31,8 @@ struct Inner {
     run: OnceLock<Run>,
     /// Where process 0 answers by HTTP.
     leader_answers: OnceLock<String>,
+    /// Why this process does nothing, if it stands by.
+    standby: OnceLock<String>,
     state: Mutex<State>,
 }
 
@@ -127,8 +129,8 @@ impl Growth {
 impl Board {
     /// The board of a run that has not begun.
     pub fn new(clock: Arc<dyn Clock>) -> Board {
-        let (run, leader_answers) = (OnceLock::new(), OnceLock::new());
-        Board(Arc::new(Inner { clock, run, leader_answers, state: Mutex::default() }))
+        let (run, leader_answers, standby) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Board(Arc::new(Inner { clock, run, leader_answers, standby, state: Mutex::default() }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
@@ -150,6 +152,16 @@ impl Board {
     /// Where process 0 of the job answers by HTTP; `None` if it does not, or that is not known yet.
     pub fn leader_answers(&self) -> Option<String> {
         self.0.leader_answers.get().cloned()
+    }
+
+    /// Notes why this process stands by. Only the first call counts.
+    pub fn stands_by(&self, why: String) {
+        self.0.standby.get_or_init(|| why);
+    }
+
+    /// Why this process does nothing; `None` if it is one of the job's.
+    pub fn standby(&self) -> Option<&str> {
+        self.0.standby.get().map(String::as_str)
     }
 
     /// Notes what the commit thread does from now on.

@@ -12,9 +12,8 @@ use crate::connect::targets::target::Target;
 use crate::connect::{Connector, PartitionInfo, notice};
 use crate::engine::clock::{Clock, System};
 use crate::engine::cluster::crew::Crew;
-use crate::engine::cluster::message::Card;
+use crate::engine::cluster::membership::Wish;
 use crate::engine::cluster::place::{Cluster, Place};
-use crate::engine::cluster::watch::{Ear, Watch};
 use crate::engine::commit::alive::{Ending, Sign};
 use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
@@ -36,8 +35,10 @@ use crate::engine::run::feed::{self, Until};
 use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
-use crate::engine::run::ports::{HeldBefore, InputOptions, StartPoint};
+use crate::engine::run::members::{card, watch};
+use crate::engine::run::ports::{HeldBefore, InputOptions};
 use crate::engine::run::refill;
+use crate::engine::run::requests::Requests;
 use crate::engine::run::saved::{Foreseen, by_worker, foresee};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{self, assigned, start_point};
@@ -107,6 +108,8 @@ pub struct Launch {
     pub workers: usize,
     /// The other processes of the job; `None` if this is the only one.
     pub cluster: Option<Cluster>,
+    /// What this process was started with, if it starts itself again where another membership is asked for or committed.
+    pub wish: Option<Wish>,
     /// How CSV files look.
     pub csv: csv_gz::Options,
     /// Length of an epoch.
@@ -234,6 +237,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
+    let requests = launch.requests(&site, generation);
     let commit = Watched {
         committer,
         judge: Judge::new(launch.expectations.clone()),
@@ -247,6 +251,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         on_views: launch.on_views,
         is_bounded: launch.until != Until::Forever,
         late_judge: LateJudge::new(launch.late_max, launch.dead_max, &resume.manifest.inputs),
+        requests,
         journal,
         board: launch.board.clone(),
         summary: Arc::clone(&shared),
@@ -311,22 +316,6 @@ fn saved(
             Ok(site::run(restore::sections(site, &resume.manifest, &resume.headers, mine))?)
         }
     }
-}
-
-/// Listens to the other processes while the job runs.
-fn watch(crew: &Arc<Crew>, start: &StartPoint, control: &Control) -> Watch {
-    let (held, peers) = (Arc::clone(&start.held), crew.place().peers());
-    let restored = move |operator: &str, count: u64| {
-        held.restored(operator, count, peers).map_err(|error| CheckpointError::State(error).into())
-    };
-    let (control, discovered, sources) = (control.clone(), Vec::new(), Vec::new());
-    Watch::start(Arc::clone(crew), Ear { control, discovered, sources, on_restored: Box::new(restored) })
-}
-
-/// What the other processes of the job start from.
-fn card(resume: &Resume, partitions: &[Vec<PartitionInfo>], answers: Option<String>) -> Card {
-    let claim = String::from_utf8(resume.manifest.encode()).expect("a manifest is JSON");
-    Card { claim, partitions: partitions.to_vec(), answers }
 }
 
 /// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by
@@ -404,6 +393,7 @@ impl Launch {
             pipeline,
             workers: 1,
             cluster: None,
+            wish: None,
             csv: csv_gz::Options::default(),
             epoch: Duration::from_secs(1),
             epoch_bytes: 16 << 20,
@@ -429,6 +419,13 @@ impl Launch {
     /// Where this process stands in the job.
     pub fn place(&self) -> Place {
         Place::of(self.cluster.as_ref(), self.workers)
+    }
+
+    /// The requests for another membership than that of run `generation`; the one that this run has taken is deleted.
+    fn requests(&self, site: &Site, generation: Generation) -> Option<Requests> {
+        let here = Site::new(site.store(), Arc::clone(&self.clock));
+        let of_run = || Requests::of(here, &self.job, generation, self.place().members());
+        self.wish.as_ref().map(|_| of_run()).inspect(Requests::clear)
     }
 
     /// Where messages come from, in the order of the pipeline's inputs.

@@ -22,6 +22,7 @@ use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
+use crate::engine::run::requests::Requests;
 use crate::engine::run::targets::Targets;
 use crate::engine::run::views::{OnViews, Resolved};
 use crate::mesh;
@@ -77,6 +78,8 @@ pub struct Watched {
     pub targets: Targets,
     /// Where views are written for readers of files.
     pub gold: Gold,
+    /// Requests for other processes or workers; `None` where nobody would start them.
+    pub requests: Option<Requests>,
     /// What the log says of it.
     pub journal: Journal,
     /// Where the run says what it is doing.
@@ -106,7 +109,7 @@ impl Watched {
                 continue;
             }
             while let Err(error) = source.confirm() {
-                if !error.is_transient() || self.control.is_draining() || self.control.is_stopped() {
+                if !error.is_transient() || self.control.is_ending() || self.control.is_stopped() {
                     return Err(error.into());
                 }
                 tracing::debug!(%error, "a commit waits for its source");
@@ -157,6 +160,9 @@ impl Watched {
         self.journal.ends(&ends, self.committer.head());
         self.board.ends(&ends);
         self.board.targets(self.targets.lags(self.board.now_ms()));
+        if let Some(requests) = &mut self.requests {
+            requests.look(&self.control);
+        }
         if self.control.is_draining() {
             self.board.draining();
         }

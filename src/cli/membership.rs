@@ -1,0 +1,123 @@
+//! Which of the job's processes this one is, as its settings and the lake say: settled before anything is opened for writing.
+
+use super::life::Life;
+use super::settings::cluster::Asked;
+use super::settings::plan::Plan;
+use super::terminal::failure::{Code, Failure};
+use crate::engine::clock::{Clock, System};
+use crate::engine::cluster::membership::{By, Seat, Wanted, seat, wanted};
+use crate::engine::cluster::place::Cluster;
+use crate::engine::commit::rescale::{self, Membership};
+use crate::engine::commit::site::{self, Site};
+use crate::engine::commit::{alive, process_id::Found};
+use crate::engine::format::manifest::Members;
+use crate::mesh::Process;
+use crate::store::local::Local;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How often a process of several may start itself again, where nothing is said.
+const RESTARTS: u64 = 20;
+
+/// A process that the job does without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standby {
+    /// Its number.
+    pub(crate) process: Process,
+    /// The processes of the job.
+    pub(crate) members: Members,
+}
+
+/// Where a process belongs now.
+pub(crate) struct Settled {
+    /// Its place.
+    pub(crate) seat: Seat,
+    /// The processes of the next run.
+    pub(crate) wanted: Wanted,
+    /// The job gives signs of life.
+    pub(crate) is_running: bool,
+}
+
+/// Notes in `plan` which processes the job has; gives a process that is none of them.
+///
+/// # Errors
+/// Exit 2 if there are several processes, and nobody has said which one this is; exits 3 to 5 if the lake cannot be read.
+pub(crate) fn settle(plan: &mut Plan) -> Result<Option<Standby>, Failure> {
+    let Settled { seat, wanted: Wanted { members, by }, .. } = look(plan)?;
+    match seat {
+        Seat::Member(process) => {
+            if by != By::Settings {
+                let (size, whose) = (members.size(), if by == By::Request { "request" } else { "manifest" });
+                tracing::debug!(size, whose, "processes and workers are not as set");
+            }
+            let Asked { secret, within, .. } = plan.asked.clone();
+            plan.is_settled = true;
+            plan.workers = usize::try_from(members.workers).unwrap_or(usize::MAX);
+            let addresses = members.addresses;
+            plan.cluster = (addresses.len() > 1).then_some(Cluster { process, addresses, secret, within });
+            Ok(None)
+        }
+        Seat::Standby(Process(process), members) if is_typing_error(plan, &members) => {
+            let what = format!("--process: a job of one process has process 0 only, not {process}");
+            Err(Failure::new(Code::SettingInvalid, what).hint("Set --processes and --hostfile."))
+        }
+        Seat::Standby(process, members) => Ok(Some(Standby { process, members })),
+        Seat::Unnumbered(members) => {
+            let count = members.processes;
+            let what = format!("--process: which of the {count} processes this is was not said");
+            let hint = "Use --process N, from 0 on; or --processes 1 to go on with one process.";
+            Err(Failure::new(Code::SettingInvalid, what).hint(hint))
+        }
+    }
+}
+
+/// True if there is no job yet, and nobody has said that it is to have several processes.
+fn is_typing_error(plan: &Plan, members: &Members) -> bool {
+    members.processes == 1
+        && plan.asked.wish.addresses.is_none()
+        && matches!(membership_of(&plan.lake, &plan.job), Ok(None))
+}
+
+/// Where the process of `plan` belongs now.
+///
+/// # Errors
+/// If the lake cannot be read.
+pub(crate) fn look(plan: &Plan) -> Result<Settled, Failure> {
+    let wish = &plan.asked.wish;
+    let lake = membership_of(&plan.lake, &plan.job)?;
+    let is_running = lake.is_some() && is_running(&plan.lake, &plan.job)?;
+    let wanted = wanted(wish, lake.as_ref());
+    let seat = seat(wish, &wanted, lake.as_ref(), is_running);
+    Ok(Settled { seat, wanted, is_running })
+}
+
+/// How often the process of `plan` may start itself again.
+pub(crate) fn restarts(plan: &Plan) -> u64 {
+    plan.asked.restarts.unwrap_or(if plan.cluster.is_some() { RESTARTS } else { 0 })
+}
+
+/// What is known of the membership of `job` in `lake`; `None` if the job has never started.
+///
+/// # Errors
+/// If the lake is there and cannot be read.
+fn membership_of(lake: &Path, job: &str) -> Result<Option<Membership>, Failure> {
+    let Some(site) = site(lake)? else { return Ok(None) };
+    Ok(site::run(rescale::membership(&site, job))?)
+}
+
+/// True if the last run of `job` gives signs of life.
+fn is_running(lake: &Path, job: &str) -> Result<bool, Failure> {
+    let Some(site) = site(lake)? else { return Ok(false) };
+    let sign = site::run(alive::read(&site, job))?;
+    let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
+    Ok(Life::of(sign.as_ref(), found, site.now_ms()) == Life::Running)
+}
+
+/// The lake, if it is there.
+fn site(lake: &Path) -> Result<Option<Site>, Failure> {
+    if !lake.is_dir() {
+        return Ok(None);
+    }
+    let clock: Arc<dyn Clock> = Arc::new(System::default());
+    Ok(Some(Site::new(Arc::new(Local::existing(lake)?), clock)))
+}

@@ -1,0 +1,103 @@
+//! A process that its job does without: it lives, says why it is not ready, and joins once the job is to have it.
+
+use super::listen::Listen;
+use super::membership::{self, Settled, Standby};
+use super::restart;
+use super::settings::plan::Plan;
+use super::terminal::failure::Failure;
+use crate::engine::Control;
+use crate::engine::cluster::membership::{By, Seat};
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often it looks whether the job is to have it.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// For how long a job must give no sign of life before the process goes by its own settings again.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Stands by until the process is told to end, or starts itself again as one of the job's.
+///
+/// # Errors
+/// If it cannot answer by HTTP, or start again. A lake that cannot be read for a while is waited for.
+pub(crate) fn stand_by(
+    plan: &Plan,
+    standby: Standby,
+    control: &Control,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Standby { process, members } = &standby;
+    let listen = Listen::of(plan)?;
+    let _served = listen.map(|listen| serve(&listen, plan, &standby, control)).transpose()?;
+    tracing::info!(
+        event = "standby",
+        process = process.0,
+        size = members.size(),
+        "stands by: {}",
+        why(&standby)
+    );
+    let mut lived = Instant::now();
+    while !control.is_ending() {
+        thread::sleep(LOOK_EVERY);
+        let Ok(Settled { seat, wanted, is_running }) = membership::look(plan) else { continue };
+        if is_running {
+            lived = Instant::now();
+        }
+        let is_wanted = matches!(seat, Seat::Member(_));
+        let is_said = wanted.by != By::Settings;
+        if is_wanted && (is_said || lived.elapsed() >= QUIET) {
+            let size = wanted.members.size();
+            tracing::info!(event = "joining", process = process.0, size, "the job is to have this process");
+            return Err(restart::rescaled(is_said));
+        }
+    }
+    Ok(writeln!(out, "stood by: process {} of a job of {}", process.0, members.processes)?)
+}
+
+/// Why the process does nothing.
+fn why(Standby { process, members }: &Standby) -> String {
+    let has = match members.processes {
+        1 => "one process, process 0".to_string(),
+        n => format!("{n} processes, 0 to {}", n - 1),
+    };
+    format!("the job has {has}, and this is process {}; headway rescale lets it join", process.0)
+}
+
+/// Answers by HTTP for a process that stands by.
+#[cfg(feature = "serve")]
+fn serve(
+    listen: &Listen,
+    plan: &Plan,
+    standby: &Standby,
+    control: &Control,
+) -> Result<crate::serve::server::Server, Failure> {
+    use crate::engine::clock::System;
+    use crate::engine::run::board::Board;
+    use crate::engine::run::launch::shape;
+    use crate::serve::feed::Limits;
+    use crate::serve::live::{About, Live, Member};
+    use std::sync::Arc;
+    let clock = Arc::new(System::default());
+    let board = Board::new(clock.clone());
+    board.stands_by(why(standby));
+    let member = Member {
+        process: standby.process.0,
+        processes: usize::try_from(standby.members.processes).unwrap_or(usize::MAX),
+        control: control.clone(),
+    };
+    let about = About {
+        board,
+        clock,
+        group: None,
+        token: listen.token(),
+        views: shape(plan.made.pipeline.as_ref())?.views,
+        member: Some(member),
+    };
+    Ok(listen.start(Live::new(about, Limits::default()))?.0)
+}
+
+#[cfg(not(feature = "serve"))]
+fn serve(_listen: &Listen, _plan: &Plan, _standby: &Standby, _control: &Control) -> Result<(), Failure> {
+    Err(super::listen::does_not_listen())
+}

@@ -1,0 +1,162 @@
+//! A job that goes on with another number of processes or workers, because a person has asked for it: the rows are those of a job
+//! that always had one worker, whatever happens in the middle.
+
+use crate::cli::{Run, folder, headway};
+use crate::process::signal;
+use crate::processes::{Processes, Size, answer, head, messages, run_job, seq, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+/// The job: epochs so small that it does not end before it was rescaled often enough.
+const JOB: [&str; 9] =
+    ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=1KiB"];
+
+/// A way through the sizes 1x1, 2x1, 1x2 and 3x1 that goes from each to each other one, once.
+const WAY: [&str; 13] =
+    ["1x1", "2x1", "1x1", "1x2", "1x1", "3x1", "2x1", "1x2", "2x1", "3x1", "1x2", "3x1", "1x1"];
+
+/// The processes of a job of `size`, and those that stand by, three in all.
+fn pool<'a>(folder: &'a Path, size: &str, more: &[&str]) -> Processes<'a> {
+    let mut job = Processes::of(folder, 3);
+    (0..3).for_each(|process| job.start(process, &sized(size, more)));
+    job
+}
+
+/// The command of a job of `size`.
+fn sized<'a>(size: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let (processes, workers) = size.split_once('x').expect("it is a size");
+    [&JOB[..], &["-n", processes, "-w", workers], more].concat()
+}
+
+/// Asks for another size, and waits until the job has it.
+fn rescale(folder: &Path, to: &str) -> Run {
+    let args = ["rescale", "--lake", "lake", "--to", to, "-H", "hosts", "--execute", "-o", "json"];
+    headway(folder, &args)
+}
+
+/// The size of the last run.
+fn size(folder: &Path) -> String {
+    let members = head(folder).expect("there is a manifest")["members"].clone();
+    format!("{}x{}", members["processes"], members["workers"])
+}
+
+/// Drains the job, ends those that stand by, and reads what is left, in large epochs.
+fn settle(mut job: Processes<'_>) {
+    job.children.iter().for_each(|child| signal(child, Signal::TERM));
+    assert_eq!(job.codes(), [Some(0); 3], "{}", [0, 1, 2].map(|process| job.log("err", process)).concat());
+    assert!(job.log("out", 0).starts_with("drained"), "{}", job.log("out", 0));
+    run_job(job.folder, Size { processes: 1, workers: 1 }, &[&JOB[..8], &["--epoch-bytes=1MiB"]].concat());
+}
+
+/// What one worker makes of so many messages.
+fn expected(count: u32) -> (Vec<Vec<String>>, Vec<String>) {
+    let whole = folder();
+    messages(whole.path(), count);
+    run_job(whole.path(), Size { processes: 1, workers: 1 }, &JOB);
+    answer(whole.path())
+}
+
+#[test]
+fn job_goes_from_each_size_to_each_other_one_while_it_runs() {
+    const MESSAGES: u32 = 50_000;
+    let folder = folder();
+    messages(folder.path(), MESSAGES);
+    let mut job = pool(folder.path(), WAY[0], &[]);
+    until(&mut job, -1, 3);
+    for pair in WAY.windows(2) {
+        let run = rescale(folder.path(), pair[1]);
+        assert_eq!(run.code, Some(0), "{pair:?}: {}{}", run.err, job.log("err", 0));
+        let said: Value = serde_json::from_str(&run.out).expect("it is JSON");
+        assert_eq!((&said["from"], &said["to"]), (&pair[0].into(), &pair[1].into()), "{said}");
+        assert_eq!((said["outcome"].as_str(), size(folder.path())), (Some("rescaled"), pair[1].to_string()));
+        let at = seq(folder.path());
+        until(&mut job, at, 2);
+    }
+    let log = job.log("err", 0);
+    assert!(log.contains("event=\"rescaled\""), "{log}");
+    settle(job);
+    assert_eq!(answer(folder.path()), expected(MESSAGES));
+    assert_eq!(
+        head(folder.path()).expect("there is a manifest")["restarts"],
+        Value::Null,
+        "no run has failed"
+    );
+}
+
+#[test]
+fn kill_in_the_middle_of_a_rescale_delays_it() {
+    const MESSAGES: u32 = 25_000;
+    let whole = expected(MESSAGES);
+    for (from, to, victim, delay_ms) in
+        [("2x1", "3x1", 1, 0), ("3x1", "2x1", 0, 300), ("1x1", "3x1", 2, 600), ("2x1", "1x2", 0, 700)]
+    {
+        let folder = folder();
+        messages(folder.path(), MESSAGES);
+        let mut job = pool(folder.path(), from, &["--members", "as-committed"]);
+        until(&mut job, -1, 3);
+        let asking = std::thread::spawn({
+            let (path, to) = (folder.path().to_path_buf(), to.to_string());
+            move || rescale(&path, &to)
+        });
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        job.kill(victim, &sized(from, &["--members", "as-committed"]));
+        let run = asking.join().expect("it ends");
+        let case = format!("{from} -> {to}, process {victim} after {delay_ms} ms");
+        let logs = || [0, 1, 2].map(|process| job.log("err", process)).concat();
+        assert_eq!((run.code, size(folder.path()).as_str()), (Some(0), to), "{case}: {}{}", run.err, logs());
+        settle(job);
+        assert_eq!(answer(folder.path()), whole, "{case}");
+    }
+}
+
+#[test]
+fn process_that_is_not_needed_stands_by_and_a_signal_ends_it_alone() {
+    let folder = folder();
+    let args = ["run", "turnstile", "--source", "generate", "--lake", "lake", "--epoch", "50ms"];
+    let args = [&args[..], &["--epoch-bytes", "64KiB", "-n", "1"]].concat();
+    let mut job = Processes::of(folder.path(), 2);
+    (0..2).for_each(|process| job.start(process, &args));
+    until(&mut job, -1, 3);
+    signal(&job.children[1], Signal::TERM);
+    assert_eq!(job.children[1].wait().expect("it ends").code(), Some(0), "{}", job.log("err", 1));
+    assert_eq!(job.log("out", 1), "stood by: process 1 of a job of 1\n");
+    let stood_by = job.children.pop().expect("it was started");
+    drop(stood_by);
+    let at = seq(folder.path());
+    until(&mut job, at, 3);
+    signal(&job.children[0], Signal::TERM);
+    assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));
+}
+
+#[test]
+fn started_without_a_size_a_job_has_that_of_its_last_run() {
+    let folder = folder();
+    messages(folder.path(), 12_000);
+    let drained = |args: &[&str], expected: &str| {
+        let at = seq(folder.path());
+        let mut job = Processes::of(folder.path(), 1);
+        job.children.clear();
+        std::fs::remove_file(folder.path().join("hosts")).expect("it was written");
+        let log = std::fs::File::create(folder.path().join("err-0")).expect("the log can be written");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_headway"));
+        command.args([&JOB[..], args, &["-v"]].concat()).current_dir(folder.path()).env_clear();
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(log);
+        job.children.push(command.spawn().expect("the program starts"));
+        until(&mut job, at, 4);
+        signal(&job.children[0], Signal::TERM);
+        assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));
+        assert_eq!(size(folder.path()), expected);
+        job.log("err", 0)
+    };
+    drained(&["-w", "2"], "1x2");
+    drained(&[], "1x2");
+    // A request for a job that does not run is taken by its next start, whatever that says.
+    let run = rescale(folder.path(), "1x3");
+    assert!(run.code == Some(0) && run.out.contains("\"left\""), "{}{}", run.out, run.err);
+    let log = drained(&["-w", "2"], "1x3");
+    assert!(log.contains("from=\"1x2\" to=\"1x3\""), "{log}");
+    let log = drained(&["-w", "1"], "1x1");
+    assert!(log.contains("from=\"1x3\" to=\"1x1\""), "{log}");
+}
