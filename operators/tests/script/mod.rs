@@ -11,7 +11,8 @@
 //!
 //! One `ingest` line is one epoch. A record is a time, a key, an amount and, optionally, an ID.
 
-use super::support::{Case, Flags, Item, Outcome, Row};
+use super::support::{Case, Item, Outcome, Row};
+use headway_operators::kit::script::Flags;
 use headway_operators::record::Partition;
 use headway_operators::stream::window::Grid;
 use headway_operators::time::Epoch;
