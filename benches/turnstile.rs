@@ -21,7 +21,7 @@ use headway::engine::clock::System;
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
-use headway::engine::{Board, Control, Error, InputOptions, Options, StartPoint};
+use headway::engine::{Board, Control, Error, InputOptions, Memory, Options, STUCK_AFTER, StartPoint};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
 use headway_operators::generate;
 use headway_operators::pipeline::Pipeline;
@@ -207,6 +207,8 @@ fn engine(pipeline: &Arc<dyn Pipeline>, lists: &Lists, workers: usize) -> Output
         crew: None,
         clock: Arc::new(System::default()),
         board: Board::new(Arc::new(System::default())),
+        memory: Memory::default(),
+        stuck_after: STUCK_AFTER,
         pipeline: Arc::clone(pipeline),
     };
     headway::engine::run_workers(options, &Control::new()).expect("the job ends well");

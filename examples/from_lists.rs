@@ -15,7 +15,7 @@ use headway::engine::clock::{Clock, System};
 use headway::engine::commit::discovered::Discovered;
 use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
-use headway::engine::{Board, Control, Error, InputOptions, Options, StartPoint};
+use headway::engine::{Board, Control, Error, InputOptions, Memory, Options, STUCK_AFTER, StartPoint};
 use headway_operators::ack::Ack;
 use headway_operators::generate::Generate;
 use headway_operators::pipeline::Pipeline;
@@ -76,6 +76,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         crew: None,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         board: Board::new(clock.clone()),
+        memory: Memory::default(),
+        stuck_after: STUCK_AFTER,
         pipeline,
     };
     headway::engine::run_workers(run, &Control::new())?;

@@ -22,6 +22,7 @@ mod hostile;
 mod landing;
 #[cfg(feature = "parquet")]
 mod late_views;
+mod limits;
 #[cfg(feature = "parquet")]
 mod live_views;
 mod lookup;

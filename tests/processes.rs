@@ -323,7 +323,7 @@ fn one_command_runs_all_processes_of_a_machine() {
 
 /// Where process `process` answers by HTTP, as its log says; waits until it does.
 #[cfg(feature = "serve")]
-fn address(job: &Processes<'_>, process: usize) -> String {
+pub(crate) fn address(job: &Processes<'_>, process: usize) -> String {
     loop {
         let log = job.log("err", process);
         let line = log.lines().find(|line| line.contains("event=\"listening\""));

@@ -4,6 +4,8 @@
 use crate::cli::{Run, folder, headway};
 use crate::process::signal;
 use crate::processes::{Processes, Size, answer, head, messages, run_job, seq, until};
+#[cfg(feature = "serve")]
+use crate::processes::{address, get};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
@@ -115,15 +117,28 @@ fn kill_in_the_middle_of_a_rescale_delays_it() {
 fn process_that_is_not_needed_stands_by_and_a_signal_ends_it_alone() {
     let folder = folder();
     let args = ["run", "turnstile", "--source", "generate", "--lake", "lake", "--epoch", "50ms"];
-    let args = [&args[..], &["--epoch-bytes", "64KiB", "-n", "1"]].concat();
+    let args = [&args[..], &["--epoch-bytes", "64KiB", "-n", "1", "--listen", "0"]].concat();
     let mut job = Processes::of(folder.path(), 2);
     (0..2).for_each(|process| job.start(process, &args));
     until(&mut job, -1, 3);
+    let why = "the job has one process, process 0, and this is process 1";
+    let shown = || headway(folder.path(), &["status", "--lake", "lake"]).out;
+    while !shown().contains(&format!(": {why}")) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    #[cfg(feature = "serve")]
+    {
+        let address = address(&job, 1);
+        assert_eq!(get(&address, "/livez").0, "200");
+        let (code, said) = get(&address, "/readyz");
+        assert!(code == "503" && said.contains(why), "{code}: {said}");
+        assert_eq!(get(&address, "/v1/views").0, "421");
+    }
     signal(&job.children[1], Signal::TERM);
     assert_eq!(job.children[1].wait().expect("it ends").code(), Some(0), "{}", job.log("err", 1));
     assert_eq!(job.log("out", 1), "stood by: process 1 of a job of 1\n");
-    let stood_by = job.children.pop().expect("it was started");
-    drop(stood_by);
+    assert!(!shown().contains(why), "its sign is gone");
+    drop(job.children.pop());
     let at = seq(folder.path());
     until(&mut job, at, 3);
     signal(&job.children[0], Signal::TERM);

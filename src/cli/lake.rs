@@ -17,7 +17,7 @@ use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{Site, run};
 use crate::engine::commit::state_files::{Headers, StateFiles};
 use crate::engine::commit::upkeep::{self, Pruned};
-use crate::engine::commit::{compact, recover, release, retire};
+use crate::engine::commit::{compact, recover, release, retire, standby};
 #[cfg(feature = "parquet")]
 use crate::engine::commit::{error::CheckpointError, rebuild, refill::FactFile};
 use crate::engine::format::manifest::Manifest;
@@ -234,6 +234,14 @@ impl Job {
                 Err(_) => {}
             }
         }
+    }
+
+    /// The processes that stand by for the job.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    pub(crate) fn standbys(&self) -> Result<Vec<standby::Sign>, Failure> {
+        Ok(run(standby::signs(&self.site(), &self.name))?)
     }
 
     /// All manifests, oldest first.

@@ -114,7 +114,10 @@ fn is_running(lake: &Path, job: &str) -> Result<bool, Failure> {
 }
 
 /// The lake, if it is there.
-fn site(lake: &Path) -> Result<Option<Site>, Failure> {
+///
+/// # Errors
+/// Exit 3 if it cannot be opened.
+pub(crate) fn site(lake: &Path) -> Result<Option<Site>, Failure> {
     if !lake.is_dir() {
         return Ok(None);
     }

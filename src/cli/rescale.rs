@@ -143,6 +143,16 @@ fn execute(
             "no partition for a worker: it computes, and reads nothing"
         );
     }
+    let standbys = job.standbys()?;
+    for process in head.members.processes..members.processes {
+        if standbys.iter().all(|standby| standby.process != process) {
+            tracing::warn!(
+                event = "process-absent",
+                process,
+                "does not stand by yet: the job waits for it, without work"
+            );
+        }
+    }
     let asked_ms = lake::now_ms();
     job.ask(&Request { after: head.generation, members: members.clone(), asked_ms })?;
     let Millis(within) = flags.within.unwrap_or(WITHIN);

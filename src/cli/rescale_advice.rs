@@ -51,6 +51,7 @@ pub(crate) fn advise(head: &Manifest, board: Option<&Snapshot>) -> Advised {
         Cause::OpenTransaction
         | Cause::SourceSilent
         | Cause::SlowLake
+        | Cause::PausedByMemory
         | Cause::PausedBySkew
         | Cause::SlowPartition
         | Cause::SlowSource

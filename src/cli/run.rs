@@ -28,6 +28,7 @@ use crate::engine::run::board::Board;
 use crate::engine::run::enter::launch;
 use crate::engine::run::feed;
 use crate::engine::run::launch::{self, Launch, shape};
+use crate::engine::run::watchdog::STUCK_AFTER;
 use crate::engine::run::watched::Summary;
 use crate::engine::{Control, Error};
 use crate::mesh::{LEADER, Process};
@@ -385,6 +386,8 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             Some(Until::CaughtUp) => feed::Until::CaughtUp,
             Some(Until::End) => feed::Until::End,
         },
+        memory_limit: plan.memory_limit,
+        stuck_after: STUCK_AFTER,
         dead_max: plan.dead_max,
         late_max: plan.late_max,
         if_running: match plan.if_running {

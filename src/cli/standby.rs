@@ -7,6 +7,8 @@ use super::settings::plan::Plan;
 use super::terminal::failure::Failure;
 use crate::engine::Control;
 use crate::engine::cluster::membership::{By, Seat};
+use crate::engine::commit::site;
+use crate::engine::commit::standby::Sign;
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,8 +40,11 @@ pub(crate) fn stand_by(
         why(&standby)
     );
     let mut lived = Instant::now();
+    let mut sign = Sign::new(process.0, why(&standby));
     while !control.is_ending() {
         thread::sleep(LOOK_EVERY);
+        let site = membership::site(&plan.lake).ok().flatten();
+        site.iter().for_each(|site| site::run(sign.give(site, &plan.job)));
         let Ok(Settled { seat, wanted, is_running }) = membership::look(plan) else { continue };
         if is_running {
             lived = Instant::now();
@@ -48,10 +53,13 @@ pub(crate) fn stand_by(
         let is_said = wanted.by != By::Settings;
         if is_wanted && (is_said || lived.elapsed() >= QUIET) {
             let size = wanted.members.size();
+            site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
             tracing::info!(event = "joining", process = process.0, size, "the job is to have this process");
             return Err(restart::rescaled(is_said));
         }
     }
+    let site = membership::site(&plan.lake).ok().flatten();
+    site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
     Ok(writeln!(out, "stood by: process {} of a job of {}", process.0, members.processes)?)
 }
 

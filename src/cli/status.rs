@@ -14,6 +14,7 @@ use super::{dead, expectations, outcome};
 use crate::connect::End;
 use crate::engine::commit::alive::Alive;
 use crate::engine::commit::process_id::Found;
+use crate::engine::commit::standby::Sign;
 use crate::engine::format::board::TargetLag;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use clap::Args;
@@ -94,6 +95,8 @@ struct Seen {
     sign: Option<Alive>,
     life: Life,
     now_ms: i64,
+    /// The processes that the job does without.
+    standbys: Vec<Sign>,
     /// A dead letter of each input, for example.
     examples: Vec<Option<String>>,
 }
@@ -110,7 +113,7 @@ impl Seen {
         let manifests = if head.inputs.iter().any(is_dead) { job.manifests() } else { Ok(Vec::new()) };
         let inputs: Vec<&[Input]> = head.inputs.iter().map(std::slice::from_ref).collect();
         let examples = dead::examples(job, &manifests.unwrap_or_default(), &inputs);
-        Ok(Seen { head, ends, sign, life, now_ms, examples })
+        Ok(Seen { head, ends, sign, life, now_ms, standbys: job.standbys()?, examples })
     }
 
     fn write(&self, form: Form, out: &mut dyn Write) -> io::Result<()> {
@@ -174,6 +177,14 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
     if !manifest.restarts.is_empty() {
         let restarts = manifest.restarts.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         writeln!(out, "restarted  after: {}", restarts.collect::<Vec<_>>().join(", "))?;
+    }
+    for Sign { process, host, why, .. } in &seen.standbys {
+        writeln!(out, "standby    process {process} on \"{}\": {}", visible(host), visible(why))?;
+    }
+    if let Some(memory) = seen.sign.as_ref().and_then(|sign| sign.board.as_ref()?.memory) {
+        let paused = if memory.paused { ": sources are paused" } else { "" };
+        let (resident, limit) = (memory.resident >> 20, memory.limit >> 20);
+        writeln!(out, "memory     {} of {} MiB{paused}", grouped(resident), grouped(limit))?;
     }
     for ((input, ends), example) in manifest.inputs.iter().zip(ends).zip(&seen.examples) {
         writeln!(out)?;
@@ -293,6 +304,8 @@ fn answer(seen: &Seen) -> Value {
             "rebuild": target.rebuild,
             "lag": seen.lag_of(name),
         })).collect::<Vec<_>>(),
+        "standby": seen.standbys,
+        "memory": seen.sign.as_ref().and_then(|sign| sign.board.as_ref()?.memory),
         "expectations": expectations::answer(&manifest.expectations),
         "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
     })

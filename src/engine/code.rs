@@ -110,6 +110,10 @@ codes! {
     FormatAbsent = "format-absent", Usage;
     /// A thread panicked.
     Panicked = "panicked", Panicked;
+    /// The process takes as much memory as it may.
+    MemoryLimit = "memory-limit", Unreachable;
+    /// A worker does not come back from a step.
+    WorkerStuck = "worker-stuck", Panicked;
     /// The processes of the job have other secrets, or none.
     MeshSecret = "mesh-secret", Usage;
     /// The processes of the job are other builds.

@@ -5,11 +5,13 @@ use crate::connect::targets;
 use crate::engine::cluster::message::Failure;
 use crate::engine::code::{self, Code, Exit};
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::format::board::Counted;
 use crate::engine::format::manifest::Subject;
 use crate::engine::format::names::Seq;
 use crate::mesh::{self, Process, Refusal};
 use headway_operators::shape::Problem;
 use headway_operators::time::Epoch;
+use std::time::Duration;
 
 /// Why a job stopped. Every variant has a stable code and an exit code.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,24 @@ pub enum Error {
         /// What the manifest or a request says.
         to: String,
     },
+    /// The process takes as much memory as it may.
+    #[error("the process takes {} MiB of memory, and may take {} MiB", resident >> 20, limit >> 20)]
+    MemoryLimit {
+        /// What it may take, in bytes.
+        limit: u64,
+        /// What it takes.
+        resident: u64,
+        /// What is counted of it, the most first.
+        counted: Vec<Counted>,
+    },
+    /// A worker does not come back from a step.
+    #[error("worker {worker} of this process has taken no step for {} s", after.as_secs())]
+    WorkerStuck {
+        /// Its number in this process.
+        worker: usize,
+        /// For how long it was waited for.
+        after: Duration,
+    },
     /// The lake of this process is not that of process 0.
     #[error("\"{lake}\" is not the lake of process 0: it has not the claim of this run")]
     LakeNotShared {
@@ -154,6 +174,8 @@ impl Error {
             Error::PeerFailed { .. } => Code::PeerFailed,
             Error::Torn { .. } => Code::PeerLost,
             Error::MembershipChanged { .. } => Code::MembershipChanged,
+            Error::MemoryLimit { .. } => Code::MemoryLimit,
+            Error::WorkerStuck { .. } => Code::WorkerStuck,
             Error::LakeNotShared { .. } => Code::LakeNotShared,
         }
     }

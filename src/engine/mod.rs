@@ -22,6 +22,8 @@ pub use error::Error;
 pub use run::board::Board;
 pub use run::enter::launch;
 pub use run::launch::Launch;
+pub use run::memory::Memory;
 pub use run::ports::{HeldBefore, InputOptions, StartPoint};
+pub use run::watchdog::STUCK_AFTER;
 pub use run::watched::Summary;
 pub use run::worker::{Options, run_workers};

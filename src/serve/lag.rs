@@ -39,6 +39,8 @@ pub enum Cause {
     SourceSilent,
     /// The lake takes longer than the epochs.
     SlowLake,
+    /// The process takes nearly as much memory as it may, and its sources pause.
+    PausedByMemory,
     /// One worker has all the work.
     HotShard,
     /// The workers compute all the time.
@@ -80,6 +82,7 @@ impl Cause {
             Cause::OpenTransaction => "open-transaction",
             Cause::SourceSilent => "source-silent",
             Cause::SlowLake => "slow-lake",
+            Cause::PausedByMemory => "paused-by-memory",
             Cause::HotShard => "hot-shard",
             Cause::SlowOperators => "slow-operators",
             Cause::PausedBySkew => "paused-by-skew",
@@ -122,7 +125,7 @@ pub fn diagnose(head: &Manifest, board: &Snapshot) -> Diagnosis {
             .or_else(|| future(&look))
             .unwrap_or_else(|| healthy(&look));
     }
-    let causes = [transaction, silent, slow_lake, busy, skew, slow_partition, slow_source];
+    let causes = [memory, transaction, silent, slow_lake, busy, skew, slow_partition, slow_source];
     causes.iter().find_map(|cause| cause(&look)).unwrap_or_else(|| unknown(&look))
 }
 
@@ -178,6 +181,19 @@ fn healthy(look: &Look<'_>) -> Diagnosis {
         evidence: vec![look.rate()],
         next: "Nothing is to be done.".into(),
     }
+}
+
+fn memory(look: &Look<'_>) -> Option<Diagnosis> {
+    let memory = look.board.memory.filter(|memory| memory.paused)?;
+    Some(Diagnosis {
+        cause: Cause::PausedByMemory,
+        sentence: "Sources are paused: process 0 takes nearly as much memory as it may.".into(),
+        evidence: vec![
+            format!("{} of {} MiB are resident", memory.resident >> 20, memory.limit >> 20),
+            look.waiting(),
+        ],
+        next: "Give the job more memory or more processes: --memory-limit, headway rescale.".into(),
+    })
 }
 
 fn transaction(look: &Look<'_>) -> Option<Diagnosis> {
@@ -395,7 +411,7 @@ fn future(look: &Look<'_>) -> Option<Diagnosis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::board::{Recent, Steps, WorkerTime};
+    use crate::engine::format::board::{MemoryUse, Recent, Steps, WorkerTime};
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::{Offset, Partition};
 
@@ -443,6 +459,9 @@ mod tests {
             |board: &mut Snapshot| board.recent.steps = Steps { publish: seconds(9), ..Steps::default() };
         let stuck = |board: &mut Snapshot| (board.doing, board.doing_for) = (Doing::Committing, seconds(20));
         let asking = |board: &mut Snapshot| (board.doing, board.doing_for) = (Doing::Confirming, seconds(20));
+        let full = |board: &mut Snapshot| {
+            board.memory = Some(MemoryUse { resident: 91 << 20, limit: 100 << 20, paused: true });
+        };
         let both = [100, 100];
         let mut refused = head(&both);
         refused.inputs[0].partitions[0].total.dead.insert(Reason::FUTURE_EVENT_TIME, 3);
@@ -450,6 +469,7 @@ mod tests {
             ("nothing waits", head(&both), board(vec![lag(0, 0, 0)], &calm), Cause::None),
             ("what waits has just come", head(&both), board(vec![lag(0, 900, 4)], &[0.9, 0.9]), Cause::None),
             ("a transaction", head(&both), board(stalled, &[0.95, 0.1]), Cause::OpenTransaction),
+            ("memory", head(&both), with(board(late(), &calm), &full), Cause::PausedByMemory),
             ("the source is asked", head(&both), with(board(late(), &calm), &asking), Cause::SourceSilent),
             (
                 "commits take 90 %",

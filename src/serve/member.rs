@@ -20,12 +20,12 @@ pub(crate) fn router(live: Arc<Live>, member: &Member) -> Router {
     let (elsewhere, ready_of) = (member.clone(), member.control.clone());
     let guarded = Router::new()
         .route("/metrics", get(metrics))
-        .route("/readyz", get(move |State(live): State<Arc<Live>>| readyz(live, ready_of.clone())))
         .route("/v1/session", post(guard::session))
         .fallback(move |State(live): State<Arc<Live>>, uri: Uri| ask_leader(live, elsewhere.clone(), uri))
         .layer(middleware::from_fn_with_state(Arc::clone(&live), guard::with_token));
     Router::new()
         .route("/livez", get(livez))
+        .route("/readyz", get(move |State(live): State<Arc<Live>>| readyz(live, ready_of.clone())))
         .merge(guarded)
         .layer(middleware::from_fn(guard::headers))
         .with_state(live)

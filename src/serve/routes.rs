@@ -22,7 +22,6 @@ pub(crate) fn router(live: Arc<Live>) -> Router {
     }
     let guarded = Router::new()
         .route("/metrics", get(metrics))
-        .route("/readyz", get(readyz))
         .route("/v1/status", get(job_status))
         .route("/v1/views", get(views::list))
         .route("/v1/views/{view}", get(views::show))
@@ -31,6 +30,8 @@ pub(crate) fn router(live: Arc<Live>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&live), guard::with_token));
     Router::new()
         .route("/livez", get(livez))
+        // Who starts processes asks both, and has no token.
+        .route("/readyz", get(readyz))
         .route("/", get(pages::page))
         .route("/assets/{name}", get(pages::asset))
         .merge(guarded)

@@ -68,6 +68,9 @@ section! {
         /// Let views that are new to the job begin with the facts of EPOCH and later ones, if earlier files are gone
         #[arg(id = "job.views_from", long = "views-from", value_name = "EPOCH")]
         views_from: Count,
+        /// Memory that this process may take: near it sources pause, at it the job stops by name, such as 2GiB [default: no limit]
+        #[arg(id = "job.memory_limit", long = "memory-limit", value_name = "SIZE", allow_hyphen_values = true)]
+        memory_limit: Bytes,
         /// Only warn where expectation NAME fails, and go on; may be repeated
         #[arg(id = "job.expect_warn", long = "expect-warn", value_name = "NAME")]
         expect_warn: Vec<String>,

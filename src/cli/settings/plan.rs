@@ -26,6 +26,9 @@ use std::path::PathBuf;
 /// The shortest epoch, in milliseconds: below it, commits would cost more than the work.
 const EPOCH_MS_MIN: i64 = 50;
 
+/// A smaller limit of memory is a typing error.
+const MEMORY_MIN: u64 = 16 << 20;
+
 /// More threads than this are a typing error.
 const WORKERS_MAX: u64 = 256;
 
@@ -76,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) dead_max: f64,
     /// The share of late records that stops the job, 0 to 1; `None` never stops it.
     pub(crate) late_max: Option<f64>,
+    /// Bytes of memory that the process may take; `None` is no limit.
+    pub(crate) memory_limit: Option<u64>,
     /// When it ends by itself.
     pub(crate) until: Option<Until>,
     /// Whether CSV rows start with their number.
@@ -154,6 +159,12 @@ impl Flags {
                 .refuse(("epoch", "bytes"), "--epoch-bytes", "an epoch of 0 bytes reads nothing")
                 .hint("Use --epoch-bytes 64KiB or more."));
         }
+        if set.job.memory_limit.is_some_and(|limit| limit.0 < MEMORY_MIN) {
+            let what = "no job works in less than 16 MiB";
+            return Err(origin.refuse(("job", "memory_limit"), "--memory-limit", what).hint(
+                "Use --memory-limit 512MiB or more, a little less than what the machine or container has.",
+            ));
+        }
         let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
         let workers = workers(set.job.workers, &origin)?;
         let asked = cluster::asked(&set.cluster, workers, &origin)?;
@@ -173,6 +184,7 @@ impl Flags {
             idle_flush_ms: set.idle.flush.unwrap_or(Limit::At(Millis(600_000))).at().map(|flush| flush.0),
             dead_max: set.dead.max.unwrap_or(Share(0.5)).0,
             late_max: set.late.max.map(|share| share.0),
+            memory_limit: set.job.memory_limit.map(|limit| limit.0),
             csv_index: set.csv.index.unwrap_or(false),
             if_running: set.job.if_running.unwrap_or(IfRunning::Wait),
             listen: set.serve.listen,

@@ -6,6 +6,7 @@
 pub(crate) use super::code::{Code, Exit};
 use super::form::Form;
 use super::pages::page;
+use super::table::grouped;
 use super::text::{visible, visible_lines};
 use crate::cli::units::When;
 use crate::connect;
@@ -13,6 +14,7 @@ use crate::engine;
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::error::Broken;
+use crate::engine::format::board::Counted;
 use crate::store;
 use headway_operators::time::Epoch;
 use serde_json::json;
@@ -187,9 +189,24 @@ impl From<engine::Error> for Failure {
                 let detail = format!("It has {has}, and manifest {newest} is committed: {why}.");
                 Failure::named(name, exit, error.to_string()).detail(detail)
             }
+            engine::Error::MemoryLimit { limit, resident, ref counted } => {
+                let failure = Failure::named(name, exit, error.to_string());
+                failure.detail(memory_table(limit, resident, counted))
+            }
             error => Failure::named(name, exit, error.to_string()),
         }
     }
+}
+
+/// What takes memory, a line each. Views, buffers and what the allocator holds are counted by nobody.
+fn memory_table(limit: u64, resident: u64, counted: &[Counted]) -> String {
+    let known: u64 = counted.iter().map(|counted| counted.bytes).sum();
+    let rest = ("everything else".to_string(), resident.saturating_sub(known));
+    let all = counted.iter().map(|counted| (counted.name.clone(), counted.bytes)).chain([rest]);
+    let lines = all.map(|(name, bytes)| format!("{:>15} bytes  {name}", grouped(bytes)));
+    let head =
+        format!("Of {} bytes that the process takes, with a limit of {}:", grouped(resident), grouped(limit));
+    [head].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 /// What breaks the expectations that failed.

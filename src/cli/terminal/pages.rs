@@ -444,6 +444,20 @@ const PAGES: &[Page] = &[
         "The last commit holds. Please report it with the whole message.",
     ),
     of(
+        "memory-limit",
+        Yours,
+        "The process took as much memory as --memory-limit lets it, or sources were paused for a minute and nothing was left to commit.",
+        "The job stops by itself while it can still say why: the system would kill the process without a word. The last commit holds.",
+        "Look at the table: more processes share the state (headway rescale); a higher --memory-limit, fewer keys or shorter windows make room.",
+    ),
+    of(
+        "worker-stuck",
+        Ours,
+        "A worker did not come back from a step for a minute: an operator computes without end, or a call blocks.",
+        "The other workers wait for it, and nothing more would be committed. The last commit holds.",
+        "Start the job again. If it happens again, report it with the stack of the process (gdb -p PID, thread apply all bt).",
+    ),
+    of(
         "start-failed",
         TheirSystem,
         "The worker threads could not be started.",

@@ -331,6 +331,8 @@ impl CheckpointError {
             | Code::PeerLost
             | Code::PeerFailed
             | Code::MembershipChanged
+            | Code::MemoryLimit
+            | Code::WorkerStuck
             | Code::LakeNotShared
             | Code::Source(_) => false,
         }

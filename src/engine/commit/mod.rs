@@ -39,6 +39,7 @@ pub mod segment;
 mod simulation;
 pub mod site;
 pub mod staged;
+pub mod standby;
 pub mod state_files;
 pub mod takeover;
 #[cfg(test)]

@@ -89,6 +89,15 @@ impl StateFiles {
         live
     }
 
+    /// How many live bytes each operator has.
+    pub fn operator_bytes(&self) -> BTreeMap<String, u64> {
+        let bytes = |number: u32| -> u64 {
+            let pieces = self.live.of_operator(number).flat_map(|(_, pieces)| pieces.iter());
+            pieces.map(|(_, piece)| piece.bytes).sum()
+        };
+        self.numbers.iter().map(|(name, number)| (name.clone(), bytes(*number))).collect()
+    }
+
     /// How many live bytes each shard has, of all operators together.
     pub fn shard_bytes(&self) -> BTreeMap<Shard, u64> {
         let mut bytes = BTreeMap::new();

@@ -122,6 +122,26 @@ pub struct TargetLag {
     pub error: Option<String>,
 }
 
+/// Bytes of one operator, or of the messages of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// What they belong to.
+    pub name: String,
+    /// How many.
+    pub bytes: u64,
+}
+
+/// How much memory a process takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryUse {
+    /// Resident memory in bytes, as the system counts it.
+    pub resident: u64,
+    /// How much it may be.
+    pub limit: u64,
+    /// Sources are paused, because it is nearly that much.
+    pub paused: bool,
+}
+
 /// The board at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -158,6 +178,9 @@ pub struct Snapshot {
     pub dropped: Vec<Dropped>,
     /// How far targets are behind.
     pub targets: Vec<TargetLag>,
+    /// How much memory process 0 takes, if it has a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUse>,
 }
 
 /// Records that an operator dropped for one reason. They were accepted before.

@@ -201,6 +201,16 @@ pub fn rescale(job: &str) -> String {
     format!("_headway/{job}/rescale.json")
 }
 
+/// The folder of the signs of processes that stand by.
+pub fn standby_folder(job: &str) -> String {
+    format!("_headway/{job}/standby/")
+}
+
+/// The sign of process `process`, which stands by.
+pub fn standby(job: &str, process: u32) -> String {
+    format!("_headway/{job}/standby/{process:04}.json")
+}
+
 /// The folder of prefix claims.
 pub const PREFIX_FOLDER: &str = "_headway/prefix/";
 

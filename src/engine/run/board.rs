@@ -5,7 +5,9 @@
 use crate::connect::End;
 use crate::engine::clock::Clock;
 use crate::engine::commit::alive::Ends;
-use crate::engine::format::board::{Doing, Dropped, Lag, Recent, Snapshot, Steps, TargetLag, WorkerTime};
+use crate::engine::format::board::{
+    Doing, Dropped, Lag, MemoryUse, Recent, Snapshot, Steps, TargetLag, WorkerTime,
+};
 use crate::engine::format::manifest::Manifest;
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
@@ -65,6 +67,7 @@ struct State {
     /// By operator and reason.
     dropped: BTreeMap<(String, Reason), u64>,
     targets: Vec<TargetLag>,
+    memory: Option<MemoryUse>,
     /// What there was at the last few moments, oldest first.
     marks: VecDeque<Mark>,
 }
@@ -206,6 +209,11 @@ impl Board {
         self.state().targets = targets;
     }
 
+    /// Notes how much memory the process takes.
+    pub fn memory(&self, memory: MemoryUse) {
+        self.state().memory = Some(memory);
+    }
+
     /// Notes what is committed.
     pub fn head(&self, head: Arc<Manifest>) {
         self.state().head = Some(head);
@@ -295,6 +303,7 @@ impl Board {
             max_skew_ms: run.and_then(|run| run.max_skew_ms),
             dropped: state.dropped.iter().map(dropped).collect(),
             targets: state.targets.clone(),
+            memory: state.memory,
         }
     }
 }

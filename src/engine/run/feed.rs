@@ -8,7 +8,8 @@
 //!      floors, cuts of others ─┘
 //! ```
 //! Numbered rules, from the design:
-//! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved. Cutting is always allowed.
+//! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved, and while the process has memory left. Cutting is
+//!    always allowed.
 //! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet while it was
 //!    listened to, becomes idle. One that is paused, behind a closed gate, or whose system nobody has heard of since, does
 //!    not; nor does one whose end a transaction holds, and that wakes one that is idle.
@@ -25,6 +26,7 @@ use crate::connect::{self, Begins, Event, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
 use crate::engine::run::held::Held;
+use crate::engine::run::memory::OpenMessages;
 use headway_operators::ack::Content;
 use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
@@ -108,6 +110,8 @@ pub struct Surroundings {
     pub control: Control,
     /// When this worker begins its epochs.
     pub begins: Begins,
+    /// What is read and not committed, and whether to pause for that.
+    pub open: OpenMessages,
     /// Partitions that were found since the last call and belong to this worker.
     pub found: Box<dyn FnMut() -> Vec<PartitionInfo>>,
 }
@@ -166,6 +170,8 @@ pub struct SourceFeed {
     /// The same by the wall clock.
     epoch_began_ms: i64,
     epoch_bytes: usize,
+    /// Bytes of the epochs that were ended and are not resolved, oldest first. Bounded by the gate.
+    open: VecDeque<(Epoch, u64)>,
     /// A message of the current epoch was handed on.
     has_messages: bool,
     /// Something happened since the last mark that others must know.
@@ -198,6 +204,7 @@ impl SourceFeed {
             epoch_began: around.clock.elapsed(),
             epoch_began_ms,
             epoch_bytes: 0,
+            open: VecDeque::new(),
             has_messages: false,
             changed: false,
             deaf_since: None,
@@ -210,8 +217,12 @@ impl SourceFeed {
         !self.around.resolved.less_equal(&epoch)
     }
 
-    /// Rule 1.
+    /// Rule 1. Memory that is nearly full closes the gate, too.
     fn may_send(&self) -> bool {
+        !self.around.open.is_paused() && self.may_be_ahead()
+    }
+
+    fn may_be_ahead(&self) -> bool {
         self.epoch < self.first_epoch + EPOCHS_AHEAD || self.is_resolved(self.epoch - EPOCHS_AHEAD)
     }
 
@@ -285,6 +296,11 @@ impl SourceFeed {
     /// Ends the epoch and goes on with the next one that nobody has ended yet.
     fn cut_and_go_on(&mut self) -> Turn {
         let cut = self.cut();
+        if self.epoch_bytes > 0 {
+            let bytes = self.epoch_bytes as u64;
+            self.around.open.opened(bytes);
+            self.open.push_back((self.epoch, bytes));
+        }
         let newest = self.around.pace.newest_ended();
         self.epoch = newest.map_or(self.epoch, |newest| newest.max(self.epoch)) + 1;
         (self.epoch_began, self.epoch_began_ms) = (self.around.clock.elapsed(), cut.wall_ms);
@@ -294,6 +310,15 @@ impl SourceFeed {
         self.changed = false;
         self.pause_those_ahead();
         Turn::Cut(cut, self.epoch)
+    }
+
+    /// What is resolved is open no more.
+    fn count_resolved(&mut self) {
+        while let Some((_, bytes)) = self.open.front().copied().filter(|(epoch, _)| self.is_resolved(*epoch))
+        {
+            self.around.open.closed(bytes);
+            self.open.pop_front();
+        }
     }
 
     /// Rule 4.
@@ -441,6 +466,7 @@ impl SourceFeed {
             intake.open(start);
         }
         self.meet(intake);
+        self.count_resolved();
         let now = self.around.clock.elapsed();
         self.look(now);
         // 1. Is the run over, or the epoch?

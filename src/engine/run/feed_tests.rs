@@ -5,6 +5,7 @@ use crate::connect::{Begins, Event, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
 use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
+use crate::engine::run::memory::Memory;
 use headway_operators::ack::InputIx;
 use headway_operators::pace::{InputPace, Pace, SharedPace};
 use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
@@ -124,6 +125,7 @@ struct Bench {
     clock: Arc<Manual>,
     pace: SharedPace,
     found: Rc<RefCell<Vec<PartitionInfo>>>,
+    memory: Memory,
     feed: SourceFeed,
     taken: Taken,
 }
@@ -165,7 +167,9 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
     let progress = Progress::new(rules, EventTime::MIN, set);
     let pace = Rc::new(RefCell::new(Pace::new(vec![progress], Vec::new())));
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
+    let memory = Memory::of(Some(u64::MAX));
     let around = Surroundings {
+        open: memory.messages_of("gate"),
         pace: InputPace::new(&pace, InputIx(0)),
         resolved,
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -185,7 +189,7 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
         until,
     };
     let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), assigned, Epoch(1));
-    Bench { script, clock, pace, found, feed, taken: Taken::default() }
+    Bench { script, clock, pace, found, memory, feed, taken: Taken::default() }
 }
 
 impl Bench {
@@ -243,6 +247,22 @@ fn epoch_ends_by_what_its_messages_take_in_memory() {
         assert_eq!(bench.turn(), Turn::More);
     }
     assert_eq!(bench.cut().0.partitions[0].next, Offset(4));
+}
+
+#[test]
+fn nothing_is_read_while_memory_is_nearly_full_and_epochs_end_all_the_same() {
+    let mut bench = bench(Until::Forever, &[(0, None)]);
+    bench.script.poll(&[Step::Messages(0, 0, 2)]);
+    bench.script.poll(&[Step::Messages(0, 2, 4)]);
+    assert_eq!(bench.turn(), Turn::More);
+    bench.memory.pause(true);
+    assert_eq!(bench.cut().0.partitions[0].next, Offset(2));
+    assert!(bench.memory.counted()[0].bytes > 0, "the messages of the epoch are open");
+    assert!(matches!(bench.turn(), Turn::Wait(_)));
+    assert_eq!((bench.taken.offsets[&0].as_slice(), bench.memory.counted()[0].bytes), (&[0, 1][..], 0));
+    bench.memory.pause(false);
+    assert_eq!(bench.turn(), Turn::More);
+    assert_eq!(bench.taken.offsets[&0], [0, 1, 2, 3]);
 }
 
 #[test]

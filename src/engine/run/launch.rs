@@ -18,7 +18,6 @@ use crate::engine::commit::alive::{Ending, Sign};
 use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
-use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::{AcceptedGap, FOLDING, IfRunning, InputInfo, Job, TABLE};
 use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
@@ -27,6 +26,7 @@ use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::{Manifest, Members, Program};
 use crate::engine::format::names::Generation;
+use crate::engine::run::blame::blame;
 use crate::engine::run::board::Board;
 use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::discover;
@@ -36,6 +36,7 @@ use crate::engine::run::gold::{self, Gold};
 use crate::engine::run::journal::Journal;
 use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::members::{card, watch};
+use crate::engine::run::memory::Memory;
 use crate::engine::run::ports::{HeldBefore, InputOptions};
 use crate::engine::run::refill;
 use crate::engine::run::requests::Requests;
@@ -44,6 +45,7 @@ use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{self, assigned, start_point};
 use crate::engine::run::targets::{self, Targets};
 use crate::engine::run::views::{OnViews, Views};
+use crate::engine::run::watchdog::STUCK_AFTER;
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
 use crate::engine::run::worker::{Options, run_workers};
 use crate::mesh::LEADER;
@@ -122,6 +124,10 @@ pub struct Launch {
     pub idle_flush: Option<Duration>,
     /// When the run is over.
     pub until: Until,
+    /// How much memory this process may take, in bytes; `None` is no limit.
+    pub memory_limit: Option<u64>,
+    /// After how long without a step a worker counts as stuck, and stops the job.
+    pub stuck_after: Duration,
     /// The share of dead letters in an epoch above which the job stops.
     pub dead_max: f64,
     /// The share of late records above which the job stops; `None` never stops it.
@@ -258,6 +264,8 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     };
     // Whoever ended the run before may have been too late to tell.
     commit.tell(&resume.manifest);
+    let memory = Memory::of(launch.memory_limit);
+    memory.restored(&resume.headers, |shard| place.owns(shard));
     let lake = Lake {
         store: launch.store,
         job: launch.job,
@@ -267,6 +275,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         views: Some(views),
         facts: Arc::new(facts),
         control: control.clone(),
+        memory: memory.clone(),
     };
     let options = Options {
         pipeline: launch.pipeline.pipeline,
@@ -279,6 +288,8 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         crew,
         clock: launch.clock,
         board: launch.board,
+        memory,
+        stuck_after: launch.stuck_after,
     };
     run_workers(options, control).map_err(blamed)?;
     Ok(shared.lock().expect("no thread panicked with this lock held").clone())
@@ -315,20 +326,6 @@ fn saved(
             let mine = |_: &str, shard| place.owns(shard);
             Ok(site::run(restore::sections(site, &resume.manifest, &resume.headers, mine))?)
         }
-    }
-}
-
-/// Why run `generation` failed, given the head that is there now: one that was taken over finds its folders swept by
-/// its successor, which is no fault of the disk.
-fn blame(error: Error, generation: Generation, head: Option<&Manifest>) -> Error {
-    match (&error, head) {
-        (Error::Commit(cause), Some(head))
-            if cause.may_follow_from_a_take_over() && head.generation > generation =>
-        {
-            tracing::debug!(%error, "failed after it was taken over");
-            CheckpointError::Fenced { job: head.job.clone(), generation, seq: head.seq }.into()
-        }
-        _ => error,
     }
 }
 
@@ -400,6 +397,8 @@ impl Launch {
             idle_after: None,
             idle_flush: None,
             until: Until::End,
+            memory_limit: None,
+            stuck_after: STUCK_AFTER,
             dead_max: 0.5,
             late_max: None,
             if_running: IfRunning::Wait,
@@ -567,31 +566,5 @@ fn program() -> Program {
     Program {
         name: name.unwrap_or_else(|| "headway".to_string()),
         build: env!("CARGO_PKG_VERSION").to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::format::manifest::tests::first;
-    use crate::store;
-
-    #[test]
-    fn failure_of_a_run_that_was_taken_over_is_told_as_that() {
-        let mut head = first(1);
-        head.generation = Generation(3);
-        let failed = || {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            Error::from(CheckpointError::Store(store::Error::Failed {
-                verb: "create",
-                name: "x".into(),
-                source,
-            }))
-        };
-        assert_eq!(blame(failed(), Generation(2), Some(&head)).code(), "fenced");
-        assert_eq!(blame(failed(), Generation(3), Some(&head)).code(), "store-failed");
-        assert_eq!(blame(failed(), Generation(2), None).code(), "store-failed");
-        let panicked = || Error::Panicked { thread: "t".into(), reason: "r".into() };
-        assert_eq!(blame(panicked(), Generation(2), Some(&head)).code(), "panicked");
     }
 }

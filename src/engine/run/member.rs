@@ -16,6 +16,7 @@ use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch::Launch;
+use crate::engine::run::memory::Memory;
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
 use crate::engine::run::refill;
@@ -59,9 +60,10 @@ pub(super) fn follow(
     let place = launch.place();
     let read = async {
         let headers = restore::headers(&site, &claim, &Headers::new()).await?;
-        restore::sections(&site, &claim, &headers, |_, shard| place.owns(shard)).await
+        let saved = restore::sections(&site, &claim, &headers, |_, shard| place.owns(shard)).await?;
+        Ok::<_, CheckpointError>((headers, saved))
     };
-    let saved = site::run(read).map_err(|error| blamed(error.into()))?;
+    let (headers, saved) = site::run(read).map_err(|error| blamed(error.into()))?;
     let facts = refill::wanted(&site, &shape, Some(&claim), launch.views_from)
         .map_err(|error| blamed(error.into()))?;
     crew.start(control)?;
@@ -80,6 +82,8 @@ pub(super) fn follow(
     let watch = Watch::start(Arc::clone(crew), ear);
     launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
     launch.board.head(Arc::new(claim.clone()));
+    let memory = Memory::of(launch.memory_limit);
+    memory.restored(&headers, |shard| place.owns(shard));
     let lake = Lake {
         store: Arc::clone(&store),
         job: name.clone(),
@@ -89,6 +93,7 @@ pub(super) fn follow(
         views: None,
         facts: Arc::new(facts),
         control: control.clone(),
+        memory: memory.clone(),
     };
     let options = Options {
         pipeline: launch.pipeline.pipeline,
@@ -101,6 +106,8 @@ pub(super) fn follow(
         crew: Some(Arc::clone(crew)),
         clock: launch.clock,
         board: launch.board,
+        memory,
+        stuck_after: launch.stuck_after,
     };
     run_workers(options, control).map_err(blamed)?;
     drop(watch);

@@ -1,5 +1,6 @@
 //! A run of a job on worker threads: reads sources, cuts epochs, writes files, hands acks to the commit.
 
+mod blame;
 pub mod board;
 pub mod closed;
 pub mod committing;
@@ -17,6 +18,7 @@ pub mod late_judge;
 pub mod launch;
 mod member;
 mod members;
+pub mod memory;
 pub mod outcome;
 pub mod ports;
 pub mod refill;
@@ -27,5 +29,6 @@ pub mod standing;
 pub mod targets;
 pub mod view_rows;
 pub mod views;
+pub mod watchdog;
 pub mod watched;
 pub mod worker;

@@ -7,6 +7,7 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::Control;
 use crate::engine::format::manifest::{Manifest, Operator};
 use crate::engine::run::feed::{self, Assigned, SourceFeed, Surroundings};
+use crate::engine::run::memory::OpenMessages;
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::error::StateError;
 use headway_operators::pace::{InputPace, InputsWatermark};
@@ -91,6 +92,8 @@ pub struct WorkerPorts {
     pub sink: Box<dyn WorkerSink>,
     /// When this worker began its epochs.
     pub begins: Begins,
+    /// The messages of each input that are read and not committed.
+    pub open: Vec<OpenMessages>,
 }
 
 /// Takes an operator's name, and how many entries one worker has restored of it.
@@ -198,6 +201,7 @@ impl Ports for WorkerPorts {
             clock: Arc::clone(&self.clock),
             control: self.control.clone(),
             begins: self.begins.clone(),
+            open: self.open[index.index()].clone(),
             found: Box::new(move || found.take(|partition| is_mine(index, partition, me, readers))),
         };
         Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.start.first_epoch))

@@ -17,10 +17,12 @@ use crate::engine::commit::staged;
 use crate::engine::control::Control;
 use crate::engine::failpoint;
 use crate::engine::format::folders::parts;
+use crate::engine::format::manifest::StateId;
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::engine::guard::guard;
+use crate::engine::run::memory::Memory;
 use crate::engine::run::refill::WorkerFacts;
 use crate::engine::run::views::{NoViews, ViewStage, Views};
 use crate::store::Store;
@@ -65,6 +67,8 @@ pub struct Lake {
     pub facts: Arc<Vec<FactFile>>,
     /// Where failures are reported.
     pub control: Control,
+    /// Where the bytes of state are counted.
+    pub memory: Memory,
 }
 
 /// A piece of work for a stager thread.
@@ -289,6 +293,7 @@ impl Lake {
         })?;
         failpoint::at("stage.state");
         let state::Written { header_bytes, sections } = written.expect("it was written");
+        self.memory.wrote(StateId { generation, epoch, worker, part: 0 }, &sections);
         Ok(vec![StateFile { worker, bytes, header_bytes, checksum, place: None, sections }])
     }
 }
@@ -298,6 +303,7 @@ mod tests {
     use super::*;
     use crate::engine::commit::staged::digest;
     use crate::engine::error::Error;
+    use crate::engine::run::memory;
     use crate::store::faulty::{Fault, Faulty};
     use crate::store::memory::{Call, Memory};
     use headway_operators::row::{Cell, Column, Kind, Row};
@@ -350,6 +356,7 @@ mod tests {
             views: None,
             facts: Arc::default(),
             control: control.clone(),
+            memory: memory::Memory::default(),
         };
         let mut sink = lake.worker(1, 2);
         let (wake, woken) = crossbeam_channel::unbounded();

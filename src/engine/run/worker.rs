@@ -10,7 +10,9 @@ use crate::engine::guard::{guard, run_guarded};
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
 use crate::engine::run::discover::{self, Announce};
+use crate::engine::run::memory::{Memory, OpenMessages};
 use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
+use crate::engine::run::watchdog::Steps;
 use headway_operators::build::Build;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::time::Epoch;
@@ -59,6 +61,10 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Where the workers say how they spend their time.
     pub board: Board,
+    /// How much memory the process may take.
+    pub memory: Memory,
+    /// After how long without a step a worker counts as stuck.
+    pub stuck_after: Duration,
 }
 
 /// Runs until the input ends, the job is drained, or something fails.
@@ -66,10 +72,15 @@ pub struct Options {
 /// # Errors
 /// What stopped the job, if it did not end by itself. Nothing after the last commit became visible.
 pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
-    let Options { pipeline, inputs, discovered, sink, commit, start, workers, crew, clock, board } = options;
+    let Options { pipeline, inputs, discovered, sink, commit, start, workers, crew, clock, .. } = options;
+    let Options { board, memory, stuck_after, .. } = options;
     let start = Arc::new(start);
     let Allocators { builders, sockets } = allocators(workers, crew.as_deref())?;
     let (stop, stopped) = crossbeam_channel::bounded(0);
+    let steps = Steps::of(workers);
+    let mut watchers = vec![steps.watch(stuck_after, stopped.clone(), control)];
+    watchers.extend(memory.watch(board.clone(), stopped.clone(), control));
+    let open: Vec<OpenMessages> = inputs.iter().map(|input| memory.messages_of(&input.start.topic)).collect();
     let seekers = look_for_partitions((&inputs, &discovered), crew.as_ref(), (&stopped, control));
     let (commit_thread, commit_port) =
         commit.map(|commit| CommitThread::start(commit, control.clone(), start.first_epoch)).unzip();
@@ -90,6 +101,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 control: shared.clone(),
                 sink: sink.worker(worker.index(), worker.peers()),
                 begins: Begins::default(),
+                open: open.clone(),
             };
             let port = if worker.index() == 0 {
                 commit_port.lock().expect("no thread panicked with this lock held").take()
@@ -97,14 +109,17 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 None
             };
             build(worker, pipeline.as_ref(), ports, port);
-            let mut watch = Stopwatch::start(board.clone(), worker.index() % workers);
+            let index = worker.index() % workers;
+            let mut watch = Stopwatch::start(board.clone(), index);
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
             while !shared.is_stopped() && worker.has_dataflows() {
+                steps.step(index);
                 worker.step_or_park(Some(PARK));
                 watch.look();
             }
         };
         run_guarded(&shared, work);
+        steps.rest(worker.index() % workers);
         if shared.is_stopped() {
             for dataflow in worker.installed_dataflows() {
                 worker.drop_dataflow(dataflow);
@@ -120,7 +135,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
         crew.finish(control);
     }
     drop(stop);
-    seekers.into_iter().for_each(|thread| drop(thread.join()));
+    seekers.into_iter().chain(watchers).for_each(|thread| drop(thread.join()));
     match control.take_failure() {
         // The commit thread may be inside a call that does not come back; the process ends without it.
         Some(error) => Err(error),
