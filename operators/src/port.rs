@@ -134,6 +134,31 @@ impl<Work, Done> Stage<Work, Done> for Unread {
     }
 }
 
+/// A stage that does its work at once, on the thread of the engine, and gives nothing back: for what needs no disk.
+#[derive(Debug)]
+pub struct AtOnce<F> {
+    work: F,
+    done: VecDeque<Epoch>,
+}
+
+impl<F> AtOnce<F> {
+    /// A stage that calls `work` with each epoch.
+    pub fn new(work: F) -> AtOnce<F> {
+        AtOnce { work, done: VecDeque::new() }
+    }
+}
+
+impl<Work, Done, F: FnMut(Epoch, Work)> Stage<Work, Done> for AtOnce<F> {
+    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
+        (self.work)(epoch, work);
+        self.done.push_back(epoch);
+    }
+
+    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
+        self.done.pop_front().map(|epoch| (epoch, Vec::new()))
+    }
+}
+
 /// The messages of one input on one worker, and when its epochs end.
 pub trait Feed {
     /// Does a bounded amount of work: hands messages to `intake`, or says what else there is to do.

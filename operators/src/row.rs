@@ -2,6 +2,7 @@
 
 use crate::time::{Epoch, EventTime};
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 /// The type of a column.
@@ -54,6 +55,21 @@ pub enum Cell<'a> {
     Bool(bool),
     /// An instant.
     Time(EventTime),
+}
+
+/// The value as text, without quotes; no value is no text.
+impl fmt::Display for Cell<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cell::Null => Ok(()),
+            Cell::Text(text) => f.write_str(text),
+            Cell::Int(value) => value.fmt(f),
+            Cell::Wide(value) => value.fmt(f),
+            Cell::Float(value) => value.fmt(f),
+            Cell::Bool(value) => value.fmt(f),
+            Cell::Time(time) => time.fmt(f),
+        }
+    }
 }
 
 /// One row of an output. Gives its cells in the order of the output's columns.

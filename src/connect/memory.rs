@@ -5,14 +5,14 @@ use crate::connect::{
     WorkerSink, error,
 };
 use headway_operators::ack::{StagedFile, StateFile};
-use headway_operators::port::Stage;
+use headway_operators::port::{AtOnce, Stage};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
-use headway_operators::row::{Cell, Rows};
+use headway_operators::row::Rows;
 use headway_operators::sections::read_back;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// One message of a list.
@@ -185,11 +185,11 @@ impl WorkerSink for KeptWorker {
         _wake: Wake,
     ) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
         let (kept, output) = (self.kept.clone(), output.name.clone());
-        Box::new(At(VecDeque::new(), move |epoch, rows: Box<dyn Rows>| {
+        Box::new(AtOnce::new(move |epoch, rows: Box<dyn Rows>| {
             let mut inner = kept.lock();
             for row in 0..rows.len() {
                 let mut cells = Vec::new();
-                rows.cells(row, &mut |cell| cells.push(text(cell)));
+                rows.cells(row, &mut |cell| cells.push(cell.to_string()));
                 inner.rows.push(TextRow { output: output.clone(), epoch, cells });
             }
         }))
@@ -197,7 +197,7 @@ impl WorkerSink for KeptWorker {
 
     fn state(&mut self, _wake: Wake) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
         let kept = self.kept.clone();
-        Box::new(At(VecDeque::new(), move |epoch, changes: Vec<StateChange>| {
+        Box::new(AtOnce::new(move |epoch, changes: Vec<StateChange>| {
             kept.lock().state.extend(changes.into_iter().map(|change| (epoch, change)));
         }))
     }
@@ -206,31 +206,5 @@ impl WorkerSink for KeptWorker {
         let mut saved = self.kept.lock().saved.get(operator).cloned().unwrap_or_default();
         saved.retain(|saved| saved.shard.owner(self.workers) == self.index);
         saved
-    }
-}
-
-/// A stage that does its work at once.
-struct At<F>(VecDeque<Epoch>, F);
-
-impl<Work, Done, F: FnMut(Epoch, Work)> Stage<Work, Done> for At<F> {
-    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
-        (self.1)(epoch, work);
-        self.0.push_back(epoch);
-    }
-
-    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
-        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
-    }
-}
-
-fn text(cell: Cell<'_>) -> String {
-    match cell {
-        Cell::Text(text) => text.to_string(),
-        Cell::Int(value) => value.to_string(),
-        Cell::Wide(value) => value.to_string(),
-        Cell::Float(value) => value.to_string(),
-        Cell::Bool(value) => value.to_string(),
-        Cell::Time(time) => time.to_string(),
-        _ => String::new(),
     }
 }

@@ -7,14 +7,16 @@ use headway_operators::build::Build;
 use headway_operators::duration;
 use headway_operators::error::StateError;
 use headway_operators::pace::{InputPace, InputsWatermark};
-use headway_operators::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
+use headway_operators::port::{
+    AtOnce, Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn,
+};
 use headway_operators::progress::Standing;
 use headway_operators::record::{Offset, Partition, Payload, Raw};
-use headway_operators::row::{Cell, Rows};
+use headway_operators::row::Rows;
 use headway_operators::spec::{InputSpec, OutputSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::{Epoch, EventTime};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use timely::dataflow::operators::Inspect;
 use timely::scheduling::SyncActivator;
@@ -167,14 +169,14 @@ impl Ports for Memory {
 
     fn rows(&mut self, output: &OutputSpec, _: SyncActivator) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
         let (kept, output) = (Arc::clone(&self.kept), output.clone());
-        Box::new(AtOnce(VecDeque::new(), move |epoch, rows: Box<dyn Rows>| {
+        Box::new(AtOnce::new(move |epoch, rows: Box<dyn Rows>| {
             let mut kept = kept.lock().expect("no worker panicked");
             let of_output = kept.rows.entry(output.name.clone()).or_default();
             for row in 0..rows.len() {
                 let (mut cells, mut columns) = (BTreeMap::new(), output.columns.iter());
                 rows.cells(row, &mut |cell| {
                     let column = columns.next().expect("a column for each cell");
-                    cells.insert(column.name.to_string(), text(cell));
+                    cells.insert(column.name.to_string(), cell.to_string());
                 });
                 of_output.push((epoch, cells));
             }
@@ -182,7 +184,7 @@ impl Ports for Memory {
     }
 
     fn state(&mut self, _: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
-        Box::new(AtOnce(VecDeque::new(), |_, _| {}))
+        Box::new(AtOnce::new(|_, _| {}))
     }
 
     fn saved(&mut self, _: &str) -> Option<Vec<Saved>> {
@@ -198,29 +200,6 @@ impl Ports for Memory {
 
 fn standing(partition: Partition) -> Standing {
     Standing { partition, own: EventTime::MIN, floor: EventTime::MIN }
-}
-
-fn text(cell: Cell<'_>) -> String {
-    match cell {
-        Cell::Text(text) => text.to_string(),
-        Cell::Int(number) => number.to_string(),
-        Cell::Wide(number) => number.to_string(),
-        other => format!("{other:?}"),
-    }
-}
-
-/// A stage that is done as soon as it is asked.
-struct AtOnce<F>(VecDeque<Epoch>, F);
-
-impl<Work, Done, F: FnMut(Epoch, Work)> Stage<Work, Done> for AtOnce<F> {
-    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
-        (self.1)(epoch, work);
-        self.0.push_back(epoch);
-    }
-
-    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
-        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
-    }
 }
 
 /// Plays the partitions of one worker, so many messages an epoch, and ends when the longest of all has ended.

@@ -6,15 +6,15 @@ use crate::kit::script::kept::{Refusal, SharedKept, Stand, StartsAt, TextRow, Vi
 use crate::kit::script::lines::{Flags, Item, Play, Source};
 use crate::kit::script::spoiler::Spoiler;
 use crate::pace::{InputPace, InputsWatermark};
-use crate::port::{Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
+use crate::port::{AtOnce, Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
 use crate::progress::Standing;
 use crate::record::{Offset, Partition, Payload, Raw};
-use crate::row::{Cell, Rows};
+use crate::row::Rows;
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime};
 use crate::view::row::ViewUpdate;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
@@ -81,11 +81,11 @@ impl Ports for PlayPorts {
     fn rows(&mut self, output: &OutputSpec, _: SyncActivator) -> Box<dyn Stage<Box<dyn Rows>, StagedFile>> {
         let (kept, output) = (self.kept.clone(), output.clone());
         let inputs: Vec<&'static str> = self.play.inputs.iter().map(|input| input.spec.name).collect();
-        Box::new(Now(VecDeque::new(), move |epoch, rows: Box<dyn Rows>| {
+        Box::new(AtOnce::new(move |epoch, rows: Box<dyn Rows>| {
             let side = output.name.split_once('-').filter(|_| output.prefix.starts_with('_'));
             for row in 0..rows.len() {
                 let mut cells = Vec::new();
-                rows.cells(row, &mut |cell| cells.push(text(cell)));
+                rows.cells(row, &mut |cell| cells.push(cell.to_string()));
                 let mut kept = kept.lock();
                 match side {
                     Some((_, input)) => {
@@ -101,7 +101,7 @@ impl Ports for PlayPorts {
     fn views(&mut self, views: &[ViewSpec], _: SyncActivator) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
         let (kept, names) = (self.kept.clone(), views.iter().map(|view| view.name).collect::<Vec<_>>());
         let first = self.start.epoch;
-        Box::new(Now(VecDeque::new(), move |epoch, updates: Vec<ViewUpdate>| {
+        Box::new(AtOnce::new(move |epoch, updates: Vec<ViewUpdate>| {
             let mut kept = kept.lock();
             for ViewUpdate { view, row, diff } in updates {
                 let change = ViewChange { view: names[usize::from(view)], epoch, row, diff };
@@ -112,7 +112,7 @@ impl Ports for PlayPorts {
 
     fn state(&mut self, _: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
         let (kept, spoiler) = (self.kept.clone(), self.spoiler.clone());
-        Box::new(Now(VecDeque::new(), move |epoch, changes: Vec<StateChange>| {
+        Box::new(AtOnce::new(move |epoch, changes: Vec<StateChange>| {
             let mut changes: Vec<_> = changes.into_iter().map(|change| (epoch, change)).collect();
             spoiler.iter().for_each(|spoiler| spoiler.save(&mut changes));
             kept.lock().state.append(&mut changes);
@@ -150,32 +150,6 @@ fn refusal(input: usize, output: &OutputSpec, cells: Vec<String>) -> Refusal {
         // A late record's row says "late" there.
         reason: output.prefix.starts_with("_dead").then(|| cell("reason")),
         payload: cell("payload"),
-    }
-}
-
-fn text(cell: Cell<'_>) -> String {
-    match cell {
-        Cell::Null => String::new(),
-        Cell::Text(text) => text.to_string(),
-        Cell::Int(value) => value.to_string(),
-        Cell::Wide(value) => value.to_string(),
-        Cell::Float(value) => value.to_string(),
-        Cell::Bool(value) => value.to_string(),
-        Cell::Time(time) => time.to_string(),
-    }
-}
-
-/// A stage that is done at once.
-struct Now<F>(VecDeque<Epoch>, F);
-
-impl<Work, Done, F: FnMut(Epoch, Work)> Stage<Work, Done> for Now<F> {
-    fn put(&mut self, epoch: Epoch, _since: Epoch, work: Work) {
-        (self.1)(epoch, work);
-        self.0.push_back(epoch);
-    }
-
-    fn done(&mut self) -> Option<(Epoch, Vec<Done>)> {
-        self.0.pop_front().map(|epoch| (epoch, Vec::new()))
     }
 }
 
