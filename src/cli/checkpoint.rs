@@ -1,7 +1,7 @@
 //! `headway checkpoint`: the commits of a job, one by one.
 
 use super::audit::audit;
-use super::lake::At;
+use super::lake::{At, Listing};
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped, members};
@@ -38,13 +38,7 @@ enum What {
         output: Form,
     },
     /// Read every commit and every file it names again: the same as audit --deep
-    Verify {
-        #[command(flatten)]
-        at: At,
-        /// Form of the answer on standard output
-        #[arg(short, long, value_name = "FORM", default_value = "text")]
-        output: Form,
-    },
+    Verify(Listing),
     /// Fold old commits into few files, and remove what killed runs left; of a job that does not run
     ///
     /// A running job does so by itself. Nothing is lost: folded commits are listed, shown and audited as before.
@@ -74,7 +68,7 @@ impl Flags {
     /// Whether the command goes on without a reader.
     pub(crate) fn reader(&self) -> Reader {
         match self.what {
-            What::Verify { .. } | What::Prune { .. } => Reader::MayLeave,
+            What::Verify(_) | What::Prune { .. } => Reader::MayLeave,
             What::Ls { .. } | What::Show { .. } => Reader::Listens,
         }
     }
@@ -91,7 +85,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let examples = dead::examples(&job, &manifests, &[inputs]);
             list(&manifests[from..], examples[0].as_deref(), *output, out)
         }
-        What::Verify { at, output } => audit(at, true, *output, out),
+        What::Verify(Listing { at, output }) => audit(at, true, *output, out),
         What::Prune { at, keep, output } => {
             let Pruned { folded, removed } = at.open()?.prune(*keep)?;
             match output {

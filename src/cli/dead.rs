@@ -1,6 +1,6 @@
 //! `headway dead`: messages that could not be decoded, or came too late, as the lake keeps them.
 
-use super::lake::{At, Job};
+use super::lake::{At, Job, Listing};
 use super::replay;
 use super::side::{self, damaged, files, files_there};
 use super::terminal::failure::Failure;
@@ -25,13 +25,7 @@ pub(crate) struct Flags {
 #[derive(Subcommand, Clone, Debug)]
 enum What {
     /// Count them by reason
-    Ls {
-        #[command(flatten)]
-        at: At,
-        /// Form of the answer on standard output
-        #[arg(short, long, value_name = "FORM", default_value = "text")]
-        output: Form,
-    },
+    Ls(Listing),
     /// Print them, a JSON object a line
     Show {
         #[command(flatten)]
@@ -53,7 +47,7 @@ enum What {
 /// Answers on `out`.
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
-        What::Ls { at, output } => list(&at.open()?.manifests()?, *output, out),
+        What::Ls(Listing { at, output }) => list(&at.open()?.manifests()?, *output, out),
         What::Show { at, late, reason, limit } => {
             let job = at.open()?;
             let kind = if *late { LakeKind::Late } else { LakeKind::Dead };

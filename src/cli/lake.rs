@@ -6,6 +6,7 @@ use super::settings::place::flag_path;
 use super::settings::place::without_password;
 use super::settings::plan::lake_path;
 use super::terminal::failure::{Code, Failure};
+use super::terminal::form::Form;
 use crate::engine::audit::{self, Report};
 use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{self, Alive};
@@ -50,6 +51,17 @@ pub(crate) struct At {
     /// The job [default: the lake's only one]
     #[arg(long, value_name = "NAME")]
     job: Option<String>,
+}
+
+/// Which job a command looks at, and the form of what it answers.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Listing {
+    #[command(flatten)]
+    pub(crate) at: At,
+    /// Form of the answer on standard output
+    #[arg(short, long, value_name = "FORM", default_value = "text")]
+    pub(crate) output: Form,
 }
 
 /// A job in a lake, opened for reading.

@@ -1,7 +1,7 @@
 //! `headway state`: what the operators of a job hold, as of its last commit; of a job that runs, too.
 
 use super::init::new_file;
-use super::lake::At;
+use super::lake::{At, Listing};
 use super::settings::place::flag_path;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
@@ -31,13 +31,7 @@ pub(crate) struct Flags {
 #[derive(Subcommand, Clone, Debug)]
 enum What {
     /// List the operators, and how much each holds
-    Ls {
-        #[command(flatten)]
-        at: At,
-        /// Form of the answer on standard output
-        #[arg(short, long, value_name = "FORM", default_value = "text")]
-        output: Form,
-    },
+    Ls(Listing),
     /// Print what an operator holds of one key, as a JSON object
     Get {
         #[command(flatten)]
@@ -82,7 +76,7 @@ enum ExportFormat {
 /// Exit 1 if a key is not there; exits 2 to 5 if there is no such operator, or the lake cannot be read.
 pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
-        What::Ls { at, output } => list(&at.open()?.head()?, *output, out),
+        What::Ls(Listing { at, output }) => list(&at.open()?.head()?, *output, out),
         What::Get { at, operator, key } => {
             let held = held(at, operator, catalogue)?;
             let text = Value::String(key.clone()).to_string();

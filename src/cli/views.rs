@@ -2,7 +2,7 @@
 //!
 //! A running job writes a changed table at most once a minute; `ls` says which commit each table shows.
 
-use super::lake::{At, Job};
+use super::lake::{At, Job, Listing};
 use super::subscribe::{self, Subscribe};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
@@ -26,13 +26,7 @@ pub(crate) struct Flags {
 #[derive(Subcommand, Clone, Debug)]
 enum What {
     /// List the tables: rows, bytes, and the commit that each is of
-    Ls {
-        #[command(flatten)]
-        at: At,
-        /// Form of the answer on standard output
-        #[arg(short, long, value_name = "FORM", default_value = "text")]
-        output: Form,
-    },
+    Ls(Listing),
     /// Print the first rows of a table
     Show {
         #[command(flatten)]
@@ -52,23 +46,11 @@ enum What {
     /// Recompute each table from what was committed, in a slow and independent way, and compare
     ///
     /// Exit 1 if a table differs. Reads every committed fact. A table is compared with the facts of the commit that it is of.
-    Verify {
-        #[command(flatten)]
-        at: At,
-        /// Form of the answer on standard output
-        #[arg(short, long, value_name = "FORM", default_value = "text")]
-        output: Form,
-    },
+    Verify(Listing),
     /// Follow the tables of a running job that was started with --listen: a line of JSON for each commit
     Subscribe(Subscribe),
     /// For a stopped job: let the next start recompute all tables from what was committed
-    Rebuild {
-        #[command(flatten)]
-        at: At,
-        /// Form of the answer on standard output
-        #[arg(short, long, value_name = "FORM", default_value = "text")]
-        output: Form,
-    },
+    Rebuild(Listing),
     /// Write all rows of a table to standard output
     Export {
         #[command(flatten)]
@@ -96,10 +78,10 @@ enum Export {
 /// 3 to 5 if the lake cannot be read or is damaged.
 pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
-        What::Ls { at, output } => list(&at.open()?, *output, out),
+        What::Ls(Listing { at, output }) => list(&at.open()?, *output, out),
         What::Subscribe(flags) => subscribe::run(flags, out),
-        What::Rebuild { at, output } => verify::rebuild(&at.open()?, catalogue, *output, out),
-        What::Verify { at, output } => verify::run(&at.open()?, catalogue, *output, out),
+        What::Rebuild(Listing { at, output }) => verify::rebuild(&at.open()?, catalogue, *output, out),
+        What::Verify(Listing { at, output }) => verify::run(&at.open()?, catalogue, *output, out),
         What::Show { at, view, filter, limit, output } => {
             let mut table = read(&at.open()?, view)?;
             for filter in filter {
