@@ -5,7 +5,9 @@ use super::log_end::{self, LogEnd};
 use super::progress::Progress;
 use clap::{ArgAction, Args};
 use std::io::{self, IsTerminal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How much is said, and in which form.
 #[derive(Args, Clone, Debug)]
@@ -31,23 +33,29 @@ impl Flags {
         // A bar and log lines would write over each other: warnings are worth it.
         let calm = u8::from(progress == Progress::Drawn);
         let level = match i16::from(self.verbose) - i16::from(self.quiet + calm) {
-            i16::MIN..=-2 => "error",
-            -1 => "warn",
-            0 => "info",
-            1 => "debug",
-            _ => "trace",
+            i16::MIN..=-2 => LevelFilter::ERROR,
+            -1 => LevelFilter::WARN,
+            0 => LevelFilter::INFO,
+            1 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
         };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let asked = std::env::var("RUST_LOG").ok().filter(|directives| !directives.trim().is_empty());
+        let filter: Targets = asked
+            .and_then(|directives| directives.parse().ok())
+            .unwrap_or_else(|| Targets::new().with_default(level));
         let colour =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
         log_end::form(self.log_format);
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| LogEnd).with_ansi(colour);
+        let log = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::TRACE)
+            .with_writer(|| LogEnd)
+            .with_ansi(colour);
         // The library would report a failed write to standard error itself, and panic if that fails too.
         let log = log.log_internal_errors(false);
         // A second start happens only where a program calls `main` twice: the first log stays.
         let _ = match self.log_format {
-            Form::Text => log.with_target(false).try_init(),
-            Form::Json => log.json().flatten_event(true).try_init(),
+            Form::Text => log.with_target(false).finish().with(filter).try_init(),
+            Form::Json => log.json().flatten_event(true).finish().with(filter).try_init(),
         };
         progress
     }
