@@ -206,6 +206,36 @@ fn order_cutting_kills_and_corrections_do_not_matter() {
 }
 
 #[test]
+fn as_upstream_the_first_reading_counts_and_a_station_is_its_name() {
+    let right = autumn(&mut Draws(5));
+    let wrong: Vec<String> = right.iter().map(|line| format!("{}0", &line[..line.len() - 1])).collect();
+    let folder = folder();
+    let at = folder.path();
+    let parity = ["--corrections", "ignore", "--station-by", "name"];
+    put(at, "in/241109.csv.gz", Some(HEADER), &wrong);
+    go(at, "files:in", "lake", &[&parity[..], &["-w", "2"]].concat());
+    let first = tables(&at.join("lake"), "turnstile-weekly");
+    // Two stations share the name: one row a day, with upstream's key.
+    let stations = &first["dim_station"];
+    assert!(stations.len() == 1 && stations[0][..3] == ["59 ST", "", ""], "{stations:?}");
+    assert_eq!(stations[0][3..], ["83bec2469cfb3627f41bc1248ba74119", "83bec2469cfb3627f41bc1248ba74119"]);
+    assert!(first["fact_turnstile"].iter().any(|row| row[5] == "456NQRW"), "facts keep what was read");
+    // The corrected file changes nothing, and all views hold for what was first.
+    put(at, "in/241109.csv.gz", Some(HEADER), &right);
+    go(at, "files:in", "lake", &parity);
+    let verify = headway(at, &["views", "verify", "--lake", "lake"]);
+    assert_eq!(verify.code, Some(0), "{}{}", verify.out, verify.err);
+    let facts = |tables: &BTreeMap<String, Vec<Row>>| tables["fact_turnstile"].clone();
+    let second = facts(&tables(&at.join("lake"), "turnstile-weekly"));
+    // Hours that come twice are resolved anew, so those rows may move; all others are what they were.
+    let kept = facts(&first).iter().filter(|row| second.contains(row)).count();
+    assert!(kept * 10 >= first["fact_turnstile"].len() * 9, "{kept} of {}", second.len());
+    // Another pipeline's lake does not go on with it.
+    let other = headway(at, &["run", "turnstile-weekly", "--source", "files:in", "--lake", "lake"]);
+    assert_eq!(other.code, Some(4), "{}", other.err);
+}
+
+#[test]
 fn files_that_the_job_cannot_read_are_refused_and_the_right_pipeline_is_named() {
     let folder = folder();
     let (at, lines) = (folder.path(), sample()[..3].to_vec());

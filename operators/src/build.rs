@@ -18,7 +18,7 @@ use crate::port::{InputStart, Ports};
 use crate::progress::{Mark, Progress, Rules};
 use crate::record::Stamped;
 use crate::row::{Row, Rows};
-use crate::shape::{Notes, Problem, Shape};
+use crate::shape::{Notes, Problem, Seals, Shape};
 use crate::snapshots::{self, SharedSnapshots, Snapshots};
 use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec, ViewSpec, roll_of};
 use crate::state::StateChange;
@@ -33,6 +33,7 @@ use crate::view::refill::{self, CommittedRow, Refill};
 use crate::view::rollup::{Rollup, Sums};
 use crate::view::row::{FIRST_DAY_FILES, ViewRow, ViewUpdate};
 use crate::view::scd2::{self, Event, Fact, Scd2, Version};
+use crate::view::seal::{self, Parted, Sealed, Sealing};
 use crate::view::table::{Key, Table, Update, shard_of};
 use differential_dataflow::consolidation::consolidate;
 use std::cell::{Cell, RefCell};
@@ -63,6 +64,8 @@ pub struct Build<'s> {
     views: Vec<StreamVec<'s, Epoch, ViewUpdate>>,
     notes: Notes,
     snapshots: SharedSnapshots,
+    /// What days are sealed as of the committed epoch, where [`Build::seal`] was called.
+    sealed: Option<Sealed>,
 }
 
 /// An input of the pipeline, and whether its source or an operator counts its accepted records.
@@ -116,6 +119,7 @@ impl<'s> Build<'s> {
             views,
             notes,
             snapshots,
+            sealed: None,
         }
     }
 
@@ -235,6 +239,43 @@ impl<'s> Build<'s> {
         Table::of(self.keyed(Keep::new(name, fold, self.committed()), flow))
     }
 
+    /// Keeps a value for each key, as [`Build::keep`], and gives up the keys of days that [`Build::seal`] seals; `day` is the day of
+    /// a key. Totals over all days must not be derived from such a table: they would shrink with it.
+    pub fn keep_by_day<F: Fold>(
+        &mut self,
+        name: &str,
+        fold: F,
+        flow: Flow<'s, (F::Key, F::Change)>,
+        day: impl Fn(&F::Key) -> i64 + 'static,
+    ) -> Table<'s, (F::Key, F::Value)> {
+        let Some(sealed) = self.sealed.clone() else { return self.keep(name, fold, flow) };
+        self.notes.keep(name);
+        Table::of(self.keyed(Keep::new(name, fold, self.committed()).leaving(sealed, day), flow))
+    }
+
+    /// Leaves records of sealed days out of `flow`; the other flow has them. `day` is the day of a record. To be called before
+    /// anything that keeps by day is built, and once.
+    pub fn seal<R: Clone + 'static>(
+        &mut self,
+        sealing: Sealing,
+        flow: &Flow<'s, R>,
+        day: impl Fn(&R) -> i64 + 'static,
+    ) -> (Flow<'s, R>, Flow<'s, R>) {
+        let up_to = self.ports.sealed_up_to(sealing.up_to(flow.watermark()));
+        let sealed = Sealed::new(sealing.clone(), up_to);
+        self.sealed = Some(sealed.clone());
+        self.notes.seal(Seals { inputs: flow.inputs(), sealing });
+        let Parted { open, sealed, acks } = seal::part(flow, ("Seal", self.committed()), sealed, day);
+        self.acks.push(acks);
+        let part = |records| Flow { whole: None, ..flow.with(records) };
+        (part(open), part(sealed))
+    }
+
+    /// True if [`Build::seal`] was called.
+    pub fn seals(&self) -> bool {
+        self.sealed.is_some()
+    }
+
     /// Returns `flow`; if an operator made by [`Build::keep`] is new to the job, what `read` makes of the committed rows of
     /// `outputs` precedes the records of `flow`. Only operators of views may read the returned flow.
     pub fn refill<R: Clone + 'static>(
@@ -255,6 +296,16 @@ impl<'s> Build<'s> {
         flow: Flow<'s, (K, Sums<N>)>,
     ) -> Table<'s, (K, Sums<N>)> {
         self.keep(name, Rollup::default(), flow)
+    }
+
+    /// Sums amounts by key, as [`Build::rollup`], and gives up the keys of sealed days, as [`Build::keep_by_day`].
+    pub fn rollup_by_day<K: Key, const N: usize>(
+        &mut self,
+        name: &str,
+        flow: Flow<'s, (K, Sums<N>)>,
+        day: impl Fn(&K) -> i64 + 'static,
+    ) -> Table<'s, (K, Sums<N>)> {
+        self.keep_by_day(name, Rollup::default(), flow, day)
     }
 
     /// Keeps the history of a value by key, and finds the version of each fact.
@@ -368,14 +419,13 @@ impl<'s> Build<'s> {
     pub(crate) fn connect(self) -> StreamVec<'s, Epoch, Ack> {
         let options = self.stage_options("State".to_string());
         let committed = self.committed();
-        let specs = self.notes.views().to_vec();
-        let shows = !specs.is_empty() || !self.notes.day_files().is_empty();
+        let tables = self.notes.tables();
         let Build { scope, mut ports, marks, marks_handle, mut acks, states, views, .. } = self;
         scope.concatenate(marks).connect_loop(marks_handle);
         let states = scope.concatenate(states);
         let pack = |epoch, changes: Vec<StateChange>| (epoch, changes);
         acks.push(stage(options, states, |wake| ports.state(wake), pack, Ack::State));
-        if shows {
+        if !tables.is_empty() {
             // A row leaves from one worker: two could see it go and come in one epoch. Where only some workers take what
             // leaves, it must be one of those.
             let takers = ports.view_takers().map_or(u64::MAX, |takers| takers as u64);
@@ -384,7 +434,7 @@ impl<'s> Build<'s> {
             // First, at the committed epoch, comes what earlier runs delivered.
             let options = stage::Options { name: "Views".to_string(), first_epoch: committed };
             let pack = |epoch, updates| (epoch, consolidated(updates));
-            acks.push(stage(options, updates, |wake| ports.views(&specs, wake), pack, Ack::Lake));
+            acks.push(stage(options, updates, |wake| ports.views(&tables, wake), pack, Ack::Lake));
         }
         scope.concatenate(acks)
     }

@@ -15,7 +15,7 @@ use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::view::refill::CommittedRows;
 use crate::view::row::ViewUpdate;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use timely::scheduling::SyncActivator;
@@ -47,19 +47,26 @@ pub trait Ports {
     /// Where changes of state go.
     fn state(&mut self, wake: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>>;
 
-    /// Where the changes of views go, those of the committed epoch first. Without a reader of views they are dropped.
+    /// Where the changes of views and of tables of day files go, which `tables` has by number; those of the committed epoch first.
+    /// Without a reader of views they are dropped.
     fn views(
         &mut self,
-        views: &[ViewSpec],
+        tables: &BTreeMap<u16, ViewSpec>,
         wake: SyncActivator,
     ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
-        drop((views, wake));
+        drop((tables, wake));
         Box::new(Unread::default())
     }
 
     /// How many workers take the changes of views, from worker 0 on; `None`: all. The same on every worker.
     fn view_takers(&self) -> Option<usize> {
         None
+    }
+
+    /// The instant before which days are sealed as of the committed epoch, where the committed watermark says `by_watermark`. It is
+    /// in the manifest, and never goes back. The same on every worker.
+    fn sealed_up_to(&self, by_watermark: Option<EventTime>) -> Option<EventTime> {
+        by_watermark
     }
 
     /// The committed rows that this worker reads for operators of views which are new to the job; `None` if none is.

@@ -7,7 +7,8 @@ use crate::spec::{InputSpec, OperatorSpec, OutputSpec, ViewSpec};
 use crate::state::Show;
 use crate::view::refill::Refill;
 use crate::view::row::FIRST_DAY_FILES;
-use std::collections::BTreeSet;
+use crate::view::seal::Sealing;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a pipeline is made of, as its dataflow was built.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Shape {
     pub views: Vec<ViewSpec>,
     /// Its tables that are gold files by day and nothing else, in the order they were built.
     pub day_files: Vec<ViewSpec>,
+    /// When its days are sealed; `None`: never.
+    pub seals: Option<Seals>,
     /// The operators that keep a value for each key, by name.
     pub keeps: Vec<String>,
     /// Where committed facts are read from for those of them that are new to a job.
@@ -43,6 +46,15 @@ impl Shape {
     pub fn has_tables(&self) -> bool {
         !self.views.is_empty() || !self.day_files.is_empty()
     }
+}
+
+/// When the days of a pipeline are sealed.
+#[derive(Clone, Debug)]
+pub struct Seals {
+    /// The inputs by whose watermark, by number, rising.
+    pub inputs: Vec<InputIx>,
+    /// How long after their end.
+    pub sealing: Sealing,
 }
 
 /// What is wrong with a pipeline.
@@ -135,6 +147,7 @@ impl Notes {
             operators: Vec::new(),
             views: Vec::new(),
             day_files: Vec::new(),
+            seals: None,
             keeps: Vec::new(),
             refill: None,
             show: Vec::new(),
@@ -180,14 +193,14 @@ impl Notes {
         self.shape.refill = Some(refill);
     }
 
-    /// The views so far.
-    pub(crate) fn views(&self) -> &[ViewSpec] {
-        &self.shape.views
+    /// The views and the tables of day files so far, by number.
+    pub(crate) fn tables(&self) -> BTreeMap<u16, ViewSpec> {
+        let views = (0..).zip(self.shape.views.iter().cloned());
+        views.chain((FIRST_DAY_FILES..).zip(self.shape.day_files.iter().cloned())).collect()
     }
 
-    /// The tables of day files so far.
-    pub(crate) fn day_files(&self) -> &[ViewSpec] {
-        &self.shape.day_files
+    pub(crate) fn seal(&mut self, seals: Seals) {
+        self.shape.seals = Some(seals);
     }
 
     /// The number of the view that is built now.

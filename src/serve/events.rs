@@ -18,7 +18,7 @@
 //! behind than allowed, is disconnected. The job never waits for it.
 
 use crate::serve::connections::Connection;
-use crate::serve::encode::json_row;
+use crate::serve::encode::{instant, json_row};
 use crate::serve::feed::{Feed, Id, Moment, Next, Step, described};
 use crate::serve::live::Live;
 use crate::serve::problem::{Code, Problem};
@@ -294,7 +294,12 @@ impl Stream {
 }
 
 fn about(moment: &Moment) -> serde_json::Value {
-    json!({ "watermark": known(moment.watermark) })
+    let mut about = json!({ "watermark": known(moment.watermark) });
+    if let Some(from) = moment.from {
+        // Days before it are sealed, and in no snapshot.
+        about["from"] = json!(instant(from));
+    }
+    about
 }
 
 /// An event without an id; `data` is one line.

@@ -197,13 +197,14 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes over what `head` commits. `tables` gives all views, and is called only for a new commit; `changes` says what differs
+    /// Takes over what `head` commits. `tables` gives all views and the instant before which no day is in them, and is called only for
+    /// a new commit; `changes` says what differs
     /// from the commit before. The first call says what the run begins with.
     pub fn commit(
         &self,
         head: &Manifest,
         changes: Option<&Arc<Changes>>,
-        tables: impl FnOnce() -> Vec<ViewRows>,
+        tables: impl FnOnce() -> (Vec<ViewRows>, Option<EventTime>),
     ) {
         let id = Id::of(head.id());
         let mut state = self.state();
@@ -229,15 +230,18 @@ impl Feed {
                 number
             }
         };
+        let (tables, from) = tables();
         let changed = |view: usize| {
-            let before = state.newest.as_ref().map(|newest| newest.tables[view].changed);
+            // Where days have left, a table by day is another one, though nothing changed.
+            let same_days = |newest: &&Arc<Moment>| newest.from == from || self.specs[view].day.is_none();
+            let before = state.newest.as_ref().filter(same_days).map(|newest| newest.tables[view].changed);
             let is_same = changes
                 .is_none_or(|changes| u16::try_from(view).is_ok_and(|view| changes.of_view(view).is_empty()));
             before.filter(|_| is_same).unwrap_or(id)
         };
-        let tables = tables().into_iter().enumerate();
+        let tables = tables.into_iter().enumerate();
         let tables = tables.map(|(view, rows)| Served { rows, changed: changed(view) }).collect();
-        let moment = Moment { id, number, watermark, from: head.sealed_up_to, tables };
+        let moment = Moment { id, number, watermark, from, tables };
         state.newest = Some(Arc::new(moment));
         state.forget(&self.limits);
         drop(state);
@@ -401,7 +405,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn begin(&mut self) {
-            self.feed().commit(&self.head, None, || vec![ViewRows::default()]);
+            self.feed().commit(&self.head, None, || (vec![ViewRows::default()], None));
         }
 
         /// Commits rows that come, and rows that go.
@@ -416,9 +420,28 @@ pub(crate) mod tests {
             gone.iter().for_each(|row| assert!(self.rows.remove(row, 1)));
             let changes = Changes { id, after: None, epoch: self.head.epoch, updates };
             let changes = (!changes.updates.is_empty()).then(|| Arc::new(changes));
-            self.feed().commit(&self.head, changes.as_ref(), || vec![self.rows.clone()]);
+            self.feed().commit(&self.head, changes.as_ref(), || (vec![self.rows.clone()], None));
             Id::of(id)
         }
+    }
+
+    #[test]
+    fn table_by_day_is_another_one_once_days_have_left_it() {
+        let by_day = vec![ViewSpec { day: Some(1), ..specs().remove(0) }];
+        let feed = Feed::new(by_day, Limits::default());
+        let mut head = first(1);
+        let mut commit = |seq: u64, from: Option<i64>| {
+            (head.seq, head.nonce) = (Seq(seq), Nonce(u128::from(seq) << 96));
+            let mut rows = ViewRows::default();
+            rows.insert(row(1, "2024-01-05"), 1);
+            feed.commit(&head, None, || (vec![rows], from.map(EventTime)));
+            let newest = feed.newest().expect("it has begun");
+            (newest.tables[0].changed.seq(), newest.from)
+        };
+        assert_eq!(commit(1, None), (1, None));
+        assert_eq!(commit(2, None), (1, None), "nothing changed");
+        assert_eq!(commit(3, Some(7)), (3, Some(EventTime(7))), "who has the rows of before must ask again");
+        assert_eq!(commit(4, Some(7)), (3, Some(EventTime(7))));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! As the keyed driver: the changes of epoch e leave at e, consolidated: at most one update with −1 and one with +1 a key.
 //! # Late and bad data
 //! None here: whatever arrives counts. A change that a fold refuses is a broken invariant, and stops the job.
+//! Keys of sealed days leave in the epoch after the one that seals them: see [`seal`](crate::view::seal).
 //! # Restart
 //! The restored table leaves at the committed epoch e0. Input at times up to e0 is dropped where the manifest knows the
 //! operator: it is in that table already. A keep that is new takes it as its beginning.
@@ -25,6 +26,7 @@ use crate::state::{Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, Watermark};
 use crate::view::kept::Kept;
+use crate::view::seal::Sealed;
 use crate::view::table::{Key, Update, shard_of};
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -80,13 +82,39 @@ pub struct Keep<F: Fold> {
     kept: Kept<F::Key, F::Value>,
     /// The values before this epoch of the keys that were changed in it.
     before: HashMap<F::Key, Option<F::Value>, FxBuildHasher>,
+    leaving: Option<Leaving<F::Key>>,
+}
+
+/// When keys leave because their day is sealed: in the epoch after the one that seals it.
+struct Leaving<K> {
+    sealed: Sealed,
+    day: Box<dyn Fn(&K) -> i64>,
+    /// The keys of days before this one have left.
+    left: Option<i64>,
 }
 
 impl<F: Fold> Keep<F> {
     /// A keep that has nothing yet. `name` is the operator's in manifests, `committed` the epoch that the run starts from.
     pub fn new(name: &str, fold: F, committed: Epoch) -> Keep<F> {
         let (kept, before) = (Kept::default(), HashMap::default());
-        Keep { name: name.to_string(), fold, committed, kept, before }
+        Keep { name: name.to_string(), fold, committed, kept, before, leaving: None }
+    }
+
+    /// The same, which gives up the keys of sealed days. `sealed` is what is sealed as of the committed epoch, `day` the day of a
+    /// key.
+    #[must_use]
+    pub fn leaving(self, sealed: Sealed, day: impl Fn(&F::Key) -> i64 + 'static) -> Keep<F> {
+        Keep { leaving: Some(Leaving { sealed, day: Box::new(day), left: None }), ..self }
+    }
+}
+
+impl<K> Leaving<K> {
+    /// The first day that has not left, if days have been sealed since keys left last.
+    fn due(&mut self) -> Option<i64> {
+        let first_open = self.sealed.first_open();
+        let is_due = first_open > self.left;
+        self.left = first_open;
+        first_open.filter(|_| is_due)
     }
 }
 
@@ -116,7 +144,7 @@ impl<F: Fold> Keyed for Keep<F> {
         }
     }
 
-    fn close(&mut self, epoch: Epoch, _tick: &Tick, out: &mut Vec<Self::Out>) {
+    fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>) {
         for (key, before) in self.before.drain() {
             let after = self.kept.get(&key);
             if before.as_ref() == after {
@@ -129,6 +157,17 @@ impl<F: Fold> Keyed for Keep<F> {
                 out.push(((key, before), epoch, -1));
             }
         }
+        let Some(leaving) = self.leaving.as_mut().filter(|_| epoch > self.committed) else { return };
+        // Days that earlier epochs have sealed leave, with what this epoch has made of them.
+        if let Some(first) = leaving.due() {
+            let is_sealed = |key: &&F::Key| (leaving.day)(key) < first;
+            let keys: Vec<F::Key> = self.kept.iter().map(|(key, _)| key).filter(is_sealed).cloned().collect();
+            for key in keys {
+                let value = self.kept.change(&key, Option::take).expect("it has been found with a value");
+                out.push(((key, value), epoch, -1));
+            }
+        }
+        leaving.sealed.close(tick.watermark);
     }
 
     fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {

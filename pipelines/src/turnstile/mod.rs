@@ -26,10 +26,13 @@ use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Format, HeaderSpec, InputSpec, OutputSpec};
 use headway_operators::stream::aggregate::Aggregate;
 use headway_operators::stream::window::{Closing, Grid};
+use headway_operators::view::seal::Sealing;
 use key::Key;
 use record::{Decoder, Reading};
 use std::sync::Arc;
 use views::committed::Reader;
+use views::day::Days;
+use views::passage::StationBy;
 use views::recompute::Live;
 
 /// Its only input.
@@ -84,6 +87,9 @@ pub struct Turnstile {
     format: Format,
     shape: Arc<Shape>,
     has_views: bool,
+    /// After how long a day of the views is sealed, in milliseconds.
+    seal_after_ms: i64,
+    station_by: StationBy,
 }
 
 impl Turnstile {
@@ -97,10 +103,20 @@ impl Turnstile {
         let window_end_utc = WindowEnd::of(format, settings.is_on(settings::WINDOW_END_UTC));
         let shape = Shape { zone: settings::zone(settings), window_end_utc };
         let has_views = settings.is_on(settings::VIEWS);
+        let seal_after_ms = settings.ms(settings::SEAL_AFTER);
         if has_views {
             settings::tiles(&grid)?;
+            settings::seals(&grid, seal_after_ms)?;
         }
-        Ok(Turnstile { grid, lateness_ms, format, shape: Arc::new(shape), has_views })
+        Ok(Turnstile {
+            grid,
+            lateness_ms,
+            format,
+            shape: Arc::new(shape),
+            has_views,
+            seal_after_ms,
+            station_by: StationBy::of(settings),
+        })
     }
 }
 
@@ -134,7 +150,13 @@ impl Pipeline for Turnstile {
             let (zone, slide_ms) = (self.shape.zone.clone(), self.grid.slide_ms());
             let fact = move |total| views::passage::of_window(&zone, slide_ms, &total);
             let facts = totals.clone().filter_map(fact);
-            views::build_live(build, facts, Reader::outputs(OUTPUT), self.reader());
+            views::build_live(
+                build,
+                &facts,
+                self.sealing(),
+                (Reader::outputs(OUTPUT), self.reader()),
+                self.station_by,
+            );
         }
         let shape = Arc::clone(&self.shape);
         let rows = totals.map(move |total| Row::new(&shape, total));
@@ -147,12 +169,18 @@ impl Pipeline for Turnstile {
     }
 
     fn recompute(&self) -> Option<Box<dyn Recompute>> {
-        let live = || Live::new(self.shape.zone.clone(), Reader::outputs(OUTPUT), self.reader());
+        let live =
+            || Live::new((self.shape.zone.clone(), self.station_by), Reader::outputs(OUTPUT), self.reader());
         self.has_views.then(|| Box::new(live()) as Box<dyn Recompute>)
     }
 }
 
 impl Turnstile {
+    /// When days of views are sealed.
+    fn sealing(&self) -> Sealing {
+        Sealing::new(self.seal_after_ms, Arc::new(Days(self.shape.zone.clone())))
+    }
+
     /// Reads committed rows back.
     fn reader(&self) -> Reader {
         Reader::new(self.shape.zone.clone(), self.grid)

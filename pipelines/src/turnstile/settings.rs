@@ -1,5 +1,6 @@
 //! What a person may set of the turnstile job, and which settings make none.
 
+use crate::turnstile::views::passage::StationBy;
 use crate::zone::{self, Zone};
 use headway_operators::duration::show;
 use headway_operators::setting::{Setting, SettingError, Settings};
@@ -11,6 +12,9 @@ pub(super) const WINDOW_END_UTC: &str = "csv_window_end_utc";
 
 /// The setting that keeps live tables beside the rows.
 pub(super) const VIEWS: &str = "views";
+
+/// The setting that says when days of views are sealed.
+pub(super) const SEAL_AFTER: &str = "seal_after";
 
 /// Everything that can be set.
 pub(super) const TABLE: &[Setting] = &[
@@ -25,6 +29,13 @@ pub(super) const TABLE: &[Setting] = &[
         .unless_default(),
     Setting::switch(VIEWS, "Keep live tables of stations, days and hours, and write them to gold/turnstile")
         .may_be_switched_on(),
+    Setting::duration(
+        SEAL_AFTER,
+        "35d",
+        "How long after a day, in event time, views give it up: its gold files stay, and do not change any more",
+    )
+    .free(),
+    StationBy::SETTING,
 ];
 
 /// In how many windows a record may be: a day of them by the minute. The state of a key grows with it, and so does the
@@ -70,6 +81,17 @@ pub(super) fn tiles(grid: &Grid) -> Result<(), SettingError> {
         "views need windows that tile time, and slide \"{slide}\" does not divide window \"{window}\""
     );
     Err(SettingError::new(VIEWS, what, "Make the slide a divisor of the window, or leave views out."))
+}
+
+/// Refuses days that are sealed before all windows of them have closed: their rows would be left out.
+pub(super) fn seals(grid: &Grid, seal_after_ms: i64) -> Result<(), SettingError> {
+    if seal_after_ms >= grid.size_ms() {
+        return Ok(());
+    }
+    let (after, window) = (show(seal_after_ms), show(grid.size_ms()));
+    let what =
+        format!("days would be sealed after \"{after}\", before all windows of \"{window}\" have closed");
+    Err(SettingError::new(SEAL_AFTER, what, format!("Use {window} or more, for example 35d.")))
 }
 
 /// The shortest slide of a window that is allowed: whole seconds.

@@ -84,8 +84,18 @@ struct Group {
     twice: Vec<Twice>,
 }
 
+/// What becomes of a second reading of one turnstile and instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Corrections {
+    /// The greater of the two by rank and registers counts, whichever came first.
+    Apply,
+    /// The one that was committed first counts, for good. Of two in one epoch the regular one, then the one published earlier.
+    Ignore,
+}
+
 /// The operator.
 pub(super) struct Deltas {
+    corrections: Corrections,
     zone: Zone,
     /// The greatest difference that is believed.
     bound: i64,
@@ -108,8 +118,9 @@ fn day(time: EventTime) -> i64 {
 
 impl Deltas {
     /// No readings yet. `committed` is the epoch that the run starts from.
-    pub(super) fn new(zone: Zone, bound: i64, committed: Epoch) -> Deltas {
+    pub(super) fn new((zone, bound): (Zone, i64), corrections: Corrections, committed: Epoch) -> Deltas {
         Deltas {
+            corrections,
             zone,
             bound,
             committed,
@@ -185,8 +196,12 @@ pub(super) struct Committed {
 
 impl Deltas {
     /// The readings that `saved` holds, in no order.
-    pub(super) fn committed(zone: Zone, saved: &[Saved]) -> Result<Vec<Committed>, StateError> {
-        let mut deltas = Deltas::new(zone, i64::MAX, Epoch(0));
+    pub(super) fn committed(
+        zone: Zone,
+        corrections: Corrections,
+        saved: &[Saved],
+    ) -> Result<Vec<Committed>, StateError> {
+        let mut deltas = Deltas::new((zone, i64::MAX), corrections, Epoch(0));
         for section in saved.iter().filter(|section| !section.bytes.is_empty()) {
             deltas.restore(section)?;
         }
@@ -206,9 +221,10 @@ impl Deltas {
 
 impl Turnstile {
     /// Takes a reading; what changes of neighbouring pairs.
-    fn put(&mut self, new: Winner, pairs: &mut Vec<(Pair, i64)>) {
+    fn put(&mut self, new: Winner, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) {
         let all = &mut self.winners;
         match all.binary_search_by_key(&new.time, |winner| winner.time) {
+            Ok(_) if corrections == Corrections::Ignore => {}
             Ok(at)
                 if (all[at].rank, all[at].entries, all[at].exits) >= (new.rank, new.entries, new.exits) => {}
             Ok(at) => {
@@ -248,7 +264,7 @@ impl Turnstile {
     /// Resolves the readings of hours that come twice anew: each in its file to the instant nearer to the one before it.
     ///
     /// The instants of such an hour are reached by such readings only, so the others do not matter here.
-    fn resolve(&mut self, pairs: &mut Vec<(Pair, i64)>) {
+    fn resolve(&mut self, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) {
         while let Some(at) = self.winners.iter().position(|winner| winner.is_resolved) {
             self.take(at, pairs);
         }
@@ -260,7 +276,8 @@ impl Turnstile {
             });
             let time = Meanings { first, second }.nearer(before.map(|(_, time)| time));
             last = Some((partition, time));
-            self.put(Winner { time, rank, entries, exits, place, is_resolved: true }, pairs);
+            let new = Winner { time, rank, entries, exits, place, is_resolved: true };
+            self.put(new, corrections, pairs);
         }
     }
 }
@@ -291,7 +308,17 @@ impl Keyed for Deltas {
 
     fn close(&mut self, epoch: Epoch, _tick: &Tick, out: &mut Vec<Update<Passage>>) {
         let mut new = std::mem::take(&mut self.new);
-        new.sort_unstable_by_key(|reading| (reading.data.turnstile, reading.time));
+        let corrections = self.corrections;
+        match corrections {
+            Corrections::Apply => {
+                new.sort_unstable_by_key(|reading| (reading.data.turnstile, reading.time));
+            }
+            Corrections::Ignore => new.sort_unstable_by_key(|reading| {
+                let Reading { turnstile, line, rank, .. } = reading.data;
+                let Rank { published, earlier, is_regular } = rank;
+                (turnstile, reading.time, !is_regular, published, earlier, reading.partition, line)
+            }),
+        }
         let mut pairs = Vec::new();
         for same in new.chunk_by(|one, other| one.data.turnstile == other.data.turnstile) {
             let hash = same[0].data.turnstile;
@@ -303,8 +330,8 @@ impl Keyed for Deltas {
                 let (time, partition) = (*time, *partition);
                 let Reading { second, line, rank, entries, exits, .. } = *data;
                 if second == time {
-                    turnstile
-                        .put(Winner { time, rank, entries, exits, place, is_resolved: false }, &mut pairs);
+                    let new = Winner { time, rank, entries, exits, place, is_resolved: false };
+                    turnstile.put(new, corrections, &mut pairs);
                 } else {
                     let twice = Twice { partition, line, first: time, second, rank, entries, exits, place };
                     let at = turnstile.twice.partition_point(|known| *known < twice);
@@ -314,7 +341,7 @@ impl Keyed for Deltas {
                 self.changed.touch(hash.shard(), (hash, day(time)));
             }
             if has_twice {
-                turnstile.resolve(&mut pairs);
+                turnstile.resolve(corrections, &mut pairs);
             }
             consolidate(&mut pairs);
             let turnstile_pairs = std::mem::take(&mut pairs);
@@ -380,7 +407,7 @@ impl Keyed for Deltas {
         let mut pairs = Vec::new();
         for turnstile in self.turnstiles.values_mut() {
             turnstile.twice.sort_unstable();
-            turnstile.resolve(&mut pairs);
+            turnstile.resolve(self.corrections, &mut pairs);
             pairs.clear();
         }
         let all = self.turnstiles.values().flat_map(|turnstile| turnstile.winners.windows(2));

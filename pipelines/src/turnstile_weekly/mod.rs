@@ -7,15 +7,16 @@
 //!
 //! A file may come in any order, cut in any way, and again: of two readings of one turnstile and instant the one of the file
 //! published later counts; of files of one name the one met later; then REGULAR before RECOVR AUD; then the greater
-//! registers. So a corrected file changes the answer. A reading that a corrected file leaves out stays.
+//! registers. So a corrected file changes the answer, unless `corrections = "ignore"`. A reading that a corrected file leaves out stays.
 
 mod deltas;
 pub(crate) mod file;
 mod line;
 mod recompute;
 
-use crate::turnstile::views;
+use crate::turnstile::views::{self, passage::StationBy};
 use crate::zone::{self, Zone};
+use deltas::{Corrections, Deltas};
 use headway_operators::build::Build;
 use headway_operators::pipeline::{Entry, Pipeline};
 use headway_operators::recompute::Recompute;
@@ -34,8 +35,21 @@ const VERSION: u32 = 1;
 const BOUND: i64 = 10_000;
 
 /// Everything that can be set.
-const SETTINGS: &[Setting] =
-    &[zone::setting_or("zone", "America/New_York", "Zone of the times in files, and of days")];
+const SETTINGS: &[Setting] = &[
+    zone::setting_or("zone", "America/New_York", "Zone of the times in files, and of days"),
+    StationBy::SETTING,
+    Setting::choice(
+        CORRECTIONS,
+        &["apply", "ignore"],
+        "apply",
+        "What a reading does that was there before: the one published later counts; or the first one that was committed, as in \
+         upstream's warehouse, and then the order in which files are read matters",
+    )
+    .unless_default(),
+];
+
+/// The setting that says which of two readings of one turnstile and instant counts.
+const CORRECTIONS: &str = "corrections";
 
 /// Its line in the catalogue.
 pub const ENTRY: Entry = Entry {
@@ -51,12 +65,17 @@ pub const ENTRY: Entry = Entry {
 #[derive(Clone, Debug)]
 struct Weekly {
     zone: Zone,
+    station_by: StationBy,
+    corrections: Corrections,
 }
 
 impl Weekly {
     /// The job that `settings` ask for.
     fn new(settings: &Settings) -> Weekly {
-        Weekly { zone: Zone::find(settings.text("zone")).expect("a setting's text is a zone's name") }
+        let zone = Zone::find(settings.text("zone")).expect("a setting's text is a zone's name");
+        let ignores = settings.text(CORRECTIONS) == "ignore";
+        let corrections = if ignores { Corrections::Ignore } else { Corrections::Apply };
+        Weekly { zone, station_by: StationBy::of(settings), corrections }
     }
 }
 
@@ -81,12 +100,16 @@ impl Pipeline for Weekly {
 
     fn build(&self, build: &mut Build<'_>) {
         let readings = build.input(INPUT, line::Decoder::new(self.zone.clone()));
-        let deltas = deltas::Deltas::new(self.zone.clone(), BOUND, build.committed());
+        let deltas = Deltas::new((self.zone.clone(), BOUND), self.corrections, build.committed());
         let passages = Table::of(build.keyed(deltas, readings));
-        views::build_of_registers(build, &passages);
+        views::build_of_registers(build, &passages, self.station_by);
     }
 
     fn recompute(&self) -> Option<Box<dyn Recompute>> {
-        Some(Box::new(recompute::Readings::new(self.zone.clone(), BOUND)))
+        Some(Box::new(recompute::Readings::new(
+            (self.zone.clone(), BOUND),
+            self.station_by,
+            self.corrections,
+        )))
     }
 }

@@ -1,7 +1,7 @@
 //! The views of the weekly files the slow way: all committed readings in one list, sorted and subtracted.
 
-use super::deltas::{Committed, Deltas};
-use crate::turnstile::views::passage::{Count, Interval};
+use super::deltas::{Committed, Corrections, Deltas};
+use crate::turnstile::views::passage::{Count, Interval, StationBy};
 use crate::turnstile::views::recompute::Slow;
 use crate::zone::Zone;
 use headway_operators::error::StateError;
@@ -15,14 +15,15 @@ const OPERATOR: &str = "Deltas";
 pub(super) struct Readings {
     zone: Zone,
     bound: i64,
+    corrections: Corrections,
     slow: Slow,
 }
 
 impl Readings {
     /// No readings yet; differences beyond `bound` are not believed.
-    pub(super) fn new(zone: Zone, bound: i64) -> Readings {
-        let slow = Slow::new(zone.clone(), false);
-        Readings { zone, bound, slow }
+    pub(super) fn new((zone, bound): (Zone, i64), by: StationBy, corrections: Corrections) -> Readings {
+        let slow = Slow::new(zone.clone(), by, false);
+        Readings { zone, bound, corrections, slow }
     }
 
     fn judge(&self, before: i64, after: i64) -> Count {
@@ -43,7 +44,7 @@ impl Recompute for Readings {
     }
 
     fn state(&mut self, saved: &[Saved]) -> Result<(), StateError> {
-        let mut all: Vec<Committed> = Deltas::committed(self.zone.clone(), saved)?;
+        let mut all: Vec<Committed> = Deltas::committed(self.zone.clone(), self.corrections, saved)?;
         all.sort_by_key(|reading| (reading.turnstile, reading.time));
         for two in all.windows(2).filter(|two| two[0].turnstile == two[1].turnstile) {
             let [entries, exits] =

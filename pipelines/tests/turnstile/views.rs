@@ -8,10 +8,14 @@ use headway_operators::record::Partition;
 use headway_operators::row::Cell;
 use headway_operators::time::Epoch;
 use headway_operators::view::refill::CommittedRow;
-use std::collections::BTreeMap;
+use headway_operators::view::row::{Value, ViewRow};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const PARTITIONS: u64 = 3;
+
+/// The rows of a view, each with how many copies there are.
+type Rows = BTreeMap<ViewRow, i64>;
 
 /// 3 November 2024, 03:00 UTC: an hour before midnight and three before the clocks are turned back in New York.
 const BEGIN_S: u64 = 1_730_602_800;
@@ -97,26 +101,62 @@ fn naive(pipeline: &dyn Pipeline, played: &Played, epoch: Epoch) -> Content {
     content
 }
 
-/// Compares every view at every epoch; gives what they hold in the end.
-fn check(pipeline: &dyn Pipeline, played: &Played, what: &str) -> Content {
+/// Takes the rows of days that have left `found` away from `rows` of the same view, and counts the days: those before the first one
+/// that is there. `day` is the column of the day.
+fn without_sealed(rows: &Rows, found: Option<&Rows>, day: usize) -> (Rows, usize) {
+    let day_of = |row: &ViewRow| match &row.0[day] {
+        Value::Text(text) if text.starts_with("2024") => Some(text.to_string()),
+        _ => None,
+    };
+    let first = found.into_iter().flat_map(|rows| rows.keys()).filter_map(day_of).min();
+    let is_sealed =
+        |row: &ViewRow| day_of(row).is_some_and(|day| first.as_ref().is_none_or(|first| day < *first));
+    let (gone, left): (Vec<_>, Vec<_>) =
+        rows.iter().map(|(row, copies)| (row.clone(), *copies)).partition(|(row, _)| is_sealed(row));
+    let days: BTreeSet<_> = gone.iter().filter_map(|(row, _)| day_of(row)).collect();
+    (left.into_iter().collect(), days.len())
+}
+
+/// Compares every view at every epoch; gives what they hold in the end, and how many days of `station_day` are sealed then. A
+/// sealed day is in no view by day; all else is what it would be without sealing.
+fn check(pipeline: &dyn Pipeline, played: &Played, what: &str) -> (Content, usize) {
+    let mut sealed = 0;
     let last = played.rows.iter().map(|row| row.epoch).max().expect("rows have left");
     for epoch in 1..=last.0 {
-        let (found, wanted) = (played.views_at(Epoch(epoch)), naive(pipeline, played, Epoch(epoch)));
+        let (found, mut wanted) = (played.views_at(Epoch(epoch)), naive(pipeline, played, Epoch(epoch)));
+        for (view, day) in [("station_day", 3), ("top_stations", 1)] {
+            let Some(rows) = wanted.get_mut(view) else { continue };
+            let (left, days) = without_sealed(rows, found.get(view), day);
+            *rows = left;
+            if view == "station_day" {
+                assert!(days >= sealed, "a sealed day is back at epoch {epoch}, {what}");
+                sealed = days;
+            }
+        }
+        wanted.retain(|_, rows| !rows.is_empty());
         for (view, rows) in &wanted {
             assert_eq!(found.get(view), Some(rows), "{view} at epoch {epoch} (left), {what}");
         }
         assert_eq!(found.len(), wanted.len(), "at epoch {epoch}, {what}");
     }
-    played.views_at(last)
+    (played.views_at(last), sealed)
 }
 
 #[test]
 fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
     let (mut late, mut repeats, mut sizes) = (0, 0, BTreeMap::new());
-    for (seed, slide) in [(1, "5m"), (2, "1m"), (3, "5m")] {
+    // The first day ends an hour after the first message.
+    for (seed, slide, seal_after, days) in [
+        (1, "5m", "35d", 0),
+        (2, "1m", "35d", 0),
+        (3, "5m", "35d", 0),
+        (4, "5m", "1h", 1),
+        (5, "1m", "5m", 1),
+    ] {
         let settings = [("window", "5m"), ("slide", slide), ("zone", "America/New_York"), ("views", "true")];
+        let settings = settings.into_iter().chain([("seal_after", seal_after)]);
         let entry = headway_pipelines::find("turnstile").expect("in the catalogue");
-        let made = entry.configure(settings.into_iter().chain([("csv_window_end_utc", "true")]));
+        let made = entry.configure(settings.chain([("csv_window_end_utc", "true")]));
         let pipeline: Arc<dyn Pipeline> = made.expect("a job").pipeline;
         let built = Arc::clone(&pipeline);
         let dataflow = Dataflow::of(move |build| built.build(build));
@@ -134,10 +174,11 @@ fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
             let what = format!("{what}, killed {} times", kills.len());
             ends.push((check(pipeline.as_ref(), &killed, &what), what));
         }
-        for (end, what) in &ends {
-            assert!(*end == ends[0].0, "{what} ends with other views");
+        for ((end, sealed), what) in &ends {
+            assert!(*end == ends[0].0.0, "{what} ends with other views");
+            assert_eq!(*sealed, days, "days are sealed, {what}");
         }
-        for (view, rows) in &ends[0].0 {
+        for (view, rows) in &ends[0].0.0 {
             *sizes.entry(*view).or_insert(0) += rows.len();
         }
     }

@@ -52,13 +52,36 @@ pub struct Step<'a> {
     pub updates: &'a [ViewUpdate],
 }
 
+/// The sealed days of views: they do not change any more, and are not among the rows of a [`Whole`].
+pub trait Archive {
+    /// The name of the first day that is not sealed. Days before it have lesser names of the same length.
+    fn first_open(&self) -> &str;
+
+    /// True if `day` is sealed.
+    fn has(&self, day: &str) -> bool;
+
+    /// The sealed days that `view` has.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn days(&self, view: &ViewSpec) -> Result<Vec<String>, String>;
+
+    /// The rows of a sealed day.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn rows(&self, view: &ViewSpec, day: &str) -> Result<Vec<ViewRow>, String>;
+}
+
 /// All views as of one commit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Whole<'a> {
     /// The last commit whose changes are in them; `None` if there was none.
     pub place: Option<&'a Place>,
     /// The rows of each view, by the number of the view.
     pub tables: &'a [Vec<Arc<ViewRow>>],
+    /// The days that are sealed; `None`: no day is.
+    pub sealed: Option<&'a dyn Archive>,
 }
 
 /// What became of changes.
@@ -110,7 +133,8 @@ pub trait Target: Send {
     /// If it may or may not have happened: ask [`Target::stand`].
     fn apply(&mut self, origin: &Origin, step: Step<'_>, beat: &dyn Fn()) -> Result<Applied, Error>;
 
-    /// Puts the whole content in the place of what is there. Calls `beat` while it gets on.
+    /// Puts the whole content in the place of what is there. Sealed days that are there in the same version may stay; the others come
+    /// from the archive. Calls `beat` while it gets on.
     ///
     /// # Errors
     /// As [`Target::apply`].

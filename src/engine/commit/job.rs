@@ -10,6 +10,7 @@ use crate::engine::commit::finished::may_be_gone;
 use crate::engine::format::manifest::{Expectation, Gap, Input, Manifest, Members, PartitionEntry, Program};
 use headway_operators::record::{Offset, Partition};
 use headway_operators::setting::Fingerprint;
+use headway_operators::shape::Seals;
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec, ViewSpec};
 use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,8 @@ pub struct Job {
     pub views_from: Option<Epoch>,
     /// Its views.
     pub views: Vec<ViewSpec>,
+    /// When its days are sealed; `None`: never.
+    pub seals: Option<Seals>,
     /// How old manifests are folded.
     pub folding: Folding,
     /// The targets that its views are delivered to.
@@ -345,6 +348,7 @@ pub(crate) mod tests {
             accept_gaps: Vec::new(),
             views_from: None,
             views: Vec::new(),
+            seals: None,
             folding: FOLDING,
             targets: BTreeSet::new(),
             keeping: KEEPING,

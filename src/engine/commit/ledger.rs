@@ -20,6 +20,7 @@ use crate::engine::format::names;
 use headway_operators::ack::{Ack, InputIx, PartitionAck, StateFile};
 use headway_operators::pace::{InputsWatermark, join_floor};
 use headway_operators::record::{Offset, Partition, Refused};
+use headway_operators::shape::Seals;
 use headway_operators::spec::{OperatorSpec, OutputSpec, ViewSpec};
 use headway_operators::state::Sections;
 use headway_operators::time::{Epoch, EventTime};
@@ -43,6 +44,8 @@ pub struct Rules {
     pub keeping: Keeping,
     /// The views, and the tables of day files.
     pub views: Vec<ViewSpec>,
+    /// When days are sealed; `None`: never.
+    pub seals: Option<Seals>,
 }
 
 /// What a committer remembers between two epochs.
@@ -166,7 +169,9 @@ impl Ledger {
         }
         acks.all_known(epoch, &inputs)?;
         let quiet = inputs.iter().zip(&self.head.inputs).all(|(new, old)| is_quiet(new, old));
-        if quiet && acks.lake.is_empty() && acks.state.is_empty() {
+        let sealed_up_to = self.sealed_up_to(&inputs, &watermarks);
+        let seals_more = sealed_up_to != self.head.sealed_up_to;
+        if quiet && !seals_more && acks.lake.is_empty() && acks.state.is_empty() {
             return Ok(None);
         }
         let lake = self.lake(epoch, &inputs, &acks)?;
@@ -195,6 +200,7 @@ impl Ledger {
             allowed: Vec::new(),
             inputs,
             watermarks,
+            sealed_up_to,
             operators: self.operators(&acks),
             written,
             state: self.state.named(&self.head.state, &self.new_state(epoch, &acks)),
@@ -242,6 +248,17 @@ impl Ledger {
             self.change_files.extend(new.map(|file| Entry { seq, written_ms, bytes: file.bytes }));
             self.head = manifest;
         }
+    }
+
+    /// The instant before which days are sealed once `inputs` and `sets` of them have got so far. Operators of views do the same
+    /// with the same watermark.
+    fn sealed_up_to(&self, inputs: &[Input], sets: &[InputsWatermark]) -> Option<EventTime> {
+        let Some(Seals { inputs: of, sealing }) = &self.rules.seals else { return self.head.sealed_up_to };
+        let watermark = match of.as_slice() {
+            [one] => inputs.get(one.index()).map(|input| input.watermark),
+            several => sets.iter().find(|set| set.inputs == several).map(|set| set.watermark),
+        };
+        watermark.and_then(|watermark| sealing.up_to(watermark)).max(self.head.sealed_up_to)
     }
 
     /// Every view as the next manifest names it.

@@ -30,7 +30,15 @@ fn ledger(partitions: u32, workers: u32) -> Ledger {
 
 fn rules(workers: u32) -> Rules {
     let operators = vec![OperatorSpec { name: "Sum".into(), version: 7 }];
-    Rules { dead_max: 0.5, outputs: job(1).outputs, operators, workers, keeping: KEEPING, views: Vec::new() }
+    Rules {
+        dead_max: 0.5,
+        outputs: job(1).outputs,
+        operators,
+        workers,
+        keeping: KEEPING,
+        views: Vec::new(),
+        seals: None,
+    }
 }
 
 /// What is unique to the manifest of `epoch`.

@@ -54,6 +54,8 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
     plan.note("outputs", &shape.outputs);
     plan.note("operators", &shape.operators);
     plan.note("inputs of operators", &(&shape.sets, &shape.counting));
+    let seals = shape.seals.as_ref().map(|seals| (&seals.inputs, seals.sealing.after_ms()));
+    plan.note("sealing", &seals);
     plan.note("views", &(&shape.views, &shape.day_files, &shape.keeps, launch.views_from));
     for source in &launch.sources {
         let what = (source.connector.kind(), &source.topic, source.discover_every);

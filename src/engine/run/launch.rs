@@ -238,8 +238,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
     let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
-    let views = Views::new(shape.views.clone(), &resume.manifest).with_day_files(gold::day_files(&shape));
-    let views = Arc::new(views);
+    let views = Arc::new(Views::of(&shape, gold::day_files(&shape), &resume.manifest));
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
@@ -458,6 +457,7 @@ impl Launch {
             accept_gaps: self.accept_gaps.clone(),
             views_from: None,
             views: shape.views.iter().chain(&shape.day_files).cloned().collect(),
+            seals: shape.seals.clone(),
             folding: FOLDING,
             targets: self.targets.iter().map(|target| target.name().to_string()).collect(),
             keeping: KEEPING,

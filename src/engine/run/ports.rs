@@ -17,7 +17,7 @@ use headway_operators::record::Partition;
 use headway_operators::row::Rows;
 use headway_operators::spec::{InputSpec, OutputSpec, ViewSpec};
 use headway_operators::state::{Saved, StateChange};
-use headway_operators::time::Epoch;
+use headway_operators::time::{Epoch, EventTime};
 use headway_operators::view::refill::CommittedRows;
 use headway_operators::view::row::ViewUpdate;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,8 @@ pub struct StartPoint {
     pub first_epoch: Epoch,
     /// `W_C` of each set of several inputs at the committed epoch.
     pub watermarks: Vec<InputsWatermark>,
+    /// The instant before which days are sealed at the committed epoch.
+    pub sealed_up_to: Option<EventTime>,
     /// The operators whose state the last manifest knows, an empty one too.
     pub operators: BTreeSet<String>,
     /// What those held.
@@ -62,6 +64,7 @@ impl Default for StartPoint {
         StartPoint {
             first_epoch: Epoch(1),
             watermarks: Vec::new(),
+            sealed_up_to: None,
             operators: BTreeSet::new(),
             held: Arc::default(),
         }
@@ -229,10 +232,14 @@ impl Ports for WorkerPorts {
 
     fn views(
         &mut self,
-        _views: &[ViewSpec],
+        _tables: &BTreeMap<u16, ViewSpec>,
         _wake: SyncActivator,
     ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
         self.sink.views().unwrap_or_else(|| Box::new(Unread::default()))
+    }
+
+    fn sealed_up_to(&self, _by_watermark: Option<EventTime>) -> Option<EventTime> {
+        self.start.sealed_up_to
     }
 
     fn view_takers(&self) -> Option<usize> {

@@ -75,6 +75,7 @@ pub fn start_point(manifest: &Manifest, held: HeldBefore) -> StartPoint {
     StartPoint {
         first_epoch: manifest.epoch + 1,
         watermarks: manifest.watermarks.clone(),
+        sealed_up_to: manifest.sealed_up_to,
         operators: manifest.operators.keys().cloned().collect(),
         held: Arc::new(held),
     }

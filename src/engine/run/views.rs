@@ -13,7 +13,10 @@
 //! In a job on several processes all changes go to workers of process 0, which has the content; timely's progress over all
 //! processes says when an epoch is complete.
 //!
-//! Invariant: a row goes only where it is. A view that takes away what it never gave stops the job.
+//! Rows of sealed days leave memory in an epoch after the one that seals them. That is no change: [`Views::upcoming`] leaves them
+//! out, and [`Views::resolved`] takes them from the tables. Their gold files are complete before ([`Views::is_leaving`]).
+//!
+//! Invariant: no row of a sealed day comes. Invariant: a row goes only where it is. A view that takes away what it never gave stops the job.
 
 use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, ManifestId};
@@ -21,9 +24,11 @@ use crate::engine::run::day_rows::{Changed, DayRows};
 use crate::engine::run::view_rows::ViewRows;
 use headway_operators::ack::StagedFile;
 use headway_operators::port::Stage;
+use headway_operators::shape::Shape;
 use headway_operators::spec::ViewSpec;
-use headway_operators::time::Epoch;
-use headway_operators::view::row::{FIRST_DAY_FILES, ViewRow, ViewUpdate};
+use headway_operators::time::{Epoch, EventTime};
+use headway_operators::view::row::{FIRST_DAY_FILES, Value, ViewRow, ViewUpdate};
+use headway_operators::view::seal::Sealing;
 use headway_operators::view::text::Text;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -49,6 +54,8 @@ pub struct Snapshot {
     pub at: Option<ManifestId>,
     /// The rows of each view in order, by the number of the view.
     pub tables: Vec<Vec<Arc<ViewRow>>>,
+    /// What was sealed then.
+    pub sealed: Option<SealedDays>,
 }
 
 /// What a run did to a view.
@@ -66,6 +73,8 @@ pub struct Views {
     specs: Vec<ViewSpec>,
     /// What the tables of day files are.
     day_files: Vec<ViewSpec>,
+    /// When days are sealed; `None`: never.
+    sealing: Option<Sealing>,
     /// The epoch that the run starts from.
     committed: Epoch,
     content: Mutex<Content>,
@@ -82,8 +91,31 @@ struct Content {
     upcoming: Vec<ViewUpdate>,
     /// The manifest of the last changes in the tables.
     at: Option<ManifestId>,
+    sealed: Option<SealedDays>,
+    /// The instant before which no day is in the tables.
+    from: Option<EventTime>,
+    /// The rows of sealed days that leave in the epoch that is being committed.
+    leaving: Vec<ViewUpdate>,
     /// What earlier runs delivered is in the tables.
     is_current: bool,
+}
+
+/// What is sealed as of the last commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedDays {
+    /// Days before this instant.
+    pub up_to: EventTime,
+    /// The name of the first day that is not sealed.
+    pub first_open: Text,
+}
+
+impl SealedDays {
+    /// True if `day` is a day and sealed. What is no day, such as the total of all, is never sealed.
+    pub fn has(&self, day: &str) -> bool {
+        let is_day =
+            day.len() == self.first_open.len() && day.starts_with(|first: char| first.is_ascii_digit());
+        is_day && *day < *self.first_open
+    }
 }
 
 /// The content of a view.
@@ -101,7 +133,22 @@ impl Views {
     pub fn new(specs: Vec<ViewSpec>, head: &Manifest) -> Views {
         let tables = vec![Table::default(); specs.len()];
         let content = Content { tables, at: head.changes, ..Content::default() };
-        Views { specs, day_files: Vec::new(), committed: head.epoch, content: Mutex::new(content) }
+        let (day_files, sealing) = (Vec::new(), None);
+        Views { specs, day_files, sealing, committed: head.epoch, content: Mutex::new(content) }
+    }
+
+    /// The same views, whose days are sealed as `sealing` says, of a run that goes on from `head`.
+    #[must_use]
+    pub fn with_sealing(self, sealing: Option<Sealing>, head: &Manifest) -> Views {
+        let views = Views { sealing, ..self };
+        views.lock().seal(views.sealing.as_ref(), head);
+        views
+    }
+
+    /// The views of a pipeline of `shape`, and `day_files` beside them, of a run that goes on from `head`.
+    pub fn of(shape: &Shape, day_files: Vec<ViewSpec>, head: &Manifest) -> Views {
+        let sealing = shape.seals.as_ref().map(|seals| seals.sealing.clone());
+        Views::new(shape.views.clone(), head).with_day_files(day_files).with_sealing(sealing, head)
     }
 
     /// The same views, and tables of day files beside them.
@@ -140,9 +187,38 @@ impl Views {
         let (of_files, of_views) =
             new.into_values().flatten().partition(|update| update.view >= FIRST_DAY_FILES);
         content.upcoming = of_files;
+        let sealed = content.sealed.clone();
         // Workers need the lock to go on.
         drop(content);
-        consolidated(Vec::into_iter(of_views))
+        let updates = consolidated(Vec::into_iter(of_views));
+        let Some(sealed) = sealed else { return updates };
+        let (leaving, updates): (Vec<_>, Vec<_>) =
+            updates.into_iter().partition(|update| is_of_sealed_day(&self.specs, &sealed, update));
+        let come = leaving.iter().find(|update| update.diff > 0);
+        assert!(come.is_none(), "a sealed day changed in epoch {epoch}: {come:?}");
+        self.lock().leaving = leaving;
+        updates
+    }
+
+    /// The rows of sealed days that leave in the epoch of the last [`Views::upcoming`].
+    pub fn leaving(&self) -> Vec<ViewUpdate> {
+        self.lock().leaving.clone()
+    }
+
+    /// True if rows of sealed days leave memory in the epoch of the last [`Views::upcoming`]: their files must be complete before
+    /// it is committed.
+    pub fn is_leaving(&self) -> bool {
+        !self.lock().leaving.is_empty()
+    }
+
+    /// What is sealed as of the last commit; `None` if no day is.
+    pub fn sealed(&self) -> Option<SealedDays> {
+        self.lock().sealed.clone()
+    }
+
+    /// The instant before which no day is in the tables; `None` if all days are.
+    pub fn from(&self) -> Option<EventTime> {
+        self.lock().from
     }
 
     /// The names of the views that `updates` change, and of the tables of day files that the same epoch changes.
@@ -155,9 +231,14 @@ impl Views {
         updates.iter().chain(&content.upcoming).filter_map(name).collect()
     }
 
-    /// Notes that the epoch of the last [`Views::upcoming`] is resolved: tables of day files have what it changed in them.
-    pub fn resolved(&self) {
+    /// Notes that the epoch of the last [`Views::upcoming`] is resolved, with `head` as the newest manifest: tables of day files have
+    /// what it changed in them, and rows of sealed days leave.
+    pub fn resolved(&self, head: &Manifest) {
         let mut content = self.lock();
+        let leaving = std::mem::take(&mut content.leaving);
+        content.apply(&self.specs, head.epoch, &leaving);
+        content.seal(self.sealing.as_ref(), head);
+        content.settle(&self.specs);
         for ViewUpdate { view, row, diff } in std::mem::take(&mut content.upcoming) {
             if let Some(table) = content.day_rows.get_mut(usize::from(view - FIRST_DAY_FILES)) {
                 table.apply(&row, diff);
@@ -223,11 +304,11 @@ impl Views {
         if !content.is_current {
             return None;
         }
-        let (at, tables) = (content.at, content.shared());
+        let (at, tables, sealed) = (content.at, content.shared(), content.sealed.clone());
         // What follows takes as long as there are rows, and workers need the lock to go on.
         drop(content);
         let rows = |table: ViewRows| table.iter().cloned().collect();
-        Some(Snapshot { at, tables: tables.into_iter().map(rows).collect() })
+        Some(Snapshot { at, tables: tables.into_iter().map(rows).collect(), sealed })
     }
 
     /// The rows of each view as they are now, by the number of the view. They share what does not change later.
@@ -266,7 +347,45 @@ fn consolidated(updates: impl Iterator<Item = ViewUpdate>) -> Vec<ViewUpdate> {
         .collect()
 }
 
+/// True if `update` is of a row whose day is sealed.
+fn is_of_sealed_day(specs: &[ViewSpec], sealed: &SealedDays, update: &ViewUpdate) -> bool {
+    let spec = specs.get(usize::from(update.view));
+    spec.is_some_and(|spec| day_of(spec, &update.row).is_some_and(|day| sealed.has(day)))
+}
+
+/// The day of a row; `None` where the view does not lie by day.
+fn day_of<'a>(spec: &ViewSpec, row: &'a ViewRow) -> Option<&'a Text> {
+    match row.0.get(spec.day?) {
+        Some(Value::Text(day)) => Some(day),
+        _ => None,
+    }
+}
+
 impl Content {
+    /// Notes what `head` seals.
+    fn seal(&mut self, sealing: Option<&Sealing>, head: &Manifest) {
+        let known = self.sealed.as_ref().map(|sealed| sealed.up_to);
+        if let (Some(sealing), Some(up_to)) =
+            (sealing, head.sealed_up_to.filter(|up_to| known < Some(*up_to)))
+        {
+            self.sealed = Some(SealedDays { up_to, first_open: sealing.first_open_name(up_to) });
+        }
+    }
+
+    /// Notes that sealed days have left the tables, if they have.
+    fn settle(&mut self, specs: &[ViewSpec]) {
+        let Some(sealed) = self.sealed.as_ref().filter(|sealed| self.from < Some(sealed.up_to)) else {
+            return;
+        };
+        let is_there = |(spec, table): (&ViewSpec, &Table)| {
+            spec.day.is_some()
+                && table.rows.iter().any(|row| day_of(spec, row).is_some_and(|day| sealed.has(day)))
+        };
+        if !specs.iter().zip(&self.tables).any(is_there) {
+            self.from = Some(sealed.up_to);
+        }
+    }
+
     /// The rows of each view, in pieces that are shared.
     fn shared(&self) -> Vec<ViewRows> {
         self.tables.iter().map(|table| table.rows.clone()).collect()
@@ -345,87 +464,5 @@ impl Stage<Vec<ViewUpdate>, StagedFile> for NoViews {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::format::manifest::Nonce;
-    use crate::engine::format::manifest::tests::first;
-    use crate::engine::format::names::Seq;
-    use headway_operators::row::{Column, Kind};
-    use headway_operators::view::row::Value;
-
-    /// One view, of a run that goes on from epoch 3.
-    fn views() -> Arc<Views> {
-        let columns = vec![Column::new("n", Kind::Int)];
-        let specs = vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1, day: None }];
-        let head = Manifest { epoch: Epoch(3), changes: Some(id(7)), ..first(1) };
-        Arc::new(Views::new(specs, &head))
-    }
-
-    fn id(seq: u64) -> ManifestId {
-        ManifestId { seq: Seq(seq), nonce: Nonce(u128::from(seq)) }
-    }
-
-    fn update(number: i64, diff: i64) -> ViewUpdate {
-        ViewUpdate { view: 0, row: ViewRow(vec![Value::Int(number)]), diff }
-    }
-
-    fn commit(views: &Views, seq: u64, epoch: u64) -> Changes {
-        let updates = views.upcoming(Epoch(epoch));
-        let changes = Changes { id: id(seq), after: views.at(), epoch: Epoch(epoch), updates };
-        views.apply(&changes);
-        changes
-    }
-
-    fn numbers(views: &Views) -> Vec<ViewRow> {
-        views.rows(0).0.iter().map(|row| (**row).clone()).collect()
-    }
-
-    #[test]
-    fn change_is_visible_once_its_epoch_is_resolved_and_not_before() {
-        let views = views();
-        let (mut one, mut other) = (ViewStage::new(Arc::clone(&views)), ViewStage::new(Arc::clone(&views)));
-        one.put(Epoch(4), Epoch(4), vec![update(1, 1)]);
-        // Another worker takes a row away that the first one gives.
-        other.put(Epoch(5), Epoch(5), vec![update(2, -1)]);
-        one.put(Epoch(5), Epoch(5), vec![update(2, 1), update(3, 1)]);
-        one.put(Epoch(6), Epoch(6), vec![update(3, -1)]);
-        assert_eq!(numbers(&views), []);
-        assert!(!views.is_current(), "nobody may take it for the content");
-        assert_eq!(views.snapshot(), None);
-        let changes = commit(&views, 8, 5);
-        assert_eq!(changes.updates, [update(1, 1), update(3, 1)], "what cancels is no change");
-        assert!(views.is_current());
-        assert_eq!(numbers(&views), [update(1, 1).row, update(3, 1).row]);
-        assert_eq!(commit(&views, 9, 6).updates, [update(3, -1)]);
-        assert_eq!(numbers(&views), [update(1, 1).row]);
-        let tables = vec![vec![Arc::new(update(1, 1).row)]];
-        assert_eq!(views.snapshot(), Some(Snapshot { at: Some(id(9)), tables }));
-        assert_eq!(one.done().map(|(epoch, files)| (epoch, files.len())), Some((Epoch(4), 0)));
-    }
-
-    #[test]
-    fn what_earlier_runs_delivered_is_content_and_no_change() {
-        let views = views();
-        ViewStage::new(Arc::clone(&views)).put(Epoch(3), Epoch(3), vec![update(1, 1), update(2, 1)]);
-        ViewStage::new(Arc::clone(&views)).put(Epoch(4), Epoch(4), vec![update(2, -1)]);
-        assert_eq!(views.upcoming(Epoch(4)), [update(2, -1)]);
-        assert_eq!(views.snapshot().map(|found| (found.at, found.tables[0].len())), Some((Some(id(7)), 2)));
-    }
-
-    #[test]
-    #[should_panic(expected = "keeps no views was given 1 changes of them, in epoch 4")]
-    fn change_that_comes_where_no_views_are_kept_stops_the_job() {
-        let mut stage = NoViews::default();
-        stage.put(Epoch(3), Epoch(3), Vec::new());
-        assert!(stage.done().is_some());
-        stage.put(Epoch(4), Epoch(4), vec![update(1, 1)]);
-    }
-
-    #[test]
-    #[should_panic(expected = "view numbers takes away what it has not, in epoch 4")]
-    fn view_that_takes_away_what_it_never_gave_stops_the_job() {
-        let views = views();
-        ViewStage::new(Arc::clone(&views)).put(Epoch(4), Epoch(4), vec![update(1, -1)]);
-        commit(&views, 8, 4);
-    }
-}
+#[path = "views_tests.rs"]
+mod tests;

@@ -29,6 +29,7 @@ use crate::mesh;
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
+use headway_operators::view::row::ViewUpdate;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -184,10 +185,22 @@ impl Watched {
     fn stage_changes(&mut self, epoch: Epoch, acks: &mut Vec<Ack>) -> Result<Option<Changes>, Error> {
         let updates = self.gold.views.upcoming(epoch);
         self.committer.changes(self.gold.views.changed_by(&updates));
+        let leaving = self.gold.views.leaving();
+        if !leaving.is_empty() {
+            // What leaves memory is in its files first: nothing else has it then.
+            self.gold.write(&mut self.committer)?;
+        }
+        // A rule is about the rows that views have.
+        let tables = || self.gold.views.tables();
+        if !leaving.is_empty() {
+            let all: Vec<ViewUpdate> = updates.iter().cloned().chain(leaving).collect();
+            self.judge.judge(epoch, &all, &tables)?;
+        } else if !updates.is_empty() {
+            self.judge.judge(epoch, &updates, &tables)?;
+        }
         if updates.is_empty() {
             return Ok(None);
         }
-        self.judge.judge(epoch, &updates, &|| self.gold.views.tables())?;
         let versions = changes::versions(self.gold.views.specs());
         let (file, changes) = self.committer.stage_changes(epoch, versions, updates)?;
         acks.push(file);
@@ -197,12 +210,12 @@ impl Watched {
     /// Puts what a resolved epoch changed in the views into their tables, and gives it to whoever delivers them.
     fn deliver(&mut self, changes: Option<Changes>) {
         let (views, head) = (&self.gold.views, self.committer.head());
-        views.resolved();
         let changes = changes.map(Arc::new);
         if let Some(changes) = &changes {
             views.apply(changes);
             self.targets.committed(changes, head);
         }
+        views.resolved(head);
         (self.on_views)(&Resolved { head, changes: changes.as_ref(), views });
     }
 }

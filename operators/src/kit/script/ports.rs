@@ -98,13 +98,18 @@ impl Ports for PlayPorts {
         }))
     }
 
-    fn views(&mut self, views: &[ViewSpec], _: SyncActivator) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
-        let (kept, names) = (self.kept.clone(), views.iter().map(|view| view.name).collect::<Vec<_>>());
+    fn views(
+        &mut self,
+        tables: &BTreeMap<u16, ViewSpec>,
+        _: SyncActivator,
+    ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
+        let names: BTreeMap<u16, _> = tables.iter().map(|(number, spec)| (*number, spec.name)).collect();
+        let kept = self.kept.clone();
         let first = self.start.epoch;
         Box::new(AtOnce::new(move |epoch, updates: Vec<ViewUpdate>| {
             let mut kept = kept.lock();
             for ViewUpdate { view, row, diff } in updates {
-                let change = ViewChange { view: names[usize::from(view)], epoch, row, diff };
+                let change = ViewChange { view: names[&view], epoch, row, diff };
                 if epoch < first { kept.restored_views.push(change) } else { kept.views.push(change) }
             }
         }))

@@ -1,6 +1,8 @@
 //! A day on the wall, by its number.
 
-use crate::zone::Wall;
+use crate::zone::{Wall, Zone};
+use headway_operators::time::EventTime;
+use headway_operators::view::seal::Calendar;
 use headway_operators::view::text::Text;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,11 @@ impl Day {
     pub fn of(wall: Wall) -> Day {
         let seconds = wall.seconds().expect("a clock shows times that exist");
         Day(i32::try_from(seconds.div_euclid(86_400)).expect("a calendar has fewer days"))
+    }
+
+    /// Days since 1970-01-01.
+    pub fn number(self) -> i64 {
+        i64::from(self.0)
     }
 
     /// Year, month and day of the month.
@@ -57,6 +64,39 @@ impl Day {
     }
 }
 
+/// The days on the wall of a zone.
+#[derive(Debug)]
+pub struct Days(pub Zone);
+
+/// Beyond these years there is no event time, and a wall clock shows none.
+const YEARS_MS: (i64, i64) = (-60_000_000_000_000, 250_000_000_000_000);
+
+impl Calendar for Days {
+    fn day(&self, time: EventTime) -> i64 {
+        let (least, greatest) = YEARS_MS;
+        Day::of(self.0.wall(EventTime(time.ms().clamp(least, greatest)))).number()
+    }
+
+    fn start(&self, day: i64) -> EventTime {
+        // No zone is more than 15 hours from UTC.
+        let (midnight, most) = (day * DAY_S, 15 * 3600);
+        let (mut before, mut from) = (midnight - most, midnight + most);
+        while from - before > 1 {
+            let middle = before + (from - before) / 2;
+            let is_before = self.day(EventTime(middle * 1000)) < day;
+            (before, from) = if is_before { (middle, from) } else { (before, middle) };
+        }
+        EventTime(from * 1000)
+    }
+
+    fn name(&self, day: i64) -> Text {
+        Day(i32::try_from(day).expect("a calendar has fewer days")).iso()
+    }
+}
+
+/// Seconds of a day of the calendar.
+const DAY_S: i64 = 86_400;
+
 /// The name of a day of the week; 1 is Sunday.
 pub fn weekday_name(weekday: u8) -> &'static str {
     WEEKDAYS[usize::from(weekday) - 1]
@@ -65,8 +105,6 @@ pub fn weekday_name(weekday: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::Zone;
-    use headway_operators::time::EventTime;
     use proptest::prelude::*;
 
     proptest! {
@@ -77,6 +115,19 @@ mod tests {
             prop_assert_eq!(day.civil(), (i32::from(wall.year), wall.month, wall.day));
             let date = jiff::civil::date(wall.year, wall.month as i8, wall.day as i8);
             prop_assert_eq!(day.weekday(), date.weekday().to_sunday_one_offset() as u8);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn day_starts_where_the_clock_first_shows_it(ms in 1_600_000_000_000i64..1_900_000_000_000, zone in 0..4usize) {
+            let zone = ["UTC", "America/New_York", "Pacific/Kiritimati", "Asia/Kathmandu"][zone];
+            let days = Days(Zone::find(zone).expect("it is a zone"));
+            let day = days.day(EventTime(ms));
+            let start = days.start(day);
+            prop_assert!(start.ms() <= ms && ms < days.start(day + 1).ms());
+            prop_assert_eq!((days.day(start), days.day(EventTime(start.ms() - 1))), (day, day - 1));
+            prop_assert!(days.name(day) < days.name(day + 1));
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
     let rows = first.map(|ranked| {
         let ((unit, area), station) = (ranked.group, ranked.row);
         let booth_id = surrogate(&[&unit, &area]);
-        let station_id = surrogate(&[&station.name, &station.lines, &station.division]);
+        let station_id = station.id();
         let mut values = [&unit, &area, &booth_id, &station_id].map(Value::from).to_vec();
         values.extend(of_station(&station));
         ViewRow(values)

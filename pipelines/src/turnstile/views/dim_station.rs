@@ -23,7 +23,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
     };
     let rows = stations.map(|(station, _)| {
         let mut values = of_station(&station).to_vec();
-        values.push((&surrogate(&[&station.name, &station.lines, &station.division])).into());
+        values.push((&station.id()).into());
         values.push((&surrogate(&[&station.name])).into());
         ViewRow(values)
     });

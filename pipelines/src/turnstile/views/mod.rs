@@ -5,13 +5,14 @@
 //! those of the interval's start, in the zone of the job.
 //!
 //! ```text
-//! passages ─┬─ the intervals themselves, as rows: fact_turnstile                (streamed only: an output, see there)
+//! passages ─── those of sealed days: dropped, and written as anomalies            (streamed only)
+//!           ┬─ the intervals themselves, as rows: fact_turnstile                (streamed only: an output, see there)
 //!           ├─ sums by station and day ── station_day, top_stations by day     (each sum has a collection of its own:
 //!           ├─ sums by station ────────── top_stations overall                  no total is derived from days)
 //!           ├─ sums by station and slot, by station and weekday
 //!           ├─ stations, booths, days that occur: dim_station, dim_booth, dim_date
 //!           ├─ newest interval by station: busiest_now                          (streamed only)
-//!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly only)
+//!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly)
 //!              and all of them, as gold files by day: fact_turnstile
 //! ```
 
@@ -40,8 +41,9 @@ use fact::Fact;
 use headway_operators::build::Build;
 use headway_operators::flow::Flow;
 use headway_operators::view::refill::Refill;
+use headway_operators::view::seal::Sealing;
 use headway_operators::view::table::Table;
-use passage::Passage;
+use passage::{Passage, StationBy};
 
 /// Builds the views of both pipelines.
 pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
@@ -56,16 +58,26 @@ pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
 
 /// Builds the views of closed windows: those of both pipelines, what is newest, and the table that all of them are made of. A
 /// view that is new to a job begins with what `reader` reads of `outputs`.
-pub fn build_live<'s>(builder: &mut Build<'s>, facts: Flow<'s, Fact>, outputs: Refill, reader: Reader) {
+pub fn build_live<'s>(
+    builder: &mut Build<'s>,
+    facts: &Flow<'s, Fact>,
+    sealing: Sealing,
+    (outputs, reader): (Refill, Reader),
+    by: StationBy,
+) {
+    let (facts, sealed) = builder.seal(sealing, facts, |fact| fact.passage.day.number());
     builder.output(fact::output(), facts.clone());
     let passages = builder.refill(outputs, facts.map(|fact| fact.passage), move |row| reader.passage(row));
+    let passages = passages.map(move |passage| by.passage(passage));
     build(builder, &Table::of_records(passages.clone()));
     busiest_now::build(builder, passages);
+    anomalies::build_sealed(builder, sealed.map(|fact| fact.passage));
 }
 
 /// Builds the views of registers: those of both pipelines, what is wrong with registers, and the table of all intervals.
-pub fn build_of_registers<'s>(builder: &mut Build<'s>, passages: &Table<'s, Passage>) {
-    build(builder, passages);
+pub fn build_of_registers<'s>(builder: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) {
+    let of_stations = passages.clone().map(move |passage| by.passage(passage));
+    build(builder, &of_stations);
     anomalies::build(builder, passages);
     turnstile_health::build(builder, passages);
     fact_days::build(builder, passages);

@@ -3,7 +3,9 @@
 use crate::turnstile::key::Key;
 use crate::turnstile::views::day::Day;
 use crate::turnstile::views::fact::Fact;
+use crate::turnstile::views::keys::surrogate;
 use crate::zone::Zone;
+use headway_operators::setting::{Setting, Settings};
 use headway_operators::stream::aggregate::Total;
 use headway_operators::time::EventTime;
 use headway_operators::view::rollup::Sums;
@@ -41,6 +43,13 @@ impl Place {
         &self.0[3]
     }
 
+    /// The same place at the station of its name alone.
+    fn by_name(&self) -> Place {
+        let [area, unit, scp, name, ..] = &*self.0;
+        let (area, unit, scp, name) = (area.clone(), unit.clone(), scp.clone(), name.clone());
+        Place(Arc::new([area, unit, scp, name, Text::default(), Text::default()]))
+    }
+
     /// The station.
     pub fn station(&self) -> Station {
         let [_, _, _, name, lines, division] = &*self.0;
@@ -69,6 +78,50 @@ pub struct Station {
     pub lines: Text,
     /// DIVISION.
     pub division: Text,
+}
+
+/// What tells one station from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StationBy {
+    /// Its name, lines and division: the five stations called 23 ST are five.
+    Lines,
+    /// Its name alone, as upstream's warehouse has it.
+    Name,
+}
+
+impl StationBy {
+    /// The setting of this name.
+    pub const SETTING: Setting = Setting::choice(
+        "station_by",
+        &["lines", "name"],
+        "lines",
+        "What tells stations apart: their name, lines and division; or their name alone, as upstream's warehouse has it",
+    )
+    .unless_default();
+
+    /// What `settings` say.
+    pub fn of(settings: &Settings) -> StationBy {
+        if settings.text(StationBy::SETTING.name) == "name" { StationBy::Name } else { StationBy::Lines }
+    }
+
+    /// `passage` at its station.
+    pub fn passage(self, passage: Passage) -> Passage {
+        match self {
+            StationBy::Lines => passage,
+            StationBy::Name => Passage { place: passage.place.by_name(), ..passage },
+        }
+    }
+}
+
+impl Station {
+    /// Its surrogate key. That of a name alone is upstream's.
+    pub fn id(&self) -> Text {
+        let Station { name, lines, division } = self;
+        if lines.is_empty() && division.is_empty() {
+            return surrogate(&[name]);
+        }
+        surrogate(&[name, lines, division])
+    }
 }
 
 /// How many people one of the two counters of a turnstile stands for in one interval.

@@ -3,7 +3,7 @@
 //! Only the reading of a wall clock is shared with the operators. Dates are jiff's, groups are maps, ranks are sorts.
 
 use super::committed::Reader;
-use super::passage::{Count, Passage};
+use super::passage::{Count, Passage, StationBy};
 use crate::zone::Zone;
 use headway_operators::recompute::{Facts, Recompute, Tables};
 use headway_operators::time::EventTime;
@@ -21,8 +21,10 @@ const PLACES: usize = 10;
 struct Interval {
     /// Remote unit, booth and the number within it.
     turnstile: [String; 3],
-    /// Name, lines and division.
+    /// Name, lines and division; or the name alone.
     station: Station,
+    /// Name, lines and division.
+    full: Station,
     start: EventTime,
     end: EventTime,
     entries: Count,
@@ -40,6 +42,7 @@ type People = [i128; 5];
 /// All intervals of a job.
 pub struct Slow {
     zone: Zone,
+    by: StationBy,
     /// The intervals are those of closed windows.
     is_live: bool,
     intervals: Vec<Interval>,
@@ -54,8 +57,8 @@ pub struct Live {
 
 impl Live {
     /// No rows yet, of `outputs`, which `reader` reads; `zone` is the job's.
-    pub fn new(zone: Zone, outputs: Refill, reader: Reader) -> Live {
-        Live { reader, outputs, slow: Slow::new(zone, true) }
+    pub fn new((zone, by): (Zone, StationBy), outputs: Refill, reader: Reader) -> Live {
+        Live { reader, outputs, slow: Slow::new(zone, by, true) }
     }
 }
 
@@ -65,7 +68,7 @@ impl Recompute for Live {
     }
 
     fn row(&mut self, row: &CommittedRow<'_>) -> Result<(), String> {
-        self.reader.passage(row)?.iter().for_each(|passage| self.slow.add(passage));
+        self.reader.passage(row)?.into_iter().for_each(|passage| self.slow.add(&passage));
         Ok(())
     }
 
@@ -75,13 +78,15 @@ impl Recompute for Live {
 }
 
 impl Slow {
-    /// No intervals yet. `is_live` tells the views of closed windows from those of registers.
-    pub fn new(zone: Zone, is_live: bool) -> Slow {
-        Slow { zone, is_live, intervals: Vec::new() }
+    /// No intervals yet, of stations told apart as `by` says. `is_live` tells the views of closed windows from those of registers.
+    pub fn new(zone: Zone, by: StationBy, is_live: bool) -> Slow {
+        Slow { zone, by, is_live, intervals: Vec::new() }
     }
 
     /// Takes an interval.
     pub fn add(&mut self, passage: &Passage) {
+        let full = passage.place.station();
+        let passage = &self.by.passage(passage.clone());
         let place = &passage.place;
         let station = place.station();
         let owned = |texts: [&Text; 3]| texts.map(|text| text.to_string());
@@ -91,6 +96,7 @@ impl Slow {
         self.intervals.push(Interval {
             turnstile: owned([place.unit(), place.area(), place.scp()]),
             station: owned([&station.name, &station.lines, &station.division]),
+            full: owned([&full.name, &full.lines, &full.division]),
             start: passage.start,
             end: passage.end,
             entries: passage.entries,
@@ -159,7 +165,7 @@ impl Slow {
     fn dim_station(&self) -> Vec<ViewRow> {
         let stations = self.people(|interval| interval.station.clone());
         let rows = stations.keys().map(|station| {
-            row([texts(station), vec![text(&key(station)), text(&key(&station[..1]))], Vec::new()])
+            row([texts(station), vec![text(&station_key(station)), text(&key(&station[..1]))], Vec::new()])
         });
         rows.collect()
     }
@@ -173,7 +179,7 @@ impl Slow {
             first.entry(booth).or_insert(station);
         }
         let rows = first.into_iter().map(|(booth, station)| {
-            row([texts(&booth), vec![text(&key(&booth)), text(&key(&station))], texts(&station)])
+            row([texts(&booth), vec![text(&key(&booth)), text(&station_key(&station))], texts(&station)])
         });
         rows.collect()
     }
@@ -252,7 +258,7 @@ impl Slow {
                 people(interval.entries),
                 people(interval.exits),
             ];
-            let place = [vec![Value::Time(interval.end)], texts(&interval.station)].concat();
+            let place = [vec![Value::Time(interval.end)], texts(&interval.full)].concat();
             row([texts(&interval.turnstile), place, rest])
         };
         self.intervals.iter().map(row_of).collect()
@@ -313,6 +319,12 @@ fn amounts(people: &People) -> Vec<Value> {
     let count = |count: i128| Value::Int(i64::try_from(count).expect("no more than intervals"));
     let [entries, exits, intervals, entered, left] = *people;
     vec![Value::Wide(entries), Value::Wide(exits), count(intervals), count(entered), count(left)]
+}
+
+/// The surrogate key of a station, which may have a name alone.
+fn station_key(station: &Station) -> String {
+    let has_name_alone = station[1..].iter().all(String::is_empty);
+    key(if has_name_alone { &station[..1] } else { station })
 }
 
 /// The surrogate key of `fields`.

@@ -1,5 +1,6 @@
 //! What several views share: sums of passages by a key, and their columns.
 
+use super::day::Day;
 use super::passage::{Passage, PassageSums, Station};
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
@@ -15,6 +16,17 @@ pub(super) fn sums<'s, K: Key>(
 ) -> Table<'s, (K, PassageSums)> {
     let row = move |(passage, _, diff): (Passage, _, i64)| (key(&passage), passage.sums().times(diff));
     build.rollup(name, passages.updates().map(row))
+}
+
+/// Sums passages by a `key` that has a day, which `day` gives: sums of sealed days leave.
+pub(super) fn sums_by_day<'s, K: Key>(
+    build: &mut Build<'s>,
+    name: &str,
+    passages: &Table<'s, Passage>,
+    (key, day): (impl Fn(&Passage) -> K + 'static, fn(&K) -> Day),
+) -> Table<'s, (K, PassageSums)> {
+    let row = move |(passage, _, diff): (Passage, _, i64)| (key(&passage), passage.sums().times(diff));
+    build.rollup_by_day(name, passages.updates().map(row), move |key| day(key).number())
 }
 
 /// A text column.

@@ -49,7 +49,7 @@ pub(super) fn build<'s>(
         .concat(),
         key: 3,
         version: 1,
-        day: None,
+        day: build.seals().then_some(1),
     };
     let rows = entries.and(exits).map(|ranked| {
         let ((day, measure), (Reverse(people), station)) = (ranked.group, ranked.row);

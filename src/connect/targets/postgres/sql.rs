@@ -82,6 +82,23 @@ impl<'a> Statements<'a> {
         )
     }
 
+    /// Takes away all rows but those of days before `first_open`, which have names of the same length, and also the rows of `$1`.
+    pub(super) fn delete_open(&self, day: &Column, first_open: &str) -> String {
+        format!(
+            "DELETE FROM {table} WHERE NOT coalesce(length({day}) = {length} AND {day} ~ '^[0-9]' \
+             AND {day} COLLATE \"C\" < {first_open}, false) OR {day} = ANY($1)",
+            table = self.table(),
+            day = quoted(&day.name),
+            length = first_open.len(),
+            first_open = text(first_open),
+        )
+    }
+
+    /// The days that the table has.
+    pub(super) fn days(&self, day: &Column) -> String {
+        format!("SELECT DISTINCT {} FROM {}", quoted(&day.name), self.table())
+    }
+
     /// Says what the table is.
     pub(super) fn comment(&self) -> String {
         format!("COMMENT ON TABLE {} IS {};", self.table(), text(self.spec.about))

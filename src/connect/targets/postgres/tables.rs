@@ -48,6 +48,8 @@ pub(super) enum Trouble {
     Server(#[from] ::postgres::Error),
     #[error(transparent)]
     Sending(#[from] io::Error),
+    #[error("sealed days are missing: {0}")]
+    Archive(String),
 }
 
 /// Sends the first `columns` values of each row where the statement `copy` takes them.

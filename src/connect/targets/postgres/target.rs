@@ -10,10 +10,16 @@ use super::certificate;
 use super::connect::{Options, Refused, Way};
 use super::sql::{self, Statements};
 use super::tables::{self, Trouble};
-use crate::connect::targets::target::{Applied, Error, Origin, Place, Standing, Step, Target, Whole};
+use crate::connect::targets::target::{
+    Applied, Archive, Error, Origin, Place, Standing, Step, Target, Whole,
+};
 use ::postgres::error::SqlState;
 use ::postgres::{Client, Transaction};
+use headway_operators::row::Column;
 use headway_operators::spec::ViewSpec;
+use headway_operators::view::row::{Value, ViewRow};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A PostgreSQL database.
 pub struct Postgres {
@@ -136,6 +142,7 @@ impl Postgres {
             return Ok(Some(other.lake.clone()));
         }
         let known = before.map(|state| state.views).unwrap_or_default();
+        let sealed = Sealed { archive: whole.sealed, stays: known == origin.views };
         for gone in names(&known).into_iter().filter(|name| self.views.iter().all(|spec| spec.name != *name))
         {
             let (schema, table) = (sql::quoted(&self.schema), sql::quoted(&gone));
@@ -145,7 +152,8 @@ impl Postgres {
             let statements = Statements::new(spec, &self.schema);
             if is_as_wanted(&mut at, &self.schema, spec)? {
                 // Not TRUNCATE: readers see the old rows until all is there.
-                at.batch_execute(&format!("DELETE FROM {}; {}", statements.table(), statements.comment()))?;
+                sealed.clear(&mut at, (spec, &statements), rows)?;
+                at.batch_execute(&statements.comment())?;
             } else {
                 let drop = format!("DROP TABLE IF EXISTS {};", statements.table());
                 at.batch_execute(&format!(
@@ -154,6 +162,7 @@ impl Postgres {
                     statements.create(self.version)
                 ))?;
             }
+            sealed.load(&mut at, (spec, &statements), rows, beat)?;
             let rows = rows.iter().map(|row| &**row);
             tables::send(&mut at, &statements.copy_in(), rows, spec.columns.len(), beat)?;
             at.batch_execute(&format!("ANALYZE {}", statements.table()))?;
@@ -198,6 +207,71 @@ impl Target for Postgres {
             Some(found) => Err(self.other_lake(origin, found)),
         }
     }
+}
+
+/// What becomes of sealed days in a rebuild: those that the table has stay, and those that it lacks come from the archive.
+struct Sealed<'a> {
+    archive: Option<&'a dyn Archive>,
+    /// The tables are of the same versions as the views.
+    stays: bool,
+}
+
+impl Sealed<'_> {
+    /// The archive, and the column of the day, if the table of `spec` lies by day.
+    fn of<'a>(&self, spec: &'a ViewSpec) -> Option<(&dyn Archive, usize, &'a Column)> {
+        let day = spec.day?;
+        Some((self.archive?, day, &spec.columns[day]))
+    }
+
+    /// Takes the rows away that do not stay. Days that `rows` have do not.
+    fn clear(
+        &self,
+        at: &mut Transaction<'_>,
+        (spec, statements): (&ViewSpec, &Statements<'_>),
+        rows: &[Arc<ViewRow>],
+    ) -> Result<(), Trouble> {
+        match self.of(spec).filter(|_| self.stays) {
+            Some((archive, day, column)) => {
+                let days: Vec<&str> = sealed_days(archive, day, rows).into_iter().collect();
+                at.execute(&statements.delete_open(column, archive.first_open()), &[&days])?;
+            }
+            None => at.batch_execute(&format!("DELETE FROM {}", statements.table()))?,
+        }
+        Ok(())
+    }
+
+    /// Brings the sealed days that neither the table nor `rows` have.
+    fn load(
+        &self,
+        at: &mut Transaction<'_>,
+        (spec, statements): (&ViewSpec, &Statements<'_>),
+        rows: &[Arc<ViewRow>],
+        beat: &dyn Fn(),
+    ) -> Result<(), Trouble> {
+        let Some((archive, day, column)) = self.of(spec) else { return Ok(()) };
+        let found = at.query(&statements.days(column), &[])?;
+        let found: BTreeSet<String> =
+            found.iter().filter_map(|row| row.get::<_, Option<String>>(0)).collect();
+        let mine = sealed_days(archive, day, rows);
+        for day in archive.days(spec).map_err(Trouble::Archive)? {
+            if found.contains(&day) || mine.contains(day.as_str()) {
+                continue;
+            }
+            let rows = archive.rows(spec, &day).map_err(Trouble::Archive)?;
+            tables::send(at, &statements.copy_in(), rows.iter(), spec.columns.len(), beat)?;
+            beat();
+        }
+        Ok(())
+    }
+}
+
+/// The sealed days that `rows` have: they are about to leave memory.
+fn sealed_days<'a>(archive: &dyn Archive, day: usize, rows: &'a [Arc<ViewRow>]) -> BTreeSet<&'a str> {
+    let day = |row: &'a Arc<ViewRow>| match row.0.get(day) {
+        Some(Value::Text(day)) => Some(day.as_str()),
+        _ => None,
+    };
+    rows.iter().filter_map(day).filter(|day| archive.has(day)).collect()
 }
 
 fn state(at: &mut Transaction<'_>, schema: &str, lock: bool) -> Result<Option<State>, Trouble> {

@@ -5,11 +5,13 @@
 //! gold/{pipeline}/{view}/day=2024-01-05.parquet    a view, or a table of day files, that lies by day
 //! ```
 
+mod archive;
 mod file;
 mod place;
 mod writer;
 #[cfg(all(test, feature = "parquet"))]
 mod writer_tests;
 
+pub use archive::SealedFiles;
 pub use place::{FORMAT, day_files, day_of, folder, path, table_folder};
 pub use writer::{GOLD_EVERY, Gold, ViewOutcome};

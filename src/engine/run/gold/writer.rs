@@ -142,6 +142,12 @@ impl Gold {
         self.replace(committer, drafts)
     }
 
+    /// True if `path` is the file of a sealed day: it is never written, replaced or removed again.
+    fn is_sealed(&self, path: &str) -> bool {
+        let day = day_of(&path[names::parent(path).len()..]);
+        day.is_some_and(|day| self.views.sealed().is_some_and(|sealed| sealed.has(day)))
+    }
+
     /// Looks whether the files are still those that this run has left or found.
     ///
     /// # Errors
@@ -153,7 +159,7 @@ impl Gold {
         let folder = |spec: &ViewSpec| place::table_folder(&self.pipeline, spec.name);
         let day_files: Vec<String> = self.views.day_files().iter().map(folder).collect();
         let mut others = Vec::new();
-        for (path, known) in &self.files {
+        for (path, known) in self.files.iter().filter(|(path, _)| !self.is_sealed(path)) {
             if file::content(self.store.as_ref(), path)? != *known {
                 others.push(path.clone());
             }
@@ -209,7 +215,9 @@ impl Gold {
             days.entry(path).or_default().push(row);
         }
         let known = self.files.range(folder.clone()..).take_while(|(path, _)| path.starts_with(&folder));
-        let gone = known.filter(|(path, content)| content.is_some() && !days.contains_key(*path));
+        let gone = known.filter(|(path, content)| {
+            content.is_some() && !days.contains_key(*path) && !self.is_sealed(path)
+        });
         drafts.extend(gone.map(|(path, _)| Draft { path: path.clone(), new: None, day: None }));
         for (path, rows) in days {
             let digest = Digest::of(rows.iter().map(|row| &**row));
@@ -307,7 +315,7 @@ impl Gold {
             for name in self.store.list(&folder)? {
                 let path = format!("{folder}{name}");
                 let is_known = self.files.contains_key(&path) || mine.contains(&path);
-                if day_of(&name).is_some() && !is_known {
+                if day_of(&name).is_some() && !is_known && !self.is_sealed(&path) {
                     drafts.push(stray(path));
                 }
             }

@@ -116,7 +116,7 @@ impl Run {
         let updates = self.views.upcoming(epoch);
         let id = self.committer.head().id();
         self.views.apply(&Changes { id, after: None, epoch, updates });
-        self.views.resolved();
+        self.views.resolved(self.committer.head());
     }
 
     fn write(&mut self) -> Result<(), CheckpointError> {

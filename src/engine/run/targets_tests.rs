@@ -1,0 +1,184 @@
+use super::*;
+use crate::engine::clock::Manual;
+use crate::engine::format::manifest::tests::first;
+use crate::engine::format::names;
+use crate::store::memory::Memory;
+use headway_operators::row::{Column, Kind};
+use headway_operators::spec::ViewSpec;
+use headway_operators::time::Epoch;
+use headway_operators::view::row::{Value, ViewRow, ViewUpdate};
+
+/// A target in memory that notes what was done to it, and is away for some calls.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Noted>>);
+
+#[derive(Default)]
+struct Noted {
+    at: Option<Option<Place>>,
+    done: Vec<String>,
+    away: u32,
+}
+
+impl Notes {
+    fn call(&self, what: String) -> Result<MutexGuard<'_, Noted>, TargetError> {
+        let mut noted = self.0.lock().unwrap();
+        if noted.away > 0 {
+            noted.away -= 1;
+            return Err(TargetError::Away { what: "nobody is there".into() });
+        }
+        noted.done.push(what);
+        Ok(noted)
+    }
+}
+
+impl Target for Notes {
+    fn name(&self) -> &'static str {
+        "notes"
+    }
+
+    fn stand(&mut self, _: &Origin, _: &[ViewSpec]) -> Result<Standing, TargetError> {
+        let noted = self.call("stand".into())?;
+        Ok(noted.at.clone().map_or(Standing::Unfit("it is new"), Standing::At))
+    }
+
+    fn apply(&mut self, _: &Origin, step: Step<'_>, beat: &dyn Fn()) -> Result<Applied, TargetError> {
+        let mut noted = self.call(format!("apply {}", step.place))?;
+        beat();
+        if noted.at.as_ref().map(Option::as_ref) != Some(step.after) {
+            return Ok(Applied::NotHere);
+        }
+        noted.at = Some(Some(step.place.clone()));
+        Ok(Applied::Yes)
+    }
+
+    fn rebuild(&mut self, _: &Origin, whole: Whole<'_>, _: &dyn Fn()) -> Result<(), TargetError> {
+        let at = whole.place.map_or("nothing".to_string(), ToString::to_string);
+        let mut noted = self.call(format!("rebuild as of {at}"))?;
+        noted.at = Some(whole.place.cloned());
+        Ok(())
+    }
+}
+
+fn id(seq: u64) -> ManifestId {
+    ManifestId { seq: Seq(seq), nonce: Nonce(u128::from(seq)) }
+}
+
+fn entry(seq: u64) -> Entry {
+    Entry { seq: Seq(seq), written_ms: 0, bytes: 1 }
+}
+
+/// A job whose run started at manifest 4, with the changes of manifest 2 as the newest.
+struct Job {
+    memory: Memory,
+    views: Arc<Views>,
+    targets: Targets,
+    newest: ManifestId,
+}
+
+fn specs() -> Vec<ViewSpec> {
+    let columns = vec![Column::new("n", Kind::Int)];
+    vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1, day: None }]
+}
+
+impl Job {
+    fn start(notes: &Notes) -> Job {
+        let memory = Memory::new();
+        let site = Site::new(Arc::new(memory.clone()), Arc::new(Manual::default()));
+        let head = Manifest { changes: Some(id(2)), ..first(1) };
+        let views = Arc::new(Views::new(specs(), &head));
+        let control = Control::new();
+        let source = Source { site: &site, head, files: Vec::new(), views: Arc::clone(&views), control };
+        let mut targets = Targets::start(vec![Box::new(notes.clone())], source).unwrap();
+        targets.patience = Duration::from_millis(300);
+        Job { memory, views, targets, newest: id(2) }
+    }
+
+    /// Commits a row as manifest `seq`, with a change file that names what is before it.
+    fn commit(&mut self, seq: u64) {
+        let row = ViewRow(vec![Value::Int(i64::try_from(seq).unwrap())]);
+        let updates = vec![ViewUpdate { view: 0, row, diff: 1 }];
+        let changes = Changes { id: id(seq), after: Some(self.newest), epoch: Epoch(seq), updates };
+        let mut bytes = Vec::new();
+        changes::encode("job", changes::versions(&specs()), &changes, &mut bytes).unwrap();
+        let name = format!("{}{}", names::changes_folder("job"), names::change_file(Seq(seq), 0));
+        self.memory.put(&name, &bytes);
+        self.views.upcoming(Epoch(seq));
+        self.views.apply(&changes);
+        self.newest = id(seq);
+        let head = Manifest { seq: Seq(seq), written_ms: 0, changes: Some(id(seq)), ..first(1) };
+        self.targets.committed(&changes, &head);
+    }
+}
+
+fn done(notes: &Notes) -> Vec<String> {
+    notes.0.lock().unwrap().done.clone()
+}
+
+#[test]
+fn target_gets_each_commit_once_and_in_order_and_is_rebuilt_where_it_stands_elsewhere() {
+    let at = |seq: u64, nonce: u64| Some(Place { seq, nonce: Nonce(u128::from(nonce)).to_string() });
+    let files: VecDeque<Entry> = [4, 6, 9].map(entry).into();
+    let cases = [
+        ("it has everything", at(9, 9), Next::Nothing),
+        ("one commit is missing", at(6, 6), Next::Apply(entry(9))),
+        ("the next one, none skipped", at(4, 4), Next::Apply(entry(6))),
+        (
+            "its commit is older than all files: the first says what it follows",
+            at(2, 2),
+            Next::Apply(entry(4)),
+        ),
+        ("a later commit", at(10, 10), Next::Rebuild("it stands at a commit that this lake does not have")),
+        (
+            "another commit of that number",
+            at(9, 7),
+            Next::Rebuild("it stands at a commit that this lake does not have"),
+        ),
+    ];
+    for (name, at, expected) in cases {
+        assert_eq!(next(at.as_ref(), Some(id(9)), &files), expected, "{name}");
+    }
+    let gone = next(at(4, 4).as_ref(), Some(id(9)), &VecDeque::new());
+    assert_eq!(gone, Next::Rebuild("the changes that come next are not kept any more"));
+    assert_eq!(next(None, None, &VecDeque::new()), Next::Nothing, "nothing has changed yet");
+}
+
+#[test]
+fn new_target_is_rebuilt_and_then_gets_changes_also_after_it_was_away() {
+    let notes = Notes::default();
+    let mut job = Job::start(&notes);
+    job.views.upcoming(Epoch(0));
+    job.targets.wake();
+    job.targets.finish().expect("it has the content");
+    assert_eq!(done(&notes), ["stand", "rebuild as of 2"]);
+    job.commit(5);
+    job.targets.finish().expect("it gets the changes");
+    notes.0.lock().unwrap().away = 1;
+    job.targets.patience = Duration::from_secs(20);
+    job.commit(8);
+    job.targets.finish().expect("it comes back");
+    assert_eq!(
+        done(&notes)[2..],
+        ["apply 5", "stand", "apply 8"].map(str::to_string),
+        "asked where it stands"
+    );
+}
+
+#[test]
+fn target_that_stands_at_another_nonce_is_rebuilt_and_one_that_is_away_ends_the_run_by_name() {
+    let notes = Notes::default();
+    notes.0.lock().unwrap().at = Some(Some(Place { seq: 2, nonce: "another".into() }));
+    let mut job = Job::start(&notes);
+    job.commit(5);
+    job.targets.finish().expect("it is rebuilt");
+    assert_eq!(done(&notes), ["stand", "rebuild as of 5"]);
+    job.commit(6);
+    job.commit(7);
+    job.targets.finish().expect("it gets them");
+    assert_eq!(done(&notes)[2..], ["apply 6", "apply 7"].map(str::to_string));
+    assert_eq!(job.targets.acknowledged()[0].1.acknowledged, Seq(7));
+    notes.0.lock().unwrap().away = u32::MAX;
+    job.commit(9);
+    let behind = job.targets.finish().expect_err("nobody is there");
+    assert_eq!((behind.code(), behind.exit_code()), ("target-behind", 1));
+    assert_eq!(job.targets.lags(5)[0].commits, 1);
+}
