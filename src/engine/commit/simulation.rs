@@ -28,7 +28,7 @@ use crate::engine::commit::site::Site;
 use crate::engine::commit::test_store::{Dice, TestStore};
 use crate::engine::format::changes::ViewVersion;
 use crate::engine::format::manifest::{Kind, LakeFile, LakeKind, Manifest, Nonce};
-use crate::engine::format::names::Seq;
+use crate::engine::format::names::{self, Seq};
 use headway_operators::state::SectionKind;
 use headway_operators::time::Epoch;
 use headway_operators::view::row::{Value, ViewRow, ViewUpdate};
@@ -131,27 +131,54 @@ fn check_state(store: &TestStore, manifest: &Manifest) {
     }
 }
 
-/// Plays one schedule.
-fn schedule(seed: u64, trouble: Trouble) {
-    let mut dice = Dice::new(seed);
-    let store = TestStore::watched();
-    let reported = Reported::default();
-    let nonces = Arc::new(AtomicU64::new(1));
-    let start = |dice: &mut Dice, faults| {
-        let store = store.faulty(faults, dice.below(1 << 30));
-        let nonces = Arc::clone(&nonces);
+/// What the runs of a schedule share.
+struct World {
+    store: TestStore,
+    reported: Reported,
+    nonces: Arc<AtomicU64>,
+}
+
+impl World {
+    fn new() -> World {
+        let (store, reported) = (TestStore::watched(), Reported::default());
+        World { store, reported, nonces: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// A run that has done nothing yet.
+    fn start(&self, dice: &mut Dice, faults_per_mille: u64) -> Playing {
+        let store = self.store.faulty(faults_per_mille, dice.below(1 << 30));
+        let nonces = Arc::clone(&self.nonces);
         let nonce = move || Nonce(u128::from(nonces.fetch_add(1, Ordering::Relaxed)));
         let site = Site::stepped(Arc::new(store.clone()), Arc::new(Manual::default()), nonce);
         let dice = Dice::new(dice.below(1 << 30));
-        Box::pin(play(store, site, dice, Rc::clone(&reported))) as Playing
-    };
+        Box::pin(play(store, site, dice, Rc::clone(&self.reported)))
+    }
+
+    /// One more run, undisturbed, makes good what is left; then everything must hold.
+    fn ends_well(&self, dice: &mut Dice) {
+        let mut last = self.start(dice, 0);
+        while !has_ended(&mut last) {}
+        check(&self.store, &self.reported.borrow());
+    }
+}
+
+/// Lets a run take a step.
+fn has_ended(run: &mut Playing) -> bool {
+    run.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// Plays one schedule.
+fn schedule(seed: u64, trouble: Trouble) {
+    let mut dice = Dice::new(seed);
+    let world = World::new();
+    let store = &world.store;
     // 1. Play: whose turn it is, is drawn; some sleep for long.
     let mut playing: Vec<Playing> = Vec::new();
     let (mut to_start, mut crashes, mut sleeper) = (trouble.runs + trouble.crashes, trouble.crashes, None);
     for _ in 0..STEPS_MAX {
         if to_start > 0 && (playing.len() as u64) < trouble.runs && dice.below(12) == 0 {
             to_start -= 1;
-            playing.push(start(&mut dice, trouble.faults_per_mille));
+            playing.push(world.start(&mut dice, trouble.faults_per_mille));
         }
         if playing.is_empty() {
             if to_start == 0 {
@@ -178,15 +205,13 @@ fn schedule(seed: u64, trouble: Trouble) {
             continue;
         }
         store.deliver_late(&mut dice);
-        if playing[turn].as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        if has_ended(&mut playing[turn]) {
             drop(playing.swap_remove(turn));
         }
     }
     assert!(playing.is_empty(), "the schedule did not end");
-    // 2. One more run, undisturbed, makes good what is left; then everything must hold.
-    let mut last = start(&mut dice, 0);
-    while last.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {}
-    check(&store, &reported.borrow());
+    // 2. See what is left.
+    world.ends_well(&mut dice);
 }
 
 /// What must hold when all runs have ended.
@@ -284,6 +309,57 @@ fn simulate(trouble: Trouble, schedules: u64) {
         "{{\"name\": \"commit-simulation\", \"seed\": {first}, \"n\": {schedules}, \"violations\": 0, \"runs\": {runs}, \
          \"crashes\": {crashes}, \"faults_per_mille\": {faults_per_mille}}}"
     );
+}
+
+/// Kills a first run after `kill` steps, lets a second one take `cut` steps, cuts the power, and sees what is left. False if the
+/// second run ends before that.
+fn killed_and_then_cut(seed: u64, kill: usize, cut: usize) -> bool {
+    let (mut dice, world) = (Dice::new(seed), World::new());
+    let mut first = world.start(&mut dice, 0);
+    for _ in 0..kill {
+        has_ended(&mut first);
+    }
+    drop(first);
+    let mut second = world.start(&mut dice, 0);
+    if (0..cut).any(|_| has_ended(&mut second)) {
+        return false;
+    }
+    drop(second);
+    world.store.power_cut();
+    world.ends_well(&mut dice);
+    true
+}
+
+/// After how many steps of a first run there is a segment more than before.
+fn steps_that_write_a_segment(seed: u64) -> Vec<usize> {
+    let (mut dice, world) = (Dice::new(seed), World::new());
+    let mut first = world.start(&mut dice, 0);
+    let (mut steps, mut known) = (Vec::new(), 0);
+    for step in 1.. {
+        let has_ended = has_ended(&mut first);
+        let segments = world.store.below(&names::segment_folder("job")).len();
+        if segments > known {
+            steps.push(step);
+        }
+        known = segments;
+        if has_ended {
+            return steps;
+        }
+    }
+    unreachable!("a run ends")
+}
+
+/// The moment between the name of a segment and its sync is short: it is sought, not left to chance.
+#[test]
+fn segment_of_a_killed_run_outlives_a_power_cut_whenever_it_comes() {
+    let (mut kills, mut cuts) = (0, 0);
+    for seed in 0..30 {
+        for kill in steps_that_write_a_segment(seed) {
+            kills += 1;
+            cuts += (0..).take_while(|cut| killed_and_then_cut(seed, kill, *cut)).count();
+        }
+    }
+    assert!(kills >= 10 && cuts >= 200, "{kills} kills, {cuts} cuts");
 }
 
 #[test]
