@@ -4,7 +4,7 @@ use super::form::Form;
 use super::log_end::{self, LogEnd};
 use super::progress::Progress;
 use clap::{ArgAction, Args};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -39,15 +39,13 @@ impl Flags {
             1 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        let asked = std::env::var("RUST_LOG").ok().filter(|directives| !directives.trim().is_empty());
-        let filter: Targets = asked
-            .and_then(|directives| directives.parse().ok())
-            .unwrap_or_else(|| Targets::new().with_default(level));
+        let filter = filter(&std::env::var("RUST_LOG").unwrap_or_default(), level);
+        let most = filter.iter().map(|(_, level)| level).chain(filter.default_level()).max();
         let colour =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
         log_end::form(self.log_format);
         let log = tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
+            .with_max_level(most.unwrap_or(level))
             .with_writer(|| LogEnd)
             .with_ansi(colour);
         // The library would report a failed write to standard error itself, and panic if that fails too.
@@ -58,5 +56,54 @@ impl Flags {
             Form::Json => log.json().flatten_event(true).finish().with(filter).try_init(),
         };
         progress
+    }
+}
+
+/// What `RUST_LOG` asks for, as `info` or `headway=debug,rdkafka=warn`; without it, all of `level`. A directive that is not
+/// understood is told on standard error, since there is no log yet, and left out.
+fn filter(asked: &str, level: LevelFilter) -> Targets {
+    let directives: Vec<&str> = asked.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+    if directives.is_empty() {
+        return Targets::new().with_default(level);
+    }
+    let is_understood = |directive: &&str| {
+        let is_plain = !directive.contains(['[', ']', '{', '}', ' ']);
+        let is_understood = is_plain && directive.parse::<Targets>().is_ok();
+        if !is_understood {
+            let _ = writeln!(
+                io::stderr(),
+                "warning: RUST_LOG has \"{}\", which is neither a level nor TARGET=LEVEL; it is passed over",
+                directive.escape_debug()
+            );
+        }
+        is_understood
+    };
+    let understood: Vec<&str> = directives.into_iter().filter(is_understood).collect();
+    match understood.join(",").parse() {
+        Ok(targets) if !understood.is_empty() => targets,
+        _ => Targets::new().with_default(level),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_log_is_levels_and_targets_and_what_is_not_understood_is_passed_over() {
+        let cases = [
+            ("", "info"),
+            ("  ,", "info"),
+            ("debug", "debug"),
+            (" debug , ", "debug"),
+            ("headway=debug, rdkafka=warn", "headway=debug,rdkafka=warn"),
+            ("warn,headway=trace", "headway=trace,warn"),
+            ("headway[span]=debug", "info"),
+            ("headway=loud,warn", "warn"),
+        ];
+        for (asked, want) in cases {
+            let want: Targets = want.parse().expect("a case is well-formed");
+            assert_eq!(filter(asked, LevelFilter::INFO), want, "{asked:?}");
+        }
     }
 }
