@@ -206,6 +206,20 @@ fn order_cutting_kills_and_corrections_do_not_matter() {
 }
 
 #[test]
+fn tables_without_rows_are_what_was_committed() {
+    let folder = folder();
+    let at = folder.path();
+    // One reading a turnstile: nobody has passed between two.
+    let mut lines = autumn(&mut Draws(1));
+    lines.dedup_by(|one, other| one[..4] == other[..4]);
+    put(at, "241109.csv.gz", Some(HEADER), &lines);
+    go(at, "files:241109.csv.gz", "lake", &[]);
+    let verify = headway(at, &["views", "verify", "--lake", "lake"]);
+    assert_eq!(verify.code, Some(0), "{}{}", verify.out, verify.err);
+    assert!(!verify.out.contains("absent"), "{}", verify.out);
+}
+
+#[test]
 fn as_upstream_the_first_reading_counts_and_a_station_is_its_name() {
     let right = autumn(&mut Draws(5));
     let wrong: Vec<String> = right.iter().map(|line| format!("{}0", &line[..line.len() - 1])).collect();

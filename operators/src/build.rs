@@ -265,7 +265,7 @@ impl<'s> Build<'s> {
         let sealed = Sealed::new(sealing.clone(), up_to);
         self.sealed = Some(sealed.clone());
         self.notes.seal(Seals { inputs: flow.inputs(), sealing });
-        let Parted { open, sealed, acks } = seal::part(flow, ("Seal", self.committed()), sealed, day);
+        let Parted { open, sealed, acks } = seal::part(flow, "Seal", self.committed(), sealed, day);
         self.acks.push(acks);
         let part = |records| Flow { whole: None, ..flow.with(records) };
         (part(open), part(sealed))

@@ -348,10 +348,12 @@ impl Job {
                 (None, Some(_)) => vec![format!("{folder}{name}")],
                 (None, None) => continue,
             };
+            // A table that lies by day may still have the one file of an earlier release, which comes first: it is older.
             let table = name.trim_end_matches('/').trim_end_matches(&ending).to_string();
-            tables.entry(table).or_default().extend(files);
+            if !files.is_empty() {
+                tables.insert(table, files);
+            }
         }
-        tables.retain(|_, files| !files.is_empty());
         Ok(tables)
     }
 

@@ -87,10 +87,9 @@ pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified,
     let made = made(manifests.last().expect("a job that has started"), catalogue)?;
     let mut slow = Slow::of(job, &made)?;
     let mut verdicts = Vec::new();
-    let (mut unknown, mut has_rows) = (BTreeSet::<&'static str>::new(), BTreeSet::<&'static str>::new());
+    let mut has_rows: BTreeSet<&'static str> = BTreeSet::new();
     for (seq, of_commit) in tables {
         let recomputed = slow.tables(&manifests, Seq(seq))?;
-        unknown.extend(recomputed.keys());
         has_rows.extend(recomputed.iter().filter(|(_, rows)| !rows.is_empty()).map(|(view, _)| *view));
         for (view, table) in of_commit {
             if let Some(rows) = recomputed.get(view.as_str()) {
@@ -102,10 +101,8 @@ pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified,
     }
     let written: BTreeSet<String> = verdicts.iter().map(|verdict| verdict.view.clone()).collect();
     // A table that lies by day has no file while it has no rows.
-    let by_day = shape(made.pipeline.as_ref())?.views.into_iter().filter(|spec| spec.day.is_some());
-    let by_day: BTreeSet<&str> = by_day.map(|spec| spec.name).collect();
-    let is_empty = |view: &str| by_day.contains(view) && !has_rows.contains(view);
-    let absent = unknown.into_iter().filter(|view| !written.contains(*view) && !is_empty(view)).collect();
+    let is_absent = |view: &&'static str| has_rows.contains(*view) && !written.contains(*view);
+    let absent = has_rows.iter().copied().filter(is_absent).collect();
     Ok(Verified { verdicts, absent })
 }
 

@@ -80,6 +80,8 @@ codes! {
     DiskSyncFailed = "disk-sync-failed", Corrupt;
     /// There is no room left.
     DiskFull = "disk-full", Unreachable;
+    /// A gold file that only files have is not the one that the run has written.
+    GoldChanged = "gold-changed", Unreachable;
     /// Storage did not do what it was asked.
     StoreFailed = "store-failed", Unreachable;
     /// The dataflow could not be started.

@@ -167,7 +167,8 @@ impl<R> Default for Stash<R> {
 /// Parts the records of `flow` by the `day` of each. `committed` is the epoch that the run starts from.
 pub(crate) fn part<'s, R: Clone + 'static>(
     flow: &Flow<'s, R>,
-    (name, committed): (&str, Epoch),
+    name: &str,
+    committed: Epoch,
     mut sealed: Sealed,
     day: impl Fn(&R) -> i64 + 'static,
 ) -> Parted<'s, R> {

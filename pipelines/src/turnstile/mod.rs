@@ -30,6 +30,7 @@ use headway_operators::view::seal::Sealing;
 use key::Key;
 use record::{Decoder, Reading};
 use std::sync::Arc;
+use views::Past;
 use views::committed::Reader;
 use views::day::Days;
 use views::passage::StationBy;
@@ -154,7 +155,7 @@ impl Pipeline for Turnstile {
                 build,
                 &facts,
                 self.sealing(),
-                (Reader::outputs(OUTPUT), self.reader()),
+                Past { outputs: Reader::outputs(OUTPUT), reader: self.reader() },
                 self.station_by,
             );
         }
@@ -170,7 +171,7 @@ impl Pipeline for Turnstile {
 
     fn recompute(&self) -> Option<Box<dyn Recompute>> {
         let live =
-            || Live::new((self.shape.zone.clone(), self.station_by), Reader::outputs(OUTPUT), self.reader());
+            || Live::new(self.shape.zone.clone(), self.station_by, Reader::outputs(OUTPUT), self.reader());
         self.has_views.then(|| Box::new(live()) as Box<dyn Recompute>)
     }
 }

@@ -118,7 +118,7 @@ fn day(time: EventTime) -> i64 {
 
 impl Deltas {
     /// No readings yet. `committed` is the epoch that the run starts from.
-    pub(super) fn new((zone, bound): (Zone, i64), corrections: Corrections, committed: Epoch) -> Deltas {
+    pub(super) fn new(zone: Zone, bound: i64, corrections: Corrections, committed: Epoch) -> Deltas {
         Deltas {
             corrections,
             zone,
@@ -201,7 +201,7 @@ impl Deltas {
         corrections: Corrections,
         saved: &[Saved],
     ) -> Result<Vec<Committed>, StateError> {
-        let mut deltas = Deltas::new((zone, i64::MAX), corrections, Epoch(0));
+        let mut deltas = Deltas::new(zone, i64::MAX, corrections, Epoch(0));
         for section in saved.iter().filter(|section| !section.bytes.is_empty()) {
             deltas.restore(section)?;
         }

@@ -100,16 +100,12 @@ impl Pipeline for Weekly {
 
     fn build(&self, build: &mut Build<'_>) {
         let readings = build.input(INPUT, line::Decoder::new(self.zone.clone()));
-        let deltas = Deltas::new((self.zone.clone(), BOUND), self.corrections, build.committed());
+        let deltas = Deltas::new(self.zone.clone(), BOUND, self.corrections, build.committed());
         let passages = Table::of(build.keyed(deltas, readings));
         views::build_of_registers(build, &passages, self.station_by);
     }
 
     fn recompute(&self) -> Option<Box<dyn Recompute>> {
-        Some(Box::new(recompute::Readings::new(
-            (self.zone.clone(), BOUND),
-            self.station_by,
-            self.corrections,
-        )))
+        Some(Box::new(recompute::Readings::new(self.zone.clone(), BOUND, self.station_by, self.corrections)))
     }
 }

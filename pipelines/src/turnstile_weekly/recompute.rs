@@ -21,7 +21,7 @@ pub(super) struct Readings {
 
 impl Readings {
     /// No readings yet; differences beyond `bound` are not believed.
-    pub(super) fn new((zone, bound): (Zone, i64), by: StationBy, corrections: Corrections) -> Readings {
+    pub(super) fn new(zone: Zone, bound: i64, by: StationBy, corrections: Corrections) -> Readings {
         let slow = Slow::new(zone.clone(), by, false);
         Readings { zone, bound, corrections, slow }
     }

@@ -423,6 +423,13 @@ const PAGES: &[Page] = &[
         "Check the path of --lake, the disk, and that this user may read and write there. Then start again.",
     ),
     of(
+        "gold-changed",
+        TheirSystem,
+        "Somebody has replaced or removed a gold file that only files have, or a run that was taken over has.",
+        "The last commit holds, and so does the state from which the file follows.",
+        "Start the job again: it writes the file anew.",
+    ),
+    of(
         "disk-full",
         TheirSystem,
         "The disk of the lake is full, or this user may not use more of it.",

@@ -88,6 +88,12 @@ pub enum CheckpointError {
         /// What does not fit.
         what: String,
     },
+    /// A gold file that only files have is not the one that this run has written: the run cannot go on with it.
+    #[error("somebody has replaced or removed \"{file}\", which this run has written")]
+    GoldChanged {
+        /// The file.
+        file: String,
+    },
     /// Written by a later release.
     #[error("\"{file}\" was written by a later release: {what}")]
     Newer {
@@ -267,6 +273,7 @@ impl CheckpointError {
                 }
             },
             CheckpointError::Inconsistent(_) => Code::StoreInconsistent,
+            CheckpointError::GoldChanged { .. } => Code::GoldChanged,
             CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
                 Code::StateDoesNotFit
             }
@@ -295,7 +302,7 @@ impl CheckpointError {
     /// True if a run meets this after it was taken over, too: its successor sweeps its folders and goes on with its manifests.
     pub fn may_follow_from_a_take_over(&self) -> bool {
         match self.kind() {
-            Code::StoreFailed | Code::StoreInconsistent | Code::CheckpointInvalid => true,
+            Code::StoreFailed | Code::StoreInconsistent | Code::CheckpointInvalid | Code::GoldChanged => true,
             Code::Fenced
             | Code::AlreadyRunning
             | Code::StateDoesNotFit
@@ -361,6 +368,9 @@ impl CheckpointError {
             }
             CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
             CheckpointError::Source(error) => error.detail(),
+            CheckpointError::GoldChanged { .. } => {
+                Some("Its rows are not in memory. All that was committed is there still.".to_string())
+            }
             CheckpointError::Invalid { .. }
             | CheckpointError::Newer { .. }
             | CheckpointError::State(_)
@@ -429,6 +439,9 @@ impl CheckpointError {
             }
             CheckpointError::GapNotSeen { .. } => {
                 "Leave --accept-gap out: where records are gone, the refusal names the gap to accept.".into()
+            }
+            CheckpointError::GoldChanged { .. } => {
+                "Start the job again: it writes the file anew from its state.".into()
             }
             CheckpointError::NotABackup { .. } => "Use --to with a new folder.".into(),
             CheckpointError::Overtaken { .. } => {

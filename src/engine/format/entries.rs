@@ -296,7 +296,7 @@ pub struct View {
     pub keeps: u32,
     /// The version of what it shows.
     pub shows: u32,
-    /// The manifest with its last change.
+    /// The manifest with its last change; of a table of day files the last one in whose epoch rows came or went, even if they cancel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Seq>,
     /// The first epoch whose rows are in it, where a person let it start late.

@@ -1,7 +1,8 @@
 //! The rows of a table of day files that its files do not have yet, and a digest of those that each day has.
 //!
-//! Such a table is too large for memory. Of a day that is written, 40 bytes stay: the digest says which rows its file must have.
-//! What changes waits in encoded form until the file of the day is written again.
+//! Such a table is too large for memory. Of a day that is written, a digest and its name stay, about 200 bytes: the digest says which
+//! rows its file must have. What changes waits in encoded form until the file of the day is written again. After a start that are
+//! all rows, about 110 bytes each, until the first files are written or found to be what they must be.
 
 use headway_operators::view::row::{Value, ViewRow};
 use headway_operators::view::text::Text;

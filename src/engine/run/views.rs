@@ -7,8 +7,8 @@
 //! 4. When it is resolved, [`Views::apply`] puts that into the tables, all views together, and whoever delivers views is
 //!    given the same [`Changes`] ([`OnViews`]). Nothing that was not committed is ever visible.
 //!
-//! Tables of day files take the same way, but for the third step: no [`Changes`] name them, and of what is written nothing stays
-//! in memory but a digest ([`DayRows`]).
+//! Tables of day files take the same way, but for the third step: no [`Changes`] name them. Their rows wait in encoded form until
+//! they are written, after a start all of them; of what is written a digest stays ([`DayRows`]).
 //!
 //! In a job on several processes all changes go to workers of process 0, which has the content; timely's progress over all
 //! processes says when an epoch is complete.
@@ -221,7 +221,8 @@ impl Views {
         self.lock().from
     }
 
-    /// The names of the views that `updates` change, and of the tables of day files that the same epoch changes.
+    /// The names of the views that `updates` change, and of the tables of day files of which rows came or went
+    /// in the same epoch, even if they cancel.
     pub fn changed_by(&self, updates: &[ViewUpdate]) -> BTreeSet<&'static str> {
         let content = self.lock();
         let name = |update: &ViewUpdate| match update.view.checked_sub(FIRST_DAY_FILES) {
@@ -362,6 +363,19 @@ fn day_of<'a>(spec: &ViewSpec, row: &'a ViewRow) -> Option<&'a Text> {
 }
 
 impl Content {
+    /// Takes those of `updates` that are of tables of day files; gives the others back.
+    fn fold_day_rows(&mut self, updates: Vec<ViewUpdate>) -> Vec<ViewUpdate> {
+        let (of_files, of_views): (Vec<_>, Vec<_>) =
+            updates.into_iter().partition(|update| update.view >= FIRST_DAY_FILES);
+        for ViewUpdate { view, row, diff } in of_files {
+            // A build without Parquet has no such tables.
+            if let Some(table) = self.day_rows.get_mut(usize::from(view - FIRST_DAY_FILES)) {
+                table.apply(&row, diff);
+            }
+        }
+        of_views
+    }
+
     /// Notes what `head` seals.
     fn seal(&mut self, sealing: Option<&Sealing>, head: &Manifest) {
         let known = self.sealed.as_ref().map(|sealed| sealed.up_to);
@@ -393,15 +407,7 @@ impl Content {
 
     fn apply(&mut self, specs: &[ViewSpec], epoch: Epoch, updates: &[ViewUpdate]) {
         // What goes is taken away after all has come: within an epoch workers speak in any order.
-        let (of_files, of_views): (Vec<_>, Vec<_>) =
-            updates.iter().partition(|update| update.view >= FIRST_DAY_FILES);
-        for ViewUpdate { view, row, diff } in of_files {
-            // A build without Parquet has no such tables.
-            if let Some(table) = self.day_rows.get_mut(usize::from(*view - FIRST_DAY_FILES)) {
-                table.apply(row, *diff);
-            }
-        }
-        let (come, gone): (Vec<_>, Vec<_>) = of_views.into_iter().partition(|update| update.diff > 0);
+        let (come, gone): (Vec<_>, Vec<_>) = updates.iter().partition(|update| update.diff > 0);
         for ViewUpdate { view, row, diff } in come {
             let table = &mut self.tables[usize::from(*view)];
             table.version += 1;
@@ -431,7 +437,13 @@ impl ViewStage {
 
 impl Stage<Vec<ViewUpdate>, StagedFile> for ViewStage {
     fn put(&mut self, epoch: Epoch, _since: Epoch, mut updates: Vec<ViewUpdate>) {
-        self.views.lock().waiting.entry(epoch).or_default().append(&mut updates);
+        let mut content = self.views.lock();
+        if epoch <= self.views.committed {
+            // Restored rows of day files are many: they are encoded at once.
+            updates = content.fold_day_rows(updates);
+        }
+        content.waiting.entry(epoch).or_default().append(&mut updates);
+        drop(content);
         self.done.push_back(epoch);
     }
 

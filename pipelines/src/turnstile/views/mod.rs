@@ -56,13 +56,21 @@ pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
     dim_date::build(build, passages);
 }
 
+/// Where the intervals are that a job has committed.
+pub struct Past {
+    /// The outputs that have them.
+    pub outputs: Refill,
+    /// Reads their rows.
+    pub reader: Reader,
+}
+
 /// Builds the views of closed windows: those of both pipelines, what is newest, and the table that all of them are made of. A
 /// view that is new to a job begins with what `reader` reads of `outputs`.
 pub fn build_live<'s>(
     builder: &mut Build<'s>,
     facts: &Flow<'s, Fact>,
     sealing: Sealing,
-    (outputs, reader): (Refill, Reader),
+    Past { outputs, reader }: Past,
     by: StationBy,
 ) {
     let (facts, sealed) = builder.seal(sealing, facts, |fact| fact.passage.day.number());

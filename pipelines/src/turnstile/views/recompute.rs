@@ -57,7 +57,7 @@ pub struct Live {
 
 impl Live {
     /// No rows yet, of `outputs`, which `reader` reads; `zone` is the job's.
-    pub fn new((zone, by): (Zone, StationBy), outputs: Refill, reader: Reader) -> Live {
+    pub fn new(zone: Zone, by: StationBy, outputs: Refill, reader: Reader) -> Live {
         Live { reader, outputs, slow: Slow::new(zone, by, true) }
     }
 }

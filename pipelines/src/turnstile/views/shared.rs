@@ -23,7 +23,8 @@ pub(super) fn sums_by_day<'s, K: Key>(
     build: &mut Build<'s>,
     name: &str,
     passages: &Table<'s, Passage>,
-    (key, day): (impl Fn(&Passage) -> K + 'static, fn(&K) -> Day),
+    key: impl Fn(&Passage) -> K + 'static,
+    day: fn(&K) -> Day,
 ) -> Table<'s, (K, PassageSums)> {
     let row = move |(passage, _, diff): (Passage, _, i64)| (key(&passage), passage.sums().times(diff));
     build.rollup_by_day(name, passages.updates().map(row), move |key| day(key).number())

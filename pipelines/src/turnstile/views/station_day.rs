@@ -13,7 +13,7 @@ pub(super) fn build<'s>(
     passages: &Table<'s, Passage>,
 ) -> Table<'s, ((Station, Day), PassageSums)> {
     let key = |passage: &Passage| (passage.place.station(), passage.day);
-    let by_day = sums_by_day(build, "StationDay", passages, (key, |(_, day)| *day));
+    let by_day = sums_by_day(build, "StationDay", passages, key, |(_, day)| *day);
     let spec = ViewSpec {
         name: "station_day",
         about: "people in and out of each station, by day",

@@ -82,6 +82,11 @@ impl<'a> Statements<'a> {
         )
     }
 
+    /// What the table is of.
+    pub(super) fn spec(&self) -> &'a ViewSpec {
+        self.spec
+    }
+
     /// Takes away all rows but those of days before `first_open`, which have names of the same length, and also the rows of `$1`.
     pub(super) fn delete_open(&self, day: &Column, first_open: &str) -> String {
         format!(

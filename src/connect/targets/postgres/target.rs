@@ -152,7 +152,7 @@ impl Postgres {
             let statements = Statements::new(spec, &self.schema);
             if is_as_wanted(&mut at, &self.schema, spec)? {
                 // Not TRUNCATE: readers see the old rows until all is there.
-                sealed.clear(&mut at, (spec, &statements), rows)?;
+                sealed.clear(&mut at, &statements, rows)?;
                 at.batch_execute(&statements.comment())?;
             } else {
                 let drop = format!("DROP TABLE IF EXISTS {};", statements.table());
@@ -162,7 +162,7 @@ impl Postgres {
                     statements.create(self.version)
                 ))?;
             }
-            sealed.load(&mut at, (spec, &statements), rows, beat)?;
+            sealed.load(&mut at, &statements, rows, beat)?;
             let rows = rows.iter().map(|row| &**row);
             tables::send(&mut at, &statements.copy_in(), rows, spec.columns.len(), beat)?;
             at.batch_execute(&format!("ANALYZE {}", statements.table()))?;
@@ -227,10 +227,10 @@ impl Sealed<'_> {
     fn clear(
         &self,
         at: &mut Transaction<'_>,
-        (spec, statements): (&ViewSpec, &Statements<'_>),
+        statements: &Statements<'_>,
         rows: &[Arc<ViewRow>],
     ) -> Result<(), Trouble> {
-        match self.of(spec).filter(|_| self.stays) {
+        match self.of(statements.spec()).filter(|_| self.stays) {
             Some((archive, day, column)) => {
                 let days: Vec<&str> = sealed_days(archive, day, rows).into_iter().collect();
                 at.execute(&statements.delete_open(column, archive.first_open()), &[&days])?;
@@ -244,21 +244,21 @@ impl Sealed<'_> {
     fn load(
         &self,
         at: &mut Transaction<'_>,
-        (spec, statements): (&ViewSpec, &Statements<'_>),
+        statements: &Statements<'_>,
         rows: &[Arc<ViewRow>],
         beat: &dyn Fn(),
     ) -> Result<(), Trouble> {
-        let Some((archive, day, column)) = self.of(spec) else { return Ok(()) };
+        let Some((archive, day, column)) = self.of(statements.spec()) else { return Ok(()) };
         let found = at.query(&statements.days(column), &[])?;
         let found: BTreeSet<String> =
             found.iter().filter_map(|row| row.get::<_, Option<String>>(0)).collect();
         let mine = sealed_days(archive, day, rows);
-        for day in archive.days(spec).map_err(Trouble::Archive)? {
+        for day in archive.days(statements.spec()).map_err(Trouble::Archive)? {
             if found.contains(&day) || mine.contains(day.as_str()) {
                 continue;
             }
-            let rows = archive.rows(spec, &day).map_err(Trouble::Archive)?;
-            tables::send(at, &statements.copy_in(), rows.iter(), spec.columns.len(), beat)?;
+            let rows = archive.rows(statements.spec(), &day).map_err(Trouble::Archive)?;
+            tables::send(at, &statements.copy_in(), rows.iter(), statements.spec().columns.len(), beat)?;
             beat();
         }
         Ok(())

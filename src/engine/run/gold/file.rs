@@ -95,26 +95,21 @@ pub(super) fn notes(head: &Manifest, spec: &ViewSpec, digest: Digest) -> Vec<(St
     notes.map(|(name, value)| (format!("headway.{name}"), value)).to_vec()
 }
 
-/// Writes `rows` of table `spec` to `file`.
-pub(super) fn write(
-    rows: &dyn Rows,
-    (pipeline, spec): (&str, &ViewSpec),
-    notes: Vec<(String, String)>,
-    file: &mut (dyn io::Write + Send),
-) -> io::Result<()> {
-    let output = OutputSpec {
+/// Table `spec` of `pipeline` as an encoder knows it.
+pub(super) fn output(pipeline: &str, spec: &ViewSpec) -> OutputSpec {
+    OutputSpec {
         name: spec.name.to_string(),
         prefix: place::folder(pipeline).trim_end_matches('/').to_string(),
         stem: spec.name.into(),
         format: FORMAT,
         columns: spec.columns.clone(),
         folders: None,
-    };
-    encode(rows, &output, notes, file)
+    }
 }
 
+/// Writes `rows` of a table to `file`, with `notes` in its metadata.
 #[cfg(feature = "parquet")]
-fn encode(
+pub(super) fn write(
     rows: &dyn Rows,
     output: &OutputSpec,
     notes: Vec<(String, String)>,
@@ -124,8 +119,9 @@ fn encode(
     crate::connect::formats::parquet::Parquet { notes }.write(rows, output, file)
 }
 
+/// Writes `rows` of a table to `file`. A file of this build has no metadata.
 #[cfg(not(feature = "parquet"))]
-fn encode(
+pub(super) fn write(
     rows: &dyn Rows,
     output: &OutputSpec,
     _notes: Vec<(String, String)>,

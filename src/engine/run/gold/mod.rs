@@ -1,4 +1,5 @@
-//! Gold tables: each view as Parquet files that are always whole, replaced in one step.
+//! Gold tables: each view as Parquet files. Each file is always whole, and is replaced in one step; days of one table may be of
+//! different commits.
 //!
 //! ```text
 //! gold/{pipeline}/{view}.parquet                   a view

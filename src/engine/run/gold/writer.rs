@@ -1,13 +1,14 @@
 //! Writes the gold tables of a run.
 //!
-//! 1. At most every [`GOLD_EVERY`], and when a run ends, each file whose rows are not those of the table is written where no
+//! 1. At most every [`GOLD_EVERY`], and when a run ends, and for day files also when [`PENDING_MAX`] bytes wait, each file whose rows are not those of the table is written where no
 //!    reader looks, and synced. Whether they are is decided by their [`Digest`], which stands in the metadata of the file: a run
 //!    that starts does not write again what an earlier one left as it must be.
 //! 2. Each new file takes the place of the old one by a rename. A reader has the old file or the new one, never a part.
 //! 3. A run that was taken over replaces nothing: the head of the manifests is read before the first rename, and again before a
 //!    rename more than [`LOOK_HOLDS`] later.
-//! 4. Before it writes, a run looks whether its files are still those that it left. One that stalled between look and rename may
-//!    have replaced a file of a later run; that run writes it anew then.
+//! 4. Every [`GOLD_EVERY`] a run looks whether its files are still those that it left. A run that was taken over while it stalled
+//!    between look and rename may have replaced one. A file of a view is written anew from memory. A file of a table of day files
+//!    stops the run (`gold-changed`): the next start writes it anew from restored state.
 //!
 //! The metadata also say of which commit a file is: `headway.seq`, `headway.generation`, `headway.epoch`,
 //! `headway.watermark_ms`, `headway.view_version`. A file that has not changed since an earlier commit names that one.
@@ -34,7 +35,7 @@ pub const GOLD_EVERY: Duration = Duration::from_secs(60);
 /// How long after the head was read a file may be replaced.
 const LOOK_HOLDS: Duration = Duration::from_secs(5);
 
-/// How much may wait for day files in memory, in bytes: beyond that they are written at once.
+/// How much may wait for day files in memory, in bytes: beyond that they are written at once, and no view is.
 const PENDING_MAX: usize = 64 << 20;
 
 /// Writes the gold tables of a run.
@@ -78,8 +79,19 @@ struct Draft {
     day: Option<(usize, Text)>,
 }
 
-/// Rows in order that are one file.
-type FileRows<'a> = (&'a dyn Rows, Digest);
+/// A view, or a table of day files, by its number.
+#[derive(Clone, Copy)]
+struct Table<'a> {
+    number: usize,
+    spec: &'a ViewSpec,
+}
+
+/// The rows of a file, in order.
+struct FileRows<'a> {
+    path: String,
+    rows: &'a dyn Rows,
+    digest: Digest,
+}
 
 impl Gold {
     /// The tables of `views`, none of which this run has looked at.
@@ -109,11 +121,19 @@ impl Gold {
     pub fn turn(&mut self, committer: &mut Committer) -> Result<(), CheckpointError> {
         let now = committer.elapsed();
         let is_due = now.saturating_sub(*self.last.get_or_insert(now)) >= GOLD_EVERY;
-        if !self.views.is_current() || !is_due && self.views.pending_bytes() <= PENDING_MAX {
+        if !self.views.is_current() {
             return Ok(());
         }
-        self.check()?;
-        self.write(committer)
+        if is_due {
+            self.check()?;
+            return self.write(committer);
+        }
+        if self.views.pending_bytes() > PENDING_MAX {
+            let mut drafts = Vec::new();
+            self.draft_day_files(committer, &mut drafts)?;
+            return self.replace(committer, drafts);
+        }
+        Ok(())
     }
 
     /// Writes what has changed.
@@ -125,21 +145,32 @@ impl Gold {
         // 1. Where no reader looks.
         let views = Arc::clone(&self.views);
         let mut drafts = Vec::new();
-        for (view, spec) in views.specs().iter().enumerate() {
+        for (number, spec) in views.specs().iter().enumerate() {
             let begin = Instant::now();
-            self.draft_view(committer, (view, spec), &mut drafts)?;
-            self.took[view] += begin.elapsed();
+            self.draft_view(committer, Table { number, spec }, &mut drafts)?;
+            self.took[number] += begin.elapsed();
         }
-        for (table, spec) in views.day_files().iter().enumerate() {
-            let begin = Instant::now();
-            self.draft_days(committer, (table, spec), &mut drafts)?;
-            self.took[views.specs().len() + table] += begin.elapsed();
-        }
+        self.draft_day_files(committer, &mut drafts)?;
         if !self.is_swept {
             self.draft_strays(&mut drafts)?;
             self.is_swept = true;
         }
         self.replace(committer, drafts)
+    }
+
+    /// Writes the files of all tables of day files that are not what they must be.
+    fn draft_day_files(
+        &mut self,
+        committer: &Committer,
+        drafts: &mut Vec<Draft>,
+    ) -> Result<(), CheckpointError> {
+        let views = Arc::clone(&self.views);
+        for (number, spec) in views.day_files().iter().enumerate() {
+            let begin = Instant::now();
+            self.draft_days(committer, Table { number, spec }, drafts)?;
+            self.took[views.specs().len() + number] += begin.elapsed();
+        }
+        Ok(())
     }
 
     /// True if `path` is the file of a sealed day: it is never written, replaced or removed again.
@@ -166,7 +197,7 @@ impl Gold {
         }
         for path in others {
             if day_files.iter().any(|folder| path.starts_with(folder)) {
-                return Err(invalid(&path, CHANGED.to_string()));
+                return Err(changed(&path));
             }
             tracing::warn!(
                 event = "gold-table-changed",
@@ -193,7 +224,7 @@ impl Gold {
     fn draft_view(
         &mut self,
         committer: &Committer,
-        (view, spec): (usize, &ViewSpec),
+        Table { number: view, spec }: Table<'_>,
         drafts: &mut Vec<Draft>,
     ) -> Result<(), CheckpointError> {
         let version = self.views.version(view);
@@ -204,7 +235,7 @@ impl Gold {
         let Some(day) = spec.day else {
             let path = place::path(&self.pipeline, spec.name);
             let digest = Digest::of(rows.iter().map(|row| &**row));
-            drafts.extend(self.draft(committer, spec, path, (&rows, digest))?);
+            drafts.extend(self.draft(committer, spec, FileRows { path, rows: &rows, digest })?);
             return Ok(());
         };
         let folder = place::table_folder(&self.pipeline, spec.name);
@@ -221,7 +252,7 @@ impl Gold {
         drafts.extend(gone.map(|(path, _)| Draft { path: path.clone(), new: None, day: None }));
         for (path, rows) in days {
             let digest = Digest::of(rows.iter().map(|row| &**row));
-            drafts.extend(self.draft(committer, spec, path, (&rows, digest))?);
+            drafts.extend(self.draft(committer, spec, FileRows { path, rows: &rows, digest })?);
         }
         Ok(())
     }
@@ -230,7 +261,7 @@ impl Gold {
     fn draft_days(
         &mut self,
         committer: &Committer,
-        (table, spec): (usize, &ViewSpec),
+        Table { number: table, spec }: Table<'_>,
         drafts: &mut Vec<Draft>,
     ) -> Result<(), CheckpointError> {
         let folder = place::table_folder(&self.pipeline, spec.name);
@@ -247,11 +278,14 @@ impl Gold {
                 None => Vec::new(),
                 Some(base) if has(base) => {
                     let rows = file::rows(self.store.as_ref(), &path);
-                    let rows = rows.map_err(|error| invalid(&path, error.to_string()))?;
+                    let rows = rows.map_err(|error| {
+                        tracing::warn!(event = "gold-file-unreadable", file = path, %error, "it is written anew by the next start");
+                        changed(&path)
+                    })?;
                     rows.into_iter().map(|row| (row, 1)).collect()
                 }
                 // What this run knows of the day is in no other place: the next start has all of it.
-                Some(_) => return Err(invalid(&path, CHANGED.to_string())),
+                Some(_) => return Err(changed(&path)),
             };
             updates.extend(self.views.take_day(table, &day));
             let updates = consolidated(updates);
@@ -259,12 +293,12 @@ impl Gold {
             assert!(taken.is_none(), "{} on {day} would have a row other than once: {taken:?}", spec.name);
             let rows: Vec<ViewRow> = updates.into_iter().map(|(row, _)| row).collect();
             if Digest::of(&rows) != digest {
-                return Err(invalid(&path, CHANGED.to_string()));
+                return Err(changed(&path));
             }
             let draft = if rows.is_empty() {
-                found.is_some().then(|| Draft { path, new: None, day: None })
+                found.is_some().then_some(Draft { path, new: None, day: None })
             } else {
-                self.draft(committer, spec, path, (&rows, digest))?
+                self.draft(committer, spec, FileRows { path, rows: &rows, digest })?
             };
             let day = Some((table, day));
             match draft {
@@ -280,8 +314,7 @@ impl Gold {
         &mut self,
         committer: &Committer,
         spec: &ViewSpec,
-        path: String,
-        (rows, digest): FileRows<'_>,
+        FileRows { path, rows, digest }: FileRows<'_>,
     ) -> Result<Option<Draft>, CheckpointError> {
         let content = Content { version: spec.version, digest };
         if self.content(&path)? == Some(content) {
@@ -293,8 +326,8 @@ impl Gold {
         let mut file = self.store.stage(&from)?;
         let failed =
             |source| store::Error::Failed { verb: "write", name: self.store.describe(&from), source };
-        let notes = file::notes(head, spec, digest);
-        file::write(rows, (&self.pipeline, spec), notes, &mut file).map_err(failed)?;
+        let (output, notes) = (file::output(&self.pipeline, spec), file::notes(head, spec, digest));
+        file::write(rows, &output, notes, &mut file).map_err(failed)?;
         file.finish()?;
         Ok(Some(Draft { path, new: Some((content, from)), day: None }))
     }
@@ -351,9 +384,6 @@ impl Gold {
     }
 }
 
-/// Why a day file cannot be written on.
-const CHANGED: &str = "it is not the file that this run has written. The next start writes it anew";
-
 /// One update for each row that has changed, in order.
 fn consolidated(mut updates: Vec<(ViewRow, i64)>) -> Vec<(ViewRow, i64)> {
     updates.sort_unstable();
@@ -366,6 +396,7 @@ fn consolidated(mut updates: Vec<(ViewRow, i64)>) -> Vec<(ViewRow, i64)> {
     updates
 }
 
-fn invalid(path: &str, what: String) -> CheckpointError {
-    CheckpointError::Invalid { file: path.to_string(), what }
+/// The error of a run that finds another file than it has written, where it has the rows in no other place.
+fn changed(path: &str) -> CheckpointError {
+    CheckpointError::GoldChanged { file: path.to_string() }
 }

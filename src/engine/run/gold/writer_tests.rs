@@ -226,7 +226,7 @@ fn file_that_somebody_else_has_replaced_is_written_anew() {
     assert_eq!((run.replaced().len(), files(&store)), (2, rows.clone()));
     // Nobody has the rows of a table of day files in memory: the next start writes it.
     store.inner.put("gold/gate/facts/day=2024-01-01.parquet", &other);
-    assert!(matches!(turn(&mut run), Err(CheckpointError::Invalid { .. })));
+    assert!(matches!(turn(&mut run), Err(CheckpointError::GoldChanged { .. })));
     let mut next = Run::start(&store, &[(MON, 1), (TUE, 2)]);
     next.write().unwrap();
     assert_eq!(files(&store), rows);
