@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "demo",
     "run",
     "cluster",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 19] = [
     "new",
     "explain",
     "completions",
+    "man",
 ];
 
 /// What a run of the program left behind.
@@ -183,6 +184,25 @@ fn completions_name_every_command() {
     for command in COMMANDS {
         assert!(run.out.contains(command), "{command} is missing");
     }
+}
+
+#[test]
+fn every_command_has_a_man_page_that_names_its_flags() {
+    let folder = folder();
+    let run = headway(folder.path(), &["man", "man1"]);
+    assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{run:?}");
+    let page = |name: &str| {
+        std::fs::read_to_string(folder.path().join(format!("man1/{name}.1"))).expect("it was written")
+    };
+    let of_all = page("headway");
+    for command in COMMANDS {
+        let own = page(&format!("headway-{command}"));
+        assert!(of_all.contains(&format!("headway\\-{command}(1)")), "{command} is not listed");
+        assert!(own.contains(".SH SYNOPSIS"), "{command}: {own}");
+    }
+    let run = page("headway-run");
+    assert!(run.contains("idle\\-after") && run.contains(".SH OPTIONS"), "{run}");
+    assert!(page("headway-views-show").contains(".SH SYNOPSIS"), "commands of commands have pages, too");
 }
 
 /// A job of a few windows that ends by itself: every run of it reads the same messages.

@@ -8,7 +8,7 @@ use std::path::Path;
 const SOURCE: &str = "generate:messages=6000,rate=0.3,keys=60,seed=1";
 
 /// Writes `text` as the configuration file.
-fn config(at: &Path, text: &str) {
+pub(crate) fn config(at: &Path, text: &str) {
     std::fs::write(at.join("headway.toml"), text).expect("the file can be written");
 }
 
@@ -18,13 +18,13 @@ fn run(at: &Path, command: &str, more: &[&str]) -> Run {
 }
 
 /// What `headway status` says of the job in `lake`.
-fn status(at: &Path, lake: &str) -> Value {
+pub(crate) fn status(at: &Path, lake: &str) -> Value {
     let status = headway(at, &["status", "--lake", lake, "-o", "json"]);
     serde_json::from_str(&status.out).unwrap_or_else(|_| panic!("{status:?}"))
 }
 
 /// What `headway status` says of expectations: name, status, failures.
-fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
+pub(crate) fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
     let status = status(at, lake);
     let text = |value: &Value| value.as_str().expect("a text").to_string();
     let one = |found: &Value| (text(&found["name"]), text(&found["status"]), found["failures"].as_u64());
@@ -32,7 +32,7 @@ fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64>)> {
 }
 
 /// How many rows of the stream are committed, as `headway status` says.
-fn rows(at: &Path, lake: &str) -> u64 {
+pub(crate) fn rows(at: &Path, lake: &str) -> u64 {
     status(at, lake)["rows"].as_u64().expect("a count")
 }
 

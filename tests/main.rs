@@ -8,6 +8,8 @@ mod compaction;
 mod durability;
 #[cfg(feature = "parquet")]
 mod expect;
+#[cfg(feature = "parquet")]
+mod expect_processes;
 mod face;
 mod field;
 mod files;
@@ -19,6 +21,8 @@ mod golden_manifests;
 #[cfg(feature = "parquet")]
 mod held_state;
 mod hostile;
+#[cfg(all(feature = "kafka", feature = "serve"))]
+mod lag;
 mod landing;
 #[cfg(feature = "parquet")]
 mod late_views;

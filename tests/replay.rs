@@ -187,9 +187,12 @@ fn explain_says_of_a_refused_record_which_window_had_closed_or_what_is_wrong_wit
         assert!(said.out.contains(words), "{words}: {said:?}");
     }
     let said = explain(&["dead", "0:151"]);
-    for words in
-        ["must be a whole number is none", "REGULAR,x,2", "dead replay --lake LAKE --reason bad-number"]
-    {
+    for words in [
+        "must be a whole number is none",
+        "the field ENTRIES has \"x\"",
+        "REGULAR,x,2",
+        "dead replay --lake LAKE --reason bad-number",
+    ] {
         assert!(said.code == Some(0) && said.out.contains(words), "{words}: {said:?}");
     }
     let said = explain(&["dead", "0:152", "-o", "json"]);

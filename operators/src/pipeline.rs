@@ -93,6 +93,18 @@ pub struct Entry {
     pub generate: fn(input: &str) -> Option<generate::Options>,
     /// What `headway demo` shows of it, if anything.
     pub demo: Option<Demo>,
+    /// Finds the field for which a message is a dead letter of this reason; `None` where no single field is the cause, or a
+    /// pipeline does not say it.
+    pub fault: fn(message: &[u8], reason: &str) -> Option<Fault>,
+}
+
+/// A field for which a message is a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name.
+    pub field: &'static str,
+    /// What it holds.
+    pub found: String,
 }
 
 /// Makes a pipeline from its settings.
@@ -101,7 +113,7 @@ pub type Make = fn(&Settings) -> Result<Box<dyn Pipeline>, SettingError>;
 impl Entry {
     /// A pipeline without settings, generator and demo.
     pub const fn new(name: &'static str, about: &'static str, make: Make) -> Entry {
-        Entry { name, about, settings: &[], make, generate: |_| None, demo: None }
+        Entry { name, about, settings: &[], make, generate: |_| None, demo: None, fault: |_, _| None }
     }
 
     /// Makes the pipeline with the settings that are `given` as names and texts; the others have their defaults.

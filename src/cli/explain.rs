@@ -1,6 +1,6 @@
 //! `headway explain`: what an error means, whose turn it is, and what to do.
 
-use super::explain_record;
+use super::explain_record::{self, Question};
 use super::lag;
 use super::lake::At;
 use super::settings::suggest::suggest;
@@ -11,6 +11,7 @@ use super::terminal::pages::{page, pages};
 use super::terminal::table;
 use crate::engine::format::manifest::LakeKind;
 use clap::Args;
+use headway_operators::pipeline::Entry;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 
@@ -36,7 +37,7 @@ pub(crate) struct Flags {
 ///
 /// # Errors
 /// Exit 2 if no error has that code; exit 1 if the job lags.
-pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, catalogue: &[Entry], out: &mut dyn Write) -> Result<(), Failure> {
     let Some(code) = &flags.code else { return Ok(list(flags.output, out)?) };
     // As it stands in an error's line, or alone.
     let (record, at, output) = (flags.record.as_deref(), &flags.at, flags.output);
@@ -45,8 +46,20 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             .hint("Only explain late and explain dead take the place of a record."));
     }
     match code.as_str() {
-        "late" => return explain_record::run(LakeKind::Late, record, at, output, out),
-        "dead" => return explain_record::run(LakeKind::Dead, record, at, output, out),
+        "late" => {
+            return explain_record::run(
+                &Question { kind: LakeKind::Late, place: record, at, catalogue },
+                output,
+                out,
+            );
+        }
+        "dead" => {
+            return explain_record::run(
+                &Question { kind: LakeKind::Dead, place: record, at, catalogue },
+                output,
+                out,
+            );
+        }
         "lag" => return lag::lag(&flags.at, flags.output, out),
         "metrics" => return lag::metrics(flags.output, out),
         _ => {}

@@ -8,8 +8,10 @@ use super::terminal::text::visible;
 use super::units::When;
 use crate::engine::format::manifest::{Fed, Input, LakeKind, Manifest, PartitionEntry};
 use crate::engine::run::outcome::excerpt;
+use base64::Engine;
 use headway_operators::duration;
 use headway_operators::error::Reason;
+use headway_operators::pipeline::{Entry, Fault};
 use headway_operators::record::{Offset, Partition};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
@@ -40,6 +42,17 @@ struct Row {
     limit: Option<i64>,
 }
 
+impl Row {
+    /// The bytes of the record, if it has a value.
+    fn message(&self) -> Option<Vec<u8>> {
+        let payload = self.payload.as_ref()?;
+        match self.encoding.as_deref() {
+            Some("base64") => base64::engine::general_purpose::STANDARD.decode(payload).ok(),
+            _ => Some(payload.clone().into_bytes()),
+        }
+    }
+}
+
 /// Where a record was read.
 struct ReadIn<'a> {
     manifest: &'a Manifest,
@@ -54,17 +67,24 @@ struct Story {
     next: String,
 }
 
-/// Says why the record at `place`, written `PARTITION:OFFSET`, is late or a dead letter.
+/// Which record is asked about.
+pub(crate) struct Question<'a> {
+    /// Whether it is a late record or a dead letter.
+    pub(crate) kind: LakeKind,
+    /// Its place.
+    pub(crate) place: Option<&'a str>,
+    /// The job.
+    pub(crate) at: &'a At,
+    /// The pipelines, which know the fields of their messages.
+    pub(crate) catalogue: &'a [Entry],
+}
+
+/// Says why the record at the place, written `PARTITION:OFFSET`, is late or a dead letter.
 ///
 /// # Errors
 /// Exit 1 if the lake has no such record; exit 2 if the place is none; exits 3 to 5 as `dead show`.
-pub(crate) fn run(
-    kind: LakeKind,
-    place: Option<&str>,
-    at: &At,
-    output: Form,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+pub(crate) fn run(question: &Question<'_>, output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    let Question { kind, place, at, catalogue } = *question;
     let word = side::word(kind);
     let Some(spot) = place.and_then(spot) else {
         let what = format!("explain {word} needs the place of a record, such as 0:1234");
@@ -80,11 +100,13 @@ pub(crate) fn run(
     if rows.is_empty() {
         return Err(absent(&manifests, word, spot));
     }
+    let head = manifests.last();
+    let pipeline = head.and_then(|head| catalogue.iter().find(|entry| entry.name == head.pipeline));
     for row in &rows {
         let read = readings(&manifests, spot).find(|read| read.input.topic == row.topic);
         let story = match kind {
             LakeKind::Late => late(row, read.as_ref(), &manifests),
-            LakeKind::Rows | LakeKind::Changes | LakeKind::Dead => dead(row),
+            LakeKind::Rows | LakeKind::Changes | LakeKind::Dead => dead(row, pipeline),
         };
         tell(row, read.as_ref(), &story, output, out)?;
     }
@@ -213,7 +235,7 @@ fn late(row: &Row, read: Option<&ReadIn<'_>>, manifests: &[Manifest]) -> Story {
 }
 
 /// What was wrong with it.
-fn dead(row: &Row) -> Story {
+fn dead(row: &Row, pipeline: Option<&Entry>) -> Story {
     let why = meaning(&row.reason).map_or_else(
         || match Reason::rule_of(&row.reason) {
             Some(rule) => format!("It breaks the expectation \"{}\" of its input.", visible(rule)),
@@ -222,6 +244,12 @@ fn dead(row: &Row) -> Story {
         |meaning| format!("{meaning} ({}).", row.reason),
     );
     let mut evidence = Vec::new();
+    if let Some(Fault { field, found }) =
+        pipeline.and_then(|entry| (entry.fault)(&row.message()?, &row.reason))
+    {
+        let found = if found.is_empty() { "nothing".to_string() } else { format!("{:?}", excerpt(&found)) };
+        evidence.push(format!("the field {field} has {}", visible(&found)));
+    }
     if let Some(limit) = row.limit {
         evidence.push(format!("the newest event time that was allowed: {}", When(limit)));
     }

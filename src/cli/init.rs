@@ -84,8 +84,33 @@ fn text(entry: Option<&Entry>) -> String {
             line(key, entry, &mut text);
         }
     }
+    text.push_str(EXPECT);
     text
 }
+
+/// What can be expected, with every key of it.
+const EXPECT: &str = r##"
+# What must be true of views and of records: a table for each expectation. It is judged before each commit.
+#[[expect]]
+# Its name, in lower-case words: messages, metrics and status show it.
+#name = "one-row-a-station-and-day"
+# The view that it is about. Or, in place of it, the input whose records it is about: for not_null and accepted_values.
+#view = "station_day"
+#input = "turnstile"
+# What happens where it does not hold: "warn"; "fail", which stops the job before the commit; for records also "quarantine", which
+# makes a dead letter of each. Default: warn.
+#severity = "warn"
+# One of these conditions. No two rows have the same values in these columns:
+#unique = ["station", "lines", "division", "day"]
+# No value in these columns is missing:
+#not_null = ["station"]
+# Each value in this column is one of these:
+#accepted_values = { column = "division", values = ["IND", "BMT", "IRT"] }
+# The values in these columns are those of a row of another view:
+#relationships = { columns = ["station", "lines"], to = "dim_station", to_columns = ["station", "lines"] }
+# A day that is closed has about as many rows as the day before it:
+#row_count_change = { day = "day", max = "50%" }
+"##;
 
 /// A key with its meaning. What must be filled in is not commented out.
 fn line(key: &Key, entry: Option<&Entry>, text: &mut String) {
@@ -117,13 +142,15 @@ fn literal(default: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::settings::expect::KEYS;
     use crate::cli::settings::file::File;
     use std::path::Path;
 
     #[test]
     fn file_has_every_key_once_and_each_default_that_is_a_value_is_one_that_the_key_takes() {
         for entry in headway_pipelines::all() {
-            let text = text(Some(entry));
+            let whole = text(Some(entry));
+            let (text, _) = whole.split_once("#[[expect]]").expect("expectations come last");
             let expected = keys().len() + entry.settings.len();
             let is_key = |line: &&str| line.contains(" = ") && !line.starts_with("# ");
             assert_eq!(text.lines().filter(is_key).count(), expected, "{text}");
@@ -140,5 +167,22 @@ mod tests {
             let read = File::parse(Path::new("headway.toml"), set.join("\n"));
             assert!(read.is_ok(), "{read:?}\n{}", set.join("\n"));
         }
+    }
+
+    #[test]
+    fn expectation_in_the_file_has_every_key_and_is_understood_where_it_is_no_comment() {
+        let set =
+            |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).map(str::to_string);
+        let lines: Vec<String> = EXPECT.lines().filter_map(set).collect();
+        for key in KEYS {
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with(&format!("{key} = "))).count(),
+                1,
+                "{key}"
+            );
+        }
+        assert_eq!(lines.len(), KEYS.len() + 1);
+        let read = File::parse(Path::new("headway.toml"), lines.join("\n"));
+        assert!(read.is_ok(), "{read:?}");
     }
 }

@@ -26,6 +26,7 @@ mod lake;
 mod lake_files;
 mod life;
 mod listen;
+mod man;
 mod membership;
 mod new;
 mod outcome;

@@ -10,7 +10,7 @@ use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{
-    audit, backup, check, checkpoint, cluster, completions, dead, demo, explain, init, lake_files, new,
+    audit, backup, check, checkpoint, cluster, completions, dead, demo, explain, init, lake_files, man, new,
     produce, replay, rescale, run, state, status,
 };
 use clap::error::ErrorKind;
@@ -100,6 +100,8 @@ enum Command {
     Explain(explain::Flags),
     /// Write a script that lets your shell complete commands and flags
     Completions(completions::Flags),
+    /// Write a man page for each command
+    Man(man::Flags),
 }
 
 /// Runs the command line over the pipelines of `catalogue`: a whole program for `fn main`.
@@ -232,9 +234,10 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
         Command::Init(flags) => screen(Reader::Listens, |out| init::run(&flags, catalogue, out)),
         Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),
         Command::Late(flags) => screen(Reader::Listens, |out| replay::late(&flags, out)),
-        Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, out)),
+        Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, catalogue, out)),
         // For programs: not a byte of it is changed.
         Command::Produce(flags) => produce::run(&flags, catalogue, progress, &mut io::stdout().lock()),
+        Command::Man(flags) => screen(Reader::Listens, |out| man::run(&flags, command(catalogue), out)),
         Command::Completions(flags) => completions::run(&flags, command(catalogue), &mut io::stdout().lock()),
     }
 }

@@ -146,7 +146,7 @@ fn ends(flags: &Flags, manifest: &Manifest, sign: Option<&Alive>) -> Result<Ends
         if let (Some(config), "kafka") = (&config, input.kind.as_str()) {
             for info in kafka::connector(Some(config), &input.topic, None)?.partitions()? {
                 let (partition, Some(offset)) = (info.partition, info.end) else { continue };
-                seen.entry(partition).or_insert(End { partition, offset, stalled: false }).offset = offset;
+                seen.entry(partition).or_insert(End::at(partition, offset)).offset = offset;
             }
         }
         ends.push(seen);

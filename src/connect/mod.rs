@@ -19,5 +19,5 @@ pub mod targets;
 pub use notice::Notice;
 pub use sink::{Begins, Sink, Wake, WorkerSink};
 pub use source::{
-    Connector, Earlier, End, Entry, Event, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Source,
+    Connector, Earlier, End, Entry, Event, FirstRead, Heard, MESSAGE_BYTES_MIN, PartitionInfo, Polled, Source,
 };

@@ -40,8 +40,17 @@ pub struct Earlier {
     pub is_new: bool,
 }
 
-/// Where a partition ends that is being read.
+/// A record that was read and is not committed, with the time that its system gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstRead {
+    /// Its offset.
+    pub offset: Offset,
+    /// When it was written, by its timestamp, in milliseconds since the Unix epoch.
+    pub time_ms: i64,
+}
+
+/// Where a partition ends that is being read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// Its number within the input.
     pub partition: Partition,
@@ -50,6 +59,16 @@ pub struct End {
     /// It was read as far as it may be: an open transaction holds back the records after that.
     #[serde(default)]
     pub stalled: bool,
+    /// The first record of each epoch that is not committed, oldest first, as far as they were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first_reads: Vec<FirstRead>,
+}
+
+impl End {
+    /// An end, of which nothing more is known.
+    pub fn at(partition: Partition, offset: Offset) -> End {
+        End { partition, offset, stalled: false, first_reads: Vec::new() }
+    }
 }
 
 /// An entry of an input that is made of entries, such as a folder, and what becomes of it.

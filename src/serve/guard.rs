@@ -1,6 +1,6 @@
 //! Who may ask, and what every answer says about itself.
 //!
-//! - With a token, every request but `/livez` and the page itself needs it: `Authorization: Bearer TOKEN`, or the cookie that
+//! - With a token, every request but `/livez`, `/readyz` and the page itself needs it: `Authorization: Bearer TOKEN`, or the cookie that
 //!   `POST /v1/session` gives a browser for the token. Tokens are compared by their hashes.
 //! - Without a token, the name by which a request calls this server must be an address or `localhost`. Otherwise a page from
 //!   elsewhere could have its own name lead here, and read what a browser on this machine may read.

@@ -426,7 +426,15 @@ mod tests {
 
     fn lag(partition: u32, records: i64, for_s: i64) -> Lag {
         let end = Offset(1_000 + records);
-        Lag { input: 0, partition: Partition(partition), end, records, for_ms: for_s * 1_000, stalled: false }
+        Lag {
+            input: 0,
+            partition: Partition(partition),
+            end,
+            records,
+            for_ms: for_s * 1_000,
+            stalled: false,
+            first_ms: None,
+        }
     }
 
     /// The board of a run whose workers were busy for these shares of the last ten seconds.

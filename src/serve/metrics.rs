@@ -114,8 +114,8 @@ pub const METRICS: &[Metric] = &[
         "headway_source_lag_seconds",
         Gauge,
         PARTITION,
-        "For how long the oldest record that is not committed is known to be there; 0 if there is none.",
-        |m| lags(m, |lag| lag.for_ms as f64 / 1e3),
+        "Now less the timestamp of the first record that is not committed (until it was read: since it is known to be there); 0 if there is none.",
+        |m| lags(m, |lag| if lag.records == 0 { 0.0 } else { lag.age_ms(m.now_ms) as f64 / 1e3 }),
     ),
     of(
         "headway_source_transaction_open",
@@ -371,6 +371,7 @@ mod tests {
             records: 30,
             for_ms: 2_500,
             stalled: true,
+            first_ms: None,
         };
         let dropped = vec![Dropped { operator: "Trips".into(), reason: "no-start".into(), records: 7 }];
         let workers = vec![Default::default(); 2];

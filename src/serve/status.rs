@@ -291,7 +291,15 @@ mod tests {
     }
 
     fn lag(records: i64, for_ms: i64) -> Lag {
-        Lag { input: 0, partition: Partition(0), end: Offset(records), records, for_ms, stalled: false }
+        Lag {
+            input: 0,
+            partition: Partition(0),
+            end: Offset(records),
+            records,
+            for_ms,
+            stalled: false,
+            first_ms: None,
+        }
     }
 
     #[test]

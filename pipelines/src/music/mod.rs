@@ -44,6 +44,7 @@ pub const ENTRY: Entry = Entry {
     settings: settings::TABLE,
     generate: |input| topic_of(input).map(|_| generate::options()),
     demo: Some(DEMO),
+    fault: decode::fault,
     ..Entry::new(
         "music",
         "What users of a music service do: songs, pages, logins, subscriptions",

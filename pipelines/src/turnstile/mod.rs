@@ -53,6 +53,7 @@ pub const ENTRY: Entry = Entry {
     settings: settings::TABLE,
     generate: |input| (input == INPUT).then(generate::options),
     demo: Some(DEMO),
+    fault: record::fault,
     ..Entry::new(
         "turnstile",
         "People through the turnstiles of the New York subway, summed per window",

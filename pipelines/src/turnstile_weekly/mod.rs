@@ -54,6 +54,7 @@ const CORRECTIONS: &str = "corrections";
 /// Its line in the catalogue.
 pub const ENTRY: Entry = Entry {
     settings: SETTINGS,
+    fault: line::fault,
     ..Entry::new(
         "turnstile-weekly",
         "The real weekly files of the MTA: registers to people, kept up to date as views",

@@ -3,7 +3,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod config;
-mod expect;
+pub(crate) mod expect;
 pub(crate) mod file;
 pub(crate) mod given;
 mod inputs;

@@ -433,7 +433,7 @@ impl Connector for Kafka {
     }
 
     fn ends(&self) -> Vec<End> {
-        self.ends.lock().expect("no thread panicked with this lock held").values().copied().collect()
+        self.ends.lock().expect("no thread panicked with this lock held").values().cloned().collect()
     }
 
     fn committed(&self, positions: &[(Partition, Offset)]) {

@@ -376,9 +376,7 @@ fn ends_are_known_where_they_are_beyond_what_was_read() {
     let mut source = kafka.open(&[(Partition(0), Offset(0))], Box::new(|| {})).unwrap();
     let mut drained = Drained::default();
     until(source.as_mut(), &mut drained, |drained| drained.caught_up.contains_key(&0));
-    until(source.as_mut(), &mut drained, |_| {
-        kafka.ends() == [End { partition: Partition(0), offset: Offset(10), stalled: false }]
-    });
+    until(source.as_mut(), &mut drained, |_| kafka.ends() == [End::at(Partition(0), Offset(10))]);
 }
 
 /// Asks, as those do who look for partitions, until `known` is so of the quiet of partition 0.

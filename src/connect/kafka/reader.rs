@@ -313,7 +313,7 @@ impl KafkaSource {
                 part.stall(each);
             }
             let (partition, stalled) = (part.partition, part.stalled.is_some());
-            ends.insert(partition, End { partition, offset: high, stalled });
+            ends.insert(partition, End { stalled, ..End::at(partition, high) });
             part.complain(&self.topic);
         }
         let answers = self.shared.answers.lock().expect("no thread panicked with this lock held");

@@ -187,7 +187,7 @@ impl Crew {
     /// To the leader: where partitions end that others read, added to `ends`.
     pub fn add_ends(&self, ends: &mut [Vec<End>]) {
         for told in self.heard().ends.values() {
-            ends.iter_mut().zip(told).for_each(|(ends, told)| ends.extend(told));
+            ends.iter_mut().zip(told).for_each(|(ends, told)| ends.extend(told.iter().cloned()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The thread that listens to the other processes while a job runs.
 
-use crate::connect::Connector;
+use crate::connect::End;
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::message::Message;
 use crate::engine::cluster::torn;
@@ -28,8 +28,8 @@ pub struct Ear {
     pub control: Control,
     /// Partitions that have appeared, by input.
     pub discovered: Vec<Discovered>,
-    /// Where messages come from, by input.
-    pub sources: Vec<Arc<dyn Connector>>,
+    /// Where partitions end that this process reads, by input.
+    pub ends: Box<dyn Fn() -> Vec<Vec<End>> + Send>,
     /// Takes what other processes have restored.
     pub on_restored: OnRestored,
 }
@@ -55,7 +55,7 @@ impl Watch {
                 }
                 if !crew.leads() && told.elapsed() >= TELL {
                     told = Instant::now();
-                    crew.tell_ends(ear.sources.iter().map(|source| source.ends()).collect());
+                    crew.tell_ends((ear.ends)());
                 }
             }
         };

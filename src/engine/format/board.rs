@@ -102,6 +102,17 @@ pub struct Lag {
     pub for_ms: i64,
     /// It was read as far as it may be: an open transaction holds back the records after that.
     pub stalled: bool,
+    /// The timestamp of the first of them, in milliseconds since the Unix epoch, once it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ms: Option<i64>,
+}
+
+impl Lag {
+    /// For how long the first record that is not committed has been there, at `now_ms`: by its own timestamp where it was
+    /// read, else since when it is known to be there.
+    pub fn age_ms(&self, now_ms: i64) -> i64 {
+        self.first_ms.map_or(self.for_ms, |first_ms| now_ms.saturating_sub(first_ms).max(0))
+    }
 }
 
 /// How far a target is behind what is committed.

@@ -2,7 +2,7 @@
 //!
 //! Nothing that is committed depends on it. Writers never wait for readers for longer than a copy of a few numbers takes.
 
-use crate::connect::End;
+use crate::connect::{End, FirstRead};
 use crate::engine::clock::Clock;
 use crate::engine::commit::alive::Ends;
 use crate::engine::format::board::{
@@ -36,6 +36,8 @@ struct Inner {
     /// Why this process does nothing, if it stands by.
     standby: OnceLock<String>,
     state: Mutex<State>,
+    /// What the workers of this process have read first and is not committed, by input and partition.
+    first_reads: Mutex<BTreeMap<(usize, Partition), Vec<FirstRead>>>,
 }
 
 /// What is known once the run begins.
@@ -86,6 +88,8 @@ struct Mark {
 struct Growth {
     seen: VecDeque<(Offset, i64)>,
     stalled: bool,
+    /// What another process has read first and is not committed, where that reads it.
+    first_reads: Vec<FirstRead>,
 }
 
 impl Mark {
@@ -107,6 +111,7 @@ impl Mark {
 impl Growth {
     fn see(&mut self, end: &End, now_ms: i64) {
         self.stalled = end.stalled;
+        self.first_reads.clone_from(&end.first_reads);
         if self.seen.back().is_none_or(|(last, _)| *last < end.offset) {
             if self.seen.len() == ENDS_MAX {
                 // Every other one is forgotten. The age reported of the oldest record is then too small, by a part of it.
@@ -133,7 +138,8 @@ impl Board {
     /// The board of a run that has not begun.
     pub fn new(clock: Arc<dyn Clock>) -> Board {
         let (run, leader_answers, standby) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Board(Arc::new(Inner { clock, run, leader_answers, standby, state: Mutex::default() }))
+        let (state, first_reads) = (Mutex::default(), Mutex::default());
+        Board(Arc::new(Inner { clock, run, leader_answers, standby, state, first_reads }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
@@ -224,6 +230,25 @@ impl Board {
         self.state().head.clone()
     }
 
+    /// Notes the first record of each epoch that is not committed, as a worker of this process has read them.
+    pub fn first_reads(&self, (input, partition): (usize, Partition), firsts: Vec<FirstRead>) {
+        self.read_here().insert((input, partition), firsts);
+    }
+
+    fn read_here(&self) -> MutexGuard<'_, BTreeMap<(usize, Partition), Vec<FirstRead>>> {
+        self.0.first_reads.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Adds to `ends` what the workers of this process have read, for another process.
+    pub fn add_first_reads(&self, ends: &mut Ends) {
+        let here = self.read_here();
+        for (input, ends) in ends.iter_mut().enumerate() {
+            for end in ends {
+                end.first_reads = here.get(&(input, end.partition)).cloned().unwrap_or_default();
+            }
+        }
+    }
+
     /// Notes where partitions end now.
     pub fn ends(&self, ends: &Ends) {
         let now_ms = self.0.clock.wall_ms();
@@ -275,15 +300,21 @@ impl Board {
             let parts = head.as_ref()?.inputs.get(input)?.partitions.iter();
             parts.into_iter().find(|part| part.partition == partition).map(|part| part.next)
         };
+        let here = self.read_here();
         let lags = state.ends.iter_mut().filter_map(|((input, partition), growth)| {
             let next = next(*input, *partition)?;
-            let end = growth.seen.back()?.0;
+            let firsts = here.get(&(*input, *partition)).unwrap_or(&growth.first_reads);
+            let first = firsts.iter().find(|first| first.offset >= next);
+            // Reading may be ahead of what is known of the end.
+            let end = growth.seen.back()?.0.max(first.map_or(next, |first| first.offset + 1));
+            let first_ms = first.map(|first| first.time_ms);
             let for_ms = growth.beyond(next).map_or(0, |(_, since_ms)| at_ms.saturating_sub(since_ms).max(0));
             let records = (end - next).max(0);
             let (input, partition, stalled) = (*input, *partition, growth.stalled);
-            Some(Lag { input, partition, end, records, for_ms, stalled })
+            Some(Lag { input, partition, end, records, for_ms, stalled, first_ms })
         });
         let lags = lags.collect();
+        drop(here);
         let mark = self.mark(&state);
         let recent = state.marks.front().map(|first| mark.since(first)).unwrap_or_default();
         Snapshot {
@@ -319,7 +350,7 @@ mod tests {
     use crate::engine::format::manifest::tests::first;
 
     fn end(partition: u32, offset: i64) -> End {
-        End { partition: Partition(partition), offset: Offset(offset), stalled: false }
+        End::at(Partition(partition), Offset(offset))
     }
 
     #[test]
@@ -346,6 +377,34 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         board.ends(&vec![vec![end(0, 31)]]);
         assert_eq!(lag(), Some((1, 0)), "what has just come has not waited");
+    }
+
+    #[test]
+    fn age_counts_from_the_timestamp_of_the_first_record_that_is_not_committed_once_it_was_read() {
+        let clock = Arc::new(Manual::default());
+        let board = Board::new(clock.clone());
+        let now = board.now_ms();
+        let mut head = first(1);
+        head.inputs[0].partitions[0].next = Offset(10);
+        board.head(Arc::new(head));
+        board.ends(&vec![vec![end(0, 30)]]);
+        clock.advance(Duration::from_secs(2));
+        let age = |board: &Board| {
+            let seen = board.snapshot();
+            (seen.lags[0].records, seen.lags[0].age_ms(seen.at_ms))
+        };
+        assert_eq!(age(&board), (20, 2_000), "it was not read: since its end is known");
+        let read = |offset, age_ms| FirstRead { offset: Offset(offset), time_ms: now - age_ms };
+        board.first_reads((0, Partition(0)), vec![read(4, 90_000), read(10, 60_000), read(31, 1_000)]);
+        assert_eq!(age(&board), (20, 62_000), "the first of those that are not committed");
+        let mut told = vec![vec![end(0, 30)]];
+        board.add_first_reads(&mut told);
+        let leader = Board::new(clock.clone());
+        leader.head(board.committed_head().expect("it was noted"));
+        leader.ends(&told);
+        assert_eq!(age(&leader), (20, 62_000), "what another process has read");
+        board.first_reads((0, Partition(0)), vec![read(30, 5_000)]);
+        assert_eq!(age(&board), (21, 7_000), "reading is ahead of the known end");
     }
 
     #[test]

@@ -22,15 +22,16 @@
 //!    end and found no record in, and in which earlier runs saw none for `idle_after`, is idle in its last mark: a job that
 //!    cron starts closes windows although one partition is quiet or empty.
 
-use crate::connect::{self, Begins, Event, PartitionInfo, Polled};
+use crate::connect::{self, Begins, Event, FirstRead, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
+use crate::engine::run::first_reads::FirstReads;
 use crate::engine::run::held::Held;
 use crate::engine::run::memory::OpenMessages;
 use headway_operators::ack::Content;
 use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
-use headway_operators::record::{LastRead, Offset, Partition};
+use headway_operators::record::{LastRead, Offset, Partition, Raw};
 use headway_operators::time::Epoch;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -114,6 +115,8 @@ pub struct Surroundings {
     pub open: OpenMessages,
     /// Partitions that were found since the last call and belong to this worker.
     pub found: Box<dyn FnMut() -> Vec<PartitionInfo>>,
+    /// Takes the first record of each epoch that is not resolved, of a partition where that has changed.
+    pub first_reads: Box<dyn FnMut(Partition, Vec<FirstRead>)>,
 }
 
 /// Whether a partition counts in the watermark.
@@ -154,6 +157,7 @@ struct Part {
     held: VecDeque<Held>,
     /// Where it was read to its end while messages were held.
     held_to: Option<Offset>,
+    first_reads: FirstReads,
 }
 
 /// Reads the partitions of one input that belong to one worker.
@@ -319,6 +323,10 @@ impl SourceFeed {
             self.around.open.closed(bytes);
             self.open.pop_front();
         }
+        let Surroundings { resolved, first_reads, .. } = &mut self.around;
+        for part in &mut self.parts {
+            part.first_reads.tell(part.partition, resolved, first_reads);
+        }
     }
 
     /// Rule 4.
@@ -364,8 +372,9 @@ impl SourceFeed {
             let part = &mut self.parts[at];
             part.phase = Phase::Counting;
             part.flushable = false;
+            part.first_reads.join();
             for held in std::mem::take(&mut part.held) {
-                part.read(held.offset);
+                part.read(&held.raw(partition), self.epoch);
                 self.epoch_bytes += held.bytes().max(intake.message(&held.raw(partition)));
                 self.has_messages = true;
                 self.changed = true;
@@ -392,7 +401,7 @@ impl SourceFeed {
         let now = self.around.clock.elapsed();
         let until = self.options.until;
         let (parts, bytes, changed) = (&mut self.parts, &mut self.epoch_bytes, &mut self.changed);
-        let has_messages = &mut self.has_messages;
+        let (has_messages, epoch) = (&mut self.has_messages, self.epoch);
         let (mut last, mut woken) = (0, Vec::new());
         let polled = source.poll(room, &mut |event| {
             let partition = match &event {
@@ -414,7 +423,7 @@ impl SourceFeed {
                     (part.quiet_since, part.quiet_since_ms) = (None, None);
                     match part.phase {
                         Phase::Counting => {
-                            part.read(raw.offset);
+                            part.read(&raw, epoch);
                             *has_messages = true;
                             *bytes += read.max(intake.message(&raw));
                         }
@@ -424,6 +433,7 @@ impl SourceFeed {
                                 woken.push(partition);
                             }
                             part.held_to = None;
+                            part.first_reads.wait(&raw);
                             part.held.push_back(Held::of(&raw));
                         }
                     }
@@ -527,12 +537,14 @@ impl Part {
             paused: false,
             held: VecDeque::new(),
             held_to: None,
+            first_reads: FirstReads::default(),
         }
     }
 
-    /// The message at `offset` is handed on.
-    fn read(&mut self, offset: Offset) {
-        (self.next, self.last) = (offset + 1, Some(offset));
+    /// The message is handed on, as one of `epoch`.
+    fn read(&mut self, raw: &Raw<'_>, epoch: Epoch) {
+        (self.next, self.last) = (raw.offset + 1, Some(raw.offset));
+        self.first_reads.read(epoch, raw);
     }
 
     /// The last message that was handed on, if its source can tell it from another one.

@@ -1,7 +1,7 @@
 //! Tests of the feed: what it reads, where it ends, whom it pauses. Sources are scripts; time stands still.
 
 use crate::connect::error::Error;
-use crate::connect::{Begins, Event, Heard, PartitionInfo, Polled, Source};
+use crate::connect::{Begins, Event, FirstRead, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
 use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
@@ -58,7 +58,8 @@ impl Source for Script {
                     for offset in (from..to).map(Offset) {
                         let partition = Partition(partition);
                         let payload = Payload::Bytes(b"x");
-                        each(Event::Message(Raw::of(partition, offset, payload), 1));
+                        let raw = Raw::of(partition, offset, payload);
+                        each(Event::Message(Raw { timestamp_ms: Some(1_000 * offset.0), ..raw }, 1));
                     }
                 }
             }
@@ -126,6 +127,7 @@ struct Bench {
     pace: SharedPace,
     found: Rc<RefCell<Vec<PartitionInfo>>>,
     memory: Memory,
+    first_reads: Rc<RefCell<BTreeMap<Partition, Vec<FirstRead>>>>,
     feed: SourceFeed,
     taken: Taken,
 }
@@ -168,6 +170,7 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
     let pace = Rc::new(RefCell::new(Pace::new(vec![progress], Vec::new())));
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
     let memory = Memory::of(Some(u64::MAX));
+    let first_reads: Rc<RefCell<BTreeMap<Partition, Vec<FirstRead>>>> = Rc::default();
     let around = Surroundings {
         open: memory.messages_of("gate"),
         pace: InputPace::new(&pace, InputIx(0)),
@@ -179,6 +182,10 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
             let found = Rc::clone(&found);
             move || std::mem::take(&mut *found.borrow_mut())
         }),
+        first_reads: Box::new({
+            let first_reads = Rc::clone(&first_reads);
+            move |partition, firsts| drop(first_reads.borrow_mut().insert(partition, firsts))
+        }),
     };
     let options = Options {
         epoch,
@@ -189,7 +196,7 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
         until,
     };
     let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), assigned, Epoch(1));
-    Bench { script, clock, pace, found, memory, feed, taken: Taken::default() }
+    Bench { script, clock, pace, found, memory, first_reads, feed, taken: Taken::default() }
 }
 
 impl Bench {
@@ -441,11 +448,15 @@ fn time_behind_a_closed_gate_is_no_quiet() {
             assert!(matches!(bench.turn(), Turn::Wait(_)), "it is not idle, and nothing is read");
         }
         assert_eq!(bench.script.polls.borrow().len(), 1);
+        let first_reads = |bench: &Bench| bench.first_reads.borrow()[&Partition(0)].clone();
+        let read = |offset| FirstRead { offset: Offset(offset), time_ms: 1_000 * offset };
+        assert_eq!(first_reads(&bench), [0, 1, 2].map(read), "the first record of each epoch");
         // 3. The gate opens: only what was quiet while the feed listened counts.
         commits.advance_to(Epoch(5));
         worker.step_while(|| resolved.less_than(&Epoch(5)));
         bench.turn();
         assert!(bench.script.polls.borrow().is_empty(), "it reads again");
+        assert_eq!(first_reads(&bench), [], "all of them are committed");
         // It was quiet for a second before the gate closed: that is when the last epoch was cut.
         bench.clock.advance(Duration::from_secs(58));
         let turn = bench.turn();

@@ -296,7 +296,7 @@ mod tests {
     fn job_is_caught_up_when_every_end_is_committed() {
         let mut manifest = first(2);
         manifest.inputs[0].partitions.iter_mut().for_each(|part| part.next = Offset(10));
-        let end = |partition, offset| End { partition, offset, stalled: false };
+        let end = End::at;
         assert!(!is_caught_up(&[], &manifest));
         assert!(!is_caught_up(&[vec![end(Partition(0), Offset(10))]], &manifest));
         assert!(!is_caught_up(

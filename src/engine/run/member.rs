@@ -73,10 +73,15 @@ pub(super) fn follow(
     let teller = Arc::clone(crew);
     let held = HeldBefore::elsewhere(Box::new(move |operator, held| teller.restored(operator, held)));
     let start = start_point(&claim, held);
+    let (sources, board) = (launch.connectors(), launch.board.clone());
     let ear = Ear {
         control: control.clone(),
         discovered: discovered.clone(),
-        sources: launch.connectors(),
+        ends: Box::new(move || {
+            let mut ends = sources.iter().map(|source| source.ends()).collect();
+            board.add_first_reads(&mut ends);
+            ends
+        }),
         on_restored: Box::new(|_, _| Ok(())),
     };
     let watch = Watch::start(Arc::clone(crew), ear);

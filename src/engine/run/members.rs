@@ -16,8 +16,8 @@ pub(super) fn watch(crew: &Arc<Crew>, start: &StartPoint, control: &Control) -> 
     let restored = move |operator: &str, count: u64| {
         held.restored(operator, count, peers).map_err(|error| CheckpointError::State(error).into())
     };
-    let (control, discovered, sources) = (control.clone(), Vec::new(), Vec::new());
-    Watch::start(Arc::clone(crew), Ear { control, discovered, sources, on_restored: Box::new(restored) })
+    let (control, discovered, ends) = (control.clone(), Vec::new(), Box::new(Vec::new));
+    Watch::start(Arc::clone(crew), Ear { control, discovered, ends, on_restored: Box::new(restored) })
 }
 
 /// What the other processes of the job start from.

@@ -11,6 +11,7 @@ pub mod expect;
 pub mod feed;
 #[cfg(test)]
 mod feed_tests;
+mod first_reads;
 pub mod gold;
 mod held;
 pub mod journal;

@@ -6,6 +6,7 @@ use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::Control;
 use crate::engine::format::manifest::{Manifest, Operator};
+use crate::engine::run::board::Board;
 use crate::engine::run::feed::{self, Assigned, SourceFeed, Surroundings};
 use crate::engine::run::memory::OpenMessages;
 use headway_operators::ack::{InputIx, StagedFile, StateFile};
@@ -97,6 +98,8 @@ pub struct WorkerPorts {
     pub begins: Begins,
     /// The messages of each input that are read and not committed.
     pub open: Vec<OpenMessages>,
+    /// Where the first records that are not committed are noted.
+    pub board: Board,
 }
 
 /// Takes an operator's name, and how many entries one worker has restored of it.
@@ -198,6 +201,7 @@ impl Ports for WorkerPorts {
         // Elsewhere nobody looks at what process 0 alone reads.
         let source = (me < readers).then(open).flatten();
         let mut found = self.discovered[index.index()].clone();
+        let board = self.board.clone();
         let around = Surroundings {
             pace,
             resolved: self.resolved.clone(),
@@ -206,6 +210,9 @@ impl Ports for WorkerPorts {
             begins: self.begins.clone(),
             open: self.open[index.index()].clone(),
             found: Box::new(move || found.take(|partition| is_mine(index, partition, me, readers))),
+            first_reads: Box::new(move |partition, firsts| {
+                board.first_reads((index.index(), partition), firsts);
+            }),
         };
         Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.start.first_epoch))
     }

@@ -8,7 +8,8 @@
 //! 3. What it has acknowledged is in the next manifest; so old change files stay while it needs them, up to a limit.
 //! 4. A run that ends waits for its targets while they get on, and [`PATIENCE`] longer.
 //!
-//! Invariant: a target gets only what is committed, each commit once and in order.
+//! Invariant: a target gets only what is committed, each commit once and in order. A run that is not the last one of the job
+//! rebuilds no target.
 
 use crate::connect::targets::target::{
     Applied, Archive, Error as TargetError, Origin, Place, Standing, Step, Target, Whole,
@@ -23,7 +24,7 @@ use crate::engine::format::board::TargetLag;
 use crate::engine::format::changes::{self, ChangeFile, Changes};
 use crate::engine::format::manifest;
 use crate::engine::format::manifest::{Manifest, ManifestId, Nonce};
-use crate::engine::format::names::Seq;
+use crate::engine::format::names::{self, Seq};
 use crate::engine::guard::guard;
 use crate::engine::run::gold::SealedFiles;
 use crate::engine::run::views::{Snapshot, Views};
@@ -94,6 +95,8 @@ struct State {
     files: VecDeque<Entry>,
     /// The commit with the newest changes.
     newest: Option<ManifestId>,
+    /// The last commit of this run.
+    head: Seq,
     over: bool,
     reports: Vec<Report>,
 }
@@ -158,7 +161,8 @@ impl Targets {
         let origin = Origin { lake: lake.to_string(), job: head.job.clone(), views: versions };
         let names = targets.iter().map(|target| target.name());
         let reports = names.map(|name| Report { name, ..Report::default() }).collect();
-        let state = State { files: files.into(), newest: head.changes, reports, over: false };
+        let (files, newest) = (files.into(), head.changes);
+        let state = State { files, newest, head: head.seq, reports, over: false };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let (job, pipeline) = (head.job, head.pipeline);
         let shared = Arc::new(Shared { store, pipeline, job, origin, views, control, state, changed });
@@ -186,6 +190,11 @@ impl Targets {
             state.files.pop_front();
         }
         self.shared.changed.notify_all();
+    }
+
+    /// Lets the targets hear of the last commit, with changes or without.
+    pub fn head(&self, head: &Manifest) {
+        self.shared.lock().head = head.seq;
     }
 
     /// Lets the targets hear that the content is complete.
@@ -262,6 +271,16 @@ impl Shared {
 
     fn wait<'a>(&'a self, state: MutexGuard<'a, State>, at_most: Duration) -> MutexGuard<'a, State> {
         self.changed.wait_timeout(state, at_most).unwrap_or_else(std::sync::PoisonError::into_inner).0
+    }
+
+    /// True if the last commit of this run is still the last one of the job.
+    fn is_head(&self) -> Result<bool, TargetError> {
+        let seq = self.lock().head;
+        let is_there = |seq| match self.store.size(&names::manifest(&self.job, seq)) {
+            Ok(size) => Ok(size.is_some()),
+            Err(error) => Err(TargetError::Away { what: format!("its manifests cannot be read: {error}") }),
+        };
+        Ok(!is_there(seq.next())? && is_there(seq)?)
     }
 
     fn is_over(&self) -> bool {
@@ -388,6 +407,11 @@ impl Delivery {
     fn rebuild(&mut self, why: &'static str) -> Result<bool, TargetError> {
         // What earlier runs left may not be restored yet.
         let Some(Snapshot { at, tables, sealed }) = self.shared.views.snapshot() else { return Ok(false) };
+        // A run that was taken over, and was asleep meanwhile, must not put its content over that of the run that took over.
+        if !self.shared.is_head()? {
+            self.report(|report| report.doing = "waiting: the job has a later commit than this run knows of");
+            return Ok(false);
+        }
         tracing::info!(event = "target rebuilt", target = self.target.name(), why, "from the whole content");
         self.report(|report| report.doing = "rebuilding");
         let at = at.map(place);

@@ -1,7 +1,9 @@
+//! Tests of deliveries, to a target in memory that notes what is done to it.
+
 use super::*;
 use crate::engine::clock::Manual;
+use crate::engine::format::changes::ViewVersion;
 use crate::engine::format::manifest::tests::first;
-use crate::engine::format::names;
 use crate::store::memory::Memory;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
@@ -17,6 +19,8 @@ struct Noted {
     at: Option<Option<Place>>,
     done: Vec<String>,
     away: u32,
+    /// After so many changes that it applies its answer is lost.
+    lost: u32,
 }
 
 impl Notes {
@@ -48,6 +52,10 @@ impl Target for Notes {
             return Ok(Applied::NotHere);
         }
         noted.at = Some(Some(step.place.clone()));
+        if noted.lost > 0 {
+            noted.lost -= 1;
+            return Err(TargetError::Away { what: "the connection was closed".into() });
+        }
         Ok(Applied::Yes)
     }
 
@@ -85,6 +93,7 @@ impl Job {
         let memory = Memory::new();
         let site = Site::new(Arc::new(memory.clone()), Arc::new(Manual::default()));
         let head = Manifest { changes: Some(id(2)), ..first(1) };
+        memory.put(&names::manifest("job", head.seq), b"{}");
         let views = Arc::new(Views::new(specs(), &head));
         let control = Control::new();
         let source = Source { site: &site, head, files: Vec::new(), views: Arc::clone(&views), control };
@@ -95,17 +104,24 @@ impl Job {
 
     /// Commits a row as manifest `seq`, with a change file that names what is before it.
     fn commit(&mut self, seq: u64) {
+        self.commit_of(seq, changes::versions(&specs()));
+    }
+
+    /// The same, where the change file has views of these versions.
+    fn commit_of(&mut self, seq: u64, versions: Vec<ViewVersion>) {
         let row = ViewRow(vec![Value::Int(i64::try_from(seq).unwrap())]);
         let updates = vec![ViewUpdate { view: 0, row, diff: 1 }];
         let changes = Changes { id: id(seq), after: Some(self.newest), epoch: Epoch(seq), updates };
         let mut bytes = Vec::new();
-        changes::encode("job", changes::versions(&specs()), &changes, &mut bytes).unwrap();
+        changes::encode("job", versions, &changes, &mut bytes).unwrap();
         let name = format!("{}{}", names::changes_folder("job"), names::change_file(Seq(seq), 0));
         self.memory.put(&name, &bytes);
         self.views.upcoming(Epoch(seq));
         self.views.apply(&changes);
         self.newest = id(seq);
         let head = Manifest { seq: Seq(seq), written_ms: 0, changes: Some(id(seq)), ..first(1) };
+        self.memory.put(&names::manifest("job", head.seq), b"{}");
+        self.targets.head(&head);
         self.targets.committed(&changes, &head);
     }
 }
@@ -181,4 +197,51 @@ fn target_that_stands_at_another_nonce_is_rebuilt_and_one_that_is_away_ends_the_
     let behind = job.targets.finish().expect_err("nobody is there");
     assert_eq!((behind.code(), behind.exit_code()), ("target-behind", 1));
     assert_eq!(job.targets.lags(5)[0].commits, 1);
+}
+
+/// A target that has the content of manifest 2.
+fn brought_up(job: &Job) {
+    job.views.upcoming(Epoch(0));
+    job.targets.wake();
+    job.targets.finish().expect("it has the content");
+}
+
+#[test]
+fn changes_whose_answer_is_lost_are_not_applied_twice() {
+    let notes = Notes::default();
+    let mut job = Job::start(&notes);
+    job.targets.patience = Duration::from_secs(20);
+    brought_up(&job);
+    notes.0.lock().unwrap().lost = 1;
+    job.commit(5);
+    job.targets.finish().expect("it has them");
+    job.commit(6);
+    job.targets.finish().expect("it gets the next ones");
+    let expected = ["stand", "rebuild as of 2", "apply 5", "stand", "apply 6"];
+    assert_eq!(done(&notes), expected, "it is asked where it stands");
+}
+
+#[test]
+fn changes_of_views_in_other_versions_are_not_applied() {
+    let notes = Notes::default();
+    let mut job = Job::start(&notes);
+    brought_up(&job);
+    let specs = specs().into_iter().map(|spec| ViewSpec { version: 7, ..spec });
+    job.commit_of(5, changes::versions(&specs.collect::<Vec<_>>()));
+    job.targets.finish().expect("it is rebuilt");
+    assert_eq!(done(&notes), ["stand", "rebuild as of 2", "rebuild as of 5"]);
+}
+
+#[test]
+fn run_that_was_taken_over_rebuilds_no_target() {
+    let notes = Notes::default();
+    let job = Job::start(&notes);
+    // Another run has claimed the job, and has delivered a commit that this run does not know.
+    notes.0.lock().unwrap().at = Some(Some(Place { seq: 3, nonce: "another".into() }));
+    job.memory.put(&names::manifest("job", Seq(1)), b"{}");
+    job.views.upcoming(Epoch(0));
+    job.targets.wake();
+    let behind = job.targets.finish().expect_err("it is not brought up to date");
+    assert_eq!(behind.code(), "target-behind");
+    assert_eq!(done(&notes), ["stand"]);
 }

@@ -211,6 +211,7 @@ impl Watched {
     fn deliver(&mut self, changes: Option<Changes>) {
         let (views, head) = (&self.gold.views, self.committer.head());
         let changes = changes.map(Arc::new);
+        self.targets.head(head);
         if let Some(changes) = &changes {
             views.apply(changes);
             self.targets.committed(changes, head);

@@ -102,6 +102,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
                 sink: sink.worker(worker.index(), worker.peers()),
                 begins: Begins::default(),
                 open: open.clone(),
+                board: board.clone(),
             };
             let port = if worker.index() == 0 {
                 commit_port.lock().expect("no thread panicked with this lock held").take()

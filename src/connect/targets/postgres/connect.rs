@@ -53,6 +53,9 @@ impl Way {
     /// Checks `options`.
     pub(super) fn of(options: &Options) -> Result<Way, Refused> {
         let refuse = |what: String, hint| Refused { what, hint };
+        if !["postgres://", "postgresql://"].iter().any(|start| options.url.starts_with(start)) {
+            return Err(refuse("it is no URL".to_string(), "Write postgresql://USER@HOST/DATABASE."));
+        }
         let mut config: Config = as_parsed(&options.url).parse().map_err(|error: ::postgres::Error| {
             let why = std::error::Error::source(&error).map_or(error.to_string(), ToString::to_string);
             refuse(format!("it is no URL of a database: {why}"), "Write postgresql://USER@HOST/DATABASE.")
@@ -70,7 +73,7 @@ impl Way {
             ));
         }
         // On this machine nobody listens in between; elsewhere a server must prove who it is.
-        if !options.url.contains("sslmode=") {
+        if !names_mode(&options.url) {
             let is_near = config.get_hosts().iter().all(is_near);
             config.ssl_mode(if is_near { SslMode::Disable } else { SslMode::Require });
         }
@@ -97,12 +100,20 @@ impl Way {
     }
 }
 
-/// `url` in the words of the client library. It does not have libpq's modes that verify the server, and needs none of them: with
-/// TLS the server must always prove its name.
+/// `url` in the words of the client library, which does not have libpq's modes that verify the server, and needs none of them:
+/// with TLS the server must always prove its name.
 fn as_parsed(url: &str) -> String {
-    ["sslmode=verify-full", "sslmode=verify-ca"]
-        .iter()
-        .fold(url.to_string(), |url, mode| url.replace(mode, "sslmode=require"))
+    let Some((place, query)) = url.split_once('?') else { return url.to_string() };
+    let setting = |setting| match setting {
+        "sslmode=verify-full" | "sslmode=verify-ca" => "sslmode=require",
+        other => other,
+    };
+    format!("{place}?{}", query.split('&').map(setting).collect::<Vec<_>>().join("&"))
+}
+
+/// True if the query of `url` says whether to use TLS.
+fn names_mode(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|part| part.starts_with("sslmode=")))
 }
 
 fn is_near(host: &Host) -> bool {
@@ -199,6 +210,20 @@ mod tests {
         let refused =
             way("postgresql://me@localhost/db?sslmode=verify").err().expect("there is no such mode");
         assert!(refused.what.contains("sslmode"), "{}", refused.what);
+    }
+
+    #[test]
+    fn mode_counts_where_the_query_has_it_and_nowhere_else() {
+        let mode = |url: &str| way(url).expect("it is fine").config.get_ssl_mode();
+        let named = "postgresql://me@localhost/sslmode=verify-full";
+        assert_eq!(as_parsed(named), named, "it is the name of a database");
+        assert_eq!(mode("postgresql://me@localhost/db?application_name=sslmode=x"), SslMode::Disable);
+        assert_eq!(mode("postgresql://me@localhost/db?connect_timeout=3&sslmode=disable"), SslMode::Disable);
+        assert_eq!(mode("postgresql://me@localhost/sslmode=require"), SslMode::Disable);
+        for words in ["host=localhost user=me dbname=db sslmode = require", "host=h user=me dbname=d"] {
+            let refused = way(words).err().expect("words are no URL");
+            assert_eq!(refused.what, "it is no URL", "{words}");
+        }
     }
 
     #[test]
