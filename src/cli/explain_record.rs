@@ -247,7 +247,7 @@ fn dead(row: &Row, pipeline: Option<&Entry>) -> Story {
     if let Some(Fault { field, found }) =
         pipeline.and_then(|entry| (entry.fault)(&row.message()?, &row.reason))
     {
-        let found = if found.is_empty() { "nothing".to_string() } else { format!("{:?}", excerpt(&found)) };
+        let found = if found.is_empty() { "nothing".to_string() } else { excerpt(&found) };
         evidence.push(format!("the field {field} has {}", visible(&found)));
     }
     if let Some(limit) = row.limit {

@@ -93,21 +93,21 @@ const EXPECT: &str = r##"
 # What must be true of views and of records: a table for each expectation. It is judged before each commit.
 #[[expect]]
 # Its name, in lower-case words: messages, metrics and status show it.
-#name = "one-row-a-station-and-day"
+#name = "one-row-a-place-and-day"
 # The view that it is about. Or, in place of it, the input whose records it is about: for not_null and accepted_values.
-#view = "station_day"
-#input = "turnstile"
+#view = "place_day"
+#input = "readings"
 # What happens where it does not hold: "warn"; "fail", which stops the job before the commit; for records also "quarantine", which
 # makes a dead letter of each. Default: warn.
 #severity = "warn"
 # One of these conditions. No two rows have the same values in these columns:
-#unique = ["station", "lines", "division", "day"]
+#unique = ["place", "day"]
 # No value in these columns is missing:
-#not_null = ["station"]
+#not_null = ["place"]
 # Each value in this column is one of these:
-#accepted_values = { column = "division", values = ["IND", "BMT", "IRT"] }
+#accepted_values = { column = "kind", values = ["in", "out"] }
 # The values in these columns are those of a row of another view:
-#relationships = { columns = ["station", "lines"], to = "dim_station", to_columns = ["station", "lines"] }
+#relationships = { columns = ["place"], to = "places", to_columns = ["place"] }
 # A day that is closed has about as many rows as the day before it:
 #row_count_change = { day = "day", max = "50%" }
 "##;
