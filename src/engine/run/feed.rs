@@ -324,9 +324,7 @@ impl SourceFeed {
             self.open.pop_front();
         }
         let Surroundings { resolved, first_reads, .. } = &mut self.around;
-        for part in &mut self.parts {
-            part.first_reads.tell(part.partition, resolved, first_reads);
-        }
+        self.parts.iter_mut().for_each(|part| part.first_reads.tell(part.partition, resolved, first_reads));
     }
 
     /// Rule 4.
