@@ -10,7 +10,8 @@ mod archive;
 mod file;
 mod place;
 mod writer;
-#[cfg(all(test, feature = "parquet"))]
+#[cfg(test)]
+#[cfg(feature = "parquet")]
 mod writer_tests;
 
 pub use archive::SealedFiles;
