@@ -1,8 +1,8 @@
 //! A process that does not lead: it reads its partitions and its shards of the state, and stages what they give. The leader
 //! commits.
 
-use crate::connect::PartitionInfo;
 use crate::connect::error::Error as SourceError;
+use crate::connect::{End, PartitionInfo};
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::message::Card;
 use crate::engine::cluster::watch::{Ear, Watch};
@@ -73,15 +73,10 @@ pub(super) fn follow(
     let teller = Arc::clone(crew);
     let held = HeldBefore::elsewhere(Box::new(move |operator, held| teller.restored(operator, held)));
     let start = start_point(&claim, held);
-    let (sources, board) = (launch.connectors(), launch.board.clone());
     let ear = Ear {
         control: control.clone(),
         discovered: discovered.clone(),
-        ends: Box::new(move || {
-            let mut ends = sources.iter().map(|source| source.ends()).collect();
-            board.add_first_reads(&mut ends);
-            ends
-        }),
+        ends: ends(&launch),
         on_restored: Box::new(|_, _| Ok(())),
     };
     let watch = Watch::start(Arc::clone(crew), ear);
@@ -118,6 +113,16 @@ pub(super) fn follow(
     drop(watch);
     let outcome = Outcome::new(&claim.inputs, &[]);
     Ok(Summary { head: claim, outcome, views: Vec::new() })
+}
+
+/// Where the partitions end that this process reads, and what it has read first of them.
+fn ends(launch: &Launch) -> Box<dyn Fn() -> Vec<Vec<End>> + Send> {
+    let (sources, board) = (launch.connectors(), launch.board.clone());
+    Box::new(move || {
+        let mut ends = sources.iter().map(|source| source.ends()).collect();
+        board.add_first_reads(&mut ends);
+        ends
+    })
 }
 
 /// Finds the leader's partitions again, by the leader's numbers.
