@@ -116,33 +116,41 @@ fn kill_in_the_middle_of_a_rescale_delays_it() {
 #[test]
 fn process_that_is_not_needed_stands_by_and_a_signal_ends_it_alone() {
     let folder = folder();
-    let args = ["run", "turnstile", "--source", "generate", "--lake", "lake", "--epoch", "50ms"];
+    let args =
+        ["run", "turnstile", "--source", "generate:messages=none", "--lake", "lake", "--epoch", "50ms"];
     let args = [&args[..], &["--epoch-bytes", "64KiB", "-n", "1", "--listen", "0"]].concat();
-    let mut job = Processes::of(folder.path(), 2);
-    (0..2).for_each(|process| job.start(process, &args));
+    let mut job = Processes::of(folder.path(), 3);
+    (0..3).for_each(|process| job.start(process, &args));
     until(&mut job, -1, 3);
-    let why = "the job has one process, process 0, and this is process 1";
     let shown = || headway(folder.path(), &["status", "--lake", "lake"]).out;
-    while !shown().contains(&format!(": {why}")) {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let wait_for = |why: &str| {
+        while !shown().contains(&format!(": the job has {why}")) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    wait_for("one process, process 0, and this is process 1");
+    wait_for("one process, process 0, and this is process 2");
+    let run = rescale(folder.path(), "2x1");
+    assert_eq!((run.code, size(folder.path()).as_str()), (Some(0), "2x1"), "{}", run.err);
+    let why = "2 processes, 0 to 1, and this is process 2";
+    wait_for(why);
     #[cfg(feature = "serve")]
     {
-        let address = address(&job, 1);
+        let address = address(&job, 2);
         assert_eq!(get(&address, "/livez").0, "200");
         let (code, said) = get(&address, "/readyz");
         assert!(code == "503" && said.contains(why), "{code}: {said}");
         assert_eq!(get(&address, "/v1/views").0, "421");
     }
-    signal(&job.children[1], Signal::TERM);
-    assert_eq!(job.children[1].wait().expect("it ends").code(), Some(0), "{}", job.log("err", 1));
-    assert_eq!(job.log("out", 1), "stood by: process 1 of a job of 1\n");
-    assert!(!shown().contains(why), "its sign is gone");
+    signal(&job.children[2], Signal::TERM);
+    assert_eq!(job.children[2].wait().expect("it ends").code(), Some(0), "{}", job.log("err", 2));
+    assert_eq!(job.log("out", 2), "stood by: process 2 of a job of 2\n");
+    assert!(!shown().contains("standby "), "its sign is gone, and process 1 stands by no more");
     drop(job.children.pop());
     let at = seq(folder.path());
     until(&mut job, at, 3);
     signal(&job.children[0], Signal::TERM);
-    assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));
+    assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
 }
 
 #[test]

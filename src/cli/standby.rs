@@ -6,10 +6,13 @@ use super::restart;
 use super::settings::plan::Plan;
 use super::terminal::failure::Failure;
 use crate::engine::Control;
+use crate::engine::clock::System;
 use crate::engine::cluster::membership::{By, Seat};
 use crate::engine::commit::site;
 use crate::engine::commit::standby::Sign;
+use crate::engine::run::board::Board;
 use std::io::Write;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,22 +28,18 @@ const QUIET: Duration = Duration::from_secs(20);
 /// If it cannot answer by HTTP, or start again. A lake that cannot be read for a while is waited for.
 pub(crate) fn stand_by(
     plan: &Plan,
-    standby: Standby,
+    mut standby: Standby,
     control: &Control,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Standby { process, members } = &standby;
+    let board = Board::new(Arc::new(System::default()));
+    board.stands_by(why(&standby));
     let listen = Listen::of(plan)?;
-    let _served = listen.map(|listen| serve(&listen, plan, &standby, control)).transpose()?;
-    tracing::info!(
-        event = "standby",
-        process = process.0,
-        size = members.size(),
-        "stands by: {}",
-        why(&standby)
-    );
+    let _served = listen.map(|listen| serve(&listen, plan, (&board, &standby), control)).transpose()?;
+    let (process, size) = (standby.process.0, standby.members.size());
+    tracing::info!(event = "standby", process, size, "stands by: {}", why(&standby));
     let mut lived = Instant::now();
-    let mut sign = Sign::new(process.0, why(&standby));
+    let mut sign = Sign::new(process, why(&standby));
     while !control.is_ending() {
         thread::sleep(LOOK_EVERY);
         let site = membership::site(&plan.lake).ok().flatten();
@@ -49,18 +48,25 @@ pub(crate) fn stand_by(
         if is_running {
             lived = Instant::now();
         }
-        let is_wanted = matches!(seat, Seat::Member(_));
         let is_said = wanted.by != By::Settings;
-        if is_wanted && (is_said || lived.elapsed() >= QUIET) {
-            let size = wanted.members.size();
-            site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
-            tracing::info!(event = "joining", process = process.0, size, "the job is to have this process");
-            return Err(restart::rescaled(is_said));
+        match seat {
+            Seat::Member(_) if is_said || lived.elapsed() >= QUIET => {
+                let size = wanted.members.size();
+                site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
+                tracing::info!(event = "joining", process, size, "the job is to have this process");
+                return Err(restart::rescaled(is_said));
+            }
+            Seat::Standby(_, members) if members != standby.members => {
+                standby.members = members;
+                board.stands_by(why(&standby));
+                sign.change(why(&standby));
+            }
+            Seat::Member(_) | Seat::Standby(..) | Seat::Unnumbered(_) => {}
         }
     }
     let site = membership::site(&plan.lake).ok().flatten();
     site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
-    Ok(writeln!(out, "stood by: process {} of a job of {}", process.0, members.processes)?)
+    Ok(writeln!(out, "stood by: process {process} of a job of {}", standby.members.processes)?)
 }
 
 /// Why the process does nothing.
@@ -77,26 +83,20 @@ fn why(Standby { process, members }: &Standby) -> String {
 fn serve(
     listen: &Listen,
     plan: &Plan,
-    standby: &Standby,
+    (board, standby): (&Board, &Standby),
     control: &Control,
 ) -> Result<crate::serve::server::Server, Failure> {
-    use crate::engine::clock::System;
-    use crate::engine::run::board::Board;
     use crate::engine::run::launch::shape;
     use crate::serve::feed::Limits;
     use crate::serve::live::{About, Live, Member};
-    use std::sync::Arc;
-    let clock = Arc::new(System::default());
-    let board = Board::new(clock.clone());
-    board.stands_by(why(standby));
     let member = Member {
         process: standby.process.0,
         processes: usize::try_from(standby.members.processes).unwrap_or(usize::MAX),
         control: control.clone(),
     };
     let about = About {
-        board,
-        clock,
+        board: board.clone(),
+        clock: Arc::new(System::default()),
         group: None,
         token: listen.token(),
         views: shape(plan.made.pipeline.as_ref())?.views,
@@ -106,6 +106,11 @@ fn serve(
 }
 
 #[cfg(not(feature = "serve"))]
-fn serve(_listen: &Listen, _plan: &Plan, _standby: &Standby, _control: &Control) -> Result<(), Failure> {
+fn serve(
+    _listen: &Listen,
+    _plan: &Plan,
+    _standby: (&Board, &Standby),
+    _control: &Control,
+) -> Result<(), Failure> {
     Err(super::listen::does_not_listen())
 }

@@ -34,6 +34,11 @@ impl Sign {
         Sign { process, host: host.trim().to_string(), time_ms: i64::MIN, why }
     }
 
+    /// Says from now on that the job does without the process because of `why`.
+    pub fn change(&mut self, why: String) {
+        (self.why, self.time_ms) = (why, i64::MIN);
+    }
+
     /// Gives the sign, if the last one is old. Failures are not worth stopping for.
     pub async fn give(&mut self, site: &Site, job: &str) {
         let now_ms = site.now_ms();

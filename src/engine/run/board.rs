@@ -33,8 +33,6 @@ struct Inner {
     run: OnceLock<Run>,
     /// Where process 0 answers by HTTP.
     leader_answers: OnceLock<String>,
-    /// Why this process does nothing, if it stands by.
-    standby: OnceLock<String>,
     state: Mutex<State>,
     /// What the workers of this process have read first and is not committed, by input and partition.
     first_reads: Mutex<BTreeMap<(usize, Partition), Vec<FirstRead>>>,
@@ -60,6 +58,8 @@ struct State {
     doing: Doing,
     doing_since: Duration,
     draining: bool,
+    /// Why this process does nothing, if it stands by.
+    standby: Option<String>,
     commits: u64,
     steps: Steps,
     last: Steps,
@@ -137,9 +137,9 @@ impl Growth {
 impl Board {
     /// The board of a run that has not begun.
     pub fn new(clock: Arc<dyn Clock>) -> Board {
-        let (run, leader_answers, standby) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (run, leader_answers) = (OnceLock::new(), OnceLock::new());
         let (state, first_reads) = (Mutex::default(), Mutex::default());
-        Board(Arc::new(Inner { clock, run, leader_answers, standby, state, first_reads }))
+        Board(Arc::new(Inner { clock, run, leader_answers, state, first_reads }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
@@ -163,14 +163,14 @@ impl Board {
         self.0.leader_answers.get().cloned()
     }
 
-    /// Notes why this process stands by. Only the first call counts.
+    /// Notes why this process stands by.
     pub fn stands_by(&self, why: String) {
-        self.0.standby.get_or_init(|| why);
+        self.state().standby = Some(why);
     }
 
     /// Why this process does nothing; `None` if it is one of the job's.
-    pub fn standby(&self) -> Option<&str> {
-        self.0.standby.get().map(String::as_str)
+    pub fn standby(&self) -> Option<String> {
+        self.state().standby.clone()
     }
 
     /// Notes what the commit thread does from now on.
