@@ -80,7 +80,7 @@ impl Source for BlockingSource {
         each: &mut dyn FnMut(Event<'_>),
     ) -> Result<Polled, connect::error::Error> {
         self.polls += 1;
-        if self.polls > 2 {
+        if self.polls > 60 {
             let _ = self.waits.as_ref().expect("one worker reads").recv();
         }
         self.source.poll(bytes_max, each)

@@ -5,6 +5,7 @@
 
 use super::expectations;
 use super::lake;
+use super::membership;
 use super::outcome;
 use super::run::{self, Remarks, remarks};
 use super::settings::config::Until;
@@ -88,6 +89,12 @@ pub(crate) fn run(
         return Err(Failure::new(Code::SettingInvalid, what).hint(
             "Leave out --processes and --hostfile; or use headway run --until caught-up, then headway views verify.",
         ));
+    }
+    let members = membership::workers(&mut plan)?;
+    if members.processes > 1 {
+        let what = format!("headway build runs in one process, and the job has {}", members.processes);
+        return Err(Failure::new(Code::SettingInvalid, what)
+            .hint("Use headway run --until caught-up, then headway views verify; or headway rescale --to 1x1 first."));
     }
     plan.until.get_or_insert(Until::CaughtUp);
     let built = shape(plan.made.pipeline.as_ref())?;

@@ -1,6 +1,7 @@
 //! `headway check`: finds before a job starts what would stop it, and says what would run.
 
 use super::expectations;
+use super::membership;
 use super::run;
 use super::run::{Found, Place};
 use super::settings::config;
@@ -32,7 +33,8 @@ pub(crate) struct Flags {
 
 /// Refuses what `run` would refuse, with the same message and exit code; else describes the job on `out`.
 pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
-    let plan = flags.plan.plan(catalogue)?;
+    let mut plan = flags.plan.plan(catalogue)?;
+    membership::workers(&mut plan)?;
     let found = look(&plan)?;
     match flags.output {
         Form::Text => text(&plan, &found, out)?,

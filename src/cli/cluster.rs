@@ -38,6 +38,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often it looks whether a process has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// After how long the processes that are left are told to end, once process 0 has ended well.
+const LEFT: Duration = Duration::from_secs(2);
+
 /// How long the other processes may take to end after one has ended for good.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -140,12 +143,22 @@ impl Supervisor<'_> {
             lock(&self.children).push(Process { number, child, ended: None });
         }
         let mut over: Option<(Instant, Failure)> = None;
+        let (mut done, mut is_told) = (None, false);
         loop {
             thread::sleep(LOOK);
+            if done.is_none() && self.leader_is_done() {
+                done = Some(Instant::now());
+            }
+            let is_left = done.is_some_and(|done| done.elapsed() >= LEFT);
+            if is_left && !is_told && !self.stopping.load(Ordering::SeqCst) {
+                // Processes that stand by do not see the end of the job; those that take part have ended by themselves.
+                is_told = true;
+                lock(&self.children).iter().for_each(|child| signal(child, Signal::TERM));
+            }
             for (number, status) in self.look() {
                 let what = format!("process {number} ended with {status}");
                 if self.is_drained() && status.signal().is_some() {
-                    // Once one has ended well, process 0 has made its last commit: one that is started now would find nobody to join.
+                    // Process 0 has made its last commit: one that is started now would find nobody to join.
                     tracing::warn!(event = "process-gone", process = number, "{what}, after the drain");
                 } else if over.is_none() && self.comes_back(status) {
                     tracing::warn!(
@@ -191,10 +204,16 @@ impl Supervisor<'_> {
         ended
     }
 
-    /// True if the processes were told to drain, and one of them has done so: process 0 has made its last commit.
+    /// True if process 0 has ended well: it has made its last commit. Others may end well before: those that stand by.
+    fn leader_is_done(&self) -> bool {
+        let is_done =
+            |process: &Process| process.number == 0 && process.ended.is_some_and(|status| status.success());
+        lock(&self.children).iter().any(is_done)
+    }
+
+    /// True if the processes were told to drain, and process 0 has done so.
     fn is_drained(&self) -> bool {
-        let has_ended_well = |process: &Process| process.ended.is_some_and(|status| status.success());
-        self.stopping.load(Ordering::SeqCst) && lock(&self.children).iter().any(has_ended_well)
+        self.stopping.load(Ordering::SeqCst) && self.leader_is_done()
     }
 
     /// True if a process that ended with `status` is to be started again: it was killed, or died of a bug.

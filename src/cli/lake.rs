@@ -248,6 +248,14 @@ impl Job {
         }
     }
 
+    /// Takes the request for another membership back, if there is one.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be written.
+    pub(crate) fn withdraw(&self) -> Result<(), Failure> {
+        Ok(run(rescale::withdraw(&self.site(), &self.name))?)
+    }
+
     /// The processes that stand by for the job.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! Which of the job's processes this one is, as its settings and the lake say: settled before anything is opened for writing.
 
 use super::life::Life;
+use super::restart;
 use super::settings::cluster::Asked;
 use super::settings::plan::Plan;
 use super::terminal::failure::{Code, Failure};
 use crate::engine::clock::{Clock, System};
-use crate::engine::cluster::membership::{By, Seat, Wanted, seat, wanted};
+use crate::engine::cluster::membership::{By, Seat, Wanted, Wish, seat, wanted};
 use crate::engine::cluster::place::Cluster;
 use crate::engine::commit::rescale::{self, Membership};
 use crate::engine::commit::site::{self, Site};
@@ -34,6 +35,8 @@ pub(crate) struct Settled {
     pub(crate) seat: Seat,
     /// The processes of the next run.
     pub(crate) wanted: Wanted,
+    /// What the process goes by.
+    pub(crate) wish: Wish,
     /// The job gives signs of life.
     pub(crate) is_running: bool,
 }
@@ -43,7 +46,9 @@ pub(crate) struct Settled {
 /// # Errors
 /// Exit 2 if there are several processes, and nobody has said which one this is; exits 3 to 5 if the lake cannot be read.
 pub(crate) fn settle(plan: &mut Plan) -> Result<Option<Standby>, Failure> {
-    let Settled { seat, wanted: Wanted { members, by }, .. } = look(plan)?;
+    plan.asked.wish.as_committed |= restart::goes_by_manifest();
+    let Settled { seat, wanted: Wanted { members, by }, wish, .. } = look(plan)?;
+    plan.asked.wish = wish;
     match seat {
         Seat::Member(process) => {
             if by != By::Settings {
@@ -71,6 +76,16 @@ pub(crate) fn settle(plan: &mut Plan) -> Result<Option<Standby>, Failure> {
     }
 }
 
+/// Notes in `plan` how many workers a run would have, as its settings and the lake say; gives the members.
+///
+/// # Errors
+/// If the lake cannot be read.
+pub(crate) fn workers(plan: &mut Plan) -> Result<Members, Failure> {
+    let Settled { wanted, .. } = look(plan)?;
+    plan.workers = usize::try_from(wanted.members.workers).unwrap_or(usize::MAX);
+    Ok(wanted.members)
+}
+
 /// True if there is no job yet, and nobody has said that it is to have several processes.
 fn is_typing_error(plan: &Plan, members: &Members) -> bool {
     members.processes == 1
@@ -83,17 +98,40 @@ fn is_typing_error(plan: &Plan, members: &Members) -> bool {
 /// # Errors
 /// If the lake cannot be read.
 pub(crate) fn look(plan: &Plan) -> Result<Settled, Failure> {
-    let wish = &plan.asked.wish;
+    let mut wish = plan.asked.wish.clone();
     let lake = membership_of(&plan.lake, &plan.job)?;
-    let is_running = lake.is_some() && is_running(&plan.lake, &plan.job)?;
-    let wanted = wanted(wish, lake.as_ref());
-    let seat = seat(wish, &wanted, lake.as_ref(), is_running);
-    Ok(Settled { seat, wanted, is_running })
+    let life = if lake.is_some() { life(&plan.lake, &plan.job)? } else { Life::Stopped };
+    let is_running = life == Life::Running;
+    let wanted_by = |wish: &Wish| {
+        let wanted = wanted(wish, lake.as_ref());
+        (seat(wish, &wanted, lake.as_ref(), is_running), wanted)
+    };
+    let (mut seat, mut wanted) = wanted_by(&wish);
+    let has = |process: &Process| lake.as_ref().is_some_and(|lake| process.0 < lake.committed.processes);
+    if wanted.by == By::Settings
+        && life != Life::Stopped
+        && matches!(&seat, Seat::Standby(process, _) if has(process))
+    {
+        // The job has not ended as it was asked to, and waits for this process, which its supervisor has started again.
+        wish.as_committed = true;
+        (seat, wanted) = wanted_by(&wish);
+    }
+    Ok(Settled { seat, wanted, wish, is_running })
+}
+
+/// True if the process of `plan` goes by the manifest only since it has seen a claim, and would be one of the job's by its settings.
+pub(crate) fn is_member_as_set(plan: &Plan) -> bool {
+    let mut plan = plan.clone();
+    let is_set = plan.asked.as_committed;
+    plan.asked.wish.as_committed = false;
+    let by_settings = || look(&plan).is_ok_and(|settled| matches!(settled.seat, Seat::Member(_)));
+    restart::goes_by_manifest() && !is_set && by_settings()
 }
 
 /// How often the process of `plan` may start itself again.
 pub(crate) fn restarts(plan: &Plan) -> u64 {
-    plan.asked.restarts.unwrap_or(if plan.cluster.is_some() { RESTARTS } else { 0 })
+    let is_one_of_several = plan.cluster.is_some() || restart::goes_by_manifest();
+    plan.asked.restarts.unwrap_or(if is_one_of_several { RESTARTS } else { 0 })
 }
 
 /// What is known of the membership of `job` in `lake`; `None` if the job has never started.
@@ -105,12 +143,12 @@ fn membership_of(lake: &Path, job: &str) -> Result<Option<Membership>, Failure> 
     Ok(site::run(rescale::membership(&site, job))?)
 }
 
-/// True if the last run of `job` gives signs of life.
-fn is_running(lake: &Path, job: &str) -> Result<bool, Failure> {
-    let Some(site) = site(lake)? else { return Ok(false) };
+/// Whether the last run of `job` lives.
+fn life(lake: &Path, job: &str) -> Result<Life, Failure> {
+    let Some(site) = site(lake)? else { return Ok(Life::Stopped) };
     let sign = site::run(alive::read(&site, job))?;
     let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
-    Ok(Life::of(sign.as_ref(), found, site.now_ms()) == Life::Running)
+    Ok(Life::of(sign.as_ref(), found, site.now_ms()))
 }
 
 /// The lake, if it is there.

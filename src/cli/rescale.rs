@@ -26,7 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long to wait for that where nothing is said.
 const WITHIN: Millis = Millis(120_000);
 
-/// A job that has ended is taken for stopped after this time: in the middle of a rescale it has ended for a moment, too.
+/// A job that was stopped at the first look, and all the time since, is taken for stopped after this time: in the middle of a rescale
+/// it has ended for a moment, too.
 const STOPPED: Duration = Duration::from_secs(5);
 
 /// More processes or workers than this are a typing error.
@@ -133,7 +134,9 @@ fn execute(
 ) -> Result<(), Failure> {
     let head = job.head()?;
     let size = members.size();
-    if head.members == *members && job.request()?.is_none_or(|request| request.after != head.generation) {
+    if head.members == *members {
+        // Whoever has asked for something else takes that back.
+        job.withdraw()?;
         return say(flags.output, ("unchanged", &head, &head), out);
     }
     for idle in forecast.without_partition() {
@@ -157,7 +160,8 @@ fn execute(
     job.ask(&Request { after: head.generation, members: members.clone(), asked_ms })?;
     let Millis(within) = flags.within.unwrap_or(WITHIN);
     let (began, mut after) = (Instant::now(), head.generation);
-    let mut lived = began;
+    let was_stopped = is_stopped(job)?;
+    let mut has_lived = !was_stopped;
     while began.elapsed() < Duration::from_millis(within.unsigned_abs()) {
         thread::sleep(LOOK_EVERY);
         let now = job.head()?;
@@ -169,10 +173,13 @@ fn execute(
             after = now.generation;
             job.ask(&Request { after, members: members.clone(), asked_ms })?;
         }
-        if !is_stopped(job)? {
-            lived = Instant::now();
-        } else if lived.elapsed() >= STOPPED {
+        has_lived |= !is_stopped(job)?;
+        if !has_lived && began.elapsed() >= STOPPED {
             return say(flags.output, ("left", &head, &head), out);
+        }
+        // One that a claim has just deleted as stale is made again.
+        if job.request()?.is_none() && job.head()?.generation == after {
+            job.ask(&Request { after, members: members.clone(), asked_ms })?;
         }
     }
     let what = format!("job \"{}\" has not taken the request to run on {size} yet", head.job);

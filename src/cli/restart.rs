@@ -21,8 +21,8 @@ const COUNT: &str = "HEADWAY_RESTARTED";
 /// Set if the process was draining when it started itself again: to the run that was drained, 0 if that is not known.
 pub(crate) const DRAINING: &str = "HEADWAY_DRAINING";
 
-/// The twin of `--members`: a process that has seen a claim goes by it, whatever it was started with.
-const MEMBERS: (&str, &str) = ("HEADWAY_MEMBERS", "as-committed");
+/// Set if the process goes by the last manifest, whatever it was started with: it has seen a claim.
+const COMMITTED: &str = "HEADWAY_GOES_BY_MANIFEST";
 
 /// After a run of this length earlier restarts count no more.
 const FORGIVEN: Duration = Duration::from_secs(120);
@@ -45,12 +45,15 @@ pub(crate) fn go_on_draining(control: &Control) {
 pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &Control) -> Failure {
     let before = env::var(COUNT).ok().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
     let count = if began.elapsed() >= FORGIVEN { 0 } else { before };
-    if !may_come_back(failure.exit()) || count >= restarts {
+    // Another size is no failure: nobody counts it.
+    let is_free = failure.name() == engine::code::Code::MembershipChanged.name();
+    if !may_come_back(failure.exit()) || count >= restarts && !is_free {
         return failure;
     }
     let pause = pause(count);
     let (code, exit) = (failure.name(), failure.exit());
-    let (restart, pause_ms) = (count + 1, u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
+    let (restart, pause_ms) =
+        (count + u64::from(!is_free), u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
     tracing::warn!(
         event = "restarting",
         code,
@@ -67,32 +70,42 @@ pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &C
     if control.is_ending() {
         command.env(DRAINING, control.run().map_or(0, |run| run.0).to_string());
     }
-    if control.run().is_some() || code == engine::code::Code::MembershipChanged.name() {
+    use engine::code::Code::{MembershipChanged, MembershipRefused};
+    if code == MembershipRefused.name() {
+        command.env_remove(COMMITTED);
+    } else if control.run().is_some() || code == MembershipChanged.name() {
         as_committed(&mut command);
     }
     replace(command);
     failure
 }
 
-/// Starts the program again, since its job is to have other processes or workers, or this process is to join it. `is_known` says that
-/// the lake says so, whatever this process was started with.
-///
-/// # Errors
-/// Exit 3 if that cannot be done.
-pub(crate) fn rescaled(is_known: bool) -> Failure {
+/// True if this process goes by the last manifest, whatever it was started with.
+pub(crate) fn goes_by_manifest() -> bool {
+    env::var_os(COMMITTED).is_some()
+}
+
+/// Starts the program again, since its job is to have other processes or workers, or this process is to join it: going by the
+/// manifest if `is_known`, else by its settings. `None` if it was told to end meanwhile.
+pub(crate) fn rescaled(is_known: bool, control: &Control) -> Option<Failure> {
+    if control.is_ending() {
+        return None;
+    }
     let mut command = same();
     if is_known {
         as_committed(&mut command);
+    } else {
+        command.env_remove(COMMITTED);
     }
     let error = replace(command);
     let what = "the program could not be started again";
     let code = engine::code::Code::StartFailed;
-    Failure::named(code.name(), code.exit() as u8, what).detail(sentence(&error.to_string()))
+    Some(Failure::named(code.name(), code.exit() as u8, what).detail(sentence(&error.to_string())))
 }
 
 /// Lets a process go by the last manifest, whatever its flags say.
 pub(crate) fn as_committed(command: &mut Command) {
-    command.env(MEMBERS.0, MEMBERS.1);
+    command.env(COMMITTED, "1");
 }
 
 /// This program with the same command line.

@@ -87,27 +87,25 @@ pub(crate) fn run(
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
     restart::go_on_draining(&control);
-    if let Some(standby) = membership::settle(&mut plan)? {
-        return standby::stand_by(&plan, standby, &control, out);
-    }
     let begin = Instant::now();
+    match membership::settle(&mut plan) {
+        Ok(None) => {}
+        Ok(Some(standby)) => return standby::stand_by(&plan, standby, &control, out),
+        Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), begin, &control)),
+    }
     let summary = match start(&plan, progress, &control) {
         Ok(summary) => summary,
         Err(failure)
             if plan.cluster.is_some() && failure.name() == engine::code::Code::JoinStopped.name() =>
         {
-            let what = match control.run() {
-                None => "drained before all processes were there: nothing had begun",
-                Some(_) => {
-                    "drained: what was committed holds, and the other processes are not there any more"
-                }
-            };
-            return Ok(writeln!(out, "{what}")?);
+            return Ok(writeln!(out, "{}", not_joined(&control))?);
         }
         Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), begin, &control)),
     };
-    if control.is_rescaling() {
-        return Err(restart::rescaled(true));
+    if control.is_rescaling()
+        && let Some(failure) = restart::rescaled(true, &control)
+    {
+        return Err(failure);
     }
     if let Some(Cluster { process, addresses, .. }) = plan.cluster.as_ref().filter(|c| c.process != LEADER) {
         return member(flags.output, (*process, addresses.len()), control.is_draining(), out);
@@ -148,6 +146,14 @@ pub(crate) fn run(
         warn!(event = "advice", hint, "{seen}");
     }
     Ok(())
+}
+
+/// What a process says that was told to end while it waited for the others.
+fn not_joined(control: &Control) -> &'static str {
+    match control.run() {
+        None => "drained before all processes were there: nothing had begun",
+        Some(_) => "drained: what was committed holds, and the other processes are not there any more",
+    }
 }
 
 /// What a person should know of a run beside its counts.

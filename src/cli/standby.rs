@@ -44,7 +44,7 @@ pub(crate) fn stand_by(
         thread::sleep(LOOK_EVERY);
         let site = membership::site(&plan.lake).ok().flatten();
         site.iter().for_each(|site| site::run(sign.give(site, &plan.job)));
-        let Ok(Settled { seat, wanted, is_running }) = membership::look(plan) else { continue };
+        let Ok(Settled { seat, wanted, is_running, .. }) = membership::look(plan) else { continue };
         if is_running {
             lived = Instant::now();
         }
@@ -54,7 +54,16 @@ pub(crate) fn stand_by(
                 let size = wanted.members.size();
                 site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
                 tracing::info!(event = "joining", process, size, "the job is to have this process");
-                return Err(restart::rescaled(is_said));
+                if let Some(failure) = restart::rescaled(is_said, control) {
+                    return Err(failure);
+                }
+            }
+            Seat::Standby(..) if lived.elapsed() >= QUIET && membership::is_member_as_set(plan) => {
+                // Nobody works on the job: somebody may have started it with another size than the manifest says.
+                site.iter().for_each(|site| site::run(sign.end(site, &plan.job)));
+                if let Some(failure) = restart::rescaled(false, control) {
+                    return Err(failure);
+                }
             }
             Seat::Standby(_, members) if members != standby.members => {
                 standby.members = members;

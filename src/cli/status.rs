@@ -187,35 +187,7 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "memory     {} of {} MiB{paused}", grouped(resident), grouped(limit))?;
     }
     for ((input, ends), example) in manifest.inputs.iter().zip(ends).zip(&seen.examples) {
-        writeln!(out)?;
-        let ended = if input.ended { ", ended" } else { "" };
-        writeln!(
-            out,
-            "input      {} ({} \"{}\"), watermark {}{ended}",
-            input.name,
-            input.kind,
-            visible(&input.topic),
-            time(input.watermark)
-        )?;
-        partitions(input, ends, out)?;
-        if let Some(holder) = holder(input, None) {
-            writeln!(out, "windows    {holder}")?;
-        }
-        if input.finished.partitions > 0 {
-            let files = counted(input.finished.partitions, "partition");
-            writeln!(out, "finished   {files} read to the end and gone")?;
-        }
-        let total = input.total();
-        let read = counted(total.consumed, "record");
-        writeln!(out, "records    {read}: {}", outcome::fates(&total))?;
-        if let Some(top) = outcome::top(&total.dead) {
-            writeln!(
-                out,
-                "dead       {}{}",
-                visible(&top),
-                example.as_deref().map_or(String::new(), |e| format!("; {e}"))
-            )?;
-        }
+        input_text((input, ends), example.as_deref(), out)?;
     }
     for (name, target) in &manifest.targets {
         let lag = seen.lag_of(name);
@@ -231,6 +203,39 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{gap}{label:<11}{line}")?;
     }
     writeln!(out, "\nrows       {} since the job's start", grouped(rows(manifest)))
+}
+
+/// What there is to say of one input, and an example of its dead letters.
+fn input_text(
+    (input, ends): (&Input, &BTreeMap<Partition, End>),
+    example: Option<&str>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out)?;
+    let ended = if input.ended { ", ended" } else { "" };
+    writeln!(
+        out,
+        "input      {} ({} \"{}\"), watermark {}{ended}",
+        input.name,
+        input.kind,
+        visible(&input.topic),
+        time(input.watermark)
+    )?;
+    partitions(input, ends, out)?;
+    if let Some(holder) = holder(input, None) {
+        writeln!(out, "windows    {holder}")?;
+    }
+    if input.finished.partitions > 0 {
+        let files = counted(input.finished.partitions, "partition");
+        writeln!(out, "finished   {files} read to the end and gone")?;
+    }
+    let total = input.total();
+    let read = counted(total.consumed, "record");
+    writeln!(out, "records    {read}: {}", outcome::fates(&total))?;
+    if let Some(top) = outcome::top(&total.dead) {
+        writeln!(out, "dead       {}{}", visible(&top), example.map_or(String::new(), |e| format!("; {e}")))?;
+    }
+    Ok(())
 }
 
 /// Rows since the job's start; dead letters and late records are none.

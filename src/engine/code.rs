@@ -112,6 +112,8 @@ codes! {
     FormatAbsent = "format-absent", Usage;
     /// A thread panicked.
     Panicked = "panicked", Panicked;
+    /// Process 0 was started with another size than the manifest says.
+    MembershipRefused = "membership-refused", PeerLost;
     /// The process takes as much memory as it may.
     MemoryLimit = "memory-limit", Unreachable;
     /// A worker does not come back from a step.

@@ -109,6 +109,12 @@ pub enum Error {
         /// What the manifest or a request says.
         to: String,
     },
+    /// Process 0 was started with another size than the manifest says, by which this process goes.
+    #[error("process 0 has other processes or workers than {size}, which the manifest says")]
+    MembershipRefused {
+        /// What the manifest says.
+        size: String,
+    },
     /// The process takes as much memory as it may.
     #[error("the process takes {} MiB of memory, and may take {} MiB", resident >> 20, limit >> 20)]
     MemoryLimit {
@@ -174,6 +180,7 @@ impl Error {
             Error::PeerFailed { .. } => Code::PeerFailed,
             Error::Torn { .. } => Code::PeerLost,
             Error::MembershipChanged { .. } => Code::MembershipChanged,
+            Error::MembershipRefused { .. } => Code::MembershipRefused,
             Error::MemoryLimit { .. } => Code::MemoryLimit,
             Error::WorkerStuck { .. } => Code::WorkerStuck,
             Error::LakeNotShared { .. } => Code::LakeNotShared,

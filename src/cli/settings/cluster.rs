@@ -27,6 +27,8 @@ const SECRET_MIN: usize = 16;
 pub(crate) struct Asked {
     /// The number of this process, and the processes and workers.
     pub(crate) wish: Wish,
+    /// `--members as-committed` was set.
+    pub(crate) as_committed: bool,
     /// What only processes of the job know.
     pub(crate) secret: Vec<u8>,
     /// How long to wait for the others.
@@ -45,14 +47,16 @@ pub(crate) fn asked(
     origin: &Origin<'_>,
 ) -> Result<Asked, Failure> {
     let process = set.process.map(|Count(process)| process).or_else(own_number);
+    let as_committed = set.members == Some(MembersOf::AsCommitted);
     let Millis(within) = set.join_within.unwrap_or(JOIN_WITHIN);
     Ok(Asked {
         wish: Wish {
             process: process.map(|process| Process(u32::try_from(process).unwrap_or(u32::MAX))),
             addresses: processes(set, origin)?,
             workers: workers.map(|workers| u32::try_from(workers).unwrap_or(u32::MAX)),
-            as_committed: set.members == Some(MembersOf::AsCommitted),
+            as_committed,
         },
+        as_committed,
         secret: set.secret_file.as_deref().map(|path| secret(path, origin)).transpose()?.unwrap_or_default(),
         within: Duration::from_millis(within.unsigned_abs()),
         restarts: set.restarts.map(|Count(restarts)| restarts),

@@ -83,6 +83,13 @@ pub(super) const MESH_PAGES: &[Page] = &[
         "Nothing: the process starts itself again, with the new number. With --restarts 0 start it again.",
     ),
     of(
+        "membership-refused",
+        Yours,
+        "This process goes by the size in the last manifest, and process 0 was started with another one.",
+        "A fresh start with -n, -H or -w is another size, for all processes.",
+        "Nothing, if this process was started with the same flags as process 0: it starts itself again and goes by them. Else give it the same.",
+    ),
+    of(
         "peer-lost",
         TheirSystem,
         "Another process of the job is gone, or gave no sign of life for 10 s.",

@@ -233,18 +233,23 @@ impl Crew {
         }
     }
 
-    /// The next message. That the job is to drain goes both ways here, whoever hears of it.
-    pub(super) fn receive(
-        &self,
-        control: &Control,
-        wait: Duration,
-    ) -> Result<Option<(Process, Message)>, Error> {
+    /// Tells the others that the job is to drain, or to go on with another size, unless it has told them.
+    pub fn pass_on(&self, control: &Control) {
         if control.is_ending() && !self.has_told_drain.swap(true, Ordering::SeqCst) {
             self.send_all(&Message::Drain);
         }
         if control.is_rescaling() && self.leads() && !self.has_told_rescale.swap(true, Ordering::SeqCst) {
             self.send_all(&Message::Rescale);
         }
+    }
+
+    /// The next message. That the job is to drain goes both ways here, whoever hears of it.
+    pub(super) fn receive(
+        &self,
+        control: &Control,
+        wait: Duration,
+    ) -> Result<Option<(Process, Message)>, Error> {
+        self.pass_on(control);
         match self.control.next(wait) {
             None => Ok(None),
             Some(Signal::Lost { from, why }) => {

@@ -81,10 +81,10 @@ pub fn seat(wish: &Wish, wanted: &Wanted, lake: Option<&Membership>, is_running:
         None if members.processes == 1 => LEADER,
         None => return Seat::Unnumbered(members.clone()),
     };
-    if process.0 >= members.processes {
-        return Seat::Standby(process, members.clone());
-    }
     let committed = lake.map(|lake| &lake.committed).filter(|_| is_running && *by == By::Settings);
+    if process.0 >= members.processes {
+        return Seat::Standby(process, committed.unwrap_or(members).clone());
+    }
     match committed.filter(|committed| process.0 >= committed.processes) {
         Some(committed) => Seat::Standby(process, committed.clone()),
         None => Seat::Member(process),
@@ -147,6 +147,8 @@ mod tests {
             (wish(None, None, None), lake((2, 1), None), false, "unnumbered of 2"),
             // Somebody has made the list of hosts longer: the job goes on, and so it does if all were drained before.
             (wish(Some(2), Some(3), None), lake((2, 1), None), true, "standby 2 of 2"),
+            (wish(Some(2), Some(1), None), lake((2, 1), None), true, "standby 2 of 2"),
+            (wish(Some(2), Some(1), None), lake((2, 1), None), false, "standby 2 of 1"),
             (wish(Some(1), Some(3), None), lake((2, 1), None), true, "member 1"),
             (wish(Some(2), Some(3), None), lake((2, 1), None), false, "member 2"),
             (wish(Some(2), Some(3), None), lake((2, 1), Some((3, 1))), true, "member 2"),

@@ -338,6 +338,7 @@ impl CheckpointError {
             | Code::PeerLost
             | Code::PeerFailed
             | Code::MembershipChanged
+            | Code::MembershipRefused
             | Code::MemoryLimit
             | Code::WorkerStuck
             | Code::LakeNotShared

@@ -8,6 +8,7 @@ use crate::engine::commit::loose;
 use crate::engine::commit::site::Site;
 use crate::engine::format::manifest::Members;
 use crate::engine::format::names::{self, Generation};
+use crate::store::Created;
 use serde::{Deserialize, Serialize};
 
 /// The longest request that is read, in bytes: room for thousands of addresses.
@@ -44,6 +45,12 @@ pub async fn request(site: &Site, job: &str) -> Result<Option<Request>, Checkpoi
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
+/// How often the last manifest is looked for: it may be folded into a segment between the list and the read.
+const LOOKS: u32 = 5;
+
+/// How often a request is written that another one is in the way of.
+const WRITES: u32 = 5;
+
 /// The membership of `job`; `None` if it has never started.
 ///
 /// # Errors
@@ -51,10 +58,15 @@ pub async fn request(site: &Site, job: &str) -> Result<Option<Request>, Checkpoi
 pub async fn membership(site: &Site, job: &str) -> Result<Option<Membership>, CheckpointError> {
     // The request first: a claim that comes in between makes it stale, and is seen.
     let request = request(site, job).await?;
-    let Some(seq) = loose::highest(site, job).await? else { return Ok(None) };
-    let Some(head) = loose::manifest(site, job, seq).await? else { return Ok(None) };
-    let pending = request.filter(|request| request.after == head.generation).map(|request| request.members);
-    Ok(Some(Membership { generation: head.generation, committed: head.members, pending }))
+    for _ in 0..LOOKS {
+        let Some(seq) = loose::highest(site, job).await? else { return Ok(None) };
+        let Some(head) = loose::manifest(site, job, seq).await? else { continue };
+        let pending = request.filter(|request| request.after == head.generation);
+        let pending = pending.map(|request| request.members);
+        return Ok(Some(Membership { generation: head.generation, committed: head.members, pending }));
+    }
+    let file = site.describe(&names::manifest_folder(job));
+    Err(CheckpointError::Invalid { file, what: "its last manifest is gone whenever it is read".to_string() })
 }
 
 /// Leaves `request` for the next claim, in the place of an earlier one.
@@ -63,18 +75,72 @@ pub async fn membership(site: &Site, job: &str) -> Result<Option<Membership>, Ch
 /// If the lake cannot be written.
 pub async fn ask(site: &Site, job: &str, request: &Request) -> Result<(), CheckpointError> {
     let bytes = serde_json::to_vec(request).expect("plain values encode");
-    site.delete(&names::rescale(job)).await?;
-    site.create(&names::rescale(job), &bytes).await?;
+    for _ in 0..WRITES {
+        withdraw(site, job).await?;
+        if site.create(&names::rescale(job), &bytes).await? == Created::Yes {
+            return Ok(());
+        }
+    }
+    // Somebody else asks all the time: theirs is the later word.
     Ok(())
 }
 
-/// Deletes the request that run `claimed`, or one before it, has taken. One that stays is stale: a failure is not worth stopping for.
-pub async fn clear(site: &Site, job: &str, claimed: Generation) {
-    let taken = request(site, job).await.ok().flatten().filter(|request| request.after < claimed);
-    if taken.is_some() {
-        let deleted = site.delete(&names::rescale(job)).await;
-        if let Err(error) = deleted {
-            tracing::debug!(%error, "could not delete a request that was taken");
+/// Takes the request back, if there is one.
+///
+/// # Errors
+/// If the lake cannot be written.
+pub async fn withdraw(site: &Site, job: &str) -> Result<(), CheckpointError> {
+    Ok(site.delete(&names::rescale(job)).await?)
+}
+
+/// Notes that run `claimed` has `members`: deletes a request for them, and makes one again that its claim was too early for. One that is
+/// older is stale. A failure is not worth stopping for: a stale request changes nothing.
+pub async fn taken(site: &Site, job: &str, (claimed, members): (Generation, &Members)) {
+    let Ok(Some(found)) = request(site, job).await else { return };
+    let done = match found.after {
+        after if after >= claimed => return,
+        after if after.next() == claimed && found.members != *members => {
+            tracing::info!(
+                event = "rescale-late",
+                to = found.members.size(),
+                "a request came just before the claim: it is made again"
+            );
+            ask(site, job, &Request { after: claimed, ..found }).await
+        }
+        _ => withdraw(site, job).await,
+    };
+    if let Err(error) = done {
+        tracing::debug!(%error, "could not delete a request that was taken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::Manual;
+    use crate::engine::commit::site::run;
+    use crate::store::memory::Memory;
+    use std::sync::Arc;
+
+    #[test]
+    fn request_is_taken_by_one_claim_and_is_not_lost_if_the_claim_was_too_early() {
+        let site = Site::new(Arc::new(Memory::new()), Arc::new(Manual::default()));
+        let asked = |after, workers| {
+            let (after, members) = (Generation(after), Members::one_process(workers));
+            Request { after, members, asked_ms: 7 }
+        };
+        let cases = [
+            // The claim of run 4, on two workers, after a request (for the claim after this run, workers): what is left.
+            ((3, 2), None),
+            ((3, 3), Some((4, 3))),
+            ((2, 3), None),
+            ((4, 3), Some((4, 3))),
+        ];
+        for ((after, workers), left) in cases {
+            run(ask(&site, "gate", &asked(after, workers))).unwrap();
+            run(taken(&site, "gate", (Generation(4), &Members::one_process(2))));
+            let found = run(request(&site, "gate")).unwrap();
+            assert_eq!(found, left.map(|(after, workers)| asked(after, workers)), "{after} {workers}");
         }
     }
 }

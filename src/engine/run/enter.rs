@@ -1,20 +1,16 @@
 //! Where a job begins: alone, or as one process of several, once all of them are there.
 
 use crate::engine::cluster::crew::Crew;
-use crate::engine::cluster::membership::{By, Wanted, wanted};
 use crate::engine::cluster::place::Cluster;
 use crate::engine::cluster::plan::Plan;
 use crate::engine::commit::alive;
-use crate::engine::commit::rescale::{self, Membership};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
-use crate::engine::format::manifest::Members;
 use crate::engine::format::names::Generation;
 use crate::engine::run::launch::{self, Launch, shape};
 use crate::engine::run::member;
 use crate::engine::run::watched::Summary;
-use crate::mesh::{self, Refusal};
 use headway_operators::shape::Shape;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -36,6 +32,7 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
         true => launch::lead(launch, shape, Some(Arc::clone(&crew)), control),
         false => member::follow(launch, shape, &crew, control),
     };
+    crew.pass_on(control);
     crew.end(result.as_ref().map(drop));
     result
 }
@@ -72,51 +69,17 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
         .map_err(|error| Error::Start { workers, reason: format!("the program cannot be read: {error}") })?;
     let asked = Cell::new(Instant::now());
     let other = RefCell::new(None);
+    let size = launch.size();
     let is_over = || {
         if asked.get().elapsed() < ASK_EVERY {
             return false;
         }
         asked.set(Instant::now());
-        *other.borrow_mut() = other_members(launch);
+        *other.borrow_mut() = size.other();
         control.drained_before().is_some_and(|run| has_ended_well(launch, run)) || other.borrow().is_some()
     };
     let result = Crew::join(cluster, launch.place(), facts, control, &is_over);
-    result.map_err(|error| {
-        let to = other.take().or_else(|| members_instead(launch, &error));
-        let from = launch.place().members().size();
-        to.map_or(error, |to| Error::MembershipChanged { from, to: to.size() })
-    })
-}
-
-/// What is known of the membership of the job, and what its next run is to be; `None` if nobody would start this process again.
-fn look_at_membership(launch: &Launch) -> Option<(Option<Membership>, Wanted)> {
-    let wish = launch.wish.as_ref()?;
-    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    // It is looked at again in a moment.
-    let lake = site::run(rescale::membership(&site, &launch.job)).ok()?;
-    let wanted = wanted(wish, lake.as_ref());
-    Some((lake, wanted))
-}
-
-/// The members that the next run is to have, if they are not those for which this process waits.
-fn other_members(launch: &Launch) -> Option<Members> {
-    let (_, Wanted { members, .. }) = look_at_membership(launch)?;
-    (members != launch.place().members()).then_some(members)
-}
-
-/// The members of the job, if this process was refused because it was started with others.
-///
-/// Process 0 may not have seen a request yet that this process goes by: it will, and this process comes back. A process that goes
-/// by its settings, and finds that process 0 does not, goes by the manifest from now on.
-fn members_instead(launch: &Launch, error: &Error) -> Option<Members> {
-    let Error::Mesh(mesh::Error::Refused { refusal: Refusal::Addresses, .. }) = error else { return None };
-    let (lake, Wanted { members, by }) = look_at_membership(launch)?;
-    let mine = launch.place().members();
-    match by {
-        By::Request => Some(members),
-        By::Manifest => Some(members).filter(|members| *members != mine),
-        By::Settings => lake.map(|lake| lake.committed).filter(|committed| *committed != mine),
-    }
+    result.map_err(|error| other.take().map_or_else(|| size.refused(error), |to| size.changed(&to)))
 }
 
 /// True if run `generation` of the job, or a later one, has said that it ended as it was asked to.

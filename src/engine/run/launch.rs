@@ -19,6 +19,7 @@ use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::job::{AcceptedGap, FOLDING, IfRunning, InputInfo, Job, TABLE};
+use crate::engine::commit::refill::FactFile;
 use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
@@ -42,6 +43,7 @@ use crate::engine::run::refill;
 use crate::engine::run::requests::Requests;
 use crate::engine::run::saved::{Foreseen, by_worker, foresee};
 use crate::engine::run::sink::Lake;
+use crate::engine::run::size::Size;
 use crate::engine::run::standing::{self, assigned, start_point};
 use crate::engine::run::targets::{self, Targets};
 use crate::engine::run::views::{OnViews, Views};
@@ -184,6 +186,7 @@ pub(super) fn lead(
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
     let members_before = chain.head().map(|head| head.members.clone());
     let known = foreseen.as_ref().map(|foreseen| foreseen.headers.clone()).unwrap_or_default();
+    launch.size().check()?;
     let found = Found { chain: Some(chain), headers: known };
     let (committer, resume) =
         checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
@@ -223,9 +226,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     control.runs(generation);
     let blamed = launch.blamed(generation);
     // 4. Read what has changed meanwhile, as the other processes do.
-    let saved = saved((&site, &place), foreseen, &resume).map_err(&blamed)?;
-    let facts = refill::wanted(&site, &shape, Some(&resume.manifest), launch.views_from)
-        .map_err(|error| blamed(error.into()))?;
+    let (saved, facts) = launch.restore((&site, &shape), foreseen, &resume).map_err(&blamed)?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     crew.as_ref().map_or(Ok(()), |crew| crew.start(control))?;
@@ -236,14 +237,14 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let start = start_point(&resume.manifest, HeldBefore::of(&resume.manifest));
     let _watch = crew.as_ref().map(|crew| watch(crew, &start, control));
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
-    let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
-    let shared = Arc::new(Mutex::new(Summary { head, outcome, views: Vec::new() }));
+    let shared = Arc::new(Mutex::new(summary(&resume, &journal)));
     let views = Arc::new(Views::of(&shape, gold::day_files(&shape), &resume.manifest));
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
-    let requests = launch.requests(&site, generation);
+    let memory = launch.memory(&resume);
     let commit = Watched {
+        requests: launch.requests(&site, generation),
         committer,
         judge: Judge::new(launch.expectations.clone()),
         targets,
@@ -256,15 +257,12 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         on_views: launch.on_views,
         is_bounded: launch.until != Until::Forever,
         late_judge: LateJudge::new(launch.late_max, launch.dead_max, &resume.manifest.inputs),
-        requests,
         journal,
         board: launch.board.clone(),
         summary: Arc::clone(&shared),
     };
     // Whoever ended the run before may have been too late to tell.
     commit.tell(&resume.manifest);
-    let memory = Memory::of(launch.memory_limit);
-    memory.restored(&resume.headers, |shard| place.owns(shard));
     let lake = Lake {
         store: launch.store,
         job: launch.job,
@@ -292,6 +290,12 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     };
     run_workers(options, control).map_err(blamed)?;
     Ok(shared.lock().expect("no thread panicked with this lock held").clone())
+}
+
+/// What a run has done that has just begun.
+fn summary(resume: &Resume, journal: &Journal) -> Summary {
+    let (head, outcome) = (resume.manifest.clone(), journal.outcome.clone());
+    Summary { head, outcome, views: Vec::new() }
 }
 
 /// Says what the job starts from: to whoever started it, in the log, and to the other processes.
@@ -417,6 +421,30 @@ impl Launch {
     /// Where this process stands in the job.
     pub fn place(&self) -> Place {
         Place::of(self.cluster.as_ref(), self.workers)
+    }
+
+    /// The memory of this process, in which its part of the state of `resume` is counted.
+    fn memory(&self, resume: &Resume) -> Memory {
+        let (memory, place) = (Memory::of(self.memory_limit), self.place());
+        memory.restored(&resume.headers, |shard| place.owns(shard));
+        memory
+    }
+
+    /// This process's part of the state of `resume`, and the facts that new views begin with.
+    fn restore(
+        &self,
+        (site, shape): (&Site, &Shape),
+        foreseen: Option<Foreseen>,
+        resume: &Resume,
+    ) -> Result<(SavedState, Vec<FactFile>), Error> {
+        let saved = saved((site, &self.place()), foreseen, resume)?;
+        Ok((saved, refill::wanted(site, shape, Some(&resume.manifest), self.views_from)?))
+    }
+
+    /// What this process goes by, to be compared with the lake.
+    pub(super) fn size(&self) -> Size {
+        let site = Site::new(Arc::clone(&self.store), Arc::clone(&self.clock));
+        Size { wish: self.wish.clone(), site, job: self.job.clone(), mine: self.place().members() }
     }
 
     /// The requests for another membership than that of run `generation`; the one that this run has taken is deleted.

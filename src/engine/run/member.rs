@@ -5,10 +5,11 @@ use crate::connect::error::Error as SourceError;
 use crate::connect::{End, PartitionInfo};
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::message::Card;
+use crate::engine::cluster::place::Place;
 use crate::engine::cluster::watch::{Ear, Watch};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::loose;
-use crate::engine::commit::restore;
+use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::commit::state_files::Headers;
 use crate::engine::control::Control;
@@ -57,13 +58,8 @@ pub(super) fn follow(
     failpoint::at("member.card");
     look(&launch, &site, &claim, &partitions)?;
     // 2. This process's part of the state.
-    let place = launch.place();
-    let read = async {
-        let headers = restore::headers(&site, &claim, &Headers::new()).await?;
-        let saved = restore::sections(&site, &claim, &headers, |_, shard| place.owns(shard)).await?;
-        Ok::<_, CheckpointError>((headers, saved))
-    };
-    let (headers, saved) = site::run(read).map_err(|error| blamed(error.into()))?;
+    let (place, memory) = (launch.place(), Memory::of(launch.memory_limit));
+    let saved = read_state(&site, &claim, (&place, &memory)).map_err(|error| blamed(error.into()))?;
     let facts = refill::wanted(&site, &shape, Some(&claim), launch.views_from)
         .map_err(|error| blamed(error.into()))?;
     crew.start(control)?;
@@ -82,8 +78,6 @@ pub(super) fn follow(
     let watch = Watch::start(Arc::clone(crew), ear);
     launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
     launch.board.head(Arc::new(claim.clone()));
-    let memory = Memory::of(launch.memory_limit);
-    memory.restored(&headers, |shard| place.owns(shard));
     let lake = Lake {
         store: Arc::clone(&store),
         job: name.clone(),
@@ -123,6 +117,20 @@ fn ends(launch: &Launch) -> Box<dyn Fn() -> Vec<Vec<End>> + Send> {
         board.add_first_reads(&mut ends);
         ends
     })
+}
+
+/// Reads the shards that belong to `place` of the state that `claim` names, and counts them.
+fn read_state(
+    site: &Site,
+    claim: &Manifest,
+    (place, memory): (&Place, &Memory),
+) -> Result<SavedState, CheckpointError> {
+    let read = async {
+        let headers = restore::headers(site, claim, &Headers::new()).await?;
+        memory.restored(&headers, |shard| place.owns(shard));
+        restore::sections(site, claim, &headers, |_, shard| place.owns(shard)).await
+    };
+    site::run(read)
 }
 
 /// Finds the leader's partitions again, by the leader's numbers.

@@ -26,6 +26,7 @@ pub mod refill;
 pub mod requests;
 pub mod saved;
 pub mod sink;
+mod size;
 pub mod standing;
 pub mod targets;
 pub mod view_rows;

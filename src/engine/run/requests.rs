@@ -26,9 +26,9 @@ impl Requests {
         Requests { site, job: job.to_string(), generation, members, looked }
     }
 
-    /// Deletes the request that this run has taken.
+    /// Deletes the request that this run has taken. One that came too late for its claim is made again.
     pub fn clear(&self) {
-        site::run(rescale::clear(&self.site, &self.job, self.generation));
+        site::run(rescale::taken(&self.site, &self.job, (self.generation, &self.members)));
     }
 
     /// Drains the run of `control`, if a person has asked for other members. Looks now and then only; a file that cannot be read

@@ -1,5 +1,6 @@
 //! Notices a worker that does not come back from a step: an operator that computes without end, or a call that blocks for good.
 //!
+//! A worker is watched from the first epoch on: before that it takes up what earlier runs left, in one step, however long that takes.
 //! Heartbeats between processes do not see it: they have a thread of their own. The watchdog counts its own looks, not time: a process
 //! that was stopped as a whole, or a machine that slept, is no stuck worker.
 

@@ -89,6 +89,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     let body = move |worker: &mut Worker| {
         let work = || {
             let resolved = ProbeHandle::new();
+            let restored = resolved.clone();
             let ports = WorkerPorts {
                 index: worker.index(),
                 peers: worker.peers(),
@@ -111,13 +112,9 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             };
             build(worker, pipeline.as_ref(), ports, port);
             let index = worker.index() % workers;
-            let mut watch = Stopwatch::start(board.clone(), index);
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
-            while !shared.is_stopped() && worker.has_dataflows() {
-                steps.step(index);
-                worker.step_or_park(Some(PARK));
-                watch.look();
-            }
+            let from = (&restored, start.first_epoch);
+            run_steps(worker, from, (&steps, index), (&shared, Stopwatch::start(board.clone(), index)));
         };
         run_guarded(&shared, work);
         steps.rest(worker.index() % workers);
@@ -144,6 +141,25 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             commit_thread.into_iter().for_each(CommitThread::join);
             control.take_failure().map_or(Ok(()), Err)
         }
+    }
+}
+
+/// Steps the dataflow of a worker until it ends or the job stops. It is watched from the first epoch of the run on: what earlier runs
+/// left goes through the dataflow at once, however long that takes.
+fn run_steps(
+    worker: &mut Worker,
+    (restored, first_epoch): (&ProbeHandle<Epoch>, Epoch),
+    (steps, index): (&Steps, usize),
+    (control, mut watch): (&Control, Stopwatch),
+) {
+    let mut is_restored = false;
+    while !control.is_stopped() && worker.has_dataflows() {
+        is_restored = is_restored || !restored.less_than(&first_epoch);
+        if is_restored {
+            steps.step(index);
+        }
+        worker.step_or_park(Some(PARK));
+        watch.look();
     }
 }
 
