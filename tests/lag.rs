@@ -44,13 +44,18 @@ fn job(at: &std::path::Path, epoch: &str) -> (Child, String) {
         .stderr(log)
         .spawn()
         .expect("the program starts");
+    (child, address_in(&at.join("log")))
+}
+
+/// The address in a job's log, once it is there.
+fn address_in(log: &std::path::Path) -> String {
     loop {
-        let log = BufReader::new(std::fs::File::open(at.join("log")).expect("it is there"));
+        let log = BufReader::new(std::fs::File::open(log).expect("it is there"));
         let lines = log.lines().map_while(Result::ok);
         let found =
             lines.filter_map(|line| Some(line.split_once("event=\"listening\" address=")?.1.to_string()));
         if let Some(address) = found.last() {
-            return (child, address.split(' ').next().unwrap_or_default().to_string());
+            return address.split(' ').next().unwrap_or_default().to_string();
         }
         std::thread::sleep(Duration::from_millis(10));
     }
