@@ -23,6 +23,7 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -65,6 +66,7 @@ public final class Peer {
                 case "grow" -> grow(topic, request.get("partitions").asInt());
                 case "configure" -> configure(topic, request.get("settings"));
                 case "delete" -> delete(topic);
+                case "expire" -> expire(topic, request);
                 default -> throw new IllegalArgumentException("no such request");
             }
         } catch (Exception error) {
@@ -250,6 +252,14 @@ public final class Peer {
             while (admin.listTopics().names().get().contains(topic)) {
                 Thread.sleep(10);
             }
+        }
+    }
+
+    /** Deletes the records of a partition below an offset, as retention does. */
+    private static void expire(String topic, JsonNode request) throws Exception {
+        TopicPartition partition = new TopicPartition(topic, request.get("partition").asInt());
+        try (Admin admin = Admin.create(client())) {
+            admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(request.get("before").asLong()))).all().get();
         }
     }
 
