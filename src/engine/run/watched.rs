@@ -188,6 +188,7 @@ impl Watched {
         let leaving = self.gold.views.leaving();
         if !leaving.is_empty() {
             // What leaves memory is in its files first: nothing else has it then.
+            self.gold.look_again()?;
             self.gold.write(&mut self.committer)?;
         }
         // A rule is about the rows that views have.

@@ -1,7 +1,7 @@
 //! `dim_booth`: the booths that occur, each with its station.
 
 use super::keys::surrogate;
-use super::passage::{Passage, Station};
+use super::passage::{Passage, Station, StationBy};
 use super::shared::{STATION, of_station, text};
 use headway_operators::build::Build;
 use headway_operators::spec::ViewSpec;
@@ -14,7 +14,7 @@ use headway_operators::view::text::Text;
 type Booth = (Text, Text);
 
 /// Builds the view. Where a booth is said to be at two stations, the first one in order counts.
-pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
+pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) {
     let booth = |(passage, _, diff): (Passage, _, i64)| {
         let place = &passage.place;
         ((place.unit().clone(), place.area().clone(), place.station()), Sums::of([]).times(diff))
@@ -33,10 +33,10 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         version: 1,
         day: None,
     };
-    let rows = first.map(|ranked| {
+    let rows = first.map(move |ranked| {
         let ((unit, area), station) = (ranked.group, ranked.row);
         let booth_id = surrogate(&[&unit, &area]);
-        let station_id = station.id();
+        let station_id = station.id(by);
         let mut values = [&unit, &area, &booth_id, &station_id].map(Value::from).to_vec();
         values.extend(of_station(&station));
         ViewRow(values)

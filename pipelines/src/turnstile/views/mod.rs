@@ -46,13 +46,13 @@ use headway_operators::view::table::Table;
 use passage::{Passage, StationBy};
 
 /// Builds the views of both pipelines.
-pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
+pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) {
     let by_day = station_day::build(build, passages);
     top_stations::build(build, passages, by_day);
     station_slot::build(build, passages);
     station_weekday::build(build, passages);
-    dim_station::build(build, passages);
-    dim_booth::build(build, passages);
+    dim_station::build(build, passages, by);
+    dim_booth::build(build, passages, by);
     dim_date::build(build, passages);
 }
 
@@ -77,7 +77,7 @@ pub fn build_live<'s>(
     builder.output(fact::output(), facts.clone());
     let passages = builder.refill(outputs, facts.map(|fact| fact.passage), move |row| reader.passage(row));
     let passages = passages.map(move |passage| by.passage(passage));
-    build(builder, &Table::of_records(passages.clone()));
+    build(builder, &Table::of_records(passages.clone()), by);
     busiest_now::build(builder, passages);
     anomalies::build_sealed(builder, sealed.map(|fact| fact.passage));
 }
@@ -85,7 +85,7 @@ pub fn build_live<'s>(
 /// Builds the views of registers: those of both pipelines, what is wrong with registers, and the table of all intervals.
 pub fn build_of_registers<'s>(builder: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) {
     let of_stations = passages.clone().map(move |passage| by.passage(passage));
-    build(builder, &of_stations);
+    build(builder, &of_stations, by);
     anomalies::build(builder, passages);
     turnstile_health::build(builder, passages);
     fact_days::build(builder, passages);

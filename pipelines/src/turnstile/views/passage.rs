@@ -115,12 +115,12 @@ impl StationBy {
 
 impl Station {
     /// Its surrogate key. That of a name alone is upstream's.
-    pub fn id(&self) -> Text {
+    pub fn id(&self, by: StationBy) -> Text {
         let Station { name, lines, division } = self;
-        if lines.is_empty() && division.is_empty() {
-            return surrogate(&[name]);
+        match by {
+            StationBy::Lines => surrogate(&[name, lines, division]),
+            StationBy::Name => surrogate(&[name]),
         }
-        surrogate(&[name, lines, division])
     }
 }
 

@@ -165,7 +165,11 @@ impl Slow {
     fn dim_station(&self) -> Vec<ViewRow> {
         let stations = self.people(|interval| interval.station.clone());
         let rows = stations.keys().map(|station| {
-            row([texts(station), vec![text(&station_key(station)), text(&key(&station[..1]))], Vec::new()])
+            row([
+                texts(station),
+                vec![text(&station_key(station, self.by)), text(&key(&station[..1]))],
+                Vec::new(),
+            ])
         });
         rows.collect()
     }
@@ -179,7 +183,11 @@ impl Slow {
             first.entry(booth).or_insert(station);
         }
         let rows = first.into_iter().map(|(booth, station)| {
-            row([texts(&booth), vec![text(&key(&booth)), text(&station_key(&station))], texts(&station)])
+            row([
+                texts(&booth),
+                vec![text(&key(&booth)), text(&station_key(&station, self.by))],
+                texts(&station),
+            ])
         });
         rows.collect()
     }
@@ -321,10 +329,9 @@ fn amounts(people: &People) -> Vec<Value> {
     vec![Value::Wide(entries), Value::Wide(exits), count(intervals), count(entered), count(left)]
 }
 
-/// The surrogate key of a station, which may have a name alone.
-fn station_key(station: &Station) -> String {
-    let has_name_alone = station[1..].iter().all(String::is_empty);
-    key(if has_name_alone { &station[..1] } else { station })
+/// The surrogate key of a station.
+fn station_key(station: &Station, by: StationBy) -> String {
+    key(if by == StationBy::Name { &station[..1] } else { station })
 }
 
 /// The surrogate key of `fields`.

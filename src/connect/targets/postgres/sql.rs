@@ -99,11 +99,6 @@ impl<'a> Statements<'a> {
         )
     }
 
-    /// The days that the table has.
-    pub(super) fn days(&self, day: &Column) -> String {
-        format!("SELECT DISTINCT {} FROM {}", quoted(&day.name), self.table())
-    }
-
     /// Says what the table is.
     pub(super) fn comment(&self) -> String {
         format!("COMMENT ON TABLE {} IS {};", self.table(), text(self.spec.about))

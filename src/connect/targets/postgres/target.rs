@@ -209,7 +209,8 @@ impl Target for Postgres {
     }
 }
 
-/// What becomes of sealed days in a rebuild: those that the table has stay, and those that it lacks come from the archive.
+/// What becomes of sealed days in a rebuild: they come from the archive. The table may have got a part of such a day before it was
+/// sealed, so it keeps only days that the archive lacks.
 struct Sealed<'a> {
     archive: Option<&'a dyn Archive>,
     /// The tables are of the same versions as the views.
@@ -223,7 +224,7 @@ impl Sealed<'_> {
         Some((self.archive?, day, &spec.columns[day]))
     }
 
-    /// Takes the rows away that do not stay. Days that `rows` have do not.
+    /// Takes the rows away that do not stay. Days that `rows` or the archive have do not.
     fn clear(
         &self,
         at: &mut Transaction<'_>,
@@ -232,7 +233,9 @@ impl Sealed<'_> {
     ) -> Result<(), Trouble> {
         match self.of(statements.spec()).filter(|_| self.stays) {
             Some((archive, day, column)) => {
-                let days: Vec<&str> = sealed_days(archive, day, rows).into_iter().collect();
+                let archived = archive.days(statements.spec()).map_err(Trouble::Archive)?;
+                let mine = sealed_days(archive, day, rows).into_iter();
+                let days: Vec<&str> = archived.iter().map(String::as_str).chain(mine).collect();
                 at.execute(&statements.delete_open(column, archive.first_open()), &[&days])?;
             }
             None => at.batch_execute(&format!("DELETE FROM {}", statements.table()))?,
@@ -240,7 +243,7 @@ impl Sealed<'_> {
         Ok(())
     }
 
-    /// Brings the sealed days that neither the table nor `rows` have.
+    /// Brings the sealed days that `rows` do not have.
     fn load(
         &self,
         at: &mut Transaction<'_>,
@@ -248,13 +251,10 @@ impl Sealed<'_> {
         rows: &[Arc<ViewRow>],
         beat: &dyn Fn(),
     ) -> Result<(), Trouble> {
-        let Some((archive, day, column)) = self.of(statements.spec()) else { return Ok(()) };
-        let found = at.query(&statements.days(column), &[])?;
-        let found: BTreeSet<String> =
-            found.iter().filter_map(|row| row.get::<_, Option<String>>(0)).collect();
+        let Some((archive, day, _)) = self.of(statements.spec()) else { return Ok(()) };
         let mine = sealed_days(archive, day, rows);
         for day in archive.days(statements.spec()).map_err(Trouble::Archive)? {
-            if found.contains(&day) || mine.contains(day.as_str()) {
+            if mine.contains(day.as_str()) {
                 continue;
             }
             let rows = archive.rows(statements.spec(), &day).map_err(Trouble::Archive)?;

@@ -17,12 +17,15 @@ use super::file::{self, Content};
 use super::place::{self, FORMAT, day_of};
 use crate::engine::commit::checkpoint::Committer;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::refill::{self, FactFile};
+use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::run::day_rows::{Changed, Digest};
-use crate::engine::run::views::{Counts, Views};
+use crate::engine::run::views::{Counts, SealedDays, Views};
 use crate::store::{self, Store};
 use headway_operators::row::Rows;
 use headway_operators::spec::{Format, ViewSpec};
+use headway_operators::time::Epoch;
 use headway_operators::view::row::{Value, ViewRow};
 use headway_operators::view::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +59,8 @@ pub struct Gold {
     last: Option<Duration>,
     /// Files of earlier runs that no table has any more were looked for.
     is_swept: bool,
+    /// The days of which views have only a part, since they begin with an epoch within: their files stay as they are.
+    spared: Option<SealedDays>,
 }
 
 /// What a run did to a view, or to a table of day files.
@@ -99,7 +104,15 @@ impl Gold {
         let seen = vec![None; views.specs().len()];
         let took = vec![Duration::ZERO; views.specs().len() + views.day_files().len()];
         let (files, pipeline) = (BTreeMap::new(), pipeline.to_string());
-        Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false }
+        Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false, spared: None }
+    }
+
+    /// The same tables, where views that are new to the job of `head` begin with `facts`. If these begin in the middle of what was
+    /// committed, the files of days that are sealed have more than the views.
+    #[must_use]
+    pub fn sparing(self, facts: &[FactFile], head: &Manifest) -> Gold {
+        let is_partial = !facts.is_empty() && refill::from(head) > Epoch(0);
+        Gold { spared: self.views.sealed().filter(|_| is_partial), ..self }
     }
 
     /// What the run did to each view and to each table of day files, in the order they were built.
@@ -210,6 +223,27 @@ impl Gold {
         Ok(())
     }
 
+    /// Looks at every file of a view again before the next write: rows are about to leave memory, and then only files have them.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn look_again(&mut self) -> Result<(), CheckpointError> {
+        let folders: Vec<String> = self
+            .views
+            .specs()
+            .iter()
+            .filter(|spec| spec.day.is_some())
+            .map(|spec| place::table_folder(&self.pipeline, spec.name))
+            .collect();
+        for (path, known) in &mut self.files {
+            if known.is_some() && folders.iter().any(|folder| path.starts_with(folder)) {
+                *known = file::content(self.store.as_ref(), path)?;
+            }
+        }
+        self.seen.fill(None);
+        Ok(())
+    }
+
     /// What the file at `path` has, as this run knows or finds it.
     fn content(&mut self, path: &str) -> Result<Option<Content>, CheckpointError> {
         if let Some(known) = self.files.get(path) {
@@ -251,6 +285,12 @@ impl Gold {
         });
         drafts.extend(gone.map(|(path, _)| Draft { path: path.clone(), new: None, day: None }));
         for (path, rows) in days {
+            let is_spared = |day| self.spared.as_ref().is_some_and(|sealed| sealed.has(day));
+            if day_of(&path[folder.len()..]).is_some_and(is_spared)
+                && self.content(&path)?.is_some_and(|content| content.version == spec.version)
+            {
+                continue;
+            }
             let digest = Digest::of(rows.iter().map(|row| &**row));
             drafts.extend(self.draft(committer, spec, FileRows { path, rows: &rows, digest })?);
         }

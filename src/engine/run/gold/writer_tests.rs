@@ -3,14 +3,18 @@ use crate::engine::clock::Manual;
 use crate::engine::commit::checkpoint::{self, Committer, Found};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::tests::job;
+use crate::engine::commit::refill::FactFile;
 use crate::engine::format::changes::Changes;
+use crate::engine::format::manifest::{Manifest, View};
 use crate::engine::run::views::{ViewStage, Views};
 use crate::store::memory::Memory;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use headway_operators::port::Stage;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
+use headway_operators::time::{Epoch, EventTime};
 use headway_operators::view::row::{FIRST_DAY_FILES, Value, ViewRow, ViewUpdate};
+use headway_operators::view::seal::{Calendar, Sealing};
 use headway_operators::view::text::Text;
 use std::collections::BTreeMap;
 use std::io;
@@ -88,13 +92,18 @@ struct Run {
 impl Run {
     /// A run that takes the job over, and restores `rows` of all three tables.
     fn start(store: &Watched, rows: &[(&str, i64)]) -> Run {
+        Run::begin(store, rows, |views, _| views)
+    }
+
+    /// The same, with the views that `made` makes of those for which the manifest says nothing.
+    fn begin(store: &Watched, rows: &[(&str, i64)], made: fn(Views, &Manifest) -> Views) -> Run {
         let clock = Arc::new(Manual::default());
         let (committer, resume) =
             checkpoint::begin(Arc::new(store.clone()), Arc::clone(&clock) as _, job(1), Found::default())
                 .unwrap();
         let views = Views::new(vec![spec("whole", None), spec("daily", Some(0))], &resume.manifest)
             .with_day_files(vec![spec("facts", Some(0))]);
-        let views = Arc::new(views);
+        let views = Arc::new(made(views, &resume.manifest));
         let gold = Gold::new(Arc::new(store.clone()), "gate", Arc::clone(&views));
         let epoch = resume.manifest.epoch.0;
         let mut run = Run { store: store.clone(), clock, committer, views, gold, epoch };
@@ -104,7 +113,7 @@ impl Run {
 
     /// Lets rows come and go in the next epoch, in all three tables.
     fn change(&mut self, rows: &[(&str, i64, i64)]) {
-        let epoch = headway_operators::time::Epoch(self.epoch);
+        let epoch = Epoch(self.epoch);
         self.epoch += 1;
         let update = |view: u16, (day, number, diff): &(&str, i64, i64)| {
             let row = ViewRow(vec![Value::Text(Text::from(*day)), Value::Int(*number)]);
@@ -230,6 +239,62 @@ fn file_that_somebody_else_has_replaced_is_written_anew() {
     let mut next = Run::start(&store, &[(MON, 1), (TUE, 2)]);
     next.write().unwrap();
     assert_eq!(files(&store), rows);
+}
+
+#[test]
+fn files_are_looked_at_again_before_rows_leave_memory() {
+    let store = Watched::default();
+    let mut run = Run::start(&store, &[(MON, 1), (TUE, 2)]);
+    run.write().unwrap();
+    let rows = files(&store);
+    store.inner.delete("gold/gate/daily/day=2024-01-01.parquet").unwrap();
+    run.write().unwrap();
+    assert_ne!(files(&store), rows, "what has not changed is not looked at");
+    run.gold.look_again().unwrap();
+    run.write().unwrap();
+    assert_eq!(files(&store), rows);
+}
+
+/// Mondays and Tuesdays of one week, whatever the time.
+#[derive(Debug)]
+struct Week;
+
+impl Calendar for Week {
+    fn day(&self, time: EventTime) -> i64 {
+        time.ms()
+    }
+    fn start(&self, day: i64) -> EventTime {
+        EventTime(day)
+    }
+    fn name(&self, day: i64) -> Text {
+        Text::from([MON, TUE][usize::try_from(day).unwrap()])
+    }
+}
+
+#[test]
+fn views_that_begin_within_a_sealed_day_leave_its_file_alone() {
+    let store = Watched::default();
+    Run::start(&store, &[(MON, 1), (MON, 2), (TUE, 3)]).write().unwrap();
+    let tuesday_is_open = |views: Views, head: &Manifest| {
+        let head = Manifest { sealed_up_to: Some(EventTime(1)), ..head.clone() };
+        views.with_sealing(Some(Sealing::new(0, Arc::new(Week))), &head)
+    };
+    let facts = [FactFile { output: "rows".into(), path: "rows/1.csv.gz".into(), rows: 1 }];
+    for (from, monday) in [(3, vec![(MON, 1), (MON, 2)]), (0, vec![(MON, 2)])] {
+        let mut run = Run::begin(&store, &[(MON, 2), (TUE, 3), (TUE, 4)], tuesday_is_open);
+        let view = View { keeps: 1, shows: 1, changed: None, from_epoch: Some(Epoch(from)) };
+        let views = BTreeMap::from([("daily".to_string(), view)]);
+        let head = Manifest { views, ..run.committer.head().clone() };
+        run.gold = run.gold.sparing(&facts, &head);
+        run.write().unwrap();
+        let all = files(&store);
+        assert_eq!(all["daily/day=2024-01-01.parquet"], file("", &monday).1, "from epoch {from}");
+        assert_eq!(
+            all["daily/day=2024-01-02.parquet"],
+            file("", &[(TUE, 3), (TUE, 4)]).1,
+            "from epoch {from}"
+        );
+    }
 }
 
 #[test]
