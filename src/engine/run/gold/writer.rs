@@ -107,6 +107,17 @@ impl Gold {
         Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false, spared: None }
     }
 
+    /// The tables of `views`, of a run that goes on from `head`, and whose new views begin with `facts`.
+    pub fn begin(
+        store: &Arc<dyn Store>,
+        pipeline: &str,
+        views: &Arc<Views>,
+        facts: &[FactFile],
+        head: &Manifest,
+    ) -> Gold {
+        Gold::new(Arc::clone(store), pipeline, Arc::clone(views)).sparing(facts, head)
+    }
+
     /// The same tables, where views that are new to the job of `head` begin with `facts`. If these begin in the middle of what was
     /// committed, the files of days that are sealed have more than the views.
     #[must_use]
