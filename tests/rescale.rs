@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The job: epochs so small that it does not end before it was rescaled often enough.
+/// Epochs so small that the job has not read everything when it is asked for the last size, however slow the questions are.
 const JOB: [&str; 9] =
     ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=1KiB"];
 
@@ -49,20 +50,25 @@ fn settle(mut job: Processes<'_>) {
     job.children.iter().for_each(|child| signal(child, Signal::TERM));
     assert_eq!(job.codes(), [Some(0); 3], "{}", [0, 1, 2].map(|process| job.log("err", process)).concat());
     assert!(job.log("out", 0).starts_with("drained"), "{}", job.log("out", 0));
-    run_job(job.folder, Size { processes: 1, workers: 1 }, &[&JOB[..8], &["--epoch-bytes=1MiB"]].concat());
+    run_job(job.folder, Size { processes: 1, workers: 1 }, &in_large_epochs());
+}
+
+/// The command of a job that soon ends.
+fn in_large_epochs() -> Vec<&'static str> {
+    [&JOB[..8], &["--epoch-bytes=1MiB"]].concat()
 }
 
 /// What one worker makes of so many messages.
 fn expected(count: u32) -> (Vec<Vec<String>>, Vec<String>) {
     let whole = folder();
     messages(whole.path(), count);
-    run_job(whole.path(), Size { processes: 1, workers: 1 }, &JOB);
+    run_job(whole.path(), Size { processes: 1, workers: 1 }, &in_large_epochs());
     answer(whole.path())
 }
 
 #[test]
 fn job_goes_from_each_size_to_each_other_one_while_it_runs() {
-    const MESSAGES: u32 = 50_000;
+    const MESSAGES: u32 = 400_000;
     let folder = folder();
     messages(folder.path(), MESSAGES);
     let mut job = pool(folder.path(), WAY[0], &[]);
@@ -89,7 +95,7 @@ fn job_goes_from_each_size_to_each_other_one_while_it_runs() {
 
 #[test]
 fn kill_in_the_middle_of_a_rescale_delays_it() {
-    const MESSAGES: u32 = 25_000;
+    const MESSAGES: u32 = 150_000;
     let whole = expected(MESSAGES);
     for (from, to, victim, delay_ms) in
         [("2x1", "3x1", 1, 0), ("3x1", "2x1", 0, 300), ("1x1", "3x1", 2, 600), ("2x1", "1x2", 0, 700)]

@@ -137,8 +137,41 @@ fn execute(
     if head.members == *members {
         // Whoever has asked for something else takes that back.
         job.withdraw()?;
-        return say(flags.output, ("unchanged", &head, &head), out);
+        return Outcome::Unchanged(&head).write(flags.output, out);
     }
+    warn(job, &head, members, forecast)?;
+    let asked_ms = lake::now_ms();
+    job.ask(&Request { after: head.generation, members: members.clone(), asked_ms })?;
+    let Millis(within) = flags.within.unwrap_or(WITHIN);
+    let (began, mut after) = (Instant::now(), head.generation);
+    let was_stopped = is_stopped(job)?;
+    let mut has_lived = !was_stopped;
+    while began.elapsed() < Duration::from_millis(within.unsigned_abs()) {
+        thread::sleep(LOOK_EVERY);
+        let now = job.head()?;
+        if now.generation > after && now.members == *members {
+            return Outcome::Rescaled { before: &head, now: &now }.write(flags.output, out);
+        }
+        if now.generation > after {
+            // A run began that had looked for requests before this one was there.
+            after = now.generation;
+            job.ask(&Request { after, members: members.clone(), asked_ms })?;
+        }
+        has_lived |= !is_stopped(job)?;
+        if !has_lived && began.elapsed() >= STOPPED {
+            return Outcome::Left(&head).write(flags.output, out);
+        }
+        // One that a claim has just deleted as stale is made again.
+        if job.request()?.is_none() && job.head()?.generation == after {
+            job.ask(&Request { after, members: members.clone(), asked_ms })?;
+        }
+    }
+    let what = format!("job \"{}\" has not taken the request to run on {size} yet", head.job);
+    Err(Failure::new(Code::RescalePending, what))
+}
+
+/// Warns of workers that will have nothing to read, and of processes that are not there yet.
+fn warn(job: &Job, head: &Manifest, members: &Members, forecast: &Forecast) -> Result<(), Failure> {
     for idle in forecast.without_partition() {
         tracing::warn!(
             event = "worker-idle",
@@ -156,34 +189,7 @@ fn execute(
             );
         }
     }
-    let asked_ms = lake::now_ms();
-    job.ask(&Request { after: head.generation, members: members.clone(), asked_ms })?;
-    let Millis(within) = flags.within.unwrap_or(WITHIN);
-    let (began, mut after) = (Instant::now(), head.generation);
-    let was_stopped = is_stopped(job)?;
-    let mut has_lived = !was_stopped;
-    while began.elapsed() < Duration::from_millis(within.unsigned_abs()) {
-        thread::sleep(LOOK_EVERY);
-        let now = job.head()?;
-        if now.generation > after && now.members == *members {
-            return say(flags.output, ("rescaled", &head, &now), out);
-        }
-        if now.generation > after {
-            // A run began that had looked for requests before this one was there.
-            after = now.generation;
-            job.ask(&Request { after, members: members.clone(), asked_ms })?;
-        }
-        has_lived |= !is_stopped(job)?;
-        if !has_lived && began.elapsed() >= STOPPED {
-            return say(flags.output, ("left", &head, &head), out);
-        }
-        // One that a claim has just deleted as stale is made again.
-        if job.request()?.is_none() && job.head()?.generation == after {
-            job.ask(&Request { after, members: members.clone(), asked_ms })?;
-        }
-    }
-    let what = format!("job \"{}\" has not taken the request to run on {size} yet", head.job);
-    Err(Failure::new(Code::RescalePending, what))
+    Ok(())
 }
 
 /// True if the last run of `job` has ended as it was asked to.
@@ -193,32 +199,45 @@ fn is_stopped(job: &Job) -> Result<bool, Failure> {
     Ok(Life::of(sign.as_ref(), found, lake::now_ms()) == Life::Stopped)
 }
 
-/// Says what became of a request: `how`, after manifest `before`, by manifest `now`.
-fn say(
-    form: Form,
-    (how, before, now): (&str, &Manifest, &Manifest),
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let (from, to) = (before.members.size(), now.members.size());
-    match form {
-        Form::Json => {
+/// What became of a request.
+enum Outcome<'a> {
+    /// The claim of manifest `now` has taken it.
+    Rescaled { before: &'a Manifest, now: &'a Manifest },
+    /// The job does not run: its next start takes it.
+    Left(&'a Manifest),
+    /// The job has that size.
+    Unchanged(&'a Manifest),
+}
+
+impl Outcome<'_> {
+    fn write(&self, form: Form, out: &mut dyn Write) -> Result<(), Failure> {
+        let (how, before, now) = match *self {
+            Outcome::Rescaled { before, now } => ("rescaled", before, now),
+            Outcome::Left(head) => ("left", head, head),
+            Outcome::Unchanged(head) => ("unchanged", head, head),
+        };
+        let (from, to) = (before.members.size(), now.members.size());
+        if form == Form::Json {
             let answer = json!({
                 "schema_version": 1, "job": now.job, "outcome": how,
                 "from": from, "to": to, "generation": now.generation, "seq": now.seq,
             });
             writeln!(out, "{answer}")?;
+            return Ok(());
         }
-        Form::Text => match how {
-            "rescaled" => writeln!(
+        let Manifest { job, seq, generation, .. } = now;
+        match self {
+            Outcome::Rescaled { .. } => writeln!(
                 out,
-                "rescaled: job {} runs on {to} instead of {from}, since manifest {} of run {}",
-                now.job, now.seq, now.generation
+                "{how}: job {job} runs on {to} instead of {from}, since manifest {seq} of run {generation}"
             )?,
-            "left" => writeln!(out, "left: job {} does not run; its next start takes the request", now.job)?,
-            _ => writeln!(out, "unchanged: job {} has run {} on {to}", now.job, now.generation)?,
-        },
+            Outcome::Left(_) => {
+                writeln!(out, "{how}: job {job} does not run; its next start takes the request")?
+            }
+            Outcome::Unchanged(_) => writeln!(out, "{how}: job {job} has run {generation} on {to}")?,
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn text(head: &Manifest, forecast: &Forecast, out: &mut dyn Write) -> io::Result<()> {
