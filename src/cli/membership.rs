@@ -3,6 +3,7 @@
 use super::life::Life;
 use super::restart;
 use super::settings::cluster::Asked;
+use super::settings::config::IfRunning;
 use super::settings::plan::Plan;
 use super::terminal::failure::{Code, Failure};
 use crate::engine::clock::{Clock, System};
@@ -37,7 +38,7 @@ pub(crate) struct Settled {
     pub(crate) wanted: Wanted,
     /// What the process goes by.
     pub(crate) wish: Wish,
-    /// The job gives signs of life.
+    /// The job gives signs of life, and is not to be taken over.
     pub(crate) is_running: bool,
 }
 
@@ -101,7 +102,8 @@ pub(crate) fn look(plan: &Plan) -> Result<Settled, Failure> {
     let mut wish = plan.asked.wish.clone();
     let lake = membership_of(&plan.lake, &plan.job)?;
     let life = if lake.is_some() { life(&plan.lake, &plan.job)? } else { Life::Stopped };
-    let is_running = life == Life::Running;
+    // Whoever takes over does not stand by for the run that is there.
+    let is_running = life == Life::Running && !matches!(plan.if_running, IfRunning::TakeOver);
     let wanted_by = |wish: &Wish| {
         let wanted = wanted(wish, lake.as_ref());
         (seat(wish, &wanted, lake.as_ref(), is_running), wanted)
