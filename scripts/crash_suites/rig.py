@@ -169,6 +169,15 @@ class Rig:
             time.sleep(0.005)
         return self.end(run.child)
 
+    def ends_well(self, run, seconds=SECONDS_MAX):
+        code = self.finish(run, seconds)
+        if code != 0:
+            raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
+
+    def drain(self, run, seconds=SECONDS_MAX):
+        run.child.send_signal(signal.SIGTERM)
+        self.ends_well(run, seconds)
+
     def kill(self, run):
         """SIGKILL; gives the exit code: -9, or what it was if the run was faster."""
         return self.end(run.child)
@@ -234,10 +243,7 @@ class Rig:
 
     def settle(self, lake, capture, workers, more=(), log=None):
         """Runs the job to its end, which must be a good one."""
-        run = self.start(lake, capture, workers, more, log=log)
-        code = self.finish(run)
-        if code != 0:
-            raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
+        self.ends_well(self.start(lake, capture, workers, more, log=log))
 
     def equal(self, lake, capture):
         """The report if the lake is what the reference program expects; raises Failed, with the differences, if not."""

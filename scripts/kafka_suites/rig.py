@@ -176,21 +176,12 @@ class Rig(rigs.Rig):
         log = lake.rstrip("/") + ".log"
         return rigs.Run(self.spawn(command, log, env), log, command)
 
-    def ends_well(self, run, seconds=rigs.SECONDS_MAX):
-        code = self.finish(run, seconds)
-        if code != 0:
-            raise Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
-
     def close_windows(self, broker, topic, lake, workers=1):
         """Reads what is left and closes every window, as the reference program does: a topic has no end, but it can be idle."""
         run = self.job(broker, topic, lake, "--idle-after", "200ms", "--idle-flush", "300ms", workers=workers)
         first = rigs.next_generation(lake)
         wait_for("the flush of all windows", lambda: is_flushed(lake, first), run)
         self.drain(run)
-
-    def drain(self, run):
-        run.child.send_signal(signal.SIGTERM)
-        self.ends_well(run)
 
     def write(self, broker, topic, name, envelopes, **more):
         """Hands envelopes to the Java client to write in this order; gives a future."""
@@ -208,11 +199,17 @@ class Rig(rigs.Rig):
         wait_for("the commit of the first half", lambda: consumed(lake) == half, run)
         return run, half
 
+    def refused(self, run, name, *words):
+        """Waits for the end of a run, which must be refused by this name, and in these words too; gives what it said."""
+        code = self.finish(run, 90)
+        if code != 4 or any(word not in run.said() for word in (f"({name})", *words)):
+            wanted = " and ".join((name, *words))
+            raise Failed(f"a run ended with {code}, not with exit code 4 and {wanted}\n  {' '.join(run.command)}\n{run.said()}")
+        return run.said()
+
     def finds_another(self, run, *words):
         """Waits for the end of a run, which must say, in these words too, that what it read is not what is there."""
-        code = self.finish(run, 90)
-        if code != 4 or any(word not in run.said() for word in ("(other-identity)", *words)):
-            raise Failed(f"the job ended with {code}\n{run.said()}")
+        self.refused(run, "other-identity", *words)
 
     def status(self, lake, *more):
         """What `headway status` says of each partition, by number."""
