@@ -31,6 +31,13 @@ pub(crate) fn expected(at: &Path, lake: &str) -> Vec<(String, String, Option<u64
     status["expectations"].as_array().expect("a list").iter().map(one).collect()
 }
 
+/// How many records of the first input are dead letters because of rule `rule`, as `headway status` says.
+pub(crate) fn dead(at: &Path, lake: &str, rule: &str) -> u64 {
+    let status = status(at, lake);
+    let count = status["inputs"][0]["total"]["dead"][format!("rule:{rule}")].as_u64();
+    count.unwrap_or_else(|| panic!("{status}"))
+}
+
 /// How many rows of the stream are committed, as `headway status` says.
 pub(crate) fn rows(at: &Path, lake: &str) -> u64 {
     status(at, lake)["rows"].as_u64().expect("a count")
@@ -326,8 +333,7 @@ fn records_are_counted_and_kept_apart_after_kills_and_with_any_number_of_workers
     };
     assert!(0 < others && others < elsewhere, "{found:?}");
     for lake in ["whole", "killed"] {
-        let status = status(at, lake);
-        assert_eq!(status["inputs"][0]["total"]["dead"]["rule:known-unit"], others, "{lake}: {status}");
+        assert_eq!(dead(at, lake, "known-unit"), others, "{lake}");
         let dead = headway(at, &["dead", "ls", "--lake", lake]);
         assert!(dead.out.contains("rule:known-unit"), "{dead:?}");
         let audit = headway(at, &["audit", "--lake", lake, "--deep"]);

@@ -3,8 +3,8 @@
 
 use crate::cli::{Run, folder, headway};
 use crate::files::{capture, fates, gzip, lines, write};
+use crate::odd_inputs::now_ms;
 use flate2::read::MultiGzDecoder;
-use headway::engine::clock::{Clock, System};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -172,10 +172,9 @@ fn control_characters_and_times_that_people_write_have_a_fate() {
 
 #[test]
 fn limit_on_the_future_is_not_the_clock_of_an_earlier_run() {
-    let now =
-        || chrono::DateTime::from_timestamp_millis(System::default().wall_ms()).expect("a time of today");
     let line = |id: &str| {
-        let time = now().format("%Y-%m-%d %H:%M:%S%.3f");
+        let now = chrono::DateTime::from_timestamp_millis(now_ms()).expect("a time of today");
+        let time = now.format("%Y-%m-%d %H:%M:%S%.3f");
         format!("A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,1,2,{id},{time}\n")
     };
     let envelope = |offset: u32, line: String| {

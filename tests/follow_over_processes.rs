@@ -1,10 +1,10 @@
 //! A followed folder over many processes: new files, growing files, rotated and renamed ones are read as by one process, whoever is
 //! killed meanwhile.
 
-use crate::cli::{folder, headway};
+use crate::cli::{folder, headway, succeeds};
 use crate::files::{LAKE, fates, go, lines, write};
 use crate::process::signal;
-use crate::processes::{self, Processes};
+use crate::processes::{self, Processes, same_messages};
 use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
@@ -62,17 +62,12 @@ fn followed_folder_is_read_as_by_one_process_whoever_is_killed() {
     assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 0));
     assert!(job.log("err", 1).contains("all processes are there"), "{}", job.log("err", 1));
     assert_eq!(fates(path), [170, 170, 0, 0, 0]);
-    let audit = headway(path, &["audit", "--lake", "lake", "--deep"]);
-    assert_eq!(audit.code, Some(0), "{audit:?}");
+    succeeds(&headway(path, &["audit", "--lake", "lake", "--deep"]));
     // Its windows, closed by one process, are those of one process that reads all at once.
-    assert_eq!(go(path, "run", "files:in", &["-n", "1"]).code, Some(0));
+    succeeds(&go(path, "run", "files:in", &["-n", "1"]));
     let whole = crate::cli::folder();
-    for file in fs::read_dir(path.join("in")).expect("it can be listed") {
-        let file = file.expect("it is there");
-        let name = format!("in/{}", file.file_name().to_string_lossy());
-        write(whole.path(), &name, fs::read(file.path()).expect("it can be read"));
-    }
-    assert_eq!(go(whole.path(), "run", "files:in", &[]).code, Some(0));
+    same_messages(path, whole.path());
+    succeeds(&go(whole.path(), "run", "files:in", &[]));
     let [found, expected] = [path, whole.path()].map(|folder| processes::lines(folder, "turnstile"));
     assert!(!expected.is_empty());
     assert_eq!(found, expected);
@@ -98,6 +93,5 @@ fn copy_of_a_file_is_read_once_whichever_process_its_number_belongs_to() {
     signal(&job.children[0], Signal::TERM);
     assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
     assert_eq!(fates(path), [140, 140, 0, 0, 0]);
-    let audit = headway(path, &["audit", "--lake", "lake", "--deep"]);
-    assert_eq!(audit.code, Some(0), "{audit:?}");
+    succeeds(&headway(path, &["audit", "--lake", "lake", "--deep"]));
 }

@@ -1,6 +1,6 @@
 //! What stops a job by name before it hangs or is killed: memory, and a worker that does not come back.
 
-use crate::cli::{folder, headway};
+use crate::cli::{folder, headway, succeeds};
 use headway::connect::memory::{Lists, Message};
 use headway::connect::{self, Connector, Event, PartitionInfo, Polled, Source, Wake};
 use headway::engine::{Control, Launch, launch};
@@ -15,8 +15,7 @@ fn job_that_takes_more_memory_than_it_may_stops_by_name_with_a_table() {
     let folder = folder();
     let job =
         ["run", "turnstile", "--source", "generate:messages=20000", "--lake", "lake", "--until", "caught-up"];
-    let run = headway(folder.path(), &job);
-    assert_eq!(run.code, Some(0), "{}", run.err);
+    succeeds(&headway(folder.path(), &job));
     // What it had saved is in the table; the program alone takes more than this.
     let limited = ["run", "turnstile", "--source", "generate", "--lake", "lake", "--memory-limit", "16MiB"];
     let run = headway(folder.path(), &limited);
@@ -32,10 +31,8 @@ fn job_that_takes_more_memory_than_it_may_stops_by_name_with_a_table() {
     }
     let status = headway(folder.path(), &["status", "--lake", "lake"]);
     assert!(status.out.contains("with memory-limit"), "{}", status.out);
-    let audit = headway(folder.path(), &["audit", "--lake", "lake", "--deep"]);
-    assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
-    let run = headway(folder.path(), &[&job[..], &["--memory-limit", "8GiB"]].concat());
-    assert_eq!(run.code, Some(0), "{}", run.err);
+    succeeds(&headway(folder.path(), &["audit", "--lake", "lake", "--deep"]));
+    succeeds(&headway(folder.path(), &[&job[..], &["--memory-limit", "8GiB"]].concat()));
     let run = headway(folder.path(), &[&job[..], &["--memory-limit", "1MiB"]].concat());
     assert!(run.code == Some(2) && run.err.contains("--memory-limit"), "{}", run.err);
 }

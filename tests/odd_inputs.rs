@@ -226,7 +226,7 @@ fn control_characters_in_a_key_make_a_dead_letter() {
     assert_lake(&[("a.csv", lines(&file))], &[], want);
 }
 
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     System::default().wall_ms()
 }
 

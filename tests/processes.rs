@@ -14,6 +14,10 @@ use std::process::{Child, Command, Stdio};
 pub(crate) const JOB: [&str; 9] =
     ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=8KiB"];
 
+/// No answer takes so long.
+#[cfg(feature = "serve")]
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The processes of a job. Whatever is left of them ends with the test.
 pub(crate) struct Processes<'a> {
     pub(crate) folder: &'a Path,
@@ -47,14 +51,25 @@ impl<'a> Processes<'a> {
         Processes { folder, children: Vec::new() }
     }
 
-    /// Starts process `process` with `args`.
+    /// A job of one process, with `args`, that no host file names.
+    pub(crate) fn alone(folder: &'a Path, args: &[&str]) -> Processes<'a> {
+        let mut job = Processes { folder, children: Vec::new() };
+        job.spawn(0, args);
+        job
+    }
+
+    /// Starts process `process` of the host file with `args`.
     pub(crate) fn start(&mut self, process: usize, args: &[&str]) {
+        self.spawn(process, &[args, &["-H", "hosts", "-p", &process.to_string()]].concat());
+    }
+
+    fn spawn(&mut self, process: usize, args: &[&str]) {
         let log = |name: &str| {
             File::create(self.folder.join(format!("{name}-{process}"))).expect("the log can be written")
         };
         let child = Command::new(env!("CARGO_BIN_EXE_headway"))
             .args(args)
-            .args(["-H", "hosts", "-p", &process.to_string(), "-v"])
+            .arg("-v")
             .current_dir(self.folder)
             .env_clear()
             .stdin(Stdio::null())
@@ -161,12 +176,27 @@ pub(crate) fn messages(folder: &Path, count: u32) {
     assert_eq!(run.code, Some(0), "{}", run.err);
 }
 
-/// The head of the job, as JSON.
+/// Puts the messages of folder `from` into `folder`, too.
+pub(crate) fn same_messages(from: &Path, folder: &Path) {
+    std::fs::create_dir(folder.join("in")).expect("a folder can be made");
+    for file in std::fs::read_dir(from.join("in")).expect("messages were written") {
+        let file = file.expect("it can be read");
+        let to = folder.join("in").join(file.file_name());
+        std::fs::hard_link(file.path(), to).expect("a file can be linked");
+    }
+}
+
+/// The head of the job in the folder `lake` of `folder`, as JSON.
 pub(crate) fn head(folder: &Path) -> Option<Value> {
-    let manifests = std::fs::read_dir(folder.join("lake/_headway/turnstile/manifest")).ok()?;
+    head_of(&folder.join("lake"))
+}
+
+/// The head of the job in `lake`, as JSON.
+pub(crate) fn head_of(lake: &Path) -> Option<Value> {
+    let manifests = std::fs::read_dir(lake.join("_headway/turnstile/manifest")).ok()?;
     let newest = manifests
         .map(|file| file.expect("it can be read").path())
-        .filter(|path| path.extension().is_some())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
         .max()?;
     serde_json::from_slice(&std::fs::read(newest).ok()?).ok()
 }
@@ -324,12 +354,14 @@ fn one_command_runs_all_processes_of_a_machine() {
 /// Where process `process` answers by HTTP, as its log says; waits until it does.
 #[cfg(feature = "serve")]
 pub(crate) fn address(job: &Processes<'_>, process: usize) -> String {
+    let began = std::time::Instant::now();
     loop {
         let log = job.log("err", process);
         let line = log.lines().find(|line| line.contains("event=\"listening\""));
         if let Some((_, rest)) = line.and_then(|line| line.split_once("address=")) {
             return rest.split(' ').next().unwrap_or_default().to_string();
         }
+        assert!(began.elapsed() < PATIENCE, "process {process} does not listen after {PATIENCE:?}: {log}");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
@@ -396,15 +428,11 @@ fn pid_of(supervisor: u32, number: usize) -> Option<i32> {
 
 #[test]
 fn member_that_is_killed_during_a_drain_keeps_no_other_from_ending_well() {
-    let args = ["cluster", "run", "turnstile", "--source", "generate", "--lake", "lake", "-n", "3", "-v"];
+    let args = ["cluster", "run", "turnstile", "--source", "generate", "--lake", "lake", "-n", "3"];
     let args = [&args[..], &["--epoch", "50ms", "--epoch-bytes", "64KiB", "--join-within", "20s"]].concat();
     for (number, delay_ms) in [(1, 5), (2, 40), (0, 70), (1, 110), (2, 160), (0, 220)] {
         let folder = folder();
-        let log = |name: &str| File::create(folder.path().join(name)).expect("the log can be written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headway"));
-        command.args(&args).current_dir(folder.path()).env_clear().stdin(Stdio::null());
-        let child = command.stdout(log("out-0")).stderr(log("err-0")).spawn().expect("the program starts");
-        let mut job = Processes { folder: folder.path(), children: vec![child] };
+        let mut job = Processes::alone(folder.path(), &args);
         until(&mut job, -1, 6);
         let victim = pid_of(job.children[0].id(), number).expect("it runs");
         signal(&job.children[0], Signal::TERM);

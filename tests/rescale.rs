@@ -3,7 +3,7 @@
 
 use crate::cli::{Run, folder, headway};
 use crate::process::signal;
-use crate::processes::{Processes, Size, answer, head, messages, run_job, seq, until};
+use crate::processes::{Processes, Size, answer, head, messages, run_job, same_messages, seq, until};
 #[cfg(feature = "serve")]
 use crate::processes::{address, get};
 use rustix::process::Signal;
@@ -11,8 +11,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
-/// The job: epochs so small that it does not end before it was rescaled often enough.
-/// Epochs so small that the job has not read everything when it is asked for the last size, however slow the questions are.
+/// The job: epochs so small that it has not read everything when it is asked for the last size, however slow the questions are.
 const JOB: [&str; 9] =
     ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=1KiB"];
 
@@ -58,19 +57,17 @@ fn in_large_epochs() -> Vec<&'static str> {
     [&JOB[..8], &["--epoch-bytes=1MiB"]].concat()
 }
 
-/// What one worker makes of so many messages.
-fn expected(count: u32) -> (Vec<Vec<String>>, Vec<String>) {
-    let whole = folder();
-    messages(whole.path(), count);
-    run_job(whole.path(), Size { processes: 1, workers: 1 }, &in_large_epochs());
-    answer(whole.path())
+/// What one worker makes of the messages of a folder.
+fn expected(whole: &Path) -> (Vec<Vec<String>>, Vec<String>) {
+    run_job(whole, Size { processes: 1, workers: 1 }, &in_large_epochs());
+    answer(whole)
 }
 
 #[test]
 fn job_goes_from_each_size_to_each_other_one_while_it_runs() {
-    const MESSAGES: u32 = 400_000;
-    let folder = folder();
-    messages(folder.path(), MESSAGES);
+    let (whole, folder) = (folder(), folder());
+    messages(whole.path(), 400_000);
+    same_messages(whole.path(), folder.path());
     let mut job = pool(folder.path(), WAY[0], &[]);
     until(&mut job, -1, 3);
     for pair in WAY.windows(2) {
@@ -85,7 +82,7 @@ fn job_goes_from_each_size_to_each_other_one_while_it_runs() {
     let log = job.log("err", 0);
     assert!(log.contains("event=\"rescaled\""), "{log}");
     settle(job);
-    assert_eq!(answer(folder.path()), expected(MESSAGES));
+    assert_eq!(answer(folder.path()), expected(whole.path()));
     assert_eq!(
         head(folder.path()).expect("there is a manifest")["restarts"],
         Value::Null,
@@ -95,13 +92,14 @@ fn job_goes_from_each_size_to_each_other_one_while_it_runs() {
 
 #[test]
 fn kill_in_the_middle_of_a_rescale_delays_it() {
-    const MESSAGES: u32 = 150_000;
-    let whole = expected(MESSAGES);
+    let whole = folder();
+    messages(whole.path(), 150_000);
+    let expected = expected(whole.path());
     for (from, to, victim, delay_ms) in
         [("2x1", "3x1", 1, 0), ("3x1", "2x1", 0, 300), ("1x1", "3x1", 2, 600), ("2x1", "1x2", 0, 700)]
     {
         let folder = folder();
-        messages(folder.path(), MESSAGES);
+        same_messages(whole.path(), folder.path());
         let mut job = pool(folder.path(), from, &["--members", "as-committed"]);
         until(&mut job, -1, 3);
         let asking = std::thread::spawn({
@@ -115,7 +113,7 @@ fn kill_in_the_middle_of_a_rescale_delays_it() {
         let logs = || [0, 1, 2].map(|process| job.log("err", process)).concat();
         assert_eq!((run.code, size(folder.path()).as_str()), (Some(0), to), "{case}: {}{}", run.err, logs());
         settle(job);
-        assert_eq!(answer(folder.path()), whole, "{case}");
+        assert_eq!(answer(folder.path()), expected, "{case}");
     }
 }
 
@@ -165,14 +163,7 @@ fn started_without_a_size_a_job_has_that_of_its_last_run() {
     messages(folder.path(), 12_000);
     let drained = |args: &[&str], expected: &str| {
         let at = seq(folder.path());
-        let mut job = Processes::of(folder.path(), 1);
-        job.children.clear();
-        std::fs::remove_file(folder.path().join("hosts")).expect("it was written");
-        let log = std::fs::File::create(folder.path().join("err-0")).expect("the log can be written");
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_headway"));
-        command.args([&JOB[..], args, &["-v"]].concat()).current_dir(folder.path()).env_clear();
-        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(log);
-        job.children.push(command.spawn().expect("the program starts"));
+        let mut job = Processes::alone(folder.path(), &[&JOB[..], args].concat());
         until(&mut job, at, 4);
         signal(&job.children[0], Signal::TERM);
         assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));

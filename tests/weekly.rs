@@ -14,13 +14,18 @@ use twin::{Row, Week};
 const HEADER: &str =
     "C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS                              ";
 
-/// The real sample: its first 25 turnstiles or so.
-fn sample() -> Vec<String> {
+/// The real sample: the first 25 turnstiles or so of a week, as the agency's file has them.
+pub(crate) fn sample_text() -> String {
     let packed = include_bytes!("samples/240106.csv.gz");
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&packed[..]), &mut text)
         .expect("the sample is packed text");
-    // Without the index.
+    text
+}
+
+/// The lines of the sample, without the index.
+fn sample() -> Vec<String> {
+    let text = sample_text();
     text.lines().skip(1).map(|line| line.split_once(',').expect("an index").1.to_string()).collect()
 }
 
