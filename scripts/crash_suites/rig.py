@@ -197,12 +197,19 @@ class Rig:
         if not self.keep:
             shutil.rmtree(os.path.dirname(lake), ignore_errors=True)
 
-    def capture(self, seed, messages, partitions=4):
-        """A capture with every trouble we know, skew and a silent stretch; four or five hours of event time for 30,000 messages."""
+    def capture(self, seed, messages, partitions=4, place_of=None):
+        """A capture with every trouble we know, skew and a silent stretch; four or five hours of event time for 30,000 messages.
+
+        With `place_of` its times are of the same zone and day as those of the capture of that seed: what one job is to read
+        together with that one in one zone must be written in it, or its records lie hours ahead of their timestamps.
+        """
         draw = rng(seed, "capture")
         zone, start = self.place(draw)
         out = os.path.join(self.folder, f"capture-{seed}-{messages}-{partitions}")
-        made = Capture(out, (*window_flags(draw), "--zone", zone))
+        flags = window_flags(draw)
+        if place_of is not None:
+            zone, start = self.place(rng(place_of, "capture"))
+        made = Capture(out, (*flags, "--zone", zone))
         if os.path.exists(out + ".done"):
             return made
         form = draw.choice(self.forms)

@@ -86,7 +86,8 @@ def one_lake(rig, args, number):
     """Kills one job as often as planned, lets it end and compares; gives (kills by phase, epochs)."""
     draw = rigs.rng(args.seed, "two-folders", number)
     short = args.messages // (10 if number % 2 else 1)
-    captures = (rig.capture(args.seed * 1000 + number, args.messages), rig.capture(args.seed * 1000 + 500 + number, short))
+    seed = args.seed * 1000 + number
+    captures = (rig.capture(seed, args.messages), rig.capture(seed + 500, short, place_of=seed))
     lake, kills, seen = rig.path("two"), collections.Counter(), {}
     todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
     while todo > 0:
