@@ -64,7 +64,7 @@ pub struct Build<'s> {
     views: Vec<StreamVec<'s, Epoch, ViewUpdate>>,
     notes: Notes,
     snapshots: SharedSnapshots,
-    /// What days are sealed as of the committed epoch, where [`Build::seal`] was called.
+    /// Which days are sealed as of the committed epoch, if [`Build::seal`] was called.
     sealed: Option<Sealed>,
 }
 
@@ -253,8 +253,8 @@ impl<'s> Build<'s> {
         Table::of(self.keyed(Keep::new(name, fold, self.committed()).leaving(sealed, day), flow))
     }
 
-    /// Leaves records of sealed days out of `flow`; the other flow has them. `day` is the day of a record. To be called before
-    /// anything that keeps by day is built, and once.
+    /// Splits `flow` into records of open days and records of sealed days. `day` gives the day of a record. Call it once, before
+    /// anything that keeps by day is built.
     pub fn seal<R: Clone + 'static>(
         &mut self,
         sealing: Sealing,

@@ -32,7 +32,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::duration(
         SEAL_AFTER,
         "35d",
-        "How long after a day, in event time, views give it up: its gold files stay, and do not change any more",
+        "How long after its end, in event time, a day is sealed: its rows leave memory, and its gold files stay and do not change any more",
     )
     .free(),
     StationBy::SETTING,

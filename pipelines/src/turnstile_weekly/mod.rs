@@ -42,8 +42,8 @@ const SETTINGS: &[Setting] = &[
         CORRECTIONS,
         &["apply", "ignore"],
         "apply",
-        "What a reading does that was there before: the one published later counts; or the first one that was committed, as in \
-         upstream's warehouse, and then the order in which files are read matters",
+        "Which of two readings of one turnstile and instant counts: apply, the one published later; ignore, the one committed first, \
+         as in upstream's warehouse: then the order in which files are read matters",
     )
     .unless_default(),
 ];

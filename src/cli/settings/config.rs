@@ -68,7 +68,7 @@ section! {
         /// Let views that are new to the job begin with the facts of EPOCH and later ones, if earlier files are gone
         #[arg(id = "job.views_from", long = "views-from", value_name = "EPOCH")]
         views_from: Count,
-        /// Memory that this process may take: near it sources pause, at it the job stops by name, such as 2GiB [default: no limit]
+        /// Most memory that this process may take, such as 2GiB: near the limit sources pause, at it the job stops with memory-limit [default: no limit]
         #[arg(id = "job.memory_limit", long = "memory-limit", value_name = "SIZE", allow_hyphen_values = true)]
         memory_limit: Bytes,
         /// Only warn where expectation NAME fails, and go on; may be repeated
@@ -95,11 +95,11 @@ section! {
         /// How long to wait for the other processes [default: 60s]
         #[arg(id = "cluster.join_within", long = "join-within", value_name = "TIME", allow_hyphen_values = true)]
         join_within: Millis,
-        /// Whose processes, workers and hosts count [default: as-set]
+        /// Where the number of processes and workers, and the hosts, come from [default: as-set]
         #[arg(id = "cluster.members", long = "members", value_name = "WHOSE")]
         members: MembersOf,
-        /// How often the process may start itself again after a lost process, a panic or a missed start [default: 20, and 0 for
-        /// a job of one process]
+        /// How often the process may start itself again after a lost process, a panic, a missed start or another failure with exit
+        /// code 3 [default: 20, and 0 for a job of one process]
         #[arg(id = "cluster.restarts", long = "restarts", value_name = "N")]
         restarts: Count,
     }

@@ -55,5 +55,5 @@ fn readme_documents_every_key() {
         std::fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).expect("README.md can be written");
         return;
     }
-    assert!(found == made, "the reference in README.md is old; run REWRITE=1 cargo test readme");
+    assert!(found == made, "the reference in README.md is old; run REWRITE=1 cargo test --lib readme");
 }

@@ -80,14 +80,14 @@ pub(super) const MESH_PAGES: &[Page] = &[
         Yours,
         "Another number of processes or workers was asked for or committed while this process waited for the others.",
         "All processes of a run must agree how many there are. The last manifest says so, or a request that the next claim takes.",
-        "Nothing: the process starts itself again, with the new number. With --restarts 0 start it again.",
+        "Nothing: the process starts itself again, with the new number. --restarts does not limit this.",
     ),
     of(
         "membership-refused",
         Yours,
         "This process goes by the size in the last manifest, and process 0 was started with another one.",
         "A fresh start with -n, -H or -w is another size, for all processes.",
-        "Nothing, if this process was started with the same flags as process 0: it starts itself again and goes by them. Else give it the same.",
+        "Nothing, if this process has the same flags as process 0: it starts itself again and uses them. Otherwise start it with the flags of process 0.",
     ),
     of(
         "peer-lost",

@@ -425,7 +425,7 @@ const PAGES: &[Page] = &[
     of(
         "gold-changed",
         TheirSystem,
-        "Somebody has replaced or removed a gold file that only files have, or a run that was taken over has.",
+        "A gold file was replaced or removed, and its rows are not in memory. A person did it, or an older run that had been taken over.",
         "The last commit holds, and so does the state from which the file follows.",
         "Start the job again: it writes the file anew.",
     ),
