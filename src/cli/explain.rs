@@ -45,21 +45,10 @@ pub(crate) fn run(flags: &Flags, catalogue: &[Entry], out: &mut dyn Write) -> Re
         return Err(Failure::new(Code::CommandLine, format!("\"{record}\" does not go with explain {code}"))
             .hint("Only explain late and explain dead take the place of a record."));
     }
+    let about = |kind| Question { kind, place: record, at, catalogue };
     match code.as_str() {
-        "late" => {
-            return explain_record::run(
-                &Question { kind: LakeKind::Late, place: record, at, catalogue },
-                output,
-                out,
-            );
-        }
-        "dead" => {
-            return explain_record::run(
-                &Question { kind: LakeKind::Dead, place: record, at, catalogue },
-                output,
-                out,
-            );
-        }
+        "late" => return explain_record::run(&about(LakeKind::Late), output, out),
+        "dead" => return explain_record::run(&about(LakeKind::Dead), output, out),
         "lag" => return lag::lag(&flags.at, flags.output, out),
         "metrics" => return lag::metrics(flags.output, out),
         _ => {}

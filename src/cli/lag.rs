@@ -5,7 +5,6 @@ use super::life::Life;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table;
-use crate::engine::commit::process_id::Found;
 use crate::serve::lag::{Diagnosis, diagnose};
 use crate::serve::metrics::{COMMIT_SECONDS, METRICS, Metric, MetricKind};
 use serde_json::{Value, json};
@@ -18,9 +17,8 @@ use std::io::{self, Write};
 pub(crate) fn lag(at: &At, output: Form, out: &mut dyn Write) -> Result<(), Failure> {
     let job = at.open()?;
     let (head, sign) = (job.head()?, job.sign()?);
-    let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
     let now_ms = lake::now_ms();
-    let life = Life::of(sign.as_ref(), found, now_ms);
+    let life = Life::look(sign.as_ref(), now_ms);
     let board = sign.as_ref().and_then(|sign| sign.board.as_ref()).filter(|_| life == Life::Running);
     let Some(board) = board else {
         let words = life.words(sign.as_ref(), now_ms);

@@ -12,6 +12,7 @@ use crate::engine::clock::{Clock, System};
 use crate::engine::commit::alive::{self, Alive};
 use crate::engine::commit::backup::rounds;
 use crate::engine::commit::decide::Folding;
+use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::rescale::{self, Request};
 use crate::engine::commit::restore::{self, SavedState};
@@ -20,7 +21,7 @@ use crate::engine::commit::state_files::{Headers, StateFiles};
 use crate::engine::commit::upkeep::{self, Pruned};
 use crate::engine::commit::{compact, recover, release, retire, standby};
 #[cfg(feature = "parquet")]
-use crate::engine::commit::{error::CheckpointError, rebuild, refill::FactFile};
+use crate::engine::commit::{rebuild, refill::FactFile};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
@@ -186,21 +187,27 @@ impl Job {
         run(recover::chain(&self.site(), &self.name))?.loose.pop().ok_or_else(|| self.never_started())
     }
 
-    /// The last manifest, and the state that it names. A running job may delete files meanwhile: then its next manifest is
-    /// read.
+    /// The last manifest, and the state that it names.
     ///
     /// # Errors
     /// As [`Job::head`].
     pub(crate) fn state(&self) -> Result<(Manifest, SavedState), Failure> {
+        self.of_head(|site, head| {
+            let headers = run(restore::headers(site, head, &Headers::new()))?;
+            run(restore::sections(site, head, &headers, |_, _| true))
+        })
+    }
+
+    /// The last manifest, and what `read` makes of it. A running job may delete files meanwhile: then its next manifest is read.
+    fn of_head<T>(
+        &self,
+        read: impl Fn(&Site, &Manifest) -> Result<T, CheckpointError>,
+    ) -> Result<(Manifest, T), Failure> {
         let site = self.site();
-        let read = |head: &Manifest| {
-            let headers = run(restore::headers(&site, head, &Headers::new()))?;
-            run(restore::sections(&site, head, &headers, |_, _| true))
-        };
         loop {
             let head = self.head()?;
-            match read(&head) {
-                Ok(saved) => return Ok((head, saved)),
+            match read(&site, &head) {
+                Ok(found) => return Ok((head, found)),
                 Err(error) if self.head()?.seq == head.seq => return Err(error.into()),
                 Err(_) => {}
             }
@@ -236,16 +243,9 @@ impl Job {
     /// # Errors
     /// As [`Job::head`].
     pub(crate) fn shard_bytes(&self) -> Result<BTreeMap<Shard, u64>, Failure> {
-        let site = self.site();
-        loop {
-            let head = self.head()?;
-            match run(restore::headers(&site, &head, &Headers::new())) {
-                Ok(headers) => return Ok(StateFiles::of(&headers, &head.dropped).shard_bytes()),
-                // A job that runs may have deleted a file.
-                Err(error) if self.head()?.seq == head.seq => return Err(error.into()),
-                Err(_) => {}
-            }
-        }
+        let (head, headers) =
+            self.of_head(|site, head| run(restore::headers(site, head, &Headers::new())))?;
+        Ok(StateFiles::of(&headers, &head.dropped).shard_bytes())
     }
 
     /// Takes the request for another membership back, if there is one.

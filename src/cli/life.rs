@@ -22,8 +22,13 @@ pub(crate) enum Life {
 }
 
 impl Life {
+    /// What the last `sign` says at `now_ms`; its process is looked for.
+    pub(crate) fn look(sign: Option<&Alive>, now_ms: i64) -> Life {
+        Life::of(sign, sign.map_or(Found::Elsewhere, |sign| sign.process.find()), now_ms)
+    }
+
     /// What the last `sign` says at `now_ms`, if of its process `found` is known.
-    pub(crate) fn of(sign: Option<&Alive>, found: Found, now_ms: i64) -> Life {
+    fn of(sign: Option<&Alive>, found: Found, now_ms: i64) -> Life {
         let Some(sign) = sign else { return Life::Stopped };
         match (&sign.ending, found) {
             (Some(ending), _) => ending.code.clone().map_or(Life::Stopped, Life::Failed),

@@ -30,11 +30,17 @@ pub(crate) fn run(flags: &Flags, command: clap::Command, out: &mut dyn Write) ->
     };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     // A person who looks for `headway run` types `man headway-run`: `help` is no page.
-    let command = command.disable_help_subcommand(true);
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
+    let pages = pages(&command);
     clap_mangen::generate_to(command, &folder).map_err(failed)?;
-    let pages = std::fs::read_dir(&folder).map_err(failed)?.filter_map(Result::ok);
-    let pages = pages.filter(|page| page.path().extension().is_some_and(|end| end == "1")).count();
     let section = folder.parent().unwrap_or(&folder).display().to_string();
-    writeln!(out, "wrote {} to {shown}", counted(pages as u64, "page"))?;
+    writeln!(out, "wrote {} to {shown}", counted(pages, "page"))?;
     Ok(writeln!(out, "then: man --manpath={section} headway")?)
+}
+
+/// The pages of `command` and of those below it, as many as are written: pages of other programs may lie in the folder.
+fn pages(command: &clap::Command) -> u64 {
+    let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
+    1 + shown.map(pages).sum::<u64>()
 }

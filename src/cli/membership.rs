@@ -9,9 +9,9 @@ use super::terminal::failure::{Code, Failure};
 use crate::engine::clock::{Clock, System};
 use crate::engine::cluster::membership::{By, Seat, Wanted, Wish, seat, wanted};
 use crate::engine::cluster::place::Cluster;
+use crate::engine::commit::alive;
 use crate::engine::commit::rescale::{self, Membership};
 use crate::engine::commit::site::{self, Site};
-use crate::engine::commit::{alive, process_id::Found};
 use crate::engine::format::manifest::Members;
 use crate::mesh::Process;
 use crate::store::local::Local;
@@ -99,7 +99,11 @@ fn is_typing_error(plan: &Plan, members: &Members) -> bool {
 /// # Errors
 /// If the lake cannot be read.
 pub(crate) fn look(plan: &Plan) -> Result<Settled, Failure> {
-    let mut wish = plan.asked.wish.clone();
+    look_as(plan, plan.asked.wish.clone())
+}
+
+/// Where the process of `plan` would belong now with this wish.
+fn look_as(plan: &Plan, mut wish: Wish) -> Result<Settled, Failure> {
     let lake = membership_of(&plan.lake, &plan.job)?;
     let life = if lake.is_some() { life(&plan.lake, &plan.job)? } else { Life::Stopped };
     // Whoever takes over does not stand by for the run that is there.
@@ -123,11 +127,10 @@ pub(crate) fn look(plan: &Plan) -> Result<Settled, Failure> {
 
 /// True if the process of `plan` goes by the manifest only since it has seen a claim, and would be one of the job's by its settings.
 pub(crate) fn is_member_as_set(plan: &Plan) -> bool {
-    let mut plan = plan.clone();
-    let is_set = plan.asked.as_committed;
-    plan.asked.wish.as_committed = false;
-    let by_settings = || look(&plan).is_ok_and(|settled| matches!(settled.seat, Seat::Member(_)));
-    restart::goes_by_manifest() && !is_set && by_settings()
+    let wish = Wish { as_committed: false, ..plan.asked.wish.clone() };
+    restart::goes_by_manifest()
+        && !plan.asked.as_committed
+        && look_as(plan, wish).is_ok_and(|settled| matches!(settled.seat, Seat::Member(_)))
 }
 
 /// How often the process of `plan` may start itself again.
@@ -149,8 +152,7 @@ fn membership_of(lake: &Path, job: &str) -> Result<Option<Membership>, Failure> 
 fn life(lake: &Path, job: &str) -> Result<Life, Failure> {
     let Some(site) = site(lake)? else { return Ok(Life::Stopped) };
     let sign = site::run(alive::read(&site, job))?;
-    let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
-    Ok(Life::of(sign.as_ref(), found, site.now_ms()))
+    Ok(Life::look(sign.as_ref(), site.now_ms()))
 }
 
 /// The lake, if it is there.

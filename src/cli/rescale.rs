@@ -9,7 +9,6 @@ use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::units::{Millis, age};
-use crate::engine::commit::process_id::Found;
 use crate::engine::commit::rescale::Request;
 use crate::engine::format::manifest::{Manifest, Members};
 use clap::Args;
@@ -141,7 +140,8 @@ fn execute(
     }
     warn(job, &head, members, forecast)?;
     let asked_ms = lake::now_ms();
-    job.ask(&Request { after: head.generation, members: members.clone(), asked_ms })?;
+    let ask = |after| job.ask(&Request { after, members: members.clone(), asked_ms });
+    ask(head.generation)?;
     let Millis(within) = flags.within.unwrap_or(WITHIN);
     let (began, mut after) = (Instant::now(), head.generation);
     let was_stopped = is_stopped(job)?;
@@ -155,7 +155,7 @@ fn execute(
         if now.generation > after {
             // A run began that had looked for requests before this one was there.
             after = now.generation;
-            job.ask(&Request { after, members: members.clone(), asked_ms })?;
+            ask(after)?;
         }
         has_lived |= !is_stopped(job)?;
         if !has_lived && began.elapsed() >= STOPPED {
@@ -163,7 +163,7 @@ fn execute(
         }
         // One that a claim has just deleted as stale is made again.
         if job.request()?.is_none() && job.head()?.generation == after {
-            job.ask(&Request { after, members: members.clone(), asked_ms })?;
+            ask(after)?;
         }
     }
     let what = format!("job \"{}\" has not taken the request to run on {size} yet", head.job);
@@ -194,9 +194,7 @@ fn warn(job: &Job, head: &Manifest, members: &Members, forecast: &Forecast) -> R
 
 /// True if the last run of `job` has ended as it was asked to.
 fn is_stopped(job: &Job) -> Result<bool, Failure> {
-    let sign = job.sign()?;
-    let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
-    Ok(Life::of(sign.as_ref(), found, lake::now_ms()) == Life::Stopped)
+    Ok(Life::look(job.sign()?.as_ref(), lake::now_ms()) == Life::Stopped)
 }
 
 /// What became of a request.

@@ -10,6 +10,9 @@ const BUSY: f64 = 0.8;
 /// The share of their time below which half the workers would do.
 const QUIET: f64 = 0.2;
 
+/// For how long a partition has records to read until the job counts as behind, in milliseconds.
+const LAGGING_MS: i64 = 10_000;
+
 /// A size, and what speaks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Advised {
@@ -59,17 +62,18 @@ pub(crate) fn advise(head: &Manifest, board: Option<&Snapshot>) -> Advised {
         | Cause::PartitionHoldsWindows
         | Cause::FutureRefused => false,
     };
-    let is_lagging = board.lags.iter().any(|lag| lag.records > 0 && lag.for_ms > 10_000);
-    let size = if more && u64::from(processes) * u64::from(workers * 2) <= readable.max(1) * 2 {
-        Some(format!("{processes}x{}", workers * 2))
-    } else if !more && !is_lagging && busy < QUIET && workers > 1 {
-        Some(format!("{processes}x{}", workers.div_ceil(2)))
-    } else if !more && !is_lagging && busy < QUIET && processes > 1 {
-        Some(format!("{}x{workers}", processes.div_ceil(2)))
+    let is_lagging = board.lags.iter().any(|lag| lag.records > 0 && lag.for_ms > LAGGING_MS);
+    let is_idle = !more && !is_lagging && busy < QUIET;
+    let size = if more && u64::from(processes) * u64::from(workers) <= readable.max(1) {
+        Some((processes, workers * 2))
+    } else if is_idle && workers > 1 {
+        Some((processes, workers.div_ceil(2)))
+    } else if is_idle && processes > 1 {
+        Some((processes.div_ceil(2), workers))
     } else {
         None
     };
-    Advised { size, why }
+    Advised { size: size.map(|(processes, workers)| format!("{processes}x{workers}")), why }
 }
 
 /// The share of their time that workers worked.

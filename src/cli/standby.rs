@@ -35,7 +35,7 @@ pub(crate) fn stand_by(
     let board = Board::new(Arc::new(System::default()));
     board.stands_by(why(&standby));
     let listen = Listen::of(plan)?;
-    let _served = listen.map(|listen| serve(&listen, plan, (&board, &standby), control)).transpose()?;
+    let _served = listen.map(|listen| serve(&listen, plan, &board, &standby, control)).transpose()?;
     let (process, size) = (standby.process.0, standby.members.size());
     tracing::info!(event = "standby", process, size, "stands by: {}", why(&standby));
     let mut lived = Instant::now();
@@ -92,7 +92,8 @@ fn why(Standby { process, members }: &Standby) -> String {
 fn serve(
     listen: &Listen,
     plan: &Plan,
-    (board, standby): (&Board, &Standby),
+    board: &Board,
+    standby: &Standby,
     control: &Control,
 ) -> Result<crate::serve::server::Server, Failure> {
     use crate::engine::run::launch::shape;
@@ -118,7 +119,8 @@ fn serve(
 fn serve(
     _listen: &Listen,
     _plan: &Plan,
-    _standby: (&Board, &Standby),
+    _board: &Board,
+    _standby: &Standby,
     _control: &Control,
 ) -> Result<(), Failure> {
     Err(super::listen::does_not_listen())

@@ -13,7 +13,6 @@ use super::units::{Millis, age, time};
 use super::{dead, expectations, outcome};
 use crate::connect::End;
 use crate::engine::commit::alive::Alive;
-use crate::engine::commit::process_id::Found;
 use crate::engine::commit::standby::Sign;
 use crate::engine::format::board::TargetLag;
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
@@ -107,8 +106,7 @@ impl Seen {
         let sign = job.sign()?;
         let ends = ends(flags, &head, sign.as_ref())?;
         let now_ms = lake::now_ms();
-        let found = sign.as_ref().map_or(Found::Elsewhere, |sign| sign.process.find());
-        let life = Life::of(sign.as_ref(), found, now_ms);
+        let life = Life::look(sign.as_ref(), now_ms);
         let is_dead = |input: &Input| input.total().dead_total() > 0;
         let manifests = if head.inputs.iter().any(is_dead) { job.manifests() } else { Ok(Vec::new()) };
         let inputs: Vec<&[Input]> = head.inputs.iter().map(std::slice::from_ref).collect();

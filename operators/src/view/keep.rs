@@ -10,7 +10,7 @@
 //! As the keyed driver: the changes of epoch e leave at e, consolidated: at most one update with −1 and one with +1 a key.
 //! # Late and bad data
 //! None here: whatever arrives counts. A change that a fold refuses is a broken invariant, and stops the job.
-//! Keys of sealed days leave in the epoch after the one that seals them: see [`seal`](crate::view::seal).
+//! A keep by day removes the keys of a sealed day in the epoch after the one that seals the day: see [`seal`](crate::view::seal).
 //! # Restart
 //! The restored table leaves at the committed epoch e0. Input at times up to e0 is dropped where the manifest knows the
 //! operator: it is in that table already. A keep that is new takes it as its beginning.
@@ -100,8 +100,8 @@ impl<F: Fold> Keep<F> {
         Keep { name: name.to_string(), fold, committed, kept, before, leaving: None }
     }
 
-    /// The same, which gives up the keys of sealed days. `sealed` is what is sealed as of the committed epoch, `day` the day of a
-    /// key.
+    /// The same keep, but it removes the keys of sealed days. `sealed` has the days that are sealed as of the committed epoch; `day`
+    /// gives the day of a key.
     #[must_use]
     pub fn leaving(self, sealed: Sealed, day: impl Fn(&F::Key) -> i64 + 'static) -> Keep<F> {
         Keep { leaving: Some(Leaving { sealed, day: Box::new(day), left: None }), ..self }
@@ -158,7 +158,7 @@ impl<F: Fold> Keyed for Keep<F> {
             }
         }
         let Some(leaving) = self.leaving.as_mut().filter(|_| epoch > self.committed) else { return };
-        // Days that earlier epochs have sealed leave, with what this epoch has made of them.
+        // Remove the keys of days that earlier epochs have sealed, with the values that they have after this epoch.
         if let Some(first) = leaving.due() {
             let is_sealed = |key: &&F::Key| (leaving.day)(key) < first;
             let keys: Vec<F::Key> = self.kept.iter().map(|(key, _)| key).filter(is_sealed).cloned().collect();

@@ -26,6 +26,16 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ViewRow(pub Vec<Value>);
 
+impl ViewRow {
+    /// The text in column `column`; `None` if it has none.
+    pub fn text(&self, column: usize) -> Option<&Text> {
+        match self.0.get(column) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// The number of the first table of day files, where an update names one: smaller numbers are views. See
 /// [`crate::build::Build::day_files`].
 pub const FIRST_DAY_FILES: u16 = 1 << 15;

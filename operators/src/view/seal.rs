@@ -3,16 +3,17 @@
 //! # Input
 //! Records, each of a day. See [`Sealing`] for when a day is sealed.
 //! # Output
-//! The records of days that are not sealed; and apart from them those of sealed days, which views must not have.
+//! Two flows: records of open days, and records of sealed days. Views must not use the second.
 //! # State
-//! None of its own: up to which instant days are sealed follows from the watermark, and is in the manifest.
+//! None of its own. The watermark decides which days are sealed; the manifest stores the instant before which they are.
 //! # Progress
-//! A record leaves at its own epoch, when the epoch is complete. It is judged by what was sealed when the epoch before it was
-//! complete: the rows that close in the epoch that seals their day are in it.
+//! A record leaves at its own epoch, when the epoch is complete. It is judged by the days that the epochs before its own have
+//! sealed. So a row that leaves its window in the epoch that seals its day still counts.
 //! # Late and bad data
 //! Records of sealed days are counted as left out, with the reason `sealed-day`.
 //! # Restart
-//! Goes on from the instant in the manifest. What comes at the committed epoch passes: views that are new begin with all days.
+//! Continues from the instant in the manifest. Records at the committed epoch pass whatever their day, so that a new view begins
+//! with all days.
 //! # Cost
 //! A comparison a record; the records of open epochs are in memory.
 
@@ -40,7 +41,7 @@ pub trait Calendar: Debug + Send + Sync {
     /// The day that the clock shows at `time`.
     fn day(&self, time: EventTime) -> i64;
 
-    /// The first instant of `day`.
+    /// The first instant of `day`, at which the clock shows that day.
     fn start(&self, day: i64) -> EventTime;
 
     /// The day as views name it. Later days have greater names.
@@ -95,9 +96,14 @@ impl Sealing {
 
     /// The instant before which all days are sealed at `watermark`; `None` if no day is.
     pub fn up_to(&self, watermark: Watermark) -> Option<EventTime> {
+        self.first_open_at(watermark).map(|day| self.calendar.start(day))
+    }
+
+    /// The first day that is not sealed at `watermark`; `None` if no day is sealed.
+    fn first_open_at(&self, watermark: Watermark) -> Option<i64> {
         let is_known = watermark != EventTime::MIN && watermark != EventTime::MAX;
         let at = is_known.then(|| watermark.ms().checked_sub(self.after_ms))??;
-        Some(self.calendar.start(self.calendar.day(EventTime(at))))
+        Some(self.calendar.day(EventTime(at)))
     }
 
     /// The first day that is not sealed, where days before `up_to` are.
@@ -111,11 +117,10 @@ impl Sealing {
     }
 }
 
-/// What is sealed, as one operator knows it at the close of an epoch.
+/// The days that are sealed as of the last epoch that an operator closed.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     sealing: Sealing,
-    up_to: Option<EventTime>,
     first_open: Option<i64>,
 }
 
@@ -123,7 +128,7 @@ impl Sealed {
     /// What is sealed up to `up_to`, as of the committed epoch.
     pub fn new(sealing: Sealing, up_to: Option<EventTime>) -> Sealed {
         let first_open = up_to.map(|up_to| sealing.first_open(up_to));
-        Sealed { sealing, up_to, first_open }
+        Sealed { sealing, first_open }
     }
 
     /// True if `day` is sealed.
@@ -138,10 +143,7 @@ impl Sealed {
 
     /// Seals what an epoch with `watermark` seals, at its close.
     pub fn close(&mut self, watermark: Watermark) {
-        let up_to = self.sealing.up_to(watermark);
-        if up_to > self.up_to {
-            *self = Sealed::new(self.sealing.clone(), up_to);
-        }
+        self.first_open = self.first_open.max(self.sealing.first_open_at(watermark));
     }
 }
 

@@ -22,7 +22,8 @@ use parquet::column::reader::{ColumnReaderImpl, get_typed_column_reader};
 use parquet::data_type as types;
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -237,9 +238,12 @@ pub type Note = (String, String);
 /// As [`read`].
 pub fn describe(bytes: Vec<u8>) -> io::Result<(Vec<Column>, Vec<Note>)> {
     let reader = open(bytes)?;
-    let notes = reader.metadata().file_metadata().key_value_metadata().into_iter().flatten();
-    let notes = notes.map(|note| (note.key.clone(), note.value.clone().unwrap_or_default()));
-    Ok((columns(&reader)?, notes.collect()))
+    Ok((columns(&reader)?, notes_of(reader.metadata())))
+}
+
+fn notes_of(metadata: &ParquetMetaData) -> Vec<Note> {
+    let notes = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+    notes.map(|note| (note.key.clone(), note.value.clone().unwrap_or_default())).collect()
 }
 
 /// The notes of a file of `size` bytes, of which only the end is read; `range` gives the bytes from one place to another.
@@ -247,21 +251,14 @@ pub fn describe(bytes: Vec<u8>) -> io::Result<(Vec<Column>, Vec<Note>)> {
 /// # Errors
 /// If they cannot be read, or are not the end of a Parquet file.
 pub fn notes(size: u64, range: &dyn Fn(u64, u64) -> io::Result<Vec<u8>>) -> io::Result<Vec<Note>> {
-    // The last bytes: the length of the metadata, and "PAR1".
-    let tail_at = size.checked_sub(FOOTER).ok_or_else(|| invalid("it is too short".to_string()))?;
-    let tail = range(tail_at, size)?;
-    let length = match tail.as_slice() {
-        [a, b, c, d, b'P', b'A', b'R', b'1'] => u64::from(u32::from_le_bytes([*a, *b, *c, *d])),
-        _ => return Err(invalid("it does not end as a Parquet file".to_string())),
-    };
-    let begin = tail_at.checked_sub(length).ok_or_else(|| invalid("it is too short".to_string()))?;
+    let too_short = || invalid("it is too short".to_string());
+    let tail_at = size.checked_sub(FOOTER_SIZE as u64).ok_or_else(too_short)?;
+    let tail = range(tail_at, size)?.try_into().map_err(|_| too_short())?;
+    let length = FooterTail::try_new(&tail).map_err(cause)?.metadata_length() as u64;
+    let begin = tail_at.checked_sub(length).ok_or_else(too_short)?;
     let metadata = ParquetMetaDataReader::decode_metadata(&range(begin, tail_at)?).map_err(cause)?;
-    let notes = metadata.file_metadata().key_value_metadata().into_iter().flatten();
-    Ok(notes.map(|note| (note.key.clone(), note.value.clone().unwrap_or_default())).collect())
+    Ok(notes_of(&metadata))
 }
-
-/// Bytes behind the metadata of a file.
-const FOOTER: u64 = 8;
 
 fn columns(reader: &SerializedFileReader<Bytes>) -> io::Result<Vec<Column>> {
     let column = |column: &parquet::schema::types::ColumnDescPtr| {

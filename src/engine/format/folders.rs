@@ -142,7 +142,7 @@ fn of_cell(cell: Cell<'_>) -> String {
 }
 
 /// `value` as a part of one segment of a path.
-fn encoded(value: &str) -> String {
+pub(crate) fn encoded(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for byte in value.bytes() {
         let (before, is_plain) = (text.len(), byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));

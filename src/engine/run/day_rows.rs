@@ -1,10 +1,10 @@
 //! The rows of a table of day files that its files do not have yet, and a digest of those that each day has.
 //!
-//! Such a table is too large for memory. Of a day that is written, a digest and its name stay, about 200 bytes: the digest says which
-//! rows its file must have. What changes waits in encoded form until the file of the day is written again. After a start that are
-//! all rows, about 110 bytes each, until the first files are written or found to be what they must be.
+//! Such a table is too large for memory. For a day whose file is written, memory holds only its name and a digest, about 200 bytes;
+//! the digest identifies the rows that the file must have. Changes wait in encoded form until the file is written again. After a
+//! start all rows do, about 110 bytes each, until their files are written or found to be right.
 
-use headway_operators::view::row::{Value, ViewRow};
+use headway_operators::view::row::ViewRow;
 use headway_operators::view::text::Text;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -101,7 +101,7 @@ impl DayRows {
     /// # Panics
     /// If it names no day.
     pub fn apply(&mut self, row: &ViewRow, diff: i64) {
-        let Some(Value::Text(day)) = row.0.get(self.day) else { panic!("a row names no day: {row:?}") };
+        let Some(day) = row.text(self.day) else { panic!("a row names no day: {row:?}") };
         let day = self.days.entry(day.clone()).or_default();
         let bytes = encoded(row);
         day.digest.add(&bytes, diff);
@@ -137,11 +137,6 @@ impl DayRows {
         changed.map(of).collect()
     }
 
-    /// True if it has rows of `day`, or they are not known to be gone from its file.
-    pub fn has(&self, day: &str) -> bool {
-        self.days.contains_key(&Text::from(day))
-    }
-
     /// What came or went on `day` since its file was written.
     pub fn take(&mut self, day: &Text) -> Vec<(ViewRow, i64)> {
         let pending = self.days.get_mut(day).map(|day| std::mem::take(&mut day.pending)).unwrap_or_default();
@@ -169,6 +164,7 @@ impl DayRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headway_operators::view::row::Value;
     use proptest::prelude::*;
 
     fn row(day: u8, number: i64) -> ViewRow {
@@ -202,7 +198,7 @@ mod tests {
                 sum.retain(|_, diff| *diff != 0);
                 prop_assert_eq!(sum.values().sum::<i64>().unsigned_abs(), digest.rows());
                 table.wrote(&name);
-                prop_assert_eq!(table.has(&name), digest.rows() > 0);
+                prop_assert_eq!(table.days.contains_key(&Text::from(&*name)), digest.rows() > 0);
             }
             prop_assert_eq!((table.changed(), table.pending_bytes()), (Vec::new(), 0));
         }

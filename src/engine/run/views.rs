@@ -27,7 +27,7 @@ use headway_operators::port::Stage;
 use headway_operators::shape::Shape;
 use headway_operators::spec::ViewSpec;
 use headway_operators::time::{Epoch, EventTime};
-use headway_operators::view::row::{FIRST_DAY_FILES, Value, ViewRow, ViewUpdate};
+use headway_operators::view::row::{FIRST_DAY_FILES, ViewRow, ViewUpdate};
 use headway_operators::view::seal::Sealing;
 use headway_operators::view::text::Text;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -88,7 +88,7 @@ struct Content {
     /// The tables of day files.
     day_rows: Vec<DayRows>,
     /// What the epoch that is being committed changes in them.
-    upcoming: Vec<ViewUpdate>,
+    upcoming_day_rows: Vec<ViewUpdate>,
     /// The manifest of the last changes in the tables.
     at: Option<ManifestId>,
     sealed: Option<SealedDays>,
@@ -184,13 +184,12 @@ impl Views {
             content.apply(&self.specs, epoch, &updates);
         }
         content.is_current = true;
-        let (of_files, of_views) =
-            new.into_values().flatten().partition(|update| update.view >= FIRST_DAY_FILES);
-        content.upcoming = of_files;
+        let (of_files, of_views) = parted(new.into_values().flatten());
+        content.upcoming_day_rows = of_files;
         let sealed = content.sealed.clone();
         // Workers need the lock to go on.
         drop(content);
-        let updates = consolidated(Vec::into_iter(of_views));
+        let updates = consolidated(of_views.into_iter());
         let Some(sealed) = sealed else { return updates };
         let (leaving, updates): (Vec<_>, Vec<_>) =
             updates.into_iter().partition(|update| is_of_sealed_day(&self.specs, &sealed, update));
@@ -229,7 +228,7 @@ impl Views {
             Some(table) => self.day_files.get(usize::from(table)).map(|spec| spec.name),
             None => self.specs.get(usize::from(update.view)).map(|spec| spec.name),
         };
-        updates.iter().chain(&content.upcoming).filter_map(name).collect()
+        updates.iter().chain(&content.upcoming_day_rows).filter_map(name).collect()
     }
 
     /// Notes that the epoch of the last [`Views::upcoming`] is resolved, with `head` as the newest manifest: tables of day files have
@@ -240,8 +239,8 @@ impl Views {
         content.apply(&self.specs, head.epoch, &leaving);
         content.seal(self.sealing.as_ref(), head);
         content.settle(&self.specs);
-        for ViewUpdate { view, row, diff } in std::mem::take(&mut content.upcoming) {
-            if let Some(table) = content.day_rows.get_mut(usize::from(view - FIRST_DAY_FILES)) {
+        for ViewUpdate { view, row, diff } in std::mem::take(&mut content.upcoming_day_rows) {
+            if let Some(table) = content.day_table(view) {
                 table.apply(&row, diff);
                 table.count(diff);
             }
@@ -266,11 +265,6 @@ impl Views {
     /// Notes that the file of `day` of table `table` is what it must be.
     pub fn wrote_day(&self, table: usize, day: &Text) {
         self.lock().day_rows[table].wrote(day);
-    }
-
-    /// True if table `table` has rows of `day`.
-    pub fn has_day(&self, table: usize, day: &str) -> bool {
-        self.lock().day_rows[table].has(day)
     }
 
     /// How many rows table `table` of day files has, and how many came or went in this run.
@@ -356,20 +350,25 @@ fn is_of_sealed_day(specs: &[ViewSpec], sealed: &SealedDays, update: &ViewUpdate
 
 /// The day of a row; `None` where the view does not lie by day.
 fn day_of<'a>(spec: &ViewSpec, row: &'a ViewRow) -> Option<&'a Text> {
-    match row.0.get(spec.day?) {
-        Some(Value::Text(day)) => Some(day),
-        _ => None,
-    }
+    row.text(spec.day?)
+}
+
+/// Parts updates of tables of day files, which come first, from those of views.
+fn parted(updates: impl IntoIterator<Item = ViewUpdate>) -> (Vec<ViewUpdate>, Vec<ViewUpdate>) {
+    updates.into_iter().partition(|update| update.view >= FIRST_DAY_FILES)
 }
 
 impl Content {
+    /// The table of day files of this number. A build without Parquet has none.
+    fn day_table(&mut self, view: u16) -> Option<&mut DayRows> {
+        self.day_rows.get_mut(usize::from(view.checked_sub(FIRST_DAY_FILES)?))
+    }
+
     /// Takes those of `updates` that are of tables of day files; gives the others back.
     fn fold_day_rows(&mut self, updates: Vec<ViewUpdate>) -> Vec<ViewUpdate> {
-        let (of_files, of_views): (Vec<_>, Vec<_>) =
-            updates.into_iter().partition(|update| update.view >= FIRST_DAY_FILES);
+        let (of_files, of_views) = parted(updates);
         for ViewUpdate { view, row, diff } in of_files {
-            // A build without Parquet has no such tables.
-            if let Some(table) = self.day_rows.get_mut(usize::from(view - FIRST_DAY_FILES)) {
+            if let Some(table) = self.day_table(view) {
                 table.apply(&row, diff);
             }
         }

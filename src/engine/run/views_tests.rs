@@ -3,6 +3,7 @@ use crate::engine::format::manifest::Nonce;
 use crate::engine::format::manifest::tests::first;
 use crate::engine::format::names::Seq;
 use headway_operators::row::{Column, Kind};
+use headway_operators::view::row::Value;
 use headway_operators::view::seal::Calendar;
 
 /// One view, of a run that goes on from epoch 3.

@@ -29,7 +29,7 @@ use crate::mesh;
 use headway_operators::ack::Ack;
 use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
-use headway_operators::view::row::ViewUpdate;
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -188,16 +188,16 @@ impl Watched {
         let leaving = self.gold.views.leaving();
         if !leaving.is_empty() {
             // What leaves memory is in its files first: nothing else has it then.
-            self.gold.look_again()?;
+            self.gold.look_again(&leaving);
             self.gold.write(&mut self.committer)?;
         }
         // A rule is about the rows that views have.
-        let tables = || self.gold.views.tables();
+        let mut all = Cow::Borrowed(&updates);
         if !leaving.is_empty() {
-            let all: Vec<ViewUpdate> = updates.iter().cloned().chain(leaving).collect();
-            self.judge.judge(epoch, &all, &tables)?;
-        } else if !updates.is_empty() {
-            self.judge.judge(epoch, &updates, &tables)?;
+            all.to_mut().extend(leaving);
+        }
+        if !all.is_empty() {
+            self.judge.judge(epoch, &all, &|| self.gold.views.tables())?;
         }
         if updates.is_empty() {
             return Ok(None);

@@ -17,7 +17,7 @@ use ::postgres::error::SqlState;
 use ::postgres::{Client, Transaction};
 use headway_operators::row::Column;
 use headway_operators::spec::ViewSpec;
-use headway_operators::view::row::{Value, ViewRow};
+use headway_operators::view::row::ViewRow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -142,7 +142,7 @@ impl Postgres {
             return Ok(Some(other.lake.clone()));
         }
         let known = before.map(|state| state.views).unwrap_or_default();
-        let sealed = Sealed { archive: whole.sealed, stays: known == origin.views };
+        let stays = known == origin.views;
         for gone in names(&known).into_iter().filter(|name| self.views.iter().all(|spec| spec.name != *name))
         {
             let (schema, table) = (sql::quoted(&self.schema), sql::quoted(&gone));
@@ -150,9 +150,13 @@ impl Postgres {
         }
         for (spec, rows) in self.views.iter().zip(whole.tables) {
             let statements = Statements::new(spec, &self.schema);
+            let sealed = Sealed::of(spec, rows, whole.sealed)?;
             if is_as_wanted(&mut at, &self.schema, spec)? {
                 // Not TRUNCATE: readers see the old rows until all is there.
-                sealed.clear(&mut at, &statements, rows)?;
+                match sealed.as_ref().filter(|_| stays) {
+                    Some(sealed) => sealed.clear(&mut at, &statements)?,
+                    None => at.batch_execute(&format!("DELETE FROM {}", statements.table()))?,
+                }
                 at.batch_execute(&statements.comment())?;
             } else {
                 let drop = format!("DROP TABLE IF EXISTS {};", statements.table());
@@ -162,7 +166,9 @@ impl Postgres {
                     statements.create(self.version)
                 ))?;
             }
-            sealed.load(&mut at, &statements, rows, beat)?;
+            if let Some(sealed) = &sealed {
+                sealed.load(&mut at, &statements, beat)?;
+            }
             let rows = rows.iter().map(|row| &**row);
             tables::send(&mut at, &statements.copy_in(), rows, spec.columns.len(), beat)?;
             at.batch_execute(&format!("ANALYZE {}", statements.table()))?;
@@ -209,69 +215,55 @@ impl Target for Postgres {
     }
 }
 
-/// What becomes of sealed days in a rebuild: they come from the archive. The table may have got a part of such a day before it was
-/// sealed, so it keeps only days that the archive lacks.
+/// The sealed days of a table that lies by day, in a rebuild: they come from the archive. The table may have got a part of such a day
+/// before it was sealed, so it keeps only days that the archive lacks.
 struct Sealed<'a> {
-    archive: Option<&'a dyn Archive>,
-    /// The tables are of the same versions as the views.
-    stays: bool,
+    archive: &'a dyn Archive,
+    /// The column of the day.
+    column: &'a Column,
+    /// The days that the archive has.
+    archived: Vec<String>,
+    /// Those that the rows in memory have: they are about to leave it.
+    in_memory: BTreeSet<&'a str>,
 }
 
-impl Sealed<'_> {
-    /// The archive, and the column of the day, if the table of `spec` lies by day.
-    fn of<'a>(&self, spec: &'a ViewSpec) -> Option<(&dyn Archive, usize, &'a Column)> {
-        let day = spec.day?;
-        Some((self.archive?, day, &spec.columns[day]))
+impl<'a> Sealed<'a> {
+    /// Those of the table of `spec` with `rows` in memory; `None` if it does not lie by day, or nothing is sealed.
+    fn of(
+        spec: &'a ViewSpec,
+        rows: &'a [Arc<ViewRow>],
+        archive: Option<&'a dyn Archive>,
+    ) -> Result<Option<Sealed<'a>>, Trouble> {
+        let (Some(archive), Some(day)) = (archive, spec.day) else { return Ok(None) };
+        let archived = archive.days(spec).map_err(Trouble::Archive)?;
+        let days = rows.iter().filter_map(|row| row.text(day)).map(|day| day.as_str());
+        let in_memory = days.filter(|day| archive.has(day)).collect();
+        Ok(Some(Sealed { archive, column: &spec.columns[day], archived, in_memory }))
     }
 
-    /// Takes the rows away that do not stay. Days that `rows` or the archive have do not.
-    fn clear(
-        &self,
-        at: &mut Transaction<'_>,
-        statements: &Statements<'_>,
-        rows: &[Arc<ViewRow>],
-    ) -> Result<(), Trouble> {
-        match self.of(statements.spec()).filter(|_| self.stays) {
-            Some((archive, day, column)) => {
-                let archived = archive.days(statements.spec()).map_err(Trouble::Archive)?;
-                let mine = sealed_days(archive, day, rows).into_iter();
-                let days: Vec<&str> = archived.iter().map(String::as_str).chain(mine).collect();
-                at.execute(&statements.delete_open(column, archive.first_open()), &[&days])?;
-            }
-            None => at.batch_execute(&format!("DELETE FROM {}", statements.table()))?,
-        }
+    /// Takes away the rows that do not stay.
+    fn clear(&self, at: &mut Transaction<'_>, statements: &Statements<'_>) -> Result<(), Trouble> {
+        let days: Vec<&str> =
+            self.archived.iter().map(String::as_str).chain(self.in_memory.iter().copied()).collect();
+        at.execute(&statements.delete_open(self.column, self.archive.first_open()), &[&days])?;
         Ok(())
     }
 
-    /// Brings the sealed days that `rows` do not have.
+    /// Brings the days that are not in memory.
     fn load(
         &self,
         at: &mut Transaction<'_>,
         statements: &Statements<'_>,
-        rows: &[Arc<ViewRow>],
         beat: &dyn Fn(),
     ) -> Result<(), Trouble> {
-        let Some((archive, day, _)) = self.of(statements.spec()) else { return Ok(()) };
-        let mine = sealed_days(archive, day, rows);
-        for day in archive.days(statements.spec()).map_err(Trouble::Archive)? {
-            if mine.contains(day.as_str()) {
-                continue;
-            }
-            let rows = archive.rows(statements.spec(), &day).map_err(Trouble::Archive)?;
-            tables::send(at, &statements.copy_in(), rows.iter(), statements.spec().columns.len(), beat)?;
+        let spec = statements.spec();
+        for day in self.archived.iter().filter(|day| !self.in_memory.contains(day.as_str())) {
+            let rows = self.archive.rows(spec, day).map_err(Trouble::Archive)?;
+            tables::send(at, &statements.copy_in(), rows.iter(), spec.columns.len(), beat)?;
             beat();
         }
         Ok(())
     }
-}
-
-/// The sealed days that `rows` have: they are about to leave memory.
-fn sealed_days<'a>(archive: &dyn Archive, day: usize, rows: &'a [Arc<ViewRow>]) -> BTreeSet<&'a str> {
-    let day = |row: &'a Arc<ViewRow>| match row.0.get(day) {
-        Some(Value::Text(day)) => Some(day.as_str()),
-        _ => None,
-    };
-    rows.iter().filter_map(day).filter(|day| archive.has(day)).collect()
 }
 
 fn state(at: &mut Transaction<'_>, schema: &str, lock: bool) -> Result<Option<State>, Trouble> {

@@ -1,5 +1,6 @@
 //! Where gold tables lie.
 
+use crate::engine::format::folders::encoded;
 use crate::engine::format::names;
 use headway_operators::shape::Shape;
 use headway_operators::spec::{Format, ViewSpec};
@@ -34,14 +35,8 @@ pub fn table_folder(pipeline: &str, view: &str) -> String {
 /// The name of the file of `day` in the folder of its table. A value that is no plain word keeps within it: what may not stand in
 /// a name is written as `%` and its bytes.
 pub(super) fn day_file(day: &str) -> String {
-    let mut name = DAY.to_string();
-    for byte in day.bytes() {
-        match byte {
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' => name.push(char::from(byte)),
-            other => name.push_str(&format!("%{other:02X}")),
-        }
-    }
-    format!("{name}.{}", FORMAT.name())
+    // A full stop would end the name of the day.
+    format!("{DAY}{}.{}", encoded(day).replace('.', "%2E"), FORMAT.name())
 }
 
 /// The day, as it is written in the name of a file of a table that lies by day; `None` if `name` is no such file.

@@ -1,8 +1,9 @@
 //! Writes the gold tables of a run.
 //!
-//! 1. At most every [`GOLD_EVERY`], and when a run ends, and for day files also when [`PENDING_MAX`] bytes wait, each file whose rows are not those of the table is written where no
-//!    reader looks, and synced. Whether they are is decided by their [`Digest`], which stands in the metadata of the file: a run
-//!    that starts does not write again what an earlier one left as it must be.
+//! 1. Tables are written at most every [`GOLD_EVERY`] and when a run ends; day files also once [`PENDING_MAX`] bytes wait, and all
+//!    before rows of sealed days leave memory. A file is written only if its rows differ from those of the table: first where no
+//!    reader looks, then synced. The [`Digest`] in the metadata of the file shows whether they differ, so a run that starts does not
+//!    rewrite files that are right.
 //! 2. Each new file takes the place of the old one by a rename. A reader has the old file or the new one, never a part.
 //! 3. A run that was taken over replaces nothing: the head of the manifests is read before the first rename, and again before a
 //!    rename more than [`LOOK_HOLDS`] later.
@@ -26,7 +27,7 @@ use crate::store::{self, Store};
 use headway_operators::row::Rows;
 use headway_operators::spec::{Format, ViewSpec};
 use headway_operators::time::Epoch;
-use headway_operators::view::row::{Value, ViewRow};
+use headway_operators::view::row::{ViewRow, ViewUpdate};
 use headway_operators::view::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -234,25 +235,20 @@ impl Gold {
         Ok(())
     }
 
-    /// Looks at every file of a view again before the next write: rows are about to leave memory, and then only files have them.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
-    pub fn look_again(&mut self) -> Result<(), CheckpointError> {
-        let folders: Vec<String> = self
-            .views
-            .specs()
-            .iter()
-            .filter(|spec| spec.day.is_some())
-            .map(|spec| place::table_folder(&self.pipeline, spec.name))
-            .collect();
-        for (path, known) in &mut self.files {
-            if known.is_some() && folders.iter().any(|folder| path.starts_with(folder)) {
-                *known = file::content(self.store.as_ref(), path)?;
-            }
+    /// Forgets what the files have of the days of `leaving`, rows of views that are about to leave memory: the next write looks at
+    /// these files again, since they alone have the rows then.
+    pub fn look_again(&mut self, leaving: &[ViewUpdate]) {
+        let specs = self.views.specs();
+        let day = |ViewUpdate { view, row, .. }: &'_ ViewUpdate| {
+            let view = usize::from(*view);
+            Some((view, row.text(specs[view].day?)?.clone()))
+        };
+        let days: BTreeSet<(usize, Text)> = leaving.iter().filter_map(day).collect();
+        for (view, day) in days {
+            let folder = place::table_folder(&self.pipeline, specs[view].name);
+            self.files.remove(&format!("{folder}{}", place::day_file(&day)));
+            self.seen[view] = None;
         }
-        self.seen.fill(None);
-        Ok(())
     }
 
     /// What the file at `path` has, as this run knows or finds it.
@@ -284,12 +280,13 @@ impl Gold {
             return Ok(());
         };
         let folder = place::table_folder(&self.pipeline, spec.name);
-        let mut days: BTreeMap<String, Vec<Arc<ViewRow>>> = BTreeMap::new();
-        for row in rows {
-            let Some(Value::Text(of)) = row.0.get(day) else { panic!("a row names no day: {row:?}") };
-            let path = format!("{folder}{}", place::day_file(of));
-            days.entry(path).or_default().push(row);
+        let mut by_day: BTreeMap<&Text, Vec<Arc<ViewRow>>> = BTreeMap::new();
+        for row in &rows {
+            let Some(of) = row.text(day) else { panic!("a row names no day: {row:?}") };
+            by_day.entry(of).or_default().push(Arc::clone(row));
         }
+        let path = |day: &Text| format!("{folder}{}", place::day_file(day));
+        let days: BTreeMap<String, _> = by_day.into_iter().map(|(day, rows)| (path(day), rows)).collect();
         let known = self.files.range(folder.clone()..).take_while(|(path, _)| path.starts_with(&folder));
         let gone = known.filter(|(path, content)| {
             content.is_some() && !days.contains_key(*path) && !self.is_sealed(path)

@@ -250,7 +250,8 @@ fn files_are_looked_at_again_before_rows_leave_memory() {
     store.inner.delete("gold/gate/daily/day=2024-01-01.parquet").unwrap();
     run.write().unwrap();
     assert_ne!(files(&store), rows, "what has not changed is not looked at");
-    run.gold.look_again().unwrap();
+    let monday = ViewRow(vec![Value::Text(Text::from(MON)), Value::Int(1)]);
+    run.gold.look_again(&[ViewUpdate { view: 1, row: monday, diff: -1 }]);
     run.write().unwrap();
     assert_eq!(files(&store), rows);
 }
