@@ -34,6 +34,8 @@ mod memory;
 mod migration;
 mod moved_files;
 mod music;
+#[cfg(feature = "parquet")]
+mod music_views;
 mod odd_inputs;
 mod outcome;
 mod panics;

@@ -28,9 +28,10 @@ fn options() -> Options {
     Options { messages: Some(6_000), keys: 300, partitions: 2, disorder_s: 900.0, bad: 0.01, ..own }
 }
 
-fn made(entry: &Entry) -> Configured {
+fn made(entry: &Entry, views: bool) -> Configured {
+    let views = if views { "true" } else { "false" };
     entry
-        .configure([("format", "ndjson.gz"), ("lateness", "1h"), ("views", "true")])
+        .configure([("format", "ndjson.gz"), ("lateness", "1h"), ("views", views)])
         .expect("the settings make a job")
 }
 
@@ -41,7 +42,11 @@ fn generators(made: &Configured) -> Vec<Arc<dyn Generate>> {
 
 /// Runs the job; after so many commits it is killed.
 fn run(store: &Memory, workers: usize, kill_after: Option<u64>) {
-    let made = made(&ENTRY);
+    run_with(made(&ENTRY, true), store, workers, kill_after);
+}
+
+/// Runs the job that was `made`; after so many commits it is killed.
+fn run_with(made: Configured, store: &Memory, workers: usize, kill_after: Option<u64>) {
     let connectors: [Arc<dyn Connector>; 4] = generators(&made)
         .into_iter()
         .map(|generate| Arc::new(Generator::new(generate)) as Arc<dyn Connector>)
@@ -142,7 +147,7 @@ fn agree(gold: &BTreeMap<String, Vec<Vec<String>>>, plays: usize) {
 /// What a reader makes of the messages: the objects of each topic that have a time, and how many messages have none.
 fn expected() -> (BTreeMap<String, Vec<String>>, usize) {
     let (mut good, mut dead) = (BTreeMap::new(), 0);
-    for (topic, generator) in TOPICS.iter().zip(generators(&made(&ENTRY))) {
+    for (topic, generator) in TOPICS.iter().zip(generators(&made(&ENTRY, true))) {
         let mut rows = Vec::new();
         for partition in (0..2).map(Partition) {
             for offset in (0..generator.end(partition).expect("it ends").0).map(Offset) {
@@ -196,5 +201,24 @@ fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
             (Arc::new(store) as Arc<dyn Store>, Arc::new(System::default()) as Arc<dyn Clock>);
         let report = audit::run(&files, &clock, "music", true).expect("the lake can be read");
         assert_eq!(report.finding, None);
+    }
+}
+
+/// The plays of the first commits are in no file yet: they are the saved rows of open files.
+#[cfg(feature = "parquet")]
+#[test]
+fn views_that_come_later_begin_with_the_rows_of_open_files_too() {
+    let straight = Memory::new();
+    run(&straight, 2, None);
+    let expected = gold(&straight);
+    for workers in [1, 3] {
+        let store = Memory::new();
+        run_with(made(&ENTRY, false), &store, workers, Some(6));
+        let has_rows = store.files().keys().any(|name| name.starts_with("listen_events/"));
+        assert!(!has_rows, "all rows are in open files");
+        // Killed before or after what the new views keep is committed.
+        [1, 2].into_iter().for_each(|commits| run(&store, 4 - workers, Some(commits)));
+        run(&store, workers, None);
+        assert!(gold(&store) == expected, "tables that came later on {workers} workers");
     }
 }

@@ -52,6 +52,8 @@ mod units;
 #[cfg(feature = "parquet")]
 mod views;
 #[cfg(feature = "parquet")]
+mod views_recompute;
+#[cfg(feature = "parquet")]
 mod views_table;
 #[cfg(feature = "parquet")]
 mod views_verify;

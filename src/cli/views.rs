@@ -45,7 +45,8 @@ enum What {
     },
     /// Recompute each table from what was committed, in a slow and independent way, and compare
     ///
-    /// Exit 1 if a table differs. Reads every committed fact. A table is compared with the facts of the commit that it is of.
+    /// Exit 1 if a table differs. Reads every committed fact. A table is compared with the facts of the commit that it is of. Where only
+    /// the facts of the last commit are known, a table that has changed since it was written is behind: exit 1, too.
     Verify(Listing),
     /// Follow the tables of a running job that was started with --listen: a line of JSON for each commit
     Subscribe(Subscribe),

@@ -56,10 +56,11 @@ pub(super) fn value(cell: &Cell<'_>) -> Value {
     }
 }
 
-/// An instant as RFC 3339 writes it.
+/// An instant as RFC 3339 writes it, with milliseconds where it has some.
 fn instant(ms: i64) -> String {
+    let format = if ms.rem_euclid(1000) == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%.3fZ" };
     chrono::DateTime::from_timestamp_millis(ms)
-        .map_or_else(|| ms.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .map_or_else(|| ms.to_string(), |time| time.format(format).to_string())
 }
 
 /// A value as a person reads it.

@@ -1,24 +1,27 @@
-//! `headway views verify`: is each gold table what the committed facts add up to?
+//! `headway views verify`: is each gold table, and each output that is made of facts, what the committed facts add up to?
 //!
 //! 1. Read every gold table; its metadata say of which commit it is.
 //! 2. Make the pipeline as the manifest notes it, and give its [`Recompute`] the facts up to that commit: the committed rows of
 //!    an output, or the saved state of an operator.
 //! 3. Compare row by row.
 //!
-//! A table that has not changed since an earlier commit is compared with the facts of that commit: it must hold for both.
+//! A table that has not changed since an earlier commit is compared with the facts of that commit: it must hold for both. Where only
+//! the facts of the last commit are known, a table that has changed since it was written is not compared: it is behind.
 
 use super::lake::Job;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use super::terminal::text::visible;
+use super::views_recompute::Slow;
 use super::views_table::{self as views, Table};
 use crate::engine::commit::refill::{self, Range};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names::Seq;
 use crate::engine::run::launch::shape;
 use headway_operators::pipeline::{Configured, Entry};
-use headway_operators::recompute::{Facts, Recompute, Tables};
+use headway_operators::recompute::Facts;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -27,8 +30,10 @@ use std::io::Write;
 struct Verdict {
     view: String,
     rows: u64,
-    /// Of which commit it is.
+    /// Of which commit the facts are.
     seq: u64,
+    /// It is not of that commit, and has changed since.
+    is_behind: bool,
     /// Rows that it lacks, and rows that it must not have.
     missing: u64,
     unexpected: u64,
@@ -46,8 +51,7 @@ pub(super) fn run(
     output: Form,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let Verified { verdicts, absent } = verify(job, catalogue)?;
-    answer(&verdicts, &absent, output, out)
+    answer(&verify(job, catalogue)?, output, out)
 }
 
 /// How all tables of a job compare.
@@ -55,6 +59,8 @@ pub(super) struct Verified {
     verdicts: Vec<Verdict>,
     /// Views that were not written.
     absent: Vec<&'static str>,
+    /// Tables that the pipeline does not recompute.
+    unchecked: Vec<String>,
 }
 
 impl Verified {
@@ -73,37 +79,64 @@ impl Verified {
 pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified, Failure> {
     // The tables first: the manifests that are read behind them have whatever they have.
     let pipeline = job.head()?.pipeline;
-    let mut tables: BTreeMap<u64, Vec<(String, Table)>> = BTreeMap::new();
+    let mut tables: Vec<(u64, String, Table)> = Vec::new();
     for view in job.tables(&pipeline)?.into_keys() {
         let table = views::read(job, &view)?;
         let seq = table.note("seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default();
-        tables.entry(seq).or_default().push((view, table));
+        tables.push((seq, view, table));
     }
-    if tables.is_empty() {
+    let head = job.head()?;
+    let made = made(&head, catalogue)?;
+    let has_outputs = made.pipeline.recompute().is_some_and(|recompute| !recompute.outputs().is_empty());
+    if tables.is_empty() && (!head.views.is_empty() || !has_outputs) {
         return Err(Failure::new(Code::ViewUnknown, "the job has written no views")
             .hint("Start it with --views. A run writes them once a minute, and when it ends."));
     }
-    let manifests = job.manifests()?;
-    let made = made(manifests.last().expect("a job that has started"), catalogue)?;
     let mut slow = Slow::of(job, &made)?;
-    let mut verdicts = Vec::new();
+    let mut verified = verify_tables(&mut slow, tables)?;
+    verify_outputs(&slow, &mut verified)?;
+    Ok(verified)
+}
+
+/// Compares `tables`, each with the commit that it is of, with what `slow` makes of the facts.
+fn verify_tables(slow: &mut Slow<'_>, tables: Vec<(u64, String, Table)>) -> Result<Verified, Failure> {
+    let mut by_facts: BTreeMap<u64, Vec<(u64, String, Table)>> = BTreeMap::new();
+    tables.into_iter().for_each(|table| by_facts.entry(slow.facts_of(table.0)).or_default().push(table));
+    let (mut verdicts, mut unchecked) = (Vec::new(), Vec::new());
     let mut has_rows: BTreeSet<&'static str> = BTreeSet::new();
-    for (seq, of_commit) in tables {
-        let recomputed = slow.tables(&manifests, Seq(seq))?;
+    for (facts, tables) in by_facts {
+        let recomputed = slow.tables(Seq(facts))?;
         has_rows.extend(recomputed.iter().filter(|(_, rows)| !rows.is_empty()).map(|(view, _)| *view));
-        for (view, table) in of_commit {
-            if let Some(rows) = recomputed.get(view.as_str()) {
-                let rows =
-                    rows.iter().map(|row| row.0.iter().map(|value| views::value(&value.cell())).collect());
-                verdicts.push(Verdict { seq, ..compare(view, &table, rows.collect()) });
-            }
+        for (seq, view, table) in tables {
+            let Some(rows) = recomputed.get(view.as_str()) else {
+                unchecked.push(view);
+                continue;
+            };
+            let rows = rows.iter().map(|row| row.0.iter().map(|value| views::value(&value.cell())).collect());
+            let found = compare(view, &table.rows, &rows.collect::<Vec<Vec<Value>>>());
+            let is_behind = found.example.is_some() && slow.has_changed_since(&found.view, seq);
+            verdicts.push(Verdict { seq: facts, is_behind, ..found });
         }
     }
     let written: BTreeSet<String> = verdicts.iter().map(|verdict| verdict.view.clone()).collect();
     // A table that lies by day has no file while it has no rows.
     let is_absent = |view: &&'static str| has_rows.contains(*view) && !written.contains(*view);
     let absent = has_rows.iter().copied().filter(is_absent).collect();
-    Ok(Verified { verdicts, absent })
+    Ok(Verified { verdicts, absent, unchecked })
+}
+
+/// Compares the outputs that are made of facts, once and for ever.
+fn verify_outputs(slow: &Slow<'_>, verified: &mut Verified) -> Result<(), Failure> {
+    for (output, rows) in slow.outputs() {
+        let Some(rows) = rows else {
+            verified.unchecked.push(output);
+            continue;
+        };
+        let found = slow.as_written(&output, slow.found(&output)?);
+        let rows = slow.as_written(&output, rows);
+        verified.verdicts.push(Verdict { seq: slow.facts_of(0), ..compare(output, &found, &rows) });
+    }
+    Ok(())
 }
 
 /// Lets the operators of the views of `job` forget what they keep.
@@ -123,15 +156,20 @@ pub(super) fn rebuild(
         let what = format!("pipeline \"{}\" cannot make its views again", made.pipeline.name());
         return Err(Failure::new(Code::ViewsNotVerifiable, what));
     };
-    let files = match recompute.facts() {
-        Facts::Rows(outputs) => {
+    let shape = shape(made.pipeline.as_ref())?;
+    let files = match (recompute.facts(), shape.refill) {
+        (Facts::Rows(outputs), _) | (Facts::Outputs(_), Some(outputs)) => {
             let range = Range { until: head.seq, from: refill::from(head) };
             job.all_there(refill::files(&manifests, outputs, range)?)?
         }
-        Facts::State(_) => 0,
+        (Facts::State(_), _) => 0,
+        (Facts::Outputs(_), None) => {
+            let what = format!("pipeline \"{}\" reads no view back from its rows", made.pipeline.name());
+            return Err(Failure::new(Code::ViewsNotVerifiable, what));
+        }
     };
-    let keeps = shape(made.pipeline.as_ref())?.keeps;
-    let operators: Vec<String> = keeps.into_iter().filter(|keep| head.operators.contains_key(keep)).collect();
+    let operators: Vec<String> =
+        shape.keeps.into_iter().filter(|keep| head.operators.contains_key(keep)).collect();
     let seq = job.forget(head, &operators)?;
     match output {
         Form::Json => {
@@ -162,52 +200,13 @@ fn made(head: &Manifest, catalogue: &'static [Entry]) -> Result<Configured, Fail
     })
 }
 
-/// What the views must be, made of the facts commit by commit: each is read once.
-struct Slow<'a> {
-    job: &'a Job,
-    recompute: Box<dyn Recompute>,
-    /// The files that were read.
-    read: BTreeSet<String>,
-}
-
-impl Slow<'_> {
-    /// Nothing was read yet, but state, which is that of the last commit.
-    fn of<'a>(job: &'a Job, made: &Configured) -> Result<Slow<'a>, Failure> {
-        let Some(mut recompute) = made.pipeline.recompute() else {
-            let what = format!("pipeline \"{}\" recomputes no view", made.pipeline.name());
-            return Err(Failure::new(Code::ViewsNotVerifiable, what));
-        };
-        if let Facts::State(operator) = recompute.facts() {
-            let (_, mut saved) = job.state()?;
-            let saved = saved.remove(operator).unwrap_or_default();
-            let unreadable = |error: headway_operators::error::StateError| {
-                Failure::new(Code::StateUnreadable, error.to_string())
-            };
-            recompute.state(&saved).map_err(unreadable)?;
-        }
-        Ok(Slow { job, recompute, read: BTreeSet::new() })
-    }
-
-    /// The views as of manifest `until`, which is no earlier one than the last time.
-    fn tables(&mut self, manifests: &[Manifest], until: Seq) -> Result<Tables, Failure> {
-        if let Facts::Rows(outputs) = self.recompute.facts() {
-            let from = refill::from(manifests.last().expect("a job that has started"));
-            for file in refill::files(manifests, outputs, Range { until, from })? {
-                if self.read.insert(file.path.clone()) {
-                    self.job.facts(&file, &mut |row| self.recompute.row(row))?;
-                }
-            }
-        }
-        Ok(self.recompute.tables())
-    }
-}
-
-/// Compares the table of a view with the rows that it must have.
-fn compare(view: String, table: &Table, rows: Vec<Vec<Value>>) -> Verdict {
+/// Compares the rows that a view has with those that it must have.
+fn compare<T: Serialize>(view: String, found: &[Vec<T>], wanted: &[Vec<T>]) -> Verdict {
+    // By their JSON: a missing value is not an empty text, and no text has two meanings.
+    let json = |row: &Vec<T>| serde_json::to_string(row).expect("values are JSON");
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    let text = |row: &[Value]| row.iter().map(views::shown).collect::<Vec<_>>().join(", ");
-    rows.iter().for_each(|row| *counts.entry(text(row)).or_default() += 1);
-    table.rows.iter().for_each(|row| *counts.entry(text(row)).or_default() -= 1);
+    wanted.iter().for_each(|row| *counts.entry(json(row)).or_default() += 1);
+    found.iter().for_each(|row| *counts.entry(json(row)).or_default() -= 1);
     let sum = |sign: i64| counts.values().map(|count| count.saturating_mul(sign).max(0).unsigned_abs()).sum();
     let example = counts.iter().find(|(_, count)| **count != 0).map(|(row, count)| {
         let how = if *count > 0 {
@@ -217,55 +216,92 @@ fn compare(view: String, table: &Table, rows: Vec<Vec<Value>>) -> Verdict {
         };
         format!("{how}: {row}")
     });
-    let rows = table.rows.len() as u64;
-    Verdict { view, rows, seq: 0, missing: sum(1), unexpected: sum(-1), example }
+    let rows = found.len() as u64;
+    Verdict { view, rows, seq: 0, is_behind: false, missing: sum(1), unexpected: sum(-1), example }
 }
 
-fn answer(verdicts: &[Verdict], absent: &[&str], output: Form, out: &mut dyn Write) -> Result<(), Failure> {
-    let width = verdicts.iter().map(|verdict| verdict.view.len()).max().unwrap_or_default();
-    for Verdict { view, rows, seq, missing, unexpected, example } in verdicts {
-        if output == Form::Json {
-            let line = json!({
-                "schema_version": 1,
-                "view": view,
-                "ok": example.is_none(),
-                "rows": rows,
-                "seq": seq,
-                "missing": missing,
-                "unexpected": unexpected,
-                "example": example,
-            });
-            writeln!(out, "{line}")?;
+fn answer(verified: &Verified, output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    let Verified { verdicts, absent, unchecked } = verified;
+    match output {
+        Form::Json => write_lines(verified, out)?,
+        Form::Text => write_text(verified, out)?,
+    }
+    let of = |is_behind: bool| {
+        let those = verdicts.iter().filter(move |one| one.example.is_some() && one.is_behind == is_behind);
+        those.map(|one| &*one.view)
+    };
+    let wrong: Vec<&str> = of(false).chain(absent.iter().copied()).collect();
+    let behind: Vec<&str> = of(true).collect();
+    if !wrong.is_empty() {
+        let what =
+            format!("{} not what was committed: {}", counted(wrong.len() as u64, "view"), wrong.join(", "));
+        return Err(Failure::new(Code::ViewsDiffer, what));
+    }
+    if !behind.is_empty() {
+        let what = format!(
+            "{} changed after the last write: {}",
+            counted(behind.len() as u64, "view"),
+            behind.join(", ")
+        );
+        return Err(Failure::new(Code::ViewsBehind, what));
+    }
+    if verdicts.is_empty() {
+        let what = format!("none of the views can be recomputed: {}", unchecked.join(", "));
+        return Err(Failure::new(Code::ViewsNotVerifiable, what));
+    }
+    Ok(())
+}
+
+/// Writes a line of JSON a view.
+fn write_lines(verified: &Verified, out: &mut dyn Write) -> Result<(), Failure> {
+    for Verdict { view, rows, seq, is_behind, missing, unexpected, example } in &verified.verdicts {
+        let line = json!({
+            "schema_version": 1,
+            "view": view,
+            "ok": example.is_none(),
+            "behind": is_behind,
+            "rows": rows,
+            "seq": seq,
+            "missing": missing,
+            "unexpected": unexpected,
+            "example": example,
+        });
+        writeln!(out, "{line}")?;
+    }
+    for view in &verified.absent {
+        writeln!(out, "{}", json!({ "schema_version": 1, "view": view, "ok": false, "rows": null }))?;
+    }
+    for view in &verified.unchecked {
+        writeln!(out, "{}", json!({ "schema_version": 1, "view": view, "ok": null, "checked": false }))?;
+    }
+    Ok(())
+}
+
+/// Writes a line of text a view, and one more for a row in which it differs.
+fn write_text(verified: &Verified, out: &mut dyn Write) -> Result<(), Failure> {
+    let width = verified.verdicts.iter().map(|verdict| verdict.view.len()).max().unwrap_or_default();
+    for Verdict { view, rows, seq, is_behind, missing, unexpected, example } in &verified.verdicts {
+        let rows = counted(*rows, "row");
+        let Some(example) = example else {
+            writeln!(out, "ok       {view:width$}  {rows} as of manifest {seq}")?;
+            continue;
+        };
+        if *is_behind {
+            writeln!(out, "behind   {view:width$}  {rows}; it has changed since, as of manifest {seq}")?;
             continue;
         }
-        let rows = counted(*rows, "row");
-        match example {
-            None => writeln!(out, "ok       {view:width$}  {rows} as of manifest {seq}")?,
-            Some(example) => {
-                let (missing, unexpected) = (grouped(*missing), grouped(*unexpected));
-                writeln!(
-                    out,
-                    "differs  {view:width$}  {rows} as of manifest {seq}: {missing} missing, {unexpected} unexpected"
-                )?;
-                writeln!(out, "         {}", visible(example))?;
-            }
-        }
+        let (missing, unexpected) = (grouped(*missing), grouped(*unexpected));
+        writeln!(
+            out,
+            "differs  {view:width$}  {rows} as of manifest {seq}: {missing} missing, {unexpected} unexpected"
+        )?;
+        writeln!(out, "         {}", visible(example))?;
     }
-    for view in absent {
-        match output {
-            Form::Json => {
-                writeln!(out, "{}", json!({ "schema_version": 1, "view": view, "ok": false, "rows": null }))?
-            }
-            Form::Text => writeln!(out, "absent   {view}: it was not written yet")?,
-        }
+    for view in &verified.absent {
+        writeln!(out, "absent   {view}: it was not written yet")?;
     }
-    let wrong: Vec<&str> =
-        verdicts.iter().filter(|one| one.example.is_some()).map(|one| &*one.view).collect();
-    let wrong = [&wrong[..], absent].concat();
-    if wrong.is_empty() {
-        return Ok(());
+    for view in &verified.unchecked {
+        writeln!(out, "unchecked {view}: the pipeline does not recompute it")?;
     }
-    let what =
-        format!("{} not what was committed: {}", counted(wrong.len() as u64, "view"), wrong.join(", "));
-    Err(Failure::new(Code::ViewsDiffer, what))
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! Adds what earlier runs have committed to a flow, so that a view which is new to a job begins with its past.
 //!
 //! # Input
-//! A flow of facts, and the committed rows of the outputs that a [`Refill`] names, if some operator of views is new.
+//! A flow of facts, and the committed rows of the outputs that a [`Refill`] names, if some operator of views is new: those of
+//! files, and those of files that are still open.
 //! # Output
 //! The facts of the flow, and at the committed epoch those of the rows, each once.
 //! # State

@@ -11,13 +11,16 @@
 //!
 //! A row lies in the folder of the hour in which its event happened, however late it came within the lateness. In the form "sparkify" there is one log of all page views; what plays a song is a row of `listen_events`, too.
 
+mod committed;
 pub mod decode;
 pub mod event;
 pub mod generate;
+mod recompute;
 mod settings;
 pub mod topic;
 pub mod views;
 
+use committed::Reader;
 use decode::Decoder;
 use event::Event;
 use generate::Generators;
@@ -26,9 +29,11 @@ use headway_operators::flow::Flow;
 use headway_operators::generate::{Generate, Options};
 use headway_operators::kit::Record;
 use headway_operators::pipeline::{Demo, Entry, Pipeline, Top, TopView};
+use headway_operators::recompute::Recompute;
 use headway_operators::setting::{SettingError, Settings};
-use headway_operators::spec::{Folders, InputSpec, OutputSpec};
+use headway_operators::spec::{Folders, Format, InputSpec, OutputSpec};
 use headway_operators::stream::window::Closing;
+use headway_operators::view::refill::Refill;
 use settings::Chosen;
 use std::time::Duration;
 use topic::{Form, Topic};
@@ -38,6 +43,9 @@ const VERSION: u32 = 1;
 
 /// The only input of the form "sparkify".
 const LOG: &str = "log";
+
+/// Where views that are new to a job find the plays of earlier runs.
+const PAST: Refill = Refill { facts: Topic::Listen.name(), before: None };
 
 /// Its line in the catalogue.
 pub const ENTRY: Entry = Entry {
@@ -106,6 +114,11 @@ impl Music {
         views::Options { gap, format: self.chosen.format }
     }
 
+    /// Reads the rows that the job has committed.
+    fn reader(&self) -> Reader {
+        Reader { is_csv: self.chosen.format == Format::CsvGz }
+    }
+
     /// Shows what plays and page views say.
     fn show<'s>(
         &self,
@@ -116,7 +129,10 @@ impl Music {
         let plays = views::plays(listens);
         let stamped = plays.clone().map(views::stamped);
         let facts = if self.chosen.has_views {
-            let (tables, facts) = views::tables(build, &stamped);
+            let reader = self.reader();
+            let all =
+                build.refill(PAST, stamped.clone(), move |row| views::committed::play(row, reader).map(Some));
+            let (tables, facts) = views::tables(build, &stamped, &all);
             views::show(build, tables);
             facts
         } else {
@@ -179,6 +195,15 @@ impl Pipeline for Music {
     fn generator(&self, input: &str, options: &Options) -> Option<Box<dyn Generate>> {
         let topic = topic_of(input).filter(|_| self.form() == Form::Topics)?;
         Some(Box::new(self.generators.of(options, topic)))
+    }
+
+    fn recompute(&self) -> Option<Box<dyn Recompute>> {
+        let (plays, views, counted): (_, _, &[Topic]) = match self.form() {
+            Form::Topics => (Topic::Listen.name(), Topic::PageView.name(), &Topic::ALL),
+            Form::Sparkify => (LOG, LOG, &[Topic::PageView]),
+        };
+        let (gap_ms, reader) = (self.chosen.gap_ms, self.reader());
+        Some(Box::new(recompute::Slow::new(recompute::Job { plays, views, counted, gap_ms, reader })))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::switch(REPAIR, "Repair artists and songs whose text was encoded as UTF-8 more than once"),
     Setting::choice(FORMAT, Format::NAMES, Format::Parquet.name(), "Format of the files of rows"),
     Setting::switch(VIEWS, "Keep live tables of users, songs and places, and write them to gold/music")
-        .unless_default(),
+        .may_be_switched_on(),
     Setting::file(
         SONGS,
         "Songs of generated messages, as eventsim's listen_counts.txt [default: a small list]",

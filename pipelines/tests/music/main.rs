@@ -3,4 +3,5 @@
 mod decode;
 mod generate;
 mod published;
+mod recompute;
 mod views;

@@ -61,7 +61,8 @@ fn changes<'s, D: Clone + Debug + 'static>(build: &mut Build<'s>, name: &str, ta
 fn dataflow(build: &mut Build<'_>) {
     let events = build.records("log", DECODER);
     let plays = views::plays(events.clone().filter_map_data(|event| event.as_listen()));
-    let (tables, facts) = views::tables(build, &plays.clone().map(views::stamped));
+    let stamped = plays.clone().map(views::stamped);
+    let (tables, facts) = views::tables(build, &stamped, &stamped);
     changes(build, "users", &tables.users);
     changes(build, "by_gender_level", &tables.by_gender_level);
     changes(build, "songs", &tables.songs);

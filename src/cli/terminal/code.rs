@@ -60,6 +60,9 @@ codes! {
     /// A view is not what the committed facts add up to.
     #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
     ViewsDiffer = "views-differ", Check;
+    /// A view has changed since it was written, and only the facts of the last commit are known.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
+    ViewsBehind = "views-behind", Check;
     /// The job has no such operator, or its state has no form for people.
     OperatorUnknown = "operator-unknown", Usage;
     /// Saved state cannot be read by this program.

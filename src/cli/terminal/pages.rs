@@ -120,6 +120,14 @@ const PAGES: &[Page] = &[
          is right then. Keep the lake if it is not, and report the difference with it.",
     ),
     of(
+        "views-behind",
+        Yours,
+        "A view has changed after its table was written, and only the facts of the last commit are known.",
+        "The table is older than the facts: to compare them would say nothing.",
+        "A run writes its tables once a minute, and when it ends. Ask again when the job has ended, or within a minute of a write while \
+         nothing new comes. Start a job that was killed again.",
+    ),
+    of(
         "operator-unknown",
         Yours,
         "The job has no operator of that name, or the operator's state has no form for people.",

@@ -49,9 +49,25 @@ pub fn files(
     outputs: Refill,
     range: Range,
 ) -> Result<Vec<FactFile>, CheckpointError> {
-    let roll = roll_of(outputs.facts);
-    let is_facts = |file: &LakeFile| file.output == outputs.facts;
-    let counts = |file: &&LakeFile| is_facts(file) || outputs.before == Some(file.output.as_str());
+    files_of(manifests, (outputs.facts, outputs.before), range)
+}
+
+/// The files that hold the rows of `output` as of commit `until`, each row in one file.
+///
+/// # Errors
+/// As [`files`].
+pub fn rows_of(manifests: &[Manifest], output: &str, until: Seq) -> Result<Vec<FactFile>, CheckpointError> {
+    files_of(manifests, (output, None), Range { until, from: Epoch(0) })
+}
+
+fn files_of(
+    manifests: &[Manifest],
+    (facts, before): (&str, Option<&str>),
+    range: Range,
+) -> Result<Vec<FactFile>, CheckpointError> {
+    let roll = roll_of(facts);
+    let is_facts = |file: &LakeFile| file.output == facts;
+    let counts = |file: &&LakeFile| is_facts(file) || before == Some(file.output.as_str());
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let mut replaced: BTreeSet<&String> = BTreeSet::new();
     for manifest in manifests {

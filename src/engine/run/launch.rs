@@ -19,7 +19,6 @@ use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::job::{AcceptedGap, FOLDING, IfRunning, InputInfo, Job, TABLE};
-use crate::engine::commit::refill::FactFile;
 use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
@@ -39,7 +38,7 @@ use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::members::{card, watch};
 use crate::engine::run::memory::Memory;
 use crate::engine::run::ports::{HeldBefore, InputOptions};
-use crate::engine::run::refill;
+use crate::engine::run::refill::{self, Past};
 use crate::engine::run::requests::Requests;
 use crate::engine::run::saved::{Foreseen, by_worker, foresee};
 use crate::engine::run::sink::Lake;
@@ -179,8 +178,9 @@ pub(super) fn lead(
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let mut job = launch.job(&shape, &partitions);
     let foreseen = foresee((&site, &launch.place()), &job, chain.head())?;
-    let has_new_views = !refill::wanted(&site, &shape, chain.head(), launch.views_from)?.is_empty();
-    job.views_from = launch.views_from.filter(|_| has_new_views);
+    let past = refill::wanted(&site, &shape, chain.head(), launch.views_from)?;
+    let has_past = past.is_some_and(|past| !past.files.is_empty());
+    job.views_from = launch.views_from.filter(|_| has_past);
     // 3. Take the job over, if all processes are there still.
     crew.as_ref().map_or(Ok(()), |crew| crew.check(control))?;
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
@@ -239,7 +239,8 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let shared = Arc::new(Mutex::new(summary(&resume, &journal)));
     let views = Arc::new(Views::of(&shape, gold::day_files(&shape), &resume.manifest));
-    let gold = Gold::begin(&launch.store, launch.pipeline.pipeline.name(), &views, &facts, &resume.manifest);
+    let files = facts.as_ref().map_or(&[][..], |past| past.files.as_slice());
+    let gold = Gold::begin(&launch.store, launch.pipeline.pipeline.name(), &views, files, &resume.manifest);
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
     let memory = launch.memory(&resume);
@@ -270,7 +271,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
         views: Some(views),
-        facts: Arc::new(facts),
+        facts: facts.map(Arc::new),
         control: control.clone(),
         memory: memory.clone(),
     };
@@ -436,7 +437,7 @@ impl Launch {
         (site, shape): (&Site, &Shape),
         foreseen: Option<Foreseen>,
         resume: &Resume,
-    ) -> Result<(SavedState, Vec<FactFile>), Error> {
+    ) -> Result<(SavedState, Option<Past>), Error> {
         let saved = saved((site, &self.place()), foreseen, resume)?;
         Ok((saved, refill::wanted(site, shape, Some(&resume.manifest), self.views_from)?))
     }

@@ -85,7 +85,7 @@ pub(super) fn follow(
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
         views: None,
-        facts: Arc::new(facts),
+        facts: facts.map(Arc::new),
         control: control.clone(),
         memory: memory.clone(),
     };

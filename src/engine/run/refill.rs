@@ -11,30 +11,55 @@ use flate2::read::MultiGzDecoder;
 use headway_operators::row::Cell;
 use headway_operators::shape::Shape;
 use headway_operators::spec::Format;
+use headway_operators::state::Saved;
+use headway_operators::stream::roll::open_rows;
 use headway_operators::time::Epoch;
-use headway_operators::view::refill::{CommittedRow, CommittedRows, Put};
+use headway_operators::view::refill::{CommittedRow, CommittedRows, Put, Refill};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-/// The files that one worker reads: every nth.
+/// The committed facts that operators begin with which are new to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The files with facts.
+    pub files: Vec<FactFile>,
+    /// The output whose files may be open: their rows are state of its roll.
+    pub output: String,
+    /// Its columns.
+    pub columns: Vec<String>,
+}
+
+/// What one worker reads: every nth file, and the rows of open files in its shards.
 pub struct WorkerFacts {
     /// The lake.
     pub store: Arc<dyn Store>,
-    /// All of them.
-    pub files: Arc<Vec<FactFile>>,
-    /// The next one of this worker.
+    /// All facts.
+    pub past: Arc<Past>,
+    /// The next file of this worker.
     pub next: usize,
-    /// How many workers share them.
+    /// How many workers share the files.
     pub workers: usize,
+    /// The state of the roll in the shards of this worker, until it was read.
+    pub open: Option<Vec<Saved>>,
     /// Where failures are reported.
     pub control: Control,
 }
 
 impl CommittedRows for WorkerFacts {
     fn next(&mut self, put: Put<'_>) -> bool {
-        let Some(file) = self.files.get(self.next) else { return false };
-        self.next += self.workers;
-        match read(self.store.as_ref(), file, put) {
+        let given = match self.past.files.get(self.next) {
+            Some(file) => {
+                self.next += self.workers;
+                read(self.store.as_ref(), file, put)
+            }
+            None => match self.open.take() {
+                Some(open) => self.past.open_rows(open, put),
+                None => return false,
+            },
+        };
+        match given {
             Ok(()) => true,
             Err(error) => {
                 self.control.fail(error.into());
@@ -44,8 +69,23 @@ impl CommittedRows for WorkerFacts {
     }
 }
 
-/// The files with the facts that operators of `shape` which are new to the job of `head` begin with, from epoch `from` on: that
-/// of a person, or the one that the manifest notes. None if no operator is new, or nothing was committed yet.
+impl Past {
+    /// Gives each row of the open files in `open` to `put`.
+    fn open_rows(&self, open: Vec<Saved>, put: Put<'_>) -> Result<(), CheckpointError> {
+        let Past { output, columns, .. } = self;
+        let mut refused = Ok(());
+        let mut row = |cells: &[Cell<'_>]| {
+            if refused.is_ok() {
+                refused = put(&CommittedRow { output, columns, cells });
+            }
+        };
+        open_rows(output, open, &mut row).map_err(CheckpointError::State)?;
+        refused.map_err(|what| CheckpointError::Invalid { file: format!("the open files of {output}"), what })
+    }
+}
+
+/// The facts that operators of `shape` which are new to the job of `head` begin with, from epoch `from` on: that of a person, or
+/// the one that the manifest notes. `None` if no operator is new, or nothing was committed yet.
 ///
 /// # Errors
 /// The first file that is not there, or cannot be used.
@@ -54,29 +94,46 @@ pub fn wanted(
     shape: &Shape,
     head: Option<&Manifest>,
     from: Option<Epoch>,
-) -> Result<Vec<FactFile>, CheckpointError> {
-    let (Some(outputs), Some(head)) = (shape.refill, head) else { return Ok(Vec::new()) };
+) -> Result<Option<Past>, CheckpointError> {
+    let (Some(outputs), Some(head)) = (shape.refill, head) else { return Ok(None) };
     if head.epoch == Epoch(0) || shape.keeps.iter().all(|keep| head.operators.contains_key(keep)) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    site::run(async {
-        let manifests = recover::all(site, &head.job).await?;
-        let range = Range { until: head.seq, from: from.unwrap_or_else(|| refill::from(head)) };
-        let files = refill::files(&manifests, outputs, range)?;
-        // What the head names may have been killed before it was published: the claim publishes it, and looks again.
-        let is_of_head = |path: &str| head.lake.iter().any(|file| file.path() == path);
-        for FactFile { path, .. } in files.iter().filter(|file| !is_of_head(&file.path)) {
-            if site.size(path).await?.is_none() {
-                return Err(CheckpointError::FactsMissing { path: path.clone(), why: "it is not there" });
-            }
+    let from = from.unwrap_or_else(|| refill::from(head));
+    let spec = shape.outputs.iter().find(|output| output.name == outputs.facts);
+    let spec = spec.expect("facts are the rows of an output of the pipeline");
+    let stays_open = spec.folders.as_ref().is_some_and(|folders| folders.roll.age_ms > 0);
+    if stays_open && from > Epoch(0) {
+        let why = "a file has rows of several epochs, so views cannot begin with one of them";
+        return Err(CheckpointError::FactsMissing { path: spec.prefix.clone(), why });
+    }
+    let range = Range { until: head.seq, from };
+    let files = site::run(there(site, (outputs, range), head))?;
+    tracing::info!(
+        event = "views-refilled",
+        files = files.len(),
+        "views that are new begin with what was committed"
+    );
+    let columns = spec.columns.iter().map(|column| column.name.to_string()).collect();
+    Ok(Some(Past { files, output: spec.name.clone(), columns }))
+}
+
+/// The files with the facts of `outputs`, all of which are there.
+async fn there(
+    site: &Site,
+    (outputs, range): (Refill, Range),
+    head: &Manifest,
+) -> Result<Vec<FactFile>, CheckpointError> {
+    let manifests = recover::all(site, &head.job).await?;
+    let files = refill::files(&manifests, outputs, range)?;
+    // What the head names may have been killed before it was published: the claim publishes it, and looks again.
+    let is_of_head = |path: &str| head.lake.iter().any(|file| file.path() == path);
+    for FactFile { path, .. } in files.iter().filter(|file| !is_of_head(&file.path)) {
+        if site.size(path).await?.is_none() {
+            return Err(CheckpointError::FactsMissing { path: path.clone(), why: "it is not there" });
         }
-        tracing::info!(
-            event = "views-refilled",
-            files = files.len(),
-            "views that are new begin with what was committed"
-        );
-        Ok(files)
-    })
+    }
+    Ok(files)
 }
 
 /// Gives each row of `file` to `put`.
@@ -122,18 +179,27 @@ fn csv(file: &mut dyn Read, each: Each<'_>) -> Result<(), String> {
 fn ndjson(file: &mut dyn Read, each: Each<'_>) -> Result<(), String> {
     for line in BufReader::new(MultiGzDecoder::new(file)).lines() {
         let line = line.map_err(|error| error.to_string())?;
-        let row: serde_json::Map<String, serde_json::Value> =
+        // Numbers are their digits: a sum may be wider than any number of serde_json, and a fraction must not be rounded.
+        let row: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(&line).map_err(|error| error.to_string())?;
-        let (columns, values): (Vec<String>, Vec<serde_json::Value>) = row.into_iter().unzip();
-        // A sum may be wider than any JSON number that is read as one: it is read as its digits.
-        let texts: Vec<String> = values
-            .iter()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_string))
-            .collect();
-        let cells: Vec<Cell<'_>> = texts.iter().map(|text| Cell::Text(text)).collect();
+        let (columns, values): (Vec<String>, Vec<Box<RawValue>>) = row.into_iter().unzip();
+        let texts: Result<Vec<Option<String>>, serde_json::Error> =
+            values.iter().map(|value| text(value.get())).collect();
+        let texts = texts.map_err(|error| error.to_string())?;
+        let cells: Vec<Cell<'_>> =
+            texts.iter().map(|text| text.as_deref().map_or(Cell::Null, Cell::Text)).collect();
         each(&columns, &cells)?;
     }
     Ok(())
+}
+
+/// The text of a value: without quotes where it has some. `None` for `null`.
+fn text(json: &str) -> Result<Option<String>, serde_json::Error> {
+    if json.starts_with('"') {
+        serde_json::from_str(json).map(Some)
+    } else {
+        Ok((json != "null").then(|| json.to_string()))
+    }
 }
 
 #[cfg(feature = "parquet")]

@@ -12,7 +12,6 @@
 use crate::connect::formats::{csv_gz, encoder};
 use crate::connect::{Begins, Sink, Wake, WorkerSink};
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::refill::FactFile;
 use crate::engine::commit::staged;
 use crate::engine::control::Control;
 use crate::engine::failpoint;
@@ -23,14 +22,14 @@ use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::engine::guard::guard;
 use crate::engine::run::memory::Memory;
-use crate::engine::run::refill::WorkerFacts;
+use crate::engine::run::refill::{Past, WorkerFacts};
 use crate::engine::run::views::{NoViews, ViewStage, Views};
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender};
 use headway_operators::ack::{Place, StagedFile, StateFile};
 use headway_operators::port::Stage;
 use headway_operators::row::Rows;
-use headway_operators::spec::OutputSpec;
+use headway_operators::spec::{OutputSpec, roll_of};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
 use headway_operators::view::refill::CommittedRows;
@@ -63,8 +62,8 @@ pub struct Lake {
     pub saved: Arc<Mutex<SavedByWorker>>,
     /// The content of views; `None` in a process that does not commit.
     pub views: Option<Arc<Views>>,
-    /// Committed facts for operators of views that are new to the job.
-    pub facts: Arc<Vec<FactFile>>,
+    /// Committed facts for operators of views that are new to the job; `None` if none is new.
+    pub facts: Option<Arc<Past>>,
     /// Where failures are reported.
     pub control: Control,
     /// Where the bytes of state are counted.
@@ -77,7 +76,7 @@ type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
 impl Sink for Lake {
     fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
         let thread = Rc::new(Stager::start(self.clone(), index));
-        Box::new(LakeWorker { lake: self.clone(), index, workers, thread })
+        Box::new(LakeWorker { lake: self.clone(), index, workers, thread, open: None })
     }
 }
 
@@ -124,6 +123,8 @@ struct LakeWorker {
     index: usize,
     workers: usize,
     thread: Rc<Stager>,
+    /// The rows of open files with facts, where views that are new need them, between the two who read them.
+    open: Option<Vec<Saved>>,
 }
 
 /// Which epoch a piece of work belongs to.
@@ -196,15 +197,34 @@ impl WorkerSink for LakeWorker {
     }
 
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
-        let (store, files) = (Arc::clone(&self.lake.store), Arc::clone(&self.lake.facts));
-        let (next, workers, control) = (self.index, self.workers, self.lake.control.clone());
-        (!files.is_empty())
-            .then(|| Box::new(WorkerFacts { store, files, next, workers, control }) as Box<dyn CommittedRows>)
+        let past = Arc::clone(self.lake.facts.as_ref()?);
+        // The roll takes its state for itself, before or after this.
+        let open = self
+            .open
+            .take()
+            .or_else(|| self.of_worker(&roll_of(&past.output), |saved, at| saved.get(at).cloned()));
+        let (store, control) = (Arc::clone(&self.lake.store), self.lake.control.clone());
+        Some(Box::new(WorkerFacts { store, past, next: self.index, workers: self.workers, open, control }))
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
+        let saved = self.of_worker(operator, |saved, at| saved.remove(at)).unwrap_or_default();
+        if self.lake.facts.as_ref().is_some_and(|past| roll_of(&past.output) == operator) {
+            self.open = Some(saved.clone());
+        }
+        saved
+    }
+}
+
+impl LakeWorker {
+    /// What `take` does with the saved state of `operator` on this worker.
+    fn of_worker<T>(
+        &self,
+        operator: &str,
+        take: impl FnOnce(&mut SavedByWorker, &(String, usize)) -> T,
+    ) -> T {
         let mut saved = self.lake.saved.lock().expect("no thread panicked with this lock held");
-        saved.remove(&(operator.to_string(), self.index)).unwrap_or_default()
+        take(&mut saved, &(operator.to_string(), self.index))
     }
 }
 
@@ -354,7 +374,7 @@ mod tests {
             csv: csv_gz::Options::default(),
             saved: Arc::default(),
             views: None,
-            facts: Arc::default(),
+            facts: None,
             control: control.clone(),
             memory: memory::Memory::default(),
         };

@@ -1,8 +1,11 @@
 //! Rows of an output in a roll: their cells, encoded, ordered by event time.
 
+use crate::error::StateError;
+use crate::keyed::Resume;
 use crate::row::{Cell, Row};
-use crate::state::{KeyHash, Shard};
-use crate::stream::roll::operator::{Item, SavedRow, Section};
+use crate::spec::roll_of;
+use crate::state::{KeyHash, Saved, Shard};
+use crate::stream::roll::operator::{Item, Limits, Roll, SavedRow, Section};
 use crate::time::{Epoch, EventTime};
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +131,23 @@ impl Item for Cells {
     fn time(bytes: &[u8]) -> EventTime {
         postcard::take_from_bytes(bytes).expect("a row that was encoded here").0
     }
+}
+
+/// Calls `put` with the cells of each row in the open files of output `name`. `saved` are the live sections of the operator that
+/// holds these rows ([`roll_of`]), of any number of workers.
+///
+/// # Errors
+/// If a section does not decode.
+pub fn open_rows(name: &str, saved: Vec<Saved>, put: &mut dyn FnMut(&[Cell<'_>])) -> Result<(), StateError> {
+    let mut roll = Roll::<Cells>::new(&roll_of(name), Limits::default());
+    Resume { saved: Some(saved), committed: Epoch(0), watermark: EventTime::MIN }.into_operator(&mut roll)?;
+    for row in roll.held_rows() {
+        let (_, row) = postcard::take_from_bytes::<EventTime>(row).expect("a row that was encoded here");
+        let mut held = Vec::new();
+        cells(row, &mut |cell| held.push(cell)).expect("a row that was encoded here");
+        put(&held);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -25,6 +25,6 @@ mod cells;
 mod operator;
 mod refused;
 
-pub use cells::Cells;
+pub use cells::{Cells, open_rows};
 pub use operator::{Item, Limits, Roll, Rolled, SavedRow, Section};
 pub use refused::{SIDE_LIMITS, columns};

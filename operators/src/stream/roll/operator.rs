@@ -297,6 +297,13 @@ impl<I: Item> Keyed for Roll<I> {
     }
 }
 
+impl<I: Item> Roll<I> {
+    /// The rows that are held, as they were encoded.
+    pub(super) fn held_rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.places.iter().map(|place| &self.rows.bytes[place.row..place.end])
+    }
+}
+
 #[cfg(test)]
 impl<I: Item> Roll<I> {
     /// The orders of the rows that are held.

@@ -14,13 +14,14 @@
 //! are final when they are written. The other views follow at once.
 
 mod active;
+pub(super) mod committed;
 mod last_hour;
 mod odd;
 pub mod play;
 mod sessions;
 mod shown;
 pub mod songs;
-mod states;
+pub(super) mod states;
 pub mod streams;
 pub mod users;
 mod wide;
@@ -83,12 +84,14 @@ pub struct Tables<'s> {
     pub by_state: Table<'s, ((i64, Option<Text>), Sums<0>)>,
 }
 
-/// Builds the tables of `plays`; and gives each play of a known user with the version of the user that held.
+/// Builds the tables of `plays`, which begin with those of earlier runs where a view is new to the job; and gives each `new` play of
+/// a known user with the version of the user that held. Histories are state of every job, with views or without: they are never new.
 pub fn tables<'s>(
     build: &mut Build<'s>,
+    new: &Flow<'s, Stamped<Play>>,
     plays: &Flow<'s, Stamped<Play>>,
 ) -> (Tables<'s>, Flow<'s, PlayFact>) {
-    let (users, facts) = users::users(build, plays);
+    let (users, facts) = users::users(build, new, plays);
     let tables = Tables {
         by_gender_level: users::by_gender_level(build, &users),
         users,
@@ -137,8 +140,12 @@ pub fn odd_fields<'s>(
 ) {
     let rows = odd::odd_fields(build, topic, events);
     let all = spec("odd_fields", &odd::COLUMNS, options);
-    let name = format!("odd_fields-{}", topic.name());
-    build.output(OutputSpec { name, stem: topic.name().into(), ..all }, rows);
+    build.output(OutputSpec { name: odd_fields_of(topic), stem: topic.name().into(), ..all }, rows);
+}
+
+/// The output that counts the odd fields of `topic`.
+pub fn odd_fields_of(topic: Topic) -> String {
+    format!("odd_fields-{}", topic.name())
 }
 
 /// A record as the operators of views take it.

@@ -11,7 +11,12 @@ pub struct Bits(u64);
 
 impl Bits {
     fn of(number: f64) -> Bits {
-        Bits(number.to_bits())
+        Bits::from_bits(number.to_bits())
+    }
+
+    /// The number with these bits.
+    pub(super) fn from_bits(bits: u64) -> Bits {
+        Bits(bits)
     }
 
     /// The number.

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 const CODES: &str = include_str!("state_codes.csv");
 
 /// The name of the state with this code.
-pub(super) fn name(code: &str) -> Option<&'static str> {
+pub(in crate::music) fn name(code: &str) -> Option<&'static str> {
     static NAMES: OnceLock<BTreeMap<&str, &str>> = OnceLock::new();
     let names = NAMES.get_or_init(|| CODES.lines().filter_map(|line| line.split_once(',')).collect());
     names.get(code).copied()

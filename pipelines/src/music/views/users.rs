@@ -60,12 +60,14 @@ pub fn histories<'s>(
     build.scd2("Users", plays.clone().filter_map(event))
 }
 
-/// The history of users with their names, and each play of a known user with the version that held.
+/// The history of users by their `new` plays, with the names that `plays` say, and each new play of a known user with the version
+/// that held.
 pub fn users<'s>(
     build: &mut Build<'s>,
+    new: &Flow<'s, Stamped<Play>>,
     plays: &Flow<'s, Stamped<Play>>,
 ) -> (Table<'s, User>, Flow<'s, PlayFact>) {
-    let (versions, facts) = histories(build, plays);
+    let (versions, facts) = histories(build, new);
     let names = |stamped: Stamped<Play>| {
         let Stamped { time, data: play, .. } = stamped;
         Some((play.user?, (time, play.names)))
