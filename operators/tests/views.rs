@@ -9,6 +9,7 @@ use headway_operators::build::Build;
 use headway_operators::flow::Flow;
 use headway_operators::record::Stamped;
 use headway_operators::time::{Epoch, EventTime};
+use headway_operators::view::combine::combine;
 use headway_operators::view::keep::Fold;
 use headway_operators::view::latest::Latest;
 use headway_operators::view::rollup::Sums;
@@ -135,12 +136,26 @@ fn keep_job<'s>(
     counted(build, records).updates()
 }
 
+/// What a record adds to the sums of its group.
+fn to_sum(record: Stamped<Row>) -> (u8, Sums<1>) {
+    let (group, amount, goes) = record.data;
+    (group, Sums::of([i128::from(amount)]).times(if goes { -1 } else { 1 }))
+}
+
 fn rollup_job<'s>(build: &mut Build<'s>, records: Flow<'s, Stamped<Row>>) -> Flow<'s, Update<(u8, Sums<1>)>> {
-    let sums = |record: Stamped<Row>| {
-        let (group, amount, goes) = record.data;
-        (group, Sums::of([i128::from(amount)]).times(if goes { -1 } else { 1 }))
-    };
-    build.rollup("Rollup", records.map(sums)).updates()
+    build.rollup("Rollup", records.map(to_sum)).updates()
+}
+
+/// A rollup of what was added up by a finer key before.
+fn combine_job<'s>(
+    build: &mut Build<'s>,
+    records: Flow<'s, Stamped<Row>>,
+) -> Flow<'s, Update<(u8, Sums<1>)>> {
+    let by_group_and_amount = combine(&records.map(|record| {
+        let (amount, (group, sums)) = (record.data.1, to_sum(record));
+        ((group, amount), sums)
+    }));
+    build.rollup("Rollup", by_group_and_amount.map(|((group, _), sums)| (group, sums))).updates()
 }
 
 fn latest_job<'s>(
@@ -155,11 +170,7 @@ fn latest_job<'s>(
 type Place = Ranked<(), (Reverse<i128>, u8)>;
 
 fn top_job<'s>(build: &mut Build<'s>, records: Flow<'s, Stamped<Row>>) -> Flow<'s, Update<Place>> {
-    let sums = |record: Stamped<Row>| {
-        let (group, amount, goes) = record.data;
-        (group, Sums::of([i128::from(amount)]).times(if goes { -1 } else { 1 }))
-    };
-    let sums = build.rollup("Rollup", records.map(sums));
+    let sums = build.rollup("Rollup", records.map(to_sum));
     sums.map(|(group, sums)| ((), (Reverse(sums.amounts[0]), group))).top("Top", 2).updates()
 }
 
@@ -271,6 +282,11 @@ proptest! {
     #[test]
     fn rollup_is_the_sums_of_the_rows_that_are_there(script in rows(), crash in any::<usize>()) {
         check(&script, rollup_job, &|epochs| once(sums_of(&script, epochs)), crash);
+    }
+
+    #[test]
+    fn rollup_of_combined_sums_is_the_same(script in rows(), crash in any::<usize>()) {
+        check(&script, combine_job, &|epochs| once(sums_of(&script, epochs)), crash);
     }
 
     #[test]

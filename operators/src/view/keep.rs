@@ -15,7 +15,7 @@
 //! The restored table leaves at the committed epoch e0. Input at times up to e0 is dropped where the manifest knows the
 //! operator: it is in that table already. A keep that is new takes it as its beginning.
 //! # Cost
-//! Two hash probes a change, two updates a changed key and epoch. It emits old and new itself, so nothing has to be
+//! A hash probe a change, two updates a changed key and epoch. It emits old and new itself, so nothing has to be
 //! arranged for it.
 
 use crate::error::StateError;
@@ -28,8 +28,6 @@ use crate::time::{Epoch, Watermark};
 use crate::view::kept::Kept;
 use crate::view::seal::Sealed;
 use crate::view::table::{Key, Update, shard_of};
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 use serde::de::DeserializeOwned;
 use timely::ExchangeData;
 
@@ -80,8 +78,8 @@ pub struct Keep<F: Fold> {
     fold: F,
     committed: Epoch,
     kept: Kept<F::Key, F::Value>,
-    /// The values before this epoch of the keys that were changed in it.
-    before: HashMap<F::Key, Option<F::Value>, FxBuildHasher>,
+    /// The keys that were changed in this epoch, each with the value that it had before.
+    changed: Vec<(F::Key, Option<F::Value>)>,
     leaving: Option<Leaving<F::Key>>,
 }
 
@@ -96,8 +94,14 @@ struct Leaving<K> {
 impl<F: Fold> Keep<F> {
     /// A keep that has nothing yet. `name` is the operator's in manifests, `committed` the epoch that the run starts from.
     pub fn new(name: &str, fold: F, committed: Epoch) -> Keep<F> {
-        let (kept, before) = (Kept::default(), HashMap::default());
-        Keep { name: name.to_string(), fold, committed, kept, before, leaving: None }
+        Keep {
+            name: name.to_string(),
+            fold,
+            committed,
+            kept: Kept::default(),
+            changed: Vec::new(),
+            leaving: None,
+        }
     }
 
     /// The same keep, but it removes the keys of sealed days. `sealed` has the days that are sealed as of the committed epoch; `day`
@@ -137,16 +141,13 @@ impl<F: Fold> Keyed for Keep<F> {
 
     fn apply(&mut self, _epoch: Epoch, batch: &mut Vec<Self::In>, _fates: &mut Fates) {
         for (key, change) in batch.drain(..) {
-            if !self.before.contains_key(&key) {
-                self.before.insert(key.clone(), self.kept.get(&key).cloned());
-            }
-            self.kept.change(&key, |value| self.fold.fold(value, change));
+            self.kept.note(&key, &mut self.changed, |value| self.fold.fold(value, change));
         }
     }
 
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>) {
-        for (key, before) in self.before.drain() {
-            let after = self.kept.get(&key);
+        for (key, before) in self.changed.drain(..) {
+            let after = self.kept.noted(&key);
             if before.as_ref() == after {
                 continue;
             }

@@ -27,6 +27,8 @@ struct Slot<V> {
     value: Option<V>,
     shard: Shard,
     written: Written,
+    /// True if the list that [`Kept::note`] fills has the key.
+    is_noted: bool,
 }
 
 impl<K, V> Default for Kept<K, V> {
@@ -40,26 +42,43 @@ where
     K: Clone + Ord + Hash + Serialize + DeserializeOwned,
     V: Serialize + DeserializeOwned,
 {
-    /// The value of `key`.
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.slots.get(key)?.value.as_ref()
-    }
-
     /// Changes the value of `key` in place; the next snapshot has it.
     pub(super) fn change<T>(&mut self, key: &K, change: impl FnOnce(&mut Option<V>) -> T) -> T {
-        if !self.slots.contains_key(key) {
-            let slot = Slot { value: None, shard: shard_of(key), written: Written::Since };
-            self.slots.insert(key.clone(), slot);
+        self.in_slot(key, |slot| change(&mut slot.value))
+    }
+
+    /// As [`change`](Kept::change), and `noted` gets the key and the value that it had, unless it has the key already.
+    pub(super) fn note(
+        &mut self,
+        key: &K,
+        noted: &mut Vec<(K, Option<V>)>,
+        change: impl FnOnce(&mut Option<V>),
+    ) where
+        V: Clone,
+    {
+        self.in_slot(key, |slot| {
+            if !std::mem::replace(&mut slot.is_noted, true) {
+                noted.push((key.clone(), slot.value.clone()));
+            }
+            change(&mut slot.value);
+        });
+    }
+
+    /// The value of a key that was noted: the next change notes it again.
+    pub(super) fn noted(&mut self, key: &K) -> Option<&V> {
+        let slot = self.slots.get_mut(key)?;
+        slot.is_noted = false;
+        slot.value.as_ref()
+    }
+
+    /// Changes the slot of `key`, with one look into the map where it has one.
+    fn in_slot<T>(&mut self, key: &K, change: impl FnOnce(&mut Slot<V>) -> T) -> T {
+        if let Some(slot) = self.slots.get_mut(key) {
+            return slot.change(change, &mut self.live, || self.dirty.push(key.clone()));
         }
-        let slot = self.slots.get_mut(key).expect("inserted above where it was absent");
-        if slot.written != Written::No {
-            slot.written = Written::No;
-            self.dirty.push(key.clone());
-        }
-        let before = slot.value.is_some();
-        let changed = change(&mut slot.value);
-        self.live = self.live + u64::from(slot.value.is_some()) - u64::from(before);
-        changed
+        let slot = Slot { value: None, shard: shard_of(key), written: Written::Since, is_noted: false };
+        let slot = self.slots.entry(key.clone()).or_insert(slot);
+        slot.change(change, &mut self.live, || self.dirty.push(key.clone()))
     }
 
     /// The keys that have a value, in no order.
@@ -116,12 +135,27 @@ where
             })?;
         for (key, value) in entries {
             let is_live = value.is_some();
-            let slot = Slot { value, shard: saved.shard, written: Written::restored(saved.kind) };
+            let written = Written::restored(saved.kind);
+            let slot = Slot { value, shard: saved.shard, written, is_noted: false };
             let before = self.slots.insert(key, slot);
             let was_live = before.is_some_and(|slot| slot.value.is_some());
             self.live = self.live + u64::from(is_live) - u64::from(was_live);
         }
         Ok(())
+    }
+}
+
+impl<V> Slot<V> {
+    /// Applies a change. `dirty` is called if it is the first one since the last snapshot; `live` counts the slots with a value.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> T, live: &mut u64, dirty: impl FnOnce()) -> T {
+        if self.written != Written::No {
+            self.written = Written::No;
+            dirty();
+        }
+        let before = self.value.is_some();
+        let changed = change(self);
+        *live = *live + u64::from(self.value.is_some()) - u64::from(before);
+        changed
     }
 }
 

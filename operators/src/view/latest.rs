@@ -14,7 +14,7 @@
 //! # Restart
 //! As [`keep`](crate::view::keep).
 //! # Cost
-//! Two hash probes a candidate.
+//! A hash probe a candidate.
 
 use crate::view::keep::Fold;
 use crate::view::table::Key;

@@ -8,13 +8,14 @@
 //! - **those that derive** ([`top`], [`join`], and every operator of differential dataflow): they save nothing. At e0 they
 //!   receive again what the operators above them restored, and stand where they stood.
 //!
-//! In front of them, [`seal`] leaves out records of days that are sealed; a keep by day removes the keys of such days, and
+//! In front of them, [`combine`] adds up what an epoch changes, where several views are sums of the same records. [`seal`] leaves out records of days that are sealed; a keep by day removes the keys of such days, and
 //! tables derived from it lose those rows. Readers of views ignore these removals: the rows stay in gold files.
 //!
 //! Rules for all of them. At each epoch a table holds the same rows, however its input was cut, interleaved or spread over
 //! workers. No operator delays a time. No trace handle outlives the building of the dataflow, and no input of a join stands
 //! still: else memory grows without a word.
 
+pub mod combine;
 pub mod join;
 pub mod keep;
 mod kept;

@@ -14,7 +14,7 @@
 //! # Restart
 //! As [`keep`](crate::view::keep).
 //! # Cost
-//! An exchange and two hash probes a change. On 5,000 changes it is 4 to 7 times cheaper than to count in differential
+//! An exchange and a hash probe a change. On 5,000 changes it is 4 to 7 times cheaper than to count in differential
 //! dataflow, since the operator that saves the sums has the old ones at hand.
 
 use crate::view::keep::Fold;

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use views::Past;
 use views::committed::Reader;
 use views::day::Days;
-use views::passage::StationBy;
+use views::passage::{StationBy, Windows};
 use views::recompute::Live;
 
 /// Its only input.
@@ -149,9 +149,8 @@ impl Pipeline for Turnstile {
         let readings = build.input(INPUT, Decoder::new(self.shape.zone.clone()));
         let totals = build.counting(Aggregate::<Reading, Key, 2>::new(AGGREGATE, self.grid), readings);
         if self.has_views {
-            let (zone, slide_ms) = (self.shape.zone.clone(), self.grid.slide_ms());
-            let fact = move |total| views::passage::of_window(&zone, slide_ms, &total);
-            let facts = totals.clone().filter_map(fact);
+            let mut windows = Windows::new(self.shape.zone.clone(), self.grid.slide_ms());
+            let facts = totals.clone().filter_map(move |total| windows.fact(&total));
             views::build_live(
                 build,
                 &facts,

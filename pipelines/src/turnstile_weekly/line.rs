@@ -331,7 +331,7 @@ mod tests {
                 format!(
                     "{seconds}+{later} {}/{} {} {} {entries} {exits}",
                     place.area(),
-                    place.name(),
+                    place.station().name(),
                     rank.published,
                     rank.is_regular
                 )

@@ -50,7 +50,7 @@ fn row(passage: &Passage, counter: &str, (kind, difference): (&str, i64)) -> Vie
         place.scp().into(),
         passage.end.into(),
         (&counter).into(),
-        place.name().into(),
+        place.station().name().into(),
         passage.start.into(),
         (&kind).into(),
         Value::Int(difference),

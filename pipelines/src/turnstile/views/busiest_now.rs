@@ -1,9 +1,8 @@
 //! `busiest_now`: the ten busiest stations of the newest interval that has ended.
 
-use super::passage::{Passage, Station};
-use super::shared::{STATION, number, of_station};
+use super::passage::{PassageSums, Station};
+use super::shared::{AtBooth, Changes, STATION, number, of_station};
 use headway_operators::build::Build;
-use headway_operators::flow::Flow;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
 use headway_operators::time::EventTime;
@@ -35,12 +34,12 @@ impl Fold for Newest {
 }
 
 /// Builds the view. `as_of` is the end of the interval: it says how old the row is.
-pub(super) fn build<'s>(build: &mut Build<'s>, passages: Flow<'s, Passage>) {
-    let change = |passage: Passage| {
-        let [entries, exits, ..] = passage.sums().amounts;
-        (passage.place.station(), (passage.end, Sums::of([entries, exits])))
+pub(super) fn build<'s>(build: &mut Build<'s>, changes: Changes<'s>) {
+    let change = |(at, sums): (AtBooth, PassageSums)| {
+        let [entries, exits, ..] = sums.amounts;
+        (at.station, (at.interval.end, Sums { rows: sums.rows, amounts: [entries, exits] }))
     };
-    let newest = build.keep("BusiestNow", Newest, passages.map(change));
+    let newest = build.keep("BusiestNow", Newest, changes.map(change));
     let of_end = newest.map(|(station, (end, sums)): (Station, (EventTime, Sums<2>))| {
         let [entries, exits] = sums.amounts;
         ((), (Reverse(end), Reverse(entries + exits), Reverse(entries), station))

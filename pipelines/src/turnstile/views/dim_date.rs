@@ -2,20 +2,16 @@
 
 use super::day::weekday_name;
 use super::keys::surrogate;
-use super::passage::Passage;
-use super::shared::{number, text};
+use super::shared::{Changes, number, occurring, text};
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
-use headway_operators::view::rollup::Sums;
 use headway_operators::view::row::{Value, ViewRow};
-use headway_operators::view::table::Table;
 use headway_operators::view::text::Text;
 
 /// Builds the view.
-pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
-    let day = |(passage, _, diff): (Passage, _, i64)| (passage.day, Sums::of([]).times(diff));
-    let days = build.rollup("DimDate", passages.updates().map(day));
+pub(super) fn build<'s>(build: &mut Build<'s>, changes: &Changes<'s>) {
+    let days = occurring(build, "DimDate", changes, |at| at.interval.day);
     let spec = ViewSpec {
         name: "dim_date",
         about: "the days that occur",
@@ -35,7 +31,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         version: 1,
         day: None,
     };
-    let rows = days.map(|(day, _)| {
+    let rows = days.map(|day| {
         let ((year, month, of_month), weekday, iso) = (day.civil(), day.weekday(), day.iso());
         let whole = |number: u8| Value::Int(i64::from(number));
         ViewRow(vec![

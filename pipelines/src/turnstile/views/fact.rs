@@ -5,7 +5,7 @@
 //! the rows of one epoch, so what the files of commits up to n hold is what the views of commit n show. Unlike DATE and TIME of
 //! the batches, `interval_end` is an instant: it is unambiguous in the hour that a zone has twice.
 
-use super::passage::{Count, Passage, Station};
+use super::passage::{Count, Passage};
 use super::shared::{number, text};
 use headway_operators::row::{self, Cell, Column, Kind};
 use headway_operators::spec::{FolderBy, Folders, Format, OutputSpec};
@@ -70,12 +70,10 @@ fn people(count: Count) -> Cell<'static> {
 impl row::Row for Fact {
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
         let Passage { place, start, end, day, hour, entries, exits } = &self.passage;
-        let station = place.station();
         [place.unit(), place.area(), place.scp()].into_iter().for_each(|text| put(Cell::Text(text)));
         put(Cell::Time(*end));
         put(Cell::Text(&self.desc));
-        let Station { name, lines, division } = &station;
-        [name, lines, division].into_iter().for_each(|text| put(Cell::Text(text)));
+        place.station().columns().into_iter().for_each(|text| put(Cell::Text(text)));
         put(Cell::Time(*start));
         put(Cell::Text(&day.iso()));
         put(Cell::Int(i64::from(*hour)));

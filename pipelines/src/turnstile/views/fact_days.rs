@@ -59,7 +59,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
         };
         let mut values: Vec<Value> = [place.unit(), place.area(), place.scp()].map(Value::from).to_vec();
         values.push((*end).into());
-        values.extend(of_station(&place.station()));
+        values.extend(of_station(place.station()));
         values.extend([(*start).into(), (&name).into(), i64::from(*hour).into()]);
         values.extend([people(*entries), people(*exits)]);
         ViewRow(values)

@@ -7,11 +7,12 @@
 //! ```text
 //! passages ─── those of sealed days: dropped, and written as anomalies            (streamed only)
 //!           ┬─ the intervals themselves, as rows: fact_turnstile                (streamed only: an output, see there)
-//!           ├─ sums by station and day ── station_day, top_stations by day     (each sum has a collection of its own:
-//!           ├─ sums by station ────────── top_stations overall                  no total is derived from days)
-//!           ├─ sums by station and slot, by station and weekday
-//!           ├─ stations, booths, days that occur: dim_station, dim_booth, dim_date
-//!           ├─ newest interval by station: busiest_now                          (streamed only)
+//!           ├─ the changes of an epoch, added up by booth and interval: a booth has six turnstiles in the mean
+//!           │  ├─ sums by station and day ── station_day, top_stations by day     (each sum has a collection of its own:
+//!           │  ├─ sums by station ────────── top_stations overall                  no total is derived from days)
+//!           │  ├─ sums by station and slot, by station and weekday
+//!           │  ├─ stations, booths, days that occur: dim_station, dim_booth, dim_date
+//!           │  └─ newest interval by station: busiest_now                       (streamed only)
 //!           └─ intervals that are not believed: anomalies, turnstile_health     (weekly)
 //!              and all of them, as gold files by day: fact_turnstile
 //! ```
@@ -44,16 +45,19 @@ use headway_operators::view::refill::Refill;
 use headway_operators::view::seal::Sealing;
 use headway_operators::view::table::Table;
 use passage::{Passage, StationBy};
+use shared::{Changes, changes};
 
-/// Builds the views of both pipelines.
-pub fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) {
-    let by_day = station_day::build(build, passages);
-    top_stations::build(build, passages, by_day);
-    station_slot::build(build, passages);
-    station_weekday::build(build, passages);
-    dim_station::build(build, passages, by);
-    dim_booth::build(build, passages, by);
-    dim_date::build(build, passages);
+/// Builds the views of both pipelines; gives the changes that they are sums of.
+fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) -> Changes<'s> {
+    let changes = changes(passages);
+    let by_day = station_day::build(build, &changes);
+    top_stations::build(build, &changes, by_day);
+    station_slot::build(build, &changes);
+    station_weekday::build(build, &changes);
+    dim_station::build(build, &changes, by);
+    dim_booth::build(build, &changes, by);
+    dim_date::build(build, &changes);
+    changes
 }
 
 /// Where the intervals are that a job has committed.
@@ -77,8 +81,8 @@ pub fn build_live<'s>(
     builder.output(fact::output(), facts.clone());
     let passages = builder.refill(outputs, facts.map(|fact| fact.passage), move |row| reader.passage(row));
     let passages = passages.map(move |passage| by.passage(passage));
-    build(builder, &Table::of_records(passages.clone()), by);
-    busiest_now::build(builder, passages);
+    let changes = build(builder, &Table::of_records(passages), by);
+    busiest_now::build(builder, changes);
     anomalies::build_sealed(builder, sealed.map(|fact| fact.passage));
 }
 

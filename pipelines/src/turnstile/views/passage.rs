@@ -10,74 +10,106 @@ use headway_operators::stream::aggregate::Total;
 use headway_operators::time::EventTime;
 use headway_operators::view::rollup::Sums;
 use headway_operators::view::text::Text;
+use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Where a turnstile stands: CA, UNIT, SCP, STATION, LINENAME, DIVISION. Cheap to copy.
+/// Where a turnstile stands: CA, UNIT, SCP, STATION, LINENAME, DIVISION. Cheap to copy; encoded as its columns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place(Arc<[Text; 6]>);
+pub struct Place(Arc<Columns>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Columns {
+    area: Text,
+    unit: Text,
+    scp: Text,
+    station: Station,
+}
 
 impl Place {
     /// The place that these columns name.
-    pub fn new(columns: [&str; 6]) -> Place {
-        Place(Arc::new(columns.map(Text::from)))
+    pub fn new([area, unit, scp, station @ ..]: [&str; 6]) -> Place {
+        Place::at([area, unit, scp].map(Text::from), Station::new(station.map(Text::from)))
+    }
+
+    fn at([area, unit, scp]: [Text; 3], station: Station) -> Place {
+        Place(Arc::new(Columns { area, unit, scp, station }))
     }
 
     /// The control area, which upstream calls the booth.
     pub fn area(&self) -> &Text {
-        &self.0[0]
+        &self.0.area
     }
 
     /// The remote unit.
     pub fn unit(&self) -> &Text {
-        &self.0[1]
+        &self.0.unit
     }
 
     /// The turnstile within its area.
     pub fn scp(&self) -> &Text {
-        &self.0[2]
+        &self.0.scp
     }
 
-    /// The name on the platform. Several stations may share it.
-    pub fn name(&self) -> &Text {
-        &self.0[3]
+    /// The station.
+    pub fn station(&self) -> &Station {
+        &self.0.station
     }
 
     /// The same place at the station of its name alone.
     fn by_name(&self) -> Place {
-        let [area, unit, scp, name, ..] = &*self.0;
-        let (area, unit, scp, name) = (area.clone(), unit.clone(), scp.clone(), name.clone());
-        Place(Arc::new([area, unit, scp, name, Text::default(), Text::default()]))
-    }
-
-    /// The station.
-    pub fn station(&self) -> Station {
-        let [_, _, _, name, lines, division] = &*self.0;
-        Station { name: name.clone(), lines: lines.clone(), division: division.clone() }
+        let Columns { area, unit, scp, station } = &*self.0;
+        let station = Station::new([station.name().clone(), Text::default(), Text::default()]);
+        Place::at([area.clone(), unit.clone(), scp.clone()], station)
     }
 }
 
 impl Serialize for Place {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        let [name, lines, division] = self.station().columns();
+        [self.area(), self.unit(), self.scp(), name, lines, division].serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
-        <[Text; 6]>::deserialize(deserializer).map(|columns| Place(Arc::new(columns)))
+        let [area, unit, scp, station @ ..] = <[Text; 6]>::deserialize(deserializer)?;
+        Ok(Place::at([area, unit, scp], Station::new(station)))
     }
 }
 
-/// A station: a name alone is shared by several, such as the five called 23 ST.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Station {
-    /// STATION.
-    pub name: Text,
-    /// LINENAME.
-    pub lines: Text,
-    /// DIVISION.
-    pub division: Text,
+/// A station: STATION, LINENAME and DIVISION, since a name alone is shared by several, such as the five called 23 ST. Cheap to
+/// copy; encoded as its columns.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Station(Arc<[Text; 3]>);
+
+impl Station {
+    fn new(columns: [Text; 3]) -> Station {
+        Station(Arc::new(columns))
+    }
+
+    /// The name on the platform. Several stations may share it.
+    pub fn name(&self) -> &Text {
+        &self.0[0]
+    }
+
+    /// Its name, lines and division.
+    pub fn columns(&self) -> [&Text; 3] {
+        self.0.each_ref()
+    }
+}
+
+impl Serialize for Station {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Station {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Station, D::Error> {
+        <[Text; 3]>::deserialize(deserializer).map(Station::new)
+    }
 }
 
 /// What tells one station from another.
@@ -116,10 +148,9 @@ impl StationBy {
 impl Station {
     /// Its surrogate key. That of a name alone is upstream's.
     pub fn id(&self, by: StationBy) -> Text {
-        let Station { name, lines, division } = self;
         match by {
-            StationBy::Lines => surrogate(&[name, lines, division]),
-            StationBy::Name => surrogate(&[name]),
+            StationBy::Lines => surrogate(&self.columns().map(Text::as_str)),
+            StationBy::Name => surrogate(&[self.name()]),
         }
     }
 }
@@ -173,27 +204,70 @@ pub struct Passage {
     pub exits: Count,
 }
 
-/// The fact that the sums of a closed window are; `None` for a window that overlaps the ones that count: those whose start
-/// is a multiple of the size tile time. `slide_ms` is the distance between two starts.
-pub fn of_window(zone: &Zone, slide_ms: i64, total: &Total<Key, 2>) -> Option<Fact> {
-    let Total { span, key, sums: [entries, exits], since } = total;
-    let size_ms = span.end.ms() - span.start.ms();
-    if size_ms != slide_ms && span.start.ms().rem_euclid(size_ms) != 0 {
-        return None;
+/// Makes facts of the sums of closed windows.
+///
+/// An epoch closes windows of a few intervals at many turnstiles, and the next epoch windows of the same turnstiles: it remembers
+/// the interval that it met last, and the places, since making them anew for each window is most of what a fact costs.
+#[derive(Debug)]
+pub struct Windows {
+    zone: Zone,
+    slide_ms: i64,
+    last: Option<Interval>,
+    places: HashMap<Key, (Place, Text), FxBuildHasher>,
+}
+
+/// The most places that are remembered: New York has 5,000 turnstiles.
+const PLACES_MAX: usize = 1 << 16;
+
+impl Windows {
+    /// Nothing was met yet. `slide_ms` is the distance between the starts of two windows.
+    pub fn new(zone: Zone, slide_ms: i64) -> Windows {
+        Windows { zone, slide_ms, last: None, places: HashMap::default() }
     }
-    let [columns @ .., desc] = key.columns();
-    let interval = Interval::new(zone, span.start, span.end);
-    let passage = interval.passage(Place::new(columns), Count::Counted(*entries), Count::Counted(*exits));
-    Some(Fact { passage, desc: Text::from(desc), since: *since })
+
+    /// The fact that the sums of a closed window are; `None` for a window that overlaps the ones that count: those whose start is a
+    /// multiple of the size tile time.
+    pub fn fact(&mut self, total: &Total<Key, 2>) -> Option<Fact> {
+        let Total { span, key, sums: [entries, exits], since } = total;
+        let size_ms = span.end.ms() - span.start.ms();
+        if size_ms != self.slide_ms && span.start.ms().rem_euclid(size_ms) != 0 {
+            return None;
+        }
+        let interval = match self.last {
+            Some(last) if (last.start, last.end) == (span.start, span.end) => last,
+            _ => *self.last.insert(Interval::new(&self.zone, span.start, span.end)),
+        };
+        let (place, desc) = self.place(key);
+        let passage = interval.passage(place, Count::Counted(*entries), Count::Counted(*exits));
+        Some(Fact { passage, desc, since: *since })
+    }
+
+    /// The place of a turnstile, and the kind of its audit events.
+    fn place(&mut self, key: &Key) -> (Place, Text) {
+        if let Some(known) = self.places.get(key) {
+            return known.clone();
+        }
+        if self.places.len() == PLACES_MAX {
+            self.places.clear();
+        }
+        let [columns @ .., desc] = key.columns();
+        let made = (Place::new(columns), Text::from(desc));
+        self.places.insert(key.clone(), made.clone());
+        made
+    }
 }
 
 /// An interval of time, and what a clock on the wall shows at its start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Interval {
-    start: EventTime,
-    end: EventTime,
-    day: Day,
-    hour: u8,
+    /// When it begins.
+    pub start: EventTime,
+    /// When it ends.
+    pub end: EventTime,
+    /// The day on the wall at its start.
+    pub day: Day,
+    /// The hour on the wall at its start, 0 to 23.
+    pub hour: u8,
 }
 
 impl Interval {
@@ -214,6 +288,12 @@ impl Interval {
 pub type PassageSums = Sums<4>;
 
 impl Passage {
+    /// The interval.
+    pub fn interval(&self) -> Interval {
+        let Passage { start, end, day, hour, .. } = *self;
+        Interval { start, end, day, hour }
+    }
+
     /// It as a row to sum.
     pub fn sums(&self) -> PassageSums {
         let ((entries, entries_counted), (exits, exits_counted)) =

@@ -88,15 +88,14 @@ impl Slow {
         let full = passage.place.station();
         let passage = &self.by.passage(passage.clone());
         let place = &passage.place;
-        let station = place.station();
         let owned = |texts: [&Text; 3]| texts.map(|text| text.to_string());
         let wall = self.zone.wall(passage.start);
         let small = |part: u8| i8::try_from(part).expect("months and days have two digits");
         let date = Date::new(wall.year, small(wall.month), small(wall.day));
         self.intervals.push(Interval {
             turnstile: owned([place.unit(), place.area(), place.scp()]),
-            station: owned([&station.name, &station.lines, &station.division]),
-            full: owned([&full.name, &full.lines, &full.division]),
+            station: owned(place.station().columns()),
+            full: owned(full.columns()),
             start: passage.start,
             end: passage.end,
             entries: passage.entries,

@@ -1,33 +1,59 @@
 //! What several views share: sums of passages by a key, and their columns.
 
-use super::day::Day;
-use super::passage::{Passage, PassageSums, Station};
+use super::passage::{Interval, Passage, PassageSums, Station};
 use headway_operators::build::Build;
+use headway_operators::flow::Flow;
 use headway_operators::row::{Column, Kind};
+use headway_operators::view::combine::combine;
+use headway_operators::view::rollup::Sums;
 use headway_operators::view::row::{Value, ViewRow};
 use headway_operators::view::table::{Key, Table};
+use headway_operators::view::text::Text;
+
+/// A booth and an interval: what most views are sums over. A booth has six turnstiles in the mean.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AtBooth {
+    /// The remote unit.
+    pub unit: Text,
+    /// The control area.
+    pub area: Text,
+    /// The station.
+    pub station: Station,
+    /// The interval.
+    pub interval: Interval,
+}
+
+/// What each epoch changes, by booth and interval.
+pub(super) type Changes<'s> = Flow<'s, (AtBooth, PassageSums)>;
+
+/// The changes that `passages` are.
+pub(super) fn changes<'s>(passages: &Table<'s, Passage>) -> Changes<'s> {
+    combine(&passages.updates().map(|(passage, _, diff)| {
+        let Passage { place, .. } = &passage;
+        let (unit, area, station) = (place.unit().clone(), place.area().clone(), place.station().clone());
+        (AtBooth { unit, area, station, interval: passage.interval() }, passage.sums().times(diff))
+    }))
+}
 
 /// Sums passages by `key`; `name` is the operator's.
 pub(super) fn sums<'s, K: Key>(
     build: &mut Build<'s>,
     name: &str,
-    passages: &Table<'s, Passage>,
-    key: impl Fn(&Passage) -> K + 'static,
+    changes: &Changes<'s>,
+    key: impl Fn(AtBooth) -> K + 'static,
 ) -> Table<'s, (K, PassageSums)> {
-    let row = move |(passage, _, diff): (Passage, _, i64)| (key(&passage), passage.sums().times(diff));
-    build.rollup(name, passages.updates().map(row))
+    build.rollup(name, changes.clone().map(move |(at, sums)| (key(at), sums)))
 }
 
-/// Sums passages by a `key` that has a day, which `day` gives: sums of sealed days leave.
-pub(super) fn sums_by_day<'s, K: Key>(
+/// Counts passages by `key`, for a view of what occurs; `name` is the operator's.
+pub(super) fn occurring<'s, K: Key>(
     build: &mut Build<'s>,
     name: &str,
-    passages: &Table<'s, Passage>,
-    key: impl Fn(&Passage) -> K + 'static,
-    day: fn(&K) -> Day,
-) -> Table<'s, (K, PassageSums)> {
-    let row = move |(passage, _, diff): (Passage, _, i64)| (key(&passage), passage.sums().times(diff));
-    build.rollup_by_day(name, passages.updates().map(row), move |key| day(key).number())
+    changes: &Changes<'s>,
+    key: impl Fn(AtBooth) -> K + 'static,
+) -> Table<'s, K> {
+    let row = move |(at, sums): (AtBooth, PassageSums)| (key(at), Sums { rows: sums.rows, amounts: [] });
+    build.rollup(name, changes.clone().map(row)).map(|(key, _)| key)
 }
 
 /// A text column.
@@ -63,7 +89,7 @@ pub(super) fn row<const N: usize>(station: &Station, key: [Value; N], sums: &Pas
 
 /// The values that name a station.
 pub(super) fn of_station(station: &Station) -> [Value; 3] {
-    [(&station.name).into(), (&station.lines).into(), (&station.division).into()]
+    station.columns().map(Value::from)
 }
 
 /// The values of sums.

@@ -1,8 +1,8 @@
 //! `station_day`: people in and out of each station, by day.
 
 use super::day::Day;
-use super::passage::{Passage, PassageSums, Station};
-use super::shared::{STATION, SUMS, row, sums_by_day, text};
+use super::passage::{PassageSums, Station};
+use super::shared::{Changes, STATION, SUMS, row, text};
 use headway_operators::build::Build;
 use headway_operators::spec::ViewSpec;
 use headway_operators::view::table::Table;
@@ -10,10 +10,10 @@ use headway_operators::view::table::Table;
 /// Builds the view; gives the sums it shows.
 pub(super) fn build<'s>(
     build: &mut Build<'s>,
-    passages: &Table<'s, Passage>,
+    changes: &Changes<'s>,
 ) -> Table<'s, ((Station, Day), PassageSums)> {
-    let key = |passage: &Passage| (passage.place.station(), passage.day);
-    let by_day = sums_by_day(build, "StationDay", passages, key, |(_, day)| *day);
+    let by_day = changes.clone().map(|(at, sums)| ((at.station, at.interval.day), sums));
+    let by_day = build.rollup_by_day("StationDay", by_day, |(_, day)| day.number());
     let spec = ViewSpec {
         name: "station_day",
         about: "people in and out of each station, by day",

@@ -1,17 +1,14 @@
 //! `station_weekday`: people in and out of each station, by day of the week, over all weeks.
 
 use super::day::weekday_name;
-use super::passage::Passage;
-use super::shared::{STATION, SUMS, number, row, sums, text};
+use super::shared::{Changes, STATION, SUMS, number, row, sums, text};
 use headway_operators::build::Build;
 use headway_operators::spec::ViewSpec;
-use headway_operators::view::table::Table;
 use headway_operators::view::text::Text;
 
 /// Builds the view.
-pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
-    let by_weekday =
-        sums(build, "StationWeekday", passages, |passage| (passage.place.station(), passage.day.weekday()));
+pub(super) fn build<'s>(build: &mut Build<'s>, changes: &Changes<'s>) {
+    let by_weekday = sums(build, "StationWeekday", changes, |at| (at.station, at.interval.day.weekday()));
     let spec = ViewSpec {
         name: "station_weekday",
         about: "people in and out of each station, by day of the week; 1 is Sunday",

@@ -1,8 +1,8 @@
 //! `top_stations`: the ten busiest stations by entries and by exits, of each day and overall.
 
 use super::day::Day;
-use super::passage::{Passage, PassageSums, Station};
-use super::shared::{STATION, number, of_station, sums, text};
+use super::passage::{PassageSums, Station};
+use super::shared::{Changes, STATION, number, of_station, sums, text};
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
@@ -23,10 +23,10 @@ type Group = (Option<Day>, u8);
 /// Builds the view. Overall has sums of its own: a total must not be derived from days, which may leave memory.
 pub(super) fn build<'s>(
     build: &mut Build<'s>,
-    passages: &Table<'s, Passage>,
+    changes: &Changes<'s>,
     by_day: Table<'s, ((Station, Day), PassageSums)>,
 ) {
-    let overall = sums(build, "StationTotal", passages, |passage| passage.place.station());
+    let overall = sums(build, "StationTotal", changes, |at| at.station);
     let overall = overall.map(|(station, sums)| ((station, None), sums));
     let by_day = by_day.map(|((station, day), sums)| ((station, Some(day)), sums));
     let all = by_day.and(overall);
