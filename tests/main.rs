@@ -10,6 +10,7 @@ mod durability;
 mod expect;
 #[cfg(feature = "parquet")]
 mod expect_processes;
+mod explain_dead;
 mod face;
 mod field;
 mod files;
@@ -37,6 +38,7 @@ mod music;
 #[cfg(feature = "parquet")]
 mod music_views;
 mod odd_inputs;
+mod operator_counts;
 mod outcome;
 mod panics;
 #[cfg(feature = "parquet")]

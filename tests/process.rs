@@ -482,6 +482,14 @@ fn job_that_listens_tells_its_metrics_and_why_it_does_not_lag() {
     );
     assert!(metrics.contains("headway_commit_duration_seconds_bucket"), "{metrics}");
     assert!(metrics.contains("headway_worker_seconds_total{worker=\"0\",state=\"waiting\"}"), "{metrics}");
+    for (name, records) in
+        [("out_total{operator=\"Ingest-turnstile\"}", 50.0), ("in_total{operator=\"Aggregate\"}", 50.0)]
+    {
+        assert!(
+            metrics.contains(&format!("headway_operator_records_{name} {records:?}\n")),
+            "{name}: {metrics}"
+        );
+    }
     // The run says what it does once every five seconds.
     let lag = loop {
         let lag = headway(folder.path(), &["explain", "lag", "--lake", "lake"]);
@@ -491,9 +499,22 @@ fn job_that_listens_tells_its_metrics_and_why_it_does_not_lag() {
     };
     assert_eq!(lag.code, Some(0), "{lag:?}");
     assert!(lag.out.starts_with("The job keeps up"), "{lag:?}");
+    let status = |form: &str| headway(folder.path(), &["status", "--lake", "lake", "-o", form]).out;
+    let taken = "\nheadway_operator_records_in_total{operator=\"Aggregate\"} 50\n";
+    while !status("prometheus").contains(taken) {}
+    let shown = status("text");
+    assert!(shown.contains("\nrate       ") && shown.contains(" records a second\n"), "{shown}");
+    let answer: Value = serde_json::from_str(&status("json")).expect("the status is JSON");
+    assert!(answer["records_per_second"].is_number(), "{answer}");
+    let partition = answer["inputs"][0]["partitions"][0].as_object().expect("there is a partition");
+    assert_eq!(partition.get("lag_ms"), Some(&Value::Null), "where a file ends is not known: {answer}");
     signal(&child, Signal::TERM);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     reader.join().expect("the log ends with the process");
+    let file = status("prometheus");
+    let accepted = "\nheadway_records_total{input=\"turnstile\",fate=\"accepted\"} 50\n";
+    assert!(file.contains(accepted) && !file.contains("headway_operator_records"), "nothing runs: {file}");
+    assert!(!status("text").contains("\nrate  "), "nothing runs");
     let lag = headway(folder.path(), &["explain", "lag", "--lake", "lake"]);
     assert_eq!(lag.code, Some(1), "{lag:?}");
     assert!(lag.err.contains("does not run: stopped"), "{lag:?}");

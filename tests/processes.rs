@@ -406,6 +406,7 @@ fn process_0_serves_the_job_and_the_others_themselves() {
     }
     let (_, own) = get(&member, "/metrics");
     assert!(own.contains("headway_worker_seconds_total{") && !own.contains("headway_commits"), "{own}");
+    assert!(own.contains("headway_operator_records_out_total{operator=\"Ingest-turnstile\"}"), "{own}");
     assert!(get(&leader, "/metrics").1.contains("headway_commits_total "));
     signal(&job.children[0], Signal::TERM);
     assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));

@@ -140,6 +140,7 @@ impl<'s> Build<'s> {
         let Some(index) = self.notes.read(name) else { return self.nothing() };
         let Input { spec, start, counts_accepted } = &self.inputs[index.index()];
         let options = ingest::Options {
+            name: format!("Ingest-{name}"),
             input: index,
             first_epoch: self.ports.first_epoch(),
             counts_accepted: Rc::clone(counts_accepted),

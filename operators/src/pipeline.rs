@@ -48,6 +48,7 @@ use crate::generate::{self, Generate};
 use crate::recompute::Recompute;
 use crate::setting::{Fingerprint, ReadFile, Setting, SettingError, Settings};
 use crate::spec::InputSpec;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -93,17 +94,28 @@ pub struct Entry {
     pub generate: fn(input: &str) -> Option<generate::Options>,
     /// What `headway demo` shows of it, if anything.
     pub demo: Option<Demo>,
-    /// Finds the field for which a message is a dead letter of this reason; `None` where no single field is the cause, or a
-    /// pipeline does not say it.
-    pub fault: fn(message: &[u8], reason: &str) -> Option<Fault>,
+    /// Finds the field for which a message is a dead letter; `None` where no single field is the cause, or the pipeline does
+    /// not report it. Of inputs with JSON, [`fault`](crate::kit::json::fault) finds it.
+    pub fault: fn(dead: &DeadLetter<'_>) -> Option<Fault>,
+}
+
+/// A message that could not be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadLetter<'a> {
+    /// The name of its input.
+    pub input: &'a str,
+    /// Its bytes.
+    pub message: &'a [u8],
+    /// Why it could not be decoded, by the name of the [`Reason`](crate::error::Reason).
+    pub reason: &'a str,
 }
 
 /// A field for which a message is a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Its name.
-    pub field: &'static str,
-    /// What it holds.
+    pub field: Cow<'static, str>,
+    /// What it holds; empty if it is not there.
     pub found: String,
 }
 
@@ -113,7 +125,7 @@ pub type Make = fn(&Settings) -> Result<Box<dyn Pipeline>, SettingError>;
 impl Entry {
     /// A pipeline without settings, generator and demo.
     pub const fn new(name: &'static str, about: &'static str, make: Make) -> Entry {
-        Entry { name, about, settings: &[], make, generate: |_| None, demo: None, fault: |_, _| None }
+        Entry { name, about, settings: &[], make, generate: |_| None, demo: None, fault: |_| None }
     }
 
     /// Makes the pipeline with the settings that are `given` as names and texts; the others have their defaults.

@@ -69,6 +69,19 @@ async function numbers(page) {
   throw new Error("the page is never as of the newest commit");
 }
 
+/** The table of operators: their shares add up, and the slowest comes first. */
+async function operators(page) {
+  const [all, slowest] = await page.evaluate(() => [
+    [...document.querySelectorAll("#operators tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent)),
+    document.getElementById("slowest").textContent,
+  ]);
+  const shares = all.map(([, share]) => Number.parseFloat(share));
+  check(all.length > 5 && all.some(([name]) => name === "Ingest-turnstile"), `the operators are ${JSON.stringify(all)}`);
+  check(Math.abs(shares.reduce((sum, share) => sum + share, 0) - 100) < 3, `the shares of operators are ${shares}`);
+  check(shares.every((share, at) => at === 0 || share <= shares[at - 1]), "the slowest operator does not come first");
+  check(slowest.startsWith(`${all[0][0]} takes the most time`), "it is not said which operator takes the most time");
+}
+
 async function keyboard(page) {
   await page.keyboard.press("Tab");
   check((await page.evaluate(() => document.activeElement.className)) === "skip", "the first stop is the way to the tables");
@@ -120,6 +133,7 @@ async function main() {
     await numbers(page);
     check((await page.evaluate(() => document.querySelectorAll("canvas").length)) >= 2, "there are no charts");
     check((await page.evaluate(() => document.querySelectorAll("#numbers li").length)) >= 4, "there are no numbers");
+    await operators(page);
     const passed = await usable(page, "the page");
     await shot(page, "light");
     const sent = await page.evaluate(() => performance.getEntriesByType("resource").filter((one) => one.name.includes("/v1/")).length);

@@ -1,6 +1,7 @@
 //! `headway explain late P:O` and `headway explain dead P:O`: why one record was refused, from what the lake keeps of it.
 
 use super::lake::{At, Job};
+use super::program::program;
 use super::side;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
@@ -11,11 +12,12 @@ use crate::engine::run::outcome::excerpt;
 use base64::Engine;
 use headway_operators::duration;
 use headway_operators::error::Reason;
-use headway_operators::pipeline::{Entry, Fault};
+use headway_operators::pipeline::{DeadLetter, Entry, Fault};
 use headway_operators::record::{Offset, Partition};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use std::io::Write;
 
@@ -35,6 +37,8 @@ struct Row {
     reason: String,
     payload: Option<String>,
     encoding: Option<String>,
+    /// How many bytes it had, if it was too long to be kept.
+    length: Option<u64>,
     /// Of a late record.
     event_time: Option<i64>,
     stamp: Option<i64>,
@@ -106,7 +110,9 @@ pub(crate) fn run(question: &Question<'_>, output: Form, out: &mut dyn Write) ->
         let read = readings(&manifests, spot).find(|read| read.input.topic == row.topic);
         let story = match kind {
             LakeKind::Late => late(row, read.as_ref(), &manifests),
-            LakeKind::Rows | LakeKind::Changes | LakeKind::Dead => dead(row, pipeline),
+            LakeKind::Rows | LakeKind::Changes | LakeKind::Dead => {
+                dead(row, read.as_ref().zip(pipeline).and_then(|(read, pipeline)| fault(row, read, pipeline)))
+            }
         };
         tell(row, read.as_ref(), &story, output, out)?;
     }
@@ -227,15 +233,21 @@ fn late(row: &Row, read: Option<&ReadIn<'_>>, manifests: &[Manifest]) -> Story {
             evidence.push(format!("a lateness of more than {} would have kept it", duration::show(needed)));
         }
     }
-    let pipeline = visible(&head.pipeline).into_owned();
+    let (program, pipeline) = (program().name, visible(&head.pipeline));
     let next = format!(
-        "headway late replay --lake LAKE --to again, then headway run {pipeline} --source files:again --lake ANOTHER"
+        "{program} late replay --lake LAKE --to again, then {program} run {pipeline} --source files:again --lake ANOTHER"
     );
     Story { sentence, evidence, next }
 }
 
+/// The field for which it is a dead letter.
+fn fault(row: &Row, read: &ReadIn<'_>, pipeline: &Entry) -> Option<Fault> {
+    let message = row.message()?;
+    (pipeline.fault)(&DeadLetter { input: &read.input.name, message: &message, reason: &row.reason })
+}
+
 /// What was wrong with it.
-fn dead(row: &Row, pipeline: Option<&Entry>) -> Story {
+fn dead(row: &Row, fault: Option<Fault>) -> Story {
     let why = meaning(&row.reason).map_or_else(
         || match Reason::rule_of(&row.reason) {
             Some(rule) => format!("It breaks the expectation \"{}\" of its input.", visible(rule)),
@@ -244,11 +256,13 @@ fn dead(row: &Row, pipeline: Option<&Entry>) -> Story {
         |meaning| format!("{meaning} ({}).", row.reason),
     );
     let mut evidence = Vec::new();
-    if let Some(Fault { field, found }) =
-        pipeline.and_then(|entry| (entry.fault)(&row.message()?, &row.reason))
-    {
+    if let Some(Fault { field, found }) = fault {
         let found = if found.is_empty() { "nothing".to_string() } else { excerpt(&found) };
-        evidence.push(format!("the field {field} has {}", visible(&found)));
+        evidence.push(format!("the field {} has {}", visible(&field), visible(&found)));
+    }
+    evidence.extend(row.message().and_then(|message| form(&row.reason, &message)));
+    if let Some(bytes) = row.length {
+        evidence.push(format!("it had {bytes} bytes, of which only the first are kept"));
     }
     if let Some(limit) = row.limit {
         evidence.push(format!("the newest event time that was allowed: {}", When(limit)));
@@ -258,14 +272,48 @@ fn dead(row: &Row, pipeline: Option<&Entry>) -> Story {
         (Some(payload), Some("base64")) => format!("its bytes in base64: {}", excerpt(payload)),
         (Some(payload), _) => format!("its text: {}", visible(&excerpt(payload))),
     });
-    let reason = visible(&row.reason).into_owned();
-    let next = format!(
-        "mend what refused it, then headway dead replay --lake LAKE --reason {reason} --to again, and let a job of another lake read files:again"
-    );
-    Story { sentence: why, evidence, next }
+    Story { sentence: why, evidence, next: replay(row) }
 }
 
-/// What the reasons mean that operators and decoders share.
+/// How a dead letter becomes a record after all.
+fn replay(row: &Row) -> String {
+    if row.length.is_some() {
+        let Row { topic, partition, offset, .. } = row;
+        let topic = visible(topic);
+        return format!(
+            "make a shorter message of the one at offset {offset} of partition {partition} of \"{topic}\", where it was read from"
+        );
+    }
+    let (program, reason) = (program().name, visible(&row.reason));
+    format!(
+        "mend what refused it, then {program} dead replay --lake LAKE --reason {reason} --to again, and let a job of another lake read files:again"
+    )
+}
+
+/// What is wrong with the form of a message, where it is no field.
+fn form(reason: &str, message: &[u8]) -> Option<String> {
+    match reason {
+        "not-utf8" => {
+            let valid = std::str::from_utf8(message).err()?.valid_up_to();
+            Some(format!("byte {} of {} is {:#04x}", valid + 1, message.len(), message[valid]))
+        }
+        "bad-json" | "cut-off" => {
+            let error = serde_json::from_slice::<IgnoredAny>(message).err()?;
+            Some(format!("a reader of JSON stops there: {}", visible(&error.to_string())))
+        }
+        "wrong-field-count" => {
+            let mut lines = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(message);
+            let fields = lines.byte_records().next()?.ok()?.len();
+            Some(format!(
+                "cut at its commas it has {fields} {}",
+                if fields == 1 { "field" } else { "fields" }
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// What the reasons mean that operators and decoders have.
 fn meaning(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "null-value" => "The message has no value",
@@ -275,9 +323,18 @@ fn meaning(reason: &str) -> Option<&'static str> {
         "bad-csv" => "The message is no CSV line: a quote is not closed, or stands where none may",
         "bad-json" => "The message is no JSON of the expected form",
         "wrong-field-count" => "The line has more or fewer fields than a record has",
+        "bad-header" => "The header line of its file lacks a column, or has one twice",
+        "too-many-records" => "The message has more than one record",
+        "control-character" => "A field that must be plain text has a control character",
+        "no-file-date" => "The name of its file does not say when it was published",
+        "not-an-object" => "The message is JSON, and no object",
+        "cut-off" => "The message is JSON that ends in the middle of a value",
+        "wrong-type" => "A field has another type than the record has, or the message is no object",
         "missing-field" => "A field that a record must have is missing or empty",
-        "bad-number" => "A field that must be a whole number is none, or is too large",
-        "bad-timestamp" => "A field that must be a time is none, or names a moment that the clock skipped",
+        "bad-number" => "A field that must be a whole number is none, or does not fit",
+        "bad-timestamp" => {
+            "The time of the record is none, is not there, or names a moment that the clock skipped"
+        }
         "future-event-time" => "The record lies further in the future than is allowed",
         _ => return None,
     })

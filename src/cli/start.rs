@@ -4,7 +4,7 @@ use super::program::{Program, program, set};
 use super::settings::given::{faults, with_flags};
 use super::settings::twins::{twin, with_twins};
 use super::terminal::failure::{Code, Failure, sentence};
-use super::terminal::form::Form;
+use super::terminal::form::{Form, StatusForm};
 use super::terminal::log_end;
 use super::terminal::panic;
 use super::terminal::talk;
@@ -159,7 +159,8 @@ fn form(matches: &ArgMatches) -> Form {
     let mut matches = matches;
     loop {
         for id in ["log_format", "output"] {
-            if let Ok(Some(Form::Json)) = matches.try_get_one::<Form>(id) {
+            let is_json = matches!(matches.try_get_one::<Form>(id), Ok(Some(Form::Json)));
+            if is_json || matches!(matches.try_get_one::<StatusForm>(id), Ok(Some(StatusForm::Json))) {
                 return Form::Json;
             }
         }

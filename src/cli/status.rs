@@ -6,7 +6,7 @@ use super::life::Life;
 use super::settings::kafka;
 use super::settings::place::flag_path;
 use super::terminal::failure::{Code, Failure};
-use super::terminal::form::Form;
+use super::terminal::form::StatusForm;
 use super::terminal::table::{self, counted, grouped, members};
 use super::terminal::text::visible;
 use super::units::{Millis, age, time};
@@ -14,8 +14,10 @@ use super::{dead, expectations, outcome};
 use crate::connect::End;
 use crate::engine::commit::alive::Alive;
 use crate::engine::commit::standby::Sign;
-use crate::engine::format::board::TargetLag;
+use crate::engine::format::board::{Snapshot, TargetLag};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
+use crate::serve::metrics::Moment;
+use crate::serve::textfile;
 use clap::Args;
 use headway_operators::record::Partition;
 use headway_operators::time::EventTime;
@@ -39,7 +41,7 @@ pub(crate) struct Flags {
     watch: Option<Millis>,
     /// Form of the answer on standard output
     #[arg(short, long, value_name = "FORM", default_value = "text")]
-    output: Form,
+    output: StatusForm,
 }
 
 /// Says on `out` whether the job lives, and describes its last commit.
@@ -68,12 +70,12 @@ fn watch(flags: &Flags, job: &Job, every: Millis, out: &mut dyn Write) -> Result
         let seen = Seen::look(flags, job)?;
         let mut page = Vec::new();
         seen.write(flags.output, &mut page)?;
-        if is_terminal && flags.output == Form::Text {
+        if is_terminal && flags.output == StatusForm::Text {
             // To the upper left, and what was there before is gone.
             print_raw("\x1b[H\x1b[2J")?;
         }
         out.write_all(&page)?;
-        if !is_terminal && flags.output == Form::Text {
+        if !is_terminal && flags.output == StatusForm::Text {
             writeln!(out)?;
         }
         out.flush()?;
@@ -114,11 +116,48 @@ impl Seen {
         Ok(Seen { head, ends, sign, life, now_ms, standbys: job.standbys()?, examples })
     }
 
-    fn write(&self, form: Form, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, form: StatusForm, out: &mut dyn Write) -> io::Result<()> {
         match form {
-            Form::Text => text(self, out),
-            Form::Json => writeln!(out, "{}", answer(self)),
+            StatusForm::Text => text(self, out),
+            StatusForm::Json => writeln!(out, "{}", answer(self)),
+            StatusForm::Prometheus => {
+                let idle = Snapshot::default();
+                let board = self.board().unwrap_or(&idle);
+                let moment = Moment { head: &self.head, board, now_ms: self.now_ms, group: None };
+                out.write_all(textfile::text(&moment).as_bytes())
+            }
         }
+    }
+
+    /// What the run does, by its last sign of life; `None` if it does not run.
+    fn board(&self) -> Option<&Snapshot> {
+        self.sign.as_ref()?.board.as_ref().filter(|_| self.life == Life::Running)
+    }
+
+    /// The records that a running job commits in a second; `None` while that is not known.
+    fn records_per_second(&self) -> Option<f64> {
+        let recent = &self.board()?.recent;
+        (!recent.over.is_zero()).then(|| recent.records as f64 / recent.over.as_secs_f64())
+    }
+
+    /// For how long the first record of a partition of input number `input` that is not committed has been there, in milliseconds.
+    fn lag_ms(&self, input: usize, partition: Partition) -> Option<i64> {
+        let lag = self.board()?.lags.iter().find(|lag| (lag.input, lag.partition) == (input, partition))?;
+        Some(if lag.records == 0 { 0 } else { lag.age_ms(self.now_ms) })
+    }
+
+    /// How fast a running job reads, and what waits.
+    fn pace(&self) -> Option<String> {
+        let rate = grouped(self.records_per_second()?.round() as i64);
+        let lags = || self.board().into_iter().flat_map(|board| &board.lags).filter(|lag| lag.records > 0);
+        let waiting: i64 = lags().map(|lag| lag.records).sum();
+        let oldest = lags().map(|lag| lag.age_ms(self.now_ms)).max();
+        let waits = match oldest {
+            None if self.board()?.lags.is_empty() => String::new(),
+            None => "; none waits".to_string(),
+            Some(oldest) => format!("; {} not committed, the oldest for {}", grouped(waiting), age(oldest)),
+        };
+        Some(format!("{rate} records a second{waits}"))
     }
 
     /// How far target `name` is behind, by the last sign of life.
@@ -172,6 +211,9 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         manifest.generation,
         members(&manifest.members)
     )?;
+    if let Some(pace) = seen.pace() {
+        writeln!(out, "rate       {pace}")?;
+    }
     if !manifest.restarts.is_empty() {
         let restarts = manifest.restarts.iter().map(|(code, count)| format!("{code} {}", grouped(*count)));
         writeln!(out, "restarted  after: {}", restarts.collect::<Vec<_>>().join(", "))?;
@@ -301,6 +343,7 @@ fn answer(seen: &Seen) -> Value {
         "written_ms": manifest.written_ms,
         "age_ms": seen.age_ms(),
         "rows": rows(manifest),
+        "records_per_second": seen.records_per_second(),
         "targets": manifest.targets.iter().map(|(name, target)| json!({
             "name": name,
             "acknowledged": target.acknowledged,
@@ -310,11 +353,11 @@ fn answer(seen: &Seen) -> Value {
         "standby": seen.standbys,
         "memory": seen.sign.as_ref().and_then(|sign| sign.board.as_ref()?.memory),
         "expectations": expectations::answer(&manifest.expectations),
-        "inputs": manifest.inputs.iter().zip(ends).map(input_answer).collect::<Vec<_>>(),
+        "inputs": manifest.inputs.iter().zip(ends).enumerate().map(|(at, input)| input_answer(seen, at, input)).collect::<Vec<_>>(),
     })
 }
 
-fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
+fn input_answer(seen: &Seen, at: usize, (input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
     let known = |time: EventTime| (time > EventTime::MIN).then_some(time.ms());
     let partition = |part: &PartitionEntry| {
         json!({
@@ -324,6 +367,7 @@ fn input_answer((input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
             "next": part.next,
             "end": ends.get(&part.partition).map(|end| end.offset),
             "lag": lag(part, ends),
+            "lag_ms": seen.lag_ms(at, part.partition),
             "own_ms": known(part.own),
             "floor_ms": known(part.floor),
             "state": state(part, ends),

@@ -5,6 +5,7 @@
 
 use crate::engine::format::board::{Doing, Lag, Snapshot};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
+use crate::engine::run::meter::{ENGINE, STEPS};
 use headway_operators::error::Reason;
 use headway_operators::time::EventTime;
 use std::time::Duration;
@@ -24,6 +25,12 @@ const ALONE: f64 = 0.8;
 
 /// How far behind the others a partition may be before it holds windows open, in epochs of event time at least a minute.
 const HELD_MS: i64 = 60_000;
+
+/// How many operators are named as evidence.
+const OPERATORS_SHOWN: usize = 3;
+
+/// What is measured beside operators, and is none.
+const ENGINE_OWN: [&str; 2] = [ENGINE, STEPS];
 
 /// A target may be behind for so long.
 const TARGET_MS: i64 = 60_000;
@@ -146,6 +153,23 @@ impl Look<'_> {
         self.board.recent.workers.iter().map(|time| self.share(time.busy)).collect()
     }
 
+    /// The operators of process 0 that ran of late, each with its share of the time of all, the largest first.
+    fn shares(&self) -> Vec<(&str, f64)> {
+        let operators = &self.board.recent.operators;
+        let all: Duration = operators.iter().map(|operator| operator.busy).sum();
+        let share = |time: Duration| time.as_secs_f64() / all.as_secs_f64();
+        let ran = operators.iter().filter(|operator| !operator.busy.is_zero());
+        ran.map(|operator| (operator.name.as_str(), share(operator.busy))).collect()
+    }
+
+    /// Which operators took the most time, as evidence.
+    fn operators(&self) -> Option<String> {
+        let shares = self.shares();
+        let words = |(name, share): &(&str, f64)| format!("{name} {}", percent(*share));
+        let most: Vec<String> = shares.iter().take(OPERATORS_SHOWN).map(words).collect();
+        (!most.is_empty()).then(|| format!("most time in operators: {}", most.join(", ")))
+    }
+
     fn entry(&self, lag: &Lag) -> Option<&PartitionEntry> {
         let parts = &self.head.inputs.get(lag.input)?.partitions;
         parts.iter().find(|part| part.partition == lag.partition)
@@ -262,7 +286,9 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
         return None;
     }
     let shares = busy.iter().enumerate().map(|(index, share)| format!("worker {index} {}", percent(*share)));
-    let evidence = vec![format!("on a processor: {}", shares.collect::<Vec<_>>().join(", ")), look.rate()];
+    let mut evidence =
+        vec![format!("on a processor: {}", shares.collect::<Vec<_>>().join(", ")), look.rate()];
+    evidence.extend(look.operators());
     let worker = busy.iter().position(|share| *share == most)?;
     Some(if busy.iter().filter(|share| **share < CALM).count() * 2 >= busy.len() && busy.len() > 1 {
         Diagnosis {
@@ -274,11 +300,22 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
     } else {
         Diagnosis {
             cause: Cause::SlowOperators,
-            sentence: "The operators are slow: the workers compute all the time.".into(),
+            sentence: slow_operators(look),
             evidence,
             next: format!("Start the job again with more workers: -w {}.", busy.len() * 2),
         }
     })
+}
+
+fn slow_operators(look: &Look<'_>) -> String {
+    let slowest = look.shares().into_iter().find(|(name, _)| !ENGINE_OWN.contains(name));
+    match slowest {
+        Some((name, share)) => format!(
+            "The operators are slow: the workers compute all the time, {} of it in operator {name}.",
+            percent(share)
+        ),
+        None => "The operators are slow: the workers compute all the time.".into(),
+    }
 }
 
 fn skew(look: &Look<'_>) -> Option<Diagnosis> {
@@ -411,7 +448,7 @@ fn future(look: &Look<'_>) -> Option<Diagnosis> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::board::{MemoryUse, Recent, Steps, WorkerTime};
+    use crate::engine::format::board::{MemoryUse, OperatorTime, Recent, Steps, WorkerTime};
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::{Offset, Partition};
 
@@ -525,6 +562,23 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn slow_operator_is_named_with_its_share() {
+        let time =
+            |(name, ms): (&str, u64)| OperatorTime { name: name.into(), busy: Duration::from_millis(ms) };
+        let late = vec![lag(0, 500, 30), lag(1, 480, 29)];
+        let mut busy = board(late, &[0.97, 0.9]);
+        busy.recent.operators =
+            [("engine", 5_000), ("Dedup", 3_000), ("steps", 1_000), ("Sum", 1_000), ("Idle", 0)]
+                .map(time)
+                .into();
+        let found = diagnose(&head(&[100, 100]), &busy);
+        assert_eq!(found.cause, Cause::SlowOperators);
+        assert!(found.sentence.contains("30 % of it in operator Dedup"), "{found:?}");
+        let evidence = "most time in operators: engine 50 %, Dedup 30 %, steps 10 %";
+        assert!(found.evidence.iter().any(|line| line == evidence), "{found:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! README's list of metrics is made from this table, and the boards and alerts that come with Headway are checked against
 //! it. Labels are names from the configuration, numbers of partitions and workers, and reasons from a fixed list: there are few.
 
-use crate::engine::format::board::{Lag, Snapshot, TargetLag, WorkerTime};
+use crate::engine::format::board::{Lag, OperatorUse, Snapshot, TargetLag, WorkerTime};
 use crate::engine::format::manifest::{Expectation, Input, Manifest, PartitionEntry, Subject};
 use headway_operators::time::EventTime;
 use std::time::Duration;
@@ -74,6 +74,11 @@ const PARTITION: &[&str] = &["input", "topic", "partition"];
 
 /// The labels that lag exporters for Kafka use.
 const EXPORTER: &[&str] = &["consumergroup", "topic", "partition"];
+
+/// The label of what one operator does.
+const OPERATOR: &[&str] = &["operator"];
+
+const OPERATOR_SECONDS: &str = "For how long the operator ran, on all workers of this process; \"engine\" is what Timely takes, \"steps\" are the small steps between operators.";
 
 /// All of them, except the histogram of commits, which is [`COMMIT_SECONDS`].
 pub const METRICS: &[Metric] = &[
@@ -236,6 +241,26 @@ pub const METRICS: &[Metric] = &[
             m.board.workers.iter().enumerate().flat_map(of_worker).collect()
         },
     ),
+    of("headway_operator_seconds", Counter, OPERATOR, OPERATOR_SECONDS, |m| {
+        operators(m, |used| Some(seconds(used.busy)))
+    }),
+    of("headway_operator_runs", Counter, OPERATOR, "How often the operator ran.", |m| {
+        operators(m, |used| Some(used.runs as f64))
+    }),
+    of(
+        "headway_operator_records_in",
+        Counter,
+        OPERATOR,
+        "Records that the operator took in, what was restored included; what else it takes (marks, acks) where it takes no records.",
+        |m| operators(m, |used| Some(used.records_in? as f64)),
+    ),
+    of(
+        "headway_operator_records_out",
+        Counter,
+        OPERATOR,
+        "Records that the operator gave out, what was restored included.",
+        |m| operators(m, |used| Some(used.records_out? as f64)),
+    ),
     of(
         "kafka_consumergroup_current_offset",
         Gauge,
@@ -253,8 +278,16 @@ pub const METRICS: &[Metric] = &[
 ];
 
 /// What each process of a job tells of itself; process 0 tells the rest.
-pub const OF_EACH_PROCESS: [&str; 4] =
-    ["headway_build_info", "headway_running_seconds", "headway_run_generation", "headway_worker_seconds"];
+pub const OF_EACH_PROCESS: [&str; 8] = [
+    "headway_build_info",
+    "headway_running_seconds",
+    "headway_run_generation",
+    "headway_worker_seconds",
+    "headway_operator_seconds",
+    "headway_operator_runs",
+    "headway_operator_records_in",
+    "headway_operator_records_out",
+];
 
 /// The histogram of how long commits take, by step.
 pub const COMMIT_SECONDS: (&str, &str) =
@@ -332,6 +365,11 @@ fn exporter(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
     samples
 }
 
+fn operators(moment: &Moment<'_>, value: impl Fn(&OperatorUse) -> Option<f64>) -> Vec<Sample> {
+    let used = moment.board.operators.iter();
+    used.filter_map(|used| Some(sample(&[&used.name], value(used)?))).collect()
+}
+
 fn fates(moment: &Moment<'_>) -> Vec<Sample> {
     let of_input = |input: &Input| {
         input.total().by_fate().map(|(fate, count)| sample(&[&input.name, fate], count as f64))
@@ -375,7 +413,17 @@ mod tests {
         };
         let dropped = vec![Dropped { operator: "Trips".into(), reason: "no-start".into(), records: 7 }];
         let workers = vec![Default::default(); 2];
-        let board = Snapshot { lags: vec![lag], workers, dropped, ..Snapshot::default() };
+        let read = OperatorUse {
+            name: "Ingest-trips".into(),
+            runs: 3,
+            records_out: Some(9),
+            ..OperatorUse::default()
+        };
+        let busy = Duration::from_millis(1_500);
+        let counted =
+            OperatorUse { name: "Trips".into(), busy, records_in: Some(9), ..OperatorUse::default() };
+        let operators = vec![read, counted];
+        let board = Snapshot { lags: vec![lag], workers, dropped, operators, ..Snapshot::default() };
         let moment = Moment { head: &head, board: &board, now_ms: 100_000, group: Some("g") };
         for metric in METRICS {
             for sample in metric.samples(&moment) {
@@ -392,6 +440,11 @@ mod tests {
         assert_eq!(read("headway_restarts_total"), [sample(&["process-gone"], 2.0)]);
         assert_eq!(read("headway_records_dropped_total"), [sample(&["Trips", "no-start"], 7.0)]);
         assert_eq!(read("headway_worker_seconds_total").len(), 4);
+        let of = |operator: &str, value| sample(&[operator], value);
+        assert_eq!(read("headway_operator_seconds_total"), [of("Ingest-trips", 0.0), of("Trips", 1.5)]);
+        assert_eq!(read("headway_operator_runs_total"), [of("Ingest-trips", 3.0), of("Trips", 0.0)]);
+        assert_eq!(read("headway_operator_records_in_total"), [of("Trips", 9.0)], "a source has no input");
+        assert_eq!(read("headway_operator_records_out_total"), [of("Ingest-trips", 9.0)]);
     }
 
     /// What stands in a file of rules or boards and looks like a metric of ours.

@@ -39,5 +39,6 @@ mod server_tests;
 mod status;
 #[cfg(feature = "serve")]
 mod streams;
+pub mod textfile;
 #[cfg(feature = "serve")]
 mod views;

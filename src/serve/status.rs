@@ -2,7 +2,7 @@
 //!
 //! The judgement is a pure function of the board, the newest commits and the clock ([`numbers`]).
 
-use crate::engine::format::board::{Doing, Lag, Snapshot};
+use crate::engine::format::board::{Doing, Lag, OperatorTime, Snapshot};
 use crate::engine::format::manifest::{Fates, Input, Manifest, PartitionEntry};
 use crate::serve::lag::{Cause, Diagnosis, diagnose};
 use crate::serve::live::Live;
@@ -115,6 +115,7 @@ impl Look<'_> {
                 "evidence": why.evidence,
                 "next": why.next,
             },
+            "operators": self.operators(),
             "partitions": head.inputs.iter().enumerate().flat_map(|(at, input)| self.partitions(at, input)).collect::<Vec<_>>(),
             "commits": commits,
         })
@@ -217,6 +218,25 @@ impl Look<'_> {
         Some(Number { name: "target-lag", title, value: Some(lag as f64), unit, judgement, note })
     }
 
+    /// What the operators on the workers of this process do, those that took the most of the last seconds first.
+    fn operators(&self) -> Vec<Value> {
+        let recent = &self.board.recent.operators;
+        let all: Duration = recent.iter().map(|operator| operator.busy).sum();
+        let of_all =
+            |time: Duration| if all.is_zero() { 0.0 } else { time.as_secs_f64() / all.as_secs_f64() };
+        let one = |time: &OperatorTime| {
+            let used = self.board.operators.iter().find(|used| used.name == time.name)?;
+            Some(json!({
+                "operator": used.name,
+                "share": of_all(time.busy),
+                "busy_ms": u64::try_from(used.busy.as_millis()).unwrap_or(u64::MAX),
+                "records_in": used.records_in,
+                "records_out": used.records_out,
+            }))
+        };
+        recent.iter().filter_map(one).collect()
+    }
+
     fn partitions(&self, at: usize, input: &Input) -> Vec<Value> {
         let slowest = input.slowest().map(|part| part.partition);
         let one = |part: &PartitionEntry| {
@@ -271,6 +291,7 @@ fn fates(head: &Manifest) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::format::board::OperatorUse;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::{Offset, Partition};
 
@@ -300,6 +321,28 @@ mod tests {
             stalled: false,
             first_ms: None,
         }
+    }
+
+    #[test]
+    fn operators_have_their_share_of_the_last_seconds() {
+        let used =
+            |name: &str, records_in| OperatorUse { name: name.into(), records_in, ..OperatorUse::default() };
+        let time = |name: &str, ms| OperatorTime { name: name.into(), busy: Duration::from_millis(ms) };
+        let mut board =
+            Snapshot { operators: vec![used("Ingest-a", None), used("Sum", Some(7))], ..Snapshot::default() };
+        board.recent.operators = vec![time("Sum", 3_000), time("Ingest-a", 1_000)];
+        let head = first(1);
+        let look = Look { head: &head, board: &board, now_ms: 0, p99: None, records: 0, dead: 0 };
+        let shown = look.operators();
+        let read = |at: usize, key: &str| shown[at][key].clone();
+        assert_eq!(
+            (read(0, "operator"), read(0, "share"), read(0, "records_in")),
+            ("Sum".into(), 0.75.into(), 7.into())
+        );
+        assert_eq!(
+            (read(1, "operator"), read(1, "share"), read(1, "records_in")),
+            ("Ingest-a".into(), 0.25.into(), Value::Null)
+        );
     }
 
     #[test]

@@ -15,9 +15,9 @@ pub mod trips;
 
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
-use headway_operators::kit::json::Json;
+use headway_operators::kit::json::{self, Json};
 use headway_operators::kit::table_join::TableJoin;
-use headway_operators::pipeline::{Demo, Entry, Pipeline, Top};
+use headway_operators::pipeline::{DeadLetter, Demo, Entry, Fault, Pipeline, Top};
 use headway_operators::setting::{Setting, SettingError, Settings};
 use headway_operators::spec::InputSpec;
 use headway_operators::stream::window::Closing;
@@ -34,6 +34,7 @@ const ENTRY: Entry = Entry {
         Setting::duration("lateness", "1m", "How much disorder is waited for"),
     ],
     generate: generate::options,
+    fault,
     demo: Some(Demo {
         settings: &[],
         messages: 1_000_000,
@@ -55,6 +56,14 @@ const ENTRY: Entry = Entry {
 struct Bikes {
     overdue: Duration,
     lateness_ms: i64,
+}
+
+/// The field for which a message is a dead letter.
+fn fault(dead: &DeadLetter<'_>) -> Option<Fault> {
+    match dead.input {
+        "stations" => json::fault::<Station>(dead),
+        _ => json::fault::<Move>(dead),
+    }
 }
 
 fn make(settings: &Settings) -> Result<Box<dyn Pipeline>, SettingError> {

@@ -83,6 +83,49 @@ fn two_topics_become_trips_and_alerts_with_the_station_as_it_was() {
 }
 
 #[test]
+fn every_dead_letter_is_explained_with_its_field_under_the_name_of_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = r#"{"bike":"b1","station":"S0","ts":"2024-01-01T10:00:00Z","event":"undock"}"#;
+    let with = |from: &str, to: &str| good.replace(from, to);
+    // A message, its reason, and what is said of it; the good one has offset 0.
+    let cases: [(String, &str, &[&str]); 9] = [
+        ("not json".into(), "bad-json", &["a reader of JSON stops there: expected ident at line 1 column 2"]),
+        (good[..40].into(), "cut-off", &["ends in the middle of a value", "EOF while parsing a string"]),
+        (with(r#""bike":"b1","#, ""), "missing-field", &["the field bike has nothing"]),
+        (with(r#""S0""#, "7"), "wrong-type", &["has another type", "the field station has \"7\""]),
+        (with("undock", "fly"), "wrong-type", &[r#"the field event has "\"fly\"""#]),
+        (with(r#""2024-01-01T10:00:00Z""#, "1.5"), "wrong-type", &["the field ts has \"1.5\""]),
+        ("[]".into(), "wrong-type", &["or the message is no object"]),
+        (with("10:00:00", "24:00:00"), "bad-timestamp", &["the field ts has"]),
+        (with("2024", "2124"), "future-event-time", &["the newest event time that was allowed"]),
+    ];
+    let moves: String = std::iter::once(good)
+        .chain(cases.iter().map(|case| case.0.as_str()))
+        .fold(String::new(), |text, line| text + line + "\n");
+    std::fs::write(folder.path().join("moves.ndjson"), moves).unwrap();
+    // The other topic has a dead letter at a place of the first: both are explained, each by its own fields.
+    std::fs::write(folder.path().join("stations.ndjson"), STATIONS.to_string() + r#"{"name":"Pier","ts":0}"#)
+        .unwrap();
+    done(folder.path(), &[&["run", "bikes"], &SOURCES[..], &["--lake", "lake", "--until", "end"]].concat());
+    for (at, (message, reason, words)) in cases.iter().enumerate() {
+        let place = format!("0:{}", at + 1);
+        let said = done(folder.path(), &["explain", "dead", &place, "--lake", "lake"]);
+        assert!(said.contains(&format!("is {reason}.")), "{message}: {said}");
+        assert!(!said.contains("Its pipeline refuses it"), "{message}: {said}");
+        words.iter().for_each(|words| assert!(said.contains(words), "{words}: {said}"));
+        assert!(
+            said.contains(&format!("bikes dead replay --lake LAKE --reason {reason} ")),
+            "{message}: {said}"
+        );
+    }
+    let both = done(folder.path(), &["explain", "dead", "0:2", "--lake", "lake"]);
+    assert!(
+        both.contains("\"bike-stations\" is missing-field") && both.contains("the field id has nothing"),
+        "{both}"
+    );
+}
+
+#[test]
 fn every_other_command_knows_the_program_and_its_inputs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

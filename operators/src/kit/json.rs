@@ -1,12 +1,15 @@
 //! Decodes messages that are JSON objects into a type that derives `Deserialize`, with a reason for each kind of failure.
 
 use crate::error::Reason;
+use crate::pipeline::{DeadLetter, Fault};
 use crate::record::{Payload, Raw};
 use crate::stream::decode::{Context, Decoded, Decoder, Definition};
 use crate::time::{Epoch, EventTime};
 use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use timely::ExchangeData;
@@ -104,6 +107,45 @@ fn reason(error: &serde_json::Error) -> Reason {
             kind.map_or(WRONG_TYPE, |(_, reason)| reason)
         }
     }
+}
+
+/// The field for which a message is no `T`; `None` where no field of its own is the cause. It serves as
+/// [`Entry::fault`](crate::pipeline::Entry::fault) of a pipeline whose inputs are [`Json`].
+///
+/// ```rust
+/// use headway_operators::kit::json;
+/// use headway_operators::pipeline::DeadLetter;
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Move {
+///     bike: String,
+///     station: String,
+/// }
+///
+/// let message = br#"{"bike":"b1","station":7}"#;
+/// let dead = DeadLetter { input: "moves", message, reason: "wrong-type" };
+/// let fault = json::fault::<Move>(&dead).expect("a field is wrong");
+/// assert_eq!((fault.field.as_ref(), fault.found.as_str()), ("station", "7"));
+/// ```
+pub fn fault<T: DeserializeOwned>(dead: &DeadLetter<'_>) -> Option<Fault> {
+    let text = std::str::from_utf8(dead.message).ok()?;
+    let error = serde_json::from_str::<T>(text).err().filter(|error| error.classify() == Category::Data)?;
+    let words = error.to_string();
+    if let Some(field) = words.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        return Some(Fault { field: field.to_string().into(), found: String::new() });
+    }
+    // Serde reports where it stopped, not in which field: that is the one whose value lies there.
+    let before = error.line().checked_sub(1)?;
+    let line_begins: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+    let at = line_begins + error.column();
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    fields.into_iter().find_map(|(field, value)| {
+        let value = value.get();
+        let begins = value.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+        let is_there = (begins..=begins + value.len()).contains(&at);
+        is_there.then(|| Fault { field: field.into(), found: value.to_string() })
+    })
 }
 
 /// An instant in JSON: milliseconds since the Unix epoch, or text such as `2024-03-10T06:59:59.5Z` (RFC 3339).
@@ -269,6 +311,41 @@ mod tests {
         }
         assert_eq!(decode(Payload::Null), Err("null-value".to_string()));
         assert_eq!(decode(Payload::Bytes(b"\xff")), Err("not-utf8".to_string()));
+    }
+
+    #[test]
+    fn field_that_is_the_cause_is_found() {
+        let cases = [
+            (r#"{"bike":"b","kind":"dock","ts":7}"#, Some(("count", ""))),
+            (r#"{"bike":7,"count":1,"kind":"dock","ts":7}"#, Some(("bike", "7"))),
+            (r#"{"bike":null,"count":1,"kind":"dock","ts":7}"#, Some(("bike", "null"))),
+            (r#"{"bike":{"a":[1]},"count":1,"kind":"dock","ts":7}"#, Some(("bike", r#"{"a":[1]}"#))),
+            (r#"{ "bike" : ["b"] , "count":1,"kind":"dock","ts":7}"#, Some(("bike", r#"["b"]"#))),
+            (r#"{"bike":"b","count":"one","kind":"dock","ts":7}"#, Some(("count", r#""one""#))),
+            (r#"{"bike":"b","count":1.5,"kind":"dock","ts":7}"#, Some(("count", "1.5"))),
+            (r#"{"bike":"größe","count":256,"kind":"dock","ts":7}"#, Some(("count", "256"))),
+            (
+                "{\"bike\":\"b\",\n  \"count\":1,\n  \"kind\":\"fly\",\n  \"ts\":7}",
+                Some(("kind", r#""fly""#)),
+            ),
+            (r#"{"bike":"b","count":1,"kind":"dock","ts":"soon"}"#, Some(("ts", r#""soon""#))),
+            (r#"{"bike":"b","count":1,"kind":"dock","ts":true,"more":1}"#, Some(("ts", "true"))),
+            // No field of its own is the cause.
+            (r#"{"bike":"b","count":1,"kind":"dock","ts":7}"#, None),
+            (r#"{"bike":"b","count":1,"kind":"dock"}"#, None),
+            (r#"{"bike":"b","count":1"#, None),
+            (r#"["b"]"#, None),
+            ("7", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let dead = DeadLetter { input: "moves", message: text.as_bytes(), reason: "wrong-type" };
+            let found = fault::<Move>(&dead);
+            let found = found.as_ref().map(|fault| (fault.field.as_ref(), fault.found.as_str()));
+            assert_eq!(found, expected, "{text}");
+        }
+        let dead = DeadLetter { input: "moves", message: b"\xff", reason: "not-utf8" };
+        assert_eq!(fault::<Move>(&dead), None);
     }
 
     #[test]

@@ -44,6 +44,8 @@ const TURNS_MAX: usize = 8;
 /// What an input's records are measured against.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The operator's name.
+    pub name: String,
     /// The number of the input in its pipeline.
     pub input: InputIx,
     /// The epoch that the first records belong to.
@@ -84,7 +86,7 @@ pub fn ingest<'s, D: Decoder, L: Lateness>(
     (decoder, lateness): (D, L),
     make: impl FnOnce(SyncActivator) -> Box<dyn Feed>,
 ) -> Ingested<'s, D::Out, D::Key> {
-    let mut builder = OperatorBuilder::new("Ingest".into(), scope);
+    let mut builder = OperatorBuilder::new(options.name.clone(), scope);
     let (records, record_stream) = builder.new_output();
     let mut records = OutputBuilder::<_, CapacityContainerBuilder<Vec<Stamped<D::Out>>>>::from(records);
     let (definitions, definition_stream) = builder.new_output();
@@ -470,6 +472,7 @@ mod tests {
     /// A bench in epoch 1 of partition 0, at offset 0, which may be 100 ms ahead and is 10 ms late.
     fn bench(not_after: NotAfter, start: Start) -> Bench<Numbers, Never> {
         let options = Options {
+            name: "Ingest".to_string(),
             input: InputIx(0),
             first_epoch: Epoch(1),
             counts_accepted: Rc::default(),

@@ -14,7 +14,7 @@ use super::sheet::Sheet;
 use crate::zone::Zone;
 use hashbrown::HashSet;
 use headway_operators::error::Reason;
-use headway_operators::pipeline::Fault;
+use headway_operators::pipeline::{DeadLetter, Fault};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind};
 use headway_operators::state::KeyHash;
@@ -250,16 +250,16 @@ impl decode::Decoder for Decoder {
     }
 }
 
-/// The field for which a message of the topic is a dead letter of `reason`.
-pub(super) fn fault(message: &[u8], reason: &str) -> Option<Fault> {
-    let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(message));
+/// The field for which a message of the topic is a dead letter.
+pub(super) fn fault(dead: &DeadLetter<'_>) -> Option<Fault> {
+    let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(dead.message));
     let mut cutter = Cutter { sheet: Sheet::new(), topic: Layout::of_topic(), file: FileLayout::default() };
     let fields = cutter.fields(&raw).ok()?;
     let key = |is_wrong: fn(&[u8]) -> bool| {
         let mut columns = key::COLUMNS.into_iter().zip(fields.key);
         columns.find(|(_, field)| is_wrong(field)).map(|(name, field)| (name, field.to_vec()))
     };
-    let (field, found) = match reason {
+    let (field, found) = match dead.reason {
         "missing-field" => key(<[u8]>::is_empty)?,
         "control-character" => key(has_control)?,
         "bad-number" if count(fields.entries).is_none() => ("ENTRIES", fields.entries.to_vec()),
@@ -270,7 +270,7 @@ pub(super) fn fault(message: &[u8], reason: &str) -> Option<Fault> {
         },
         _ => return None,
     };
-    Some(Fault { field, found: String::from_utf8_lossy(&found).into_owned() })
+    Some(Fault { field: field.into(), found: String::from_utf8_lossy(&found).into_owned() })
 }
 
 /// A field as a cell: one that is empty has no value.

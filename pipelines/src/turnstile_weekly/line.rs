@@ -9,7 +9,7 @@ use crate::turnstile::views::passage::Place;
 use crate::zone::{Clock, Wall, Zone};
 use hashbrown::HashSet;
 use headway_operators::error::Reason;
-use headway_operators::pipeline::Fault;
+use headway_operators::pipeline::{DeadLetter, Fault};
 use headway_operators::record::{Columns, Payload, Raw};
 use headway_operators::row::{Cell, Column, Kind};
 use headway_operators::state::KeyHash;
@@ -214,23 +214,23 @@ impl decode::Decoder for Decoder {
     }
 }
 
-/// The field for which a line is a dead letter of `reason`, where its columns are in the order of [`COLUMNS`].
-pub(super) fn fault(line: &[u8], reason: &str) -> Option<Fault> {
-    let fields = Decoder::new(Zone::utc()).fields(line, None).ok()?;
+/// The field for which a line is a dead letter, where its columns are in the order of [`COLUMNS`].
+pub(super) fn fault(dead: &DeadLetter<'_>) -> Option<Fault> {
+    let fields = Decoder::new(Zone::utc()).fields(dead.message, None).ok()?;
     let first =
         |wanted: usize, is_wrong: fn(&[u8]) -> bool| fields[..wanted].iter().position(|f| is_wrong(f));
-    let at = match reason {
+    let at = match dead.reason {
         "missing-field" => first(4, <[u8]>::is_empty)?,
         "control-character" => first(6, |field| field.iter().any(u8::is_ascii_control))?,
         "bad-number" => (REGISTERS..WIDTH).find(|at| register(fields[*at]).is_none())?,
         "bad-timestamp" => {
             let found = [fields[6], b" ", fields[7]].concat();
             let found = String::from_utf8_lossy(&found).into_owned();
-            return Some(Fault { field: "DATE and TIME", found });
+            return Some(Fault { field: "DATE and TIME".into(), found });
         }
         _ => return None,
     };
-    Some(Fault { field: COLUMNS[at], found: String::from_utf8_lossy(fields[at]).into_owned() })
+    Some(Fault { field: COLUMNS[at].into(), found: String::from_utf8_lossy(fields[at]).into_owned() })
 }
 
 /// A field without what may stand around it.

@@ -10,3 +10,14 @@ pub(crate) enum Form {
     /// For programs: JSON, to which fields are only ever added
     Json,
 }
+
+/// The form of the answer of `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusForm {
+    /// For people; may change
+    Text,
+    /// For programs: JSON, to which fields are only ever added
+    Json,
+    /// For collectors that read files: metrics in Prometheus' text format
+    Prometheus,
+}

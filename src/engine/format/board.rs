@@ -72,6 +72,47 @@ pub struct WorkerTime {
     pub waiting: Duration,
 }
 
+/// What the operators of one name did, on the workers of one process, since the run began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OperatorUse {
+    /// The name.
+    pub name: String,
+    /// For how long they ran.
+    pub busy: Duration,
+    /// How often.
+    pub runs: u64,
+    /// What they took in by their first input; `None` if they have no input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_in: Option<u64>,
+    /// What they gave out by their first output; `None` if nothing takes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_out: Option<u64>,
+}
+
+impl OperatorUse {
+    /// Adds what those of another worker did.
+    pub fn add(&mut self, other: &OperatorUse) {
+        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one + other),
+            (one, other) => one.or(other),
+        };
+        self.busy += other.busy;
+        self.runs += other.runs;
+        self.records_in = sum(self.records_in, other.records_in);
+        self.records_out = sum(self.records_out, other.records_out);
+    }
+}
+
+/// For how long the operators of one name ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorTime {
+    /// The name.
+    pub name: String,
+    /// How long.
+    pub busy: Duration,
+}
+
 /// What happened of late: the differences over the last seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -84,6 +125,9 @@ pub struct Recent {
     pub steps: Steps,
     /// How each worker spent its time.
     pub workers: Vec<WorkerTime>,
+    /// For how long each operator of this process ran, those that took the most time first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<OperatorTime>,
 }
 
 /// How many records of a partition are not committed, and for how long the oldest of them has been there.
@@ -179,6 +223,9 @@ pub struct Snapshot {
     pub epoch: Duration,
     /// How each worker spent its time.
     pub workers: Vec<WorkerTime>,
+    /// What the operators did on the workers of this process, in the order in which they were built.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<OperatorUse>,
     /// What happened of late.
     pub recent: Recent,
     /// The partitions whose ends are known.

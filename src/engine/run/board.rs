@@ -6,12 +6,14 @@ use crate::connect::{End, FirstRead};
 use crate::engine::clock::Clock;
 use crate::engine::commit::alive::Ends;
 use crate::engine::format::board::{
-    Doing, Dropped, Lag, MemoryUse, Recent, Snapshot, Steps, TargetLag, WorkerTime,
+    Doing, Dropped, Lag, MemoryUse, OperatorTime, OperatorUse, Recent, Snapshot, Steps, TargetLag, WorkerTime,
 };
 use crate::engine::format::manifest::Manifest;
+use crate::engine::run::meter::Meter;
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
 use headway_operators::record::{Offset, Partition};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -36,6 +38,8 @@ struct Inner {
     state: Mutex<State>,
     /// What the workers of this process have read first and is not committed, by input and partition.
     first_reads: Mutex<BTreeMap<(usize, Partition), Vec<FirstRead>>>,
+    /// What the operators of each worker of this process do.
+    meters: Mutex<Vec<Arc<Meter>>>,
 }
 
 /// What is known once the run begins.
@@ -81,6 +85,7 @@ struct Mark {
     records: u64,
     steps: Steps,
     workers: Vec<WorkerTime>,
+    operators: Vec<OperatorUse>,
 }
 
 /// How a partition grew: each end that was seen, and when first. The oldest may lie below what is committed.
@@ -99,7 +104,15 @@ impl Mark {
             busy: now.busy.saturating_sub(then.busy),
             waiting: now.waiting.saturating_sub(then.waiting),
         };
+        let before = |name: &str| first.operators.iter().find(|then| then.name == name).map(|then| then.busy);
+        let ran = |now: &OperatorUse| OperatorTime {
+            name: now.name.clone(),
+            busy: now.busy.saturating_sub(before(&now.name).unwrap_or_default()),
+        };
+        let mut operators: Vec<OperatorTime> = self.operators.iter().map(ran).collect();
+        operators.sort_by_key(|operator| Reverse(operator.busy));
         Recent {
+            operators,
             over: self.at.saturating_sub(first.at),
             records: self.records.saturating_sub(first.records),
             steps: self.steps.since(&first.steps),
@@ -138,8 +151,8 @@ impl Board {
     /// The board of a run that has not begun.
     pub fn new(clock: Arc<dyn Clock>) -> Board {
         let (run, leader_answers) = (OnceLock::new(), OnceLock::new());
-        let (state, first_reads) = (Mutex::default(), Mutex::default());
-        Board(Arc::new(Inner { clock, run, leader_answers, state, first_reads }))
+        let (state, first_reads, meters) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Board(Arc::new(Inner { clock, run, leader_answers, state, first_reads, meters }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
@@ -276,10 +289,32 @@ impl Board {
         clock.waiting_ns.fetch_add(nanos(waiting), Ordering::Relaxed);
     }
 
+    /// Notes where a worker of this process measures its operators.
+    pub fn measures(&self, meter: Arc<Meter>) {
+        self.meters().push(meter);
+    }
+
+    fn meters(&self) -> MutexGuard<'_, Vec<Arc<Meter>>> {
+        self.0.meters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What the operators did on all workers of this process.
+    fn operators(&self) -> Vec<OperatorUse> {
+        let mut all: Vec<OperatorUse> = Vec::new();
+        for used in self.meters().iter().flat_map(|meter| meter.read()) {
+            match all.iter_mut().find(|known| known.name == used.name) {
+                Some(known) => known.add(&used),
+                None => all.push(used),
+            }
+        }
+        all
+    }
+
     fn mark(&self, state: &State) -> Mark {
         let inputs = state.head.iter().flat_map(|head| &head.inputs);
         let records = inputs.map(|input| input.total().consumed).sum();
-        Mark { at: self.0.clock.elapsed(), records, steps: state.steps, workers: self.worker_times() }
+        let (workers, operators) = (self.worker_times(), self.operators());
+        Mark { at: self.0.clock.elapsed(), records, steps: state.steps, workers, operators }
     }
 
     fn worker_times(&self) -> Vec<WorkerTime> {
@@ -329,6 +364,7 @@ impl Board {
             slowest: state.slowest,
             epoch: run.map_or(Duration::ZERO, |run| run.epoch),
             workers: mark.workers,
+            operators: mark.operators,
             recent,
             lags,
             max_skew_ms: run.and_then(|run| run.max_skew_ms),

@@ -20,6 +20,7 @@ pub mod launch;
 mod member;
 mod members;
 pub mod memory;
+pub mod meter;
 pub mod outcome;
 pub mod ports;
 pub mod refill;

@@ -11,6 +11,7 @@ use crate::engine::run::board::Board;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
 use crate::engine::run::discover::{self, Announce};
 use crate::engine::run::memory::{Memory, OpenMessages};
+use crate::engine::run::meter::Log;
 use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
 use crate::engine::run::watchdog::Steps;
 use headway_operators::build::Build;
@@ -59,7 +60,7 @@ pub struct Options {
     pub crew: Option<Arc<Crew>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// Where the workers say how they spend their time.
+    /// Where the workers say how they and their operators spend their time.
     pub board: Board,
     /// How much memory the process may take.
     pub memory: Memory,
@@ -110,7 +111,9 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             } else {
                 None
             };
+            let log = Log::open(worker);
             build(worker, pipeline.as_ref(), ports, port);
+            board.measures(log.meter());
             let index = worker.index() % workers;
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
             let from = (&restored, start.first_epoch);

@@ -128,6 +128,7 @@ function show(job) {
   $("rate").textContent = number(job.records_per_second);
   commits(job.commits);
   partitions(job.partitions);
+  operators(job.operators);
   const fates = Object.entries(job.fates).filter(([name, count]) => name !== "consumed" && count > 0);
   $("fates").textContent = fates.map(([name, count]) => `${number(count)} ${name}`).join(" · ");
   views(job.views);
@@ -204,6 +205,20 @@ function partitions(all) {
     return row;
   });
   $("partitions").tBodies[0].replaceChildren(...rows);
+}
+
+/** What takes the time of the workers, the most first. */
+function operators(all) {
+  const percent = (share) => `${number(100 * share, 1)} %`;
+  const most = all.find((operator) => operator.share > 0);
+  $("slowest").textContent = most ? `${most.operator} takes the most time: ${percent(most.share)} of the last seconds` : "";
+  const rows = all.map((operator) => {
+    const row = document.createElement("tr");
+    row.append(el("th", operator.operator, { scope: "row" }), el("td", percent(operator.share), { class: "n" }),
+      el("td", number(operator.records_in), { class: "n" }), el("td", number(operator.records_out), { class: "n" }));
+    return row;
+  });
+  $("operators").tBodies[0].replaceChildren(...rows);
 }
 
 // --- the views ---------------------------------------------------------------------------------------------------------

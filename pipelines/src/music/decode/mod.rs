@@ -12,7 +12,7 @@ pub use reason::NOT_AN_OBJECT;
 use super::event::{Draft, Event, Field, columns};
 use super::topic::{Form, Topic};
 use headway_operators::error::Reason;
-use headway_operators::pipeline::Fault;
+use headway_operators::pipeline::{DeadLetter, Fault};
 use headway_operators::record::{Payload, Raw};
 use headway_operators::row::{Cell, Column, Row};
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
@@ -92,13 +92,13 @@ impl Decoder {
     }
 }
 
-/// The field for which a message is a dead letter of `reason`: only its time can be wrong.
-pub(super) fn fault(message: &[u8], reason: &str) -> Option<Fault> {
-    if !["missing-field", "bad-timestamp"].contains(&reason) {
+/// The field for which a message is a dead letter: only its time can be wrong.
+pub(super) fn fault(dead: &DeadLetter<'_>) -> Option<Fault> {
+    if !["missing-field", "bad-timestamp"].contains(&dead.reason) {
         return None;
     }
-    let event: serde_json::Value = serde_json::from_slice(message).ok()?;
-    Some(Fault { field: "ts", found: event.get("ts").map(ToString::to_string).unwrap_or_default() })
+    let event: serde_json::Value = serde_json::from_slice(dead.message).ok()?;
+    Some(Fault { field: "ts".into(), found: event.get("ts").map(ToString::to_string).unwrap_or_default() })
 }
 
 /// Reads the fields of an object.
