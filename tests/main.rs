@@ -3,6 +3,8 @@
 mod answers;
 mod architecture;
 mod backup;
+#[cfg(feature = "mesh-tls")]
+mod certificates;
 mod cli;
 mod compaction;
 mod durability;
@@ -32,6 +34,8 @@ mod limits;
 mod live_views;
 mod lookup;
 mod memory;
+#[cfg(feature = "mesh-tls")]
+mod mesh_tls;
 mod migration;
 mod moved_files;
 mod music;

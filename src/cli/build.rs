@@ -28,11 +28,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// What is for a job of several processes.
-const ELSEWHERE: [&str; 6] = [
+const ELSEWHERE: [&str; 9] = [
     "cluster.processes",
     "cluster.process",
     "cluster.hostfile",
     "cluster.secret_file",
+    "cluster.cert_file",
+    "cluster.key_file",
+    "cluster.ca_file",
     "cluster.join_within",
     "cluster.members",
 ];

@@ -88,6 +88,13 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], form: Form) -> Resu
 fn processes(plan: plan::Flags, catalogue: &'static [Entry]) -> Result<(u64, Option<SocketAddr>), Failure> {
     let (plan, set) = plan.without_cluster();
     let refuse = |what: &str, hint: &str| Err(Failure::new(Code::SettingInvalid, what).hint(hint));
+    let has_tls = [&set.cert_file, &set.key_file, &set.ca_file].into_iter().any(Option::is_some);
+    if has_tls {
+        return refuse(
+            "headway cluster run connects its processes on this machine alone, without TLS",
+            "Leave out --mesh-cert, --mesh-key and --mesh-ca.",
+        );
+    }
     if set.hostfile.is_some() || set.process.is_some() || set.secret_file.is_some() {
         return refuse(
             "headway cluster run starts all processes, and says itself where each of them listens",

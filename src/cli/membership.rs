@@ -56,11 +56,12 @@ pub(crate) fn settle(plan: &mut Plan) -> Result<Option<Standby>, Failure> {
                 let (size, whose) = (members.size(), if by == By::Request { "request" } else { "manifest" });
                 tracing::debug!(size, whose, "processes and workers are not as set");
             }
-            let Asked { secret, within, .. } = plan.asked.clone();
+            let Asked { secret, tls, within, .. } = plan.asked.clone();
             plan.is_settled = true;
             plan.workers = usize::try_from(members.workers).unwrap_or(usize::MAX);
             let addresses = members.addresses;
-            plan.cluster = (addresses.len() > 1).then_some(Cluster { process, addresses, secret, within });
+            let is_cluster = addresses.len() > 1;
+            plan.cluster = is_cluster.then_some(Cluster { process, addresses, secret, tls, within });
             Ok(None)
         }
         Seat::Standby(Process(process), members) if is_typing_error(plan, &members) => {

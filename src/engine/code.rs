@@ -128,6 +128,10 @@ codes! {
     MeshAddresses = "mesh-addresses", Usage;
     /// The number of a process does not fit its address.
     MeshIndex = "mesh-index", Usage;
+    /// One process of the job has TLS, and another has not.
+    MeshTls = "mesh-tls", Usage;
+    /// The certificate of a process of the job is refused.
+    MeshCertificate = "mesh-certificate", Usage;
     /// A process cannot listen on its address.
     MeshUnbound = "mesh-unbound", Unreachable;
     /// Another process with the same number has joined.

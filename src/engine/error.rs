@@ -210,6 +210,8 @@ fn of_mesh(error: &mesh::Error) -> Code {
             Refusal::Plan => Code::MeshPlan,
             Refusal::Addresses => Code::MeshAddresses,
             Refusal::Index => Code::MeshIndex,
+            Refusal::Tls => Code::MeshTls,
+            Refusal::Certificate => Code::MeshCertificate,
         },
         mesh::Error::Exposed { .. } => Code::MeshSecret,
         mesh::Error::Timeout { .. } => Code::JoinTimeout,

@@ -1,8 +1,8 @@
 //! Why a process is not part of a mesh, or no longer.
 
 use crate::mesh::Process;
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 
 /// Why two processes do not belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +17,23 @@ pub enum Refusal {
     Addresses,
     /// The caller has no number that fits, or called another process than it meant.
     Index,
+    /// One has TLS, and the other has not.
+    Tls,
+    /// The certificate does not prove that it belongs to the job.
+    Certificate,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Refusal; 5] =
-        [Refusal::Secret, Refusal::Version, Refusal::Plan, Refusal::Addresses, Refusal::Index];
+    pub const ALL: [Refusal; 7] = [
+        Refusal::Secret,
+        Refusal::Version,
+        Refusal::Plan,
+        Refusal::Addresses,
+        Refusal::Index,
+        Refusal::Tls,
+        Refusal::Certificate,
+    ];
 
     /// The stable code.
     pub fn code(self) -> &'static str {
@@ -32,10 +43,12 @@ impl Refusal {
             Refusal::Plan => "mesh-plan",
             Refusal::Addresses => "mesh-addresses",
             Refusal::Index => "mesh-index",
+            Refusal::Tls => "mesh-tls",
+            Refusal::Certificate => "mesh-certificate",
         }
     }
 
-    /// The byte that stands for it in an answer.
+    /// The byte that stands for it in an answer. The last two are found before there is one.
     pub(super) fn byte(self) -> u8 {
         match self {
             Refusal::Secret => 1,
@@ -43,6 +56,8 @@ impl Refusal {
             Refusal::Plan => 3,
             Refusal::Addresses => 4,
             Refusal::Index => 5,
+            Refusal::Tls => 6,
+            Refusal::Certificate => 7,
         }
     }
 }
@@ -55,7 +70,63 @@ impl fmt::Display for Refusal {
             Refusal::Plan => "its job or one of its settings is another one",
             Refusal::Addresses => "its number of processes or workers, or its list of hosts, is another one",
             Refusal::Index => "its number does not fit its address",
+            Refusal::Tls => {
+                "one of the two has TLS (--mesh-cert, --mesh-key, --mesh-ca), and the other has not"
+            }
+            Refusal::Certificate => "its certificate is refused",
         })
+    }
+}
+
+/// Why this process has no TLS with whoever is at the other end of a socket. Nothing about that end is proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distrust {
+    /// The kind of refusal.
+    pub refusal: Refusal,
+    /// What was found, of "it", the other end.
+    pub why: String,
+}
+
+impl Distrust {
+    /// No TLS was spoken.
+    pub(super) fn tls(why: String) -> Distrust {
+        Distrust { refusal: Refusal::Tls, why }
+    }
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.why, self.refusal.code())
+    }
+}
+
+/// The other end does not take the certificate of this process, and why, of "it", the certificate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it does not take the certificate of this process: {0} (mesh-certificate)")]
+pub struct NotTaken(pub String);
+
+/// Why a socket is not one of the mesh.
+#[derive(Debug)]
+pub enum Failed {
+    /// Nothing was heard, or not in time.
+    Silent(io::Error),
+    /// What was heard is no hello.
+    Stranger,
+    /// It is a process of a mesh, and not of this one. The number is what it says of itself.
+    Refused(Process, Refusal),
+    /// It has not proved by TLS that it is a process of a mesh.
+    Distrust(Distrust),
+    /// This process has not proved it to the other end.
+    NotTaken(NotTaken),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        let not_taken = error.get_ref().and_then(|inner| inner.downcast_ref::<NotTaken>());
+        match not_taken {
+            Some(not_taken) => Failed::NotTaken(not_taken.clone()),
+            None => Failed::Silent(error),
+        }
     }
 }
 
@@ -88,6 +159,8 @@ pub enum Error {
         address: String,
         /// Why.
         refusal: Refusal,
+        /// More about it, where more is known.
+        why: Option<String>,
     },
     /// Not all processes were there in time.
     #[error("{} of the job's processes did not join within {} s", missing.len(), within.as_secs())]
@@ -141,11 +214,8 @@ impl Error {
                 Some(lines.join("; "))
             }
             Error::Unbound { source, .. } => Some(source.to_string()),
-            Error::Refused { .. }
-            | Error::Exposed { .. }
-            | Error::Superseded { .. }
-            | Error::Lost { .. }
-            | Error::Stopped => None,
+            Error::Refused { why, .. } => why.clone(),
+            Error::Exposed { .. } | Error::Superseded { .. } | Error::Lost { .. } | Error::Stopped => None,
         }
     }
 }

@@ -13,10 +13,10 @@ pub(super) enum Event {
     Peer(Peer),
     /// A caller was refused.
     Turned { process: Process, refusal: Refusal, from: SocketAddr },
-    /// A caller was none.
-    Stranger { from: SocketAddr },
+    /// A caller was none, and why.
+    Stranger { from: SocketAddr, why: String },
     /// A called process has refused this one.
-    Refused { process: Process, refusal: Refusal },
+    Refused { process: Process, refusal: Refusal, why: Option<String> },
     /// A called process does not answer.
     Absent { process: Process, why: String },
     /// A control socket reports.

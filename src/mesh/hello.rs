@@ -10,14 +10,19 @@
 //! 2. Both hellos hold a new challenge, so nothing that was heard on the wire can be said again.
 //! 3. A verdict other than `welcome` names the refusal. Without the secret nobody can make one: it counts as `mesh-secret`.
 //! 4. A hello has no generation of the run, which is not claimed yet. A nonce, new at each start of a process, replaces it.
+//! 5. In a mesh with TLS all of this goes on inside a session ([`crate::mesh::wire`]), which is part of the 5 s.
 
 use crate::mesh::Process;
-use crate::mesh::error::Refusal;
+use crate::mesh::deadline::Deadline;
+use crate::mesh::error::{Failed, Refusal};
+use crate::mesh::socket::Socket;
+use crate::mesh::tls::Tls;
+use crate::mesh::wire;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How long a hello may take.
@@ -68,6 +73,8 @@ pub struct Me {
     pub facts: Facts,
     /// What only processes of the job know; empty on one machine.
     pub secret: Vec<u8>,
+    /// Its certificates, in a mesh with TLS.
+    pub tls: Option<Tls>,
     /// Unique to this start of the process.
     pub nonce: u128,
 }
@@ -98,50 +105,37 @@ pub struct Peer {
     /// What the socket is for.
     pub channel: Channel,
     /// The socket, as it is after the hello: blocking, without time-outs.
-    pub stream: TcpStream,
-}
-
-/// Why a socket is not one of the mesh.
-#[derive(Debug)]
-pub enum Failed {
-    /// Nothing was heard, or not in time.
-    Silent(io::Error),
-    /// What was heard is no hello.
-    Stranger,
-    /// It is a process of a mesh, and not of this one. The number is what it says of itself.
-    Refused(Process, Refusal),
-}
-
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Failed {
-        Failed::Silent(error)
-    }
+    pub stream: Socket,
 }
 
 /// Answers a caller.
 ///
 /// # Errors
 /// If the caller is none of the mesh. It was told why, if it is a process of one.
-pub fn answer(mut stream: TcpStream, me: &Me) -> Result<Peer, Failed> {
-    let until = Instant::now() + WITHIN;
-    prepare(&stream)?;
+pub fn answer(tcp: TcpStream, me: &Me) -> Result<Peer, Failed> {
+    let until = Deadline::within(WITHIN);
+    let stream = wire::answer(tcp, me.tls.as_ref(), until)?;
     // 1. Nothing is sent before what was heard begins like a hello.
-    let their_bytes: [u8; BYTES] = read(&mut stream, until)?;
+    let their_bytes: [u8; BYTES] = read(&stream, until)?;
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
+    if me.tls.is_some() && !stream.is_tls() {
+        wire::refuse_plain(&stream, until);
+        return Err(Failed::Refused(theirs.from, Refusal::Tls));
+    }
     let mine = Hello::of(me, theirs.from, theirs.channel);
     let my_bytes = mine.encode();
-    write(&mut stream, &my_bytes, until)?;
+    stream.write_by(&my_bytes, until)?;
     // 2. The caller proves that it knows the secret.
-    let proof: [u8; MAC_BYTES] = read(&mut stream, until)?;
+    let proof: [u8; MAC_BYTES] = read(&stream, until)?;
     if !is_mac(&me.secret, &[b"caller", &their_bytes, &my_bytes], &proof) {
-        write(&mut stream, &[&[Refusal::Secret.byte()][..], &[0; MAC_BYTES]].concat(), until)?;
+        stream.write_by(&[&[Refusal::Secret.byte()][..], &[0; MAC_BYTES]].concat(), until)?;
         return Err(Failed::Refused(theirs.from, Refusal::Secret));
     }
     // 3. The verdict.
     let refusal = judge(&mine, &theirs).or((theirs.from <= me.process).then_some(Refusal::Index));
     let verdict = refusal.map_or(WELCOME, Refusal::byte);
     let proof = mac(&me.secret, &[b"called", &[verdict], &their_bytes, &my_bytes]);
-    write(&mut stream, &[&[verdict][..], &proof].concat(), until)?;
+    stream.write_by(&[&[verdict][..], &proof].concat(), until)?;
     match refusal {
         Some(refusal) => Err(Failed::Refused(theirs.from, refusal)),
         None => peer(stream, &theirs),
@@ -152,16 +146,20 @@ pub fn answer(mut stream: TcpStream, me: &Me) -> Result<Peer, Failed> {
 ///
 /// # Errors
 /// If it is none of the mesh, or refused this process.
-pub fn call(mut stream: TcpStream, me: &Me, process: Process, channel: Channel) -> Result<Peer, Failed> {
-    let until = Instant::now() + WITHIN;
-    prepare(&stream)?;
+pub fn call(tcp: TcpStream, me: &Me, process: Process, channel: Channel) -> Result<Peer, Failed> {
+    let until = Deadline::within(WITHIN);
+    let address = me.facts.addresses.get(process.index()).map_or("", String::as_str);
+    let stream = wire::call(tcp, me.tls.as_ref(), process, address, until)?;
     let mine = Hello::of(me, process, channel);
     let my_bytes = mine.encode();
-    write(&mut stream, &my_bytes, until)?;
-    let their_bytes: [u8; BYTES] = read(&mut stream, until)?;
+    stream.write_by(&my_bytes, until)?;
+    if wire::is_refused_as_plain(&stream, until)? {
+        return Err(Failed::Refused(process, Refusal::Tls));
+    }
+    let their_bytes: [u8; BYTES] = read(&stream, until)?;
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
-    write(&mut stream, &mac(&me.secret, &[b"caller", &my_bytes, &their_bytes]), until)?;
-    let answer: [u8; 1 + MAC_BYTES] = read(&mut stream, until)?;
+    stream.write_by(&mac(&me.secret, &[b"caller", &my_bytes, &their_bytes]), until)?;
+    let answer: [u8; 1 + MAC_BYTES] = read(&stream, until)?;
     let (verdict, proof) = (answer[0], &answer[1..]);
     if !is_mac(&me.secret, &[b"called", &[verdict], &my_bytes, &their_bytes], proof) {
         return Err(Failed::Refused(process, Refusal::Secret));
@@ -191,16 +189,10 @@ fn judge(mine: &Hello, theirs: &Hello) -> Option<Refusal> {
     }
 }
 
-fn peer(stream: TcpStream, hello: &Hello) -> Result<Peer, Failed> {
+fn peer(stream: Socket, hello: &Hello) -> Result<Peer, Failed> {
     // Timely reads without time-outs; a read that had one would end its thread.
-    stream.set_read_timeout(None)?;
-    stream.set_write_timeout(None)?;
+    stream.set_timeouts(None)?;
     Ok(Peer { process: hello.from, nonce: hello.nonce, channel: hello.channel, stream })
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)
 }
 
 impl Hello {
@@ -291,11 +283,10 @@ fn is_mac(secret: &[u8], parts: &[&[u8]], mac: &[u8]) -> bool {
 }
 
 /// Exactly `N` bytes, before `until`: a stranger that drips them gets no more time than others.
-fn read<const N: usize>(stream: &mut TcpStream, until: Instant) -> io::Result<[u8; N]> {
+fn read<const N: usize>(stream: &Socket, until: Deadline) -> io::Result<[u8; N]> {
     let (mut bytes, mut at) = ([0; N], 0);
     while at < N {
-        stream.set_read_timeout(Some(left(until)?))?;
-        match stream.read(&mut bytes[at..]) {
+        match stream.read_by(&mut bytes[at..], until) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => at += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -308,16 +299,6 @@ fn read<const N: usize>(stream: &mut TcpStream, until: Instant) -> io::Result<[u
         }
     }
     Ok(bytes)
-}
-
-fn write(stream: &mut TcpStream, bytes: &[u8], until: Instant) -> io::Result<()> {
-    stream.set_write_timeout(Some(left(until)?))?;
-    stream.write_all(bytes)
-}
-
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 /// 128 bits that nobody can guess.
@@ -334,6 +315,7 @@ pub fn random() -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::TcpListener;
 
     fn me(process: u32) -> Me {
@@ -343,6 +325,7 @@ mod tests {
             process: Process(process),
             facts,
             secret: b"a secret".to_vec(),
+            tls: None,
             nonce: u128::from(process) + 100,
         }
     }

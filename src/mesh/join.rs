@@ -10,6 +10,8 @@
 //! 3. A process that does not belong here ends by name if process 0 says so. Process 0 itself waits for the right one.
 //! 4. Who is missing is logged every 5 s, and ends the join after [`Options::within`].
 //! 5. The listener is closed when the mesh is there.
+//! 6. With TLS a process has proved that it belongs here before it says hello. Nothing that an end says before it has proved that
+//!    ends the join, but for the word of process 0's address that it has no TLS, or must have it.
 
 use crate::mesh::control::Control;
 use crate::mesh::error::Error;
@@ -17,10 +19,13 @@ use crate::mesh::event::Event;
 use crate::mesh::frame::Frame;
 use crate::mesh::hello::{Channel, Facts, Me, Peer, random};
 use crate::mesh::link::{From, Heard, Link};
+use crate::mesh::socket::Socket;
 use crate::mesh::table::Table;
+use crate::mesh::tls::Tls;
 use crate::mesh::{LEADER, Process, listener};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -31,6 +36,9 @@ const SAY: Duration = Duration::from_secs(5);
 /// How often it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How many different refusals of callers are warnings; a caller that goes on is then in the debug log alone.
+const REFUSALS_MAX: usize = 64;
+
 /// How a process joins.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -40,6 +48,8 @@ pub struct Options {
     pub facts: Facts,
     /// What only processes of the job know. Without it every address must be on this machine.
     pub secret: Vec<u8>,
+    /// What proves to the others that this process belongs to them; with it all sockets are TLS.
+    pub tls: Option<Tls>,
     /// How long to wait for the others.
     pub within: Duration,
 }
@@ -48,7 +58,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Mesh {
     /// The sockets of the dataflow, by process; none to itself.
-    pub data: Vec<Option<TcpStream>>,
+    pub data: Vec<Option<Socket>>,
     /// Messages between processes.
     pub control: Control,
 }
@@ -60,12 +70,13 @@ pub struct Mesh {
 pub fn join(options: Options, is_stopped: &dyn Fn() -> bool) -> Result<Mesh, Error> {
     let listener = bind(&options, Instant::now() + options.within)?;
     let nonce = random();
-    let Options { process, facts, secret, within } = options;
-    let me = Arc::new(Me { process, facts, secret, nonce });
+    let Options { process, facts, secret, tls, within } = options;
+    let me = Arc::new(Me { process, facts, secret, tls, nonce });
     let (events, heard) = crossbeam_channel::unbounded();
     let over = Arc::new(AtomicBool::new(false));
     let table = Table::new(process, nonce, &me.facts.addresses);
-    let mut joining = Joining { me, table, events, over: Arc::clone(&over), early: Vec::new() };
+    let mut joining =
+        Joining { me, table, events, over: Arc::clone(&over), early: Vec::new(), refusals: BTreeSet::new() };
     let listening =
         listener::listen(listener, Arc::clone(&joining.me), joining.events.clone(), Arc::clone(&over));
     let result = match listening {
@@ -124,6 +135,8 @@ struct Joining {
     over: Arc<AtomicBool>,
     /// Messages of processes that had met all before this one has: they are read later.
     early: Vec<(From, Frame)>,
+    /// Whom it has refused, and why, once each.
+    refusals: BTreeSet<(IpAddr, String)>,
 }
 
 impl Joining {
@@ -186,15 +199,15 @@ impl Joining {
                 }
                 Ok(false)
             }
-            Event::Stranger { from } => {
-                tracing::debug!(%from, "a caller is no process of a job");
+            Event::Stranger { from, why } => {
+                self.refuse(from, why);
                 Ok(false)
             }
-            Event::Refused { process, refusal } if process == LEADER => {
+            Event::Refused { process, refusal, why } if process == LEADER => {
                 let address = self.me.facts.addresses[process.index()].clone();
-                Err(Error::Refused { process, address, refusal })
+                Err(Error::Refused { process, address, refusal, why })
             }
-            Event::Refused { process, refusal } => {
+            Event::Refused { process, refusal, .. } => {
                 if self.table.note(process, format!("{refusal} ({})", refusal.code())) {
                     tracing::warn!(
                         event = "process-refuses",
@@ -210,6 +223,16 @@ impl Joining {
             }
             Event::Link(from, Heard::Frame(frame)) => self.hear(from, frame),
             Event::Link(from, Heard::Closed(why)) => self.leave(from, why),
+        }
+    }
+
+    /// Logs that a caller was refused: a warning the first time, since somebody may have meant to join.
+    fn refuse(&mut self, from: SocketAddr, why: String) {
+        let is_new = self.refusals.len() < REFUSALS_MAX && self.refusals.insert((from.ip(), why.clone()));
+        if is_new {
+            tracing::warn!(event = "caller-refused", %from, "refused a caller: {why}");
+        } else {
+            tracing::debug!(%from, "refused a caller: {why}");
         }
     }
 

@@ -13,29 +13,30 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Addresses on this machine at which nobody listens.
-fn addresses(count: usize) -> Vec<String> {
+pub(super) fn addresses(count: usize) -> Vec<String> {
     let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }
 
-fn options(process: u32, addresses: &[String]) -> Options {
+pub(super) fn options(process: u32, addresses: &[String]) -> Options {
     let addresses = addresses.to_vec();
     let facts = Facts { job: "gate".into(), build: 7, plan: [3; 32], workers: 1, addresses };
-    Options { process: Process(process), facts, secret: b"a secret of the job".to_vec(), within: PATIENCE }
+    let secret = b"a secret of the job".to_vec();
+    Options { process: Process(process), facts, secret, tls: None, within: PATIENCE }
 }
 
-fn joins(options: Options) -> JoinHandle<Result<Mesh, Error>> {
+pub(super) fn joins(options: Options) -> JoinHandle<Result<Mesh, Error>> {
     spawn(move || join(options, &|| false))
 }
 
 /// The process of `options` as it calls others, with a nonce of its own.
-fn me(options: &Options, nonce: u128) -> Me {
-    let Options { process, facts, secret, .. } = options.clone();
-    Me { process, facts, secret, nonce }
+pub(super) fn me(options: &Options, nonce: u128) -> Me {
+    let Options { process, facts, secret, tls, .. } = options.clone();
+    Me { process, facts, secret, tls, nonce }
 }
 
 /// A socket to `address`, as soon as somebody listens there.
-fn connect(address: &str) -> TcpStream {
+pub(super) fn connect(address: &str) -> TcpStream {
     loop {
         match TcpStream::connect(address) {
             Ok(stream) => return stream,
@@ -49,7 +50,7 @@ fn next(mesh: &Mesh) -> Signal {
 }
 
 /// Every process sends to every other one, on both sockets.
-fn talk(meshes: &[Mesh]) {
+pub(super) fn talk(meshes: &[Mesh]) {
     for (at, mesh) in meshes.iter().enumerate() {
         mesh.control.send_all(&[at as u8; 70_000]);
         for stream in mesh.data.iter().flatten() {
@@ -155,7 +156,7 @@ fn newest_start_of_a_process_wins_until_the_roster_is_out_and_none_after_it() {
     let mut stale = hello::call(connect(&addresses[0]), &old, Process(0), Channel::Control).unwrap();
     let meshes = [leader, joins(options(1, &addresses))].map(|mesh| mesh.join().unwrap().unwrap());
     let mut rest = Vec::new();
-    stale.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stale.stream.set_timeouts(Some(PATIENCE)).unwrap();
     stale.stream.read_to_end(&mut rest).expect("it was turned out");
     talk(&meshes);
     // The listener is closed by then, or closes this caller.
@@ -163,7 +164,7 @@ fn newest_start_of_a_process_wins_until_the_roster_is_out_and_none_after_it() {
     if let Ok(stream) = TcpStream::connect(&addresses[0])
         && let Ok(peer) = hello::call(stream, &late, Process(0), Channel::Data)
     {
-        peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.stream.set_timeouts(Some(PATIENCE)).unwrap();
         assert_eq!((&peer.stream).read(&mut [0]).unwrap_or_default(), 0);
     }
     talk(&meshes);

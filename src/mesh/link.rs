@@ -5,9 +5,10 @@
 
 use crate::mesh::Process;
 use crate::mesh::frame::Frame;
+use crate::mesh::socket::Socket;
 use crossbeam_channel::Sender;
 use std::io::{self, BufReader};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,20 +39,19 @@ pub(super) struct From {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) from: From,
-    stream: Mutex<TcpStream>,
+    stream: Mutex<Socket>,
     closed: AtomicBool,
 }
 
 impl Link {
     /// Takes `stream` over, and reports what `from` says by `report`.
     pub(super) fn start<E: Send + 'static>(
-        stream: TcpStream,
+        stream: Socket,
         from: From,
         events: Sender<E>,
         wrap: impl Fn(From, Heard) -> E + Send + 'static,
     ) -> io::Result<Arc<Link>> {
-        stream.set_read_timeout(Some(LOST))?;
-        stream.set_write_timeout(Some(LOST))?;
+        stream.set_timeouts(Some(LOST))?;
         let reader = stream.try_clone()?;
         let link = Arc::new(Link { from, stream: Mutex::new(stream), closed: AtomicBool::new(false) });
         let read = move || {

@@ -4,8 +4,9 @@
 //! keeps nobody waiting. A process that finds no room calls again.
 
 use crate::mesh::Process;
+use crate::mesh::error::{Failed, Refusal};
 use crate::mesh::event::Event;
-use crate::mesh::hello::{self, Channel, Failed, Me};
+use crate::mesh::hello::{self, Channel, Me};
 use crossbeam_channel::Sender;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -27,7 +28,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 const CALL_AGAIN: Duration = Duration::from_millis(100);
 
 /// Bytes of stack of a thread that only says hello.
-const STACK: usize = 256 << 10;
+const STACK: usize = 512 << 10;
 
 /// Answers callers until `over` is set. The listener is closed when the thread has ended.
 pub(super) fn listen(
@@ -65,7 +66,23 @@ fn answered(result: Result<hello::Peer, Failed>, from: SocketAddr) -> Event {
     match result {
         Ok(peer) => Event::Peer(peer),
         Err(Failed::Refused(process, refusal)) => Event::Turned { process, refusal, from },
-        Err(Failed::Silent(_) | Failed::Stranger) => Event::Stranger { from },
+        Err(Failed::Stranger) => Event::Stranger { from, why: "it is no process of a job".to_string() },
+        Err(Failed::Silent(error)) => Event::Stranger { from, why: silence(&error) },
+        Err(Failed::Distrust(distrust)) => Event::Stranger { from, why: distrust.to_string() },
+        Err(Failed::NotTaken(not_taken)) => Event::Stranger { from, why: not_taken.to_string() },
+    }
+}
+
+/// Why nothing more was heard of a caller.
+fn silence(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            format!("it has not said who it is within {} s", hello::WITHIN.as_secs())
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "it went before it had said who it is".to_string()
+        }
+        _ => error.to_string(),
     }
 }
 
@@ -86,7 +103,14 @@ pub(super) fn call(
                     return peers.into_iter().for_each(|peer| drop(events.send(Event::Peer(peer))));
                 }
                 Err(Failed::Refused(_, refusal)) => {
-                    let _ = events.send(Event::Refused { process, refusal });
+                    let _ = events.send(Event::Refused { process, refusal, why: None });
+                }
+                Err(Failed::NotTaken(not_taken)) => {
+                    let (refusal, why) = (Refusal::Certificate, Some(not_taken.to_string()));
+                    let _ = events.send(Event::Refused { process, refusal, why });
+                }
+                Err(Failed::Distrust(distrust)) => {
+                    let _ = events.send(Event::Absent { process, why: distrust.to_string() });
                 }
                 Err(Failed::Stranger) => {
                     let why = "what listens there is no process of a job".to_string();

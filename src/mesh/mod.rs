@@ -4,11 +4,12 @@
 //! hosts ─► join: listen, call, hello ─► all there ─► roster ─► Mesh { data sockets for the dataflow, control }
 //! ```
 //! Between each two processes there are two sockets. *Data* goes to timely as it is. *Control* carries frames: the roster, a
-//! beat every second, and the messages of whoever uses the mesh, which this room does not read.
+//! beat every second, and the messages of whoever uses the mesh, which this room does not read. With certificates both are TLS.
 //!
 //! Rank in the house: above `connect`, below `engine`. The mesh knows no pipeline, no lake and no manifest.
 
 pub mod control;
+mod deadline;
 pub mod error;
 mod event;
 mod frame;
@@ -19,11 +20,23 @@ pub mod join;
 mod join_tests;
 mod link;
 mod listener;
+mod socket;
 mod table;
+#[cfg(feature = "mesh-tls")]
+mod tls;
+#[cfg(not(feature = "mesh-tls"))]
+#[path = "tls_absent.rs"]
+mod tls;
+#[cfg(all(test, feature = "mesh-tls"))]
+mod tls_tests;
+pub mod trust;
+mod wire;
 
 pub use control::{Control, Signal};
 pub use error::{Error, Refusal};
 pub use join::{Mesh, Options, join};
+pub use socket::Socket;
+pub use tls::{Session, Tls};
 
 use serde::{Deserialize, Serialize};
 

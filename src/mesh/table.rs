@@ -2,9 +2,9 @@
 
 use crate::mesh::error::Missing;
 use crate::mesh::link::{From, Link};
+use crate::mesh::socket::Socket;
 use crate::mesh::{LEADER, Process};
 use std::collections::BTreeSet;
-use std::net::TcpStream;
 use std::sync::Arc;
 
 /// One other process.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 struct Seat {
     /// The start of the process that both sockets are of.
     nonce: Option<u128>,
-    data: Option<TcpStream>,
+    data: Option<Socket>,
     control: Option<Arc<Link>>,
     /// Why it is missing, as far as that is known.
     why: Option<String>,
@@ -69,7 +69,7 @@ impl Table {
     }
 
     /// Takes the socket of the dataflow.
-    pub(super) fn sit_data(&mut self, from: From, stream: TcpStream) {
+    pub(super) fn sit_data(&mut self, from: From, stream: Socket) {
         self.seat(from).data = Some(stream);
     }
 
@@ -169,7 +169,7 @@ impl Table {
     }
 
     /// All sockets, by process, and the links.
-    pub(super) fn into_sockets(self) -> (Vec<Option<TcpStream>>, Vec<Arc<Link>>) {
+    pub(super) fn into_sockets(self) -> (Vec<Option<Socket>>, Vec<Arc<Link>>) {
         let (data, links): (Vec<_>, Vec<_>) =
             self.seats.into_iter().map(|seat| (seat.data, seat.control)).unzip();
         (data, links.into_iter().flatten().collect())

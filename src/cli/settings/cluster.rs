@@ -1,14 +1,15 @@
 //! The other processes of a job, as flags, variables and file say: how many, which one this is, where they listen.
 
 use super::config::{self, MembersOf, Settings};
+use super::mesh_tls;
+use super::named_file;
 use super::origin::Origin;
-use super::place::Surroundings;
 use super::secret::first_line;
 use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Count, Millis};
 use crate::engine::cluster::membership::Wish;
-use crate::mesh::{Process, hosts};
+use crate::mesh::{Process, Tls, hosts};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) as_committed: bool,
     /// What only processes of the job know.
     pub(crate) secret: Vec<u8>,
+    /// What proves to the others that this process belongs to them.
+    pub(crate) tls: Option<Tls>,
     /// How long to wait for the others.
     pub(crate) within: Duration,
     /// How often the process may start itself again, if that was said.
@@ -58,6 +61,7 @@ pub(crate) fn asked(
         },
         as_committed,
         secret: set.secret_file.as_deref().map(|path| secret(path, origin)).transpose()?.unwrap_or_default(),
+        tls: mesh_tls::tls(set, origin)?,
         within: Duration::from_millis(within.unsigned_abs()),
         restarts: set.restarts.map(|Count(restarts)| restarts),
     })
@@ -103,18 +107,6 @@ fn number_of(host: &str) -> Option<u64> {
     number.parse().ok()
 }
 
-/// The text of a file that a setting names.
-fn read(path: &Path, (key, flag): (&str, &str), origin: &Origin<'_>) -> Result<String, Failure> {
-    let refuse = |what: String| origin.refuse(("cluster", key), flag, what);
-    let shown = path.to_string_lossy();
-    let path = Surroundings::here()
-        .path(&shown)
-        .map_err(|no| refuse(format!("\"{shown}\" is no path: {}", no.why)).hint(no.hint))?;
-    fs::read_to_string(&path).map_err(|error| {
-        refuse(format!("\"{shown}\" cannot be read")).detail(format!("The system says: {error}."))
-    })
-}
-
 /// The addresses in the host file of a command that has no settings of a job.
 ///
 /// # Errors
@@ -129,7 +121,7 @@ fn listed(path: &Path, flag: &str, origin: &Origin<'_>) -> Result<Vec<String>, F
     let key = ("hostfile", flag);
     let refuse = |what: String| origin.refuse(("cluster", key.0), key.1, what);
     let hint = "Write HOST:PORT, one a line, from process 0 on.";
-    let addresses = hosts::parse(&read(path, key, origin)?)
+    let addresses = hosts::parse(&named_file::text(path, key, origin)?)
         .map_err(|(line, why)| refuse(format!("\"{}\", line {line}: {why}", path.display())).hint(hint))?;
     if addresses.is_empty() {
         return Err(refuse(format!("\"{}\" lists no address", path.display())).hint(hint));
@@ -140,7 +132,7 @@ fn listed(path: &Path, flag: &str, origin: &Origin<'_>) -> Result<Vec<String>, F
 /// The first line of the secret's file.
 fn secret(path: &Path, origin: &Origin<'_>) -> Result<Vec<u8>, Failure> {
     let key = ("secret_file", "--mesh-secret-file");
-    let text = read(path, key, origin)?;
+    let text = named_file::text(path, key, origin)?;
     let secret = first_line(&text).trim();
     if secret.len() < SECRET_MIN {
         let what = format!("the first line of \"{}\" has fewer than {SECRET_MIN} letters", path.display());

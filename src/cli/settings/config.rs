@@ -92,6 +92,15 @@ section! {
         /// A file with a secret that all processes know; needed where other machines can reach an address
         #[arg(id = "cluster.secret_file", long = "mesh-secret-file", value_name = "FILE")]
         secret_file: PathBuf,
+        /// A file with the certificate of this process, in PEM form: with it, --mesh-key and --mesh-ca all processes talk by TLS 1.3
+        #[arg(id = "cluster.cert_file", long = "mesh-cert", value_name = "FILE")]
+        cert_file: PathBuf,
+        /// A file with the private key of that certificate
+        #[arg(id = "cluster.key_file", long = "mesh-key", value_name = "FILE")]
+        key_file: PathBuf,
+        /// A file with the certificate of the CA that has signed those of all processes
+        #[arg(id = "cluster.ca_file", long = "mesh-ca", value_name = "FILE")]
+        ca_file: PathBuf,
         /// How long to wait for the other processes [default: 60s]
         #[arg(id = "cluster.join_within", long = "join-within", value_name = "TIME", allow_hyphen_values = true)]
         join_within: Millis,

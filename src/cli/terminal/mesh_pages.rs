@@ -41,6 +41,20 @@ pub(super) const MESH_PAGES: &[Page] = &[
         "Give each process a --process of its own, from 0, and list its address in that place of the host file.",
     ),
     of(
+        "mesh-tls",
+        Yours,
+        "One process of the job has TLS and another has not.",
+        "A process that takes plain text beside TLS could be joined by anybody who leaves TLS out.",
+        "Give every process --mesh-cert, --mesh-key and --mesh-ca, or none of them; in the file the keys are cert_file, key_file and ca_file of [cluster].",
+    ),
+    of(
+        "mesh-certificate",
+        Yours,
+        "Process 0 refuses the certificate of this process.",
+        "A process joins only with a certificate that the CA of the job has signed, that is valid now, and that names its host in the host file if others call it.",
+        "Read in the log what does not fit, have the CA sign a new certificate, or give every process the same --mesh-ca. Check the clocks of the machines.",
+    ),
+    of(
         "mesh-unbound",
         TheirSystem,
         "This process cannot listen on its address in the host file.",

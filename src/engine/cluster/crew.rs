@@ -13,9 +13,8 @@ use crate::engine::cluster::torn;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::mesh::hello::Facts;
-use crate::mesh::{self, LEADER, Mesh, Process, Signal};
+use crate::mesh::{self, LEADER, Mesh, Process, Signal, Socket};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Crew {
     place: Place,
     control: mesh::Control,
-    sockets: Mutex<Option<Vec<Option<TcpStream>>>>,
+    sockets: Mutex<Option<Vec<Option<Socket>>>>,
     has_told_drain: AtomicBool,
     has_told_rescale: AtomicBool,
     /// This process does not lead, and its dataflow has ended.
@@ -61,8 +60,8 @@ impl Crew {
         control: &Control,
         is_over: &dyn Fn() -> bool,
     ) -> Result<Arc<Crew>, Error> {
-        let Cluster { process, secret, within, .. } = cluster.clone();
-        let options = mesh::Options { process, facts, secret, within };
+        let Cluster { process, secret, tls, within, .. } = cluster.clone();
+        let options = mesh::Options { process, facts, secret, tls, within };
         // One that started again in the middle of a drain joins, to end it with the others.
         let goes_on = control.is_draining();
         let joined = mesh::join(options, &|| is_over() || control.is_draining() && !goes_on);
@@ -72,7 +71,8 @@ impl Crew {
             error => error,
         })?;
         let processes = place.processes();
-        tracing::info!(event = "joined", process = process.0, processes, "all processes are there");
+        let tls = cluster.tls.as_ref().map(|_| "1.3");
+        tracing::info!(event = "joined", process = process.0, processes, tls, "all processes are there");
         Ok(Arc::new(Crew {
             place,
             control: signals,
@@ -95,7 +95,7 @@ impl Crew {
     }
 
     /// The sockets of the dataflow, once.
-    pub(in crate::engine) fn sockets(&self) -> Vec<Option<TcpStream>> {
+    pub(in crate::engine) fn sockets(&self) -> Vec<Option<Socket>> {
         let sockets = self.sockets.lock().expect("no thread panics while it takes them").take();
         sockets.expect("one dataflow a process")
     }
@@ -332,7 +332,7 @@ mod tests {
             let addresses = addresses.clone();
             let work = move || {
                 let within = Duration::from_secs(20);
-                let (secret, process) = (Vec::new(), Process(process));
+                let (secret, tls, process) = (Vec::new(), None, Process(process));
                 let facts = Facts {
                     job: "j".into(),
                     build: 1,
@@ -340,7 +340,7 @@ mod tests {
                     workers: 1,
                     addresses: addresses.clone(),
                 };
-                let cluster = Cluster { process, addresses, secret, within };
+                let cluster = Cluster { process, addresses, secret, tls, within };
                 let place = Place::of(Some(&cluster), 1);
                 Crew::join(&cluster, place, facts, &Control::new(), &|| false).unwrap()
             };

@@ -1,7 +1,7 @@
 //! Where a process stands in its job.
 
 use crate::engine::format::manifest::Members;
-use crate::mesh::{LEADER, Process};
+use crate::mesh::{LEADER, Process, Tls};
 use headway_operators::state::Shard;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ pub struct Cluster {
     pub addresses: Vec<String>,
     /// What only processes of the job know. Without it every address must be on this machine.
     pub secret: Vec<u8>,
+    /// What proves to the others that this process belongs to them; with it all sockets between them are TLS.
+    pub tls: Option<Tls>,
     /// How long to wait for the others.
     pub within: Duration,
 }

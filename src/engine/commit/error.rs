@@ -331,6 +331,8 @@ impl CheckpointError {
             | Code::MeshPlan
             | Code::MeshAddresses
             | Code::MeshIndex
+            | Code::MeshTls
+            | Code::MeshCertificate
             | Code::MeshUnbound
             | Code::MeshSuperseded
             | Code::JoinTimeout
