@@ -260,6 +260,12 @@ mod tests {
         let expected = close(&mut before, 4, tick(0, true));
         assert_eq!(expected.len(), 3);
         for (name, pieces) in [("changes", pieces), ("merged", merged), ("base", base)] {
+            let mut open = Vec::new();
+            let mut row = |cells: &[Cell<'_>]| open.push(format!("{:?} {:?}", cells[0], cells[1]));
+            open_rows("songs", pieces.clone(), &mut row).unwrap();
+            open.sort();
+            let of = |ms, song| format!("Time(EventTime({ms})) Text({song:?})");
+            assert_eq!(open, [of(4, "other"), of(5, "same"), of(5, "same")], "{name}");
             let mut after = roll(limits);
             pieces.iter().for_each(|piece| after.restore(piece).unwrap());
             after.restored(EventTime::MIN, &mut Vec::new());
