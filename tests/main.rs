@@ -58,6 +58,8 @@ mod store_faults;
 mod two_halls;
 mod two_inputs;
 #[cfg(feature = "parquet")]
+mod unsealed;
+#[cfg(feature = "parquet")]
 mod views_over_processes;
 #[cfg(feature = "parquet")]
 mod weekly;

@@ -263,7 +263,7 @@ impl<'s> Build<'s> {
         day: impl Fn(&R) -> i64 + 'static,
     ) -> (Flow<'s, R>, Flow<'s, R>) {
         let up_to = self.ports.sealed_up_to(sealing.up_to(flow.watermark()));
-        let sealed = Sealed::new(sealing.clone(), up_to);
+        let sealed = Sealed::new(sealing.clone(), up_to).unsealing(&self.ports.unsealed());
         self.sealed = Some(sealed.clone());
         self.notes.seal(Seals { inputs: flow.inputs(), sealing });
         let Parted { open, sealed, acks } = seal::part(flow, "Seal", self.committed(), sealed, day);
@@ -277,8 +277,8 @@ impl<'s> Build<'s> {
         self.sealed.is_some()
     }
 
-    /// Returns `flow`; if an operator made by [`Build::keep`] is new to the job, what `read` makes of the committed rows of
-    /// `outputs` precedes the records of `flow`. Only operators of views may read the returned flow.
+    /// Returns `flow`; if an operator made by [`Build::keep`] is new to the job, or a day was unsealed, what `read` makes of the
+    /// committed rows of `outputs` precedes the records of `flow`. Only operators of views may read the returned flow.
     pub fn refill<R: Clone + 'static>(
         &mut self,
         outputs: Refill,

@@ -17,8 +17,8 @@
 //!
 //! **Restored collections.** A run starts at the committed epoch e0. What an operator gives when its state is back leaves at
 //! e0, and so does everything derived from it: that is the snapshot of what was delivered before. At e0 no operator acks,
-//! snapshots or counts. An operator whose state the manifest knows drops its input at e0, which is in that state already; one
-//! that the manifest does not know takes it as its beginning.
+//! snapshots or counts. An operator whose state the manifest knows drops its input at e0, which is in that state already, but for
+//! what it asks for ([`Keyed::enters`]); one that the manifest does not know takes it as its beginning.
 //!
 //! Invariant: epochs close in order, each once. Invariant: what leaves depends on the records of an epoch, never on
 //! how they were batched or interleaved.
@@ -65,6 +65,12 @@ pub trait Keyed: 'static {
 
     /// A key that records of the epoch may carry as a hash. May come before or after them.
     fn define(&mut self, definition: Definition<Self::Key>);
+
+    /// True if the operator takes `record` at the committed epoch, though the manifest knows its state: it has nothing of it.
+    fn enters(&self, record: &Self::In) -> bool {
+        let _ = record;
+        false
+    }
 
     /// Takes records of the lowest open epoch, in any order and any batching. Leaves `batch` empty.
     fn apply(&mut self, epoch: Epoch, batch: &mut Vec<Self::In>, fates: &mut Fates);
@@ -244,7 +250,10 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
             records.for_each(|cap, batch: &mut Vec<K::In>| {
                 let epoch = *cap.time();
                 if drops(epoch) {
-                    return;
+                    batch.retain(|record| operator.enters(record));
+                    if batch.is_empty() {
+                        return;
+                    }
                 }
                 let stash = open.at(&cap);
                 if low == Some(epoch) {

@@ -69,7 +69,14 @@ pub trait Ports {
         by_watermark
     }
 
-    /// The committed rows that this worker reads for operators of views which are new to the job; `None` if none is.
+    /// The first instants of the sealed days that a person has unsealed for this run: their committed rows are among
+    /// [`Ports::committed_rows`]. The same on every worker.
+    fn unsealed(&self) -> Vec<EventTime> {
+        Vec::new()
+    }
+
+    /// The committed rows that this worker reads, for operators of views which are new to the job and for unsealed days; `None` if
+    /// there are neither.
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
         None
     }

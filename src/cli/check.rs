@@ -188,6 +188,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "allow_dropped_state": plan.allow_dropped_state,
         "accept_gaps": plan.accept_gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "views_from": plan.views_from,
+        "unseal": plan.unseal,
         "expectations": plan.expectations.found().iter().map(|found| json!({
             "name": found.name,
             "on": found.on,

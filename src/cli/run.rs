@@ -404,6 +404,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         allow_dropped_state: plan.allow_dropped_state.clone(),
         accept_gaps: plan.accept_gaps.clone(),
         views_from: plan.views_from.map(Epoch),
+        unseal: plan.unseal.clone(),
         board: Board::new(Arc::clone(&clock)),
         clock,
         on_start: Box::new(|_, _| ()),

@@ -66,6 +66,8 @@ codes! {
     StateDoesNotFit = "state-does-not-fit", Misfit;
     /// Committed facts that a view is to be made of are not there.
     FactsMissing = "facts-missing", Misfit;
+    /// A day is to be unsealed that is not sealed.
+    DayNotSealed = "day-not-sealed", Misfit;
     /// Another job writes below an output prefix.
     PrefixTaken = "prefix-taken", Misfit;
     /// A later release wrote a file of the checkpoint.

@@ -96,7 +96,7 @@ pub struct Moment {
     pub number: u64,
     /// How far event time has come; the least of the inputs'.
     pub watermark: EventTime,
-    /// Days before this instant are sealed, and not in the tables.
+    /// Days before this instant are sealed and not in the tables, but for those that a person has unsealed.
     pub from: Option<EventTime>,
     /// The views, by number.
     pub tables: Vec<Served>,
@@ -255,7 +255,9 @@ impl Feed {
         let own = Id::of(head.id());
         let is_same =
             |spec: &ViewSpec| head.views.get(spec.name).is_some_and(|view| view.shows == spec.version);
-        let before = head.parent.filter(|_| self.specs.iter().all(is_same));
+        // A client of an earlier run may have no rows of a day that is unsealed: it needs all there is.
+        let is_same = head.unsealed.is_empty() && self.specs.iter().all(is_same);
+        let before = head.parent.filter(|_| is_same);
         let before =
             before.and_then(|nonce| Some(ManifestId { seq: Seq(head.seq.0.checked_sub(1)?), nonce }));
         [Some(own), before.map(Id::of)].into_iter().flatten().collect()
@@ -355,8 +357,8 @@ pub(crate) fn described(columns: &[Column]) -> serde_json::Value {
 pub(crate) mod tests {
     use super::*;
     use crate::engine::clock::Manual;
-    use crate::engine::format::manifest::Nonce;
     use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::manifest::{Nonce, View};
     use crate::engine::run::board::Board;
     use crate::serve::live::{About, Live};
     use headway_operators::view::row::ViewRow;
@@ -442,6 +444,23 @@ pub(crate) mod tests {
         assert_eq!(commit(2, None), (1, None), "nothing changed");
         assert_eq!(commit(3, Some(7)), (3, Some(EventTime(7))), "who has the rows of before must ask again");
         assert_eq!(commit(4, Some(7)), (3, Some(EventTime(7))));
+    }
+
+    #[test]
+    fn client_of_an_earlier_run_begins_anew_where_a_day_was_unsealed() {
+        let view = View { keeps: 1, shows: 1, changed: None, from_epoch: None };
+        let views = [("numbers".to_string(), view)].into();
+        let parent = Nonce(0xabc0_0000 << 96);
+        let mut head = Manifest { seq: Seq(2), parent: Some(parent), views, ..first(2) };
+        let before = Id::of(ManifestId { seq: Seq(1), nonce: parent });
+        let position = |head: &Manifest| {
+            let feed = Feed::new(specs(), Limits::default());
+            feed.commit(head, None, || (vec![ViewRows::default()], None));
+            (feed.position(Id::of(head.id())), feed.position(before))
+        };
+        assert_eq!(position(&head), (Some(0), Some(0)));
+        head.unsealed = vec![EventTime(0)];
+        assert_eq!(position(&head), (Some(0), None), "it may have no row of the day");
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! A keep by day removes the keys of a sealed day in the epoch after the one that seals the day: see [`seal`](crate::view::seal).
 //! # Restart
 //! The restored table leaves at the committed epoch e0. Input at times up to e0 is dropped where the manifest knows the
-//! operator: it is in that table already. A keep that is new takes it as its beginning.
+//! operator: it is in that table already. A keep that is new takes it as its beginning. A keep by day takes it for days that a
+//! person has unsealed, in place of what was saved of these days.
 //! # Cost
 //! A hash probe a change, two updates a changed key and epoch. It emits old and new itself, so nothing has to be
 //! arranged for it.
@@ -89,6 +90,8 @@ struct Leaving<K> {
     day: Box<dyn Fn(&K) -> i64>,
     /// The keys of days before this one have left.
     left: Option<i64>,
+    /// What was saved of unsealed days is here still: it goes before anything comes.
+    is_stale: bool,
 }
 
 impl<F: Fold> Keep<F> {
@@ -108,17 +111,34 @@ impl<F: Fold> Keep<F> {
     /// gives the day of a key.
     #[must_use]
     pub fn leaving(self, sealed: Sealed, day: impl Fn(&F::Key) -> i64 + 'static) -> Keep<F> {
-        Keep { leaving: Some(Leaving { sealed, day: Box::new(day), left: None }), ..self }
+        Keep { leaving: Some(Leaving { sealed, day: Box::new(day), left: None, is_stale: true }), ..self }
+    }
+
+    /// True if the day of `key` was unsealed by a person.
+    fn is_unsealed(&self, key: &F::Key) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.sealed.is_unsealed((leaving.day)(key)))
+    }
+
+    /// Removes what was saved of unsealed days, once: the committed facts of these days come, and are all there is of them. A
+    /// day may have been saved in part, where the run before was killed between sealing it and giving it up.
+    fn make_way(&mut self) {
+        let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.is_stale) else { return };
+        leaving.is_stale = false;
+        let is_unsealed = |key: &&F::Key| leaving.sealed.is_unsealed((leaving.day)(key));
+        let keys: Vec<F::Key> = self.kept.iter().map(|(key, _)| key).filter(is_unsealed).cloned().collect();
+        for key in keys {
+            self.kept.change(&key, |value| *value = None);
+        }
     }
 }
 
 impl<K> Leaving<K> {
-    /// The first day that has not left, if days have been sealed since keys left last.
-    fn due(&mut self) -> Option<i64> {
+    /// True if days have been sealed since keys left last.
+    fn is_due(&mut self) -> bool {
         let first_open = self.sealed.first_open();
         let is_due = first_open > self.left;
         self.left = first_open;
-        first_open.filter(|_| is_due)
+        is_due
     }
 }
 
@@ -139,13 +159,19 @@ impl<F: Fold> Keyed for Keep<F> {
 
     fn define(&mut self, _definition: Definition<()>) {}
 
+    fn enters(&self, (key, _): &Self::In) -> bool {
+        self.is_unsealed(key)
+    }
+
     fn apply(&mut self, _epoch: Epoch, batch: &mut Vec<Self::In>, _fates: &mut Fates) {
+        self.make_way();
         for (key, change) in batch.drain(..) {
             self.kept.note(&key, &mut self.changed, |value| self.fold.fold(value, change));
         }
     }
 
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>) {
+        self.make_way();
         for (key, before) in self.changed.drain(..) {
             let after = self.kept.noted(&key);
             if before.as_ref() == after {
@@ -160,8 +186,8 @@ impl<F: Fold> Keyed for Keep<F> {
         }
         let Some(leaving) = self.leaving.as_mut().filter(|_| epoch > self.committed) else { return };
         // Remove the keys of days that earlier epochs have sealed, with the values that they have after this epoch.
-        if let Some(first) = leaving.due() {
-            let is_sealed = |key: &&F::Key| (leaving.day)(key) < first;
+        if leaving.is_due() {
+            let is_sealed = |key: &&F::Key| leaving.sealed.has((leaving.day)(key));
             let keys: Vec<F::Key> = self.kept.iter().map(|(key, _)| key).filter(is_sealed).cloned().collect();
             for key in keys {
                 let value = self.kept.change(&key, Option::take).expect("it has been found with a value");
@@ -181,7 +207,7 @@ impl<F: Fold> Keyed for Keep<F> {
 
     fn restored(&mut self, _watermark: Watermark, out: &mut Vec<Self::Out>) {
         let row = |(key, value): (&F::Key, &F::Value)| ((key.clone(), value.clone()), self.committed, 1);
-        out.extend(self.kept.iter().map(row));
+        out.extend(self.kept.iter().filter(|(key, _)| !self.is_unsealed(key)).map(row));
     }
 
     fn held(&self) -> u64 {

@@ -1,20 +1,24 @@
-//! Adds what earlier runs have committed to a flow, so that a view which is new to a job begins with its past.
+//! Adds what earlier runs have committed to a flow, so that a view which is new to a job begins with its past, and a day that a
+//! person unseals comes back.
 //!
 //! # Input
-//! A flow of facts, and the committed rows of the outputs that a [`Refill`] names, if some operator of views is new: those of
-//! files, and those of files that are still open.
+//! A flow of facts, and the committed rows of the outputs that a [`Refill`] names, those of files that are still open too: all of them if
+//! some operator of views is new; else those in files of unsealed days, if there are any.
 //! # Output
 //! The facts of the flow, and at the committed epoch those of the rows, each once.
 //! # State
-//! None. At the committed epoch, an operator with restored state discards the facts; an operator that is new starts from them.
+//! None. At the committed epoch, an operator with restored state discards the facts, but for those of unsealed days where it
+//! keeps by day; an operator that is new starts from them.
 //! # Progress
 //! The committed epoch ends when all rows were read; a file is read in one step of the worker.
 //! # Late and bad data
 //! A row that makes no fact stops the job: a view that lacks it would be wrong for ever.
 //! # Restart
-//! Until an epoch is committed with the new operators the next start reads the rows again.
+//! Until an epoch is committed with the new operators the next start reads the rows again. Those of unsealed days are read at
+//! each start that unseals them.
 //! # Cost
-//! Reads every committed fact, once in the life of a view. One file is in memory on each worker.
+//! Reads every committed fact, once in the life of a view; for an unsealed day the files that have rows of it. One file is in memory
+//! on each worker.
 
 use crate::flow::Flow;
 use crate::row::Cell;

@@ -13,7 +13,8 @@
 //! Records of sealed days are counted as left out, with the reason `sealed-day`.
 //! # Restart
 //! Continues from the instant in the manifest. Records at the committed epoch pass whatever their day, so that a new view begins
-//! with all days.
+//! with all days. A day that a person unseals is open for this run: what it has comes from committed facts, at the committed epoch
+//! ([`Build::refill`](crate::build::Build::refill)).
 //! # Cost
 //! A comparison a record; the records of open epochs are in memory.
 
@@ -24,7 +25,9 @@ use crate::flow::Flow;
 use crate::pace::Moment;
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::view::text::Text;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
@@ -113,27 +116,84 @@ impl Sealing {
 
     /// The name of the first day that is not sealed, where days before `up_to` are.
     pub fn first_open_name(&self, up_to: EventTime) -> Text {
-        self.calendar.name(self.first_open(up_to))
+        self.name_at(up_to)
+    }
+
+    /// The name of the day of `time`.
+    pub fn name_at(&self, time: EventTime) -> Text {
+        self.calendar.name(self.calendar.day(time))
+    }
+
+    /// The day of `time`, from its first instant to that of the next day.
+    pub fn day_at(&self, time: EventTime) -> Range<EventTime> {
+        let day = self.calendar.day(time);
+        self.calendar.start(day)..self.calendar.start(day.saturating_add(1))
+    }
+
+    /// The first instant of the sealed day called `name`, where days before `up_to` are sealed; `None` if no sealed day of the last
+    /// 250 years has that name.
+    ///
+    /// ```rust
+    /// # use headway_operators::time::EventTime;
+    /// # use headway_operators::view::seal::{Calendar, Sealing};
+    /// # use headway_operators::view::text::Text;
+    /// # use std::sync::Arc;
+    /// # #[derive(Debug)]
+    /// # struct Hundreds;
+    /// # impl Calendar for Hundreds {
+    /// #     fn day(&self, time: EventTime) -> i64 { time.ms().div_euclid(100) }
+    /// #     fn start(&self, day: i64) -> EventTime { EventTime(day * 100) }
+    /// #     fn name(&self, day: i64) -> Text { Text::from(format!("{day:08}")) }
+    /// # }
+    /// let sealing = Sealing::new(250, Arc::new(Hundreds));
+    /// let sealed = |name| sealing.sealed_day(name, EventTime(300));
+    /// assert_eq!(sealed("00000002"), Some(EventTime(200)));
+    /// assert_eq!(sealed("00000003"), None, "it is open");
+    /// assert_eq!(sealed("2"), None, "no day is called that");
+    /// ```
+    pub fn sealed_day(&self, name: &str, up_to: EventTime) -> Option<EventTime> {
+        let first_open = self.first_open(up_to);
+        let days = (1..=DAYS_BACK_MAX).map(|back| first_open.saturating_sub(back));
+        let mut not_before =
+            days.map(|day| (day, self.calendar.name(day))).take_while(|(_, known)| known.as_str() >= name);
+        not_before.find(|(_, known)| known.as_str() == name).map(|(day, _)| self.calendar.start(day))
     }
 }
+
+/// How many days back a sealed day is looked for by its name: 250 years.
+const DAYS_BACK_MAX: i64 = 91_000;
 
 /// The days that are sealed as of the last epoch that an operator closed.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     sealing: Sealing,
     first_open: Option<i64>,
+    /// Days before that, which a person has unsealed for this run.
+    unsealed: BTreeSet<i64>,
 }
 
 impl Sealed {
     /// What is sealed up to `up_to`, as of the committed epoch.
     pub fn new(sealing: Sealing, up_to: Option<EventTime>) -> Sealed {
         let first_open = up_to.map(|up_to| sealing.first_open(up_to));
-        Sealed { sealing, first_open }
+        Sealed { sealing, first_open, unsealed: BTreeSet::new() }
+    }
+
+    /// The same, but the days that begin at `starts` are open.
+    #[must_use]
+    pub fn unsealing(self, starts: &[EventTime]) -> Sealed {
+        let unsealed = starts.iter().map(|start| self.sealing.calendar.day(*start)).collect();
+        Sealed { unsealed, ..self }
     }
 
     /// True if `day` is sealed.
     pub fn has(&self, day: i64) -> bool {
-        self.first_open.is_some_and(|first| day < first)
+        self.first_open.is_some_and(|first| day < first) && !self.is_unsealed(day)
+    }
+
+    /// True if `day` is open because a person has unsealed it.
+    pub fn is_unsealed(&self, day: i64) -> bool {
+        self.unsealed.contains(&day)
     }
 
     /// The first day that is not sealed; `None` if no day is sealed.

@@ -4,7 +4,7 @@ use headway_operators::ack::InputIx;
 use headway_operators::build::Build;
 use headway_operators::error::Reason;
 use headway_operators::flow::Flow;
-use headway_operators::kit::script::{Dataflow, Item, Play, PlayInput, Source};
+use headway_operators::kit::script::{Dataflow, Item, Play, PlayInput, Source, Unsealing};
 use headway_operators::record::{Partition, Payload, Raw, Stamped};
 use headway_operators::spec::InputSpec;
 use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
@@ -45,7 +45,19 @@ pub(crate) fn run_again<T: Key + Sync, D: Key>(
     workers: (usize, usize),
     crash_after: usize,
 ) -> Updates<D> {
+    run_again_unsealing(script, job, workers, crash_after, None)
+}
+
+/// The same, but the second run is started with days unsealed.
+pub(crate) fn run_again_unsealing<T: Key + Sync, D: Key>(
+    script: &Script<T>,
+    job: Job<T, D>,
+    workers: (usize, usize),
+    crash_after: usize,
+    unsealing: Option<Unsealing>,
+) -> Updates<D> {
     let (mut dataflow, updates) = noting(job);
+    dataflow.unsealing = unsealing.map(Arc::new);
     let forgotten = Arc::clone(&updates);
     dataflow.forget_after = Arc::new(move |_| forgotten.lock().unwrap().clear());
     script.play().run_with_kills(&dataflow, &[workers.0, workers.1], &[crash_after]);

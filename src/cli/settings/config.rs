@@ -68,6 +68,9 @@ section! {
         /// Let views that are new to the job begin with the facts of EPOCH and later ones, if earlier files are gone
         #[arg(id = "job.views_from", long = "views-from", value_name = "EPOCH")]
         views_from: Count,
+        /// Open the sealed day DATE while this run lasts, and write its gold files anew where they are not what was committed; late records stay late; may be repeated
+        #[arg(id = "job.unseal", long = "unseal", value_name = "DATE")]
+        unseal: Vec<String>,
         /// Most memory that this process may take, such as 2GiB: near the limit sources pause, at it the job stops with memory-limit [default: no limit]
         #[arg(id = "job.memory_limit", long = "memory-limit", value_name = "SIZE", allow_hyphen_values = true)]
         memory_limit: Bytes,

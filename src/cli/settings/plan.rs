@@ -101,6 +101,8 @@ pub(crate) struct Plan {
     pub(crate) accept_gaps: Vec<AcceptedGap>,
     /// The first epoch whose facts views that are new begin with.
     pub(crate) views_from: Option<u64>,
+    /// The sealed days that are open while the run lasts.
+    pub(crate) unseal: Vec<String>,
 }
 
 impl Flags {
@@ -159,12 +161,7 @@ impl Flags {
                 .refuse(("epoch", "bytes"), "--epoch-bytes", "an epoch of 0 bytes reads nothing")
                 .hint("Use --epoch-bytes 64KiB or more."));
         }
-        if set.job.memory_limit.is_some_and(|limit| limit.0 < MEMORY_MIN) {
-            let what = "no job works in less than 16 MiB";
-            return Err(origin.refuse(("job", "memory_limit"), "--memory-limit", what).hint(
-                "Use --memory-limit 512MiB or more, a little less than what the machine or container has.",
-            ));
-        }
+        let unseal = unseal(set.job.unseal, made.pipeline.as_ref(), &origin)?;
         let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
         let workers = workers(set.job.workers, &origin)?;
         let asked = cluster::asked(&set.cluster, workers, &origin)?;
@@ -184,7 +181,7 @@ impl Flags {
             idle_flush_ms: set.idle.flush.unwrap_or(Limit::At(Millis(600_000))).at().map(|flush| flush.0),
             dead_max: set.dead.max.unwrap_or(Share(0.5)).0,
             late_max: set.late.max.map(|share| share.0),
-            memory_limit: set.job.memory_limit.map(|limit| limit.0),
+            memory_limit: memory_limit(set.job.memory_limit, &origin)?,
             csv_index: set.csv.index.unwrap_or(false),
             if_running: set.job.if_running.unwrap_or(IfRunning::Wait),
             listen: set.serve.listen,
@@ -194,6 +191,7 @@ impl Flags {
             allow_dropped_state: set.job.allow_dropped_state.unwrap_or_default(),
             accept_gaps: gaps(set.job.accept_gap.as_deref().unwrap_or_default(), &origin)?,
             views_from: set.job.views_from.map(|epoch| epoch.0),
+            unseal,
         })
     }
 }
@@ -249,6 +247,31 @@ fn has_csv(pipeline: &dyn Pipeline, origin: &Origin<'_>) -> Result<(), Failure> 
     };
     let what = format!("rows are written as {}, which has no such column", format.name());
     Err(origin.refuse(("csv", "index"), "--csv-index", what).hint("Leave it out."))
+}
+
+/// The days to unseal; refused where a job seals none.
+fn unseal(
+    days: Option<Vec<String>>,
+    pipeline: &dyn Pipeline,
+    origin: &Origin<'_>,
+) -> Result<Vec<String>, Failure> {
+    let days = days.unwrap_or_default();
+    if days.is_empty() || Shape::of(pipeline).is_ok_and(|shape| shape.seals.is_some()) {
+        return Ok(days);
+    }
+    let failure = origin.refuse(("job", "unseal"), "--unseal", "the job has no views whose days are sealed");
+    Err(failure.hint("Leave it out. Days are sealed where a streamed pipeline keeps views: --views."))
+}
+
+/// The most memory that a process may take, in bytes.
+fn memory_limit(limit: Option<Bytes>, origin: &Origin<'_>) -> Result<Option<u64>, Failure> {
+    if limit.is_none_or(|limit| limit.0 >= MEMORY_MIN) {
+        return Ok(limit.map(|limit| limit.0));
+    }
+    let failure =
+        origin.refuse(("job", "memory_limit"), "--memory-limit", "no job works in less than 16 MiB");
+    let hint = "Use --memory-limit 512MiB or more, a little less than what the machine or container has.";
+    Err(failure.hint(hint))
 }
 
 fn until(inputs: &[Input], set: Option<Until>, origin: &Origin<'_>) -> Result<Option<Until>, Failure> {

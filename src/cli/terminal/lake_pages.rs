@@ -27,6 +27,13 @@ pub(super) const LAKE_PAGES: &[Page] = &[
         "Start without --accept-gap. If records are gone, the refusal names the gap to accept.",
     ),
     of(
+        "day-not-sealed",
+        Yours,
+        "A day was to be unsealed with --unseal that is not sealed, or that no day of the views is called.",
+        "A day that is not sealed is in the views, and its gold files are kept up to date: there is nothing to open.",
+        "Start without --unseal. Or name a sealed day as the views do: headway views show station_day.",
+    ),
+    of(
         "not-a-backup",
         Yours,
         "A backup was to be written into a folder that is not empty and has no earlier backup of the same lake, or one from which a job has gone on.",

@@ -306,7 +306,8 @@ const PAGES: &[Page] = &[
     of(
         "facts-missing",
         Yours,
-        "A view is new to the job, or is to be rebuilt, and a committed file that it is made of is not there or cannot be used.",
+        "A view is new to the job or is to be rebuilt, or a day is to be unsealed, and a committed file that it is made of is not there \
+         or cannot be used.",
         "A view that lacks a part of its past would be wrong, and would not say so.",
         "Move the file back. To let new views begin later, start the job once with --views-from EPOCH: the manifest says so \
          from then on, and `headway views verify` goes by it.",

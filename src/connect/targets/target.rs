@@ -54,8 +54,11 @@ pub struct Step<'a> {
 
 /// The sealed days of views: they do not change any more, and are not among the rows of a [`Whole`].
 pub trait Archive {
-    /// The name of the first day that is not sealed. Days before it have lesser names of the same length.
+    /// The name of the first day that is not sealed, nor any later one. Days before it have lesser names of the same length.
     fn first_open(&self) -> &str;
+
+    /// The days before that one which are open all the same: their rows are among those of the [`Whole`].
+    fn unsealed(&self) -> Vec<&str>;
 
     /// True if `day` is sealed.
     fn has(&self, day: &str) -> bool;

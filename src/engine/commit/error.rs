@@ -125,12 +125,26 @@ pub enum CheckpointError {
         operators: Vec<String>,
     },
     /// A view that is new to the job cannot be made of what was committed.
-    #[error("\"{path}\" has facts that a new view needs: {why}")]
+    #[error("\"{path}\" has facts that views are made of: {why}")]
     FactsMissing {
         /// The file, relative to the lake.
         path: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A day is to be unsealed of which nothing was committed.
+    #[error("no committed file has facts of day \"{day}\"")]
+    NoFactsOfDay {
+        /// The day.
+        day: String,
+    },
+    /// A day is to be unsealed that is not sealed.
+    #[error("day \"{day}\" is not sealed")]
+    DayNotSealed {
+        /// The day, as a person named it.
+        day: String,
+        /// The first day that is not sealed, nor any later one; `None`: no day is sealed.
+        first_open: Option<String>,
     },
     /// Another job writes below this prefix.
     #[error("output prefix \"{prefix}\" belongs to job \"{owner}\"")]
@@ -277,7 +291,8 @@ impl CheckpointError {
             CheckpointError::DoesNotFit { .. } | CheckpointError::StateWithoutOperator { .. } => {
                 Code::StateDoesNotFit
             }
-            CheckpointError::FactsMissing { .. } => Code::FactsMissing,
+            CheckpointError::FactsMissing { .. } | CheckpointError::NoFactsOfDay { .. } => Code::FactsMissing,
+            CheckpointError::DayNotSealed { .. } => Code::DayNotSealed,
             CheckpointError::PrefixTaken { .. } => Code::PrefixTaken,
             CheckpointError::NotMovable { .. } => Code::NotMovable,
             CheckpointError::GapNotSeen { .. } => Code::GapNotSeen,
@@ -307,6 +322,7 @@ impl CheckpointError {
             | Code::AlreadyRunning
             | Code::StateDoesNotFit
             | Code::FactsMissing
+            | Code::DayNotSealed
             | Code::PrefixTaken
             | Code::CheckpointNewer
             | Code::ConservationFailed
@@ -371,6 +387,10 @@ impl CheckpointError {
             }
             CheckpointError::Store(error) => std::error::Error::source(error).map(|cause| cause.to_string()),
             CheckpointError::Source(error) => error.detail(),
+            CheckpointError::DayNotSealed { first_open, .. } => Some(match first_open {
+                Some(first) => format!("The sealed days are those before {first} that have facts."),
+                None => "No day of the job is sealed.".to_string(),
+            }),
             CheckpointError::GoldChanged { .. } => {
                 Some("Its rows are not in memory. All that was committed is there still.".to_string())
             }
@@ -381,6 +401,7 @@ impl CheckpointError {
             | CheckpointError::DoesNotFit { .. }
             | CheckpointError::StateWithoutOperator { .. }
             | CheckpointError::FactsMissing { .. }
+            | CheckpointError::NoFactsOfDay { .. }
             | CheckpointError::PrefixTaken { .. }
             | CheckpointError::NotMovable { .. }
             | CheckpointError::GapNotSeen { .. }
@@ -433,6 +454,12 @@ impl CheckpointError {
             }
             CheckpointError::FactsMissing { .. } => {
                 "Move the file back. To let new views begin with the epochs behind it: --views-from EPOCH.".into()
+            }
+            CheckpointError::NoFactsOfDay { .. } => {
+                "Leave --unseal out: there is nothing to show of that day.".into()
+            }
+            CheckpointError::DayNotSealed { .. } => {
+                "Leave --unseal out: a day that is not sealed is open. Or name a sealed day as the views do, for example 2024-01-05.".into()
             }
             CheckpointError::PrefixTaken { owner, .. } => {
                 format!("Choose another lake, or go on with that job: --job {owner}.")

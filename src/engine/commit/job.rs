@@ -12,7 +12,7 @@ use headway_operators::record::{Offset, Partition};
 use headway_operators::setting::Fingerprint;
 use headway_operators::shape::Seals;
 use headway_operators::spec::{Format, OperatorSpec, OutputSpec, ViewSpec};
-use headway_operators::time::Epoch;
+use headway_operators::time::{Epoch, EventTime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -56,6 +56,8 @@ pub struct Job {
     pub accept_gaps: Vec<AcceptedGap>,
     /// The first epoch whose facts its new views begin with, where a person lets them start late.
     pub views_from: Option<Epoch>,
+    /// The first instants of the sealed days that a person unseals for this run.
+    pub unsealed: Vec<EventTime>,
     /// Its views.
     pub views: Vec<ViewSpec>,
     /// When its days are sealed; `None`: never.
@@ -347,6 +349,7 @@ pub(crate) mod tests {
             allow_dropped_state: Vec::new(),
             accept_gaps: Vec::new(),
             views_from: None,
+            unsealed: Vec::new(),
             views: Vec::new(),
             seals: None,
             folding: FOLDING,

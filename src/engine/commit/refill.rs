@@ -4,7 +4,7 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::format::manifest::{LakeFile, Manifest};
 use crate::engine::format::names::Seq;
 use headway_operators::spec::roll_of;
-use headway_operators::time::Epoch;
+use headway_operators::time::{Epoch, EventTime};
 use headway_operators::view::refill::Refill;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,9 @@ pub struct Range {
     pub from: Epoch,
 }
 
+/// An interval of event time.
+pub type Days = std::ops::Range<EventTime>;
+
 /// From when to when the rows of a file were committed.
 #[derive(Clone, Copy)]
 struct Known {
@@ -49,7 +52,7 @@ pub fn files(
     outputs: Refill,
     range: Range,
 ) -> Result<Vec<FactFile>, CheckpointError> {
-    files_of(manifests, (outputs.facts, outputs.before), range)
+    select(manifests, (outputs.facts, outputs.before), range, &|_| true)
 }
 
 /// The files that hold the rows of `output` as of commit `until`, each row in one file.
@@ -57,13 +60,41 @@ pub fn files(
 /// # Errors
 /// As [`files`].
 pub fn rows_of(manifests: &[Manifest], output: &str, until: Seq) -> Result<Vec<FactFile>, CheckpointError> {
-    files_of(manifests, (output, None), Range { until, from: Epoch(0) })
+    select(manifests, (output, None), Range { until, from: Epoch(0) }, &|_| true)
 }
 
-fn files_of(
+/// Those of [`files`] that hold all facts of `days`, intervals of event time, and perhaps others.
+///
+/// # Errors
+/// The first of them that was moved away; or that has facts of epochs before `range`, which the views do not have.
+pub fn files_of_days(
+    manifests: &[Manifest],
+    outputs: Refill,
+    range: Range,
+    days: &[Days],
+) -> Result<Vec<FactFile>, CheckpointError> {
+    // The times of other outputs are not those that name the day.
+    let may_have = |file: &LakeFile| match file.event_time.filter(|_| file.output == outputs.facts) {
+        Some(of) => days.iter().any(|day| of.least < day.end && of.greatest >= day.start),
+        None => true,
+    };
+    let names = (outputs.facts, outputs.before);
+    let all = select(manifests, names, Range { from: Epoch(0), ..range }, &may_have)?;
+    let of_views = select(manifests, names, range, &may_have)?;
+    match all.iter().find(|file| !of_views.contains(file)) {
+        None => Ok(all),
+        Some(FactFile { path, .. }) => {
+            let why = "its epochs are earlier than those that the views begin with";
+            Err(CheckpointError::FactsMissing { path: path.clone(), why })
+        }
+    }
+}
+
+fn select(
     manifests: &[Manifest],
     (facts, before): (&str, Option<&str>),
     range: Range,
+    may_have: &dyn Fn(&LakeFile) -> bool,
 ) -> Result<Vec<FactFile>, CheckpointError> {
     let roll = roll_of(facts);
     let is_facts = |file: &LakeFile| file.output == facts;
@@ -99,7 +130,8 @@ fn files_of(
         let path = file.path();
         let Known { first, last, seq, some, all } = known[&path];
         let is_known_as_fact = all && !is_facts(file);
-        if replaced.contains(&path) || seq > range.until || last < range.from || is_known_as_fact {
+        let is_passed = replaced.contains(&path) || is_known_as_fact || !may_have(file);
+        if is_passed || seq > range.until || last < range.from {
             continue;
         }
         let refused = |why| Err(CheckpointError::FactsMissing { path: path.clone(), why });
@@ -117,4 +149,70 @@ fn files_of(
 /// The first epoch of which the views of `head` have facts.
 pub fn from(head: &Manifest) -> Epoch {
     head.views.values().filter_map(|view| view.from_epoch).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::manifest::tests::{batch, first};
+    use crate::engine::format::manifest::{Operator, TimeRange, View};
+
+    const OUTPUTS: Refill = Refill { facts: "facts", before: Some("batch") };
+
+    /// A file of facts of these times.
+    fn facts(name: &str, least: i64, greatest: i64) -> LakeFile {
+        let event_time = Some(TimeRange { least: EventTime(least), greatest: EventTime(greatest) });
+        LakeFile { output: "facts".into(), folder: "facts/".into(), name: name.into(), event_time, ..batch() }
+    }
+
+    /// Epochs 1 to 3: before there were views, and with facts of days of a hundred milliseconds.
+    fn job() -> Vec<Manifest> {
+        let roll = (roll_of("facts"), Operator { version: 1, held: None });
+        let with =
+            |seq: u64, lake: Vec<LakeFile>| Manifest { seq: Seq(seq), epoch: Epoch(seq), lake, ..first(1) };
+        let mut all = vec![
+            with(1, vec![LakeFile { name: "old".into(), ..batch() }]),
+            with(2, vec![facts("a", 50, 99), facts("b", 100, 199), batch()]),
+            with(3, vec![facts("c", 199, 250), facts("d", 300, 301)]),
+        ];
+        all[1..].iter_mut().for_each(|manifest| manifest.operators.extend([roll.clone()]));
+        all
+    }
+
+    fn of_day(manifests: &[Manifest]) -> Result<Vec<String>, String> {
+        let head = manifests.last().expect("there is one");
+        let range = Range { until: head.seq, from: from(head) };
+        let found = files_of_days(manifests, OUTPUTS, range, &[EventTime(100)..EventTime(200)]);
+        let names = |found: Vec<FactFile>| found.into_iter().map(|file| file.path).collect();
+        found.map(names).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn files_of_a_day_are_those_whose_times_touch_it_and_all_without_facts_of_their_own() {
+        assert_eq!(of_day(&job()), Ok(vec!["gate/old".into(), "facts/b".into(), "facts/c".into()]));
+    }
+
+    #[test]
+    fn day_is_refused_where_a_file_of_it_was_moved_away_and_not_where_another_one_was() {
+        for (gone, is_needed) in
+            [("facts/a", false), ("facts/c", true), ("gate/old", true), ("facts/d", false)]
+        {
+            let mut job = job();
+            job.push(Manifest { seq: Seq(4), released: vec![gone.to_string()], ..first(1) });
+            assert_eq!(of_day(&job).is_err(), is_needed, "{gone}");
+        }
+    }
+
+    #[test]
+    fn day_is_refused_where_the_views_begin_behind_facts_of_it() {
+        let mut job = job();
+        let late = View { keeps: 1, shows: 1, changed: None, from_epoch: Some(Epoch(3)) };
+        job[2].views.insert("days".into(), late);
+        let refused = of_day(&job).expect_err("epochs 1 and 2 have facts of it");
+        assert!(refused.contains("gate/old") && refused.contains("earlier than those"), "{refused}");
+        // Where these files have nothing of the day, it is whole.
+        job[0].lake.clear();
+        job[1].lake = vec![facts("a", 50, 99)];
+        assert_eq!(of_day(&job), Ok(vec!["facts/c".into()]));
+    }
 }

@@ -28,7 +28,7 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         gaps: head.gaps.iter().cloned().chain(gaps(job, head)).collect(),
         watermarks: head.watermarks.clone(),
         sealed_up_to: head.sealed_up_to,
-        unsealed: head.unsealed.clone(),
+        unsealed: job.unsealed.clone(),
         operators: head.operators.clone(),
         dropped: head.dropped.clone(),
         written: head.written.clone(),

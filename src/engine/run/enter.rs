@@ -54,6 +54,7 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
     let seals = shape.seals.as_ref().map(|seals| (&seals.inputs, seals.sealing.after_ms()));
     plan.note("sealing", &seals);
     plan.note("views", &(&shape.views, &shape.day_files, &shape.keeps, launch.views_from));
+    plan.note("unsealed", &launch.unseal);
     for source in &launch.sources {
         let what = (source.connector.kind(), &source.topic, source.discover_every);
         plan.note("source", &(what, source.max_ahead, source.not_after));

@@ -19,7 +19,7 @@ use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::job::{AcceptedGap, FOLDING, IfRunning, InputInfo, Job, TABLE};
-use crate::engine::commit::restore::{self, SavedState};
+use crate::engine::commit::restore::SavedState;
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
@@ -38,9 +38,9 @@ use crate::engine::run::late_judge::LateJudge;
 use crate::engine::run::members::{card, watch};
 use crate::engine::run::memory::Memory;
 use crate::engine::run::ports::{HeldBefore, InputOptions};
-use crate::engine::run::refill::{self, Past};
+use crate::engine::run::refill::Past;
 use crate::engine::run::requests::Requests;
-use crate::engine::run::saved::{Foreseen, by_worker, foresee};
+use crate::engine::run::saved::{Foreseen, by_worker, foresee, saved};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::size::Size;
 use crate::engine::run::standing::{self, assigned, start_point};
@@ -141,6 +141,8 @@ pub struct Launch {
     pub accept_gaps: Vec<AcceptedGap>,
     /// The first epoch whose facts views that are new begin with; `None`: all of them.
     pub views_from: Option<Epoch>,
+    /// The sealed days that are open while the run lasts, by their names.
+    pub unseal: Vec<String>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Where the run says what it is doing; one board serves one run.
@@ -178,9 +180,7 @@ pub(super) fn lead(
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let mut job = launch.job(&shape, &partitions);
     let foreseen = foresee((&site, &launch.place()), &job, chain.head())?;
-    let past = refill::wanted(&site, &shape, chain.head(), launch.views_from)?;
-    let has_past = past.is_some_and(|past| !past.files.is_empty());
-    job.views_from = launch.views_from.filter(|_| has_past);
+    launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     // 3. Take the job over, if all processes are there still.
     crew.as_ref().map_or(Ok(()), |crew| crew.check(control))?;
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
@@ -318,21 +318,6 @@ fn show(launch: &Launch, shape: &Shape, resume: &Resume) {
     launch.board.head(Arc::new(resume.manifest.clone()));
 }
 
-/// What the workers of this process own of the state; read again if it is not what was foreseen.
-fn saved(
-    (site, place): (&Site, &Place),
-    foreseen: Option<Foreseen>,
-    resume: &Resume,
-) -> Result<SavedState, Error> {
-    match foreseen {
-        Some(foreseen) if foreseen.headers == resume.headers => Ok(foreseen.saved),
-        _ => {
-            let mine = |_: &str, shard| place.owns(shard);
-            Ok(site::run(restore::sections(site, &resume.manifest, &resume.headers, mine))?)
-        }
-    }
-}
-
 /// Refuses what [`launch`](super::enter::launch) would refuse before its first record, and gives the partitions of each input
 /// and the head that the job would go on from. Changes nothing.
 ///
@@ -343,9 +328,10 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let mut chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let partitions = partitions(launch, &site, chain.head())?;
-    let job = launch.job(&shape, &partitions);
+    let mut job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
     foresee((&site, &launch.place()), &job, chain.head())?;
+    launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     Ok((partitions, chain.loose.pop()))
 }
 
@@ -409,6 +395,7 @@ impl Launch {
             allow_dropped_state: Vec::new(),
             accept_gaps: Vec::new(),
             views_from: None,
+            unseal: Vec::new(),
             clock: Arc::new(System::default()),
             board: Board::new(Arc::new(System::default())),
             on_start: Box::new(|_, _| {}),
@@ -431,7 +418,7 @@ impl Launch {
         memory
     }
 
-    /// This process's part of the state of `resume`, and the facts that new views begin with.
+    /// This process's part of the state of `resume`, and the facts that the run begins with.
     fn restore(
         &self,
         (site, shape): (&Site, &Shape),
@@ -439,7 +426,7 @@ impl Launch {
         resume: &Resume,
     ) -> Result<(SavedState, Option<Past>), Error> {
         let saved = saved((site, &self.place()), foreseen, resume)?;
-        Ok((saved, refill::wanted(site, shape, Some(&resume.manifest), self.views_from)?))
+        Ok((saved, self.facts(site, shape, &resume.manifest)?))
     }
 
     /// What this process goes by, to be compared with the lake.
@@ -485,6 +472,7 @@ impl Launch {
             allow_dropped_state: self.allow_dropped_state.clone(),
             accept_gaps: self.accept_gaps.clone(),
             views_from: None,
+            unsealed: Vec::new(),
             views: shape.views.iter().chain(&shape.day_files).cloned().collect(),
             seals: shape.seals.clone(),
             folding: FOLDING,

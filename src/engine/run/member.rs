@@ -20,7 +20,6 @@ use crate::engine::run::launch::Launch;
 use crate::engine::run::memory::Memory;
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
-use crate::engine::run::refill;
 use crate::engine::run::saved::by_worker;
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{remember, start_point};
@@ -60,8 +59,7 @@ pub(super) fn follow(
     // 2. This process's part of the state.
     let (place, memory) = (launch.place(), Memory::of(launch.memory_limit));
     let saved = read_state(&site, &claim, (&place, &memory)).map_err(|error| blamed(error.into()))?;
-    let facts = refill::wanted(&site, &shape, Some(&claim), launch.views_from)
-        .map_err(|error| blamed(error.into()))?;
+    let facts = launch.facts(&site, &shape, &claim).map_err(|error| blamed(error.into()))?;
     crew.start(control)?;
     failpoint::at("member.started");
     // 3. Run.

@@ -30,6 +30,7 @@ pub mod sink;
 mod size;
 pub mod standing;
 pub mod targets;
+mod unseal;
 pub mod view_rows;
 pub mod views;
 pub mod watchdog;

@@ -53,6 +53,8 @@ pub struct StartPoint {
     pub watermarks: Vec<InputsWatermark>,
     /// The instant before which days are sealed at the committed epoch.
     pub sealed_up_to: Option<EventTime>,
+    /// The first instants of days before that, which a person has unsealed for this run.
+    pub unsealed: Vec<EventTime>,
     /// The operators whose state the last manifest knows, an empty one too.
     pub operators: BTreeSet<String>,
     /// What those held.
@@ -66,6 +68,7 @@ impl Default for StartPoint {
             first_epoch: Epoch(1),
             watermarks: Vec::new(),
             sealed_up_to: None,
+            unsealed: Vec::new(),
             operators: BTreeSet::new(),
             held: Arc::default(),
         }
@@ -247,6 +250,10 @@ impl Ports for WorkerPorts {
 
     fn sealed_up_to(&self, _by_watermark: Option<EventTime>) -> Option<EventTime> {
         self.start.sealed_up_to
+    }
+
+    fn unsealed(&self) -> Vec<EventTime> {
+        self.start.unsealed.clone()
     }
 
     fn view_takers(&self) -> Option<usize> {

@@ -1,4 +1,5 @@
-//! Reads committed facts for operators of views that are new to a job, whatever format they were written in.
+//! Reads committed facts for operators of views that are new to a job, and for days that are unsealed, whatever format they were
+//! written in.
 
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::recover;
@@ -13,8 +14,8 @@ use headway_operators::shape::Shape;
 use headway_operators::spec::Format;
 use headway_operators::state::Saved;
 use headway_operators::stream::roll::open_rows;
-use headway_operators::time::Epoch;
-use headway_operators::view::refill::{CommittedRow, CommittedRows, Put, Refill};
+use headway_operators::time::{Epoch, EventTime};
+use headway_operators::view::refill::{CommittedRow, CommittedRows, Put};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -84,22 +85,37 @@ impl Past {
     }
 }
 
-/// The facts that operators of `shape` which are new to the job of `head` begin with, from epoch `from` on: that of a person, or
-/// the one that the manifest notes. `None` if no operator is new, or nothing was committed yet.
+/// What a start asks of committed facts.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The first epoch whose facts views that are new begin with, where a person lets them start late.
+    pub from: Option<Epoch>,
+    /// The first instants of the days that a person unseals.
+    pub unsealed: &'a [EventTime],
+}
+
+/// True if some operator of views of `shape` is new to the job of `head`, which has committed something.
+pub fn is_some_view_new(shape: &Shape, head: &Manifest) -> bool {
+    let is_known = |keep: &String| head.operators.contains_key(keep);
+    shape.refill.is_some() && head.epoch != Epoch(0) && !shape.keeps.iter().all(is_known)
+}
+
+/// The facts that a run of `shape` begins with, which goes on from `head`: all that count, from the epoch on that was asked for or that
+/// the manifest notes, if an operator is new; else those in files that have facts of unsealed days; else `None`.
 ///
 /// # Errors
-/// The first file that is not there, or cannot be used.
+/// The first file that is not there, or cannot be used; an unsealed day without facts.
 pub fn wanted(
     site: &Site,
     shape: &Shape,
     head: Option<&Manifest>,
-    from: Option<Epoch>,
+    asked: Asked<'_>,
 ) -> Result<Option<Past>, CheckpointError> {
     let (Some(outputs), Some(head)) = (shape.refill, head) else { return Ok(None) };
-    if head.epoch == Epoch(0) || shape.keeps.iter().all(|keep| head.operators.contains_key(keep)) {
+    if !is_some_view_new(shape, head) && asked.unsealed.is_empty() {
         return Ok(None);
     }
-    let from = from.unwrap_or_else(|| refill::from(head));
+    let from = asked.from.unwrap_or_else(|| refill::from(head));
     let spec = shape.outputs.iter().find(|output| output.name == outputs.facts);
     let spec = spec.expect("facts are the rows of an output of the pipeline");
     let stays_open = spec.folders.as_ref().is_some_and(|folders| folders.roll.age_ms > 0);
@@ -107,25 +123,46 @@ pub fn wanted(
         let why = "a file has rows of several epochs, so views cannot begin with one of them";
         return Err(CheckpointError::FactsMissing { path: spec.prefix.clone(), why });
     }
-    let range = Range { until: head.seq, from };
-    let files = site::run(there(site, (outputs, range), head))?;
-    tracing::info!(
-        event = "views-refilled",
-        files = files.len(),
-        "views that are new begin with what was committed"
-    );
+    let files = site::run(async {
+        let manifests = recover::all(site, &head.job).await?;
+        let files = select(shape, (&manifests, head), Range { until: head.seq, from }, asked.unsealed)?;
+        there(site, head, &files).await?;
+        Ok::<_, CheckpointError>(files)
+    })?;
     let columns = spec.columns.iter().map(|column| column.name.to_string()).collect();
     Ok(Some(Past { files, output: spec.name.clone(), columns }))
 }
 
-/// The files with the facts of `outputs`, all of which are there.
-async fn there(
-    site: &Site,
-    (outputs, range): (Refill, Range),
-    head: &Manifest,
+/// The files with the facts of `range` that a run of `shape` begins with, where the days `unsealed` are: those of an unsealed day are
+/// all there. `manifests` are all of the job, the last one `head`.
+fn select(
+    shape: &Shape,
+    (manifests, head): (&[Manifest], &Manifest),
+    range: Range,
+    unsealed: &[EventTime],
 ) -> Result<Vec<FactFile>, CheckpointError> {
-    let manifests = recover::all(site, &head.job).await?;
-    let files = refill::files(&manifests, outputs, range)?;
+    let outputs = shape.refill.expect("views are made of facts");
+    let mut files = Vec::new();
+    for start in unsealed {
+        let sealing = &shape.seals.as_ref().expect("only what is sealed is unsealed").sealing;
+        let of_day = refill::files_of_days(manifests, outputs, range, &[sealing.day_at(*start)])?;
+        if of_day.is_empty() {
+            let day = sealing.name_at(*start).to_string();
+            return Err(CheckpointError::NoFactsOfDay { day });
+        }
+        files.extend(of_day);
+    }
+    if is_some_view_new(shape, head) {
+        // These have those of the days.
+        return refill::files(manifests, outputs, range);
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    files.dedup();
+    Ok(files)
+}
+
+/// Refuses a start if one of `files` is not there.
+async fn there(site: &Site, head: &Manifest, files: &[FactFile]) -> Result<(), CheckpointError> {
     // What the head names may have been killed before it was published: the claim publishes it, and looks again.
     let is_of_head = |path: &str| head.lake.iter().any(|file| file.path() == path);
     for FactFile { path, .. } in files.iter().filter(|file| !is_of_head(&file.path)) {
@@ -133,7 +170,7 @@ async fn there(
             return Err(CheckpointError::FactsMissing { path: path.clone(), why: "it is not there" });
         }
     }
-    Ok(files)
+    Ok(())
 }
 
 /// Gives each row of `file` to `put`.

@@ -1,6 +1,7 @@
 //! Saved state, as a start reads it.
 
 use crate::engine::cluster::place::Place;
+use crate::engine::commit::checkpoint::Resume;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::Job;
 use crate::engine::commit::loose;
@@ -43,6 +44,24 @@ pub fn foresee(
         Ok(foreseen) => Ok(Some(foreseen)),
         Err(error) if site::run(loose::highest(site, &job.name))? == Some(head.seq) => Err(error.into()),
         Err(_) => Ok(None),
+    }
+}
+
+/// What the workers of this process own of the state; read again if it is not what was foreseen.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn saved(
+    (site, place): (&Site, &Place),
+    foreseen: Option<Foreseen>,
+    resume: &Resume,
+) -> Result<SavedState, Error> {
+    match foreseen {
+        Some(foreseen) if foreseen.headers == resume.headers => Ok(foreseen.saved),
+        _ => {
+            let mine = |_: &str, shard| place.owns(shard);
+            Ok(site::run(restore::sections(site, &resume.manifest, &resume.headers, mine))?)
+        }
     }
 }
 

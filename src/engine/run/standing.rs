@@ -76,6 +76,7 @@ pub fn start_point(manifest: &Manifest, held: HeldBefore) -> StartPoint {
         first_epoch: manifest.epoch + 1,
         watermarks: manifest.watermarks.clone(),
         sealed_up_to: manifest.sealed_up_to,
+        unsealed: manifest.unsealed.clone(),
         operators: manifest.operators.keys().cloned().collect(),
         held: Arc::new(held),
     }

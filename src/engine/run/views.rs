@@ -14,7 +14,8 @@
 //! processes says when an epoch is complete.
 //!
 //! Rows of sealed days leave memory in an epoch after the one that seals them. That is no change: [`Views::upcoming`] leaves them
-//! out, and [`Views::resolved`] takes them from the tables. Their gold files are complete before ([`Views::is_leaving`]).
+//! out, and [`Views::resolved`] takes them from the tables. Their gold files are complete before ([`Views::is_leaving`]). A day that a
+//! person unseals is an open one while the run lasts: its rows come at e0, with what earlier runs delivered.
 //!
 //! Invariant: no row of a sealed day comes. Invariant: a row goes only where it is. A view that takes away what it never gave stops the job.
 
@@ -92,7 +93,7 @@ struct Content {
     /// The manifest of the last changes in the tables.
     at: Option<ManifestId>,
     sealed: Option<SealedDays>,
-    /// The instant before which no day is in the tables.
+    /// The instant before which no day is in the tables, but for unsealed ones.
     from: Option<EventTime>,
     /// The rows of sealed days that leave in the epoch that is being committed.
     leaving: Vec<ViewUpdate>,
@@ -105,8 +106,10 @@ struct Content {
 pub struct SealedDays {
     /// Days before this instant.
     pub up_to: EventTime,
-    /// The name of the first day that is not sealed.
+    /// The name of the first day that is not sealed, nor any later one.
     pub first_open: Text,
+    /// The names of days before that, which a person has unsealed for this run.
+    pub unsealed: BTreeSet<Text>,
 }
 
 impl SealedDays {
@@ -114,7 +117,15 @@ impl SealedDays {
     pub fn has(&self, day: &str) -> bool {
         let is_day =
             day.len() == self.first_open.len() && day.starts_with(|first: char| first.is_ascii_digit());
-        is_day && *day < *self.first_open
+        let is_unsealed = || self.unsealed.iter().any(|unsealed| **unsealed == *day);
+        is_day && *day < *self.first_open && !is_unsealed()
+    }
+
+    /// What `head` seals, by the names that `sealing` gives to days; `None` if that is no day.
+    pub fn of(sealing: &Sealing, head: &Manifest) -> Option<SealedDays> {
+        let up_to = head.sealed_up_to?;
+        let unsealed = head.unsealed.iter().map(|start| sealing.name_at(*start)).collect();
+        Some(SealedDays { up_to, first_open: sealing.first_open_name(up_to), unsealed })
     }
 }
 
@@ -215,7 +226,7 @@ impl Views {
         self.lock().sealed.clone()
     }
 
-    /// The instant before which no day is in the tables; `None` if all days are.
+    /// The instant before which no day is in the tables, but for days that a person has unsealed; `None` if all days are.
     pub fn from(&self) -> Option<EventTime> {
         self.lock().from
     }
@@ -378,10 +389,8 @@ impl Content {
     /// Notes what `head` seals.
     fn seal(&mut self, sealing: Option<&Sealing>, head: &Manifest) {
         let known = self.sealed.as_ref().map(|sealed| sealed.up_to);
-        if let (Some(sealing), Some(up_to)) =
-            (sealing, head.sealed_up_to.filter(|up_to| known < Some(*up_to)))
-        {
-            self.sealed = Some(SealedDays { up_to, first_open: sealing.first_open_name(up_to) });
+        if let Some(sealing) = sealing.filter(|_| known < head.sealed_up_to) {
+            self.sealed = SealedDays::of(sealing, head);
         }
     }
 

@@ -85,11 +85,15 @@ impl Calendar for Hundreds {
 
 /// A view by day, with a total, of a run that goes on from epoch 3.
 fn by_day() -> Arc<Views> {
+    by_day_after(&Manifest { epoch: Epoch(3), ..first(1) })
+}
+
+/// The same of a run that goes on from `head`.
+fn by_day_after(head: &Manifest) -> Arc<Views> {
     let columns = vec![Column::new("day", Kind::Text), Column::new("n", Kind::Int)];
     let specs = vec![ViewSpec { name: "days", about: "", columns, key: 1, version: 1, day: Some(0) }];
-    let head = Manifest { epoch: Epoch(3), ..first(1) };
     let sealing = Sealing::new(0, Arc::new(Hundreds));
-    Arc::new(Views::new(specs, &head).with_sealing(Some(sealing), &head))
+    Arc::new(Views::new(specs, head).with_sealing(Some(sealing), head))
 }
 
 fn of_day(day: &str, number: i64, diff: i64) -> ViewUpdate {
@@ -119,6 +123,33 @@ fn rows_of_sealed_days_leave_and_nobody_hears_of_it() {
     views.apply(&Changes { id: id(9), after: views.at(), epoch: Epoch(5), updates });
     views.resolved(&Manifest { epoch: Epoch(5), sealed_up_to: Some(EventTime(200)), ..first(1) });
     assert_eq!((days(&views), views.from(), views.is_leaving()), (2, Some(EventTime(200)), false));
+}
+
+#[test]
+fn unsealed_day_changes_as_open_days_do_whatever_is_sealed_meanwhile() {
+    let unsealed = vec![EventTime(100)];
+    let at = |epoch: u64, up_to: i64| Manifest {
+        epoch: Epoch(epoch),
+        sealed_up_to: Some(EventTime(up_to)),
+        unsealed: unsealed.clone(),
+        ..first(1)
+    };
+    let views = by_day_after(&at(3, 300));
+    let sealed = |views: &Views| {
+        let days = views.sealed().expect("days are sealed");
+        ["0000", "0001", "0002", "0003", "overall"].map(|day| days.has(day))
+    };
+    let put = |epoch: u64, updates: Vec<ViewUpdate>| {
+        ViewStage::new(Arc::clone(&views)).put(Epoch(epoch), Epoch(epoch), updates);
+    };
+    put(3, vec![of_day("0001", 5, 1), of_day("0003", 6, 1)]);
+    put(4, vec![of_day("0001", 5, -1), of_day("0001", 7, 1)]);
+    assert_eq!(commit(&views, 8, 4).updates, [of_day("0001", 5, -1), of_day("0001", 7, 1)]);
+    views.resolved(&at(4, 300));
+    assert_eq!((sealed(&views), views.is_leaving()), ([true, false, true, false, false], false));
+    assert_eq!((views.rows(0).0.len(), views.from()), (2, Some(EventTime(300))), "but for the unsealed one");
+    views.resolved(&at(5, 400));
+    assert_eq!(sealed(&views), [true, false, true, true, false]);
 }
 
 #[test]

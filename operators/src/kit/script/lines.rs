@@ -3,6 +3,7 @@
 use crate::ack::InputIx;
 use crate::record::Partition;
 use crate::spec::InputSpec;
+use crate::time::EventTime;
 
 /// A partition of an input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,4 +76,17 @@ pub struct Play {
     pub lines: Vec<Line>,
     /// After how long idleness of all partitions flushes, in milliseconds; `None` is never.
     pub flush_ms: Option<u64>,
+}
+
+/// Days that a person unseals, and the committed rows that the run is given for them.
+#[derive(Clone, Debug, Default)]
+pub struct Unsealing {
+    /// The first instants of the days.
+    pub days: Vec<EventTime>,
+    /// The output that has the rows.
+    pub output: &'static str,
+    /// The names of its columns.
+    pub columns: Vec<String>,
+    /// The cells of each row.
+    pub rows: Vec<Vec<String>>,
 }

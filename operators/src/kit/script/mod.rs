@@ -17,6 +17,6 @@ mod spoiler_tests;
 
 pub use at::{At, hours, minutes, seconds};
 pub use kept::{Content, Fates, Refusal, TextRow, ViewChange};
-pub use lines::{Flags, Item, Line, Play, PlayInput, Source};
+pub use lines::{Flags, Item, Line, Play, PlayInput, Source, Unsealing};
 pub use operator::{Script, script};
 pub use play::{Dataflow, Played};

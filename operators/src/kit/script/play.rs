@@ -2,7 +2,7 @@
 
 use crate::build::Build;
 use crate::kit::script::kept::{Content, Fates, Refusal, SharedKept, StartsAt, TextRow, ViewChange, content};
-use crate::kit::script::lines::Play;
+use crate::kit::script::lines::{Play, Unsealing};
 use crate::kit::script::ports::PlayPorts;
 use crate::kit::script::spoiler::Spoiler;
 use crate::sections::read_back;
@@ -21,6 +21,8 @@ pub struct Dataflow {
     pub build: Arc<dyn Fn(&mut Build<'_>) + Send + Sync>,
     /// Forgets what it has noted by itself of epochs after the given one: the run was killed.
     pub forget_after: Arc<dyn Fn(Epoch) + Send + Sync>,
+    /// The days that are unsealed for runs that go on after a kill; `None`: no day.
+    pub unsealing: Option<Arc<Unsealing>>,
     /// What spoils its state, in a test of the test kit.
     pub(crate) spoiler: Option<Arc<dyn Spoiler>>,
 }
@@ -28,7 +30,8 @@ pub struct Dataflow {
 impl Dataflow {
     /// A dataflow that notes nothing by itself.
     pub fn of(build: impl Fn(&mut Build<'_>) + Send + Sync + 'static) -> Dataflow {
-        Dataflow { build: Arc::new(build), forget_after: Arc::new(|_| {}), spoiler: None }
+        let (build, forget_after) = (Arc::new(build), Arc::new(|_| {}));
+        Dataflow { build, forget_after, unsealing: None, spoiler: None }
     }
 }
 
@@ -130,7 +133,7 @@ impl Stage<'_> {
         let config = Config { communication, worker: WorkerConfig::default() };
         let (play, start) = (Arc::clone(&self.play), Arc::clone(&self.start));
         let (kept, build) = (self.kept.clone(), Arc::clone(&self.dataflow.build));
-        let spoiler = self.dataflow.spoiler.clone();
+        let (unsealing, spoiler) = (self.dataflow.unsealing.clone(), self.dataflow.spoiler.clone());
         let body = move |worker: &mut timely::worker::Worker| {
             let ports = PlayPorts {
                 play: Arc::clone(&play),
@@ -140,6 +143,7 @@ impl Stage<'_> {
                 seed: seed ^ (worker.index() as u64).wrapping_mul(0x9e37_79b9),
                 worker: worker.index(),
                 workers: worker.peers(),
+                unsealing: unsealing.clone().filter(|_| start.epoch > Epoch(1)),
                 spoiler: spoiler.clone(),
             };
             let acks = kept.clone();

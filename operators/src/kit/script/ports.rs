@@ -3,16 +3,17 @@
 use crate::ack::{InputIx, StagedFile, StateFile};
 use crate::error::StateError;
 use crate::kit::script::kept::{Refusal, SharedKept, Stand, StartsAt, TextRow, ViewChange, of_input};
-use crate::kit::script::lines::{Flags, Item, Play, Source};
+use crate::kit::script::lines::{Flags, Item, Play, Source, Unsealing};
 use crate::kit::script::spoiler::Spoiler;
 use crate::pace::{InputPace, InputsWatermark};
 use crate::port::{AtOnce, Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
 use crate::progress::Standing;
 use crate::record::{Offset, Partition, Payload, Raw};
-use crate::row::Rows;
+use crate::row::{Cell, Rows};
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime};
+use crate::view::refill::{CommittedRow, CommittedRows, Put};
 use crate::view::row::ViewUpdate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(super) struct PlayPorts {
     pub(super) seed: u64,
     pub(super) worker: usize,
     pub(super) workers: usize,
+    pub(super) unsealing: Option<Arc<Unsealing>>,
     pub(super) spoiler: Option<Arc<dyn Spoiler>>,
 }
 
@@ -115,6 +117,15 @@ impl Ports for PlayPorts {
         }))
     }
 
+    fn unsealed(&self) -> Vec<EventTime> {
+        self.unsealing.as_ref().map(|unsealing| unsealing.days.clone()).unwrap_or_default()
+    }
+
+    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+        let (all, (next, workers)) = (self.unsealing.clone()?, (self.worker, self.workers));
+        Some(Box::new(RowsOfWorker { all, next, workers }))
+    }
+
     fn state(&mut self, _: SyncActivator) -> Box<dyn Stage<Vec<StateChange>, StateFile>> {
         let (kept, spoiler) = (self.kept.clone(), self.spoiler.clone());
         Box::new(AtOnce::new(move |epoch, changes: Vec<StateChange>| {
@@ -138,6 +149,24 @@ impl Ports for PlayPorts {
 
     fn refuse(&mut self, error: StateError) {
         panic!("{error}");
+    }
+}
+
+/// The committed rows that one of `workers` reads: every nth.
+struct RowsOfWorker {
+    all: Arc<Unsealing>,
+    next: usize,
+    workers: usize,
+}
+
+impl CommittedRows for RowsOfWorker {
+    fn next(&mut self, put: Put<'_>) -> bool {
+        let Some(row) = self.all.rows.get(self.next) else { return false };
+        self.next += self.workers;
+        let cells: Vec<Cell<'_>> = row.iter().map(|cell| Cell::Text(cell)).collect();
+        let row = CommittedRow { output: self.all.output, columns: &self.all.columns, cells: &cells };
+        put(&row).expect("a committed row can be read");
+        true
     }
 }
 

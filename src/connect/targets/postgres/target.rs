@@ -243,8 +243,9 @@ impl<'a> Sealed<'a> {
 
     /// Takes away the rows that do not stay.
     fn clear(&self, at: &mut Transaction<'_>, statements: &Statements<'_>) -> Result<(), Trouble> {
+        let archived = self.archived.iter().map(String::as_str);
         let days: Vec<&str> =
-            self.archived.iter().map(String::as_str).chain(self.in_memory.iter().copied()).collect();
+            archived.chain(self.in_memory.iter().copied()).chain(self.archive.unsealed()).collect();
         at.execute(&statements.delete_open(self.column, self.archive.first_open()), &[&days])?;
         Ok(())
     }

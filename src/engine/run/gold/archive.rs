@@ -28,6 +28,10 @@ impl Archive for SealedFiles {
         self.sealed.has(day)
     }
 
+    fn unsealed(&self) -> Vec<&str> {
+        self.sealed.unsealed.iter().map(|day| day.as_str()).collect()
+    }
+
     fn days(&self, view: &ViewSpec) -> Result<Vec<String>, String> {
         let folder = place::table_folder(&self.pipeline, view.name);
         let names = self.store.list(&folder).map_err(|error| error.to_string())?;
