@@ -60,6 +60,8 @@ mod two_inputs;
 #[cfg(feature = "parquet")]
 mod unsealed;
 #[cfg(feature = "parquet")]
+mod verified_beside;
+#[cfg(feature = "parquet")]
 mod views_over_processes;
 #[cfg(feature = "parquet")]
 mod weekly;

@@ -370,10 +370,18 @@ impl Job {
     /// # Errors
     /// Exit 5 if a manifest names it and it is not there; exit 3 if it cannot be read.
     pub(crate) fn file(&self, name: &str) -> Result<Box<dyn Read + Send>, Failure> {
-        self.store.open(name)?.ok_or_else(|| {
+        self.file_if_there(name)?.ok_or_else(|| {
             Failure::new(Code::LakeFileMissing, format!("\"{}\" is gone", self.store.describe(name)))
                 .detail("A manifest says that it is there.")
         })
+    }
+
+    /// A file of the lake, from its start; `None` if there is none.
+    ///
+    /// # Errors
+    /// Exit 3 if it cannot be read.
+    pub(crate) fn file_if_there(&self, name: &str) -> Result<Option<Box<dyn Read + Send>>, Failure> {
+        Ok(self.store.open(name)?)
     }
 
     /// Gives each row of a file with facts to `put`.

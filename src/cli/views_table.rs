@@ -21,26 +21,41 @@ pub(super) struct Table {
     pub(super) path: String,
 }
 
+/// How often a table is read whose files a run takes away meanwhile.
+const ATTEMPTS: u32 = 20;
+
 /// Reads table `view` of `job`, all of its files.
 pub(super) fn read(job: &Job, view: &str) -> Result<Table, Failure> {
     let pipeline = job.head()?.pipeline;
-    let known = job.tables(&pipeline)?;
-    let Some(files) = known.get(view) else {
-        let failure = Failure::new(Code::ViewUnknown, format!("there is no view \"{}\"", visible(view)));
-        let known: Vec<&str> = known.keys().map(String::as_str).collect();
-        return Err(failure.hint(match known.as_slice() {
-            [] => "The job has written no views: start it with --views.".to_string(),
-            known => format!("There are: {}.", known.join(", ")),
-        }));
-    };
-    let path = match files.as_slice() {
-        [one] if *one == gold::path(&pipeline, view) => one.clone(),
-        _ => gold::table_folder(&pipeline, view),
-    };
-    let (columns, notes, rows) = (Vec::new(), Vec::new(), Vec::new());
-    let mut table = Table { columns, notes, rows, bytes: 0, path };
-    files.iter().try_for_each(|file| table.add(job, file))?;
-    Ok(table)
+    for _ in 0..ATTEMPTS {
+        let known = job.tables(&pipeline)?;
+        let Some(files) = known.get(view) else {
+            let failure = Failure::new(Code::ViewUnknown, format!("there is no view \"{}\"", visible(view)));
+            let known: Vec<&str> = known.keys().map(String::as_str).collect();
+            return Err(failure.hint(match known.as_slice() {
+                [] => "The job has written no views: start it with --views.".to_string(),
+                known => format!("There are: {}.", known.join(", ")),
+            }));
+        };
+        let path = match files.as_slice() {
+            [one] if *one == gold::path(&pipeline, view) => one.clone(),
+            _ => gold::table_folder(&pipeline, view),
+        };
+        let (columns, notes, rows) = (Vec::new(), Vec::new(), Vec::new());
+        let mut table = Table { columns, notes, rows, bytes: 0, path };
+        let mut is_whole = true;
+        for file in files {
+            is_whole &= table.add(job, file)?;
+        }
+        // A run takes the file of a day away that has no rows any more.
+        if is_whole {
+            return Ok(table);
+        }
+    }
+    Err(Failure::new(
+        Code::LakeFileMissing,
+        format!("files of view \"{}\" go while they are read", visible(view)),
+    ))
 }
 
 /// A cell as JSON has it: sums as texts where a JSON number may not hold them.
@@ -73,14 +88,15 @@ pub(super) fn shown(value: &Value) -> String {
 }
 
 impl Table {
-    /// Reads a file of the table.
-    fn add(&mut self, job: &Job, path: &str) -> Result<(), Failure> {
+    /// Reads a file of the table; false if it is not there any more.
+    fn add(&mut self, job: &Job, path: &str) -> Result<bool, Failure> {
         let damaged = |error: std::io::Error| {
             Failure::new(Code::LakeFileDamaged, format!("could not read \"{path}\""))
                 .detail(format!("{error}."))
         };
         let mut bytes = Vec::new();
-        job.file(path)?.read_to_end(&mut bytes).map_err(damaged)?;
+        let Some(mut file) = job.file_if_there(path)? else { return Ok(false) };
+        file.read_to_end(&mut bytes).map_err(damaged)?;
         let size = bytes.len() as u64;
         let (columns, notes) = parquet::describe(bytes.clone()).map_err(damaged)?;
         if !self.notes.is_empty() && self.columns != columns {
@@ -91,7 +107,17 @@ impl Table {
         self.columns = columns;
         self.notes.push(notes.into_iter().collect());
         self.bytes += size;
-        Ok(())
+        Ok(true)
+    }
+
+    /// What the metadata of each of its files say.
+    pub(super) fn notes(&self) -> &[BTreeMap<String, String>] {
+        &self.notes
+    }
+
+    /// True if it lies by day, in a folder.
+    pub(super) fn is_by_day(&self) -> bool {
+        self.path.ends_with('/')
     }
 
     /// How many files it has.

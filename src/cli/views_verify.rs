@@ -6,7 +6,12 @@
 //! 3. Compare row by row.
 //!
 //! A table that has not changed since an earlier commit is compared with the facts of that commit: it must hold for both. Where only
-//! the facts of the last commit are known, a table that has changed since it was written is not compared: it is behind.
+//! the facts of the last commit are known, a table that has changed since it was written is not compared: it is behind. The days of
+//! a table by day may be of several commits: they all hold for the newest one, since a run writes all days that have changed.
+//!
+//! **Beside a running job.** The run replaces files one after the other, so what was read of a table by day may be of two commits: a day
+//! is of the earlier one, or is not there yet. Such a table differs, and soon after its files are others than those that were read:
+//! then all is read again. Only what stands still for [`STILL`] is said to differ.
 
 use super::lake::Job;
 use super::terminal::failure::{Code, Failure};
@@ -25,6 +30,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// How a table compares with what was recomputed.
 struct Verdict {
@@ -39,6 +45,8 @@ struct Verdict {
     unexpected: u64,
     /// One of them.
     example: Option<String>,
+    /// It has a file a day.
+    is_by_day: bool,
 }
 
 /// Compares all tables of `job`, and answers on `out`.
@@ -64,6 +72,12 @@ pub(super) struct Verified {
 }
 
 impl Verified {
+    /// True if something differs that may have been read while a run replaced its files. A table in one file is of one commit.
+    fn may_be_between_commits(&self) -> bool {
+        let is_between = |one: &Verdict| one.is_by_day && one.example.is_some();
+        !self.absent.is_empty() || self.verdicts.iter().any(is_between)
+    }
+
     /// The views that are wrong, each with what is wrong.
     pub(super) fn wrong(&self) -> BTreeMap<&str, String> {
         let differs = self.verdicts.iter().filter_map(|one| Some((&*one.view, one.example.clone()?)));
@@ -77,45 +91,99 @@ impl Verified {
 /// # Errors
 /// Exit 2 if the pipeline recomputes none; exits 3 to 5 if the lake cannot be read or is damaged.
 pub(super) fn verify(job: &Job, catalogue: &'static [Entry]) -> Result<Verified, Failure> {
-    // The tables first: the manifests that are read behind them have whatever they have.
-    let pipeline = job.head()?.pipeline;
-    let mut tables: Vec<(u64, String, Table)> = Vec::new();
-    for view in job.tables(&pipeline)?.into_keys() {
-        let table = views::read(job, &view)?;
-        let seq = table.note("seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default();
-        tables.push((seq, view, table));
+    let begin = Instant::now();
+    let mut written = Written::of(job)?;
+    loop {
+        let verified = verify_written(job, catalogue, &written)?;
+        if !verified.may_be_between_commits() || begin.elapsed() > PATIENCE {
+            return Ok(verified);
+        }
+        match written.newer(job)? {
+            Some(newer) => written = newer,
+            None => return Ok(verified),
+        }
     }
+}
+
+/// How long files must stand still before a table by day is said to differ: a run replaces all its files within less.
+const STILL: Duration = Duration::from_secs(3);
+
+/// How long tables are read again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The tables of a job, as they were read.
+struct Written {
+    tables: Vec<(String, Table)>,
+}
+
+impl Written {
+    /// All of them.
+    fn of(job: &Job) -> Result<Written, Failure> {
+        let pipeline = job.head()?.pipeline;
+        let names = job.tables(&pipeline)?.into_keys();
+        let tables = names.map(|view| Ok((view.clone(), views::read(job, &view)?)));
+        Ok(Written { tables: tables.collect::<Result<_, Failure>>()? })
+    }
+
+    /// What is there as soon as it is not this any more; `None` if it stands still.
+    fn newer(&self, job: &Job) -> Result<Option<Written>, Failure> {
+        let begin = Instant::now();
+        while begin.elapsed() < STILL {
+            std::thread::sleep(LOOK);
+            let now = Written::of(job)?;
+            if now.notes() != self.notes() {
+                return Ok(Some(now));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What tells it from what was there before or is there later: what each file says of itself.
+    fn notes(&self) -> Vec<(&str, &[BTreeMap<String, String>])> {
+        self.tables.iter().map(|(view, table)| (view.as_str(), table.notes())).collect()
+    }
+}
+
+/// Compares the tables and outputs of `job`.
+fn verify_written(job: &Job, catalogue: &'static [Entry], written: &Written) -> Result<Verified, Failure> {
+    // The tables were read first: the manifests that are read now have whatever those have.
     let head = job.head()?;
     let made = made(&head, catalogue)?;
     let has_outputs = made.pipeline.recompute().is_some_and(|recompute| !recompute.outputs().is_empty());
-    if tables.is_empty() && (!head.views.is_empty() || !has_outputs) {
+    if written.tables.is_empty() && (!head.views.is_empty() || !has_outputs) {
         return Err(Failure::new(Code::ViewUnknown, "the job has written no views")
             .hint("Start it with --views. A run writes them once a minute, and when it ends."));
     }
     let mut slow = Slow::of(job, &made)?;
-    let mut verified = verify_tables(&mut slow, tables)?;
+    let mut verified = verify_tables(&mut slow, written)?;
     verify_outputs(&slow, &mut verified)?;
     Ok(verified)
 }
 
-/// Compares `tables`, each with the commit that it is of, with what `slow` makes of the facts.
-fn verify_tables(slow: &mut Slow<'_>, tables: Vec<(u64, String, Table)>) -> Result<Verified, Failure> {
-    let mut by_facts: BTreeMap<u64, Vec<(u64, String, Table)>> = BTreeMap::new();
-    tables.into_iter().for_each(|table| by_facts.entry(slow.facts_of(table.0)).or_default().push(table));
+/// Compares tables with what `slow` makes of the facts: each with those of the commit that it is of, if they are known.
+fn verify_tables(slow: &mut Slow<'_>, written: &Written) -> Result<Verified, Failure> {
+    let mut by_facts: BTreeMap<u64, Vec<(u64, &str, &Table)>> = BTreeMap::new();
+    for (view, table) in &written.tables {
+        let seq = table.note("seq").and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default();
+        by_facts.entry(slow.facts_of(seq)).or_default().push((seq, view, table));
+    }
     let (mut verdicts, mut unchecked) = (Vec::new(), Vec::new());
     let mut has_rows: BTreeSet<&'static str> = BTreeSet::new();
     for (facts, tables) in by_facts {
         let recomputed = slow.tables(Seq(facts))?;
         has_rows.extend(recomputed.iter().filter(|(_, rows)| !rows.is_empty()).map(|(view, _)| *view));
         for (seq, view, table) in tables {
-            let Some(rows) = recomputed.get(view.as_str()) else {
-                unchecked.push(view);
+            let Some(rows) = recomputed.get(view) else {
+                unchecked.push(view.to_string());
                 continue;
             };
             let rows = rows.iter().map(|row| row.0.iter().map(|value| views::value(&value.cell())).collect());
-            let found = compare(view, &table.rows, &rows.collect::<Vec<Vec<Value>>>());
+            let found = compare(view.to_string(), &table.rows, &rows.collect::<Vec<Vec<Value>>>());
             let is_behind = found.example.is_some() && slow.has_changed_since(&found.view, seq);
-            verdicts.push(Verdict { seq: facts, is_behind, ..found });
+            verdicts.push(Verdict { seq: facts, is_behind, is_by_day: table.is_by_day(), ..found });
         }
     }
     let written: BTreeSet<String> = verdicts.iter().map(|verdict| verdict.view.clone()).collect();
@@ -217,7 +285,8 @@ fn compare<T: Serialize>(view: String, found: &[Vec<T>], wanted: &[Vec<T>]) -> V
         format!("{how}: {row}")
     });
     let rows = found.len() as u64;
-    Verdict { view, rows, seq: 0, is_behind: false, missing: sum(1), unexpected: sum(-1), example }
+    let (missing, unexpected) = (sum(1), sum(-1));
+    Verdict { view, rows, seq: 0, is_behind: false, missing, unexpected, example, is_by_day: false }
 }
 
 fn answer(verified: &Verified, output: Form, out: &mut dyn Write) -> Result<(), Failure> {
@@ -254,7 +323,7 @@ fn answer(verified: &Verified, output: Form, out: &mut dyn Write) -> Result<(), 
 
 /// Writes a line of JSON a view.
 fn write_lines(verified: &Verified, out: &mut dyn Write) -> Result<(), Failure> {
-    for Verdict { view, rows, seq, is_behind, missing, unexpected, example } in &verified.verdicts {
+    for Verdict { view, rows, seq, is_behind, missing, unexpected, example, .. } in &verified.verdicts {
         let line = json!({
             "schema_version": 1,
             "view": view,
@@ -280,7 +349,7 @@ fn write_lines(verified: &Verified, out: &mut dyn Write) -> Result<(), Failure> 
 /// Writes a line of text a view, and one more for a row in which it differs.
 fn write_text(verified: &Verified, out: &mut dyn Write) -> Result<(), Failure> {
     let width = verified.verdicts.iter().map(|verdict| verdict.view.len()).max().unwrap_or_default();
-    for Verdict { view, rows, seq, is_behind, missing, unexpected, example } in &verified.verdicts {
+    for Verdict { view, rows, seq, is_behind, missing, unexpected, example, .. } in &verified.verdicts {
         let rows = counted(*rows, "row");
         let Some(example) = example else {
             writeln!(out, "ok       {view:width$}  {rows} as of manifest {seq}")?;
