@@ -27,7 +27,8 @@ mod tls;
 #[cfg(not(feature = "mesh-tls"))]
 #[path = "tls_absent.rs"]
 mod tls;
-#[cfg(all(test, feature = "mesh-tls"))]
+#[cfg(test)]
+#[cfg(feature = "mesh-tls")]
 mod tls_tests;
 pub mod trust;
 mod wire;

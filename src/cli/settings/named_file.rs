@@ -14,7 +14,7 @@ pub(super) type Setting<'a> = (&'a str, &'a str);
 /// # Errors
 /// Exit 2 if it cannot be read.
 pub(super) fn text(path: &Path, setting: Setting<'_>, origin: &Origin<'_>) -> Result<String, Failure> {
-    found(path, setting, origin, |path| fs::read_to_string(path))
+    found(path, setting, origin, fs::read_to_string)
 }
 
 /// The bytes of the file.
@@ -22,7 +22,7 @@ pub(super) fn text(path: &Path, setting: Setting<'_>, origin: &Origin<'_>) -> Re
 /// # Errors
 /// Exit 2 if it cannot be read.
 pub(super) fn bytes(path: &Path, setting: Setting<'_>, origin: &Origin<'_>) -> Result<Vec<u8>, Failure> {
-    found(path, setting, origin, |path| fs::read(path))
+    found(path, setting, origin, fs::read)
 }
 
 fn found<T>(
