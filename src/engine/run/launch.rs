@@ -218,8 +218,7 @@ struct Claimed {
 fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Result<Summary, Error> {
     let Claimed { mut committer, resume, shape, partitions, foreseen, closed, members_before, crew } =
         claimed;
-    let place = launch.place();
-    let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
+    let (site, place) = (Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock)), launch.place());
     announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
     let generation = resume.manifest.generation;
