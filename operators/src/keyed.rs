@@ -249,11 +249,8 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
             let drops = |epoch: Epoch| is_known && epoch <= committed;
             records.for_each(|cap, batch: &mut Vec<K::In>| {
                 let epoch = *cap.time();
-                if drops(epoch) {
-                    batch.retain(|record| operator.enters(record));
-                    if batch.is_empty() {
-                        return;
-                    }
+                if drops(epoch) && !leave_what_enters(&operator, batch) {
+                    return;
                 }
                 let stash = open.at(&cap);
                 if low == Some(epoch) {
@@ -273,6 +270,12 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
         }
     });
     Driven { out: out_stream, state: state_stream, acks: ack_stream }
+}
+
+/// Leaves in `batch`, which is of the committed epoch, what `operator` takes of it; false if that is nothing.
+fn leave_what_enters<K: Keyed>(operator: &K, batch: &mut Vec<K::In>) -> bool {
+    batch.retain(|record| operator.enters(record));
+    !batch.is_empty()
 }
 
 /// The acks of one epoch.

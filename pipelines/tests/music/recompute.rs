@@ -164,7 +164,7 @@ fn partition(number: usize) -> Partition {
 
 /// The page view that a play is; now and then it is of another page.
 fn page_view(number: usize, play: &Map<String, Value>) -> Map<String, Value> {
-    let page = if number % 7 == 0 { "Home" } else { "NextSong" };
+    let page = if number.is_multiple_of(7) { "Home" } else { "NextSong" };
     let mut view = play.clone();
     view.insert("page".into(), page.into());
     view

@@ -455,11 +455,8 @@ impl CheckpointError {
             CheckpointError::FactsMissing { .. } => {
                 "Move the file back. To let new views begin with the epochs behind it: --views-from EPOCH.".into()
             }
-            CheckpointError::NoFactsOfDay { .. } => {
-                "Leave --unseal out: there is nothing to show of that day.".into()
-            }
-            CheckpointError::DayNotSealed { .. } => {
-                "Leave --unseal out: a day that is not sealed is open. Or name a sealed day as the views do, for example 2024-01-05.".into()
+            CheckpointError::NoFactsOfDay { .. } | CheckpointError::DayNotSealed { .. } => {
+                "Leave --unseal out. Or name a sealed day that has facts, as the views do: 2024-01-05.".into()
             }
             CheckpointError::PrefixTaken { owner, .. } => {
                 format!("Choose another lake, or go on with that job: --job {owner}.")
