@@ -227,9 +227,7 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
             // 2. Close every epoch that all frontiers have passed, in order. All of it was accepted before: a frontier
             //    does not pass what waits unread. Closing first keeps records of e+1 out of the state of e.
             while let Some(Closed { epoch, caps, mut stash }) = open.closed(frontiers) {
-                for definition in stash.definitions.drain(..) {
-                    operator.define(definition);
-                }
+                stash.definitions.drain(..).for_each(|definition| operator.define(definition));
                 for mut batch in stash.records.drain(..) {
                     operator.apply(epoch, &mut batch, &mut stash.fates);
                 }
