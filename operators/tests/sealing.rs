@@ -262,4 +262,10 @@ fn scripts_seal_days_and_bring_records_for_them() {
     let known = twin(&script, 9, &person);
     assert_eq!(known.unsealed, BTreeSet::from([4]), "day 7 is open");
     assert_eq!(days(&known.rows(0)), [4, 5, 6, 7, 8]);
+    // Epoch 8 has sealed day 4, and its rows were saved: they must not count beside the facts.
+    assert!(twin(&script, 8, &Unsealed::default()).tables[0].contains_key(&4));
+    for workers in [(1, 2), (3, 1)] {
+        let unsealing = Some(unsealing(&script, &person));
+        same(&run_again_unsealing(&script, open_job, workers, 8, unsealing), 8, &script, 0, &person);
+    }
 }
