@@ -3,24 +3,26 @@
 //! ```text
 //! caller ── hello ──► called        magic, job, build, plan, n, w, address list, number, channel, nonce, challenge
 //!        ◄── hello ──
-//!        ── mac ────►               HMAC-SHA256(secret, "caller", hello of the caller, hello of the called)
-//!        ◄ verdict, mac ──          HMAC-SHA256(secret, "called", verdict, both hellos)
+//!        ── mac ────►               HMAC-SHA256(secret, "caller", hello of the caller, hello of the called, session)
+//!        ◄ verdict, mac ──          HMAC-SHA256(secret, "called", verdict, both hellos, session)
 //! ```
 //! 1. The caller proves the secret first: a stranger hears no mac.
 //! 2. Both hellos hold a new challenge, so nothing that was heard on the wire can be said again.
 //! 3. A verdict other than `welcome` names the refusal. Without the secret nobody can make one: it counts as `mesh-secret`.
 //! 4. A hello has no generation of the run, which is not claimed yet. A nonce, new at each start of a process, replaces it.
-//! 5. In a mesh with TLS all of this goes on inside a session ([`crate::mesh::wire`]), which is part of the 5 s.
+//! 5. In a mesh with TLS all of this goes on inside a session ([`crate::mesh::wire`]), which is part of the 5 s. Both macs hold what
+//!    only the two ends of the session know (RFC 9266): who has a certificate and no secret cannot hand hellos on between two of its
+//!    own sessions. Without TLS that part is empty.
 
 use crate::mesh::Process;
 use crate::mesh::deadline::Deadline;
-use crate::mesh::error::{Failed, Refusal};
+use crate::mesh::error::{Distrust, Failed, Refusal};
 use crate::mesh::socket::Socket;
 use crate::mesh::tls::Tls;
 use crate::mesh::wire;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::io::{self, Read};
+use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128;
@@ -120,21 +122,23 @@ pub fn answer(tcp: TcpStream, me: &Me) -> Result<Peer, Failed> {
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
     if me.tls.is_some() && !stream.is_tls() {
         wire::refuse_plain(&stream, until);
-        return Err(Failed::Refused(theirs.from, Refusal::Tls));
+        let why = format!("it speaks no TLS, and says that it is process {}", theirs.from.0);
+        return Err(Failed::Distrust(Distrust::tls(why)));
     }
     let mine = Hello::of(me, theirs.from, theirs.channel);
     let my_bytes = mine.encode();
     stream.write_by(&my_bytes, until)?;
     // 2. The caller proves that it knows the secret.
+    let session = stream.binding();
     let proof: [u8; MAC_BYTES] = read(&stream, until)?;
-    if !is_mac(&me.secret, &[b"caller", &their_bytes, &my_bytes], &proof) {
+    if !is_mac(&me.secret, &[b"caller", &their_bytes, &my_bytes, &session], &proof) {
         stream.write_by(&[&[Refusal::Secret.byte()][..], &[0; MAC_BYTES]].concat(), until)?;
         return Err(Failed::Refused(theirs.from, Refusal::Secret));
     }
     // 3. The verdict.
     let refusal = judge(&mine, &theirs).or((theirs.from <= me.process).then_some(Refusal::Index));
     let verdict = refusal.map_or(WELCOME, Refusal::byte);
-    let proof = mac(&me.secret, &[b"called", &[verdict], &their_bytes, &my_bytes]);
+    let proof = mac(&me.secret, &[b"called", &[verdict], &their_bytes, &my_bytes, &session]);
     stream.write_by(&[&[verdict][..], &proof].concat(), until)?;
     match refusal {
         Some(refusal) => Err(Failed::Refused(theirs.from, refusal)),
@@ -149,7 +153,7 @@ pub fn answer(tcp: TcpStream, me: &Me) -> Result<Peer, Failed> {
 pub fn call(tcp: TcpStream, me: &Me, process: Process, channel: Channel) -> Result<Peer, Failed> {
     let until = Deadline::within(WITHIN);
     let address = me.facts.addresses.get(process.index()).map_or("", String::as_str);
-    let stream = wire::call(tcp, me.tls.as_ref(), process, address, until)?;
+    let stream = wire::call(tcp, me.tls.as_ref(), address, until)?;
     let mine = Hello::of(me, process, channel);
     let my_bytes = mine.encode();
     stream.write_by(&my_bytes, until)?;
@@ -158,10 +162,11 @@ pub fn call(tcp: TcpStream, me: &Me, process: Process, channel: Channel) -> Resu
     }
     let their_bytes: [u8; BYTES] = read(&stream, until)?;
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
-    stream.write_by(&mac(&me.secret, &[b"caller", &my_bytes, &their_bytes]), until)?;
+    let session = stream.binding();
+    stream.write_by(&mac(&me.secret, &[b"caller", &my_bytes, &their_bytes, &session]), until)?;
     let answer: [u8; 1 + MAC_BYTES] = read(&stream, until)?;
     let (verdict, proof) = (answer[0], &answer[1..]);
-    if !is_mac(&me.secret, &[b"called", &[verdict], &my_bytes, &their_bytes], proof) {
+    if !is_mac(&me.secret, &[b"called", &[verdict], &my_bytes, &their_bytes, &session], proof) {
         return Err(Failed::Refused(process, Refusal::Secret));
     }
     let refusal = Refusal::ALL.into_iter().find(|refusal| refusal.byte() == verdict);
@@ -306,16 +311,17 @@ fn read<const N: usize>(stream: &Socket, until: Deadline) -> io::Result<[u8; N]>
 /// # Panics
 /// If the system gives none: without them nothing is secret.
 pub fn random() -> u128 {
+    // No file is opened: callers may have taken all descriptors. Up to 256 bytes come at once.
     let mut bytes = [0; 16];
-    let mut device = std::fs::File::open("/dev/urandom").expect("the system has random numbers");
-    device.read_exact(&mut bytes).expect("the system has random numbers");
+    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    assert_eq!(read, Ok(bytes.len()), "the system has random numbers");
     u128::from_le_bytes(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     fn me(process: u32) -> Me {

@@ -10,8 +10,9 @@
 //! 3. A process that does not belong here ends by name if process 0 says so. Process 0 itself waits for the right one.
 //! 4. Who is missing is logged every 5 s, and ends the join after [`Options::within`].
 //! 5. The listener is closed when the mesh is there.
-//! 6. With TLS a process has proved that it belongs here before it says hello. Nothing that an end says before it has proved that
-//!    ends the join, but for the word of process 0's address that it has no TLS, or must have it.
+//! 6. With TLS a process has proved that it belongs here before it says hello, and nothing that an end says before that ends the
+//!    join. A process without TLS takes the word of whatever listens at process 0's address that it must have TLS, and ends: in plain
+//!    text nothing can be proved without the secret.
 
 use crate::mesh::control::Control;
 use crate::mesh::error::Error;
@@ -192,7 +193,7 @@ impl Joining {
         match event {
             Event::Peer(peer) => self.sit(peer),
             Event::Turned { process, refusal, from } => {
-                let why = format!("{refusal} ({}, called from {from})", refusal.code());
+                let why = format!("{refusal} ({}, called from {})", refusal.code(), from.ip());
                 if self.table.note(process, why) {
                     let code = refusal.code();
                     tracing::warn!(event = "process-refused", code, process = process.0, %from, "refused a process: {refusal}");

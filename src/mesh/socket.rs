@@ -23,6 +23,14 @@ impl Socket {
         matches!(self, Socket::Tls(_))
     }
 
+    /// What only the two ends of a TLS session know, and no other session has; nothing without TLS.
+    pub(super) fn binding(&self) -> Vec<u8> {
+        match self {
+            Socket::Plain(_) => Vec::new(),
+            Socket::Tls(session) => session.binding(),
+        }
+    }
+
     /// Ends one direction or both.
     ///
     /// # Errors

@@ -49,6 +49,10 @@ impl Session {
         match *self {}
     }
 
+    pub(super) fn binding(&self) -> Vec<u8> {
+        match *self {}
+    }
+
     pub(super) fn read_by(&self, _bytes: &mut [u8], _until: Option<Deadline>) -> io::Result<usize> {
         match *self {}
     }

@@ -73,8 +73,18 @@ fn each_end_says_why_there_is_no_trust() {
     let cases = [
         (None, None, "joined, plain", "joined, plain"),
         (sound(&ca), sound(&ca), "joined, TLS", "joined, TLS"),
-        (None, sound(&ca), "process 0 refused: mesh-tls", "process 1 refused: mesh-tls"),
-        (sound(&ca), None, "process 0 refused: mesh-tls", "mesh-tls: it speaks TLS, and this process"),
+        (
+            None,
+            sound(&ca),
+            "process 0 refused: mesh-tls",
+            "mesh-tls: it speaks no TLS, and says that it is process 1",
+        ),
+        (
+            sound(&ca),
+            None,
+            "mesh-tls: it says that it was started without --mesh-cert",
+            "mesh-tls: it speaks TLS, and this process",
+        ),
         (nameless, sound(&ca), "not taken: none was shown", "mesh-certificate: it has shown no certificate"),
         (
             flawed(Flaw::Expired),

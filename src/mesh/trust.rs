@@ -1,7 +1,7 @@
 //! The files by which a process proves that it belongs to a mesh, and why they are refused before anything starts.
 
-/// The contents of the three files, in PEM form.
-#[derive(Clone, Copy, Debug)]
+/// The contents of the three files, in PEM form. It cannot be printed: one of them is a key.
+#[derive(Clone, Copy)]
 pub struct Pem<'a> {
     /// The certificate of this process, and after it those between it and the CA's.
     pub certificate: &'a [u8],

@@ -2,11 +2,11 @@
 //!
 //! The first byte of a caller says which it speaks. A process that speaks the other kind answers with a mark of eight bytes in
 //! plain text and ends the call, so that the one who started the processes learns which flag is missing. Nothing else is ever
-//! sent in plain text by a process with TLS. The mark is no secret and no proof: it can end a call and nothing else.
+//! sent in plain text by a process with TLS. The mark is no proof: to a process with TLS it says why a call has failed, and nothing
+//! more. A process without TLS ends by it if it came from process 0's address.
 
-use crate::mesh::Process;
 use crate::mesh::deadline::Deadline;
-use crate::mesh::error::{Distrust, Failed, Refusal};
+use crate::mesh::error::{Distrust, Failed};
 use crate::mesh::socket::Socket;
 use crate::mesh::tls::Tls;
 use std::io::{self, Read, Write};
@@ -34,9 +34,8 @@ pub(super) fn answer(tcp: TcpStream, tls: Option<&Tls>, until: Deadline) -> Resu
     let is_tls = first(&tcp, until)? == HANDSHAKE;
     match tls {
         Some(tls) if is_tls => {
-            let below = tcp.try_clone()?;
             let session = tls.server(tcp)?;
-            session.meet_caller(until).inspect_err(|_| linger(&below, until))?;
+            session.meet_caller(until).inspect_err(|_| linger(session.tcp(), until))?;
             Ok(Socket::Tls(Arc::new(session)))
         }
         None if is_tls => {
@@ -48,11 +47,10 @@ pub(super) fn answer(tcp: TcpStream, tls: Option<&Tls>, until: Deadline) -> Resu
     }
 }
 
-/// The socket with `process` at `address`, on a fresh `tcp`.
+/// The socket with the process at `address`, on a fresh `tcp`.
 pub(super) fn call(
     tcp: TcpStream,
     tls: Option<&Tls>,
-    process: Process,
     address: &str,
     until: Deadline,
 ) -> Result<Socket, Failed> {
@@ -61,7 +59,8 @@ pub(super) fn call(
     let session = tls.client(tcp, address)?;
     session.open(until)?;
     if is_marked(session.tcp(), NONE, until)? {
-        return Err(Failed::Refused(process, Refusal::Tls));
+        let why = "it says that it was started without --mesh-cert, and this process has it".to_string();
+        return Err(Failed::Distrust(Distrust::tls(why)));
     }
     session.meet_called(until)?;
     Ok(Socket::Tls(Arc::new(session)))

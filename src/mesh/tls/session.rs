@@ -97,6 +97,15 @@ impl Session {
         }
     }
 
+    /// What only the two ends of this session know (RFC 9266, "tls-exporter").
+    ///
+    /// # Panics
+    /// If the handshake is not over.
+    pub(in crate::mesh) fn binding(&self) -> Vec<u8> {
+        let made = self.state().export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", Some(&[]));
+        made.expect("the handshake is over")
+    }
+
     /// Reads at least one byte of plaintext, 0 at the end of the stream, before `until` if there is one.
     pub(in crate::mesh) fn read_by(&self, bytes: &mut [u8], until: Option<Deadline>) -> io::Result<usize> {
         let mut inbound = self.inbound();
