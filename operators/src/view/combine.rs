@@ -3,11 +3,13 @@
 //! # Input
 //! [`Sums`] by key, as [`rollup`](crate::view::rollup) takes them; no exchange.
 //! # Output
-//! The same sums: at the close of an epoch one record for each key that has changed on the worker.
+//! The same sums: at the close of an epoch one record for each key that has changed on the worker, sooner and more than one
+//! where an epoch changes more than 16,384 keys.
 //! # State
-//! None: nothing of an epoch outlives it.
+//! None: nothing of an epoch outlives it. In memory are 16,384 keys of each open epoch at most: at the committed epoch, all that a job
+//! has ever committed may come through here.
 //! # Progress
-//! Records of epoch e leave at e, once e is complete. A rollup waits for that anyway.
+//! Records of epoch e leave at e.
 //! # Late and bad data
 //! None here. A sum that overflows 128 bits stops the job.
 //! # Restart
@@ -18,14 +20,19 @@
 
 use crate::epochs::Epochs;
 use crate::flow::Flow;
+use crate::time::Epoch;
 use crate::view::rollup::Sums;
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 use std::hash::Hash;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+/// How many keys of an epoch wait for its close.
+const KEYS_MAX: usize = 1 << 14;
 
 /// Adds up the amounts of each key within each epoch.
 ///
@@ -48,7 +55,15 @@ pub fn combine<'s, K, const N: usize>(flow: &Flow<'s, (K, Sums<N>)>) -> Flow<'s,
 where
     K: Clone + Eq + Hash + 'static,
 {
-    let records = flow.records();
+    Flow { whole: None, ..flow.with(combined(flow.records())) }
+}
+
+fn combined<'s, K, const N: usize>(
+    records: StreamVec<'s, Epoch, (K, Sums<N>)>,
+) -> StreamVec<'s, Epoch, (K, Sums<N>)>
+where
+    K: Clone + Eq + Hash + 'static,
+{
     let mut builder = OperatorBuilder::new("Combine".into(), records.scope());
     let mut records = builder.new_input(records, Pipeline);
     let (out, combined) = builder.new_output();
@@ -56,17 +71,63 @@ where
     builder.build(move |_initial| {
         let mut epochs: Epochs<HashMap<K, Sums<N>, FxBuildHasher>> = Epochs::new(1);
         move |frontiers| {
+            let mut out = out.activate();
             records.for_each(|cap, batch: &mut Vec<(K, Sums<N>)>| {
                 let sums = epochs.at(&cap);
                 for (key, change) in batch.drain(..) {
                     sums.entry(key).and_modify(|sum| sum.add(change)).or_insert(change);
                 }
+                if sums.len() >= KEYS_MAX {
+                    out.session(&cap).give_iterator(sums.drain());
+                }
             });
-            let mut out = out.activate();
             while let Some(closed) = epochs.closed(frontiers) {
                 out.session(&closed.caps[0]).give_iterator(closed.stash.into_iter());
             }
         }
     });
-    Flow { whole: None, ..flow.with(combined) }
+    combined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::rc::Rc;
+    use timely::dataflow::operators::vec::Input;
+    use timely::dataflow::operators::{Inspect, Probe};
+
+    #[test]
+    fn keys_beyond_the_most_leave_before_their_epoch_closes() {
+        timely::execute_directly(|worker| {
+            let seen: Rc<RefCell<BTreeMap<usize, Sums<1>>>> = Rc::default();
+            let (mut input, probe) = worker.dataflow(|scope| {
+                let (input, records) = scope.new_input();
+                let seen = Rc::clone(&seen);
+                let add = move |(key, change): &(usize, Sums<1>)| {
+                    seen.borrow_mut().entry(*key).and_modify(|sum| sum.add(*change)).or_insert(*change);
+                };
+                let (probe, _) = combined(records).inspect(add).probe();
+                (input, probe)
+            });
+            for key in (0..2 * KEYS_MAX).chain(0..KEYS_MAX) {
+                input.send((key, Sums::of([1])));
+            }
+            input.flush();
+            for _ in 0..1000 {
+                worker.step();
+            }
+            assert!(seen.borrow().len() >= KEYS_MAX, "{} keys have left", seen.borrow().len());
+            assert!(probe.less_equal(&Epoch(0)), "the epoch is open");
+            drop(input);
+            for _ in 0..1000 {
+                worker.step();
+            }
+            assert!(probe.done());
+            let seen = seen.borrow();
+            assert_eq!(seen.len(), 2 * KEYS_MAX);
+            assert!((0..2 * KEYS_MAX).all(|key| seen[&key].rows == if key < KEYS_MAX { 2 } else { 1 }));
+        });
+    }
 }
