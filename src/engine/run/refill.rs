@@ -100,6 +100,12 @@ pub fn is_some_view_new(shape: &Shape, head: &Manifest) -> bool {
     shape.refill.is_some() && head.epoch != Epoch(0) && !shape.keeps.iter().all(is_known)
 }
 
+/// The name of a day that is unsealed, which begins at `start`.
+fn name_of(shape: &Shape, start: EventTime) -> String {
+    let seals = shape.seals.as_ref().expect("only what is sealed is unsealed");
+    seals.sealing.name_at(start).to_string()
+}
+
 /// The facts that a run of `shape` begins with, which goes on from `head`: all that count, from the epoch on that was asked for or that
 /// the manifest notes, if an operator is new; else those in files that have facts of unsealed days; else `None`.
 ///
@@ -111,11 +117,17 @@ pub fn wanted(
     head: Option<&Manifest>,
     asked: Asked<'_>,
 ) -> Result<Option<Past>, CheckpointError> {
-    let (Some(outputs), Some(head)) = (shape.refill, head) else { return Ok(None) };
-    if !is_some_view_new(shape, head) && asked.unsealed.is_empty() {
+    let Some(head) = head else { return Ok(None) };
+    let Some(outputs) = shape.refill else {
+        let no_facts = |start: &EventTime| CheckpointError::NoFactsOfDay { day: name_of(shape, *start) };
+        return asked.unsealed.first().map_or(Ok(None), |start| Err(no_facts(start)));
+    };
+    let is_new = is_some_view_new(shape, head);
+    if !is_new && asked.unsealed.is_empty() {
         return Ok(None);
     }
-    let from = asked.from.unwrap_or_else(|| refill::from(head));
+    // What a person asks for is about views that are new: those that are there began where the manifest says.
+    let from = asked.from.filter(|_| is_new).unwrap_or_else(|| refill::from(head));
     let spec = shape.outputs.iter().find(|output| output.name == outputs.facts);
     let spec = spec.expect("facts are the rows of an output of the pipeline");
     let stays_open = spec.folders.as_ref().is_some_and(|folders| folders.roll.age_ms > 0);
@@ -147,8 +159,7 @@ fn select(
         let sealing = &shape.seals.as_ref().expect("only what is sealed is unsealed").sealing;
         let of_day = refill::files_of_days(manifests, outputs, range, &[sealing.day_at(*start)])?;
         if of_day.is_empty() {
-            let day = sealing.name_at(*start).to_string();
-            return Err(CheckpointError::NoFactsOfDay { day });
+            return Err(CheckpointError::NoFactsOfDay { day: name_of(shape, *start) });
         }
         files.extend(of_day);
     }

@@ -88,6 +88,9 @@ fn specs() -> Vec<ViewSpec> {
     vec![ViewSpec { name: "numbers", about: "", columns, key: 1, version: 1, day: None }]
 }
 
+/// For how long a run waits for a target that never gets on; for others it has the patience of a real one.
+const SHORT: Duration = Duration::from_millis(300);
+
 impl Job {
     fn start(notes: &Notes) -> Job {
         let memory = Memory::new();
@@ -97,8 +100,7 @@ impl Job {
         let views = Arc::new(Views::new(specs(), &head));
         let control = Control::new();
         let source = Source { site: &site, head, files: Vec::new(), views: Arc::clone(&views), control };
-        let mut targets = Targets::start(vec![Box::new(notes.clone())], source).unwrap();
-        targets.patience = Duration::from_millis(300);
+        let targets = Targets::start(vec![Box::new(notes.clone())], source).unwrap();
         Job { memory, views, targets, newest: id(2) }
     }
 
@@ -169,7 +171,6 @@ fn new_target_is_rebuilt_and_then_gets_changes_also_after_it_was_away() {
     job.commit(5);
     job.targets.finish().expect("it gets the changes");
     notes.0.lock().unwrap().away = 1;
-    job.targets.patience = Duration::from_secs(20);
     job.commit(8);
     job.targets.finish().expect("it comes back");
     assert_eq!(
@@ -194,6 +195,7 @@ fn target_that_stands_at_another_nonce_is_rebuilt_and_one_that_is_away_ends_the_
     assert_eq!(job.targets.acknowledged()[0].1.acknowledged, Seq(7));
     notes.0.lock().unwrap().away = u32::MAX;
     job.commit(9);
+    job.targets.patience = SHORT;
     let behind = job.targets.finish().expect_err("nobody is there");
     assert_eq!((behind.code(), behind.exit_code()), ("target-behind", 1));
     assert_eq!(job.targets.lags(5)[0].commits, 1);
@@ -210,7 +212,6 @@ fn brought_up(job: &Job) {
 fn changes_whose_answer_is_lost_are_not_applied_twice() {
     let notes = Notes::default();
     let mut job = Job::start(&notes);
-    job.targets.patience = Duration::from_secs(20);
     brought_up(&job);
     notes.0.lock().unwrap().lost = 1;
     job.commit(5);
@@ -235,12 +236,13 @@ fn changes_of_views_in_other_versions_are_not_applied() {
 #[test]
 fn run_that_was_taken_over_rebuilds_no_target() {
     let notes = Notes::default();
-    let job = Job::start(&notes);
+    let mut job = Job::start(&notes);
     // Another run has claimed the job, and has delivered a commit that this run does not know.
     notes.0.lock().unwrap().at = Some(Some(Place { seq: 3, nonce: "another".into() }));
     job.memory.put(&names::manifest("job", Seq(1)), b"{}");
     job.views.upcoming(Epoch(0));
     job.targets.wake();
+    job.targets.patience = SHORT;
     let behind = job.targets.finish().expect_err("it is not brought up to date");
     assert_eq!(behind.code(), "target-behind");
     assert_eq!(done(&notes), ["stand"]);
