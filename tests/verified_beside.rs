@@ -32,7 +32,8 @@ fn tables_of_a_running_job_are_right_whenever_they_are_verified() {
             held += 1;
         } else {
             // It has no lake, no manifest or no view yet.
-            let is_early = ["view-unknown", "job-not-found"].iter().any(|code| verified.err.contains(code));
+            let codes = ["lake-not-found", "job-not-found", "view-unknown"];
+            let is_early = codes.iter().any(|code| verified.err.contains(code));
             assert!(held == 0 && is_early, "{}{}", verified.out, verified.err);
         }
         if let Some(status) = ended {
