@@ -13,6 +13,7 @@ pub mod connect;
 pub mod engine;
 #[doc(hidden)]
 pub mod mesh;
+mod random;
 #[doc(hidden)]
 pub mod serve;
 #[doc(hidden)]

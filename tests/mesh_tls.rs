@@ -13,6 +13,9 @@ use std::path::Path;
 /// Where the processes of these tests are.
 const HERE: [&str; 1] = ["127.0.0.1"];
 
+/// Gives up soon where nobody is the right one.
+const SOON: [&str; 4] = ["--join-within", "1s", "--restarts", "0"];
+
 /// The job with certificate and key in the files `NAME.pem` and `NAME.key`, and the CA in `CA.pem`.
 fn job(name: &str, ca: &str) -> Vec<String> {
     let files = [
@@ -97,16 +100,10 @@ fn process_without_the_right_certificate_is_refused_by_name_and_the_right_one_jo
     let mut job = Processes::of(folder.path(), 2);
     job.start(0, &words(&own));
     // Without TLS.
-    job.start(1, &JOB);
-    let mut wrong = job.children.pop().expect("it was started");
-    assert_eq!(wrong.wait().expect("it ends").code(), Some(2), "{}", job.log("err", 1));
-    let said = job.log("err", 1);
+    let said = job.ends(1, 2, &JOB);
     assert!(said.contains("(mesh-tls)") && said.contains("--mesh-cert"), "{said}");
     // With another CA, each end distrusts the other: nobody knows who is right.
-    job.start(1, &[&words(&others)[..], &["--join-within", "1s", "--restarts", "0"]].concat());
-    let mut wrong = job.children.pop().expect("it was started");
-    assert_eq!(wrong.wait().expect("it ends").code(), Some(3), "{}", job.log("err", 1));
-    let said = job.log("err", 1);
+    let said = job.ends(1, 3, &[&words(&others)[..], &SOON].concat());
     assert!(
         said.contains("its certificate is not signed by the CA in the file of --mesh-ca (mesh-certificate)"),
         "{said}"
@@ -136,10 +133,7 @@ fn process_with_tls_is_told_that_process_0_has_none() {
     let mut job = Processes::of(folder.path(), 2);
     job.start(0, &JOB);
     // Whoever says so has proved nothing: the process waits for the right one.
-    job.start(1, &[&words(&own)[..], &["--join-within", "1s", "--restarts", "0"]].concat());
-    let mut wrong = job.children.pop().expect("it was started");
-    assert_eq!(wrong.wait().expect("it ends").code(), Some(3), "{}", job.log("err", 1));
-    let said = job.log("err", 1);
+    let said = job.ends(1, 3, &[&words(&own)[..], &SOON].concat());
     assert!(
         said.contains("it says that it was started without --mesh-cert, and this process has it (mesh-tls)"),
         "{said}"

@@ -79,6 +79,15 @@ impl<'a> Processes<'a> {
         self.children.push(child.expect("the program starts"));
     }
 
+    /// Starts a process `process` that is to end with `code` while the others live: what it has said.
+    pub(crate) fn ends(&mut self, process: usize, code: i32, args: &[&str]) -> String {
+        self.start(process, args);
+        let mut ending = self.children.pop().expect("it was started");
+        let (ended, said) = (ending.wait().expect("it ends").code(), self.log("err", process));
+        assert_eq!(ended, Some(code), "{said}");
+        said
+    }
+
     /// Starts process `process`, which has ended, with `args` again, as its supervisor does.
     pub(crate) fn start_again(&mut self, process: usize, args: &[&str]) {
         self.start(process, args);
@@ -291,10 +300,8 @@ fn process_that_does_not_belong_to_the_others_is_refused_by_name() {
         (&["--job", "other"], "mesh-plan"),
     ];
     for (more, code) in cases {
-        job.start(1, &[&JOB[..], more].concat());
-        let mut wrong = job.children.pop().expect("it was started");
-        assert_eq!(wrong.wait().expect("it ends").code(), Some(2), "{code}: {}", job.log("err", 1));
-        assert!(job.log("err", 1).contains(&format!("({code})")), "{code}: {}", job.log("err", 1));
+        let said = job.ends(1, 2, &[&JOB[..], more].concat());
+        assert!(said.contains(&format!("({code})")), "{code}: {said}");
     }
     job.start(1, &JOB);
     assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));

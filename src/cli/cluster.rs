@@ -13,7 +13,7 @@ use super::terminal::signals;
 use super::units::Count;
 use super::{restart, run};
 use crate::engine::code::{self, Exit};
-use crate::mesh::hello::random;
+use crate::random::random;
 use clap::{Args, Subcommand};
 use headway_operators::pipeline::Entry;
 use rustix::process::{Pid, Signal, kill_process};

@@ -20,6 +20,7 @@ use crate::mesh::error::{Distrust, Failed, Refusal};
 use crate::mesh::socket::Socket;
 use crate::mesh::tls::Tls;
 use crate::mesh::wire;
+use crate::random::random;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use std::io;
@@ -304,18 +305,6 @@ fn read<const N: usize>(stream: &Socket, until: Deadline) -> io::Result<[u8; N]>
         }
     }
     Ok(bytes)
-}
-
-/// 128 bits that nobody can guess.
-///
-/// # Panics
-/// If the system gives none: without them nothing is secret.
-pub fn random() -> u128 {
-    // No file is opened: callers may have taken all descriptors. Up to 256 bytes come at once.
-    let mut bytes = [0; 16];
-    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    assert_eq!(read, Ok(bytes.len()), "the system has random numbers");
-    u128::from_le_bytes(bytes)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +25,10 @@ pub(super) fn options(process: u32, addresses: &[String]) -> Options {
     Options { process: Process(process), facts, secret, tls: None, within: PATIENCE }
 }
 
-pub(super) fn joins(options: Options) -> JoinHandle<Result<Mesh, Error>> {
+/// A process that joins.
+pub(super) type Joining = JoinHandle<Result<Mesh, Error>>;
+
+pub(super) fn joins(options: Options) -> Joining {
     spawn(move || join(options, &|| false))
 }
 
@@ -119,32 +122,51 @@ fn strangers_neither_stop_nor_join_nor_delay_a_mesh() {
         &[0; 5_000],
         &magic,
     ];
-    let mut open = Vec::new();
-    for address in &addresses[..2] {
-        for round in 0..20 {
-            for bytes in said {
-                let mut stream = connect(address);
-                // The other side may close at once.
-                let _ = stream.write_all(bytes);
-                if round % 2 == 0 {
-                    open.push(stream);
+    let wrong = wrong.map(|options| me(&options, 5));
+    let strangers = Strangers { said: &said, wrong: &wrong, rounds: 20 };
+    strangers.hold_nothing_up(joining, options(2, &addresses));
+}
+
+/// Callers that are none of a job.
+pub(super) struct Strangers<'a> {
+    /// What those say who know nothing of it. One in two keeps its socket open.
+    pub(super) said: &'a [&'a [u8]],
+    /// Those who are almost right.
+    pub(super) wrong: &'a [Me],
+    /// How often each of them calls each process.
+    pub(super) rounds: usize,
+}
+
+impl Strangers<'_> {
+    /// Lets them call processes 0 and 1, which are `joining`, and then `last` join. Gives the mesh, which has been tried.
+    pub(super) fn hold_nothing_up(&self, joining: [Joining; 2], last: Options) -> Vec<Mesh> {
+        let mut open = Vec::new();
+        for address in &last.facts.addresses[..2] {
+            for round in 0..self.rounds {
+                for bytes in self.said {
+                    let mut stream = connect(address);
+                    // The other side may close at once.
+                    let _ = stream.write_all(bytes);
+                    if round % 2 == 0 {
+                        open.push(stream);
+                    }
                 }
-            }
-            for wrong in &wrong {
-                for channel in [Channel::Data, Channel::Control] {
-                    let called = hello::call(connect(address), &me(wrong, 5), Process(0), channel);
-                    assert!(called.is_err());
+                for wrong in self.wrong {
+                    for channel in [Channel::Data, Channel::Control] {
+                        assert!(hello::call(connect(address), wrong, Process(0), channel).is_err());
+                    }
                 }
             }
         }
+        // All of them are there still, and the right one comes.
+        let began = Instant::now();
+        let last = joins(last);
+        let meshes: Vec<Mesh> =
+            joining.into_iter().chain([last]).map(|mesh| mesh.join().unwrap().unwrap()).collect();
+        assert!(began.elapsed() < hello::WITHIN, "strangers held it up for {:?}", began.elapsed());
+        talk(&meshes);
+        meshes
     }
-    // All of them are there still, and the right one comes.
-    let began = std::time::Instant::now();
-    let last = joins(options(2, &addresses));
-    let meshes: Vec<Mesh> =
-        joining.into_iter().chain([last]).map(|mesh| mesh.join().unwrap().unwrap()).collect();
-    assert!(began.elapsed() < hello::WITHIN, "strangers held it up for {:?}", began.elapsed());
-    talk(&meshes);
 }
 
 #[test]

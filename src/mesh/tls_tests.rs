@@ -3,10 +3,10 @@
 use crate::mesh::deadline::Deadline;
 use crate::mesh::error::{Distrust, Failed, NotTaken};
 use crate::mesh::hello::{self, Channel, Me, Peer};
-use crate::mesh::join_tests::{addresses, connect, joins, me, options, talk};
+use crate::mesh::join_tests::{Strangers, addresses, joins, me, options, talk};
 use crate::mesh::socket::Socket;
 use crate::mesh::trust::Pem;
-use crate::mesh::{Error, Mesh, Options, Process, Refusal, Tls, join, wire};
+use crate::mesh::{Error, Options, Process, Refusal, Tls, join, wire};
 use certificates::{Ca, Flaw, Signed};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -194,30 +194,9 @@ fn strangers_neither_join_nor_block_nor_end_processes_with_tls() {
         b"HWMESH01",
         &[0x16; 5_000],
     ];
-    let mut open = Vec::new();
-    for address in &addresses[..2] {
-        for round in 0..6 {
-            for bytes in said {
-                let mut stream = connect(address);
-                // The other side may close at once.
-                let _ = stream.write_all(bytes);
-                if round % 2 == 0 {
-                    open.push(stream);
-                }
-            }
-            for wrong in &wrong {
-                assert!(hello::call(connect(address), wrong, Process(0), Channel::Control).is_err());
-            }
-        }
-    }
-    // All of them are there still, and the right one comes.
-    let began = Instant::now();
-    let last = joins(with(2, &addresses, sound(&ca)));
-    let meshes: Vec<Mesh> =
-        joining.into_iter().chain([last]).map(|mesh| mesh.join().unwrap().unwrap()).collect();
-    assert!(began.elapsed() < hello::WITHIN, "strangers held it up for {:?}", began.elapsed());
+    let strangers = Strangers { said: &said, wrong: &wrong, rounds: 6 };
+    let meshes = strangers.hold_nothing_up(joining, with(2, &addresses, sound(&ca)));
     assert!(meshes.iter().flat_map(|mesh| mesh.data.iter().flatten()).all(Socket::is_tls));
-    talk(&meshes);
 }
 
 #[test]

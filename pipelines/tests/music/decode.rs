@@ -2,6 +2,7 @@
 //!
 //! `REWRITE=1 cargo test` writes the answers into the cases; a person reads the difference.
 
+use crate::cases;
 use flate2::read::MultiGzDecoder;
 use headway_operators::error::Reason;
 use headway_operators::row::{Cell, Row};
@@ -93,20 +94,7 @@ fn run(case: &str) -> String {
 
 #[test]
 fn cases_have_the_answers_that_they_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/music/cases");
-    let mut cases = 0;
-    for file in fs::read_dir(folder).expect("there are cases") {
-        let path = file.expect("they can be listed").path();
-        let said = fs::read_to_string(&path).expect("they can be read");
-        let answered = run(&said);
-        if std::env::var_os("REWRITE").is_some() {
-            fs::write(&path, &answered).expect("they can be written");
-        } else {
-            assert_eq!(said, answered, "{}", path.display());
-        }
-        cases += 1;
-    }
-    assert!(cases >= 6, "{cases}");
+    cases::hold("cases", 6, run);
 }
 
 /// The cells of a row, and how many fields were of a wrong type and how many are not known.

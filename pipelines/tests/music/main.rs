@@ -1,5 +1,6 @@
 //! The music pipeline: what the generator makes, what the decoder reads.
 
+mod cases;
 mod decode;
 mod generate;
 mod published;

@@ -2,6 +2,7 @@
 //!
 //! `REWRITE=1 cargo test` writes the answers into the cases; a person reads the difference.
 
+use crate::cases;
 use headway_operators::ack::InputIx;
 use headway_operators::kit::script::{Content, Dataflow, Flags, Item, Play, PlayInput, Source};
 use headway_operators::pipeline::Pipeline;
@@ -16,8 +17,6 @@ use headway_pipelines::music::event::columns;
 use headway_pipelines::music::topic::{Form, Topic};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 const LATENESS_MS: i64 = 60_000;
@@ -90,20 +89,7 @@ fn run(case: &str) -> String {
 
 #[test]
 fn cases_have_the_rows_that_they_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/music/views_cases");
-    let mut cases = 0;
-    for file in fs::read_dir(folder).expect("there are cases") {
-        let path = file.expect("they can be listed").path();
-        let said = fs::read_to_string(&path).expect("they can be read");
-        let answered = run(&said);
-        if std::env::var_os("REWRITE").is_some() {
-            fs::write(&path, &answered).expect("they can be written");
-        } else {
-            assert_eq!(said, answered, "{}", path.display());
-        }
-        cases += 1;
-    }
-    assert!(cases >= 4, "{cases}");
+    cases::hold("views_cases", 4, run);
 }
 
 /// Numbers from a seed.

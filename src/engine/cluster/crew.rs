@@ -71,7 +71,7 @@ impl Crew {
             error => error,
         })?;
         let processes = place.processes();
-        let is_tls = data.iter().flatten().all(mesh::Socket::is_tls);
+        let is_tls = data.iter().flatten().all(Socket::is_tls);
         let tls = is_tls.then_some("1.3");
         tracing::info!(event = "joined", process = process.0, processes, tls, "all processes are there");
         Ok(Arc::new(Crew {

@@ -5,6 +5,7 @@
 
 use crate::engine::clock::Clock;
 use crate::engine::format::manifest::Nonce;
+use crate::random::random;
 use crate::store::{Created, Error, Published, Store};
 use headway_operators::ack::{ByteRange, Place};
 use std::cell::Cell;
@@ -55,7 +56,7 @@ impl Future for Step {
 impl Site {
     /// The site of a job.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Site {
-        Site { store, clock, nonces: Box::new(random), stepped: false }
+        Site { store, clock, nonces: Box::new(|| Nonce(random())), stepped: false }
     }
 
     /// The site of a simulated run, which gives way before every call.
@@ -199,25 +200,5 @@ pub fn checksum(store: &dyn Store, name: &str) -> Result<Option<(u64, String)>, 
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(source) => return Err(Error::Failed { verb: "read", name: store.describe(name), source }),
         }
-    }
-}
-
-/// 128 bits from the system; from the standard library's own seeds where there is no such device.
-fn random() -> Nonce {
-    let mut bytes = [0; 16];
-    let device = std::fs::File::open("/dev/urandom").and_then(|mut device| device.read_exact(&mut bytes));
-    if device.is_ok() {
-        return Nonce(u128::from_le_bytes(bytes));
-    }
-    use std::hash::{BuildHasher, RandomState};
-    let half = || u128::from(RandomState::new().hash_one(std::time::SystemTime::now()));
-    Nonce(half() << 64 | half())
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn nonces_differ() {
-        assert_ne!(super::random(), super::random());
     }
 }
