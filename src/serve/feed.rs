@@ -198,8 +198,7 @@ impl Feed {
     }
 
     /// Takes over what `head` commits. `tables` gives all views and the instant before which no day is in them, and is called only for
-    /// a new commit; `changes` says what differs
-    /// from the commit before. The first call says what the run begins with.
+    /// a new commit; `changes` says what differs from the commit before. The first call says what the run begins with.
     pub fn commit(
         &self,
         head: &Manifest,

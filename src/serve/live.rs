@@ -77,7 +77,6 @@ impl Live {
 
     /// Notes what a commit made of the views.
     pub fn resolved(&self, resolved: &Resolved<'_>) {
-        self.feed
-            .commit(resolved.head, resolved.changes, || (resolved.views.tables(), resolved.views.from()));
+        self.feed.commit(resolved.head, resolved.changes, || resolved.views.open());
     }
 }

@@ -14,7 +14,8 @@
 //! processes says when an epoch is complete.
 //!
 //! Rows of sealed days leave memory in an epoch after the one that seals them. That is no change: [`Views::upcoming`] leaves them
-//! out, and [`Views::resolved`] takes them from the tables. Their gold files are complete before ([`Views::is_leaving`]). A day that a
+//! out, and [`Views::resolved`] takes them from the tables. Their gold files are complete before ([`Views::is_leaving`]). Whoever is
+//! asked for rows does not have them from the moment of sealing ([`Views::open`]). A day that a
 //! person unseals is an open one while the run lasts: its rows come at e0, with what earlier runs delivered.
 //!
 //! Invariant: no row of a sealed day comes. Invariant: a row goes only where it is. A view that takes away what it never gave stops the job.
@@ -93,8 +94,8 @@ struct Content {
     /// The manifest of the last changes in the tables.
     at: Option<ManifestId>,
     sealed: Option<SealedDays>,
-    /// The instant before which no day is in the tables, but for unsealed ones.
-    from: Option<EventTime>,
+    /// The rows of the days before this instant have left the tables, but for those of unsealed days.
+    left: Option<EventTime>,
     /// The rows of sealed days that leave in the epoch that is being committed.
     leaving: Vec<ViewUpdate>,
     /// What earlier runs delivered is in the tables.
@@ -226,11 +227,6 @@ impl Views {
         self.lock().sealed.clone()
     }
 
-    /// The instant before which no day is in the tables, but for days that a person has unsealed; `None` if all days are.
-    pub fn from(&self) -> Option<EventTime> {
-        self.lock().from
-    }
-
     /// The names of the views that `updates` change, and of the tables of day files of which rows came or went
     /// in the same epoch, even if they cancel.
     pub fn changed_by(&self, updates: &[ViewUpdate]) -> BTreeSet<&'static str> {
@@ -322,6 +318,26 @@ impl Views {
         self.lock().shared()
     }
 
+    /// The rows of each view as [`Views::tables`] gives them, without those of sealed days; and the instant before which no day is
+    /// among them, but for days that a person has unsealed: `None` if no day is sealed.
+    ///
+    /// Rows of a day that has just been sealed are still in the tables, also where a run starts after one that had the day unsealed.
+    pub fn open(&self) -> (Vec<ViewRows>, Option<EventTime>) {
+        let content = self.lock();
+        let (mut tables, sealed, left) = (content.shared(), content.sealed.clone(), content.left);
+        drop(content);
+        let up_to = sealed.as_ref().map(|sealed| sealed.up_to);
+        if let Some(sealed) = sealed.filter(|_| left < up_to) {
+            for (spec, table) in self.specs.iter().zip(&mut tables) {
+                let rows = sealed_rows(spec, table, &sealed).cloned();
+                for row in rows.collect::<Vec<_>>() {
+                    assert!(table.remove(&row, 1), "it has just been found");
+                }
+            }
+        }
+        (tables, up_to)
+    }
+
     /// The rows of view `view` in order, and how often it has changed.
     pub fn rows(&self, view: usize) -> (Vec<Arc<ViewRow>>, u64) {
         let table = self.lock().tables[view].clone();
@@ -357,6 +373,16 @@ fn consolidated(updates: impl Iterator<Item = ViewUpdate>) -> Vec<ViewUpdate> {
 fn is_of_sealed_day(specs: &[ViewSpec], sealed: &SealedDays, update: &ViewUpdate) -> bool {
     let spec = specs.get(usize::from(update.view));
     spec.is_some_and(|spec| day_of(spec, &update.row).is_some_and(|day| sealed.has(day)))
+}
+
+/// The rows of `table` whose day is sealed.
+fn sealed_rows<'a>(
+    spec: &'a ViewSpec,
+    table: &'a ViewRows,
+    sealed: &'a SealedDays,
+) -> impl Iterator<Item = &'a Arc<ViewRow>> {
+    let rows = spec.day.map(|_| table.iter()).into_iter().flatten();
+    rows.filter(|row| day_of(spec, row).is_some_and(|day| sealed.has(day)))
 }
 
 /// The day of a row; `None` where the view does not lie by day.
@@ -396,15 +422,13 @@ impl Content {
 
     /// Notes that sealed days have left the tables, if they have.
     fn settle(&mut self, specs: &[ViewSpec]) {
-        let Some(sealed) = self.sealed.as_ref().filter(|sealed| self.from < Some(sealed.up_to)) else {
+        let Some(sealed) = self.sealed.as_ref().filter(|sealed| self.left < Some(sealed.up_to)) else {
             return;
         };
-        let is_there = |(spec, table): (&ViewSpec, &Table)| {
-            spec.day.is_some()
-                && table.rows.iter().any(|row| day_of(spec, row).is_some_and(|day| sealed.has(day)))
-        };
-        if !specs.iter().zip(&self.tables).any(is_there) {
-            self.from = Some(sealed.up_to);
+        let has_some =
+            |(spec, table): (&ViewSpec, &Table)| sealed_rows(spec, &table.rows, sealed).next().is_some();
+        if !specs.iter().zip(&self.tables).any(has_some) {
+            self.left = Some(sealed.up_to);
         }
     }
 

@@ -113,7 +113,8 @@ fn rows_of_sealed_days_leave_and_nobody_hears_of_it() {
     let changes = commit(&views, 8, 4);
     views.resolved(&Manifest { epoch: Epoch(4), sealed_up_to: Some(EventTime(200)), ..first(1) });
     assert_eq!((changes.updates.len(), views.is_leaving(), days(&views)), (2, false, 3));
-    assert_eq!(views.from(), None, "it is there still");
+    let open = |views: &Views| (views.open().0[0].len(), views.open().1);
+    assert_eq!(open(&views), (2, Some(EventTime(200))), "nobody is given the day any more");
     // In epoch 5 it leaves.
     put(5, vec![of_day("0001", 7, -1), of_day("0002", 6, -1), of_day("0002", 8, 1)]);
     let updates = views.upcoming(Epoch(5));
@@ -122,7 +123,7 @@ fn rows_of_sealed_days_leave_and_nobody_hears_of_it() {
     assert_eq!(days(&views), 3, "until the epoch is committed");
     views.apply(&Changes { id: id(9), after: views.at(), epoch: Epoch(5), updates });
     views.resolved(&Manifest { epoch: Epoch(5), sealed_up_to: Some(EventTime(200)), ..first(1) });
-    assert_eq!((days(&views), views.from(), views.is_leaving()), (2, Some(EventTime(200)), false));
+    assert_eq!((days(&views), open(&views), views.is_leaving()), (2, (2, Some(EventTime(200))), false));
 }
 
 #[test]
@@ -147,9 +148,33 @@ fn unsealed_day_changes_as_open_days_do_whatever_is_sealed_meanwhile() {
     assert_eq!(commit(&views, 8, 4).updates, [of_day("0001", 5, -1), of_day("0001", 7, 1)]);
     views.resolved(&at(4, 300));
     assert_eq!((sealed(&views), views.is_leaving()), ([true, false, true, false, false], false));
-    assert_eq!((views.rows(0).0.len(), views.from()), (2, Some(EventTime(300))), "but for the unsealed one");
+    assert_eq!(views.open(), (views.tables(), Some(EventTime(300))), "the unsealed day is among them");
     views.resolved(&at(5, 400));
     assert_eq!(sealed(&views), [true, false, true, true, false]);
+}
+
+#[test]
+fn start_that_seals_a_day_again_gives_nobody_the_day_and_says_where_days_begin() {
+    let head = |epoch: u64| Manifest { epoch: Epoch(epoch), sealed_up_to: Some(EventTime(300)), ..first(1) };
+    let views = by_day_after(&head(3));
+    let put = |epoch: u64, updates: Vec<ViewUpdate>| {
+        ViewStage::new(Arc::clone(&views)).put(Epoch(epoch), Epoch(epoch), updates);
+    };
+    // Day 0001 was open in the run before.
+    put(3, vec![of_day("0001", 5, 1), of_day("0003", 6, 1), of_day("overall", 11, 1)]);
+    views.upcoming(Epoch(3));
+    views.resolved(&head(3));
+    let open = || {
+        let (tables, from) = views.open();
+        let rows = tables[0].iter().map(|row| row.text(0).expect("a day").as_str().to_string());
+        (rows.collect::<Vec<_>>(), from)
+    };
+    let expected = (vec!["0003".to_string(), "overall".to_string()], Some(EventTime(300)));
+    assert_eq!((views.rows(0).0.len(), open()), (3, expected.clone()));
+    put(4, vec![of_day("0001", 5, -1)]);
+    assert_eq!(commit(&views, 8, 4).updates, []);
+    views.resolved(&head(4));
+    assert_eq!((views.rows(0).0.len(), open()), (2, expected));
 }
 
 #[test]
