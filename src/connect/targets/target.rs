@@ -85,6 +85,9 @@ pub struct Whole<'a> {
     pub tables: &'a [Vec<Arc<ViewRow>>],
     /// The days that are sealed; `None`: no day is.
     pub sealed: Option<&'a dyn Archive>,
+    /// Whether the run that gives them is still the last one of the job. It may be taken over at any moment, also while a target
+    /// waits to be written to. The error says why that is not known.
+    pub is_last: &'a dyn Fn() -> Result<bool, String>,
 }
 
 /// What became of changes.
@@ -137,11 +140,12 @@ pub trait Target: Send {
     fn apply(&mut self, origin: &Origin, step: Step<'_>, beat: &dyn Fn()) -> Result<Applied, Error>;
 
     /// Puts the whole content in the place of what is there. Sealed days that are there in the same version may stay; the others come
-    /// from the archive. Calls `beat` while it gets on.
+    /// from the archive. Calls `beat` while it gets on. False, with nothing changed, if the run is not the last one of the job: that is
+    /// to be asked ([`Whole::is_last`]) once nobody else can write.
     ///
     /// # Errors
     /// As [`Target::apply`].
-    fn rebuild(&mut self, origin: &Origin, whole: Whole<'_>, beat: &dyn Fn()) -> Result<(), Error>;
+    fn rebuild(&mut self, origin: &Origin, whole: Whole<'_>, beat: &dyn Fn()) -> Result<bool, Error>;
 }
 
 impl fmt::Display for Place {

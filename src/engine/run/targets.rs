@@ -4,12 +4,13 @@
 //!    on disk, not in memory.
 //! 2. Where the target stands at the commit that a file follows, the file is applied. Where it stands at the newest commit,
 //!    there is nothing to do. Everywhere else (another history, a gap, a later commit, other versions, a table that somebody
-//!    wrote into) it is rebuilt from the content in memory.
+//!    wrote into) it is rebuilt from the content in memory. So it is once in a run that unseals days: their rows are in memory, and no
+//!    change file has them.
 //! 3. What it has acknowledged is in the next manifest; so old change files stay while it needs them, up to a limit.
 //! 4. A run that ends waits for its targets while they get on, and [`PATIENCE`] longer.
 //!
 //! Invariant: a target gets only what is committed, each commit once and in order. A run that is not the last one of the job
-//! rebuilds no target.
+//! rebuilds no target. It may be taken over while the target waits: the target asks again once nobody else can write.
 
 use crate::connect::targets::target::{
     Applied, Archive, Error as TargetError, Origin, Place, Standing, Step, Target, Whole,
@@ -163,13 +164,15 @@ impl Targets {
         let reports = names.map(|name| Report { name, ..Report::default() }).collect();
         let (files, newest) = (files.into(), head.changes);
         let state = State { files, newest, head: head.seq, reports, over: false };
+        let unsealed = (!head.unsealed.is_empty()).then_some("days were unsealed: their rows are in memory");
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let (job, pipeline) = (head.job, head.pipeline);
         let shared = Arc::new(Shared { store, pipeline, job, origin, views, control, state, changed });
         for (index, target) in targets.into_iter().enumerate() {
             let name = format!("headway-{}", target.name());
             let (mine, control) = (Arc::clone(&shared), shared.control.clone());
-            let run = guard(control, move || Delivery { shared: mine, index, target, stands: None }.run());
+            let delivery = Delivery { shared: mine, index, target, stands: None, must_rebuild: unsealed };
+            let run = guard(control, move || delivery.run());
             // It may be inside a call that does not come back: nobody waits for it.
             std::thread::Builder::new().name(name).spawn(run).expect("a thread can be started");
         }
@@ -273,12 +276,15 @@ impl Shared {
         self.changed.wait_timeout(state, at_most).unwrap_or_else(std::sync::PoisonError::into_inner).0
     }
 
-    /// True if the last commit of this run is still the last one of the job.
-    fn is_head(&self) -> Result<bool, TargetError> {
+    /// True if the last commit of this run is still the last one of the job. False for a moment after each commit, too.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    fn is_head(&self) -> Result<bool, String> {
         let seq = self.lock().head;
         let is_there = |seq| match self.store.size(&names::manifest(&self.job, seq)) {
             Ok(size) => Ok(size.is_some()),
-            Err(error) => Err(TargetError::Away { what: format!("its manifests cannot be read: {error}") }),
+            Err(error) => Err(format!("its manifests cannot be read: {error}")),
         };
         Ok(!is_there(seq.next())? && is_there(seq)?)
     }
@@ -295,6 +301,8 @@ struct Delivery {
     target: Box<dyn Target>,
     /// `None` while it has to be asked.
     stands: Option<Standing>,
+    /// Why it is rebuilt wherever it stands, until it was.
+    must_rebuild: Option<&'static str>,
 }
 
 impl Delivery {
@@ -351,16 +359,17 @@ impl Delivery {
             Some(stands) => stands,
             None => {
                 let stands = self.target.stand(&shared.origin, shared.views.specs())?;
-                if let Standing::At(at) = &stands {
+                // What has to be rebuilt is not up to date wherever it stands: a run that ends waits for it.
+                if let (Standing::At(at), None) = (&stands, self.must_rebuild) {
                     self.stands_at(at.clone());
                 }
                 self.stands = Some(stands.clone());
                 stands
             }
         };
-        let at = match stands {
-            Standing::Unfit(why) => return self.rebuild(why),
-            Standing::At(at) => at,
+        let at = match (stands, self.must_rebuild) {
+            (Standing::Unfit(why), _) | (Standing::At(_), Some(why)) => return self.rebuild(why),
+            (Standing::At(at), None) => at,
         };
         let next = {
             let state = shared.lock();
@@ -408,21 +417,30 @@ impl Delivery {
         // What earlier runs left may not be restored yet.
         let Some(Snapshot { at, tables, sealed }) = self.shared.views.snapshot() else { return Ok(false) };
         // A run that was taken over, and was asleep meanwhile, must not put its content over that of the run that took over.
-        if !self.shared.is_head()? {
-            self.report(|report| report.doing = "waiting: the job has a later commit than this run knows of");
-            return Ok(false);
+        let away = |what| TargetError::Away { what };
+        if !self.shared.is_head().map_err(away)? {
+            return Ok(self.waits_for_head());
         }
         tracing::info!(event = "target rebuilt", target = self.target.name(), why, "from the whole content");
         self.report(|report| report.doing = "rebuilding");
         let at = at.map(place);
-        let (shared, index) = (&self.shared, self.index);
+        let (shared, index) = (Arc::clone(&self.shared), self.index);
         let (store, pipeline) = (Arc::clone(&shared.store), shared.pipeline.clone());
         let archive = sealed.map(|sealed| SealedFiles { store, pipeline, sealed });
         let sealed = archive.as_ref().map(|archive| archive as &dyn Archive);
-        let whole = Whole { place: at.as_ref(), tables: &tables, sealed };
-        self.target.rebuild(&shared.origin, whole, &|| beat_of(shared, index))?;
+        let whole = Whole { place: at.as_ref(), tables: &tables, sealed, is_last: &|| shared.is_head() };
+        if !self.target.rebuild(&shared.origin, whole, &|| beat_of(&shared, index))? {
+            return Ok(self.waits_for_head());
+        }
+        self.must_rebuild = None;
         self.stands_at(at);
         Ok(true)
+    }
+
+    /// Notes that nothing can be done now: the last commit of the job is not one of this run, or one that it is about to hear of.
+    fn waits_for_head(&self) -> bool {
+        self.report(|report| report.doing = "waiting: the job has a later commit than this run knows of");
+        false
     }
 }
 

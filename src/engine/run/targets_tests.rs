@@ -7,8 +7,10 @@ use crate::engine::format::manifest::tests::first;
 use crate::store::memory::Memory;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
-use headway_operators::time::Epoch;
+use headway_operators::time::{Epoch, EventTime};
 use headway_operators::view::row::{Value, ViewRow, ViewUpdate};
+use std::collections::BTreeSet;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 /// A target in memory that notes what was done to it, and is away for some calls.
 #[derive(Clone, Default)]
@@ -59,11 +61,11 @@ impl Target for Notes {
         Ok(Applied::Yes)
     }
 
-    fn rebuild(&mut self, _: &Origin, whole: Whole<'_>, _: &dyn Fn()) -> Result<(), TargetError> {
+    fn rebuild(&mut self, _: &Origin, whole: Whole<'_>, _: &dyn Fn()) -> Result<bool, TargetError> {
         let at = whole.place.map_or("nothing".to_string(), ToString::to_string);
         let mut noted = self.call(format!("rebuild as of {at}"))?;
         noted.at = Some(whole.place.cloned());
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -93,15 +95,20 @@ const SHORT: Duration = Duration::from_millis(300);
 
 impl Job {
     fn start(notes: &Notes) -> Job {
-        let memory = Memory::new();
-        let site = Site::new(Arc::new(memory.clone()), Arc::new(Manual::default()));
         let head = Manifest { changes: Some(id(2)), ..first(1) };
+        Job::start_from(&head, &Memory::new(), Box::new(notes.clone()))
+    }
+
+    /// A run whose claim is `head`, with what earlier runs left.
+    fn start_from(head: &Manifest, memory: &Memory, target: Box<dyn Target>) -> Job {
+        let (memory, head, newest) = (memory.clone(), head.clone(), head.changes.expect("changes"));
+        let site = Site::new(Arc::new(memory.clone()), Arc::new(Manual::default()));
         memory.put(&names::manifest("job", head.seq), b"{}");
         let views = Arc::new(Views::new(specs(), &head));
         let control = Control::new();
         let source = Source { site: &site, head, files: Vec::new(), views: Arc::clone(&views), control };
-        let targets = Targets::start(vec![Box::new(notes.clone())], source).unwrap();
-        Job { memory, views, targets, newest: id(2) }
+        let targets = Targets::start(vec![target], source).unwrap();
+        Job { memory, views, targets, newest }
     }
 
     /// Commits a row as manifest `seq`, with a change file that names what is before it.
@@ -246,4 +253,120 @@ fn run_that_was_taken_over_rebuilds_no_target() {
     let behind = job.targets.finish().expect_err("it is not brought up to date");
     assert_eq!(behind.code(), "target-behind");
     assert_eq!(done(&notes), ["stand"]);
+}
+
+#[test]
+fn run_that_unseals_a_day_rebuilds_a_target_once_wherever_it_stands() {
+    let notes = Notes::default();
+    notes.0.lock().unwrap().at = Some(Some(place(id(2))));
+    let head = Manifest { changes: Some(id(2)), unsealed: vec![EventTime(0)], ..first(1) };
+    let mut job = Job::start_from(&head, &Memory::new(), Box::new(notes.clone()));
+    brought_up(&job);
+    assert_eq!(done(&notes), ["stand", "rebuild as of 2"], "no change file has the rows of the day");
+    job.commit(5);
+    job.targets.finish().expect("it gets the changes");
+    assert_eq!(done(&notes)[2..], ["apply 5"]);
+}
+
+/// Where a rebuild of [`Tables`] waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// Before it has the lock.
+    Outside,
+    /// With the lock, before it writes.
+    Inside,
+}
+
+/// Where tables stand, and their rows.
+type Written = (Option<Option<Place>>, BTreeSet<ViewRow>);
+
+/// Tables as a server has them: a lock is held while something is written.
+#[derive(Clone, Default)]
+struct Tables(Arc<Mutex<Written>>);
+
+/// A run's connection to [`Tables`].
+struct Connection {
+    tables: Tables,
+    /// Where its rebuilds wait, whom they tell that they do, and what lets them go on. Told again when a rebuild has ended.
+    door: Option<(Door, Sender<()>, Receiver<()>)>,
+}
+
+impl Connection {
+    fn wait_at(&self, place: Door) {
+        if let Some((_, here, go)) = self.door.as_ref().filter(|(door, ..)| *door == place) {
+            here.send(()).unwrap();
+            go.recv().unwrap();
+        }
+    }
+}
+
+impl Target for Connection {
+    fn name(&self) -> &'static str {
+        "tables"
+    }
+
+    fn stand(&mut self, _: &Origin, _: &[ViewSpec]) -> Result<Standing, TargetError> {
+        let at = self.tables.0.lock().unwrap().0.clone();
+        Ok(at.map_or(Standing::Unfit("it is new"), Standing::At))
+    }
+
+    fn apply(&mut self, _: &Origin, step: Step<'_>, _: &dyn Fn()) -> Result<Applied, TargetError> {
+        let mut held = self.tables.0.lock().unwrap();
+        if held.0.as_ref().map(Option::as_ref) != Some(step.after) {
+            return Ok(Applied::NotHere);
+        }
+        held.1.extend(step.updates.iter().map(|update| update.row.clone()));
+        held.0 = Some(Some(step.place.clone()));
+        Ok(Applied::Yes)
+    }
+
+    fn rebuild(&mut self, _: &Origin, whole: Whole<'_>, _: &dyn Fn()) -> Result<bool, TargetError> {
+        self.wait_at(Door::Outside);
+        let mut held = self.tables.0.lock().unwrap();
+        let is_last = (whole.is_last)().unwrap();
+        self.wait_at(Door::Inside);
+        if is_last {
+            *held =
+                (Some(whole.place.cloned()), whole.tables[0].iter().map(|row| ViewRow::clone(row)).collect());
+        }
+        drop(held);
+        self.door.take().into_iter().for_each(|(_, here, _)| here.send(()).unwrap());
+        Ok(is_last)
+    }
+}
+
+#[test]
+fn rebuild_under_way_when_another_run_takes_over_leaves_what_that_run_delivers() {
+    for place_of_door in [Door::Outside, Door::Inside] {
+        let (memory, tables) = (Memory::new(), Tables::default());
+        tables.0.lock().unwrap().0 = Some(Some(Place { seq: 9, nonce: "another".into() }));
+        let ((here, is_here), (open, go)) = (mpsc::channel(), mpsc::channel());
+        let head = Manifest { changes: Some(id(2)), ..first(1) };
+        // 1. A run is about to rebuild: it is the last one.
+        let door = Some((place_of_door, here, go));
+        let first_run =
+            Job::start_from(&head, &memory, Box::new(Connection { tables: tables.clone(), door }));
+        first_run.views.upcoming(Epoch(0));
+        first_run.targets.wake();
+        is_here.recv().unwrap();
+        // 2. Another run takes the job over, commits, and delivers; it waits for the lock, if the first run has that.
+        let mut job =
+            Job::start_from(&head, &memory, Box::new(Connection { tables: tables.clone(), door: None }));
+        let claim = Manifest { seq: Seq(1), ..head };
+        memory.put(&names::manifest("job", claim.seq), b"{}");
+        job.targets.head(&claim);
+        job.views.upcoming(Epoch(0));
+        job.targets.wake();
+        job.commit(5);
+        if place_of_door == Door::Outside {
+            job.targets.finish().expect("nobody has the lock");
+        }
+        // 3. The first run goes on.
+        open.send(()).unwrap();
+        is_here.recv().unwrap();
+        job.targets.finish().expect("it has what is committed");
+        let (at, rows) = tables.0.lock().unwrap().clone();
+        let expected: BTreeSet<ViewRow> = job.views.rows(0).0.iter().map(|row| ViewRow::clone(row)).collect();
+        assert_eq!((at, rows), (Some(Some(place(id(5)))), expected), "{place_of_door:?}");
+    }
 }

@@ -50,6 +50,8 @@ pub(super) enum Trouble {
     Sending(#[from] io::Error),
     #[error("sealed days are missing: {0}")]
     Archive(String),
+    #[error("whether the job was taken over is not known: {0}")]
+    Unsure(String),
 }
 
 /// Sends the first `columns` values of each row where the statement `copy` takes them.

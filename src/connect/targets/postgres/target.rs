@@ -5,6 +5,9 @@
 //! 2. Rows that go, that changed and that are new are sent by binary `COPY`. The server counts what it found: where that is
 //!    not what the changes say, somebody else has written into a table, and it is rebuilt.
 //! 3. The row is written and the transaction committed. A reader has all views of one commit, or of the one before.
+//!
+//! A rebuild locks the row, too, and then asks whether its run is still the last one of the job. If it is, whatever another run
+//! delivers comes after the rebuild. If it is not, another run may have delivered more already: nothing is changed.
 
 use super::certificate;
 use super::connect::{Options, Refused, Way};
@@ -37,6 +40,15 @@ struct State {
     lake: String,
     views: String,
     place: Option<Place>,
+}
+
+/// What came of a rebuild.
+enum Rebuilt {
+    Yes,
+    /// The tables are of this lake.
+    OtherLake(String),
+    /// The run has been taken over.
+    NotLast,
 }
 
 impl Postgres {
@@ -132,14 +144,17 @@ impl Postgres {
         origin: &Origin,
         whole: Whole<'_>,
         beat: &dyn Fn(),
-    ) -> Result<Option<String>, Trouble> {
+    ) -> Result<Rebuilt, Trouble> {
         self.connect(origin)?;
         let client = self.client.as_mut().expect("it has just been connected");
         let mut at = client.transaction()?;
         at.execute("SELECT pg_advisory_xact_lock(hashtext($1))", &[&self.schema])?;
         let before = state(&mut at, &self.schema, true)?;
         if let Some(other) = before.as_ref().filter(|state| state.lake != origin.lake) {
-            return Ok(Some(other.lake.clone()));
+            return Ok(Rebuilt::OtherLake(other.lake.clone()));
+        }
+        if !(whole.is_last)().map_err(Trouble::Unsure)? {
+            return Ok(Rebuilt::NotLast);
         }
         let known = before.map(|state| state.views).unwrap_or_default();
         let stays = known == origin.views;
@@ -179,7 +194,7 @@ impl Postgres {
         }
         write_state(&mut at, &self.schema, origin, whole.place)?;
         at.commit()?;
-        Ok(None)
+        Ok(Rebuilt::Yes)
     }
 }
 
@@ -206,11 +221,12 @@ impl Target for Postgres {
         self.settled(result)
     }
 
-    fn rebuild(&mut self, origin: &Origin, whole: Whole<'_>, beat: &dyn Fn()) -> Result<(), Error> {
+    fn rebuild(&mut self, origin: &Origin, whole: Whole<'_>, beat: &dyn Fn()) -> Result<bool, Error> {
         let result = self.try_rebuild(origin, whole, beat);
         match self.settled(result)? {
-            None => Ok(()),
-            Some(found) => Err(self.other_lake(origin, found)),
+            Rebuilt::Yes => Ok(true),
+            Rebuilt::NotLast => Ok(false),
+            Rebuilt::OtherLake(found) => Err(self.other_lake(origin, found)),
         }
     }
 }
