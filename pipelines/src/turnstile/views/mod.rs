@@ -60,6 +60,11 @@ fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy
     changes
 }
 
+/// Builds the views that both pipelines have, and nothing else.
+pub fn build_of_both<'s>(builder: &mut Build<'s>, passages: &Table<'s, Passage>, by: StationBy) {
+    build(builder, passages, by);
+}
+
 /// Where the intervals are that a job has committed.
 pub struct Past {
     /// The outputs that have them.
