@@ -4,8 +4,8 @@
 //! cargo bench --bench music [-- EVENTS]
 //! ```
 //!
-//! Everything runs in process on one thread. CPU time is that of the process, user and system. Memory is what the process holds
-//! more than before. The same run measures the obvious way beside it: only parsing the messages to `serde_json`'s values, and only
+//! Each part runs on one thread, in a process of its own: what one part frees and the allocator keeps would hide what the next one
+//! needs. CPU time is that of the process, user and system. Memory is what the process holds more than before. The same run measures the obvious way beside it: only parsing the messages to `serde_json`'s values, and only
 //! keeping each user's last level in a hash map. What was written is read back and counted.
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
@@ -19,6 +19,7 @@ use headway_operators::keyed::{Fates, Keyed};
 use headway_operators::progress::Tick;
 use headway_operators::record::{Offset, Partition, Stamped};
 use headway_operators::row::Cell;
+use headway_operators::snapshots::Wanted;
 use headway_operators::spec::{Format, OutputSpec};
 use headway_operators::time::{Epoch, EventTime};
 use headway_operators::view::scd2::{Event, Out, Scd2};
@@ -29,32 +30,53 @@ use headway_pipelines::music::generate::{Behaviour, Dictionary, Generator, World
 use headway_pipelines::music::topic::{Form, Topic};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::process::Command;
+use std::time::Duration;
 
 const EVENTS: u64 = 1_000_000;
 const USERS: u32 = 1_000_000;
 const TURNS: usize = 5;
 
+/// The environment variable that names the part which a process is to run.
+const PART: &str = "HEADWAY_BENCH_PART";
+
 /// Plays in an epoch of histories.
 const EPOCH: u64 = 20_000;
+
+/// The parts, by name: each takes a number of events.
+const PARTS: [(&str, fn(u64)); 4] = [
+    ("generate", |events| generated(events, 10_000, TURNS)),
+    ("generate-million", |events| generated(events, USERS, 1)),
+    ("decode", |events| decode_and_write(events.min(500_000))),
+    ("histories", |events| histories(events * 5)),
+];
 
 fn main() {
     let asked = std::env::args().find_map(|argument| argument.parse().ok());
     let events: u64 = asked.unwrap_or(EVENTS);
-    println!("generate: {events} page views and what else they are, messages of all four topics written");
-    for users in [10_000, USERS] {
-        let (mut rates, mut before) = (Vec::new(), rss_mib());
-        let mut held = 0.0;
-        for turn in 0..TURNS.min(if users == USERS { 1 } else { TURNS }) {
-            let began = cpu_seconds();
-            let (messages, now) = generate(events, users, turn as u64);
-            rates.push(messages as f64 / (cpu_seconds() - began));
-            held = f64::max(held, now - before);
-            before = before.min(rss_mib());
-        }
-        println!("  {users} users: {} messages a second of a core, {held:.0} MiB", spread(&rates, 0));
+    if let Ok(name) = std::env::var(PART) {
+        let (_, part) =
+            PARTS.iter().find(|(known, _)| *known == name).expect("a part is asked for by its name");
+        return part(events);
     }
-    decode_and_write(events.min(500_000));
-    histories(events * 5);
+    let program = std::env::current_exe().expect("a process knows its program");
+    for (name, _) in PARTS {
+        let part = Command::new(&program).arg(events.to_string()).env(PART, name).status();
+        assert!(part.expect("the program starts").success(), "{name} failed");
+    }
+}
+
+/// Makes messages of so many users, in turns.
+fn generated(events: u64, users: u32, turns: usize) {
+    println!("generate: {events} page views and what else they are, messages of all four topics written");
+    let (mut rates, before, mut held) = (Vec::new(), rss_mib(), 0.0);
+    for turn in 0..turns {
+        let began = cpu_seconds();
+        let (messages, now) = generate(events, users, turn as u64);
+        rates.push(messages as f64 / (cpu_seconds() - began));
+        held = f64::max(held, now - before);
+    }
+    println!("  {users} users: {} messages a second of a core, {held:.0} MiB", spread(&rates, 0));
 }
 
 /// The messages of a topic, one partition.
@@ -153,14 +175,15 @@ impl Written {
     }
 }
 
-/// Keeps the history of the level of a million users, a play each event, as events pass the watermark.
+/// Keeps the history of the level of a million users, a play each event, as events pass the watermark. Beside that: what it takes
+/// to encode the state that each epoch changes.
 fn histories(events: u64) {
     println!("histories: {events} plays of {USERS} users, in epochs of {EPOCH}");
     let before = rss_mib();
     let (mut operator, levels) =
         (Scd2::<i64, Text, u64>::new("Users", Epoch(0)), ["free", "paid"].map(Text::from));
     let (mut drawn, mut rows, mut facts, began) = (1_u64, 0_u64, 0_u64, cpu_seconds());
-    let mut out = Vec::new();
+    let (mut out, mut encoding, mut bytes) = (Vec::new(), Duration::ZERO, 0);
     for epoch in 1..=events / EPOCH {
         let time = |n: u64| (epoch * EPOCH + n) as i64;
         let event = |n: u64| {
@@ -178,11 +201,16 @@ fn histories(events: u64) {
         rows += out.len() as u64;
         facts += out.iter().filter(|out| matches!(out, Out::Fact(_))).count() as u64;
         out.clear();
+        let before = process_time();
+        operator.snapshot(&Wanted::changes(), &mut |_, section| bytes += section.len());
+        encoding += process_time().saturating_sub(before);
     }
-    let ns = (cpu_seconds() - began) * 1e9 / events as f64;
+    let encoding = encoding.as_secs_f64() * 1e9 / events as f64;
+    let ns = (cpu_seconds() - began) * 1e9 / events as f64 - encoding;
     // The watermark has passed all epochs but the last two.
     assert_eq!(facts, (events / EPOCH).saturating_sub(2) * EPOCH, "each play is a fact once");
     println!("  {ns:.0} ns an event, {:.0} MiB held, {rows} facts and changes", rss_mib() - before);
+    println!("  to encode changed state: {encoding:.0} ns an event, {} bytes", bytes as u64 / events.max(1));
     let by_map = levels_in_a_map(events / EPOCH * EPOCH);
     println!("  the last level of each user in a hash map: {by_map:.0} ns; {:.2} times as much", ns / by_map);
 }
@@ -208,6 +236,12 @@ fn draw(drawn: &mut u64) -> u64 {
 /// The number of the level that a user has in an epoch: it changes now and then.
 fn level(user: u64, epoch: u64) -> usize {
     usize::from((user + epoch / 100).is_multiple_of(10))
+}
+
+/// CPU time of this process so far, finer than [`cpu_seconds`]: for what lasts less than a tick.
+fn process_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// What the process holds of memory.

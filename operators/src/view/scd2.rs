@@ -8,8 +8,10 @@
 //! A table of [`Version`]s: half-open intervals `[from, to)` in which the key had one value; the last has no end. And a
 //! stream of [`Fact`]s, each once and for ever, with the beginning of its version.
 //! # State
-//! Per key the beginnings of its versions below the watermark, and every event at or above it. Beginnings alone would not
-//! do: a late event that splits an interval needs the first event after it, which nobody would remember.
+//! Per key the beginnings of its versions below the watermark; and every event at or above it, in order of time. Beginnings
+//! alone would not do: a late event that splits an interval needs the first event after it, which nobody would remember.
+//! Sections have versions where a new one began, and each event once: what the watermark has passed is left out when they are
+//! read back. Sections of version 1 had all that was known of a key, whenever an event came or counted.
 //! # Progress
 //! An event counts when the watermark has passed its time; it leaves in that epoch. Events of a key count in the order of
 //! time, whatever their order of arrival.
@@ -19,7 +21,8 @@
 //! # Restart
 //! As [`keep`](crate::view::keep) for the table. Facts that were emitted do not come again.
 //! # Cost
-//! An ordered insertion an event and one step a key and instant when the watermark passes it.
+//! Two looks into the table of keys an event, when it comes and when the watermark passes it; and a sort of what an epoch lets
+//! count. State is written for each event once, and for each version that begins or ends.
 //!
 //! ```text
 //! free@1 free@5 paid@4, watermark 9  ──►  [1, 4) free, [4, 5) paid, [5, …) free
@@ -33,10 +36,12 @@ use crate::snapshots::Wanted;
 use crate::state::{Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
-use crate::view::kept::Kept;
 use crate::view::table::{Key, Update, shard_of};
+use crate::view::versions::{Point, Settled, Versions};
+use crate::view::waiting::{Waiting, Waits};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a record says of a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,71 +91,88 @@ pub enum Out<K, V, F> {
     Fact(Fact<K, V, F>),
 }
 
-/// What is kept of a key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct History<V, F> {
-    /// The beginnings of versions below the watermark, rising.
-    points: Vec<(EventTime, V)>,
-    /// Events at or above the watermark, in the order of time, value and fact.
-    waiting: Vec<(EventTime, V, Option<F>)>,
-}
+/// A section of state: the versions of keys, the newest one apart, and events.
+type Section<K, V, F> = (Vec<(K, Vec<Point<V>>, Point<V>)>, Vec<(EventTime, Event<K, V, F>)>);
+
+/// A section of version 1: all that was known of a key.
+type SectionV1<K, V, F> = Vec<(K, Option<HistoryV1<V, F>>)>;
+
+/// Versions below the watermark, and events at or above it.
+type HistoryV1<V, F> = (Vec<Point<V>>, Vec<(EventTime, V, Option<F>)>);
 
 /// The operator.
 pub struct Scd2<K, V, F> {
     name: String,
     committed: Epoch,
     watermark: Watermark,
-    kept: Kept<K, History<V, F>>,
-    /// The instants of waiting events.
-    due: BTreeSet<(EventTime, K)>,
+    versions: Versions<K, V>,
+    waiting: Waiting<K, V, F>,
+    /// While sections are read back: how often those of version 1 have had each event.
+    of_v1: BTreeMap<(EventTime, Event<K, V, F>), usize>,
 }
 
 impl<K: Key, V: Key, F: Key> Scd2<K, V, F> {
     /// No history yet. `name` is the operator's in manifests, `committed` the epoch that the run starts from.
     pub fn new(name: &str, committed: Epoch) -> Scd2<K, V, F> {
-        let (kept, due) = (Kept::default(), BTreeSet::new());
-        Scd2 { name: name.to_string(), committed, watermark: EventTime::MIN, kept, due }
+        Scd2 {
+            name: name.to_string(),
+            committed,
+            watermark: EventTime::MIN,
+            versions: Versions::default(),
+            waiting: Waiting::default(),
+            of_v1: BTreeMap::new(),
+        }
     }
-}
 
-impl<V: Key, F: Key> History<V, F> {
-    /// Lets the events of the instant `at` count: those that follow come later. Gives what changes of the versions of `key`,
-    /// and the facts.
-    fn settle<K: Key>(&mut self, key: &K, at: EventTime, epoch: Epoch, out: &mut Vec<Out<K, V, F>>) {
-        let count = self.waiting.iter().take_while(|(time, ..)| *time == at).count();
-        let events: Vec<_> = self.waiting.drain(..count).collect();
-        let Some((_, value, _)) = events.last().cloned() else { return };
-        let version = |point: &(EventTime, V), to| Version {
-            key: key.clone(),
-            value: point.1.clone(),
-            from: point.0,
-            to,
-        };
-        let last = self.points.last();
-        if last.is_none_or(|(_, known)| *known != value) {
-            if let Some(last) = last {
-                out.push(Out::Version((version(last, None), epoch, -1)));
-                out.push(Out::Version((version(last, Some(at)), epoch, 1)));
+    /// Lets the events of one key and instant count: those that follow come later, and these lie in order. Gives what changes
+    /// of the versions of the key, and the facts.
+    fn settle(&mut self, events: &mut [Waits<K, V, F>], epoch: Epoch, out: &mut Vec<Out<K, V, F>>) {
+        let Some(last) = events.last() else { return };
+        let (at, key, value) = (last.time, last.event.key.clone(), last.event.value.clone());
+        let version = |from, value: &V, to| Version { key: key.clone(), value: value.clone(), from, to };
+        let from = match self.versions.settle(&key, at, &value) {
+            Settled::Holds(from) => from,
+            Settled::Begins(before) => {
+                if let Some((from, before)) = before {
+                    out.push(Out::Version((version(from, &before, None), epoch, -1)));
+                    out.push(Out::Version((version(from, &before, Some(at)), epoch, 1)));
+                }
+                out.push(Out::Version((version(at, &value, None), epoch, 1)));
+                at
             }
-            let point = (at, value);
-            out.push(Out::Version((version(&point, None), epoch, 1)));
-            self.points.push(point);
-        }
-        let (from, value) = self.points.last().expect("there is one since the first event");
-        for fact in events.into_iter().filter_map(|(_, _, fact)| fact) {
-            let (key, value) = (key.clone(), value.clone());
-            out.push(Out::Fact(Fact { key, time: at, fact, value, from: *from }));
+        };
+        for fact in events.iter_mut().filter_map(|waits| waits.event.fact.take()) {
+            out.push(Out::Fact(Fact { key: key.clone(), time: at, fact, value: value.clone(), from }));
         }
     }
 
-    /// The versions as of now.
-    fn versions<K: Key>(&self, key: &K) -> impl Iterator<Item = Version<K, V>> {
-        let ends = self.points.iter().skip(1).map(|(from, _)| Some(*from)).chain([None]);
-        self.points.iter().zip(ends).map(|((from, value), to)| Version {
-            key: key.clone(),
-            value: value.clone(),
-            from: *from,
-            to,
+    /// Takes a section of version 1 back. A later one repeats the events of its keys that still waited then.
+    fn restore_v1(&mut self, saved: &Saved) -> Result<(), StateError> {
+        let of = (saved.shard, saved.kind);
+        let entries: SectionV1<K, V, F> = self.decoded(saved)?;
+        for (key, history) in entries {
+            let (points, events) = history.unwrap_or_default();
+            self.versions.restore(of, key.clone(), points);
+            let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+            for (time, value, fact) in events {
+                *counts.entry((time, Event { key: key.clone(), value, fact })).or_default() += 1;
+            }
+            for ((time, event), count) in counts {
+                let known = self.of_v1.entry((time, event.clone())).or_default();
+                for _ in *known..count {
+                    self.waiting.restore(of, time, event.clone());
+                }
+                *known = count.max(*known);
+            }
+        }
+        Ok(())
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, saved: &Saved) -> Result<T, StateError> {
+        postcard::from_bytes(&saved.bytes).map_err(|_| StateError::Malformed {
+            operator: self.name.clone(),
+            shard: saved.shard.0,
+            what: "versions and events",
         })
     }
 }
@@ -160,7 +182,7 @@ impl<K: Key, V: Key, F: Key> Keyed for Scd2<K, V, F> {
     type Key = ();
     type Out = Out<K, V, F>;
 
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn name(&self) -> &str {
         &self.name
@@ -173,47 +195,68 @@ impl<K: Key, V: Key, F: Key> Keyed for Scd2<K, V, F> {
     fn define(&mut self, _definition: Definition<()>) {}
 
     fn apply(&mut self, _epoch: Epoch, batch: &mut Vec<Self::In>, _fates: &mut Fates) {
-        for Stamped { time, data: Event { key, value, fact }, .. } in batch.drain(..) {
+        for Stamped { time, data: event, .. } in batch.drain(..) {
             assert!(time >= self.watermark, "an event at {time} lies below the watermark");
-            self.kept.change(&key, |history| {
-                let history =
-                    history.get_or_insert_with(|| History { points: Vec::new(), waiting: Vec::new() });
-                let event = (time, value, fact);
-                let at = history.waiting.partition_point(|known| *known <= event);
-                history.waiting.insert(at, event);
-            });
-            self.due.insert((time, key));
+            let shard = self.versions.know(&event.key);
+            self.waiting.add(shard, time, event);
         }
     }
 
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>) {
         self.watermark = tick.watermark;
-        while let Some((at, key)) = self.due.first().filter(|(at, _)| *at < tick.watermark).cloned() {
-            self.due.pop_first();
-            self.kept.change(&key, |history| {
-                history.as_mut().expect("an event waits in it").settle(&key, at, epoch, out);
-            });
+        let mut events = self.waiting.take_below(tick.watermark);
+        let together =
+            |a: &Waits<K, V, F>, b: &Waits<K, V, F>| (a.time, &a.event.key) == (b.time, &b.event.key);
+        for events in events.chunk_by_mut(together) {
+            self.settle(events, epoch, out);
         }
     }
 
     fn snapshot(&mut self, wanted: &Wanted, put: &mut dyn FnMut(Shard, Vec<u8>)) {
-        self.kept.snapshot(wanted, put);
+        let (mut versions, mut events) = (self.versions.take(wanted), self.waiting.entries(wanted));
+        let shards: BTreeSet<Shard> = versions.keys().chain(events.keys()).copied().collect();
+        for shard in shards {
+            let section =
+                (versions.remove(&shard).unwrap_or_default(), events.remove(&shard).unwrap_or_default());
+            put(shard, postcard::to_stdvec(&section).expect("plain values encode"));
+        }
+        self.waiting.wrote(wanted);
     }
 
     fn restore(&mut self, saved: &Saved) -> Result<(), StateError> {
-        self.kept.restore(&self.name, saved)
+        if saved.version == 1 {
+            return self.restore_v1(saved);
+        }
+        let of = (saved.shard, saved.kind);
+        let (versions, events): Section<K, V, F> = self.decoded(saved)?;
+        for (key, earlier, newest) in versions {
+            let points = earlier.into_iter().chain([newest]).collect();
+            self.versions.restore(of, key, points);
+        }
+        events.into_iter().for_each(|(time, event)| self.waiting.restore(of, time, event));
+        Ok(())
     }
 
     fn restored(&mut self, watermark: Watermark, out: &mut Vec<Self::Out>) {
         self.watermark = watermark;
-        for (key, history) in self.kept.iter() {
-            let version = |version| Out::Version((version, self.committed, 1));
-            out.extend(history.versions(key).map(version));
-            self.due.extend(history.waiting.iter().map(|(time, ..)| (*time, key.clone())));
+        self.of_v1.clear();
+        // These counted before.
+        drop(self.waiting.take_below(watermark));
+        for (_, event) in self.waiting.all() {
+            self.versions.know(&event.key);
         }
+        let version = |(key, value, from, to): (&K, &V, _, _)| {
+            let version = Version { key: key.clone(), value: value.clone(), from, to };
+            Out::Version((version, self.committed, 1))
+        };
+        out.extend(self.versions.iter().map(version));
     }
 
     fn held(&self) -> u64 {
-        self.kept.len()
+        self.versions.len()
     }
 }
+
+#[cfg(test)]
+#[path = "scd2_tests.rs"]
+mod tests;

@@ -56,6 +56,22 @@ type Ends = Vec<[i64; 4]>;
 struct Shared {
     world: Arc<World>,
     ends: Arc<OnceLock<Ends>>,
+    starts: Arc<Starts>,
+}
+
+/// The users of each partition as they are at the start. All topics begin with them: a million users live through millions of
+/// unseen events up to there, more than a short stream has after it.
+#[derive(Debug)]
+struct Starts {
+    partitions: Vec<Mutex<Start>>,
+    /// How often each partition is begun if everything is read once: then nothing is kept any more.
+    begun_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Start {
+    begun: usize,
+    users: Option<Simulation>,
 }
 
 /// Makes generators, one a topic: those of equal options share their world, and count its events once.
@@ -84,7 +100,23 @@ struct Cursor {
 
 impl Shared {
     fn new(world: World) -> Shared {
-        Shared { world: Arc::new(world), ends: Arc::new(OnceLock::new()) }
+        let partitions = (0..world.options.partitions).map(|_| Mutex::default()).collect();
+        // Where the stream has an end, its events are counted first.
+        let begun_max = Topic::ALL.len() + usize::from(world.options.messages.is_some());
+        let starts = Arc::new(Starts { partitions, begun_max });
+        Shared { world: Arc::new(world), ends: Arc::new(OnceLock::new()), starts }
+    }
+
+    /// The users of `partition` at the start.
+    fn start(&self, partition: Partition) -> Simulation {
+        let mut start = self.starts.partitions[partition.index()].lock().expect("no thread panicked with it");
+        start.begun += 1;
+        let new = || Simulation::new(&self.world, partition.0);
+        if start.begun < self.starts.begun_max {
+            start.users.get_or_insert_with(new).clone()
+        } else {
+            start.users.take().unwrap_or_else(new)
+        }
     }
 }
 
@@ -124,7 +156,7 @@ impl Generator {
         self.shared.ends.get_or_init(|| {
             let world = &self.shared.world;
             let count = |partition: u32| {
-                let mut simulation = Simulation::new(world, partition);
+                let mut simulation = self.shared.start(Partition(partition));
                 let mut counts = [0; 4];
                 for _ in 0..world.page_views(partition).unwrap_or_default() {
                     let event = simulation.next();
@@ -148,7 +180,7 @@ impl Generator {
             }
         };
         if cursor.as_ref().is_none_or(|cursor| offset < cursor.offset) {
-            let mut simulation = Simulation::new(&self.shared.world, partition.0);
+            let mut simulation = self.shared.start(partition);
             let event = next(&mut simulation);
             *cursor = Some(Cursor { simulation, event, offset: Offset(0) });
         }

@@ -103,7 +103,7 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
-    /// The users of `partition` at the start.
+    /// The users of `partition` at the start, some of them in the middle of a session.
     pub(super) fn new(world: &Arc<World>, partition: u32) -> Simulation {
         let options = &world.options;
         let begin_ms = options.start_ms.saturating_sub(BEFORE_MS);
@@ -125,6 +125,9 @@ impl Simulation {
             simulation.add_old_user(begin_ms);
         }
         simulation.draw_next_join();
+        while simulation.next_step_ms() < options.start_ms {
+            simulation.step();
+        }
         simulation
     }
 
@@ -189,7 +192,7 @@ impl Simulation {
             return self.next_that_happens();
         }
         loop {
-            let next_ms = self.queue.peek().map_or(self.next_join_ms, |due| due.at_ms.min(self.next_join_ms));
+            let next_ms = self.next_step_ms();
             if self.sent.peek().is_some_and(|sent| sent.event.sent_ms <= next_ms) {
                 return self.sent.pop().expect("there is one").event;
             }
@@ -216,19 +219,30 @@ impl Simulation {
     /// The next event that happens after the start.
     fn next_that_happens(&mut self) -> Event {
         loop {
-            let next_ms = self.queue.peek().map(|due| due.at_ms);
-            // Where nobody is left somebody comes at once.
-            if next_ms.is_none_or(|at_ms| self.next_join_ms <= at_ms) {
-                self.add_guest(self.next_join_ms);
-                self.draw_next_join();
-                continue;
-            }
-            let Some(due) = self.queue.pop() else { continue };
-            let event = self.act(due);
-            if event.ts_ms >= self.world.options.start_ms {
+            if let Some(event) = self.step()
+                && event.ts_ms >= self.world.options.start_ms
+            {
                 return event;
             }
         }
+    }
+
+    /// When the next step is.
+    fn next_step_ms(&mut self) -> i64 {
+        self.queue.peek().map_or(self.next_join_ms, |due| due.at_ms.min(self.next_join_ms))
+    }
+
+    /// Somebody comes, or somebody acts: then this is the event.
+    fn step(&mut self) -> Option<Event> {
+        let next_ms = self.queue.peek().map(|due| due.at_ms);
+        // Where nobody is left somebody comes at once.
+        if next_ms.is_none_or(|at_ms| self.next_join_ms <= at_ms) {
+            self.add_guest(self.next_join_ms);
+            self.draw_next_join();
+            return None;
+        }
+        let due = self.queue.pop()?;
+        Some(self.act(due))
     }
 
     /// A user acts: gives the event, and decides when they act next.
