@@ -43,8 +43,10 @@ const PART: &str = "HEADWAY_BENCH_PART";
 /// Plays in an epoch of histories.
 const EPOCH: u64 = 20_000;
 
-/// The parts, by name: each takes a number of events.
-const PARTS: [(&str, fn(u64)); 4] = [
+/// A part by its name: it takes a number of events.
+type Part = (&'static str, fn(u64));
+
+const PARTS: [Part; 4] = [
     ("generate", |events| generated(events, 10_000, TURNS)),
     ("generate-million", |events| generated(events, USERS, 1)),
     ("decode", |events| decode_and_write(events.min(500_000))),

@@ -3,6 +3,7 @@
 mod cases;
 mod decode;
 mod generate;
+mod later_days;
 mod published;
 mod recompute;
 mod views;

@@ -58,7 +58,7 @@ fn changes<'s, D: Clone + Debug + 'static>(build: &mut Build<'s>, name: &str, ta
     build.output(spec, changes);
 }
 
-fn dataflow(build: &mut Build<'_>) {
+pub(crate) fn dataflow(build: &mut Build<'_>) {
     let events = build.records("log", DECODER);
     let plays = views::plays(events.clone().filter_map_data(|event| event.as_listen()));
     let stamped = plays.clone().map(views::stamped);
@@ -78,7 +78,7 @@ fn dataflow(build: &mut Build<'_>) {
 }
 
 /// The lines of the real log.
-fn log() -> Vec<String> {
+pub(crate) fn log() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/samples/sparkify-2018-11.ndjson.gz");
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("the sample is there");
@@ -94,7 +94,7 @@ fn events() -> Vec<Event> {
 }
 
 /// The log in so many epochs, each line moved back by less than the lateness; then the input ends.
-fn script(lines: Vec<String>, epochs: usize, seed: u64) -> Script {
+pub(crate) fn script(lines: Vec<String>, epochs: usize, seed: u64) -> Script {
     let mut drawn = seed;
     let mut shuffled: Vec<(i64, usize, String)> = Vec::new();
     for (number, line) in lines.into_iter().enumerate() {
@@ -123,7 +123,7 @@ fn script(lines: Vec<String>, epochs: usize, seed: u64) -> Script {
 }
 
 /// What each table holds in the end, and the rows of each output, sorted.
-fn content(played: &Played) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn content(played: &Played) -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<(String, String), i64> = BTreeMap::new();
     let mut content: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for row in played.rows.iter().filter(|row| row.epoch > Epoch(0)) {
