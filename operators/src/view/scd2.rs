@@ -28,6 +28,9 @@
 //! free@1 free@5 paid@4, watermark 9  ──►  [1, 4) free, [4, 5) paid, [5, …) free
 //! ```
 
+mod versions;
+mod waiting;
+
 use crate::error::StateError;
 use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
@@ -37,11 +40,11 @@ use crate::state::{Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::view::table::{Key, Update, shard_of};
-use crate::view::versions::{Point, Settled, Versions};
-use crate::view::waiting::{Waiting, Waits};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use versions::{Point, Settled, Versions};
+use waiting::{Waiting, Waits};
 
 /// What a record says of a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,7 +109,7 @@ pub struct Scd2<K, V, F> {
     committed: Epoch,
     watermark: Watermark,
     versions: Versions<K, V>,
-    waiting: Waiting<K, V, F>,
+    waiting: Waiting<Event<K, V, F>>,
     /// While sections are read back: how often those of version 1 have had each event.
     of_v1: BTreeMap<(EventTime, Event<K, V, F>), usize>,
 }
@@ -126,7 +129,7 @@ impl<K: Key, V: Key, F: Key> Scd2<K, V, F> {
 
     /// Lets the events of one key and instant count: those that follow come later, and these lie in order. Gives what changes
     /// of the versions of the key, and the facts.
-    fn settle(&mut self, events: &mut [Waits<K, V, F>], epoch: Epoch, out: &mut Vec<Out<K, V, F>>) {
+    fn settle(&mut self, events: &mut [Waits<Event<K, V, F>>], epoch: Epoch, out: &mut Vec<Out<K, V, F>>) {
         let Some(last) = events.last() else { return };
         let (at, key, value) = (last.time, last.event.key.clone(), last.event.value.clone());
         let version = |from, value: &V, to| Version { key: key.clone(), value: value.clone(), from, to };
@@ -205,8 +208,9 @@ impl<K: Key, V: Key, F: Key> Keyed for Scd2<K, V, F> {
     fn close(&mut self, epoch: Epoch, tick: &Tick, out: &mut Vec<Self::Out>) {
         self.watermark = tick.watermark;
         let mut events = self.waiting.take_below(tick.watermark);
-        let together =
-            |a: &Waits<K, V, F>, b: &Waits<K, V, F>| (a.time, &a.event.key) == (b.time, &b.event.key);
+        let together = |a: &Waits<Event<K, V, F>>, b: &Waits<Event<K, V, F>>| {
+            (a.time, &a.event.key) == (b.time, &b.event.key)
+        };
         for events in events.chunk_by_mut(together) {
             self.settle(events, epoch, out);
         }
@@ -258,5 +262,4 @@ impl<K: Key, V: Key, F: Key> Keyed for Scd2<K, V, F> {
 }
 
 #[cfg(test)]
-#[path = "scd2_tests.rs"]
 mod tests;

@@ -5,7 +5,6 @@
 use crate::snapshots::{Wanted, Written};
 use crate::state::{SectionKind, Shard};
 use crate::time::{EventTime, Watermark};
-use crate::view::scd2::Event;
 use crate::view::table::Key;
 use std::collections::BTreeMap;
 
@@ -14,48 +13,48 @@ const LIST_MS_LOG2: u32 = 10;
 
 /// An event that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Waits<K, V, F> {
+pub(super) struct Waits<E> {
     /// When it happened.
     pub(super) time: EventTime,
     /// What it says.
-    pub(super) event: Event<K, V, F>,
+    pub(super) event: E,
     shard: Shard,
     written: Written,
 }
 
 /// What a section has of an event.
-pub(super) type Entry<'a, K, V, F> = (EventTime, &'a Event<K, V, F>);
+pub(super) type Entry<'a, E> = (EventTime, &'a E);
 
 /// All events that wait.
 #[derive(Debug)]
-pub(super) struct Waiting<K, V, F> {
+pub(super) struct Waiting<E> {
     /// Those that no section has.
-    fresh: Vec<Waits<K, V, F>>,
+    fresh: Vec<Waits<E>>,
     /// The others, by the number of their list.
-    later: BTreeMap<i64, Vec<Waits<K, V, F>>>,
+    later: BTreeMap<i64, Vec<Waits<E>>>,
 }
 
-impl<K, V, F> Default for Waiting<K, V, F> {
+impl<E> Default for Waiting<E> {
     fn default() -> Self {
         Waiting { fresh: Vec::new(), later: BTreeMap::new() }
     }
 }
 
-impl<K: Ord, V: Ord, F: Ord> Waits<K, V, F> {
-    /// By time, key, value and fact.
+impl<E: Ord> Waits<E> {
+    /// By time; at one instant in the order of events.
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         self.time.cmp(&other.time).then_with(|| self.event.cmp(&other.event))
     }
 }
 
-impl<K: Key, V: Key, F: Key> Waiting<K, V, F> {
+impl<E: Key> Waiting<E> {
     /// Adds an event of a key of `shard`.
-    pub(super) fn add(&mut self, shard: Shard, time: EventTime, event: Event<K, V, F>) {
+    pub(super) fn add(&mut self, shard: Shard, time: EventTime, event: E) {
         self.fresh.push(Waits { time, event, shard, written: Written::No });
     }
 
-    /// Takes the events below `watermark` out, in the order of time, key, value and fact.
-    pub(super) fn take_below(&mut self, watermark: Watermark) -> Vec<Waits<K, V, F>> {
+    /// Takes the events below `watermark` out, in order of time; at one instant in their own.
+    pub(super) fn take_below(&mut self, watermark: Watermark) -> Vec<Waits<E>> {
         let mut taken = Vec::new();
         while let Some(mut first) = self.later.first_entry().filter(|list| *list.key() < list_of(watermark)) {
             taken.append(first.get_mut());
@@ -75,12 +74,12 @@ impl<K: Key, V: Key, F: Key> Waiting<K, V, F> {
     }
 
     /// The events that belong into the sections that are `wanted`, by shard; [`Waiting::wrote`] follows.
-    pub(super) fn entries(&mut self, wanted: &Wanted) -> BTreeMap<Shard, Vec<Entry<'_, K, V, F>>> {
+    pub(super) fn entries(&mut self, wanted: &Wanted) -> BTreeMap<Shard, Vec<Entry<'_, E>>> {
         // Sections do not depend on the order of arrival.
         self.fresh.sort_by(Waits::order);
-        let mut shards: BTreeMap<Shard, Vec<Entry<'_, K, V, F>>> = BTreeMap::new();
+        let mut shards: BTreeMap<Shard, Vec<Entry<'_, E>>> = BTreeMap::new();
         let later = self.later.values().flatten().filter(|_| !wanted.is_changes());
-        let is_in = |waits: &&Waits<K, V, F>| waits.written.is_in(wanted.kind(waits.shard));
+        let is_in = |waits: &&Waits<E>| waits.written.is_in(wanted.kind(waits.shard));
         for waits in later.filter(is_in).chain(&self.fresh) {
             shards.entry(waits.shard).or_default().push((waits.time, &waits.event));
         }
@@ -90,7 +89,7 @@ impl<K: Key, V: Key, F: Key> Waiting<K, V, F> {
     /// The sections that were `wanted` have what [`Waiting::entries`] gave.
     pub(super) fn wrote(&mut self, wanted: &Wanted) {
         if !wanted.is_changes() {
-            let bases = |waits: &&mut Waits<K, V, F>| wanted.kind(waits.shard) == SectionKind::Base;
+            let bases = |waits: &&mut Waits<E>| wanted.kind(waits.shard) == SectionKind::Base;
             self.later.values_mut().flatten().filter(bases).for_each(|waits| waits.written = Written::Base);
         }
         let mut fresh = self.fresh.drain(..).peekable();
@@ -103,18 +102,13 @@ impl<K: Key, V: Key, F: Key> Waiting<K, V, F> {
     }
 
     /// Takes an event back from a section of this kind.
-    pub(super) fn restore(
-        &mut self,
-        (shard, kind): (Shard, SectionKind),
-        time: EventTime,
-        event: Event<K, V, F>,
-    ) {
+    pub(super) fn restore(&mut self, (shard, kind): (Shard, SectionKind), time: EventTime, event: E) {
         let waits = Waits { time, event, shard, written: Written::restored(kind) };
         self.later.entry(list_of(time)).or_default().push(waits);
     }
 
     /// All events, in no order.
-    pub(super) fn all(&self) -> impl Iterator<Item = Entry<'_, K, V, F>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Entry<'_, E>> {
         self.later.values().flatten().chain(&self.fresh).map(|waits| (waits.time, &waits.event))
     }
 }
