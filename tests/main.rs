@@ -7,6 +7,7 @@ mod backup;
 mod certificates;
 mod cli;
 mod compaction;
+mod confirmed;
 mod durability;
 #[cfg(feature = "parquet")]
 mod expect;
