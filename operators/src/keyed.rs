@@ -137,6 +137,7 @@ pub struct Fates {
 
 impl Fates {
     /// Counts one record of a partition.
+    #[inline]
     pub fn add(&mut self, partition: Partition, fate: Fate) {
         if self.counts.get(self.last).is_none_or(|(known, _)| *known != partition) {
             let found = self.counts.iter().position(|(known, _)| *known == partition);

@@ -38,12 +38,14 @@ impl KeyHash {
     }
 
     /// The shard of the key.
+    #[inline]
     pub fn shard(self) -> Shard {
         Shard((self.0[0] >> 54) as u16)
     }
 
     /// This hash, moved to the shard of `key`: for content that must live beside its key.
     #[must_use]
+    #[inline]
     pub fn beside(self, key: KeyHash) -> KeyHash {
         const LOW: u64 = (1 << 54) - 1;
         KeyHash([(key.0[0] & !LOW) | (self.0[0] & LOW), self.0[1]])

@@ -16,14 +16,10 @@ pub(super) fn plain(value: &[u8]) -> Option<Fields<'_>> {
         [b'"', text @ .., b'"'] => text,
         text => text,
     };
-    // Every byte is looked at, so that the compiler can look at many at once.
-    let (special, high) = text
-        .iter()
-        .fold((false, false), |(special, high), byte| (special | is_special(*byte), high | (*byte >= DEL)));
+    let Cut { ends, special, high } = cut(text)?;
     if special || (high && !is_clean(text)) {
         return None;
     }
-    let ends = field_ends(text)?;
     let mut from = 0;
     let each = ends.map(|end| {
         let field = trim(&text[from..end]);
@@ -77,23 +73,37 @@ fn is_special(byte: u8) -> bool {
     (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 
-/// Where each field of `text` ends; `None` if it has more fields or fewer than a message.
-fn field_ends(text: &[u8]) -> Option<[usize; FIELDS.len()]> {
+/// What one look at all bytes of a message shows.
+struct Cut {
+    /// Where each field ends.
+    ends: [usize; FIELDS.len()],
+    /// A byte means something to CSV or JSON beyond itself.
+    special: bool,
+    /// A byte may be part of a control character beyond the ones below the space.
+    high: bool,
+}
+
+/// Looks at `text`; `None` if it has more fields or fewer than a message.
+fn cut(text: &[u8]) -> Option<Cut> {
     let (blocks, rest) = text.as_chunks::<BLOCK>();
-    let mut last = [0; BLOCK];
+    // Whole blocks only, filled up with what means nothing: the compiler then looks at many bytes at once, to the last.
+    let mut last = [b' '; BLOCK];
     last[..rest.len()].copy_from_slice(rest);
-    let mut ends = [text.len(); FIELDS.len()];
+    let mut cut = Cut { ends: [text.len(); FIELDS.len()], special: false, high: false };
     let (mut at, mut n) = (0, 0);
     for block in blocks.iter().chain([&last]) {
+        (cut.special, cut.high) = block.iter().fold((cut.special, cut.high), |(special, high), byte| {
+            (special | is_special(*byte), high | (*byte >= DEL))
+        });
         let mut found = commas(block);
         while found != 0 {
-            *ends.get_mut(n)? = at + found.trailing_zeros() as usize;
+            *cut.ends.get_mut(n)? = at + found.trailing_zeros() as usize;
             n += 1;
             found &= found - 1;
         }
         at += BLOCK;
     }
-    (n + 1 == FIELDS.len()).then_some(ends)
+    (n + 1 == FIELDS.len()).then_some(cut)
 }
 
 /// As many bytes as a mask of them has bits.
@@ -128,7 +138,9 @@ mod tests {
             let text = fields.join(&b',');
             let commas = text.iter().enumerate().filter(|(_, byte)| **byte == b',').map(|(at, _)| at);
             let ends: Vec<usize> = commas.chain([text.len()]).collect();
-            prop_assert_eq!(field_ends(&text), ends.try_into().ok());
+            let (special, high) = (text.contains(&0), text.contains(&0xac));
+            let found = cut(&text).map(|cut| (cut.ends, cut.special, cut.high));
+            prop_assert_eq!(found, ends.try_into().ok().map(|ends| (ends, special, high)));
         }
     }
 }

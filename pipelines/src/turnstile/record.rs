@@ -128,17 +128,53 @@ impl Cutter {
 /// Makes readings of fields.
 struct Readings {
     instants: Instants,
-    /// Keys defined in this epoch; cleared at its begin, so no larger than an epoch's records.
-    defined: HashSet<KeyHash, FxBuildHasher>,
+    defined: Defined,
     /// What is hashed.
     content: Vec<u8>,
+}
+
+/// The keys defined in an epoch; cleared at its begin, so there are no more than an epoch has records.
+struct Defined {
+    all: HashSet<KeyHash, FxBuildHasher>,
+    /// Some of them, each at the place that its hash says: nearly every message has a key that is found here by one look.
+    recent: Box<[KeyHash]>,
+}
+
+impl Defined {
+    /// As many places as a city has turnstiles, in a core's cache.
+    const PLACES: usize = 4096;
+
+    fn new() -> Defined {
+        let mut new =
+            Defined { all: HashSet::default(), recent: vec![KeyHash::default(); Self::PLACES].into() };
+        new.clear();
+        new
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.recent.fill(KeyHash::default());
+        // The hash zero belongs to the first place: what stands for "none" there belongs to another.
+        self.recent[0] = KeyHash([0, 1]);
+    }
+
+    /// Adds `key`; false if it was there.
+    fn insert(&mut self, key: KeyHash) -> bool {
+        let KeyHash([_, low]) = key;
+        let place = &mut self.recent[low as usize % Self::PLACES];
+        if *place == key {
+            return false;
+        }
+        *place = key;
+        self.all.insert(key)
+    }
 }
 
 impl Decoder {
     /// A decoder of messages whose wall-clock times are of `zone`.
     pub fn new(zone: Zone) -> Decoder {
         let content = Vec::with_capacity(256);
-        let readings = Readings { instants: Instants::new(zone), defined: HashSet::default(), content };
+        let readings = Readings { instants: Instants::new(zone), defined: Defined::new(), content };
         let cutter = Cutter { sheet: Sheet::new(), topic: Layout::of_topic(), file: FileLayout::default() };
         Decoder { readings, cutter }
     }

@@ -88,6 +88,8 @@ pub(super) struct Dedup {
     grid: Grid,
     width_ms: i64,
     slices: Timeline<Slice>,
+    /// The slice of the last identity that was admitted: the next one is mostly of the same, and is found so without a division.
+    near: EventTime,
     held: u64,
 }
 
@@ -104,6 +106,7 @@ impl Slice {
     }
 
     /// Notes a copy of `identity` whose first open window ends at `first_open`.
+    #[inline]
     fn admit(&mut self, identity: KeyHash, first_open: EventTime) -> Admitted {
         // 1. Has a copy counted in all of its windows?
         let at = self.groups.partition_point(|group| group.earliest < first_open);
@@ -162,15 +165,20 @@ impl<'a> Saving<'a> {
 impl Dedup {
     /// No identities, for windows of `grid`.
     pub(super) fn new(grid: Grid) -> Dedup {
-        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices: Timeline::default(), held: 0 }
+        let (slices, near) = (Timeline::default(), EventTime(0));
+        Dedup { grid, width_ms: grid.slide_ms().min(SLICE_MS), slices, near, held: 0 }
     }
 
     /// Notes a copy of `identity` at `time`, whose first open window ends at `first_open`.
+    #[inline]
     pub(super) fn admit(&mut self, identity: KeyHash, time: EventTime, first_open: EventTime) -> Admitted {
-        let slice = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
-        self.note(Seen { identity, slice, earliest: first_open })
+        if time < self.near || self.near.plus_ms(self.width_ms) <= time {
+            self.near = EventTime(time.0.div_euclid(self.width_ms) * self.width_ms);
+        }
+        self.note(Seen { identity, slice: self.near, earliest: first_open })
     }
 
+    #[inline]
     fn note(&mut self, seen: Seen) -> Admitted {
         let slice = self.slices.at(seen.slice, Slice::after);
         let admitted = slice.admit(seen.identity, seen.earliest);

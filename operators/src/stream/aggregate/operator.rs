@@ -98,7 +98,12 @@ impl<S, K, const N: usize> Aggregate<S, K, N> {
 
     /// Adds `amounts` of `key` to the window that ends at `end`.
     fn add(&mut self, epoch: Epoch, end: EventTime, key: KeyHash, amounts: &[i64; N]) {
-        let window = self.windows.at(end, |_| Window { since: epoch, sums: HashMap::default() });
+        // A window has about as many keys as the one before it.
+        let begin = |before: Option<&Window<N>>| {
+            let room = before.map_or(0, |before| before.sums.len());
+            Window { since: epoch, sums: HashMap::with_capacity_and_hasher(room, FxBuildHasher) }
+        };
+        let window = self.windows.at(end, begin);
         let sum = window.sums.entry(key).or_insert_with(|| {
             self.keys.entry(key).or_insert_with(Known::unknown).windows += 1;
             Sum { amounts: [0; N], written: Written::Since }
