@@ -337,7 +337,7 @@ impl Feed for Fed {
         for number in (0..).take(passages.len()) {
             let bytes = u32::to_le_bytes(number);
             intake.message(&Raw::of(Partition(0), self.next, Payload::Bytes(&bytes)));
-            self.next = self.next + 1;
+            self.next += 1;
         }
         let position = Position {
             partition: Partition(0),
