@@ -14,7 +14,7 @@ use crate::ack::{Ack, InputIx};
 use crate::flow::{Either, Flow};
 use crate::keyed::{self, Driver, Keyed, Resume, Writes};
 use crate::pace::{InputPace, Moment, Pace, SetIx, SharedPace};
-use crate::port::{InputStart, Ports};
+use crate::port::{InputStart, Ports, RestoredRows};
 use crate::progress::{Mark, Progress, Rules};
 use crate::record::Stamped;
 use crate::row::{Row, Rows};
@@ -30,7 +30,7 @@ use crate::stream::watermark::watermark;
 use crate::time::Epoch;
 use crate::view::keep::{Fold, Keep};
 use crate::view::refill::{self, CommittedRow, Refill};
-use crate::view::rollup::{Rollup, Sums};
+use crate::view::rollup::{Occurring, Rollup, Sums};
 use crate::view::row::{FIRST_DAY_FILES, ViewRow, ViewUpdate};
 use crate::view::scd2::{self, Event, Fact, Scd2, Version};
 use crate::view::seal::{self, Parted, Sealed, Sealing};
@@ -299,6 +299,12 @@ impl<'s> Build<'s> {
         self.keep(name, Rollup::default(), flow)
     }
 
+    /// The keys that occur. Each record adds rows of a key, or takes some away; a key is there while it has any. Nothing leaves
+    /// where only the count of a key changes.
+    pub fn occurring<K: Key>(&mut self, name: &str, flow: Flow<'s, (K, Sums<0>)>) -> Table<'s, K> {
+        self.keep(name, Occurring::default(), flow).map(|(key, _)| key)
+    }
+
     /// Sums amounts by key, as [`Build::rollup`], and gives up the keys of sealed days, as [`Build::keep_by_day`].
     pub fn rollup_by_day<K: Key, const N: usize>(
         &mut self,
@@ -435,6 +441,7 @@ impl<'s> Build<'s> {
             // First, at the committed epoch, comes what earlier runs delivered.
             let options = stage::Options { name: "Views".to_string(), first_epoch: committed };
             let pack = |epoch, updates| (epoch, consolidated(updates));
+            let updates = without_restored_rows(updates, committed, ports.restored_rows());
             acks.push(stage(options, updates, |wake| ports.views(&tables, wake), pack, Ack::Lake));
         }
         scope.concatenate(acks)
@@ -453,6 +460,33 @@ impl<'s> Build<'s> {
             folders: None,
         }
     }
+}
+
+/// Hands the rows of day files that come at epoch `committed` to `take` as they come, if there is one, and leaves the other updates.
+/// The operator is there in any case: all processes of a job must build the same dataflow.
+fn without_restored_rows(
+    updates: StreamVec<'_, Epoch, ViewUpdate>,
+    committed: Epoch,
+    mut take: Option<RestoredRows>,
+) -> StreamVec<'_, Epoch, ViewUpdate> {
+    updates.unary::<CapacityContainerBuilder<Vec<ViewUpdate>>, _, _, _>(
+        Pipeline,
+        "RestoredRows",
+        move |_, _| {
+            move |input, output| {
+                input.for_each(|cap, batch: &mut Vec<ViewUpdate>| {
+                    let Some(take) = take.as_mut().filter(|_| *cap.time() <= committed) else {
+                        output.session(&cap).give_container(batch);
+                        return;
+                    };
+                    let (of_files, of_views): (Vec<_>, Vec<_>) =
+                        batch.drain(..).partition(|update| update.view >= FIRST_DAY_FILES);
+                    take(of_files);
+                    output.session(&cap).give_iterator(of_views.into_iter());
+                });
+            }
+        },
+    )
 }
 
 /// One update for each row of a view that has changed. Those of day files stay as they are: they are many, and the writer of a

@@ -44,6 +44,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::empty;
+use timely::scheduling::Activator;
 
 /// An operator whose state belongs to shards of a key.
 pub trait Keyed: 'static {
@@ -196,10 +197,35 @@ pub struct Writes {
     pub operator: snapshots::Operator,
 }
 
+/// How many restored records leave in one activation.
+const GIVEN_AT_ONCE: usize = 1 << 13;
+
+/// What an operator gives of its restored state. It leaves a part an activation: else all that later operators make of it would be in
+/// memory at once.
+struct Restored<Out> {
+    /// That of the committed epoch, until all has left.
+    cap: Option<Capability<Epoch>>,
+    given: std::vec::IntoIter<Out>,
+    activator: Activator,
+}
+
+impl<Out> Restored<Out> {
+    /// What leaves now; `None` if all has left.
+    fn part(&mut self) -> Option<(Capability<Epoch>, Vec<Out>)> {
+        let cap = self.cap.take()?;
+        let part = self.given.by_ref().take(GIVEN_AT_ONCE).collect();
+        if self.given.len() > 0 {
+            self.cap = Some(cap.clone());
+            self.activator.activate();
+        }
+        Some((cap, part))
+    }
+}
+
 /// Runs an operator on the records of `flow`, on every worker.
 pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> Driven<'s, K::Out> {
     let Driver { mut operator, counts, resumed, writes } = driver;
-    let Resumed { committed, watermark, is_known, mut given } = resumed;
+    let Resumed { committed, watermark, is_known, given } = resumed;
     let (scope, set) = (flow.records.scope(), flow.set);
     let worker = u32::try_from(scope.index()).expect("workers are few");
     let mut builder = OperatorBuilder::new(operator.name().into(), scope);
@@ -215,15 +241,18 @@ pub fn drive<'s, K: Keyed>(driver: Driver<K>, flow: Flow<'s, K::In, K::Key>) -> 
     let (acks, ack_stream) = builder.new_output();
     let mut acks = OutputBuilder::<_, CapacityContainerBuilder<Vec<Ack>>>::from(acks);
 
-    builder.build(move |mut initial: Vec<Capability<Epoch>>| {
+    let activator = scope.activator_for(builder.operator_info().address);
+    builder.build(move |initial: Vec<Capability<Epoch>>| {
         let mut open: Epochs<Stash<K>> = Epochs::new(3);
         let mut rows = Vec::new();
+        let cap = initial.into_iter().next().map(|cap| cap.delayed(&committed));
+        let mut restored = Restored { cap, given: given.into_iter(), activator };
         move |frontiers| {
             let low = lowest(frontiers);
             let (mut out, mut state, mut acks) = (out.activate(), state.activate(), acks.activate());
             // 1. What was restored leaves at the committed epoch.
-            for cap in initial.drain(..).take(1) {
-                out.session(&cap.delayed(&committed)).give_container(&mut given);
+            if let Some((cap, mut part)) = restored.part() {
+                out.session(&cap).give_container(&mut part);
             }
             // 2. Close every epoch that all frontiers have passed, in order. All of it was accepted before: a frontier
             //    does not pass what waits unread. Closing first keeps records of e+1 out of the state of e.

@@ -58,6 +58,12 @@ pub trait Ports {
         Box::new(Unread::default())
     }
 
+    /// Takes restored rows of tables of day files as they come, before the committed epoch is complete: they are many. `None`: they
+    /// wait for [`Ports::views`].
+    fn restored_rows(&mut self) -> Option<RestoredRows> {
+        None
+    }
+
     /// How many workers take the changes of views, from worker 0 on; `None`: all. The same on every worker.
     fn view_takers(&self) -> Option<usize> {
         None
@@ -92,6 +98,9 @@ pub trait Ports {
     /// Saved state did not decode: the job must stop before its first epoch. The dataflow is built, and must not run.
     fn refuse(&mut self, error: StateError);
 }
+
+/// Takes restored rows of tables of day files.
+pub type RestoredRows = Box<dyn FnMut(Vec<ViewUpdate>)>;
 
 /// Where an input stands when a run starts.
 #[derive(Clone, Debug)]

@@ -321,18 +321,31 @@ impl Written {
 pub struct Changed<K> {
     /// Whether no section has the change yet.
     keys: BTreeMap<(Shard, K), bool>,
+    /// Those of which no section has the change, each once: an epoch changes few keys, and a base is written seldom.
+    new: Vec<(Shard, K)>,
 }
 
 impl<K> Default for Changed<K> {
     fn default() -> Self {
-        Changed { keys: BTreeMap::new() }
+        Changed { keys: BTreeMap::new(), new: Vec::new() }
     }
 }
 
 impl<K: Ord + Clone> Changed<K> {
     /// Notes that the entry of `key` was made, changed or deleted.
     pub fn touch(&mut self, shard: Shard, key: K) {
-        self.keys.insert((shard, key), true);
+        let entry = (shard, key);
+        match self.keys.get_mut(&entry) {
+            Some(true) => {}
+            Some(is_new) => {
+                *is_new = true;
+                self.new.push(entry);
+            }
+            None => {
+                self.keys.insert(entry.clone(), true);
+                self.new.push(entry);
+            }
+        }
     }
 
     /// Notes that a section of `kind` has brought the entry of `key` back, or its deletion.
@@ -346,6 +359,15 @@ impl<K: Ord + Clone> Changed<K> {
     /// none: all that it holds belongs into that.
     pub fn take(&mut self, wanted: &Wanted) -> BTreeMap<Shard, Vec<K>> {
         let mut taken: BTreeMap<Shard, Vec<K>> = BTreeMap::new();
+        let mut new = std::mem::take(&mut self.new);
+        if wanted.is_changes() {
+            new.sort_unstable();
+            for entry in new {
+                *self.keys.get_mut(&entry).expect("a new change is one") = false;
+                taken.entry(entry.0).or_default().push(entry.1);
+            }
+            return taken;
+        }
         self.keys.retain(|(shard, key), is_new| {
             let kind = wanted.kind(*shard);
             let belongs = kind == SectionKind::Merged || (kind == SectionKind::Change && *is_new);

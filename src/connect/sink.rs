@@ -1,7 +1,7 @@
 //! Where rows and state go: the traits [`Sink`] and [`WorkerSink`].
 
 use headway_operators::ack::{StagedFile, StateFile};
-use headway_operators::port::Stage;
+use headway_operators::port::{RestoredRows, Stage};
 use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
@@ -60,6 +60,11 @@ pub trait WorkerSink {
 
     /// Where the changes of views go. Where nobody asks for views they are dropped.
     fn views(&mut self) -> Option<Box<dyn Stage<Vec<ViewUpdate>, StagedFile>>> {
+        None
+    }
+
+    /// Takes restored rows of tables of day files as they come; `None`: they wait for [`WorkerSink::views`].
+    fn restored_rows(&mut self) -> Option<RestoredRows> {
         None
     }
 

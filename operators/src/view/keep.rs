@@ -71,6 +71,11 @@ pub trait Fold: 'static {
 
     /// Applies a change to the value of a key; `None` is no value. The order of changes must not matter.
     fn fold(&self, value: &mut Option<Self::Value>, change: Self::Change);
+
+    /// True if readers of the table see no difference between two values of a key: then no update leaves.
+    fn is_same(&self, before: &Self::Value, after: &Self::Value) -> bool {
+        before == after
+    }
 }
 
 /// The operator.
@@ -174,7 +179,11 @@ impl<F: Fold> Keyed for Keep<F> {
         self.make_way();
         for (key, before) in self.changed.drain(..) {
             let after = self.kept.noted(&key);
-            if before.as_ref() == after {
+            let is_same = match (&before, after) {
+                (Some(before), Some(after)) => self.fold.is_same(before, after),
+                (before, after) => before.is_none() && after.is_none(),
+            };
+            if is_same {
                 continue;
             }
             if let Some(after) = after {

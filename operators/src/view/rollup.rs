@@ -133,3 +133,54 @@ impl<K: Key, const N: usize> Fold for Rollup<K, N> {
         *value = (!is_gone).then_some(sums);
     }
 }
+
+/// Counts rows by key, as a [`Fold`] of which only the keys show: a key whose count changes gives no update.
+pub struct Occurring<K>(PhantomData<K>);
+
+impl<K> Default for Occurring<K> {
+    fn default() -> Self {
+        Occurring(PhantomData)
+    }
+}
+
+impl<K: Key> Fold for Occurring<K> {
+    type Key = K;
+    type Change = Sums<0>;
+    type Value = Sums<0>;
+
+    const VERSION: u32 = Rollup::<K, 0>::VERSION;
+
+    fn fold(&self, value: &mut Option<Sums<0>>, change: Sums<0>) {
+        Rollup::<K, 0>::default().fold(value, change);
+    }
+
+    fn is_same(&self, _: &Sums<0>, _: &Sums<0>) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyed::{Fates, Keyed};
+    use crate::progress::Tick;
+    use crate::time::{Epoch, EventTime};
+    use crate::view::keep::Keep;
+
+    #[test]
+    fn keys_that_occur_leave_once_and_go_with_their_last_row() {
+        let mut keep = Keep::new("Keys", Occurring::<u8>::default(), Epoch(0));
+        let mut epoch = |number: u64, rows: &[(u8, i64)]| {
+            let change = |(key, rows): &(u8, i64)| (*key, Sums { rows: *rows, amounts: [] });
+            keep.apply(Epoch(number), &mut rows.iter().map(change).collect(), &mut Fates::default());
+            let mut out = Vec::new();
+            keep.close(Epoch(number), &Tick::restored(EventTime::MIN), &mut out);
+            let mut keys: Vec<_> = out.into_iter().map(|((key, _), _, diff)| (key, diff)).collect();
+            keys.sort_unstable();
+            keys
+        };
+        assert_eq!(epoch(1, &[(7, 2), (9, 1)]), [(7, 1), (9, 1)]);
+        assert_eq!(epoch(2, &[(7, 3), (9, -1), (9, 1)]), [], "only counts change");
+        assert_eq!(epoch(3, &[(7, -5), (8, 1)]), [(7, -1), (8, 1)]);
+    }
+}

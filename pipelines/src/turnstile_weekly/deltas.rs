@@ -48,6 +48,13 @@ struct Winner {
     is_resolved: bool,
 }
 
+impl Winner {
+    /// True if the intervals around it are the same with `other` in its place.
+    fn shows_as(&self, other: &Winner) -> bool {
+        (self.entries, self.exits, self.place) == (other.entries, other.exits, other.place)
+    }
+}
+
 /// A reading of an hour that comes twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Twice {
@@ -68,6 +75,8 @@ struct Turnstile {
     winners: Vec<Winner>,
     /// In the order of files and lines.
     twice: Vec<Twice>,
+    /// How many readings are saved, as of the last epoch.
+    held: usize,
 }
 
 /// Two neighbouring readings.
@@ -106,6 +115,8 @@ pub(super) struct Deltas {
     /// The readings of the epoch.
     new: Vec<Stamped<Reading>>,
     changed: Changed<(KeyHash, i64)>,
+    /// How many readings all turnstiles save.
+    held: usize,
     /// What was read back, until all of it is there.
     groups: BTreeMap<(KeyHash, i64), Group>,
 }
@@ -129,6 +140,7 @@ impl Deltas {
             turnstiles: HashMap::default(),
             new: Vec::new(),
             changed: Changed::default(),
+            held: 0,
             groups: BTreeMap::new(),
         }
     }
@@ -220,13 +232,18 @@ impl Deltas {
 }
 
 impl Turnstile {
-    /// Takes a reading; what changes of neighbouring pairs.
-    fn put(&mut self, new: Winner, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) {
+    /// Takes a reading; what changes of neighbouring pairs. False if it does not count.
+    fn put(&mut self, new: Winner, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) -> bool {
         let all = &mut self.winners;
         match all.binary_search_by_key(&new.time, |winner| winner.time) {
-            Ok(_) if corrections == Corrections::Ignore => {}
+            Ok(_) if corrections == Corrections::Ignore => return false,
             Ok(at)
-                if (all[at].rank, all[at].entries, all[at].exits) >= (new.rank, new.entries, new.exits) => {}
+                if (all[at].rank, all[at].entries, all[at].exits) >= (new.rank, new.entries, new.exits) =>
+            {
+                return false;
+            }
+            // A file that is read again with corrections says the same of most instants.
+            Ok(at) if all[at].shows_as(&new) => all[at] = new,
             Ok(at) => {
                 let old = all[at];
                 let around = [at.checked_sub(1).map(|at| all[at]), all.get(at + 1).copied()];
@@ -248,6 +265,13 @@ impl Turnstile {
                 all.insert(at, new);
             }
         }
+        true
+    }
+
+    /// Counts the readings that are saved anew; how many there were before, and are now.
+    fn recount(&mut self) -> (usize, usize) {
+        let held = self.winners.iter().filter(|winner| !winner.is_resolved).count() + self.twice.len();
+        (std::mem::replace(&mut self.held, held), held)
     }
 
     /// Takes the reading at `at` away.
@@ -331,7 +355,9 @@ impl Keyed for Deltas {
                 let Reading { second, line, rank, entries, exits, .. } = *data;
                 if second == time {
                     let new = Winner { time, rank, entries, exits, place, is_resolved: false };
-                    turnstile.put(new, corrections, &mut pairs);
+                    if !turnstile.put(new, corrections, &mut pairs) {
+                        continue;
+                    }
                 } else {
                     let twice = Twice { partition, line, first: time, second, rank, entries, exits, place };
                     let at = turnstile.twice.partition_point(|known| *known < twice);
@@ -343,6 +369,8 @@ impl Keyed for Deltas {
             if has_twice {
                 turnstile.resolve(corrections, &mut pairs);
             }
+            let (before, after) = turnstile.recount();
+            self.held = self.held - before + after;
             consolidate(&mut pairs);
             let turnstile_pairs = std::mem::take(&mut pairs);
             out.extend(turnstile_pairs.iter().map(|(pair, diff)| (self.passage(*pair), epoch, *diff)));
@@ -409,15 +437,64 @@ impl Keyed for Deltas {
             turnstile.twice.sort_unstable();
             turnstile.resolve(self.corrections, &mut pairs);
             pairs.clear();
+            self.held += turnstile.recount().1;
         }
         let all = self.turnstiles.values().flat_map(|turnstile| turnstile.winners.windows(2));
         out.extend(all.map(|two| (self.passage((two[0], two[1])), self.committed, 1)));
     }
 
     fn held(&self) -> u64 {
-        let of = |turnstile: &Turnstile| {
-            turnstile.winners.iter().filter(|winner| !winner.is_resolved).count() + turnstile.twice.len()
+        self.held as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// Readings of one turnstile, each with its hour, the day its file was published, and its register.
+    fn epoch(deltas: &mut Deltas, number: u64, readings: &[(i64, u32, i64)]) -> (usize, usize) {
+        let hash = KeyHash::of(b"A002");
+        let key = Place::new(["A002", "R051", "02-00-00", "59 ST", "NQR456W", "BMT"]);
+        deltas.define(Definition { hash, key });
+        let reading = |(hour, published, entries): &(i64, u32, i64)| {
+            let (time, exits) = (EventTime(hour * HOUR_MS), 0);
+            let rank = Rank { published: *published, earlier: 0, is_regular: true };
+            let data = Reading {
+                turnstile: hash,
+                place: hash,
+                second: time,
+                line: 1,
+                rank,
+                entries: *entries,
+                exits,
+            };
+            Stamped { time, stamp: EventTime::MIN, partition: Partition(0), data }
         };
-        self.turnstiles.values().map(of).sum::<usize>() as u64
+        deltas.apply(Epoch(number), &mut readings.iter().map(reading).collect(), &mut Fates::default());
+        let mut out = Vec::new();
+        let tick =
+            Tick { watermark: EventTime::MIN, wall_ms: 0, idle: false, ended: false, finishing: false };
+        deltas.close(Epoch(number), &tick, &mut out);
+        let mut sections = 0;
+        deltas.snapshot(&Wanted::changes(), &mut |_, _| sections += 1);
+        let scanned = deltas.turnstiles.values().map(|turnstile| turnstile.winners.len()).sum::<usize>();
+        assert_eq!(deltas.held(), scanned as u64);
+        (out.len(), sections)
+    }
+
+    #[test]
+    fn readings_that_say_the_same_again_change_nothing_that_is_shown_and_only_a_later_file_is_saved() {
+        let mut deltas = Deltas::new(Zone::utc(), 10_000, Corrections::Apply, Epoch(0));
+        let first = [(0, 20_240_106, 10), (4, 20_240_106, 30), (8, 20_240_106, 60)];
+        assert_eq!(epoch(&mut deltas, 1, &first), (2, 1));
+        assert_eq!(epoch(&mut deltas, 2, &first), (0, 0), "the same file again");
+        assert_eq!(epoch(&mut deltas, 3, &[(4, 20_231_230, 31)]), (0, 0), "an earlier file");
+        // What counts now is of the later file: it has to be saved, and beats files in between.
+        assert_eq!(epoch(&mut deltas, 4, &[(4, 20_240_113, 30)]), (0, 1), "a later file says the same");
+        assert_eq!(epoch(&mut deltas, 5, &[(4, 20_240_110, 35)]), (0, 0), "one in between");
+        assert_eq!(epoch(&mut deltas, 6, &[(4, 20_240_120, 35)]), (4, 1), "a correction");
     }
 }

@@ -13,7 +13,7 @@ use headway_operators::ack::{InputIx, StagedFile, StateFile};
 use headway_operators::error::StateError;
 use headway_operators::pace::{InputPace, InputsWatermark};
 use headway_operators::port::InputStart;
-use headway_operators::port::{Feed, Ports, Stage, Unread};
+use headway_operators::port::{Feed, Ports, RestoredRows, Stage, Unread};
 use headway_operators::record::Partition;
 use headway_operators::row::Rows;
 use headway_operators::spec::{InputSpec, OutputSpec, ViewSpec};
@@ -246,6 +246,10 @@ impl Ports for WorkerPorts {
         _wake: SyncActivator,
     ) -> Box<dyn Stage<Vec<ViewUpdate>, StagedFile>> {
         self.sink.views().unwrap_or_else(|| Box::new(Unread::default()))
+    }
+
+    fn restored_rows(&mut self) -> Option<RestoredRows> {
+        self.sink.restored_rows()
     }
 
     fn sealed_up_to(&self, _by_watermark: Option<EventTime>) -> Option<EventTime> {

@@ -27,7 +27,7 @@ use crate::engine::run::views::{NoViews, ViewStage, Views};
 use crate::store::Store;
 use crossbeam_channel::{Receiver, Sender};
 use headway_operators::ack::{Place, StagedFile, StateFile};
-use headway_operators::port::Stage;
+use headway_operators::port::{RestoredRows, Stage};
 use headway_operators::row::Rows;
 use headway_operators::spec::{OutputSpec, roll_of};
 use headway_operators::state::{Saved, StateChange};
@@ -194,6 +194,11 @@ impl WorkerSink for LakeWorker {
             Some(views) => Box::new(ViewStage::new(Arc::clone(views))),
             None => Box::new(NoViews::default()),
         })
+    }
+
+    fn restored_rows(&mut self) -> Option<RestoredRows> {
+        let views = Arc::clone(self.lake.views.as_ref()?);
+        Some(Box::new(move |updates| views.restore(updates)))
     }
 
     fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {

@@ -185,6 +185,12 @@ impl Views {
         self.content.lock().expect("no thread panics while it holds the views")
     }
 
+    /// Takes rows of day files that earlier runs delivered: they are many, and are encoded at once.
+    pub fn restore(&self, updates: Vec<ViewUpdate>) {
+        let of_views = self.lock().fold_day_rows(updates);
+        assert!(of_views.is_empty(), "{} updates are of views", of_views.len());
+    }
+
     /// What epochs up to `epoch` change that are not resolved yet: one update for each row, by view. They are given once.
     /// What earlier runs delivered is in the tables afterwards.
     pub fn upcoming(&self, epoch: Epoch) -> Vec<ViewUpdate> {
@@ -471,7 +477,7 @@ impl Stage<Vec<ViewUpdate>, StagedFile> for ViewStage {
     fn put(&mut self, epoch: Epoch, _since: Epoch, mut updates: Vec<ViewUpdate>) {
         let mut content = self.views.lock();
         if epoch <= self.views.committed {
-            // Restored rows of day files are many: they are encoded at once.
+            // Those of a dataflow that does not hand them over as they come.
             updates = content.fold_day_rows(updates);
         }
         content.waiting.entry(epoch).or_default().append(&mut updates);

@@ -53,7 +53,7 @@ pub(super) fn occurring<'s, K: Key>(
     key: impl Fn(AtBooth) -> K + 'static,
 ) -> Table<'s, K> {
     let row = move |(at, sums): (AtBooth, PassageSums)| (key(at), Sums { rows: sums.rows, amounts: [] });
-    build.rollup(name, changes.clone().map(row)).map(|(key, _)| key)
+    build.occurring(name, changes.clone().map(row))
 }
 
 /// A text column.
