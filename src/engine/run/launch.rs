@@ -238,8 +238,8 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let shared = Arc::new(Mutex::new(summary(&resume, &journal)));
     let views = Arc::new(Views::of(&shape, gold::day_files(&shape), &resume.manifest));
-    let files = facts.as_ref().map_or(&[][..], |past| past.files.as_slice());
-    let gold = Gold::begin(&launch.store, launch.pipeline.pipeline.name(), &views, files, &resume.manifest);
+    let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
+    let gold = gold.sparing(facts.as_ref(), &resume.manifest);
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
     let memory = launch.memory(&resume);

@@ -21,11 +21,13 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-/// The committed facts that operators begin with which are new to a job.
+/// The committed facts that operators begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     /// The files with facts.
     pub files: Vec<FactFile>,
+    /// Some view is new to the job, and the files are all of its past. Otherwise they are those of unsealed days.
+    pub is_of_new_views: bool,
     /// The output whose files may be open: their rows are state of its roll.
     pub output: String,
     /// Its columns.
@@ -74,14 +76,10 @@ impl Past {
     /// Gives each row of the open files in `open` to `put`.
     fn open_rows(&self, open: Vec<Saved>, put: Put<'_>) -> Result<(), CheckpointError> {
         let Past { output, columns, .. } = self;
-        let mut refused = Ok(());
-        let mut row = |cells: &[Cell<'_>]| {
-            if refused.is_ok() {
-                refused = put(&CommittedRow { output, columns, cells });
-            }
-        };
-        open_rows(output, open, &mut row).map_err(CheckpointError::State)?;
-        refused.map_err(|what| CheckpointError::Invalid { file: format!("the open files of {output}"), what })
+        let mut row = |cells: &[Cell<'_>]| put(&CommittedRow { output, columns, cells });
+        open_rows(output, open, &mut row)
+            .map_err(CheckpointError::State)?
+            .map_err(|what| CheckpointError::Invalid { file: format!("the open files of {output}"), what })
     }
 }
 
@@ -142,7 +140,7 @@ pub fn wanted(
         Ok::<_, CheckpointError>(files)
     })?;
     let columns = spec.columns.iter().map(|column| column.name.to_string()).collect();
-    Ok(Some(Past { files, output: spec.name.clone(), columns }))
+    Ok(Some(Past { files, is_of_new_views: is_new, output: spec.name.clone(), columns }))
 }
 
 /// The files with the facts of `range` that a run of `shape` begins with, where the days `unsealed` are: those of an unsealed day are

@@ -40,8 +40,7 @@ impl Archive for SealedFiles {
     }
 
     fn rows(&self, view: &ViewSpec, day: &str) -> Result<Vec<ViewRow>, String> {
-        let folder = place::table_folder(&self.pipeline, view.name);
-        let path = format!("{folder}{}", place::day_file(day));
+        let path = place::day_path(&self.pipeline, view.name, day);
         file::rows(self.store.as_ref(), &path).map_err(|error| format!("\"{path}\" cannot be read: {error}"))
     }
 }

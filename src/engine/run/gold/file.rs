@@ -7,6 +7,8 @@ use crate::store::{Error, Store};
 use headway_operators::row::Rows;
 use headway_operators::spec::{OutputSpec, ViewSpec};
 use headway_operators::view::row::ViewRow;
+#[cfg(feature = "parquet")]
+use std::collections::BTreeMap;
 use std::io;
 
 /// What a file has.
@@ -21,20 +23,23 @@ pub(super) struct Content {
 /// What the metadata of the file at `path` say that it has; `None` if there is no such file, or it does not say.
 #[cfg(feature = "parquet")]
 pub(super) fn content(store: &dyn Store, path: &str) -> Result<Option<Content>, Error> {
-    use crate::connect::formats::parquet;
+    // A file that cannot be read as a table is none of ours: it is written anew.
+    let Some(notes) = notes_in(store, path)? else { return Ok(None) };
+    let version = notes.get("headway.view_version").and_then(|version| version.parse().ok());
+    let digest = notes.get("headway.rows_xxh3").and_then(|digest| digest.parse().ok());
+    Ok(version.zip(digest).map(|(version, digest)| Content { version, digest }))
+}
+
+/// The metadata of the file at `path`, of which only the end is read; `None` if there is no such file, or it is no table.
+#[cfg(feature = "parquet")]
+pub fn notes_in(store: &dyn Store, path: &str) -> Result<Option<BTreeMap<String, String>>, Error> {
     let Some(size) = store.size(path)? else { return Ok(None) };
     let range = |from, to| match store.read_range(path, from, to) {
         Ok(bytes) => Ok(bytes.unwrap_or_default()),
         Err(error) => Err(io::Error::other(error)),
     };
-    // A file that cannot be read as a table is none of ours: it is written anew.
-    let Ok(notes) = parquet::notes(size, &range) else { return Ok(None) };
-    let note = |name: &str| {
-        notes.iter().find(|(known, _)| known.strip_prefix("headway.") == Some(name)).map(|(_, value)| value)
-    };
-    let version = note("view_version").and_then(|version| version.parse().ok());
-    let digest = note("rows_xxh3").and_then(|digest| digest.parse().ok());
-    Ok(version.zip(digest).map(|(version, digest)| Content { version, digest }))
+    let notes = crate::connect::formats::parquet::notes(size, &range);
+    Ok(notes.ok().map(|notes| notes.into_iter().collect()))
 }
 
 /// A file of this build has no metadata.

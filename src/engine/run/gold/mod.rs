@@ -15,5 +15,7 @@ mod writer;
 mod writer_tests;
 
 pub use archive::SealedFiles;
+#[cfg(feature = "parquet")]
+pub use file::notes_in;
 pub use place::{FORMAT, day_files, day_of, folder, path, table_folder};
 pub use writer::{GOLD_EVERY, Gold, ViewOutcome};

@@ -32,9 +32,14 @@ pub fn table_folder(pipeline: &str, view: &str) -> String {
     format!("{}{view}/", folder(pipeline))
 }
 
+/// The file of `day` of a table that lies by day.
+pub(super) fn day_path(pipeline: &str, view: &str, day: &str) -> String {
+    format!("{}{}", table_folder(pipeline, view), day_file(day))
+}
+
 /// The name of the file of `day` in the folder of its table. A value that is no plain word keeps within it: what may not stand in
 /// a name is written as `%` and its bytes.
-pub(super) fn day_file(day: &str) -> String {
+fn day_file(day: &str) -> String {
     // A full stop would end the name of the day.
     format!("{DAY}{}.{}", encoded(day).replace('.', "%2E"), FORMAT.name())
 }

@@ -18,10 +18,11 @@ use super::file::{self, Content};
 use super::place::{self, FORMAT, day_of};
 use crate::engine::commit::checkpoint::Committer;
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::refill::{self, FactFile};
+use crate::engine::commit::refill;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::run::day_rows::{Changed, Digest};
+use crate::engine::run::refill::Past;
 use crate::engine::run::views::{Counts, SealedDays, Views};
 use crate::store::{self, Store};
 use headway_operators::row::Rows;
@@ -108,22 +109,12 @@ impl Gold {
         Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false, spared: None }
     }
 
-    /// The tables of `views`, of a run that goes on from `head`, and whose new views begin with `facts`.
-    pub fn begin(
-        store: &Arc<dyn Store>,
-        pipeline: &str,
-        views: &Arc<Views>,
-        facts: &[FactFile],
-        head: &Manifest,
-    ) -> Gold {
-        Gold::new(Arc::clone(store), pipeline, Arc::clone(views)).sparing(facts, head)
-    }
-
-    /// The same tables, where views that are new to the job of `head` begin with `facts`. If these begin in the middle of what was
-    /// committed, the files of days that are sealed have more than the views.
+    /// The same tables, of a run that goes on from `head` and begins with the facts of `past`. If these are of views that are new, and
+    /// begin in the middle of what was committed, the files of days that are sealed have more than the views.
     #[must_use]
-    pub fn sparing(self, facts: &[FactFile], head: &Manifest) -> Gold {
-        let is_partial = !facts.is_empty() && refill::from(head) > Epoch(0);
+    pub fn sparing(self, past: Option<&Past>, head: &Manifest) -> Gold {
+        let is_refilled = past.is_some_and(|past| past.is_of_new_views && !past.files.is_empty());
+        let is_partial = is_refilled && refill::from(head) > Epoch(0);
         Gold { spared: self.views.sealed().filter(|_| is_partial), ..self }
     }
 
@@ -245,8 +236,7 @@ impl Gold {
         };
         let days: BTreeSet<(usize, Text)> = leaving.iter().filter_map(day).collect();
         for (view, day) in days {
-            let folder = place::table_folder(&self.pipeline, specs[view].name);
-            self.files.remove(&format!("{folder}{}", place::day_file(&day)));
+            self.files.remove(&place::day_path(&self.pipeline, specs[view].name, &day));
             self.seen[view] = None;
         }
     }
@@ -285,7 +275,7 @@ impl Gold {
             let Some(of) = row.text(day) else { panic!("a row names no day: {row:?}") };
             by_day.entry(of).or_default().push(Arc::clone(row));
         }
-        let path = |day: &Text| format!("{folder}{}", place::day_file(day));
+        let path = |day: &Text| place::day_path(&self.pipeline, spec.name, day);
         let days: BTreeMap<String, _> = by_day.into_iter().map(|(day, rows)| (path(day), rows)).collect();
         let known = self.files.range(folder.clone()..).take_while(|(path, _)| path.starts_with(&folder));
         let gone = known.filter(|(path, content)| {
@@ -312,9 +302,8 @@ impl Gold {
         Table { number: table, spec }: Table<'_>,
         drafts: &mut Vec<Draft>,
     ) -> Result<(), CheckpointError> {
-        let folder = place::table_folder(&self.pipeline, spec.name);
         for Changed { day, digest, base } in self.views.changed_days(table) {
-            let path = format!("{folder}{}", place::day_file(&day));
+            let path = place::day_path(&self.pipeline, spec.name, &day);
             let found = self.content(&path)?;
             let has = |rows: Digest| found == Some(Content { version: spec.version, digest: rows });
             if has(digest) {

@@ -6,6 +6,7 @@ use crate::engine::commit::job::tests::job;
 use crate::engine::commit::refill::FactFile;
 use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, View};
+use crate::engine::run::refill::Past;
 use crate::engine::run::views::{ViewStage, Views};
 use crate::store::memory::Memory;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
@@ -280,13 +281,16 @@ fn views_that_begin_within_a_sealed_day_leave_its_file_alone() {
         let head = Manifest { sealed_up_to: Some(EventTime(1)), ..head.clone() };
         views.with_sealing(Some(Sealing::new(0, Arc::new(Week))), &head)
     };
-    let facts = [FactFile { output: "rows".into(), path: "rows/1.csv.gz".into(), rows: 1 }];
-    for (from, monday) in [(3, vec![(MON, 1), (MON, 2)]), (0, vec![(MON, 2)])] {
+    let facts = FactFile { output: "rows".into(), path: "rows/1.csv.gz".into(), rows: 1 };
+    let past = Past { files: vec![facts], is_of_new_views: true, output: "rows".into(), columns: Vec::new() };
+    let unsealed = Past { is_of_new_views: false, ..past.clone() };
+    let [more, same] = [vec![(MON, 1), (MON, 2)], vec![(MON, 2)]];
+    for (past, from, monday) in [(&past, 3, more), (&unsealed, 3, same.clone()), (&past, 0, same)] {
         let mut run = Run::begin(&store, &[(MON, 2), (TUE, 3), (TUE, 4)], tuesday_is_open);
         let view = View { keeps: 1, shows: 1, changed: None, from_epoch: Some(Epoch(from)) };
         let views = BTreeMap::from([("daily".to_string(), view)]);
         let head = Manifest { views, ..run.committer.head().clone() };
-        run.gold = run.gold.sparing(&facts, &head);
+        run.gold = run.gold.sparing(Some(past), &head);
         run.write().unwrap();
         let all = files(&store);
         assert_eq!(all["daily/day=2024-01-01.parquet"], file("", &monday).1, "from epoch {from}");
