@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
 };
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Those who sign.
 pub(crate) struct Ca {
@@ -28,6 +29,8 @@ pub(crate) enum Flaw {
     None,
     Expired,
     NotYetValid,
+    /// It is valid for so many more days.
+    EndsInDays(u64),
     ForServersOnly,
 }
 
@@ -49,6 +52,10 @@ impl Ca {
             Flaw::None => {}
             Flaw::Expired => params.not_after = date_time_ymd(2001, 1, 1),
             Flaw::NotYetValid => params.not_before = date_time_ymd(4000, 1, 1),
+            Flaw::EndsInDays(days) => {
+                let now = UNIX_EPOCH.elapsed().expect("it is after 1970");
+                params.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(days * 24 * 3600);
+            }
             Flaw::ForServersOnly => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth],
         }
         let key = KeyPair::generate().expect("the system has random numbers");

@@ -5,6 +5,7 @@ use super::membership;
 use super::run;
 use super::run::{Found, Place};
 use super::settings::config;
+use super::settings::mesh_tls::Certificate;
 use super::settings::plan::{self, Plan};
 use super::settings::source::{Input, Source};
 use super::terminal::failure::Failure;
@@ -51,7 +52,9 @@ fn look(plan: &Plan) -> Result<Looked, Failure> {
     let inspected = run::open(plan).and_then(|store| run::prepare(plan, store)).and_then(|job| {
         let (partitions, head) = launch::inspect(&job).map_err(run::refused)?;
         let entries = job.sources.iter().flat_map(|source| source.connector.entries()).collect();
-        let notices = job.sources.iter().flat_map(|source| source.connector.notices()).collect();
+        let of_sources = job.sources.iter().flat_map(|source| source.connector.notices());
+        let notices =
+            of_sources.chain(plan.asked.certificate.as_ref().and_then(Certificate::notice)).collect();
         let closed = head.as_ref().map(|head| closed(head, &partitions)).unwrap_or_default();
         let sources = partitions.iter().map(|partitions| Found::of(partitions)).collect();
         Ok(Looked { sources, all: Found::of(&partitions.concat()), entries, head, closed, notices })
@@ -75,7 +78,7 @@ struct Looked {
     head: Option<Manifest>,
     /// Inputs with more to read whose windows are closed.
     closed: Vec<Closed>,
-    /// What the sources do not take as it is.
+    /// What the sources do not take as it is, and that the certificate ends soon.
     notices: Vec<Notice>,
 }
 

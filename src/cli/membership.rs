@@ -4,8 +4,10 @@ use super::life::Life;
 use super::restart;
 use super::settings::cluster::Asked;
 use super::settings::config::IfRunning;
+use super::settings::mesh_tls::Certificate;
 use super::settings::plan::Plan;
 use super::terminal::failure::{Code, Failure};
+use crate::connect::Notice;
 use crate::engine::clock::{Clock, System};
 use crate::engine::cluster::membership::{By, Seat, Wanted, Wish, seat, wanted};
 use crate::engine::cluster::place::Cluster;
@@ -56,7 +58,12 @@ pub(crate) fn settle(plan: &mut Plan) -> Result<Option<Standby>, Failure> {
                 let (size, whose) = (members.size(), if by == By::Request { "request" } else { "manifest" });
                 tracing::debug!(size, whose, "processes and workers are not as set");
             }
-            let Asked { secret, tls, within, .. } = plan.asked.clone();
+            let certificate = certificate(plan, process, &members)?;
+            if let Some(Notice { name, what, .. }) = certificate.and_then(Certificate::notice) {
+                tracing::warn!(event = "certificate-ends", file = name, "{what}");
+            }
+            let Asked { secret, certificate, within, .. } = plan.asked.clone();
+            let tls = certificate.map(|certificate| certificate.tls);
             plan.is_settled = true;
             plan.workers = usize::try_from(members.workers).unwrap_or(usize::MAX);
             let addresses = members.addresses;
@@ -81,11 +88,28 @@ pub(crate) fn settle(plan: &mut Plan) -> Result<Option<Standby>, Failure> {
 /// Notes in `plan` how many workers a run would have, as its settings and the lake say; gives the members.
 ///
 /// # Errors
-/// If the lake cannot be read.
+/// If the lake cannot be read; exit 2 if the certificate does not name the host of this process.
 pub(crate) fn workers(plan: &mut Plan) -> Result<Members, Failure> {
-    let Settled { wanted, .. } = look(plan)?;
+    let Settled { wanted, seat, .. } = look(plan)?;
+    if let Seat::Member(process) = seat {
+        certificate(plan, process, &wanted.members)?;
+    }
     plan.workers = usize::try_from(wanted.members.workers).unwrap_or(usize::MAX);
     Ok(wanted.members)
+}
+
+/// The certificate of this process, if it has one, which names the host of `process`.
+fn certificate<'a>(
+    plan: &'a Plan,
+    process: Process,
+    members: &Members,
+) -> Result<Option<&'a Certificate>, Failure> {
+    let own = plan.asked.certificate.as_ref();
+    let address = members.addresses.get(process.index());
+    if let Some((certificate, address)) = own.zip(address) {
+        certificate.check_host(address)?;
+    }
+    Ok(own)
 }
 
 /// True if there is no job yet, and nobody has said that it is to have several processes.

@@ -1,7 +1,7 @@
 //! What happens at the sockets of a mesh, as one thread takes it in.
 
 use crate::mesh::Process;
-use crate::mesh::error::Refusal;
+use crate::mesh::error::{NotTaken, Refusal};
 use crate::mesh::hello::Peer;
 use crate::mesh::link::{From, Heard};
 use std::net::SocketAddr;
@@ -15,6 +15,8 @@ pub(super) enum Event {
     Turned { process: Process, refusal: Refusal, from: SocketAddr },
     /// A caller was none, and why.
     Stranger { from: SocketAddr, why: String },
+    /// A caller left, since it does not accept the certificate of this process.
+    Left { from: SocketAddr, not_taken: NotTaken },
     /// A called process has refused this one.
     Refused { process: Process, refusal: Refusal, why: Option<String> },
     /// A called process does not answer.

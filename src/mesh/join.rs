@@ -38,7 +38,7 @@ const SAY: Duration = Duration::from_secs(5);
 /// How often it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How many different refusals of callers are warnings; a caller that goes on is then in the debug log alone.
+/// How many different failures of callers are warnings. All further ones are in the debug log only.
 const REFUSALS_MAX: usize = 64;
 
 /// How a process joins.
@@ -137,7 +137,7 @@ struct Joining {
     over: Arc<AtomicBool>,
     /// Messages of processes that had met all before this one has: they are read later.
     early: Vec<(From, Frame)>,
-    /// Whom it has refused, and why, once each.
+    /// The callers that have not joined, and why, once each.
     refusals: BTreeSet<(IpAddr, String)>,
 }
 
@@ -202,7 +202,19 @@ impl Joining {
                 Ok(false)
             }
             Event::Stranger { from, why } => {
-                self.refuse(from, why);
+                if self.is_new(from, &why) {
+                    tracing::warn!(event = "caller-refused", %from, "refused a caller: {why}");
+                } else {
+                    tracing::debug!(%from, "refused a caller: {why}");
+                }
+                Ok(false)
+            }
+            Event::Left { from, not_taken } => {
+                if self.is_new(from, &not_taken.to_string()) {
+                    tracing::warn!(event = "caller-left", %from, "a caller left: {not_taken}");
+                } else {
+                    tracing::debug!(%from, "a caller left: {not_taken}");
+                }
                 Ok(false)
             }
             Event::Refused { process, refusal, why } if process == LEADER => {
@@ -228,14 +240,9 @@ impl Joining {
         }
     }
 
-    /// Logs that a caller was refused: a warning the first time, since somebody may have meant to join.
-    fn refuse(&mut self, from: SocketAddr, why: String) {
-        let is_new = self.refusals.len() < REFUSALS_MAX && self.refusals.insert((from.ip(), why.clone()));
-        if is_new {
-            tracing::warn!(event = "caller-refused", %from, "refused a caller: {why}");
-        } else {
-            tracing::debug!(%from, "refused a caller: {why}");
-        }
+    /// True if no caller from there has failed for this reason before: that is a warning, since somebody may have meant to join.
+    fn is_new(&mut self, from: SocketAddr, why: &str) -> bool {
+        self.refusals.len() < REFUSALS_MAX && self.refusals.insert((from.ip(), why.to_string()))
     }
 
     fn sit(&mut self, peer: Peer) -> Result<bool, Error> {

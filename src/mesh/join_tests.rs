@@ -138,6 +138,11 @@ pub(super) struct Strangers<'a> {
 }
 
 impl Strangers<'_> {
+    /// How many calls they make.
+    pub(super) fn calls(&self) -> usize {
+        2 * self.rounds * (self.said.len() + 2 * self.wrong.len())
+    }
+
     /// Lets them call processes 0 and 1, which are `joining`, and then `last` join. Gives the mesh, which has been tried.
     pub(super) fn hold_nothing_up(&self, joining: [Joining; 2], last: Options) -> Vec<Mesh> {
         let mut open = Vec::new();

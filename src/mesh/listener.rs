@@ -69,7 +69,7 @@ fn answered(result: Result<hello::Peer, Failed>, from: SocketAddr) -> Event {
         Err(Failed::Stranger) => Event::Stranger { from, why: "it is no process of a job".to_string() },
         Err(Failed::Silent(error)) => Event::Stranger { from, why: silence(&error) },
         Err(Failed::Distrust(distrust)) => Event::Stranger { from, why: distrust.to_string() },
-        Err(Failed::NotTaken(not_taken)) => Event::Stranger { from, why: not_taken.to_string() },
+        Err(Failed::NotTaken(not_taken)) => Event::Left { from, not_taken },
     }
 }
 

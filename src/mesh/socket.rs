@@ -71,7 +71,7 @@ impl Socket {
     pub(super) fn read_by(&self, bytes: &mut [u8], until: Deadline) -> io::Result<usize> {
         match self {
             Socket::Plain(tcp) => {
-                tcp.set_read_timeout(Some(until.left()?))?;
+                until.bound_read(tcp)?;
                 let mut tcp = tcp;
                 tcp.read(bytes)
             }
@@ -81,7 +81,7 @@ impl Socket {
 
     /// Writes all of `bytes`, which are few, before `until`.
     pub(super) fn write_by(&self, bytes: &[u8], until: Deadline) -> io::Result<()> {
-        self.tcp().set_write_timeout(Some(until.left()?))?;
+        until.bound_write(self.tcp())?;
         let mut socket = self;
         socket.write_all(bytes)
     }

@@ -23,6 +23,19 @@ impl Tls {
         Err(Unfit::Absent)
     }
 
+    /// When the certificate ends, if that is soon.
+    pub fn ends_soon(&self) -> Option<u64> {
+        match *self {}
+    }
+
+    /// Checks that the certificate names the host of `address`.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check_host(&self, _address: &str) -> Result<(), Unfit> {
+        match *self {}
+    }
+
     pub(super) fn server(&self, _tcp: TcpStream) -> Result<Session, Failed> {
         match *self {}
     }

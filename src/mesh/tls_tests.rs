@@ -174,6 +174,43 @@ fn files_that_do_not_fit_are_refused_before_anything_starts() {
 }
 
 #[test]
+fn certificate_must_name_the_host_of_its_own_process() {
+    let ca = Ca::new();
+    let names = |names: &[&str], address: &str| {
+        let own = Tls::of(pem(&ca.signs(names, Flaw::None), &ca)).unwrap();
+        own.check_host(address).is_ok()
+    };
+    let cases: [(&[&str], &str, bool); 11] = [
+        (&["headway-1.headway", "10.0.0.11"], "headway-1.headway:7000", true),
+        (&["headway-1.headway", "10.0.0.11"], "10.0.0.11:7000", true),
+        (&["headway-1.headway"], "HEADWAY-1.headway:7000", true),
+        (&["headway-1.headway"], "headway-2.headway:7000", false),
+        (&["headway-1.headway"], "10.0.0.11:7000", false),
+        (&[], "headway-1.headway:7000", false),
+        // A star stands for one label, the first one, of a name of three or more.
+        (&["*.headway.example"], "headway-1.headway.example:7000", true),
+        (&["*.headway.example"], "headway.example:7000", false),
+        (&["*.headway.example"], "a.b.headway.example:7000", false),
+        (&["*.headway"], "headway-1.headway:7000", false),
+        (&["*.0.0.11"], "10.0.0.11:7000", false),
+    ];
+    for (found, address, is_named) in cases {
+        assert_eq!(names(found, address), is_named, "{found:?} {address}");
+    }
+}
+
+#[test]
+fn certificate_that_ends_within_14_days_is_noticed() {
+    let ca = Ca::new();
+    let ends = |flaw| Tls::of(pem(&ca.signs(&HERE, flaw), &ca)).unwrap().ends_soon();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let day = 24 * 3600;
+    let found = ends(Flaw::EndsInDays(13)).expect("it ends soon");
+    assert!((now + 12 * day..=now + 13 * day).contains(&found), "{found}, now {now}");
+    assert_eq!((ends(Flaw::EndsInDays(15)), ends(Flaw::None)), (None, None));
+}
+
+#[test]
 fn strangers_neither_join_nor_block_nor_end_processes_with_tls() {
     let (ca, other, addresses) = (Ca::new(), Ca::new(), addresses(3));
     let joining = [0, 1].map(|process| joins(with(process, &addresses, sound(&ca))));
@@ -185,16 +222,33 @@ fn strangers_neither_join_nor_block_nor_end_processes_with_tls() {
         tls(&other, &other, &HERE, Flaw::None),
         tls(&ca, &ca, &HERE, Flaw::Expired),
     ];
-    let wrong: Vec<Me> = wrong.into_iter().map(|tls| me(&with(2, &addresses, tls), 5)).collect();
-    let said: [&[u8]; 6] = [
+    let mut wrong: Vec<Options> = wrong.into_iter().map(|tls| with(2, &addresses, tls)).collect();
+    // Processes of another job with the same CA.
+    let of_another = with(2, &addresses, sound(&ca));
+    wrong.push(Options { secret: b"of another job".to_vec(), ..of_another.clone() });
+    wrong.push(of_another);
+    wrong[6].facts.plan = [9; 32];
+    let wrong: Vec<Me> = wrong.iter().map(|options| me(options, 5)).collect();
+    let said: [&[u8]; 13] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"\x16\x03\x01\x00\x05noise\x16\x03\x03\xff\xff",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
         b"",
         b"HWMESH01",
+        b"TLS-MUST",
+        // The begin of a handshake, a second one, one without a body, and one whose record is too long.
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\x16\x03\x01\x00\x05noise\x16\x03\x03\xff\xff",
+        b"\x16",
+        b"\x16\x03\x01\xff\xff\x01\xff\xff\xff",
+        // An alert and data of an application before any handshake.
+        b"\x15\x03\x03\x00\x02\x02\x28",
+        b"\x17\x03\x03\x00\x05hello",
         &[0x16; 5_000],
     ];
-    let strangers = Strangers { said: &said, wrong: &wrong, rounds: 6 };
+    assert_eq!(said.len() + wrong.len(), 20, "kinds of strangers");
+    let strangers = Strangers { said: &said, wrong: &wrong, rounds: 19 };
+    assert!(strangers.calls() > 1_000);
     let meshes = strangers.hold_nothing_up(joining, with(2, &addresses, sound(&ca)));
     assert!(meshes.iter().flat_map(|mesh| mesh.data.iter().flatten()).all(Socket::is_tls));
 }

@@ -1,5 +1,7 @@
 //! The files by which a process proves that it belongs to a mesh, and why they are refused before anything starts.
 
+use std::time::Duration;
+
 /// The contents of the three files, in PEM form. It cannot be printed: one of them is a key.
 #[derive(Clone, Copy)]
 pub struct Pem<'a> {
@@ -10,6 +12,9 @@ pub struct Pem<'a> {
     /// The certificates of the CAs that sign the certificates of the job's processes.
     pub ca: &'a [u8],
 }
+
+/// A start warns of a certificate that ends sooner than this.
+pub const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// One of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,7 +88,7 @@ fn prepare(tcp: &TcpStream) -> io::Result<()> {
 fn first(tcp: &TcpStream, until: Deadline) -> io::Result<u8> {
     let mut byte = [0];
     loop {
-        tcp.set_read_timeout(Some(until.left()?))?;
+        until.bound_read(tcp)?;
         match tcp.peek(&mut byte) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => return Ok(byte[0]),
@@ -114,8 +114,7 @@ fn is_marked(mut tcp: &TcpStream, mark: Mark, until: Deadline) -> Result<bool, F
 
 /// Says `mark`, as far as the caller listens.
 fn say(mut tcp: &TcpStream, mark: Mark, until: Deadline) {
-    let left = until.left().and_then(|left| tcp.set_write_timeout(Some(left)));
-    if left.and_then(|()| tcp.write_all(&mark)).is_ok() {
+    if until.bound_write(tcp).and_then(|()| tcp.write_all(&mark)).is_ok() {
         linger(tcp, until);
     }
 }
@@ -125,7 +124,7 @@ fn linger(tcp: &TcpStream, until: Deadline) {
     let _ = tcp.shutdown(Shutdown::Write);
     let mut left = REST_BYTES;
     let mut bytes = [0; 512];
-    while left > 0 && until.left().and_then(|left| tcp.set_read_timeout(Some(left))).is_ok() {
+    while left > 0 && until.bound_read(tcp).is_ok() {
         let mut tcp = tcp;
         match tcp.read(&mut bytes) {
             Ok(read @ 1..) => left = left.saturating_sub(read as u64),

@@ -1,7 +1,7 @@
 //! The other processes of a job, as flags, variables and file say: how many, which one this is, where they listen.
 
 use super::config::{self, MembersOf, Settings};
-use super::mesh_tls;
+use super::mesh_tls::{self, Certificate};
 use super::named_file;
 use super::origin::Origin;
 use super::secret::first_line;
@@ -9,7 +9,7 @@ use super::twins::Twins;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::units::{Count, Millis};
 use crate::engine::cluster::membership::Wish;
-use crate::mesh::{Process, Tls, hosts};
+use crate::mesh::{Process, hosts};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) struct Asked {
     /// What only processes of the job know.
     pub(crate) secret: Vec<u8>,
     /// What proves to the others that this process belongs to them.
-    pub(crate) tls: Option<Tls>,
+    pub(crate) certificate: Option<Certificate>,
     /// How long to wait for the others.
     pub(crate) within: Duration,
     /// How often the process may start itself again, if that was said.
@@ -61,7 +61,7 @@ pub(crate) fn asked(
         },
         as_committed,
         secret: set.secret_file.as_deref().map(|path| secret(path, origin)).transpose()?.unwrap_or_default(),
-        tls: mesh_tls::tls(set, origin)?,
+        certificate: mesh_tls::certificate(set, origin)?,
         within: Duration::from_millis(within.unsigned_abs()),
         restarts: set.restarts.map(|Count(restarts)| restarts),
     })

@@ -9,7 +9,7 @@ pub(crate) mod given;
 mod inputs;
 pub(crate) mod kafka;
 pub(crate) mod made;
-mod mesh_tls;
+pub(crate) mod mesh_tls;
 mod named_file;
 pub(crate) mod origin;
 pub(crate) mod place;

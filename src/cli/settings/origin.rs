@@ -29,6 +29,19 @@ impl Origin<'_> {
         self.refuse_at(place, key, flag, what)
     }
 
+    /// The name of the place where `section.key` was set.
+    pub(crate) fn place(&self, key: (&str, &str), flag: &str) -> String {
+        self.named(self.file.and_then(|file| file.place(key.0, key.1)), key, flag)
+    }
+
+    fn named(&self, in_file: Option<String>, (section, key): (&str, &str), flag: &str) -> String {
+        match in_file {
+            Some(place) if !self.flags.sets(section, key) => place,
+            _ if self.twins.gave(section, key) => twin(flag),
+            _ => flag.to_string(),
+        }
+    }
+
     fn refuse_at(
         &self,
         in_file: Option<String>,
@@ -36,11 +49,7 @@ impl Origin<'_> {
         flag: &str,
         what: impl Display,
     ) -> Failure {
-        let place = match in_file {
-            Some(place) if !self.flags.sets(section, key) => place,
-            _ if self.twins.gave(section, key) => twin(flag),
-            _ => flag.to_string(),
-        };
+        let place = self.named(in_file, (section, key), flag);
         let code = match section {
             "lake" => Code::LakeInvalid,
             "source" => Code::SourceInvalid,

@@ -3,24 +3,31 @@
 use crate::mesh::error::{Distrust, Failed};
 use crate::mesh::tls::session::Session;
 use crate::mesh::tls::words;
-use crate::mesh::trust::{File, Pem, Unfit};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use crate::mesh::trust::{ENDS_SOON, File, Pem, Unfit};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection,
+};
 use std::fmt;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a process needs to be one end of a session, as caller or called. The files are read once, when the process starts.
 #[derive(Clone)]
 pub struct Tls {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    /// The certificate of this process.
+    own: CertificateDer<'static>,
+    /// When it, or one between it and the CA's, ends; `None` if not soon.
+    ends: Option<UnixTime>,
 }
 
 impl fmt::Debug for Tls {
@@ -46,8 +53,26 @@ impl Tls {
     /// If it would not, or a file does not hold what it should.
     pub fn of(pem: Pem<'_>) -> Result<Tls, Unfit> {
         let files = Files::read(pem)?;
-        files.check()?;
-        files.tls()
+        let now = UnixTime::now();
+        files.check(now).map_err(unfit)?;
+        let ends =
+            files.end_before(UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + ENDS_SOON));
+        Ok(Tls { ends, ..files.tls()? })
+    }
+
+    /// When the certificate ends, in seconds since the Unix epoch, if that is within [`ENDS_SOON`] of the start.
+    pub fn ends_soon(&self) -> Option<u64> {
+        self.ends.map(|ends| ends.as_secs())
+    }
+
+    /// Checks that another process that calls this one at `address`, of the form HOST:PORT, would accept the certificate.
+    ///
+    /// # Errors
+    /// If the certificate does not name the host.
+    pub fn check_host(&self, address: &str) -> Result<(), Unfit> {
+        let name = server_name(address).map_err(|distrust| Unfit::Refused(distrust.why))?;
+        let own = ParsedCertificate::try_from(&self.own).map_err(unfit)?;
+        verify_server_name(&own, &name).map_err(unfit)
     }
 
     /// The same without a check of what others would say to it.
@@ -75,13 +100,17 @@ impl Tls {
 
     /// A session with the process at `address`, of the form HOST:PORT, which is to prove that it is that host.
     pub(in crate::mesh) fn client(&self, tcp: TcpStream, address: &str) -> Result<Session, Failed> {
-        let host = host(address);
-        let name = ServerName::try_from(host.to_string()).map_err(|_| {
-            Failed::Distrust(Distrust::tls(format!("no certificate can name the host \"{host}\"")))
-        })?;
+        let name = server_name(address).map_err(Failed::Distrust)?;
         let end = ClientConnection::new(Arc::clone(&self.client), name).map_err(|_| Failed::Stranger)?;
         Ok(Session::new(tcp, end.into()))
     }
+}
+
+/// The host of `address` as a certificate names it.
+fn server_name(address: &str) -> Result<ServerName<'static>, Distrust> {
+    let host = host(address);
+    ServerName::try_from(host.to_string())
+        .map_err(|_| Distrust::tls(format!("no certificate can name the host \"{host}\"")))
 }
 
 /// The host in HOST:PORT, an IPv6 address without its brackets.
@@ -106,15 +135,28 @@ impl Files {
         Ok(Files { certificates, key, roots, provider, callers })
     }
 
-    /// Judges the own certificate as the other processes will, but for its names.
-    fn check(&self) -> Result<(), Unfit> {
-        let (own, between) = self.certificates.split_first().ok_or(Unfit::Empty(File::Certificate))?;
-        let (now, algorithms) = (UnixTime::now(), self.provider.signature_verification_algorithms.all);
-        let judged = ParsedCertificate::try_from(own).and_then(|parsed| {
-            verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, between, now, algorithms)?;
-            self.callers.verify_client_cert(own, between, now).map(drop)
-        });
-        judged.map_err(unfit)
+    /// The own certificate, and those between it and the CA's.
+    fn chain(&self) -> (&CertificateDer<'static>, &[CertificateDer<'static>]) {
+        self.certificates.split_first().expect("a file without a certificate is refused")
+    }
+
+    /// Judges the own certificate as the other processes will do at the time `at`, but for its names.
+    fn check(&self, at: UnixTime) -> Result<(), Error> {
+        let (own, between) = self.chain();
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let parsed = ParsedCertificate::try_from(own)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, between, at, algorithms)?;
+        self.callers.verify_client_cert(own, between, at).map(drop)
+    }
+
+    /// When a certificate of the chain ends, if that is before `at`.
+    fn end_before(&self, at: UnixTime) -> Option<UnixTime> {
+        match self.check(at) {
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                Some(not_after)
+            }
+            _ => None,
+        }
     }
 
     /// What both ends of a session need.
@@ -135,7 +177,12 @@ impl Files {
         // Every session checks both certificates anew.
         server.send_tls13_tickets = 0;
         client.resumption = Resumption::disabled();
-        Ok(Tls { client: Arc::new(client), server: Arc::new(server) })
+        Ok(Tls {
+            client: Arc::new(client),
+            server: Arc::new(server),
+            own: self.chain().0.clone(),
+            ends: None,
+        })
     }
 }
 
@@ -149,7 +196,7 @@ fn certificates(pem: &[u8], file: File) -> Result<Vec<CertificateDer<'static>>, 
 fn unfit(error: Error) -> Unfit {
     match error {
         Error::InconsistentKeys(_) => Unfit::OtherKey,
-        Error::InvalidCertificate(rustls::CertificateError::BadEncoding) => {
+        Error::InvalidCertificate(CertificateError::BadEncoding) => {
             Unfit::Damaged(File::Certificate, "it is no certificate".to_string())
         }
         Error::InvalidCertificate(found) => Unfit::Refused(words::certificate(&found)),

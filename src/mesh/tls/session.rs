@@ -65,7 +65,7 @@ impl Session {
 
     /// Says what a caller says first.
     pub(in crate::mesh) fn open(&self, until: Deadline) -> io::Result<()> {
-        self.tcp.set_write_timeout(Some(until.left()?))?;
+        until.bound_write(&self.tcp)?;
         self.flush()
     }
 
@@ -219,7 +219,7 @@ impl Inbound {
     fn fill(&mut self, mut tcp: &TcpStream, until: Option<Deadline>) -> io::Result<()> {
         loop {
             if let Some(until) = until {
-                tcp.set_read_timeout(Some(until.left()?))?;
+                until.bound_read(tcp)?;
             }
             match tcp.read(&mut self.raw) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
