@@ -19,8 +19,7 @@ pub(crate) fn lag(at: &At, output: Form, out: &mut dyn Write) -> Result<(), Fail
     let (head, sign) = (job.head()?, job.sign()?);
     let now_ms = lake::now_ms();
     let life = Life::look(sign.as_ref(), now_ms);
-    let board = sign.as_ref().and_then(|sign| sign.board.as_ref()).filter(|_| life == Life::Running);
-    let Some(board) = board else {
+    let Some(board) = life.board(sign.as_ref()) else {
         let words = life.words(sign.as_ref(), now_ms);
         let failure = Failure::new(Code::Lags, format!("job \"{}\" does not run: {}", head.job, life.word()));
         return Err(failure.detail(format!("{words}.")));

@@ -38,6 +38,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "parquet")]
+use std::time::Duration;
 
 /// Which job of which lake a command looks at.
 #[derive(Args, Clone, Debug)]
@@ -238,14 +240,15 @@ impl Job {
         Ok(run(rescale::ask(&self.site(), &self.name, request))?)
     }
 
-    /// How many bytes of saved state each shard has, as of the last manifest.
+    /// The last manifest, and how many bytes of saved state each shard has.
     ///
     /// # Errors
     /// As [`Job::head`].
-    pub(crate) fn shard_bytes(&self) -> Result<BTreeMap<Shard, u64>, Failure> {
+    pub(crate) fn shard_bytes(&self) -> Result<(Manifest, BTreeMap<Shard, u64>), Failure> {
         let (head, headers) =
             self.of_head(|site, head| run(restore::headers(site, head, &Headers::new())))?;
-        Ok(StateFiles::of(&headers, &head.dropped).shard_bytes())
+        let bytes = StateFiles::of(&headers, &head.dropped).shard_bytes();
+        Ok((head, bytes))
     }
 
     /// Takes the request for another membership back, if there is one.
@@ -390,7 +393,21 @@ impl Job {
     /// Exit 4 if it is not there; exit 5 if it is damaged.
     #[cfg(feature = "parquet")]
     pub(crate) fn facts(&self, file: &FactFile, put: Put<'_>) -> Result<(), Failure> {
-        Ok(crate::engine::run::refill::read(self.store.as_ref(), file, put)?)
+        let read = || crate::engine::run::refill::read(self.store.as_ref(), file, &mut *put);
+        Ok(once_published(read, || std::thread::sleep(PUBLISHES))?)
+    }
+
+    /// What the metadata of each file of the gold tables of `pipeline` say, by table; only the ends of files are read.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn table_notes(&self, pipeline: &str) -> Result<Vec<(String, Vec<Notes>)>, Failure> {
+        let notes = |path: &String| Ok(gold::notes_in(self.store.as_ref(), path)?.unwrap_or_default());
+        let of_table = |(table, files): (String, Vec<String>)| {
+            Ok((table, files.iter().map(notes).collect::<Result<_, Failure>>()?))
+        };
+        self.tables(pipeline)?.into_iter().map(of_table).collect()
     }
 
     /// How many `files` there are.
@@ -424,6 +441,30 @@ impl Job {
     }
 }
 
+/// What the metadata of a gold file say, by name.
+#[cfg(feature = "parquet")]
+pub(crate) type Notes = BTreeMap<String, String>;
+
+/// How long after its manifest a running job publishes a file at most, unless it was killed.
+#[cfg(feature = "parquet")]
+const PUBLISHES: Duration = Duration::from_secs(1);
+
+/// What `read` gives. If a file is not there, it reads once more after a `pause`: a job that runs writes a manifest first, and
+/// then publishes the files that it names.
+#[cfg(feature = "parquet")]
+fn once_published<T>(
+    mut read: impl FnMut() -> Result<T, CheckpointError>,
+    pause: impl FnOnce(),
+) -> Result<T, CheckpointError> {
+    match read() {
+        Err(CheckpointError::FactsMissing { .. }) => {
+            pause();
+            read()
+        }
+        found => found,
+    }
+}
+
 fn clock() -> Arc<dyn Clock> {
     Arc::new(System::default())
 }
@@ -431,4 +472,23 @@ fn clock() -> Arc<dyn Clock> {
 /// Now, in milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> i64 {
     clock().wall_ms()
+}
+
+#[cfg(all(test, feature = "parquet"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_is_published_a_moment_after_its_manifest_is_not_missing() {
+        let missing = || CheckpointError::FactsMissing { path: "facts/1".into(), why: "it is not there" };
+        let pauses = std::cell::Cell::new(0);
+        let pause = || pauses.set(pauses.get() + 1);
+        let is_published = || if pauses.get() == 0 { Err(missing()) } else { Ok(7) };
+        assert!(matches!(once_published(is_published, pause), Ok(7)));
+        let gone = once_published(|| Err::<(), _>(missing()), pause);
+        assert!(matches!(gone, Err(CheckpointError::FactsMissing { .. })));
+        assert_eq!(pauses.get(), 2);
+        assert!(matches!(once_published(|| Ok(1), pause), Ok(1)));
+        assert_eq!(pauses.get(), 2, "what is there is read at once");
+    }
 }

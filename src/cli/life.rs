@@ -3,6 +3,7 @@
 use super::units::{When, age};
 use crate::engine::commit::alive::{self, Alive};
 use crate::engine::commit::process_id::Found;
+use crate::engine::format::board::Snapshot;
 use serde_json::{Value, json};
 
 /// After how long without a sign a run that cannot be seen from here counts as unresponsive, in milliseconds: three signs.
@@ -37,6 +38,11 @@ impl Life {
             (None, _) if now_ms.saturating_sub(sign.time_ms) <= SILENT_MS => Life::Running,
             (None, _) => Life::Unresponsive,
         }
+    }
+
+    /// The board in the last `sign`, if the run lives.
+    pub(crate) fn board<'a>(&self, sign: Option<&'a Alive>) -> Option<&'a Snapshot> {
+        sign?.board.as_ref().filter(|_| *self == Life::Running)
     }
 
     /// One word for it.

@@ -3,7 +3,7 @@
 use super::lake::{self, At, Job};
 use super::life::Life;
 use super::rescale_advice::{Advised, advise};
-use super::rescale_plan::{Forecast, forecast};
+use super::rescale_plan::{Forecast, Load, forecast, loads, without_partition};
 use super::settings::cluster::host_file;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
@@ -44,13 +44,13 @@ pub(crate) struct Flags {
     /// The addresses of the processes, from process 0 on [default: those of the last run, if they are enough]
     #[arg(short = 'H', long, value_name = "FILE")]
     hostfile: Option<PathBuf>,
-    /// Say what would happen, and change nothing (this is the default)
+    /// Predict what would happen, and change nothing (this is the default)
     #[arg(long, conflicts_with_all = ["execute", "advise"])]
     plan: bool,
-    /// Ask for it: the job drains and goes on with the new processes and workers. Waits until it has
+    /// Request it: the job drains, and continues with the new processes and workers. Waits for that
     #[arg(long, conflicts_with = "advise")]
     execute: bool,
-    /// Say which size is wanted, and why; change nothing
+    /// Recommend a size, and say why; change nothing
     #[arg(long, conflicts_with = "to")]
     advise: bool,
     /// With --execute: how long to wait for the job [default: 2m]
@@ -87,21 +87,23 @@ impl FromStr for Size {
 pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     let job = flags.at.open()?;
     let Some(size) = flags.to else { return advice(&job, flags.output, out) };
-    let head = job.head()?;
-    let members = Members {
-        processes: size.processes,
-        workers: size.workers,
-        addresses: addresses(flags, &head, size.processes)?,
-    };
-    let forecast = forecast(&head, &members, &job.shard_bytes()?, &job.manifests()?);
     if flags.execute {
-        return execute(flags, &job, &members, &forecast, out);
+        let head = job.head()?;
+        let members = members(flags, &head, size)?;
+        return execute(flags, &job, (&head, &members), out);
     }
+    let (head, shard_bytes) = job.shard_bytes()?;
+    let forecast = forecast(&head, &members(flags, &head, size)?, &shard_bytes, &job.manifests()?);
     match flags.output {
         Form::Text => text(&head, &forecast, out)?,
         Form::Json => writeln!(out, "{}", answer(&head, &forecast))?,
     }
     Ok(())
+}
+
+/// The processes and workers that are wanted.
+fn members(flags: &Flags, head: &Manifest, Size { processes, workers }: Size) -> Result<Members, Failure> {
+    Ok(Members { processes, workers, addresses: addresses(flags, head, processes)? })
 }
 
 /// Where `processes` processes listen; none for one.
@@ -127,18 +129,16 @@ fn addresses(flags: &Flags, head: &Manifest, processes: u32) -> Result<Vec<Strin
 fn execute(
     flags: &Flags,
     job: &Job,
-    members: &Members,
-    forecast: &Forecast,
+    (head, members): (&Manifest, &Members),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let head = job.head()?;
     let size = members.size();
     if head.members == *members {
         // Whoever has asked for something else takes that back.
         job.withdraw()?;
-        return Outcome::Unchanged(&head).write(flags.output, out);
+        return Outcome::Unchanged(head).write(flags.output, out);
     }
-    warn(job, &head, members, forecast)?;
+    warn(job, head, members)?;
     let asked_ms = lake::now_ms();
     let ask = |after| job.ask(&Request { after, members: members.clone(), asked_ms });
     ask(head.generation)?;
@@ -150,7 +150,7 @@ fn execute(
         thread::sleep(LOOK_EVERY);
         let now = job.head()?;
         if now.generation > after && now.members == *members {
-            return Outcome::Rescaled { before: &head, now: &now }.write(flags.output, out);
+            return Outcome::Rescaled { before: head, now: &now }.write(flags.output, out);
         }
         if now.generation > after {
             // A run began that had looked for requests before this one was there.
@@ -159,7 +159,7 @@ fn execute(
         }
         has_lived |= !is_stopped(job)?;
         if !has_lived && began.elapsed() >= STOPPED {
-            return Outcome::Left(&head).write(flags.output, out);
+            return Outcome::Left(head).write(flags.output, out);
         }
         // One that a claim has just deleted as stale is made again.
         if job.request()?.is_none() && job.head()?.generation == after {
@@ -171,8 +171,8 @@ fn execute(
 }
 
 /// Warns of workers that will have nothing to read, and of processes that are not there yet.
-fn warn(job: &Job, head: &Manifest, members: &Members, forecast: &Forecast) -> Result<(), Failure> {
-    for idle in forecast.without_partition() {
+fn warn(job: &Job, head: &Manifest, members: &Members) -> Result<(), Failure> {
+    for idle in without_partition(&loads(head, members)) {
         tracing::warn!(
             event = "worker-idle",
             worker = idle,
@@ -241,7 +241,7 @@ impl Outcome<'_> {
 fn text(head: &Manifest, forecast: &Forecast, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "job        {}: {} -> {}", head.job, head.members.size(), forecast.members.size())?;
     writeln!(out)?;
-    let row = |(worker, load): (usize, &super::rescale_plan::Load)| {
+    let row = |(worker, load): (usize, &Load)| {
         vec![
             worker.to_string(),
             forecast.process_of(worker).to_string(),
@@ -257,7 +257,7 @@ fn text(head: &Manifest, forecast: &Forecast, out: &mut dyn Write) -> io::Result
         out,
         "imbalance  the fullest worker has {partitions:.2} times the mean of partitions, {bytes:.2} times that of state"
     )?;
-    let idle: Vec<String> = forecast.without_partition().map(|worker| worker.to_string()).collect();
+    let idle: Vec<String> = without_partition(&forecast.workers).map(|worker| worker.to_string()).collect();
     if !idle.is_empty() {
         writeln!(
             out,
@@ -281,7 +281,7 @@ fn text(head: &Manifest, forecast: &Forecast, out: &mut dyn Write) -> io::Result
 
 fn answer(head: &Manifest, forecast: &Forecast) -> Value {
     let [partitions, bytes] = forecast.imbalance();
-    let worker = |(worker, load): (usize, &super::rescale_plan::Load)| {
+    let worker = |(worker, load): (usize, &Load)| {
         json!({
             "worker": worker,
             "process": forecast.process_of(worker),
@@ -296,7 +296,7 @@ fn answer(head: &Manifest, forecast: &Forecast) -> Value {
         "to": forecast.members.size(),
         "workers": forecast.workers.iter().enumerate().map(worker).collect::<Vec<_>>(),
         "imbalance": { "partitions": partitions, "state_bytes": bytes },
-        "without_partition": forecast.without_partition().collect::<Vec<_>>(),
+        "without_partition": without_partition(&forecast.workers).collect::<Vec<_>>(),
         "pause_ms": forecast.pause.as_ref().map(|pause| pause.median_ms),
         "pause_from": forecast.pause.as_ref().map(|pause| json!({
             "of": pause.of, "count": pause.count, "least_ms": pause.least_ms, "most_ms": pause.most_ms,
@@ -307,8 +307,8 @@ fn answer(head: &Manifest, forecast: &Forecast) -> Value {
 /// Says which size is wanted, and why.
 fn advice(job: &Job, form: Form, out: &mut dyn Write) -> Result<(), Failure> {
     let (head, sign) = (job.head()?, job.sign()?);
-    let board = sign.as_ref().and_then(|sign| sign.board.as_ref());
-    let Advised { size, why } = advise(&head, board);
+    let life = Life::look(sign.as_ref(), lake::now_ms());
+    let Advised { size, why } = advise(&head, life.board(sign.as_ref()));
     match form {
         Form::Json => {
             let answer = json!({

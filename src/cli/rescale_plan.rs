@@ -53,12 +53,6 @@ impl Forecast {
         worker / usize::try_from(self.members.workers.max(1)).unwrap_or(usize::MAX)
     }
 
-    /// The workers that would read nothing.
-    pub(crate) fn without_partition(&self) -> impl Iterator<Item = usize> + '_ {
-        let idle = self.workers.iter().enumerate().filter(|(_, load)| load.partitions == 0);
-        idle.map(|(worker, _)| worker)
-    }
-
     /// How much more than the mean the fullest worker has: of partitions, and of bytes of state.
     pub(crate) fn imbalance(&self) -> [f64; 2] {
         let of = |amount: fn(&Load) -> u64| {
@@ -70,13 +64,13 @@ impl Forecast {
     }
 }
 
-/// What `members` would mean for the job of `head`, whose shards hold so many bytes, and which has these `manifests`.
-pub(crate) fn forecast(
-    head: &Manifest,
-    members: &Members,
-    shard_bytes: &BTreeMap<Shard, u64>,
-    manifests: &[Manifest],
-) -> Forecast {
+/// The workers that would read nothing.
+pub(crate) fn without_partition(workers: &[Load]) -> impl Iterator<Item = usize> {
+    workers.iter().enumerate().filter(|(_, load)| load.partitions == 0).map(|(worker, _)| worker)
+}
+
+/// The partitions that each of the workers of `members` would read, for the job of `head`.
+pub(crate) fn loads(head: &Manifest, members: &Members) -> Vec<Load> {
     let peers = usize::try_from(members.total()).unwrap_or(usize::MAX).max(1);
     let mut workers = vec![Load::default(); peers];
     for (index, input) in (0..).zip(&head.inputs) {
@@ -86,6 +80,18 @@ pub(crate) fn forecast(
             reader.into_iter().for_each(|worker| workers[worker].partitions += 1);
         }
     }
+    workers
+}
+
+/// What `members` would mean for the job of `head`, whose shards hold so many bytes, and which has these `manifests`.
+pub(crate) fn forecast(
+    head: &Manifest,
+    members: &Members,
+    shard_bytes: &BTreeMap<Shard, u64>,
+    manifests: &[Manifest],
+) -> Forecast {
+    let mut workers = loads(head, members);
+    let peers = workers.len();
     for (shard, bytes) in shard_bytes {
         workers[shard.owner(peers)].state_bytes += bytes;
     }
@@ -145,7 +151,7 @@ mod tests {
         assert_eq!((found.imbalance(), found.pause.clone()), ([1.5, 1.0], None));
         assert_eq!((0..3).map(|worker| found.process_of(worker)).collect::<Vec<_>>(), [0, 1, 2]);
         let found = forecast(&head, &members(2, 3), &bytes, &[]);
-        assert_eq!(found.without_partition().collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(without_partition(&found.workers).collect::<Vec<_>>(), [4, 5]);
         assert_eq!((0..6).map(|worker| found.process_of(worker)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
     }
 

@@ -131,19 +131,18 @@ impl Seen {
 
     /// What the run does, by its last sign of life; `None` if it does not run.
     fn board(&self) -> Option<&Snapshot> {
-        self.sign.as_ref()?.board.as_ref().filter(|_| self.life == Life::Running)
+        self.life.board(self.sign.as_ref())
     }
 
     /// The records that a running job commits in a second; `None` while that is not known.
     fn records_per_second(&self) -> Option<f64> {
-        let recent = &self.board()?.recent;
-        (!recent.over.is_zero()).then(|| recent.records as f64 / recent.over.as_secs_f64())
+        self.board()?.recent.records_per_second()
     }
 
     /// For how long the first record of a partition of input number `input` that is not committed has been there, in milliseconds.
     fn lag_ms(&self, input: usize, partition: Partition) -> Option<i64> {
         let lag = self.board()?.lags.iter().find(|lag| (lag.input, lag.partition) == (input, partition))?;
-        Some(if lag.records == 0 { 0 } else { lag.age_ms(self.now_ms) })
+        Some(lag.age_ms(self.now_ms))
     }
 
     /// How fast a running job reads, and what waits.
@@ -162,7 +161,7 @@ impl Seen {
 
     /// How far target `name` is behind, by the last sign of life.
     fn lag_of(&self, name: &str) -> Option<&TargetLag> {
-        self.sign.as_ref()?.board.as_ref()?.targets.iter().find(|lag| lag.name == name)
+        self.board()?.targets.iter().find(|lag| lag.name == name)
     }
 
     fn age_ms(&self) -> i64 {
@@ -221,7 +220,7 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
     for Sign { process, host, why, .. } in &seen.standbys {
         writeln!(out, "standby    process {process} on \"{}\": {}", visible(host), visible(why))?;
     }
-    if let Some(memory) = seen.sign.as_ref().and_then(|sign| sign.board.as_ref()?.memory) {
+    if let Some(memory) = seen.board().and_then(|board| board.memory) {
         let paused = if memory.paused { ": sources are paused" } else { "" };
         let (resident, limit) = (memory.resident >> 20, memory.limit >> 20);
         writeln!(out, "memory     {} of {} MiB{paused}", grouped(resident), grouped(limit))?;
@@ -351,7 +350,7 @@ fn answer(seen: &Seen) -> Value {
             "lag": seen.lag_of(name),
         })).collect::<Vec<_>>(),
         "standby": seen.standbys,
-        "memory": seen.sign.as_ref().and_then(|sign| sign.board.as_ref()?.memory),
+        "memory": seen.board().and_then(|board| board.memory),
         "expectations": expectations::answer(&manifest.expectations),
         "inputs": manifest.inputs.iter().zip(ends).enumerate().map(|(at, input)| input_answer(seen, at, input)).collect::<Vec<_>>(),
     })

@@ -130,20 +130,17 @@ impl Written {
 
     /// What is there as soon as it is not this any more; `None` if it stands still.
     fn newer(&self, job: &Job) -> Result<Option<Written>, Failure> {
-        let begin = Instant::now();
+        let (begin, pipeline) = (Instant::now(), job.head()?.pipeline);
+        // What each file says of itself tells it from the one before and the one after.
+        let notes = |(view, table): &(String, Table)| (view.clone(), table.notes().to_vec());
+        let own: Vec<_> = self.tables.iter().map(notes).collect();
         while begin.elapsed() < STILL {
             std::thread::sleep(LOOK);
-            let now = Written::of(job)?;
-            if now.notes() != self.notes() {
-                return Ok(Some(now));
+            if job.table_notes(&pipeline)? != own {
+                return Written::of(job).map(Some);
             }
         }
         Ok(None)
-    }
-
-    /// What tells it from what was there before or is there later: what each file says of itself.
-    fn notes(&self) -> Vec<(&str, &[BTreeMap<String, String>])> {
-        self.tables.iter().map(|(view, table)| (view.as_str(), table.notes())).collect()
     }
 }
 

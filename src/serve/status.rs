@@ -87,8 +87,6 @@ impl Look<'_> {
     fn json(&self, commits: Vec<Value>) -> Value {
         let (head, board) = (self.head, self.board);
         let why = diagnose(head, board);
-        let over = board.recent.over.as_secs_f64();
-        let share = |time: Duration| if over > 0.0 { (time.as_secs_f64() / over).min(1.0) } else { 0.0 };
         let numbers = self.numbers(&why);
         let worst = numbers.iter().map(|number| number.judgement).max().unwrap_or(Unjudged);
         json!({
@@ -101,12 +99,12 @@ impl Look<'_> {
             "now_ms": self.now_ms,
             "running_ms": u64::try_from(board.running.as_millis()).unwrap_or(u64::MAX),
             "generation": head.generation,
-            "workers": board.recent.workers.iter().map(|time| share(time.busy)).collect::<Vec<_>>(),
+            "workers": board.recent.workers.iter().map(|time| board.recent.share(time.busy)).collect::<Vec<_>>(),
             "seq": head.seq,
             "epoch": head.epoch,
             "watermark": known(watermark(head)),
             "numbers": numbers,
-            "records_per_second": if over > 0.0 { board.recent.records as f64 / over } else { 0.0 },
+            "records_per_second": board.recent.records_per_second().unwrap_or_default(),
             "fates": fates(head),
             "why": {
                 "cause": why.cause.name(),
@@ -220,21 +218,17 @@ impl Look<'_> {
 
     /// What the operators on the workers of this process do, those that took the most of the last seconds first.
     fn operators(&self) -> Vec<Value> {
-        let recent = &self.board.recent.operators;
-        let all: Duration = recent.iter().map(|operator| operator.busy).sum();
-        let of_all =
-            |time: Duration| if all.is_zero() { 0.0 } else { time.as_secs_f64() / all.as_secs_f64() };
-        let one = |time: &OperatorTime| {
+        let one = |(time, share): (&OperatorTime, f64)| {
             let used = self.board.operators.iter().find(|used| used.name == time.name)?;
             Some(json!({
                 "operator": used.name,
-                "share": of_all(time.busy),
+                "share": share,
                 "busy_ms": u64::try_from(used.busy.as_millis()).unwrap_or(u64::MAX),
                 "records_in": used.records_in,
                 "records_out": used.records_out,
             }))
         };
-        recent.iter().filter_map(one).collect()
+        self.board.recent.operator_shares().filter_map(one).collect()
     }
 
     fn partitions(&self, at: usize, input: &Input) -> Vec<Value> {

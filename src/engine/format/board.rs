@@ -130,6 +130,28 @@ pub struct Recent {
     pub operators: Vec<OperatorTime>,
 }
 
+impl Recent {
+    /// How many records were committed in a second; `None` if nothing was measured yet.
+    pub fn records_per_second(&self) -> Option<f64> {
+        (!self.over.is_zero()).then(|| self.records as f64 / self.over.as_secs_f64())
+    }
+
+    /// Which share of the last seconds `time` is, from 0 to 1; 0 if nothing was measured yet.
+    pub fn share(&self, time: Duration) -> f64 {
+        part(time, self.over)
+    }
+
+    /// The operators in their order, each with its share of the time of all operators.
+    pub fn operator_shares(&self) -> impl Iterator<Item = (&OperatorTime, f64)> {
+        let all: Duration = self.operators.iter().map(|operator| operator.busy).sum();
+        self.operators.iter().map(move |operator| (operator, part(operator.busy, all)))
+    }
+}
+
+fn part(time: Duration, all: Duration) -> f64 {
+    if all.is_zero() { 0.0 } else { (time.as_secs_f64() / all.as_secs_f64()).min(1.0) }
+}
+
 /// How many records of a partition are not committed, and for how long the oldest of them has been there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lag {
@@ -153,8 +175,11 @@ pub struct Lag {
 
 impl Lag {
     /// For how long the first record that is not committed has been there, at `now_ms`: by its own timestamp where it was
-    /// read, else since when it is known to be there.
+    /// read, else since when it is known to be there. Zero if there is none.
     pub fn age_ms(&self, now_ms: i64) -> i64 {
+        if self.records == 0 {
+            return 0;
+        }
         self.first_ms.map_or(self.for_ms, |first_ms| now_ms.saturating_sub(first_ms).max(0))
     }
 }
@@ -250,4 +275,37 @@ pub struct Dropped {
     pub reason: String,
     /// How many.
     pub records: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_of_the_first_record_is_zero_where_none_waits() {
+        let (input, partition, end) = (0, Partition(0), Offset(7));
+        let mut lag =
+            Lag { input, partition, end, records: 2, for_ms: 40, stalled: false, first_ms: Some(1_000) };
+        assert_eq!(lag.age_ms(5_000), 4_000);
+        assert_eq!(Lag { first_ms: None, ..lag }.age_ms(5_000), 40);
+        lag.records = 0;
+        assert_eq!((lag.age_ms(5_000), Lag { first_ms: None, ..lag }.age_ms(5_000)), (0, 0));
+    }
+
+    #[test]
+    fn shares_and_rates_are_of_the_time_that_was_measured() {
+        let operator = |name: &str, ms| OperatorTime { name: name.into(), busy: Duration::from_millis(ms) };
+        let recent = Recent {
+            over: Duration::from_secs(4),
+            records: 10,
+            operators: vec![operator("a", 30), operator("b", 10), operator("idle", 0)],
+            ..Recent::default()
+        };
+        assert_eq!((recent.records_per_second(), recent.share(Duration::from_secs(1))), (Some(2.5), 0.25));
+        assert_eq!(recent.share(Duration::from_secs(5)), 1.0);
+        let shares: Vec<_> = recent.operator_shares().map(|(of, share)| (of.name.as_str(), share)).collect();
+        assert_eq!(shares, [("a", 0.75), ("b", 0.25), ("idle", 0.0)]);
+        let nothing = Recent::default();
+        assert_eq!((nothing.records_per_second(), nothing.share(Duration::from_secs(1))), (None, 0.0));
+    }
 }
