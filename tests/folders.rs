@@ -67,8 +67,6 @@ impl Decoder for PlayDecoder {
     type Out = usize;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

@@ -47,8 +47,6 @@ impl Decoder for Broken {
     type Out = i64;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

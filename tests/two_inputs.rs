@@ -70,8 +70,6 @@ impl Decoder for Numbers {
     type Out = i64;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

@@ -33,18 +33,8 @@ def one_lake(rig, args, number):
     # A few captures are shared by many lakes: what differs is when it is killed.
     capture = captured(rig, args, number % 5)
     more = ["--views"] if args.views else []
-    lake, kills, seen = rig.path("kill"), collections.Counter(), {}
-    todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
-    while todo > 0:
-        generation, before = rigs.next_generation(lake), rigs.highest(lake)
-        run = rig.start(lake, capture, draw.choice((1, 2, 3)), more)
-        rigs.random_moment(draw, run, lake, before, 25)
-        if rig.kill(run) != -9:
-            raise rigs.Failed(f"lake {number} ended before all kills had happened: {todo} are left\n{run.said()}")
-        where = rigs.phase(lake, generation)
-        kills[where] += 1
-        todo -= where not in AT_START
-        still_there(seen, rigs.committed_files(lake))
+    lake = rig.path("kill")
+    kills, seen = killed_often(rig, args, number, draw, lake, lambda workers: rig.start(lake, capture, workers, more), 25)
     rig.settle(lake, capture, draw.choice((1, 2, 3)), more)
     still_there(seen, rigs.committed_files(lake))
     rig.verify(lake, capture)
@@ -57,6 +47,23 @@ def one_lake(rig, args, number):
         raise rigs.Failed(f"lake {number} has only {epochs} epochs, fewer than {args.epochs_min}")
     rig.forget(lake)
     return kills, epochs
+
+
+def killed_often(rig, args, number, draw, lake, start, epochs):
+    """Starts a job and kills it within so many epochs, as often as planned; gives (kills by phase, files that were seen)."""
+    kills, seen = collections.Counter(), {}
+    todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
+    while todo > 0:
+        generation, before = rigs.next_generation(lake), rigs.highest(lake)
+        run = start(draw.choice((1, 2, 3)))
+        rigs.random_moment(draw, run, lake, before, epochs)
+        if rig.kill(run) != -9:
+            raise rigs.Failed(f"lake {number} ended before all kills had happened: {todo} are left\n{run.said()}")
+        where = rigs.phase(lake, generation)
+        kills[where] += 1
+        todo -= where not in AT_START
+        still_there(seen, rigs.committed_files(lake))
+    return kills, seen
 
 
 def captured(rig, args, number):

@@ -12,7 +12,7 @@ import json
 import os
 
 from crash_suites import rig as rigs
-from crash_suites.kill_anywhere import AT_START, figures_of, still_there
+from crash_suites.kill_anywhere import figures_of, killed_often, still_there
 
 HALLS = ("north", "south")
 # The topic that captures are written for.
@@ -88,18 +88,8 @@ def one_lake(rig, args, number):
     short = args.messages // (10 if number % 2 else 1)
     seed = args.seed * 1000 + number
     captures = (rig.capture(seed, args.messages), rig.capture(seed + 500, short, place_of=seed))
-    lake, kills, seen = rig.path("two"), collections.Counter(), {}
-    todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
-    while todo > 0:
-        generation, before = rigs.next_generation(lake), rigs.highest(lake)
-        run = start(rig, args, lake, captures, draw.choice((1, 2, 3)))
-        rigs.random_moment(draw, run, lake, before, 8)
-        if rig.kill(run) != -9:
-            raise rigs.Failed(f"lake {number} ended before all kills had happened: {todo} are left\n{run.said()}")
-        where = rigs.phase(lake, generation)
-        kills[where] += 1
-        todo -= where not in AT_START
-        still_there(seen, rigs.committed_files(lake))
+    lake = rig.path("two")
+    kills, seen = killed_often(rig, args, number, draw, lake, lambda workers: start(rig, args, lake, captures, workers), 8)
     run = start(rig, args, lake, captures, draw.choice((1, 2, 3)))
     if (code := rig.finish(run)) != 0:
         raise rigs.Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")

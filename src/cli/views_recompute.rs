@@ -159,14 +159,8 @@ impl Committed<'_> {
         }
         let columns: Vec<String> = spec.columns.iter().map(|column| column.name.to_string()).collect();
         let open = self.saved.get(&roll_of(output)).cloned().unwrap_or_default();
-        let mut refused = Ok(());
-        let mut row = |cells: &[Cell<'_>]| {
-            if refused.is_ok() {
-                refused = put(&CommittedRow { output, columns: &columns, cells });
-            }
-        };
-        open_rows(output, open, &mut row).map_err(|error| unreadable(&error))?;
-        refused.map_err(|what| {
+        let mut row = |cells: &[Cell<'_>]| put(&CommittedRow { output, columns: &columns, cells });
+        open_rows(output, open, &mut row).map_err(|error| unreadable(&error))?.map_err(|what| {
             Failure::new(Code::StateUnreadable, format!("a row of an open file of \"{output}\": {what}"))
         })
     }

@@ -68,8 +68,6 @@ where
     type Out = T;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

@@ -53,8 +53,6 @@ pub enum Decoded<R> {
 ///     type Out = String;
 ///     type Key = ();
 ///
-///     fn begin(&mut self, _epoch: Epoch) {}
-///
 ///     fn decode(
 ///         &mut self,
 ///         raw: &Raw<'_>,
@@ -87,7 +85,8 @@ pub trait Decoder: 'static {
     type Key: ExchangeData + Clone;
 
     /// Called when an epoch begins. Every key that `decode` meets in it must be defined in it (again).
-    fn begin(&mut self, epoch: Epoch);
+    /// Does nothing by default, for records without keys.
+    fn begin(&mut self, _epoch: Epoch) {}
 
     /// Decodes `raw`. A key met for the first time in this epoch is pushed to `definitions`.
     ///

@@ -451,8 +451,6 @@ mod tests {
         type Out = i64;
         type Key = ();
 
-        fn begin(&mut self, _epoch: Epoch) {}
-
         fn decode(
             &mut self,
             raw: &Raw<'_>,

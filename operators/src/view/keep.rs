@@ -129,11 +129,7 @@ impl<F: Fold> Keep<F> {
     fn make_way(&mut self) {
         let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.is_stale) else { return };
         leaving.is_stale = false;
-        let is_unsealed = |key: &&F::Key| leaving.sealed.is_unsealed((leaving.day)(key));
-        let keys: Vec<F::Key> = self.kept.iter().map(|(key, _)| key).filter(is_unsealed).cloned().collect();
-        for key in keys {
-            self.kept.change(&key, |value| *value = None);
-        }
+        self.kept.remove(|key| leaving.sealed.is_unsealed((leaving.day)(key)));
     }
 }
 
@@ -196,12 +192,8 @@ impl<F: Fold> Keyed for Keep<F> {
         let Some(leaving) = self.leaving.as_mut().filter(|_| epoch > self.committed) else { return };
         // Remove the keys of days that earlier epochs have sealed, with the values that they have after this epoch.
         if leaving.is_due() {
-            let is_sealed = |key: &&F::Key| leaving.sealed.has((leaving.day)(key));
-            let keys: Vec<F::Key> = self.kept.iter().map(|(key, _)| key).filter(is_sealed).cloned().collect();
-            for key in keys {
-                let value = self.kept.change(&key, Option::take).expect("it has been found with a value");
-                out.push(((key, value), epoch, -1));
-            }
+            let gone = self.kept.remove(|key| leaving.sealed.has((leaving.day)(key)));
+            out.extend(gone.into_iter().map(|row| (row, epoch, -1)));
         }
         leaving.sealed.close(tick.watermark);
     }

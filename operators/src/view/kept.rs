@@ -73,12 +73,31 @@ where
 
     /// Changes the slot of `key`, with one look into the map where it has one.
     fn in_slot<T>(&mut self, key: &K, change: impl FnOnce(&mut Slot<V>) -> T) -> T {
-        if let Some(slot) = self.slots.get_mut(key) {
-            return slot.change(change, &mut self.live, || self.dirty.push(key.clone()));
+        let slot = match self.slots.get_mut(key) {
+            Some(slot) => slot,
+            None => self.slots.entry(key.clone()).or_insert(Slot {
+                value: None,
+                shard: shard_of(key),
+                written: Written::Since,
+                is_noted: false,
+            }),
+        };
+        if slot.written != Written::No {
+            // The first change since the last snapshot.
+            slot.written = Written::No;
+            self.dirty.push(key.clone());
         }
-        let slot = Slot { value: None, shard: shard_of(key), written: Written::Since, is_noted: false };
-        let slot = self.slots.entry(key.clone()).or_insert(slot);
-        slot.change(change, &mut self.live, || self.dirty.push(key.clone()))
+        let before = slot.value.is_some();
+        let changed = change(slot);
+        self.live = self.live + u64::from(slot.value.is_some()) - u64::from(before);
+        changed
+    }
+
+    /// Removes the keys that `is_leaving` names, and gives them with their values, in no order.
+    pub(super) fn remove(&mut self, is_leaving: impl Fn(&K) -> bool) -> Vec<(K, V)> {
+        let keys: Vec<K> = self.iter().map(|(key, _)| key).filter(|key| is_leaving(key)).cloned().collect();
+        let take = |key: K| self.change(&key, Option::take).map(|value| (key, value));
+        keys.into_iter().filter_map(take).collect()
     }
 
     /// The keys that have a value, in no order.
@@ -142,20 +161,6 @@ where
             self.live = self.live + u64::from(is_live) - u64::from(was_live);
         }
         Ok(())
-    }
-}
-
-impl<V> Slot<V> {
-    /// Applies a change. `dirty` is called if it is the first one since the last snapshot; `live` counts the slots with a value.
-    fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> T, live: &mut u64, dirty: impl FnOnce()) -> T {
-        if self.written != Written::No {
-            self.written = Written::No;
-            dirty();
-        }
-        let before = self.value.is_some();
-        let changed = change(self);
-        *live = *live + u64::from(self.value.is_some()) - u64::from(before);
-        changed
     }
 }
 

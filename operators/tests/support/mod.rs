@@ -180,8 +180,6 @@ impl Decoder for Words {
     type Out = Amount;
     type Key = String;
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

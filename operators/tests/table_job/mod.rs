@@ -110,8 +110,6 @@ impl<T: Key> Decoder for Encoded<T> {
     type Out = T;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

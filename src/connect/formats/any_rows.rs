@@ -4,7 +4,7 @@ use headway_operators::row::{Cell, Column, Kind, Row};
 use headway_operators::spec::{Format, OutputSpec};
 use headway_operators::time::EventTime;
 use proptest::prelude::*;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
 /// A cell that owns its text.
@@ -94,4 +94,18 @@ pub(crate) fn python(script: &str, input: &[u8]) -> Option<Vec<u8>> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the script failed");
     Some(output.stdout)
+}
+
+/// A medium without room.
+pub(crate) struct Full(pub(crate) usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

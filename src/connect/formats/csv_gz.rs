@@ -144,7 +144,7 @@ fn text<'a>(cell: Cell<'a>, buffer: &'a mut String) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::formats::any_rows::{AnyRow, Value, output, python, rows};
+    use crate::connect::formats::any_rows::{AnyRow, Full, Value, output, python, rows};
     use proptest::prelude::*;
     use proptest::strategy::ValueTree;
 
@@ -197,20 +197,6 @@ mod tests {
                 row.0.iter().map(|value| text(value.cell(), &mut buffer).to_string()).collect::<Vec<_>>()
             }));
             assert_eq!(read, want);
-        }
-    }
-
-    /// A medium without room.
-    struct Full(usize);
-
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
         }
     }
 

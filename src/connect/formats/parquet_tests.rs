@@ -1,6 +1,6 @@
 //! Parquet files read back: by the crate that wrote them, and by pyarrow where it is installed.
 
-use crate::connect::formats::any_rows::{AnyRow, Value, python};
+use crate::connect::formats::any_rows::{AnyRow, Full, Value, python};
 use crate::connect::formats::parquet::{GROUP_ROWS_MAX, Parquet, describe, read, write};
 use crate::connect::formats::{Encoder, csv_gz, encoder};
 use headway_operators::row::{Cell, Column, Kind};
@@ -200,20 +200,6 @@ fn damaged_file_is_not_counted() {
     // The head of the first page. A value that was changed is found by the checksum in the manifest.
     changed[4] ^= 0xff;
     assert!(count(&changed).is_err(), "a page that does not decode");
-}
-
-/// A medium without room.
-struct Full(usize);
-
-impl Write for Full {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[test]

@@ -13,7 +13,7 @@
 
 use crate::engine::format::board::OperatorUse;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,7 +62,7 @@ const ENDS: [&str; 4] = ["Commit", "State", "Views", "Watermark"];
 pub struct Meter(Vec<Use>);
 
 /// The sums of the operators that have one name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Use {
     name: String,
     busy_ns: AtomicU64,
@@ -212,55 +212,43 @@ impl Wires {
     fn of(mut operators: Vec<OperatesEvent>, channels: &[ChannelsEvent]) -> Wires {
         // The address of the dataflow has one number, that of an operator two, that of a part of an operator more.
         operators.sort_by(|one, other| one.addr.cmp(&other.addr));
-        let (mut wires, mut names, mut by_address) = (Wires::default(), Vec::new(), BTreeMap::new());
+        let (mut wires, mut uses, mut by_address) = (Wires::default(), Vec::new(), BTreeMap::new());
         for operator in &operators {
             let place = match operator.addr.as_slice() {
-                [_] => place_of(&mut names, ENGINE),
+                [_] => place_of(&mut uses, ENGINE),
                 [_, index] => {
-                    let place = place_of(&mut names, name_of(operator));
+                    let place = place_of(&mut uses, name_of(operator));
                     by_address.insert(*index, place);
                     place
                 }
                 [_, index, ..] => {
-                    by_address.get(index).copied().unwrap_or_else(|| place_of(&mut names, STEPS))
+                    by_address.get(index).copied().unwrap_or_else(|| place_of(&mut uses, STEPS))
                 }
                 [] => continue,
             };
             put(&mut wires.operators, operator.id, place);
         }
-        let (mut takes, mut gives) = (vec![false; names.len()], vec![false; names.len()]);
-        let mut has_output =
-            vec![false; operators.iter().filter_map(|o| o.addr.last()).max().map_or(0, |last| last + 1)];
-        let counted = |index: usize| {
-            let place = by_address.get(&index).copied()?;
-            (names[place] != STEPS).then_some(place)
-        };
         // Records come by the first input and leave by the first output. Each channel of an output has all of its records.
+        let mut has_output = BTreeSet::new();
         for channel in channels.iter().filter(|channel| channel.scope_addr.len() == 1) {
             if let (index, 0) = channel.target
-                && let Some(place) = counted(index)
+                && let Some(place) = by_address.get(&index).copied()
+                && uses[place].name != STEPS
             {
-                takes[place] = true;
+                uses[place].records_in = Some(AtomicU64::default());
                 put(&mut wires.taken, channel.id, place);
             }
             if let (index, 0) = channel.source
-                && let Some(place) = counted(index)
-                && !std::mem::replace(&mut has_output[index], true)
-                && !is_end(&names[place])
+                && let Some(place) = by_address.get(&index).copied()
+                && uses[place].name != STEPS
+                && has_output.insert(index)
+                && !is_end(&uses[place].name)
             {
-                gives[place] = true;
+                uses[place].records_out = Some(AtomicU64::default());
                 put(&mut wires.given, channel.id, place);
             }
         }
-        let sum = |has: bool| has.then(AtomicU64::default);
-        let of = |((name, takes), gives)| Use {
-            name,
-            busy_ns: AtomicU64::default(),
-            runs: AtomicU64::default(),
-            records_in: sum(takes),
-            records_out: sum(gives),
-        };
-        wires.meter = Arc::new(Meter(names.into_iter().zip(takes).zip(gives).map(of).collect()));
+        wires.meter = Arc::new(Meter(uses));
         wires
     }
 }
@@ -271,18 +259,16 @@ fn name_of(operator: &OperatesEvent) -> &str {
 }
 
 /// The place of `name`, which gets one if it is new and there are not too many.
-fn place_of(names: &mut Vec<String>, name: &str) -> usize {
-    let place = |names: &[String], name: &str| names.iter().position(|known| known == name);
-    if let Some(place) = place(names, name) {
+fn place_of(uses: &mut Vec<Use>, name: &str) -> usize {
+    if let Some(place) = uses.iter().position(|known| known.name == name) {
         return place;
     }
     // One place is left for the steps.
-    let is_full = names.len() + 1 >= NAMES_MAX && name != STEPS;
-    if is_full {
-        return place_of(names, STEPS);
+    if uses.len() + 1 >= NAMES_MAX && name != STEPS {
+        return place_of(uses, STEPS);
     }
-    names.push(name.to_string());
-    names.len() - 1
+    uses.push(Use { name: name.to_string(), ..Use::default() });
+    uses.len() - 1
 }
 
 fn is_end(name: &str) -> bool {

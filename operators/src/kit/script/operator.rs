@@ -523,8 +523,6 @@ impl<R: ExchangeData + Clone> Decoder for Scripted<R> {
     type Out = Option<R>;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

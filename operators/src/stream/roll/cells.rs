@@ -133,21 +133,27 @@ impl Item for Cells {
     }
 }
 
-/// Calls `put` with the cells of each row in the open files of output `name`. `saved` are the live sections of the operator that
-/// holds these rows ([`roll_of`]), of any number of workers.
+/// Calls `put` with the cells of each row in the open files of output `name`, until it refuses one: then the inner result says
+/// why. `saved` are the live sections of the operator that holds these rows ([`roll_of`]), of any number of workers.
 ///
 /// # Errors
 /// If a section does not decode.
-pub fn open_rows(name: &str, saved: Vec<Saved>, put: &mut dyn FnMut(&[Cell<'_>])) -> Result<(), StateError> {
+pub fn open_rows(
+    name: &str,
+    saved: Vec<Saved>,
+    put: &mut dyn FnMut(&[Cell<'_>]) -> Result<(), String>,
+) -> Result<Result<(), String>, StateError> {
     let mut roll = Roll::<Cells>::new(&roll_of(name), Limits::default());
     Resume { saved: Some(saved), committed: Epoch(0), watermark: EventTime::MIN }.into_operator(&mut roll)?;
     for row in roll.held_rows() {
         let (_, row) = postcard::take_from_bytes::<EventTime>(row).expect("a row that was encoded here");
         let mut held = Vec::new();
         cells(row, &mut |cell| held.push(cell)).expect("a row that was encoded here");
-        put(&held);
+        if let Err(refused) = put(&held) {
+            return Ok(Err(refused));
+        }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 #[cfg(test)]
@@ -261,8 +267,18 @@ mod tests {
         assert_eq!(expected.len(), 3);
         for (name, pieces) in [("changes", pieces), ("merged", merged), ("base", base)] {
             let mut open = Vec::new();
-            let mut row = |cells: &[Cell<'_>]| open.push(format!("{:?} {:?}", cells[0], cells[1]));
-            open_rows("songs", pieces.clone(), &mut row).unwrap();
+            let mut row = |cells: &[Cell<'_>]| {
+                open.push(format!("{:?} {:?}", cells[0], cells[1]));
+                Ok(())
+            };
+            assert_eq!(open_rows("songs", pieces.clone(), &mut row), Ok(Ok(())));
+            let mut given = 0;
+            let mut refuses = |_: &[Cell<'_>]| {
+                given += 1;
+                Err("no".to_string())
+            };
+            assert_eq!(open_rows("songs", pieces.clone(), &mut refuses), Ok(Err("no".to_string())));
+            assert_eq!(given, 1, "{name}: it ends at the first row that is refused");
             open.sort();
             let of = |ms, song| format!("Time(EventTime({ms})) Text({song:?})");
             assert_eq!(open, [of(4, "other"), of(5, "same"), of(5, "same")], "{name}");

@@ -40,8 +40,6 @@ impl decode::Decoder for Decoder {
     type Out = Event;
     type Key = ();
 
-    fn begin(&mut self, _epoch: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,

@@ -1,42 +1,41 @@
 //! Reads plays back from committed rows of `listen_events`: what views begin with that are new to a job.
 
-use super::play::{Bits, Names, Place, Play, Song};
+use super::play::{Bits, Fields, Play};
 use crate::music::committed::Reader;
+use crate::music::event::Field;
 use headway_operators::record::{Partition, Stamped};
 use headway_operators::time::EventTime;
 use headway_operators::view::refill::CommittedRow;
 use headway_operators::view::text::Text;
+
+/// A row, and how its cells are read.
+struct Committed<'a> {
+    row: &'a CommittedRow<'a>,
+    reader: Reader,
+}
+
+impl Fields for Committed<'_> {
+    type Error = String;
+
+    fn text(&self, field: Field) -> Result<Option<Text>, String> {
+        Ok(self.reader.text(self.row, field.name())?.map(Text::from))
+    }
+
+    fn whole(&self, field: Field) -> Result<Option<i64>, String> {
+        self.reader.whole(self.row, field.name())
+    }
+
+    fn bits(&self, field: Field) -> Result<Option<Bits>, String> {
+        Ok(self.reader.bits(self.row, field.name())?.map(Bits::from_bits))
+    }
+}
 
 /// The play that a row is. No view asks where a play came from, so its partition is the first one.
 ///
 /// # Errors
 /// If the row has a value of another type than its column, or no time.
 pub(in crate::music) fn play(row: &CommittedRow<'_>, reader: Reader) -> Result<Stamped<Play>, String> {
-    let text = |column| Ok::<_, String>(reader.text(row, column)?.map(Text::from));
-    let whole = |column| reader.whole(row, column);
-    let bits = |column| Ok::<_, String>(reader.bits(row, column)?.map(Bits::from_bits));
-    let code = reader.text(row, "state")?;
-    let code = code.as_deref().map(str::trim).filter(|code| !code.is_empty());
-    let play = Play {
-        user: whole("userId")?.filter(|user| *user != 0),
-        level: text("level")?,
-        names: Names {
-            first: text("firstName")?,
-            last: text("lastName")?,
-            gender: text("gender")?,
-            registered_ms: whole("registration")?,
-        },
-        song: Song { artist: text("artist")?, title: text("song")? },
-        duration: bits("duration")?,
-        place: Place {
-            city: text("city")?.or(text("location")?),
-            state: code.map(Text::from),
-            lat: bits("lat")?,
-            lon: bits("lon")?,
-        },
-        session: whole("sessionId")?,
-        item: whole("itemInSession")?,
-    };
+    let play = Play::read(&Committed { row, reader })?;
     let time = EventTime(reader.ts(row)?);
     Ok(Stamped { time, stamp: time, partition: Partition(0), data: play })
 }

@@ -4,16 +4,13 @@ use crate::music::event::{Event, Field};
 use headway_operators::state::KeyHash;
 use headway_operators::view::text::Text;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 
 /// A floating point number as it came, with an order and an equality: its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Bits(u64);
 
 impl Bits {
-    fn of(number: f64) -> Bits {
-        Bits::from_bits(number.to_bits())
-    }
-
     /// The number with these bits.
     pub(super) fn from_bits(bits: u64) -> Bits {
         Bits(bits)
@@ -81,33 +78,72 @@ pub struct Play {
     pub item: Option<i64>,
 }
 
+/// What a play is read from: an event, or a committed row.
+pub(super) trait Fields {
+    /// Why a field cannot be read.
+    type Error;
+
+    /// The text of a field; `None` where it is missing.
+    fn text(&self, field: Field) -> Result<Option<Text>, Self::Error>;
+
+    /// The whole number, or the instant in milliseconds.
+    fn whole(&self, field: Field) -> Result<Option<i64>, Self::Error>;
+
+    /// The floating point number.
+    fn bits(&self, field: Field) -> Result<Option<Bits>, Self::Error>;
+}
+
+impl Fields for Event {
+    type Error = Infallible;
+
+    fn text(&self, field: Field) -> Result<Option<Text>, Infallible> {
+        Ok(self.text(field).map(Text::from))
+    }
+
+    fn whole(&self, field: Field) -> Result<Option<i64>, Infallible> {
+        Ok(self.int(field))
+    }
+
+    fn bits(&self, field: Field) -> Result<Option<Bits>, Infallible> {
+        Ok(self.float(field).map(|number| Bits(number.to_bits())))
+    }
+}
+
 impl Play {
     /// The play that an event of `listen_events` is.
     pub fn of(event: &Event) -> Play {
-        let text = |field| event.text(field).map(Text::from);
-        let bits = |field| event.float(field).map(Bits::of);
-        let code = event.text(Field::State).map(str::trim).filter(|code| !code.is_empty());
-        Play {
+        let Ok(play) = Play::read(event);
+        play
+    }
+
+    /// The play in `fields`.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub(super) fn read<F: Fields>(fields: &F) -> Result<Play, F::Error> {
+        let code = fields.text(Field::State)?;
+        let code = code.as_deref().map(str::trim).filter(|code| !code.is_empty());
+        Ok(Play {
             // The number 0 is upstream's for "nobody".
-            user: event.int(Field::UserId).filter(|user| *user != 0),
-            level: text(Field::Level),
+            user: fields.whole(Field::UserId)?.filter(|user| *user != 0),
+            level: fields.text(Field::Level)?,
             names: Names {
-                first: text(Field::FirstName),
-                last: text(Field::LastName),
-                gender: text(Field::Gender),
-                registered_ms: event.int(Field::Registration),
+                first: fields.text(Field::FirstName)?,
+                last: fields.text(Field::LastName)?,
+                gender: fields.text(Field::Gender)?,
+                registered_ms: fields.whole(Field::Registration)?,
             },
-            song: Song { artist: text(Field::Artist), title: text(Field::Song) },
-            duration: bits(Field::Duration),
+            song: Song { artist: fields.text(Field::Artist)?, title: fields.text(Field::Song)? },
+            duration: fields.bits(Field::Duration)?,
             place: Place {
-                city: text(Field::City).or_else(|| text(Field::Location)),
+                city: fields.text(Field::City)?.or(fields.text(Field::Location)?),
                 state: code.map(Text::from),
-                lat: bits(Field::Lat),
-                lon: bits(Field::Lon),
+                lat: fields.bits(Field::Lat)?,
+                lon: fields.bits(Field::Lon)?,
             },
-            session: event.int(Field::SessionId),
-            item: event.int(Field::ItemInSession),
-        }
+            session: fields.whole(Field::SessionId)?,
+            item: fields.whole(Field::ItemInSession)?,
+        })
     }
 }
 
