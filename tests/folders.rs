@@ -18,7 +18,7 @@ use headway_operators::spec::{FolderBy, Folders, Format, InputSpec, OutputSpec};
 use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
 use headway_operators::stream::roll::Limits;
 use headway_operators::stream::window::Closing;
-use headway_operators::time::{Epoch, EventTime};
+use headway_operators::time::EventTime;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;

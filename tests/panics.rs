@@ -8,7 +8,7 @@ use headway_operators::record::Raw;
 use headway_operators::spec::InputSpec;
 use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
 use headway_operators::stream::window::Closing;
-use headway_operators::time::{Epoch, EventTime};
+use headway_operators::time::EventTime;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::process::{Command, ExitCode, Output, Stdio};

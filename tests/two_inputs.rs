@@ -16,7 +16,7 @@ use headway_operators::row::{Cell, Column, Kind, Row};
 use headway_operators::spec::{Format, InputSpec, OutputSpec};
 use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
 use headway_operators::stream::window::Closing;
-use headway_operators::time::{Epoch, EventTime};
+use headway_operators::time::EventTime;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};

@@ -49,7 +49,7 @@ const ELSEWHERE: [&str; 9] = [
 pub(crate) struct Flags {
     #[command(flatten)]
     plan: plan::Flags,
-    /// Recompute each table from what was committed, and compare: one that differs is an error
+    /// Recompute each table from the committed rows, and compare; a difference is an error
     #[arg(long)]
     verify: bool,
     /// Form of the answer on standard output

@@ -39,7 +39,7 @@ enum What {
     },
     /// Read every commit and every file it names again: the same as audit --deep
     Verify(Listing),
-    /// Fold old commits into few files, and remove what killed runs left; of a job that does not run
+    /// For a stopped job: compact old commits into few files, and delete leftovers of killed runs
     ///
     /// A running job does so by itself. Nothing is lost: folded commits are listed, shown and audited as before.
     Prune {
@@ -52,7 +52,7 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
-    /// Say what one commit says, in words
+    /// Describe one commit in words
     Show {
         #[command(flatten)]
         at: At,

@@ -24,7 +24,7 @@ pub(crate) struct Flags {
 
 #[derive(Subcommand, Clone, Debug)]
 enum What {
-    /// Count them by reason
+    /// Count dead letters by reason
     Ls(Listing),
     /// Print them, a JSON object a line
     Show {

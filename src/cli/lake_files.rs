@@ -26,7 +26,7 @@ pub(crate) struct Flags {
 
 #[derive(Subcommand, Clone, Debug)]
 enum What {
-    /// List committed files, oldest first, of folded commits too; those that were released or replaced are left out
+    /// List committed files, oldest first, without those that were released or replaced
     Files {
         #[command(flatten)]
         at: At,
@@ -40,7 +40,7 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
-    /// Note in a commit that files were moved away, so that an audit accepts it; of a job that does not run
+    /// For a stopped job: note in a commit that files were moved away, so that an audit accepts it
     ///
     /// A file may be moved before or after it is released. Only its name is kept.
     Release {
@@ -52,7 +52,7 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
-    /// Delete files whose rows are all older than an instant, by a commit; of a job that does not run
+    /// For a stopped job: delete files whose rows are all older than an instant, by a commit
     ///
     /// The time of rows decides; dead letters and late records have the time of the commit that wrote them. Files of the last
     /// commit stay. Views keep what they have, and cannot be made anew from what is gone.
@@ -73,7 +73,7 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
-    /// Merge the small files of closed hours and folders into few large ones; of a job that does not run
+    /// For a stopped job: merge the small files of closed hours and folders into few large ones
     ///
     /// A folder of an hour or a day is closed once the watermark has passed its end. The merged files and which files they
     /// replace are one commit. Then the replaced files are deleted: a reader that lists folders and does not ask for committed

@@ -20,7 +20,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Turns Kafka topics into a lake, exactly once.
+/// Writes the records of Kafka topics to a lake, each exactly once.
 #[derive(Parser, Debug)]
 #[command(name = "headway", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = EXIT_CODES)]
@@ -54,40 +54,40 @@ enum Command {
     Run(Box<run::Flags>),
     /// Run all processes of a job on this machine
     Cluster(cluster::Flags),
-    /// Let a job go on with another number of processes or workers, or say what that would mean
+    /// Change the number of processes or workers of a job, or predict what that would mean
     ///
     /// A running job drains, commits, and all its processes start themselves again; the next claim says the new number, and processes
     /// that stood by join. A stopped job takes the request at its next start.
     Rescale(rescale::Flags),
-    /// Find what would stop a job before it starts, and say what would run
+    /// Report what would stop a job before it starts, and what would run
     Check(Box<check::Flags>),
     /// Write generated messages to files, standard output or a Kafka topic
     Produce(Box<produce::Flags>),
-    /// Show where a job stands, from its lake; its lag from the brokers with --kafka-config
+    /// Show the state of a job, from its lake; with --kafka-config its lag, from the brokers
     Status(status::Flags),
     /// Prove from the lake alone that nothing is lost or doubled
     Audit(audit::Flags),
-    /// Look at the commits of a job
+    /// Show, check and compact the commits of a job
     Checkpoint(checkpoint::Flags),
-    /// Look at messages that could not be decoded, or came too late
+    /// Show messages that could not be decoded or came too late, and replay dead letters
     Dead(dead::Flags),
-    /// Look at what the operators of a job hold
+    /// Show the state of the operators of a job
     State(state::Flags),
-    /// Take back records that came too late
+    /// Replay records that came too late
     Late(replay::LateFlags),
-    /// List committed files, and note which of them were moved away
+    /// List, release, delete and merge the committed files of a job
     Lake(lake_files::Flags),
-    /// Copy a lake, of a running job too, into a folder from which the job can go on
+    /// Copy a lake, also while its job runs, to a folder from which the job can continue
     ///
     /// The copy has all files of one commit: manifests, the files that they name, saved state, tables of views. An earlier backup of
     /// the same lake is brought up to date: what is new is copied, and what commits have deleted since is deleted there too;
     /// released files stay. Until its last file has its name, the copy is the earlier one, or is refused by every command. Prove
     /// a copy with: headway audit --lake DIR --deep.
     Backup(backup::Flags),
-    /// Look at the live tables of a job
+    /// Show, export, check and follow the live tables of a job
     #[cfg(feature = "parquet")]
     Views(super::views::Flags),
-    /// Run a job to the end of its input, and say what became of each of its live tables
+    /// Run a job to the end of its input, and report on each of its live tables
     ///
     /// The tables are kept, whatever the pipeline does by default.
     #[cfg(feature = "parquet")]
@@ -96,7 +96,7 @@ enum Command {
     Init(init::Flags),
     /// Write a crate with an operator of your own, its test and a program with every command
     New(new::Flags),
-    /// Say what an error means, whose turn it is, and what to do
+    /// Explain an error code, a lag, a late record or a dead letter, and what to do about it
     Explain(explain::Flags),
     /// Write a script that lets your shell complete commands and flags
     Completions(completions::Flags),

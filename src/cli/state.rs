@@ -30,9 +30,9 @@ pub(crate) struct Flags {
 
 #[derive(Subcommand, Clone, Debug)]
 enum What {
-    /// List the operators, and how much each holds
+    /// List the operators, and the size of their state
     Ls(Listing),
-    /// Print what an operator holds of one key, as a JSON object
+    /// Print the state of one key of an operator, as a JSON object
     Get {
         #[command(flatten)]
         at: At,
@@ -43,7 +43,7 @@ enum What {
         #[arg(value_name = "KEY")]
         key: String,
     },
-    /// Print all that an operator holds, a key a line
+    /// Print the state of an operator, one key a line
     Export {
         #[command(flatten)]
         at: At,

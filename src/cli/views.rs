@@ -43,14 +43,14 @@ enum What {
         #[arg(short, long, value_name = "FORM", default_value = "text")]
         output: Form,
     },
-    /// Recompute each table from what was committed, in a slow and independent way, and compare
+    /// Recompute each table from the committed rows, in a slow and independent way, and compare
     ///
     /// Exit 1 if a table differs. Reads every committed fact. A table is compared with the facts of the commit that it is of. Where only
     /// the facts of the last commit are known, a table that has changed since it was written is behind: exit 1, too.
     Verify(Listing),
     /// Follow the tables of a running job that was started with --listen: a line of JSON for each commit
     Subscribe(Subscribe),
-    /// For a stopped job: let the next start recompute all tables from what was committed
+    /// For a stopped job: let the next start recompute all tables from the committed rows
     Rebuild(Listing),
     /// Write all rows of a table to standard output
     Export {

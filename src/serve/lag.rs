@@ -3,7 +3,7 @@
 //! The causes are tried in order, from what stops everything to what slows a part. A cause needs evidence of its own: where
 //! there is none, the answer says so instead of guessing.
 
-use crate::engine::format::board::{Doing, Lag, Snapshot};
+use crate::engine::format::board::{Doing, Lag, OperatorTime, Snapshot};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use crate::engine::run::meter::{ENGINE, STEPS};
 use headway_operators::error::Reason;
@@ -145,7 +145,7 @@ impl Look<'_> {
 
     /// The share of the last seconds that `time` is.
     fn share(&self, time: Duration) -> f64 {
-        time.as_secs_f64() / self.board.recent.over.as_secs_f64().max(1e-9)
+        self.board.recent.share(time)
     }
 
     /// The shares that the workers were busy.
@@ -153,20 +153,11 @@ impl Look<'_> {
         self.board.recent.workers.iter().map(|time| self.share(time.busy)).collect()
     }
 
-    /// The operators of process 0 that ran of late, each with its share of the time of all, the largest first.
-    fn shares(&self) -> Vec<(&str, f64)> {
-        let operators = &self.board.recent.operators;
-        let all: Duration = operators.iter().map(|operator| operator.busy).sum();
-        let share = |time: Duration| time.as_secs_f64() / all.as_secs_f64();
-        let ran = operators.iter().filter(|operator| !operator.busy.is_zero());
-        ran.map(|operator| (operator.name.as_str(), share(operator.busy))).collect()
-    }
-
-    /// Which operators took the most time, as evidence.
+    /// Which operators of process 0 took the most time, as evidence.
     fn operators(&self) -> Option<String> {
-        let shares = self.shares();
-        let words = |(name, share): &(&str, f64)| format!("{name} {}", percent(*share));
-        let most: Vec<String> = shares.iter().take(OPERATORS_SHOWN).map(words).collect();
+        let words = |(of, share): (&OperatorTime, f64)| format!("{} {}", of.name, percent(share));
+        let ran = self.board.recent.operator_shares().filter(|(_, share)| *share > 0.0);
+        let most: Vec<String> = ran.take(OPERATORS_SHOWN).map(words).collect();
         (!most.is_empty()).then(|| format!("most time in operators: {}", most.join(", ")))
     }
 
@@ -186,16 +177,17 @@ impl Look<'_> {
     }
 
     fn rate(&self) -> String {
-        let over = self.board.recent.over.as_secs_f64().max(1e-9);
+        let recent = &self.board.recent;
         format!(
-            "{:.0} records a second were committed in the last {over:.0} s",
-            self.board.recent.records as f64 / over
+            "{:.0} records a second were committed in the last {:.0} s",
+            recent.records_per_second().unwrap_or_default(),
+            recent.over.as_secs_f64()
         )
     }
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.0} %", share.clamp(0.0, 1.0) * 100.0)
+    format!("{:.0} %", share * 100.0)
 }
 
 fn healthy(look: &Look<'_>) -> Diagnosis {
@@ -203,7 +195,7 @@ fn healthy(look: &Look<'_>) -> Diagnosis {
         cause: Cause::None,
         sentence: "The job keeps up: no record waits longer than its epochs take.".into(),
         evidence: vec![look.rate()],
-        next: "Nothing is to be done.".into(),
+        next: "Nothing to do.".into(),
     }
 }
 
@@ -225,7 +217,9 @@ fn transaction(look: &Look<'_>) -> Option<Diagnosis> {
     let name = look.name(lag);
     Some(Diagnosis {
         cause: Cause::OpenTransaction,
-        sentence: format!("An open transaction holds {name}: nothing behind it may be read before it ends."),
+        sentence: format!(
+            "An open transaction holds back {name}: no record after it can be read before it ends."
+        ),
         evidence: vec![format!(
             "{} records behind offset {} wait, for {} s",
             lag.records,
@@ -242,12 +236,12 @@ fn silent(look: &Look<'_>) -> Option<Diagnosis> {
     let share = look.share(look.board.recent.steps.confirm);
     (waits || share >= BUSY).then(|| Diagnosis {
         cause: Cause::SourceSilent,
-        sentence: "The source does not answer: before each commit it confirms that it is still the one that was read.".into(),
+        sentence: "The source does not answer: before each commit the job asks whether it is still the same topic or files.".into(),
         evidence: vec![
             format!("the commit has waited for the source for {:.0} s", look.board.doing_for.as_secs_f64()),
             format!("waiting for it took {} of the last seconds", percent(share)),
         ],
-        next: "Look whether the brokers answer: headway status --lake … --kafka-config ….".into(),
+        next: "Check whether the brokers answer: headway status --lake … --kafka-config ….".into(),
     })
 }
 
@@ -263,7 +257,7 @@ fn slow_lake(look: &Look<'_>) -> Option<Diagnosis> {
     let (step, time) = named.iter().filter(|(step, _)| *step != "confirm").max_by_key(|(_, time)| *time)?;
     Some(Diagnosis {
         cause: Cause::SlowLake,
-        sentence: "The lake is slow: commits take all the time there is.".into(),
+        sentence: "The lake is slow: commits take all of the time.".into(),
         evidence: vec![
             format!(
                 "commits took {} of the last seconds, most of it the step \"{step}\" ({})",
@@ -293,7 +287,7 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
     Some(if busy.iter().filter(|share| **share < CALM).count() * 2 >= busy.len() && busy.len() > 1 {
         Diagnosis {
             cause: Cause::HotShard,
-            sentence: format!("Worker {worker} has all the work: one key, or one partition, brings most of the records."),
+            sentence: format!("Worker {worker} has most of the work: one key or one partition has most of the records."),
             evidence,
             next: "More workers do not help: spread the records over more partitions, or the key over more keys.".into(),
         }
@@ -308,9 +302,9 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
 }
 
 fn slow_operators(look: &Look<'_>) -> String {
-    let slowest = look.shares().into_iter().find(|(name, _)| !ENGINE_OWN.contains(name));
-    match slowest {
-        Some((name, share)) => format!(
+    let mut shares = look.board.recent.operator_shares();
+    match shares.find(|(of, share)| *share > 0.0 && !ENGINE_OWN.contains(&of.name.as_str())) {
+        Some((OperatorTime { name, .. }, share)) => format!(
             "The operators are slow: the workers compute all the time, {} of it in operator {name}.",
             percent(share)
         ),
@@ -331,9 +325,7 @@ fn skew(look: &Look<'_>) -> Option<Diagnosis> {
     let name = look.name(lag);
     Some(Diagnosis {
         cause: Cause::PausedBySkew,
-        sentence: format!(
-            "{name} is paused: it is farther ahead of the slowest partition in event time than it may be."
-        ),
+        sentence: format!("{name} is paused: its event time is too far ahead of the slowest partition."),
         evidence: vec![
             format!("more than {} s of event time are between them", skew / 1_000),
             look.waiting(),
@@ -357,7 +349,7 @@ fn slow_source(look: &Look<'_>) -> Option<Diagnosis> {
     let calm = look.busy().iter().all(|share| *share < CALM);
     calm.then(|| Diagnosis {
         cause: Cause::SlowSource,
-        sentence: "The source brings records slowly: workers and lake wait for it.".into(),
+        sentence: "The source is slow: workers and lake wait for records.".into(),
         evidence: vec![look.waiting(), look.rate()],
         next: "Measure the network and the brokers: kcat -C -t … -o beginning -e > /dev/null reads without Headway.".into(),
     })
@@ -368,9 +360,9 @@ fn unknown(look: &Look<'_>) -> Diagnosis {
     let shares = busy.iter().map(|share| percent(*share)).collect::<Vec<_>>().join(", ");
     Diagnosis {
         cause: Cause::Unknown,
-        sentence: "Records wait, and nothing is busy or stuck enough to be the reason.".into(),
+        sentence: "Records wait, and no part of the job is busy or stuck enough to explain it.".into(),
         evidence: vec![look.waiting(), look.rate(), format!("workers on a processor: {shares}")],
-        next: "Ask again in a few seconds; then report it with headway status -o json.".into(),
+        next: "Run it again in a few seconds; if it stays, report it with headway status -o json.".into(),
     }
 }
 
@@ -379,7 +371,7 @@ fn target(look: &Look<'_>) -> Option<Diagnosis> {
     (behind.for_ms > TARGET_MS).then(|| Diagnosis {
         cause: Cause::TargetBehind,
         sentence: format!(
-            "Target \"{}\" is behind: the job commits, and it does not take the changes.",
+            "Target \"{}\" is behind: it does not apply the changes that the job commits.",
             behind.name
         ),
         evidence: vec![
@@ -390,8 +382,9 @@ fn target(look: &Look<'_>) -> Option<Diagnosis> {
                 behind.error.as_ref().map_or(String::new(), |error| format!(": {error}"))
             ),
         ],
-        next: "Look whether the target responds. The job goes on meanwhile, and keeps its changes for a day."
-            .into(),
+        next:
+            "Check whether the target responds. The job continues meanwhile, and keeps the changes for a day."
+                .into(),
     })
 }
 

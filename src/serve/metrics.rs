@@ -78,36 +78,40 @@ const EXPORTER: &[&str] = &["consumergroup", "topic", "partition"];
 /// The label of what one operator does.
 const OPERATOR: &[&str] = &["operator"];
 
-const OPERATOR_SECONDS: &str = "For how long the operator ran, on all workers of this process; \"engine\" is what Timely takes, \"steps\" are the small steps between operators.";
+const OPERATOR_SECONDS: &str = "Time in which the operator ran, on all workers of this process; \"engine\" is timely itself, \"steps\" are the small steps between operators.";
 
 /// All of them, except the histogram of commits, which is [`COMMIT_SECONDS`].
 pub const METRICS: &[Metric] = &[
-    of("headway_build_info", Gauge, &["version", "pipeline"], "1; the labels say what runs.", |m| {
-        one(&[env!("CARGO_PKG_VERSION"), &m.head.pipeline], 1.0)
-    }),
-    of("headway_running_seconds", Gauge, &[], "For how long this run is at work.", |m| {
+    of(
+        "headway_build_info",
+        Gauge,
+        &["version", "pipeline"],
+        "Always 1; the labels are version and pipeline.",
+        |m| one(&[env!("CARGO_PKG_VERSION"), &m.head.pipeline], 1.0),
+    ),
+    of("headway_running_seconds", Gauge, &[], "Time since this run began.", |m| {
         one(&[], seconds(m.board.running))
     }),
-    of("headway_run_generation", Gauge, &[], "How often the job was started.", |m| {
+    of("headway_run_generation", Gauge, &[], "The number of the run: how often the job was started.", |m| {
         one(&[], m.head.generation.0 as f64)
     }),
     of(
         "headway_restarts",
         Counter,
         &["reason"],
-        "Starts after a run that had failed, by what had ended it.",
+        "Starts after a failed run, by the reason of the failure.",
         |m| m.head.restarts.iter().map(|(code, count)| sample(&[code], *count as f64)).collect(),
     ),
-    of("headway_source_offset", Gauge, PARTITION, "The next offset to commit.", |m| {
-        partitions(m, |part| Some(part.next.0 as f64))
-    }),
     of(
-        "headway_source_end_offset",
+        "headway_source_offset",
         Gauge,
         PARTITION,
-        "Where the partition ends, as far as it is known.",
-        |m| lags(m, |lag| lag.end.0 as f64),
+        "The committed position: the offset of the first record that is not committed.",
+        |m| partitions(m, |part| Some(part.next.0 as f64)),
     ),
+    of("headway_source_end_offset", Gauge, PARTITION, "The last known end of the partition.", |m| {
+        lags(m, |lag| lag.end.0 as f64)
+    }),
     of(
         "headway_source_lag_records",
         Gauge,
@@ -119,14 +123,14 @@ pub const METRICS: &[Metric] = &[
         "headway_source_lag_seconds",
         Gauge,
         PARTITION,
-        "Now less the timestamp of the first record that is not committed (until it was read: since it is known to be there); 0 if there is none.",
-        |m| lags(m, |lag| if lag.records == 0 { 0.0 } else { lag.age_ms(m.now_ms) as f64 / 1e3 }),
+        "Age of the first record that is not committed, by its timestamp (until it is read: since it was first seen); 0 if there is none.",
+        |m| lags(m, |lag| lag.age_ms(m.now_ms) as f64 / 1e3),
     ),
     of(
         "headway_source_transaction_open",
         Gauge,
         PARTITION,
-        "1 while an open transaction holds what there is more.",
+        "1 while an open transaction holds back the records after it.",
         |m| lags(m, |lag| f64::from(u8::from(lag.stalled))),
     ),
     of(
@@ -147,7 +151,7 @@ pub const METRICS: &[Metric] = &[
         "headway_watermark_timestamp_seconds",
         Gauge,
         &["input"],
-        "Windows that end before this are closed.",
+        "The watermark: windows that end before it are closed.",
         |m| inputs(m, |input| timestamp(input.watermark)),
     ),
     of("headway_watermark_lag_seconds", Gauge, &["input"], "Now less the watermark.", |m| {
@@ -157,7 +161,7 @@ pub const METRICS: &[Metric] = &[
         "headway_records",
         Counter,
         &["input", "fate"],
-        "Records of all runs by what became of them: accepted, duplicate, filtered, late, dead.",
+        "Records of all runs by fate: accepted, duplicate, filtered, late, dead.",
         fates,
     ),
     of("headway_dead_records", Counter, &["input", "reason"], "Dead letters by reason.", |m| {
@@ -200,7 +204,7 @@ pub const METRICS: &[Metric] = &[
         "headway_target_behind_seconds",
         Gauge,
         &["target"],
-        "For how long the oldest commit that the target does not have is there; 0 if it has all.",
+        "Age of the oldest commit that the target does not have; 0 if it has all.",
         |m| targets(m, |target| target.for_ms as f64 / 1e3),
     ),
     of(
@@ -219,7 +223,7 @@ pub const METRICS: &[Metric] = &[
     ),
     of("headway_commits", Counter, &[], "Commits of this run.", |m| one(&[], m.board.commits as f64)),
     of("headway_commit_epoch", Gauge, &[], "The last committed epoch.", |m| one(&[], m.head.epoch.0 as f64)),
-    of("headway_commit_timestamp_seconds", Gauge, &[], "When the last commit was written.", |m| {
+    of("headway_commit_timestamp_seconds", Gauge, &[], "Time of the last commit.", |m| {
         one(&[], m.head.written_ms as f64 / 1e3)
     }),
     of("headway_commit_slowest_seconds", Gauge, &["step"], "The slowest commit of this run, by step.", |m| {
@@ -229,7 +233,7 @@ pub const METRICS: &[Metric] = &[
         "headway_worker_seconds",
         Counter,
         &["worker", "state"],
-        "How workers spend their time: busy on a processor, or waiting. The two add up to the time that has passed.",
+        "Time of a worker by state: busy on a processor, or waiting. The two add up to the time since the start.",
         |m| {
             let of_worker = |(index, time): (usize, &WorkerTime)| {
                 let index = index.to_string();
@@ -251,28 +255,28 @@ pub const METRICS: &[Metric] = &[
         "headway_operator_records_in",
         Counter,
         OPERATOR,
-        "Records that the operator took in, what was restored included; what else it takes (marks, acks) where it takes no records.",
+        "Records that the operator took in, restored ones included. For an operator without records: the marks or acks that it took in.",
         |m| operators(m, |used| Some(used.records_in? as f64)),
     ),
     of(
         "headway_operator_records_out",
         Counter,
         OPERATOR,
-        "Records that the operator gave out, what was restored included.",
+        "Records that the operator gave out, restored ones included.",
         |m| operators(m, |used| Some(used.records_out? as f64)),
     ),
     of(
         "kafka_consumergroup_current_offset",
         Gauge,
         EXPORTER,
-        "The committed offset, named as exporters for Kafka name it; only with --group.",
+        "The committed offset, under the name that Kafka's exporters use; only with --group.",
         |m| exporter(m, |lag| lag.end.0 as f64 - lag.records as f64),
     ),
     of(
         "kafka_consumergroup_lag",
         Gauge,
         EXPORTER,
-        "Offsets that are not committed, named as exporters for Kafka name it; only with --group.",
+        "Offsets that are not committed, under the name that Kafka's exporters use; only with --group.",
         |m| exporter(m, |lag| lag.records as f64),
     ),
 ];

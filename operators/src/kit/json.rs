@@ -4,7 +4,7 @@ use crate::error::Reason;
 use crate::pipeline::{DeadLetter, Fault};
 use crate::record::{Payload, Raw};
 use crate::stream::decode::{Context, Decoded, Decoder, Definition};
-use crate::time::{Epoch, EventTime};
+use crate::time::EventTime;
 use serde::de::{DeserializeOwned, Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;

@@ -44,7 +44,7 @@ pub enum Decoded<R> {
 /// use headway_operators::error::Reason;
 /// use headway_operators::record::{Offset, Partition, Payload, Raw};
 /// use headway_operators::stream::decode::{Context, Decoded, Decoder, Definition};
-/// use headway_operators::time::{Epoch, EventTime};
+/// use headway_operators::time::EventTime;
 ///
 /// /// Messages such as `1700000000 21.5`; lines that begin with `#` are comments.
 /// struct Readings;

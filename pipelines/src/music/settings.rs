@@ -24,8 +24,8 @@ pub(super) const TABLE: &[Setting] = &[
         "topics",
         "Four topics, or one log as the \"Sparkify\" files have it",
     ),
-    Setting::duration(LATENESS, "10m", "How much disorder is waited for"),
-    Setting::duration(GAP, "30m", "How long a user may be away in one session"),
+    Setting::duration(LATENESS, "10m", "How much disorder the job waits for"),
+    Setting::duration(GAP, "30m", "A session ends after this time without an event of its user"),
     Setting::switch(REPAIR, "Repair artists and songs whose text was encoded as UTF-8 more than once"),
     Setting::choice(FORMAT, Format::NAMES, Format::Parquet.name(), "Format of the files of rows"),
     Setting::switch(VIEWS, "Keep live tables of users, songs and places, and write them to gold/music")
@@ -35,12 +35,15 @@ pub(super) const TABLE: &[Setting] = &[
         "Songs of generated messages, as eventsim's listen_counts.txt [default: a small list]",
     )
     .shaping_messages(),
-    Setting::file(PLACES, "Where generated users live, as GeoNames' postal codes [default: a small list]")
+    Setting::file(PLACES, "Places of generated users, as GeoNames' postal codes [default: a small list]")
         .shaping_messages(),
-    Setting::file(NAMES, "Their first names, as the births of a year [default: a small list]")
+    Setting::file(NAMES, "First names of generated users, as a yob file of births [default: a small list]")
         .shaping_messages(),
-    Setting::file(SURNAMES, "Their surnames, as the Census Bureau's list [default: a small list]")
-        .shaping_messages(),
+    Setting::file(
+        SURNAMES,
+        "Surnames of generated users, as the Census Bureau's list [default: a small list]",
+    )
+    .shaping_messages(),
 ];
 
 /// What the settings say.

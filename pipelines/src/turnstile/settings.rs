@@ -20,7 +20,7 @@ pub(super) const SEAL_AFTER: &str = "seal_after";
 pub(super) const TABLE: &[Setting] = &[
     Setting::duration("window", "5m", "Length of a window, in whole seconds"),
     Setting::duration("slide", "5m", "Distance between the starts of two windows").same_as("window"),
-    Setting::duration("lateness", "5m", "How much disorder is waited for before a window closes")
+    Setting::duration("lateness", "5m", "How much disorder a window waits for before it closes")
         .same_as("window"),
     zone::setting("zone", "Zone of wall-clock times in messages and rows, such as America/New_York")
         .shaping_messages(),
@@ -32,7 +32,7 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::duration(
         SEAL_AFTER,
         "35d",
-        "How long after its end, in event time, a day is sealed: its rows leave memory, and its gold files stay and do not change any more",
+        "A day is sealed this long after its end, in event time: its rows leave memory, and its gold files do not change any more",
     )
     .free(),
     StationBy::SETTING,

@@ -42,8 +42,8 @@ const SETTINGS: &[Setting] = &[
         CORRECTIONS,
         &["apply", "ignore"],
         "apply",
-        "Which of two readings of one turnstile and instant counts: apply, the one published later; ignore, the one committed first, \
-         as in upstream's warehouse: then the order in which files are read matters",
+        "Of two readings of one turnstile and instant, apply counts the one published later; ignore counts the one committed first, \
+         as upstream's warehouse does, so the order of files matters",
     )
     .unless_default(),
 ];

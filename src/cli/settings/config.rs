@@ -50,31 +50,31 @@ section! {
         /// Name of the job in the lake [default: the pipeline's name]
         #[arg(id = "job.name", long = "job", value_name = "NAME")]
         name: String,
-        /// Threads that work on it; the output does not depend on how many [default: as in the last run, or 1]
+        /// Worker threads of this process; the output does not depend on their number [default: as in the last run, or 1]
         #[arg(id = "job.workers", long = "workers", short = 'w', value_name = "N")]
         workers: Count,
-        /// When it ends by itself [default: end for files and a bounded generator, else never]
+        /// When the job ends by itself [default: end for files and a bounded generator, else never]
         #[arg(id = "job.until", long = "until", value_name = "WHEN")]
         until: Until,
         /// What to do if another run of the job may be at work [default: wait]
         #[arg(id = "job.if_running", long = "if-running", value_name = "WHAT")]
         if_running: IfRunning,
-        /// Go on although the saved state of operator NAME no longer has an operator; may be repeated
+        /// Drop the saved state of operator NAME, which the pipeline no longer has; may be repeated
         #[arg(id = "job.allow_dropped_state", long = "allow-dropped-state", value_name = "NAME")]
         allow_dropped_state: Vec<String>,
-        /// Pass over records that are gone: exactly the gap that records-gone names, INPUT=P:FROM..TO; may be repeated
+        /// Skip records that are gone: exactly the gap that records-gone names, INPUT=P:FROM..TO; may be repeated
         #[arg(id = "job.accept_gap", long = "accept-gap", value_name = "GAP")]
         accept_gap: Vec<String>,
         /// Let views that are new to the job begin with the facts of EPOCH and later ones, if earlier files are gone
         #[arg(id = "job.views_from", long = "views-from", value_name = "EPOCH")]
         views_from: Count,
-        /// Open the sealed day DATE while this run lasts, and write its gold files anew where they are not what was committed; late records stay late; may be repeated
+        /// Open the sealed day DATE for this run, and write those of its gold files again that differ from the committed facts; may be repeated
         #[arg(id = "job.unseal", long = "unseal", value_name = "DATE")]
         unseal: Vec<String>,
-        /// Most memory that this process may take, such as 2GiB: near the limit sources pause, at it the job stops with memory-limit [default: no limit]
+        /// The most memory that this process may take, such as 2GiB: near the limit sources pause, at the limit the job stops (memory-limit) [default: no limit]
         #[arg(id = "job.memory_limit", long = "memory-limit", value_name = "SIZE", allow_hyphen_values = true)]
         memory_limit: Bytes,
-        /// Only warn where expectation NAME fails, and go on; may be repeated
+        /// Only warn if expectation NAME fails; may be repeated
         #[arg(id = "job.expect_warn", long = "expect-warn", value_name = "NAME")]
         expect_warn: Vec<String>,
     }
@@ -86,22 +86,22 @@ section! {
         /// Processes of the job; each has as many workers [default: the lines of the host file, or as in the last run, or 1]
         #[arg(id = "cluster.processes", long = "processes", short = 'n', value_name = "N")]
         processes: Count,
-        /// Which of them this is, from 0 [default: the number at the end of the host's name, under Kubernetes]
+        /// The number of this process, from 0 [default: the number at the end of the host's name, under Kubernetes]
         #[arg(id = "cluster.process", long = "process", short = 'p', value_name = "N")]
         process: Count,
         /// A file with the address of each process, HOST:PORT a line, from process 0 on
         #[arg(id = "cluster.hostfile", long = "hostfile", short = 'H', value_name = "FILE")]
         hostfile: PathBuf,
-        /// A file with a secret that all processes know; needed where other machines can reach an address
+        /// A file with a secret that all processes know; required if other machines can reach an address
         #[arg(id = "cluster.secret_file", long = "mesh-secret-file", value_name = "FILE")]
         secret_file: PathBuf,
-        /// A file with the certificate of this process, in PEM form: with it, --mesh-key and --mesh-ca all processes talk by TLS 1.3
+        /// A file with the certificate of this process, in PEM form; with --mesh-key and --mesh-ca, connections between processes are TLS 1.3
         #[arg(id = "cluster.cert_file", long = "mesh-cert", value_name = "FILE")]
         cert_file: PathBuf,
         /// A file with the private key of that certificate
         #[arg(id = "cluster.key_file", long = "mesh-key", value_name = "FILE")]
         key_file: PathBuf,
-        /// A file with the certificate of the CA that has signed those of all processes
+        /// A file with the certificate of the CA that has signed the certificates of all processes
         #[arg(id = "cluster.ca_file", long = "mesh-ca", value_name = "FILE")]
         ca_file: PathBuf,
         /// How long to wait for the other processes [default: 60s]
@@ -132,7 +132,7 @@ section! {
         /// Commit at least this often while records come [default: 1s, at least 50ms]
         #[arg(id = "epoch.length", long = "epoch", value_name = "TIME", allow_hyphen_values = true)]
         length: Millis,
-        /// Commit when a worker has read this much [default: 16MiB]
+        /// Commit when a worker has read this many bytes [default: 16MiB]
         #[arg(id = "epoch.bytes", long = "epoch-bytes", value_name = "SIZE", allow_hyphen_values = true)]
         bytes: Bytes,
     }
@@ -151,10 +151,10 @@ section! {
 section! {
     /// Partitions without news.
     Idle {
-        /// Stop waiting for a partition that was read to its end and quiet this long, or never [default: 60s]
+        /// A partition that was read to its end is idle after this time without records, or never; idle partitions hold no windows open [default: 60s]
         #[arg(id = "idle.after", long = "idle-after", value_name = "TIME", allow_hyphen_values = true)]
         after: Limit<Millis>,
-        /// Close all open windows when every partition was idle this long, or never [default: 10m]
+        /// Close all open windows once every partition has been idle for this time, or never [default: 10m]
         #[arg(id = "idle.flush", long = "idle-flush", value_name = "TIME", allow_hyphen_values = true)]
         flush: Limit<Millis>,
     }
@@ -179,12 +179,12 @@ section! {
 }
 
 section! {
-    /// What a running job tells of itself.
+    /// What a running job answers over HTTP.
     Serve {
-        /// Answer by HTTP here, with metrics, health, views and a dashboard: a port on this machine, or an address with a port
+        /// Serve metrics, health, views and a dashboard over HTTP here: a port on this machine, or an address with a port
         #[arg(id = "serve.listen", long = "listen", value_name = "ADDRESS")]
         listen: String,
-        /// A file with a token that requests must send; needed where other machines can reach the address
+        /// A file with a token that requests must send; required if other machines can reach the address
         #[arg(id = "serve.token_file", long = "listen-token-file", value_name = "FILE")]
         token_file: PathBuf,
     }
@@ -199,7 +199,7 @@ section! {
         /// A file with the password [default: the variable PGPASSWORD]
         #[arg(id = "postgres.password_file", long = "postgres-password-file", value_name = "FILE")]
         password_file: PathBuf,
-        /// A file with certificates (PEM) that vouch for the server [default: those of the system]
+        /// A file with the CA certificates (PEM) of the server [default: those of the system]
         #[arg(id = "postgres.ca_file", long = "postgres-ca", value_name = "FILE")]
         ca_file: PathBuf,
         /// Let this role of the database read the tables
@@ -211,10 +211,10 @@ section! {
 section! {
     /// Seeded messages instead of a real source.
     Generate {
-        /// Chooses everything that is drawn [default: the pipeline's]
+        /// Seed of the random messages [default: the pipeline's]
         #[arg(id = "generate.seed", long = "seed", value_name = "N")]
         seed: Count,
-        /// Messages in all partitions together, or none for no end [default: the pipeline's]
+        /// Messages in all partitions together, or none for an endless source [default: the pipeline's]
         #[arg(id = "generate.messages", long = "messages", value_name = "N")]
         messages: Limit<Count>,
         /// Number of partitions [default: the pipeline's]
@@ -223,7 +223,7 @@ section! {
         /// Messages per second of event time [default: the pipeline's]
         #[arg(id = "generate.rate", long = "rate", value_name = "X", allow_hyphen_values = true)]
         rate: f64,
-        /// Up to how long after it happened a message arrives [default: the pipeline's]
+        /// The most time between an event and its message [default: the pipeline's]
         #[arg(id = "generate.disorder", long = "disorder", value_name = "TIME", allow_hyphen_values = true)]
         disorder: Millis,
         /// Share of messages that repeat an earlier one [default: the pipeline's]

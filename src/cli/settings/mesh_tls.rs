@@ -37,7 +37,7 @@ impl Certificate {
     /// # Errors
     /// Exit 2: the other processes would refuse it.
     pub(crate) fn check_host(&self, address: &str) -> Result<(), Failure> {
-        let Err(Unfit::Refused(why)) = self.tls.check_host(address) else { return Ok(()) };
+        let Err(why) = self.tls.check_host(address) else { return Ok(()) };
         let (place, file) = (&self.place, self.file.display());
         let what = format!("{place}: the certificate in \"{file}\" {why}");
         Err(Failure::new(Code::SettingInvalid, what)

@@ -51,20 +51,20 @@ pub(crate) const KEYS: [Key; 7] = [
         "group",
         "--group",
         "[NAME=]GROUP",
-        "Consumer group to which committed offsets are told, for observers; never read from",
+        "Consumer group to which committed offsets are copied, for lag monitors; the job never reads them",
     ),
     key(FOLLOW, "--follow", "[NAME=]BOOL", "Keep reading files as they grow"),
     key(
         "max_ahead",
         "--max-ahead",
         "[NAME=]TIME",
-        "Refuse a record this far ahead of its message's timestamp [default: 1h]",
+        "Refuse a record that is further ahead of its message's timestamp than this [default: 1h]",
     ),
     key(
         "not_after",
         "--not-after",
         "[NAME=]INSTANT",
-        "Refuse a record after this instant where messages have no timestamp, or none [default: --max-ahead of the clock]",
+        "If messages have no timestamp: refuse a record after this instant, or none for no limit [default: --max-ahead of the clock]",
     ),
 ];
 

@@ -10,7 +10,7 @@ use parquet::file::statistics::Statistics;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use std::io::{self, Write};
+use std::io;
 
 /// One column of each kind.
 const COLUMNS: [Column; 6] = [

@@ -68,11 +68,17 @@ impl Tls {
     /// Checks that another process that calls this one at `address`, of the form HOST:PORT, would accept the certificate.
     ///
     /// # Errors
-    /// If the certificate does not name the host.
-    pub fn check_host(&self, address: &str) -> Result<(), Unfit> {
-        let name = server_name(address).map_err(|distrust| Unfit::Refused(distrust.why))?;
-        let own = ParsedCertificate::try_from(&self.own).map_err(unfit)?;
-        verify_server_name(&own, &name).map_err(unfit)
+    /// Why it would not: to follow "the certificate in FILE".
+    pub fn check_host(&self, address: &str) -> Result<(), String> {
+        let unnamed = || format!("is not for the host \"{}\"", host(address));
+        let name = server_name(address).map_err(|_| unnamed())?;
+        let own = ParsedCertificate::try_from(&self.own).map_err(|_| unnamed())?;
+        verify_server_name(&own, &name).map_err(|error| match error {
+            Error::InvalidCertificate(found @ CertificateError::NotValidForNameContext { .. }) => {
+                words::certificate(&found)
+            }
+            _ => unnamed(),
+        })
     }
 
     /// The same without a check of what others would say to it.

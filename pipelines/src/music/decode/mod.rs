@@ -16,7 +16,6 @@ use headway_operators::pipeline::{DeadLetter, Fault};
 use headway_operators::record::{Payload, Raw};
 use headway_operators::row::{Cell, Column, Row};
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
-use headway_operators::time::Epoch;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
