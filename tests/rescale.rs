@@ -3,13 +3,15 @@
 
 use crate::cli::{Run, folder, headway};
 use crate::process::signal;
-use crate::processes::{Processes, Size, answer, head, messages, run_job, same_messages, seq, until};
+use crate::processes::{
+    PATIENCE, Processes, Size, answer, head, messages, run_job, same_messages, seq, until,
+};
 #[cfg(feature = "serve")]
 use crate::processes::{address, get};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The job: epochs so small that it has not read everything when it is asked for the last size, however slow the questions are.
 const JOB: [&str; 9] =
@@ -112,6 +114,11 @@ fn kill_in_the_middle_of_a_rescale_delays_it() {
         let case = format!("{from} -> {to}, process {victim} after {delay_ms} ms");
         let logs = || [0, 1, 2].map(|process| job.log("err", process)).concat();
         assert_eq!((run.code, size(folder.path()).as_str()), (Some(0), to), "{case}: {}{}", run.err, logs());
+        // The process that was started again listens for signals before it logs anything.
+        let began = Instant::now();
+        while job.log("err", victim).is_empty() {
+            assert!(began.elapsed() < PATIENCE, "{case}: process {victim} logs nothing");
+        }
         settle(job);
         assert_eq!(answer(folder.path()), expected, "{case}");
     }
