@@ -195,7 +195,8 @@ pub struct Snapshots {
     merges: Vec<bool>,
     newest: Option<Epoch>,
     unmerged_from: Option<File>,
-    begun: u32,
+    /// How many files were begun, those of earlier runs that are live included; `None` until the first decision.
+    begun: Option<u32>,
 }
 
 impl Snapshots {
@@ -223,6 +224,11 @@ impl Snapshots {
 
     /// What `operator` is to give at the close of an epoch. What was due is not due any more.
     pub fn wanted(&mut self, operator: Operator) -> Wanted {
+        if self.begun.is_none() {
+            // Runs that begin one file each must not leave one more each, for ever.
+            let files = u32::try_from(self.files()).expect("files are few");
+            self.decide(files, File::Own(Epoch(0)));
+        }
         let all = (operator, Shard(0))..=(operator, Shard(u16::MAX));
         let bases: Vec<Key> = self.bases.range(all).copied().collect();
         self.bases.retain(|key| key.0 != operator);
@@ -253,10 +259,14 @@ impl Snapshots {
     /// The file of `epoch` was begun: what is due after it?
     fn begun(&mut self, epoch: Epoch) {
         let unmerged_from = *self.unmerged_from.get_or_insert(File::Own(epoch));
-        self.begun += 1;
+        self.decide(self.begun.unwrap_or(0) + 1, unmerged_from);
+    }
+
+    /// Notes what is due once `begun` files were begun, the last ones from `unmerged_from` on since one was merged.
+    fn decide(&mut self, begun: u32, unmerged_from: File) {
+        self.begun = Some(begun);
         let (live, outgrown, due) = (&self.live, &self.outgrown, &self.bases);
-        let facts = Facts { live, outgrown, due, unmerged_from, begun: self.begun };
-        let Due { merge, bases } = decide(facts, &self.rules);
+        let Due { merge, bases } = decide(Facts { live, outgrown, due, unmerged_from, begun }, &self.rules);
         if merge {
             self.unmerged_from = None;
             self.merges.iter_mut().for_each(|merge| *merge = true);

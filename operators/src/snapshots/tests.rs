@@ -149,6 +149,20 @@ impl Toy {
     }
 }
 
+/// What a start makes of what `toys` have written.
+fn started_again(toys: &[Toy], snapshots: &Snapshots, disk: &mut Written<'_>) -> (Vec<Toy>, Snapshots) {
+    let (live, mut next) = (snapshots.live(), Snapshots::new(RULES));
+    let again = toys.iter().map(|toy| Toy::restored(&mut next, disk, live, toy.operator)).collect();
+    // On disk, the live files are now the earlier ones, by number.
+    let files: Vec<File> = live.files().keys().copied().collect();
+    let place = |file: &File| files.binary_search(file).ok().map(|at| File::Earlier(at as u32));
+    *disk = std::mem::take(disk)
+        .into_iter()
+        .filter_map(|(file, key, kind, entries)| Some((place(&file)?, key, kind, entries)))
+        .collect();
+    (again, next)
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Set(usize, u8, u32),
@@ -198,19 +212,10 @@ proptest! {
                     // A commit needs every operator's word: all close before a restart may go on from there.
                     epoch += 1;
                     toys.iter_mut().for_each(|toy| toy.close(Epoch(epoch), &mut snapshots, &mut disk));
-                    let live = snapshots.live().clone();
-                    let mut next = Snapshots::new(RULES);
-                    let again: Vec<Toy> =
-                        toys.iter().map(|toy| Toy::restored(&mut next, &disk, &live, toy.operator)).collect();
+                    let (again, next) = started_again(&toys, &snapshots, &mut disk);
                     for (toy, again) in toys.iter().zip(&again) {
                         prop_assert_eq!(&toy.held, &again.held);
                     }
-                    // On disk, the live files are now the earlier ones, by number.
-                    let files: Vec<File> = live.files().keys().copied().collect();
-                    let place = |file: &File| files.binary_search(file).ok().map(|at| File::Earlier(at as u32));
-                    disk = disk.into_iter().filter_map(|(file, key, kind, entries)| {
-                        Some((place(&file)?, key, kind, entries))
-                    }).collect();
                     (toys, snapshots) = (again, next);
                 }
             }
@@ -240,4 +245,22 @@ fn job_at_rest_has_nothing_due_for_ever() {
     }
     assert!(written < 30, "{written} files of a job that stands still");
     assert_eq!(snapshots.wanted(operator), Wanted::changes());
+}
+
+#[test]
+fn runs_of_one_epoch_each_leave_few_files() {
+    let (mut disk, mut snapshots) = (Written::new(), Snapshots::new(RULES));
+    let (held, changed) = (BTreeMap::new(), Changed::default());
+    let mut toy = Toy { held, changed, operator: snapshots.add(&[]) };
+    for run in 1..=200 {
+        let key = (run % 20) as u8;
+        toy.held.insert(key, run);
+        toy.changed.touch(shard_of(key), key);
+        toy.close(Epoch(u64::from(run)), &mut snapshots, &mut disk);
+        assert!(snapshots.files() <= RULES.files_max + 4, "{} files after {run} runs", snapshots.files());
+        let before = toy.held.clone();
+        let (mut again, next) = started_again(&[toy], &snapshots, &mut disk);
+        (toy, snapshots) = (again.remove(0), next);
+        assert_eq!(toy.held, before);
+    }
 }
