@@ -28,3 +28,5 @@ pub mod seal;
 pub mod table;
 pub mod text;
 pub mod top;
+mod versions;
+mod waiting;

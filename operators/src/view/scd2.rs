@@ -28,9 +28,6 @@
 //! free@1 free@5 paid@4, watermark 9  ──►  [1, 4) free, [4, 5) paid, [5, …) free
 //! ```
 
-mod versions;
-mod waiting;
-
 use crate::error::StateError;
 use crate::keyed::{Fates, Keyed};
 use crate::progress::Tick;
@@ -40,11 +37,11 @@ use crate::state::{Saved, Shard};
 use crate::stream::decode::Definition;
 use crate::time::{Epoch, EventTime, Watermark};
 use crate::view::table::{Key, Update, shard_of};
+use crate::view::versions::{Point, Settled, Versions};
+use crate::view::waiting::{Waiting, Waits};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use versions::{Point, Settled, Versions};
-use waiting::{Waiting, Waits};
 
 /// What a record says of a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -262,4 +259,5 @@ impl<K: Key, V: Key, F: Key> Keyed for Scd2<K, V, F> {
 }
 
 #[cfg(test)]
+#[path = "scd2_tests.rs"]
 mod tests;
