@@ -28,5 +28,3 @@ pub mod seal;
 pub mod table;
 pub mod text;
 pub mod top;
-mod versions;
-mod waiting;
