@@ -231,8 +231,6 @@ impl Decoder for Numbers {
     type Out = u32;
     type Key = ();
 
-    fn begin(&mut self, _: Epoch) {}
-
     fn decode(
         &mut self,
         raw: &Raw<'_>,
@@ -313,7 +311,7 @@ impl Ports for Bench {
     }
 }
 
-/// Hands on what is in the queue, an epoch a turn.
+/// Feeds the passages that wait in the queue: those of one epoch in each turn.
 struct Fed {
     queue: Queue,
     current: Current,

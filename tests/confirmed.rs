@@ -1,9 +1,9 @@
 //! A source is asked before each commit whether it is still what the job began to read: nothing is committed on a "no", and
 //! nothing before there is an answer.
 
-use crate::folders::{job_of, plays};
+use crate::folders::{job_of, lists, plays};
 use headway::SourceError;
-use headway::connect::memory::{Lists, Message};
+use headway::connect::memory::Lists;
 use headway::connect::{Connector, PartitionInfo, Source, Wake};
 use headway::engine::{Control, Launch, launch};
 use headway::store::memory::Memory;
@@ -61,13 +61,9 @@ impl Connector for Asked {
 
 #[test]
 fn nothing_is_committed_before_the_source_says_that_it_is_the_same() {
-    let message = |(time, city): &(i64, usize)| Message {
-        value: Some(format!("{time} {city}").into_bytes()),
-        timestamp_ms: None,
-    };
-    let lists = Lists::new(vec![plays(400).iter().map(message).collect()]);
     let files = Memory::new();
-    let asked = Arc::new(Asked { lists, files: files.clone(), commits: Mutex::default() });
+    let asked = Asked { lists: lists(&plays(400)), files: files.clone(), commits: Mutex::default() };
+    let asked = Arc::new(asked);
     let job = Launch {
         // Epochs end by their bytes alone.
         epoch: Duration::from_secs(3600),

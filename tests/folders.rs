@@ -105,11 +105,12 @@ pub(crate) fn plays(count: i64) -> Vec<(i64, usize)> {
     (0..count).map(play).collect()
 }
 
+/// A play as the job reads it.
+pub(crate) fn message((time, city): &(i64, usize)) -> Message {
+    Message { value: Some(format!("{time} {city}").into_bytes()), timestamp_ms: None }
+}
+
 pub(crate) fn lists(plays: &[(i64, usize)]) -> Lists {
-    let message = |(time, city): &(i64, usize)| Message {
-        value: Some(format!("{time} {city}").into_bytes()),
-        timestamp_ms: None,
-    };
     let half = |odd: usize| plays.iter().skip(odd).step_by(2).map(message).collect();
     Lists::new(vec![half(0), half(1)])
 }

@@ -1,6 +1,6 @@
 //! Records that are gone before they were read: the job stops, and goes on only past the very gap that a person accepts.
 
-use crate::folders::{finding, job_of, plays};
+use crate::folders::{finding, job_of, message, plays};
 use headway::SourceError;
 use headway::connect::memory::{Lists, Message};
 use headway::connect::{Connector, PartitionInfo, Source, Wake};
@@ -37,10 +37,6 @@ impl Connector for Expired {
 }
 
 fn lists(first: usize, count: usize) -> Lists {
-    let message = |(time, city): &(i64, usize)| Message {
-        value: Some(format!("{time} {city}").into_bytes()),
-        timestamp_ms: None,
-    };
     let all: Vec<Message> = plays(400).iter().map(message).collect();
     Lists::new(vec![all[..first].to_vec(), all[200..200 + count].to_vec()])
 }

@@ -11,8 +11,8 @@ use super::key::{self, Key};
 use super::plain::plain;
 use super::reason;
 use super::sheet::Sheet;
+use crate::defined::Defined;
 use crate::zone::Zone;
-use hashbrown::HashSet;
 use headway_operators::error::Reason;
 use headway_operators::pipeline::{DeadLetter, Fault};
 use headway_operators::record::{Offset, Partition, Payload, Raw};
@@ -21,7 +21,6 @@ use headway_operators::state::KeyHash;
 use headway_operators::stream::aggregate::Summand;
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
 use headway_operators::time::{Epoch, EventTime};
-use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 
 /// The columns of a message without a header.
@@ -131,43 +130,6 @@ struct Readings {
     defined: Defined,
     /// What is hashed.
     content: Vec<u8>,
-}
-
-/// The keys defined in an epoch; cleared at its begin, so there are no more than an epoch has records.
-struct Defined {
-    all: HashSet<KeyHash, FxBuildHasher>,
-    /// Some of them, each at the place that its hash says: nearly every message has a key that is found here by one look.
-    recent: Box<[KeyHash]>,
-}
-
-impl Defined {
-    /// As many places as a city has turnstiles, in a core's cache.
-    const PLACES: usize = 4096;
-
-    fn new() -> Defined {
-        let mut new =
-            Defined { all: HashSet::default(), recent: vec![KeyHash::default(); Self::PLACES].into() };
-        new.clear();
-        new
-    }
-
-    fn clear(&mut self) {
-        self.all.clear();
-        self.recent.fill(KeyHash::default());
-        // The hash zero belongs to the first place: what stands for "none" there belongs to another.
-        self.recent[0] = KeyHash([0, 1]);
-    }
-
-    /// Adds `key`; false if it was there.
-    fn insert(&mut self, key: KeyHash) -> bool {
-        let KeyHash([_, low]) = key;
-        let place = &mut self.recent[low as usize % Self::PLACES];
-        if *place == key {
-            return false;
-        }
-        *place = key;
-        self.all.insert(key)
-    }
 }
 
 impl Decoder {

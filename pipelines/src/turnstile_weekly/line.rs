@@ -4,10 +4,10 @@
 //! DESC, ENTRIES, EXITS. The header may be padded, registers have leading zeros or none, and a comma may end a line.
 
 use super::file::published;
+use crate::defined::Defined;
 use crate::turnstile::reason;
 use crate::turnstile::views::passage::Place;
 use crate::zone::{Clock, Wall, Zone};
-use hashbrown::HashSet;
 use headway_operators::error::Reason;
 use headway_operators::pipeline::{DeadLetter, Fault};
 use headway_operators::record::{Columns, Payload, Raw};
@@ -15,7 +15,6 @@ use headway_operators::row::{Cell, Column, Kind};
 use headway_operators::state::KeyHash;
 use headway_operators::stream::decode::{self, Context, Decoded, Definition};
 use headway_operators::time::{Epoch, EventTime};
-use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -66,7 +65,7 @@ pub(super) struct Reading {
 pub(super) struct Decoder {
     clock: Clock,
     /// Places defined in this epoch.
-    defined: HashSet<KeyHash, FxBuildHasher>,
+    defined: Defined,
     /// The place of the last line: a turnstile's lines stand together.
     last: Option<(Vec<u8>, KeyHash, KeyHash)>,
     /// The file of the last line, and when it was published.
@@ -77,7 +76,7 @@ pub(super) struct Decoder {
 impl Decoder {
     /// A decoder of files whose times are of `zone`.
     pub(super) fn new(zone: Zone) -> Decoder {
-        let (clock, defined) = (Clock::new(zone), HashSet::default());
+        let (clock, defined) = (Clock::new(zone), Defined::new());
         Decoder { clock, defined, last: None, file: None, layout: None }
     }
 
