@@ -262,7 +262,8 @@ impl Snapshots {
         self.decide(self.begun.unwrap_or(0) + 1, unmerged_from);
     }
 
-    /// Notes what is due once `begun` files were begun, the last ones from `unmerged_from` on since one was merged.
+    /// Decides what is due next, and keeps it until the operators ask. `begun` files were begun so far; `unmerged_from` is the first
+    /// one after the last merged file.
     fn decide(&mut self, begun: u32, unmerged_from: File) {
         self.begun = Some(begun);
         let (live, outgrown, due) = (&self.live, &self.outgrown, &self.bases);

@@ -1,4 +1,4 @@
-//! Runs the cases in `tests/histories`: what is said of keys epoch by epoch, and what their histories (`view/scd2/`) must be.
+//! Runs the cases in `tests/histories`: each gives the events of keys epoch by epoch, and the histories (`view/scd2/`) that they must make.
 //!
 //! Each case runs on 1, 2 and 3 workers, without a crash and with one after every epoch, restarting with another number of
 //! workers; all must give the same. After every epoch the laws of a history hold: see [`laws`]. `REWRITE=1 cargo test` fills in

@@ -96,8 +96,8 @@ impl<K: Key, V: Key, F: Key> Scd2<K, V, F> {
         }
     }
 
-    /// Lets the events of one key and instant count: those that follow come later, and these lie in order. Gives what changes
-    /// of the versions of the key, and the facts.
+    /// Counts `events`, which are all those of one key and instant, sorted. Calls must come in the order of time. Puts into `out` the
+    /// changed versions of the key, and the facts.
     fn settle(&mut self, events: &mut [Waits<Event<K, V, F>>], epoch: Epoch, out: &mut Vec<Out<K, V, F>>) {
         let Some(last) = events.last() else { return };
         let (at, key, value) = (last.time, last.event.key.clone(), last.event.value.clone());

@@ -28,9 +28,9 @@ pub(super) type Entry<'a, E> = (EventTime, &'a E);
 /// All events that wait.
 #[derive(Debug)]
 pub(super) struct Waiting<E> {
-    /// Those that no section has.
+    /// Events that no section has yet.
     fresh: Vec<Waits<E>>,
-    /// The others, by the number of their list.
+    /// Events that a section has, by the number of their list.
     later: BTreeMap<i64, Vec<Waits<E>>>,
 }
 

@@ -42,7 +42,7 @@ struct State {
     place: Option<Place>,
 }
 
-/// What came of a rebuild.
+/// How a rebuild ended.
 enum Rebuilt {
     Yes,
     /// The tables are of this lake.

@@ -109,8 +109,9 @@ impl Gold {
         Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false, spared: None }
     }
 
-    /// The same tables, of a run that goes on from `head` and begins with the facts of `past`. If these are of views that are new, and
-    /// begin in the middle of what was committed, the files of days that are sealed have more than the views.
+    /// The same tables, of a run that continues from `head` and first reads the facts of `past`. New views may begin with the facts
+    /// of a later epoch than the first (`--views-from`). Then the files of sealed days hold rows that the views do not have, and
+    /// the run leaves these files as they are.
     #[must_use]
     pub fn sparing(self, past: Option<&Past>, head: &Manifest) -> Gold {
         let is_refilled = past.is_some_and(|past| past.is_of_new_views && !past.files.is_empty());
