@@ -44,6 +44,7 @@ mod standby;
 mod start;
 mod state;
 mod status;
+#[cfg(feature = "parquet")]
 mod subscribe;
 mod sums;
 mod targets;

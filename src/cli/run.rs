@@ -220,8 +220,10 @@ pub(crate) fn start(plan: &Plan, progress: Progress, control: &Control) -> Resul
             bar.committed(committed, manifest);
         }
     });
-    let result = launch(job, control);
-    drop(served);
+    let result = {
+        let _until_it_has_ended = served;
+        launch(job, control)
+    };
     match (result, bar.get()) {
         (result, Some(bar)) => {
             bar.end();

@@ -112,6 +112,7 @@ impl Flags {
     }
 
     /// The same flags, where the switch `name` of the pipeline is on unless it is set. A pipeline without it has none.
+    #[cfg(feature = "parquet")]
     pub(crate) fn on_by_default(mut self, name: &'static str) -> Flags {
         self.on.push(name);
         self

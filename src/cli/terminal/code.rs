@@ -53,6 +53,7 @@ codes! {
     /// The job has no such manifest.
     ManifestNotFound = "manifest-not-found", Usage;
     /// The job has no such view.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
     ViewUnknown = "view-unknown", Usage;
     /// A pipeline says of no view how it is recomputed.
     #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
@@ -104,8 +105,10 @@ codes! {
     #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "this build does not listen"))]
     ListenFailed = "listen-failed", Unreachable;
     /// No job answers at the address, or it has not begun.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
     ServerUnreachable = "server-unreachable", Unreachable;
     /// The job at the address refuses the request.
+    #[cfg_attr(not(feature = "parquet"), allow(dead_code, reason = "this build reads no views"))]
     ServerRefused = "server-refused", Usage;
     /// The process cannot listen for signals.
     SignalsUnavailable = "signals-unavailable", Unreachable;
