@@ -11,6 +11,7 @@
 //! ```
 
 use crate::ack::{Ack, InputIx};
+use crate::error::Reason;
 use crate::flow::{Either, Flow};
 use crate::keyed::{self, Driver, Keyed, Resume, Writes};
 use crate::pace::{InputPace, Moment, Pace, SetIx, SharedPace};
@@ -24,6 +25,7 @@ use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec, ViewSpec, roll_of
 use crate::state::StateChange;
 use crate::stream::decode::Decoder;
 use crate::stream::ingest::{self, Ingested, ingest};
+use crate::stream::pick::pick;
 use crate::stream::roll::{self, Cells, Roll};
 use crate::stream::stage::{self, stage};
 use crate::stream::watermark::watermark;
@@ -227,6 +229,19 @@ impl<'s> Build<'s> {
         self.states.push(driven.state);
         self.acks.push(driven.acks);
         Flow { records: driven.out, definitions: None, moments, pace, set, whole: None }
+    }
+
+    /// Makes another record of each, as [`Flow::filter_map`], and counts by reason what it drops. For records that an output ought
+    /// to have and cannot hold; what is left out because it is about something else need not be counted.
+    pub fn pick<R: Clone + 'static, S: Clone + 'static>(
+        &mut self,
+        name: &str,
+        flow: Flow<'s, R>,
+        logic: impl FnMut(R) -> Result<S, Reason> + 'static,
+    ) -> Flow<'s, S> {
+        let (records, acks) = pick(flow.records.clone(), name, self.committed(), logic);
+        self.acks.push(acks);
+        Flow { whole: None, ..flow.with(records) }
     }
 
     /// Keeps a value for each key, by what `fold` makes of the changes in `flow`.

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod decode;
 pub mod ingest;
+pub mod pick;
 pub mod roll;
 pub mod stage;
 pub mod watermark;

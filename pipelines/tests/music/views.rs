@@ -366,3 +366,38 @@ fn odd_fields_are_counted_by_the_hour() {
     ];
     assert_eq!(content(&played)["odd_fields-page_view_events"], expected);
 }
+
+#[test]
+fn plays_and_views_that_no_output_can_hold_are_counted_by_reason() {
+    let play = |ts: i64, fields: &str| {
+        format!(r#"{{"ts":{ts},"page":"NextSong","artist":"A","song":"S","sessionId":1,"level":"free"{fields}}}"#)
+    };
+    let lines = vec![
+        play(1, r#","userId":"7""#),
+        play(2, r#","userId":"""#),
+        play(3, r#","userId":"0""#),
+        play(4, ""),
+        r#"{"ts":5,"page":"NextSong","artist":"A","song":"S","sessionId":1,"userId":"7"}"#.to_string(),
+        r#"{"ts":6,"page":"NextSong","artist":"A","sessionId":1,"userId":"7","level":"free"}"#.to_string(),
+        r#"{"ts":7,"page":"NextSong","song":"S","sessionId":1,"userId":"7","level":"free"}"#.to_string(),
+        r#"{"ts":8,"page":"Home","userId":"7"}"#.to_string(),
+    ];
+    let expected = [
+        ("PlaysOfUsers", "no-user", 3),
+        ("PlaysOfUsers", "no-level", 1),
+        ("PlaysOfSongs", "no-song", 1),
+        ("ViewsOfSessions", "no-session", 1),
+    ];
+    let expected =
+        expected.map(|(operator, reason, records)| ((operator.to_string(), reason.to_string()), records));
+    let script = script(lines, 3, 0);
+    for run in [
+        script.run(&Dataflow::of(dataflow), 1, 0),
+        script.run(&Dataflow::of(dataflow), 3, 5),
+        script.run_with_kills(&Dataflow::of(dataflow), &[2, 3], &[1]),
+    ] {
+        assert_eq!(run.dropped, BTreeMap::from(expected.clone()));
+        let content = content(&run);
+        assert_eq!(count(&content, "wide_streams"), 3, "what is dropped and what is written are all plays");
+    }
+}

@@ -31,6 +31,7 @@ pub(super) use shown::show;
 use super::event::{Event, Field};
 use super::topic::Topic;
 use headway_operators::build::Build;
+use headway_operators::error::Reason;
 use headway_operators::flow::Flow;
 use headway_operators::kit::{Origin, Record};
 use headway_operators::record::{Partition, Stamped};
@@ -52,6 +53,9 @@ pub const HORIZON_MS: i64 = 86_400_000;
 
 /// The output of all plays.
 pub const WIDE_STREAMS: &str = "wide_streams";
+
+/// A play without a title.
+const NO_SONG: Reason = Reason::of("no-song");
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +125,11 @@ pub fn outputs<'s>(
 ) {
     let (plays, facts) = plays;
     build.output(spec(WIDE_STREAMS, &wide::COLUMNS, options), facts.map(wide::Wide::from));
-    let songs = plays.filter_map_data(|play| play.song.title.is_some().then_some(play.song));
+    let song = |record: Record<Play>| match record.data.song.title {
+        Some(_) => Ok(record.map(|play| play.song)),
+        None => Err(NO_SONG),
+    };
+    let songs = build.pick("PlaysOfSongs", plays, song);
     let last_hour = last_hour::last_hour(build, songs);
     build.output(spec("top_songs_last_hour", &last_hour::COLUMNS, options), last_hour);
     let users = views.clone().filter_map_data(|event| event.int(Field::UserId).filter(|user| *user != 0));

@@ -2,6 +2,7 @@
 
 use crate::music::event::{Event, Field};
 use headway_operators::build::Build;
+use headway_operators::error::Reason;
 use headway_operators::flow::Flow;
 use headway_operators::kit::Record;
 use headway_operators::kit::session::{Fold, Session, Sessions};
@@ -9,6 +10,9 @@ use headway_operators::row::{Cell, Column, Kind, Row};
 use headway_operators::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+
+/// A page view without the number of a session.
+const NO_SESSION: Reason = Reason::of("no-session");
 
 /// The columns of its rows.
 pub(super) const COLUMNS: [Column; 6] = [
@@ -84,16 +88,21 @@ impl Row for SessionRow {
     }
 }
 
-/// The sessions of `views`, each once it can grow no more: from its first event to its last.
+/// The sessions of `views`, each once it can grow no more: from its first event to its last. Views without a session are dropped, and
+/// counted.
 pub(super) fn sessions<'s>(
     build: &mut Build<'s>,
     gap: Duration,
     views: Flow<'s, Record<Event>>,
 ) -> Flow<'s, SessionRow> {
-    let seen = views.filter_map_data(|event| {
+    let seen = |record: Record<Event>| -> Result<_, Reason> {
+        let event = &record.data;
+        let session = event.int(Field::SessionId).ok_or(NO_SESSION)?;
         let is_song = event.text(Field::Page) == Some("NextSong");
-        Some(Seen { session: event.int(Field::SessionId)?, user: event.int(Field::UserId), is_song })
-    });
+        let seen = Seen { session, user: event.int(Field::UserId), is_song };
+        Ok(record.map(|_| seen))
+    };
+    let seen = build.pick("ViewsOfSessions", views, seen);
     let sessions = build.logic("Sessions", Sessions::new(Songs, gap), seen);
     sessions.map(|record| {
         let Session { key, span, last, records, total } = record.data;

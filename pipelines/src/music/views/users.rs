@@ -5,6 +5,7 @@
 
 use super::play::{Names, Play, key_of};
 use headway_operators::build::Build;
+use headway_operators::error::Reason;
 use headway_operators::flow::Flow;
 use headway_operators::record::Stamped;
 use headway_operators::time::EventTime;
@@ -14,6 +15,12 @@ use headway_operators::view::scd2::{Event, Fact, Version};
 use headway_operators::view::table::Table;
 use headway_operators::view::text::Text;
 use serde::{Deserialize, Serialize};
+
+/// A play without the number of a user, or with upstream's number for "nobody".
+const NO_USER: Reason = Reason::of("no-user");
+
+/// A play that does not say what its user pays.
+const NO_LEVEL: Reason = Reason::of("no-level");
 
 /// A play with the version of its user that held.
 pub type PlayFact = Fact<i64, Text, Play>;
@@ -47,17 +54,20 @@ pub fn user_key(user: i64, from: EventTime) -> Text {
     key_of(&(user, from))
 }
 
-/// The history of levels, and each play of a known user with the version that held.
+/// The history of levels, and each play of a known user with the version that held. Plays of nobody, and plays without a level, have
+/// none: they are dropped, and counted.
 pub fn histories<'s>(
     build: &mut Build<'s>,
     plays: &Flow<'s, Stamped<Play>>,
 ) -> (Table<'s, Version<i64, Text>>, Flow<'s, PlayFact>) {
-    let event = |stamped: Stamped<Play>| {
+    let event = |stamped: Stamped<Play>| -> Result<_, Reason> {
         let Stamped { time, stamp, partition, data: play } = stamped;
-        let (key, value) = (play.user?, play.level.clone()?);
-        Some(Stamped { time, stamp, partition, data: Event { key, value, fact: Some(play) } })
+        let key = play.user.ok_or(NO_USER)?;
+        let value = play.level.clone().ok_or(NO_LEVEL)?;
+        Ok(Stamped { time, stamp, partition, data: Event { key, value, fact: Some(play) } })
     };
-    build.scd2("Users", plays.clone().filter_map(event))
+    let of_users = build.pick("PlaysOfUsers", plays.clone(), event);
+    build.scd2("Users", of_users)
 }
 
 /// The history of users by their `new` plays, with the names that `plays` say, and each new play of a known user with the version
