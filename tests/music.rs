@@ -188,7 +188,7 @@ fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
         assert_eq!(found["_dead/music"].len(), dead);
         assert!(!found.contains_key("_late/music"), "nothing is late within the lateness");
         assert_eq!(found["wide_streams"].len(), listens);
-        let views = ["wide_streams", "sessions", "active_users", "top_songs_last_hour"]
+        let views = ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"]
             .map(|view| found[view].clone());
         assert_eq!(*straight.get_or_insert_with(|| views.clone()), views, "with {kills} kills");
         #[cfg(feature = "parquet")]

@@ -27,7 +27,7 @@ fn verified(at: &Path, lake: &str) -> BTreeMap<String, u64> {
     for view in known.keys() {
         assert!(verify.out.contains(&format!("ok       {view} ")), "{view} of {lake}: {}", verify.out);
     }
-    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour"] {
+    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"] {
         assert!(verify.out.contains(&format!("ok       {output} ")), "{output} of {lake}: {}", verify.out);
     }
     assert_eq!(verify.out.matches("unchecked odd_fields-").count(), 4, "{}", verify.out);
@@ -80,7 +80,7 @@ fn views_of_a_drained_job_are_those_of_what_the_watermark_has_passed() {
     let open = verified(at, "lake");
     succeeds(&headway(at, &[&job[..], &["end", "-w", "3"]].concat()));
     let closed = verified(at, "lake");
-    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour"] {
+    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"] {
         assert!(open[output] < closed[output], "{output}: {} and {}", open[output], closed[output]);
     }
     assert_eq!(open["streams_per_hour"], closed["streams_per_hour"]);

@@ -1,7 +1,7 @@
 //! The outputs that are final when they are written, the slow way: rows of what a watermark has passed.
 
 use super::facts::{Played, Viewed};
-use super::{DAY_MS, HOUR_MS, PLACES, Run, Slow, artist_key, place_key, song, song_key, user_key};
+use super::{DAY_MS, HOUR_MS, PLACES, Run, Slow, artist_key, place_key, song_key, user_key};
 use crate::music::views::states;
 use headway_operators::recompute::OutputRow;
 use jiff::Timestamp;
@@ -28,31 +28,30 @@ impl Slow {
         self.plays.iter().filter_map(row).collect()
     }
 
-    /// `top_songs_last_hour`: at the end of each slice, what was played most in the hour before.
-    pub(super) fn top_songs_last_hour(&self) -> Vec<OutputRow> {
-        let mut hours: BTreeMap<i64, BTreeMap<_, i64>> = BTreeMap::new();
-        for (song, play) in self.plays.iter().filter_map(|play| Some((song(play)?, play))) {
+    /// `top_songs_last_hour` and `top_artists_last_hour`: at the end of each slice, what was played most in the hour before, by the
+    /// `cells` that name it.
+    pub(super) fn top_last_hour<K: Ord + Clone>(
+        &self,
+        of: impl Fn(&Played) -> Option<K>,
+        cells: impl Fn(K) -> OutputRow,
+    ) -> Vec<OutputRow> {
+        let mut hours: BTreeMap<i64, BTreeMap<K, i64>> = BTreeMap::new();
+        for (what, play) in self.plays.iter().filter_map(|play| Some((of(play)?, play))) {
             let first = (play.ts.div_euclid(SLICE_MS) + 1) * SLICE_MS;
             for end in (first..first + HOUR_MS).step_by(SLICE_MS as usize) {
                 if end <= self.listened.ms() {
-                    *hours.entry(end).or_default().entry(song.clone()).or_default() += 1;
+                    *hours.entry(end).or_default().entry(what.clone()).or_default() += 1;
                 }
             }
         }
         let mut rows = Vec::new();
-        for (end, songs) in hours {
+        for (end, plays) in hours {
             let mut ranked: Vec<_> =
-                songs.into_iter().map(|(song, streams)| (Reverse(streams), song)).collect();
+                plays.into_iter().map(|(what, streams)| (Reverse(streams), what)).collect();
             ranked.sort();
-            for (rank, (Reverse(streams), (artist, title))) in (1..).zip(ranked.into_iter().take(PLACES)) {
-                rows.push(vec![
-                    number(end - HOUR_MS),
-                    number(end),
-                    number(rank),
-                    artist,
-                    Some(title),
-                    number(streams),
-                ]);
+            for (rank, (Reverse(streams), what)) in (1..).zip(ranked.into_iter().take(PLACES)) {
+                let start = vec![number(end - HOUR_MS), number(end), number(rank)];
+                rows.push([start, cells(what), vec![number(streams)]].concat());
             }
         }
         rows

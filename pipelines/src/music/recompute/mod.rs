@@ -282,7 +282,14 @@ impl Recompute for Slow {
     fn outputs(&self) -> OutputRows {
         let mut outputs = OutputRows::from([
             (WIDE_STREAMS.to_string(), Some(self.wide_streams())),
-            ("top_songs_last_hour".to_string(), Some(self.top_songs_last_hour())),
+            (
+                "top_songs_last_hour".to_string(),
+                Some(self.top_last_hour(song, |(artist, title)| vec![artist, Some(title)])),
+            ),
+            (
+                "top_artists_last_hour".to_string(),
+                Some(self.top_last_hour(|play| play.artist.clone(), |artist| vec![Some(artist)])),
+            ),
             ("active_users".to_string(), Some(self.active_users())),
             ("sessions".to_string(), Some(self.sessions())),
         ]);

@@ -1,7 +1,7 @@
-//! `top_songs_last_hour`: every five minutes, what was played most in the hour before.
+//! `top_songs_last_hour` and `top_artists_last_hour`: every five minutes, what was played most in the hour before.
 //!
-//! Two operators: the first counts the plays of a song by slices of five minutes and gives, at the end of each slice, how many
-//! there were in the last twelve; the second keeps the first ten of an hour, and gives them when all have come.
+//! Two operators for each: the first counts the plays of a song, or of an artist, by slices of five minutes and gives, at the end of
+//! each slice, how many there were in the last twelve; the second keeps the first ten of an hour, and gives them when all have come.
 
 use super::play::Song;
 use super::songs::TOP;
@@ -10,14 +10,17 @@ use headway_operators::flow::Flow;
 use headway_operators::kit::{Context, Logic, Record};
 use headway_operators::row::{Cell, Column, Kind, Row};
 use headway_operators::time::EventTime;
+use headway_operators::view::table::Key;
+use headway_operators::view::text::Text;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
 
 const SLICE_MS: i64 = 300_000;
 const HOUR_MS: i64 = 3_600_000;
 
-/// The columns of its rows.
-pub(super) const COLUMNS: [Column; 6] = [
+/// The columns of the rows of songs.
+pub(super) const SONG_COLUMNS: [Column; 6] = [
     Column::new("start", Kind::Time),
     Column::new("end", Kind::Time),
     Column::new("rank", Kind::Int),
@@ -26,23 +29,52 @@ pub(super) const COLUMNS: [Column; 6] = [
     Column::new("streams", Kind::Int),
 ];
 
-/// Counts the plays of a song in the hour before each slice's end.
-struct InLastHour;
+/// The columns of the rows of artists.
+pub(super) const ARTIST_COLUMNS: [Column; 5] = [
+    Column::new("start", Kind::Time),
+    Column::new("end", Kind::Time),
+    Column::new("rank", Kind::Int),
+    Column::new("artist", Kind::Text),
+    Column::new("streams", Kind::Int),
+];
 
-impl Logic for InLastHour {
-    type Key = Song;
-    type In = Song;
+/// What is ranked. Of two that were played as often, the lesser one comes first.
+pub(super) trait Contender: Key + Sync {
+    /// Gives the cells that name it.
+    fn cells(&self, put: &mut dyn FnMut(Cell<'_>));
+}
+
+impl Contender for Song {
+    fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
+        put(self.artist.as_deref().map_or(Cell::Null, Cell::Text));
+        put(self.title.as_deref().map_or(Cell::Null, Cell::Text));
+    }
+}
+
+/// An artist, by name.
+impl Contender for Text {
+    fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
+        put(Cell::Text(self));
+    }
+}
+
+/// Counts the plays of a contender in the hour before each slice's end.
+struct InLastHour<C>(PhantomData<C>);
+
+impl<C: Contender> Logic for InLastHour<C> {
+    type Key = C;
+    type In = C;
     /// Plays by the first instant of the slice.
     type State = BTreeMap<EventTime, i64>;
-    type Out = (EventTime, i64, Song);
+    type Out = (EventTime, i64, C);
 
     const VERSION: u32 = 1;
 
-    fn key(song: &Song) -> Song {
-        song.clone()
+    fn key(contender: &C) -> C {
+        contender.clone()
     }
 
-    fn on_record(&self, _song: Song, slices: &mut Self::State, cx: &mut Context<'_, Self>) {
+    fn on_record(&self, _contender: C, slices: &mut Self::State, cx: &mut Context<'_, Self>) {
         let slice = EventTime(cx.time().ms().div_euclid(SLICE_MS) * SLICE_MS);
         if slices.is_empty() || !slices.contains_key(&slice) {
             cx.timer(slice.plus_ms(SLICE_MS - 1));
@@ -66,15 +98,15 @@ impl Logic for InLastHour {
     }
 }
 
-/// Ranks the songs of an hour.
-struct Rank;
+/// Ranks the contenders of an hour.
+struct Rank<C>(PhantomData<C>);
 
-impl Logic for Rank {
+impl<C: Contender> Logic for Rank<C> {
     type Key = EventTime;
-    type In = (EventTime, i64, Song);
+    type In = (EventTime, i64, C);
     /// The first few so far.
-    type State = BTreeSet<(Reverse<i64>, Song)>;
-    type Out = LastHour;
+    type State = BTreeSet<(Reverse<i64>, C)>;
+    type Out = LastHour<C>;
 
     const VERSION: u32 = 1;
 
@@ -82,12 +114,17 @@ impl Logic for Rank {
         *end
     }
 
-    fn on_record(&self, (end, plays, song): Self::In, top: &mut Self::State, cx: &mut Context<'_, Self>) {
+    fn on_record(
+        &self,
+        (end, plays, contender): Self::In,
+        top: &mut Self::State,
+        cx: &mut Context<'_, Self>,
+    ) {
         if top.is_empty() {
             cx.timer(end.minus_ms(1));
         }
-        top.insert((Reverse(plays), song));
-        // Each song comes once an hour: what is not among the first now never will be.
+        top.insert((Reverse(plays), contender));
+        // Each contender comes once an hour: what is not among the first now never will be.
         while top.len() > TOP as usize {
             top.pop_last();
         }
@@ -95,28 +132,27 @@ impl Logic for Rank {
 
     fn on_timer(&self, top: &mut Self::State, cx: &mut Context<'_, Self>) {
         let end = *cx.key();
-        for (rank, (Reverse(streams), song)) in (1..).zip(std::mem::take(top)) {
-            cx.emit(LastHour { end, rank, song, streams });
+        for (rank, (Reverse(streams), contender)) in (1..).zip(std::mem::take(top)) {
+            cx.emit(LastHour { end, rank, contender, streams });
         }
     }
 }
 
-/// A song of the last hour.
+/// One of those that were played most in an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LastHour {
+pub(super) struct LastHour<C> {
     end: EventTime,
     rank: i64,
-    song: Song,
+    contender: C,
     streams: i64,
 }
 
-impl Row for LastHour {
+impl<C: Contender> Row for LastHour<C> {
     fn cells(&self, put: &mut dyn FnMut(Cell<'_>)) {
         put(Cell::Time(self.end.minus_ms(HOUR_MS)));
         put(Cell::Time(self.end));
         put(Cell::Int(self.rank));
-        put(self.song.artist.as_deref().map_or(Cell::Null, Cell::Text));
-        put(self.song.title.as_deref().map_or(Cell::Null, Cell::Text));
+        self.contender.cells(put);
         put(Cell::Int(self.streams));
     }
 
@@ -125,9 +161,13 @@ impl Row for LastHour {
     }
 }
 
-/// The songs that were played most in the hour before the end of every five minutes in which one is played, and of the eleven
-/// after that.
-pub(super) fn last_hour<'s>(build: &mut Build<'s>, songs: Flow<'s, Record<Song>>) -> Flow<'s, LastHour> {
-    let counted = build.logic("SongsInLastHour", InLastHour, songs);
-    build.logic("TopSongsLastHour", Rank, counted).map(|record| record.data)
+/// What was played most in the hour before the end of every five minutes in which something is played, and of the eleven after that.
+/// `what` names the two operators: songs, or artists.
+pub(super) fn last_hour<'s, C: Contender>(
+    build: &mut Build<'s>,
+    what: &str,
+    plays: Flow<'s, Record<C>>,
+) -> Flow<'s, LastHour<C>> {
+    let counted = build.logic(&format!("{what}InLastHour"), InLastHour(PhantomData), plays);
+    build.logic(&format!("Top{what}LastHour"), Rank(PhantomData), counted).map(|record| record.data)
 }

@@ -4,7 +4,7 @@
 //! listen_events ────┬── history of levels ──┬── dim_users ── users_by_gender_level
 //!                   │                       └── wide_streams: each play with the level that held
 //!                   ├── dim_songs, dim_artists, dim_location
-//!                   ├── top_songs, top_artists: by day and overall; top_songs_last_hour
+//!                   ├── top_songs, top_artists: by day and overall; top_songs_last_hour, top_artists_last_hour
 //!                   └── streams_per_hour, streams_by_state
 //! page_view_events ─┬── sessions
 //!                   └── active_users
@@ -56,6 +56,9 @@ pub const WIDE_STREAMS: &str = "wide_streams";
 
 /// A play without a title.
 const NO_SONG: Reason = Reason::of("no-song");
+
+/// A play without an artist.
+const NO_ARTIST: Reason = Reason::of("no-artist");
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +118,8 @@ pub fn plays<'s>(listens: Flow<'s, Record<Event>>) -> Flow<'s, Record<Play>> {
     listens.map_data(|event| Play::of(&event))
 }
 
-/// Writes what is final once the watermark has passed it: `wide_streams` of the facts, `top_songs_last_hour` of the plays,
-/// `sessions` and `active_users` of `views`, the rows of `page_view_events`.
+/// Writes what is final once the watermark has passed it: `wide_streams` of the facts, `top_songs_last_hour` and
+/// `top_artists_last_hour` of the plays, `sessions` and `active_users` of `views`, the rows of `page_view_events`.
 pub fn outputs<'s>(
     build: &mut Build<'s>,
     options: &Options,
@@ -129,9 +132,16 @@ pub fn outputs<'s>(
         Some(_) => Ok(record.map(|play| play.song)),
         None => Err(NO_SONG),
     };
-    let songs = build.pick("PlaysOfSongs", plays, song);
-    let last_hour = last_hour::last_hour(build, songs);
-    build.output(spec("top_songs_last_hour", &last_hour::COLUMNS, options), last_hour);
+    let songs = build.pick("PlaysOfSongs", plays.clone(), song);
+    let songs = last_hour::last_hour(build, "Songs", songs);
+    build.output(spec("top_songs_last_hour", &last_hour::SONG_COLUMNS, options), songs);
+    let artist = |record: Record<Play>| match record.data.song.artist.clone() {
+        Some(artist) => Ok(record.map(|_| artist)),
+        None => Err(NO_ARTIST),
+    };
+    let artists = build.pick("PlaysOfArtists", plays, artist);
+    let artists = last_hour::last_hour(build, "Artists", artists);
+    build.output(spec("top_artists_last_hour", &last_hour::ARTIST_COLUMNS, options), artists);
     let users = views.clone().filter_map_data(|event| event.int(Field::UserId).filter(|user| *user != 0));
     let active = active::active_users(build, users);
     build.output(spec("active_users", &active::COLUMNS, options), active);
