@@ -4,7 +4,7 @@
 use crate::cli::{Run, files_in, folder, headway, killed_after, succeeds};
 use crate::weekly::tables;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A few hours of 300 users.
 const SOURCE: &str = "generate:messages=3000,keys=300,seed=3";
@@ -27,7 +27,8 @@ fn verified(at: &Path, lake: &str) -> BTreeMap<String, u64> {
     for view in known.keys() {
         assert!(verify.out.contains(&format!("ok       {view} ")), "{view} of {lake}: {}", verify.out);
     }
-    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"] {
+    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"]
+    {
         assert!(verify.out.contains(&format!("ok       {output} ")), "{output} of {lake}: {}", verify.out);
     }
     assert_eq!(verify.out.matches("unchecked odd_fields-").count(), 4, "{}", verify.out);
@@ -80,10 +81,19 @@ fn views_of_a_drained_job_are_those_of_what_the_watermark_has_passed() {
     let open = verified(at, "lake");
     succeeds(&headway(at, &[&job[..], &["end", "-w", "3"]].concat()));
     let closed = verified(at, "lake");
-    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"] {
+    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"]
+    {
         assert!(open[output] < closed[output], "{output}: {} and {}", open[output], closed[output]);
     }
     assert_eq!(open["streams_per_hour"], closed["streams_per_hour"]);
+}
+
+/// A file of `view` in `lake`: of a table that lies by day, its first day.
+fn table_of(lake: &Path, view: &str) -> PathBuf {
+    let gold = lake.join("gold/music");
+    let of_day = std::fs::read_dir(gold.join(view)).into_iter().flatten();
+    let of_day = of_day.map(|entry| entry.expect("it can be listed").path()).min();
+    of_day.unwrap_or_else(|| gold.join(format!("{view}.parquet")))
 }
 
 #[test]
@@ -97,10 +107,9 @@ fn table_of_music_that_is_not_what_was_committed_is_found() {
         verified(at, lake);
     }
     for view in tables(&at.join("lake"), "music").keys() {
-        let table = at.join("lake/gold/music").join(format!("{view}.parquet"));
+        let (table, other) = (table_of(&at.join("lake"), view), table_of(&at.join("other"), view));
         let right = std::fs::read(&table).expect("the table can be read");
-        std::fs::copy(at.join("other/gold/music").join(format!("{view}.parquet")), &table)
-            .expect("it can be copied");
+        std::fs::copy(other, &table).expect("it can be copied");
         let verify = verify(at, "lake");
         assert_eq!((verify.code, verify.err.contains("views-differ")), (Some(1), true), "{}", verify.err);
         assert_eq!(verify.out.matches("differs  ").count(), 1, "{}", verify.out);
@@ -113,6 +122,54 @@ fn table_of_music_that_is_not_what_was_committed_is_found() {
     succeeds(&headway(at, &["lake", "release", "--lake", "other"]));
     let verify = verify(at, "other");
     assert_eq!((verify.code, verify.err.contains("was moved away")), (Some(4), true), "{}", verify.err);
+}
+
+#[test]
+fn sealed_days_of_music_keep_their_files_and_leave_memory() {
+    let folder = folder();
+    let at = folder.path();
+    // A message of 50 users each few minutes: 4,000 are some days.
+    let source = "generate:messages=4000,keys=50,seed=5";
+    let run = |lake: &str, workers: &str, more: &[&str]| {
+        let job = ["run", "music", "--views", "--source", source, "--lake", lake, "--epoch-bytes", "64KiB"];
+        headway(at, &[&job[..], &["--epoch", "50ms", "-w", workers], more].concat())
+    };
+    succeeds(&run("whole", "2", &["--until", "end"]));
+    succeeds(&run("sealed", "2", &["--until", "end", "--seal-after", "1h"]));
+    let days = |lake: &str| files_in(&at.join(lake).join("gold/music/streams_per_hour"));
+    assert!(days("sealed") > 2, "{} days", days("sealed"));
+    // What was sealed is what it would be without sealing, and is still verified.
+    assert!(tables(&at.join("sealed"), "music") == tables(&at.join("whole"), "music"));
+    verified(at, "sealed");
+    let files = |lake: &str| {
+        let of = |view: &str| {
+            let folder = std::fs::read_dir(at.join(lake).join("gold/music").join(view)).expect("a folder");
+            let mut files: Vec<_> = folder.map(|entry| entry.expect("an entry").path()).collect();
+            files.sort();
+            files.into_iter().map(|file| std::fs::read(file).expect("it can be read")).collect::<Vec<_>>()
+        };
+        ["top_songs", "top_artists", "streams_per_hour", "streams_by_state"].map(of)
+    };
+    let before = files("sealed");
+    succeeds(&run("sealed", "3", &["--until", "end", "--seal-after", "1h"]));
+    assert!(files("sealed") == before, "a sealed day does not change");
+    // A file that was lost comes back, with the hours of the day before beside its own.
+    for view in ["top_songs", "streams_per_hour"] {
+        let folder = at.join("sealed/gold/music").join(view);
+        let mut files: Vec<_> = std::fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        files.sort();
+        let lost = &files[1];
+        std::fs::remove_file(lost).expect("it can be removed");
+        let name = lost.file_stem().expect("a name").to_string_lossy().into_owned();
+        let day = name.strip_prefix("day=").expect("the file of a day");
+        succeeds(&run("sealed", "2", &["--until", "end", "--seal-after", "1h", "--unseal", day]));
+        assert!(lost.exists(), "{view} of {day}");
+        assert!(tables(&at.join("sealed"), "music") == tables(&at.join("whole"), "music"), "{view} of {day}");
+    }
+    verified(at, "sealed");
 }
 
 #[test]

@@ -66,8 +66,8 @@ pub struct Build<'s> {
     views: Vec<StreamVec<'s, Epoch, ViewUpdate>>,
     notes: Notes,
     snapshots: SharedSnapshots,
-    /// Which days are sealed as of the committed epoch, if [`Build::seal`] was called.
-    sealed: Option<Sealed>,
+    /// Which days are sealed as of the committed epoch, and the inputs by whose watermark they are, if [`Build::seal`] was called.
+    sealed: Option<(Sealed, SetIx)>,
 }
 
 /// An input of the pipeline, and whether its source or an operator counts its accepted records.
@@ -256,7 +256,8 @@ impl<'s> Build<'s> {
     }
 
     /// Keeps a value for each key, as [`Build::keep`], and gives up the keys of days that [`Build::seal`] seals; `day` is the day of
-    /// a key. Totals over all days must not be derived from such a table: they would shrink with it.
+    /// a key. They leave by the watermark that seals, whatever inputs `flow` comes from. Totals over all days must not be derived from
+    /// such a table: they would shrink with it.
     pub fn keep_by_day<F: Fold>(
         &mut self,
         name: &str,
@@ -264,9 +265,10 @@ impl<'s> Build<'s> {
         flow: Flow<'s, (F::Key, F::Change)>,
         day: impl Fn(&F::Key) -> i64 + 'static,
     ) -> Table<'s, (F::Key, F::Value)> {
-        let Some(sealed) = self.sealed.clone() else { return self.keep(name, fold, flow) };
+        let Some((sealed, set)) = self.sealed.clone() else { return self.keep(name, fold, flow) };
         self.notes.keep(name);
-        Table::of(self.keyed(Keep::new(name, fold, self.committed()).leaving(sealed, day), flow))
+        let keep = Keep::new(name, fold, self.committed()).leaving(sealed, day);
+        Table::of(self.keyed(keep, Flow { set, ..flow }))
     }
 
     /// Splits `flow` into records of open days and records of sealed days. `day` gives the day of a record. Call it once, before
@@ -279,12 +281,26 @@ impl<'s> Build<'s> {
     ) -> (Flow<'s, R>, Flow<'s, R>) {
         let up_to = self.ports.sealed_up_to(sealing.up_to(flow.watermark()));
         let sealed = Sealed::new(sealing.clone(), up_to).unsealing(&self.ports.unsealed());
-        self.sealed = Some(sealed.clone());
+        self.sealed = Some((sealed, flow.set));
         self.notes.seal(Seals { inputs: flow.inputs(), sealing });
-        let Parted { open, sealed, acks } = seal::part(flow, "Seal", self.committed(), sealed, day);
+        self.part("Seal", flow, day)
+    }
+
+    /// Splits the records of one more flow by the days that [`Build::seal`] seals. All are of open days where it was not called.
+    /// `name` is the operator's.
+    pub fn part<R: Clone + 'static>(
+        &mut self,
+        name: &str,
+        flow: &Flow<'s, R>,
+        day: impl Fn(&R) -> i64 + 'static,
+    ) -> (Flow<'s, R>, Flow<'s, R>) {
+        let Some((sealed, set)) = self.sealed.clone() else {
+            return (flow.clone(), flow.clone().filter(|_| false));
+        };
+        let flow = Flow { set, whole: None, ..flow.clone() };
+        let Parted { open, sealed, acks } = seal::part(&flow, name, self.committed(), sealed, day);
         self.acks.push(acks);
-        let part = |records| Flow { whole: None, ..flow.with(records) };
-        (part(open), part(sealed))
+        (flow.with(open), flow.with(sealed))
     }
 
     /// True if [`Build::seal`] was called.

@@ -63,7 +63,7 @@ fn open<'s>(build: &mut Build<'s>, records: &Flow<'s, Stamped<Record>>) -> Flow<
     let number = |row: &CommittedRow<'_>, column| {
         row.number(column).and_then(|number| i64::try_from(number).map_err(|error| error.to_string()))
     };
-    let outputs = Refill { facts: FACTS, before: None };
+    let outputs = Refill { facts: FACTS, before: None, back_ms: 0 };
     let read = move |row: &CommittedRow<'_>| Ok(Some((number(row, "day")?, number(row, "amount")?)));
     build.refill(outputs, open.map(|record| record.data), read)
 }

@@ -4,6 +4,7 @@
 //! [`all`] is the catalogue; a new pipeline is a folder like [`turnstile`] and one line there.
 #![forbid(unsafe_code)]
 
+pub mod day;
 mod defined;
 mod digits;
 mod draws;

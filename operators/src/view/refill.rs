@@ -34,6 +34,8 @@ pub struct Refill {
     pub facts: &'static str,
     /// The output that has the same facts of epochs without views.
     pub before: Option<&'static str>,
+    /// How long before a day those facts begin, in milliseconds, that the rows of the day are made of.
+    pub back_ms: i64,
 }
 
 /// A committed row.

@@ -20,6 +20,8 @@ mod settings;
 pub mod topic;
 pub mod views;
 
+use crate::day::Days;
+use crate::zone::Zone;
 use committed::Reader;
 use decode::Decoder;
 use event::Event;
@@ -34,7 +36,9 @@ use headway_operators::setting::{SettingError, Settings};
 use headway_operators::spec::{Folders, Format, InputSpec, OutputSpec};
 use headway_operators::stream::window::Closing;
 use headway_operators::view::refill::Refill;
+use headway_operators::view::seal::Sealing;
 use settings::Chosen;
+use std::sync::Arc;
 use std::time::Duration;
 use topic::{Form, Topic};
 
@@ -44,8 +48,8 @@ const VERSION: u32 = 1;
 /// The only input of the form "sparkify".
 const LOG: &str = "log";
 
-/// Where views that are new to a job find the plays of earlier runs.
-const PAST: Refill = Refill { facts: Topic::Listen.name(), before: None };
+/// Where views that are new to a job find the plays of earlier runs. An hour stands beside that of the day before.
+const PAST: Refill = Refill { facts: Topic::Listen.name(), before: None, back_ms: 86_400_000 };
 
 /// Its line in the catalogue.
 pub const ENTRY: Entry = Entry {
@@ -109,6 +113,11 @@ impl Music {
         self.form() == Form::Topics || topic == Topic::PageView
     }
 
+    /// When days of views are sealed.
+    fn sealing(&self) -> Sealing {
+        Sealing::new(self.chosen.seal_after_ms, Arc::new(Days(Zone::utc())))
+    }
+
     fn options(&self) -> views::Options {
         let gap = Duration::from_millis(self.chosen.gap_ms.unsigned_abs());
         views::Options { gap, format: self.chosen.format }
@@ -130,8 +139,10 @@ impl Music {
         let stamped = plays.clone().map(views::stamped);
         let facts = if self.chosen.has_views {
             let reader = self.reader();
-            let all =
-                build.refill(PAST, stamped.clone(), move |row| views::committed::play(row, reader).map(Some));
+            // Days are sealed once neither plays nor page views come for them.
+            let both = stamped.clone().and(views.clone().filter_map(|_| None));
+            let (open, _) = build.seal(self.sealing(), &both, |play| views::songs::day(play.time));
+            let all = build.refill(PAST, open, move |row| views::committed::play(row, reader).map(Some));
             let (tables, facts) = views::tables(build, &stamped, &all);
             views::show(build, tables);
             facts

@@ -1,6 +1,7 @@
 //! What a person may set of the music job, and which settings make none.
 
 use super::generate::{BadLine, Dictionary, FirstNames, Places, Songs, Surnames};
+use headway_operators::duration::show;
 use headway_operators::setting::{Setting, SettingError, Settings};
 use headway_operators::spec::Format;
 
@@ -11,6 +12,7 @@ const GAP: &str = "gap";
 const REPAIR: &str = "repair_text";
 const FORMAT: &str = "format";
 pub(super) const VIEWS: &str = "views";
+const SEAL_AFTER: &str = "seal_after";
 const SONGS: &str = "songs";
 const PLACES: &str = "places";
 const NAMES: &str = "names";
@@ -30,6 +32,12 @@ pub(super) const TABLE: &[Setting] = &[
     Setting::choice(FORMAT, Format::NAMES, Format::Parquet.name(), "Format of the files of rows"),
     Setting::switch(VIEWS, "Keep live tables of users, songs and places, and write them to gold/music")
         .may_be_switched_on(),
+    Setting::duration(
+        SEAL_AFTER,
+        "35d",
+        "A day is sealed this long after its end, in event time: its rows leave memory, and its gold files do not change any more",
+    )
+    .free(),
     Setting::file(
         SONGS,
         "Songs of generated messages, as eventsim's listen_counts.txt [default: a small list]",
@@ -55,6 +63,8 @@ pub(super) struct Chosen {
     pub(super) repairs: bool,
     pub(super) format: Format,
     pub(super) has_views: bool,
+    /// After how long a day of the views is sealed.
+    pub(super) seal_after_ms: i64,
 }
 
 impl Chosen {
@@ -68,13 +78,20 @@ impl Chosen {
             let what = "gap \"0s\" is less than 1ms";
             return Err(SettingError::new(GAP, what, "Write a length of time such as 30m."));
         }
+        let (has_views, seal_after_ms) = (settings.is_on(VIEWS), settings.ms(SEAL_AFTER));
+        if has_views && seal_after_ms < gap_ms {
+            let (after, gap) = (show(seal_after_ms), show(gap_ms));
+            let what = format!("days would be sealed after \"{after}\", before sessions are over, which take a pause of \"{gap}\"");
+            return Err(SettingError::new(SEAL_AFTER, what, format!("Use {gap} or more, for example 35d.")));
+        }
         Ok(Chosen {
             is_sparkify: settings.text(FORM) == SPARKIFY,
             lateness_ms: settings.ms(LATENESS),
             gap_ms,
             repairs: settings.is_on(REPAIR),
             format: Format::named(settings.text(FORMAT)).expect("each choice is the name of a format"),
-            has_views: settings.is_on(VIEWS),
+            has_views,
+            seal_after_ms,
         })
     }
 }
@@ -110,6 +127,18 @@ fn unfit(name: &str, BadLine { line, what }: &BadLine) -> SettingError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_not_sealed_before_sessions_are_over() {
+        let chosen = |given: &[(&'static str, &'static str)]| {
+            Chosen::new(&Settings::new(TABLE, given.iter().copied()).expect("the texts can be read"))
+        };
+        let error = chosen(&[(VIEWS, "true"), (SEAL_AFTER, "29m")]).expect_err("the gap is 30 minutes");
+        assert_eq!(error.setting, SEAL_AFTER);
+        for given in [&[(VIEWS, "true"), (SEAL_AFTER, "30m")][..], &[(SEAL_AFTER, "1m")], &[(VIEWS, "true")]] {
+            assert!(chosen(given).is_ok(), "{given:?}");
+        }
+    }
 
     #[test]
     fn file_of_another_form_is_refused_with_its_line() {

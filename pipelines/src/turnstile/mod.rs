@@ -17,6 +17,7 @@ mod settings;
 mod sheet;
 pub mod views;
 
+use crate::day::Days;
 use batch::{Row, Shape, WindowEnd};
 use headway_operators::build::Build;
 use headway_operators::generate::{Generate, Options};
@@ -32,7 +33,6 @@ use record::{Decoder, Reading};
 use std::sync::Arc;
 use views::Past;
 use views::committed::Reader;
-use views::day::Days;
 use views::passage::{StationBy, Windows};
 use views::recompute::Live;
 

@@ -6,4 +6,5 @@ mod generate;
 mod later_days;
 mod published;
 mod recompute;
+mod sealing;
 mod views;

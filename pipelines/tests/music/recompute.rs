@@ -22,13 +22,13 @@ use std::sync::Arc;
 const LATENESS_MS: i64 = 60_000;
 const PARTITIONS: u32 = 3;
 
-fn made(settings: &[(&'static str, &'static str)]) -> Arc<dyn Pipeline> {
+pub(crate) fn made(settings: &[(&'static str, &'static str)]) -> Arc<dyn Pipeline> {
     let all = [("views", "true"), ("lateness", "1m")].into_iter().chain(settings.iter().copied());
     ENTRY.configure(all).expect("the settings make a job").pipeline
 }
 
 /// Gives `recompute` the row of `topic` that `event` becomes.
-fn add(recompute: &mut dyn Recompute, topic: Topic, event: &Map<String, Value>) {
+pub(crate) fn add(recompute: &mut dyn Recompute, topic: Topic, event: &Map<String, Value>) {
     let columns = columns(Form::Topics, topic);
     let cell = |column: &headway_operators::row::Column| {
         let Some(value) = event.get(column.name.as_ref()).filter(|value| !value.is_null()) else {
@@ -93,7 +93,7 @@ fn cases_have_the_rows_that_they_say() {
 }
 
 /// Numbers from a seed.
-struct Draws(u64);
+pub(crate) struct Draws(pub(crate) u64);
 
 impl Draws {
     fn below(&mut self, limit: u64) -> u64 {
@@ -109,7 +109,7 @@ impl Draws {
 }
 
 /// Two days of plays, few of each kind, many of one instant, out of order: each less than the lateness behind the newest.
-fn plays(draws: &mut Draws) -> Vec<Map<String, Value>> {
+pub(crate) fn plays(draws: &mut Draws) -> Vec<Map<String, Value>> {
     let mut all = Vec::new();
     for number in 0..400 {
         let ts = 1_541_100_000_000 + number * 3_000 + number / 40 * 20_000_000;
@@ -149,7 +149,7 @@ fn partition(number: usize) -> Partition {
 }
 
 /// The page view that a play is; now and then it is of another page.
-fn page_view(number: usize, play: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn page_view(number: usize, play: &Map<String, Value>) -> Map<String, Value> {
     let page = if number.is_multiple_of(7) { "Home" } else { "NextSong" };
     let mut view = play.clone();
     view.insert("page".into(), page.into());
@@ -157,7 +157,7 @@ fn page_view(number: usize, play: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// `plays` and their page views in epochs of `size` plays; then all inputs end.
-fn script(pipeline: &dyn Pipeline, plays: &[Map<String, Value>], size: usize) -> Play {
+pub(crate) fn script(pipeline: &dyn Pipeline, plays: &[Map<String, Value>], size: usize) -> Play {
     let message = |input: u16, number: usize, event: Map<String, Value>| {
         let source = Source { input: InputIx(input), partition: partition(number) };
         let value = Some(Value::from(event).to_string().into_bytes());
@@ -182,7 +182,7 @@ fn script(pipeline: &dyn Pipeline, plays: &[Map<String, Value>], size: usize) ->
 }
 
 /// The tables of `recompute`, without empty ones.
-fn content(recompute: &dyn Recompute) -> Content {
+pub(crate) fn content(recompute: &dyn Recompute) -> Content {
     let mut content = Content::new();
     for (view, rows) in recompute.tables() {
         for row in rows {

@@ -311,8 +311,7 @@ fn songs_hours_sessions_and_active_users_are_those_of_a_naive_count() {
 /// What the rows of the last hour must be: the first ten of each end, by how `name` names a play.
 fn naive_last_hour(name: impl Fn(&Play) -> Option<String>) -> Vec<String> {
     let plays = plays();
-    let named: Vec<(i64, String)> =
-        plays.iter().filter_map(|(ts, play)| Some((*ts, name(play)?))).collect();
+    let named: Vec<(i64, String)> = plays.iter().filter_map(|(ts, play)| Some((*ts, name(play)?))).collect();
     let ends: BTreeSet<i64> =
         named.iter().flat_map(|(ts, _)| (1..=12).map(move |n| (ts / 300_000 + n) * 300_000)).collect();
     let mut expected = Vec::new();
@@ -381,7 +380,9 @@ fn odd_fields_are_counted_by_the_hour() {
 #[test]
 fn plays_and_views_that_no_output_can_hold_are_counted_by_reason() {
     let play = |ts: i64, fields: &str| {
-        format!(r#"{{"ts":{ts},"page":"NextSong","artist":"A","song":"S","sessionId":1,"level":"free"{fields}}}"#)
+        format!(
+            r#"{{"ts":{ts},"page":"NextSong","artist":"A","song":"S","sessionId":1,"level":"free"{fields}}}"#
+        )
     };
     let lines = vec![
         play(1, r#","userId":"7""#),

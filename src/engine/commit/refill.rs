@@ -75,7 +75,9 @@ pub fn files_of_days(
 ) -> Result<Vec<FactFile>, CheckpointError> {
     // The times of other outputs are not those that name the day.
     let may_have = |file: &LakeFile| match file.event_time.filter(|_| file.output == outputs.facts) {
-        Some(of) => days.iter().any(|day| of.least < day.end && of.greatest >= day.start),
+        Some(of) => {
+            days.iter().any(|day| of.least < day.end && of.greatest >= day.start.minus_ms(outputs.back_ms))
+        }
         None => true,
     };
     let names = (outputs.facts, outputs.before);
@@ -157,7 +159,7 @@ mod tests {
     use crate::engine::format::manifest::tests::{batch, first};
     use crate::engine::format::manifest::{Operator, TimeRange, View};
 
-    const OUTPUTS: Refill = Refill { facts: "facts", before: Some("batch") };
+    const OUTPUTS: Refill = Refill { facts: "facts", before: Some("batch"), back_ms: 0 };
 
     /// A file of facts of these times.
     fn facts(name: &str, least: i64, greatest: i64) -> LakeFile {
@@ -180,9 +182,13 @@ mod tests {
     }
 
     fn of_day(manifests: &[Manifest]) -> Result<Vec<String>, String> {
+        of_day_from(manifests, OUTPUTS)
+    }
+
+    fn of_day_from(manifests: &[Manifest], outputs: Refill) -> Result<Vec<String>, String> {
         let head = manifests.last().expect("there is one");
         let range = Range { until: head.seq, from: from(head) };
-        let found = files_of_days(manifests, OUTPUTS, range, &[EventTime(100)..EventTime(200)]);
+        let found = files_of_days(manifests, outputs, range, &[EventTime(100)..EventTime(200)]);
         let names = |found: Vec<FactFile>| found.into_iter().map(|file| file.path).collect();
         found.map(names).map_err(|error| error.to_string())
     }
@@ -190,6 +196,12 @@ mod tests {
     #[test]
     fn files_of_a_day_are_those_whose_times_touch_it_and_all_without_facts_of_their_own() {
         assert_eq!(of_day(&job()), Ok(vec!["gate/old".into(), "facts/b".into(), "facts/c".into()]));
+    }
+
+    #[test]
+    fn files_of_a_day_begin_as_long_before_it_as_its_rows_need() {
+        let from = |back_ms| of_day_from(&job(), Refill { back_ms, ..OUTPUTS }).expect("all are there").len();
+        assert_eq!((from(0), from(1), from(50)), (3, 4, 4));
     }
 
     #[test]

@@ -229,7 +229,12 @@ impl Slow {
         let hours = self.count(|play| Some(play.ts.div_euclid(HOUR_MS) * HOUR_MS));
         let rows = hours.iter().map(|(hour, streams)| {
             let before = hours.get(&(hour - DAY_MS)).copied();
-            ViewRow(vec![instant(*hour), Value::Int(*streams), before.map_or(Value::Null, Value::Int)])
+            ViewRow(vec![
+                text(&date(*hour)),
+                instant(*hour),
+                Value::Int(*streams),
+                before.map_or(Value::Null, Value::Int),
+            ])
         });
         rows.collect()
     }

@@ -3,15 +3,16 @@
 
 use super::Tables;
 use super::play::{Bits, Place, Song};
-use super::songs::Most;
+use super::songs::{Most, day};
 use super::states;
 use super::streams::Hour;
 use super::users::{GenderLevel, User, user_key};
-use crate::zone::{Wall, Zone};
+use crate::day::Day;
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;
 use headway_operators::time::EventTime;
+use headway_operators::view::rollup::Sums;
 use headway_operators::view::row::{Value, ViewRow};
 use headway_operators::view::table::{Key, Table};
 use headway_operators::view::text::Text;
@@ -27,41 +28,44 @@ pub(in crate::music) fn show<'s>(build: &mut Build<'s>, tables: Tables<'s>) {
     show_catalogue(build, &tables);
     let top_songs = ranked(tables.top_songs, |song: &Song| vec![text(&song.artist), text(&song.title)]);
     let columns = columns(&[PERIOD, RANK, ARTIST, ("song", Kind::Text), STREAMS]);
-    build.view(
-        spec(("top_songs", "The songs that were played most, by day and over all days"), 2, columns),
-        top_songs,
-    );
+    let by_day = build.seals().then_some(0);
+    let songs = spec(("top_songs", "The songs that were played most, by day and over all days"), 2, columns);
+    build.view(ViewSpec { day: by_day, ..songs }, top_songs);
     let top_artists = ranked(tables.top_artists, |artist: &Text| vec![Value::from(artist)]);
-    build.view(
-        spec(
-            ("top_artists", "The artists that were played most, by day and over all days"),
-            2,
-            self::columns(&[PERIOD, RANK, ARTIST, STREAMS]),
-        ),
-        top_artists,
+    let artists = spec(
+        ("top_artists", "The artists that were played most, by day and over all days"),
+        2,
+        self::columns(&[PERIOD, RANK, ARTIST, STREAMS]),
     );
-    let per_hour = tables.per_hour.map(|Hour { hour, streams, day_before }| {
-        ViewRow(vec![hour.into(), streams.into(), day_before.map_or(Value::Null, Value::from)])
+    build.view(ViewSpec { day: by_day, ..artists }, top_artists);
+    show_times_and_places(build, tables.per_hour, tables.by_state);
+}
+
+fn show_times_and_places<'s>(
+    build: &mut Build<'s>,
+    per_hour: Table<'s, Hour>,
+    by_state: Table<'s, ((i64, Option<Text>), Sums<0>)>,
+) {
+    let by_day = build.seals().then_some(0);
+    let per_hour = per_hour.map(|Hour { hour, streams, day_before }| {
+        let day_before = day_before.map_or(Value::Null, Value::from);
+        ViewRow(vec![date(Some(day(hour))), hour.into(), streams.into(), day_before])
     });
-    let columns = self::columns(&[("hour", Kind::Time), STREAMS, ("dayBefore", Kind::Int)]);
-    build.view(
-        spec(
-            ("streams_per_hour", "How many songs began in each hour, and in the same hour of the day before"),
-            1,
-            columns,
-        ),
-        per_hour,
-    );
-    let by_state = tables.by_state.map(|((day, state), sums)| {
+    let columns = self::columns(&[DAY, ("hour", Kind::Time), STREAMS, ("dayBefore", Kind::Int)]);
+    let about = "How many songs began in each hour, and in the same hour of the day before";
+    let spec = ViewSpec { day: by_day, version: 2, ..self::spec(("streams_per_hour", about), 2, columns) };
+    build.view(spec, per_hour);
+    let by_state = by_state.map(|((day, state), sums)| {
         let name = state.as_deref().and_then(states::name).map(Text::from);
         ViewRow(vec![date(Some(day)), text(&state), text(&name), sums.rows.into()])
     });
-    let columns =
-        self::columns(&[("day", Kind::Text), ("stateCode", Kind::Text), ("state", Kind::Text), STREAMS]);
-    build.view(spec(("streams_by_state", "How many songs began, by day and state"), 2, columns), by_state);
+    let columns = self::columns(&[DAY, ("stateCode", Kind::Text), ("state", Kind::Text), STREAMS]);
+    let spec = self::spec(("streams_by_state", "How many songs began, by day and state"), 2, columns);
+    build.view(ViewSpec { day: by_day, ..spec }, by_state);
 }
 
 const PERIOD: (&str, Kind) = ("period", Kind::Text);
+const DAY: (&str, Kind) = ("day", Kind::Text);
 const RANK: (&str, Kind) = ("rank", Kind::Int);
 const ARTIST: (&str, Kind) = ("artist", Kind::Text);
 const STREAMS: (&str, Kind) = ("streams", Kind::Int);
@@ -175,8 +179,7 @@ fn ranked<'s, K: Key>(table: Table<'s, Most<K>>, shown: fn(&K) -> Vec<Value>) ->
 /// A day, or all of them.
 fn date(day: Option<i64>) -> Value {
     let Some(day) = day else { return Value::Text(Text::from(ALL_DAYS)) };
-    let Wall { year, month, day, .. } = Zone::utc().wall(EventTime(day * 86_400_000));
-    Value::Text(Text::from(format!("{year:04}-{month:02}-{day:02}")))
+    Value::Text(Day::numbered(day).iso())
 }
 
 fn text(text: &Option<Text>) -> Value {

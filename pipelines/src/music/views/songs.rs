@@ -60,8 +60,11 @@ fn most<'s, K: Key>(
     let overall = plays
         .clone()
         .filter_map(move |Stamped { data: play, .. }| Some(((None, of(play.song)?), Sums::of([]))));
-    let sums: Table<'s, ((Option<i64>, K), Sums<0>)> =
-        build.rollup(&format!("{name}ByDay"), by_day).and(build.rollup(&format!("{name}Overall"), overall));
+    let by_day = build.rollup_by_day(&format!("{name}ByDay"), by_day, |(day, _): &(Option<i64>, K)| {
+        day.expect("it is a sum of one day")
+    });
+    let overall = build.rollup(&format!("{name}Overall"), overall);
+    let sums: Table<'s, ((Option<i64>, K), Sums<0>)> = by_day.and(overall);
     sums.map(|((day, what), sums)| (day, (Reverse(sums.rows), what))).top(&format!("Top{name}"), TOP)
 }
 

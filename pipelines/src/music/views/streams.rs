@@ -31,13 +31,18 @@ pub fn hour(time: EventTime) -> EventTime {
     EventTime(time.ms().div_euclid(HOUR_MS) * HOUR_MS)
 }
 
-/// `streams_per_hour`, with the same hour of the day before beside it.
+/// `streams_per_hour`, with the same hour of the day before beside it. An hour has the plays of the day before in sums of its own: the
+/// day before may have left memory.
 pub fn per_hour<'s>(build: &mut Build<'s>, plays: &Flow<'s, Stamped<Play>>) -> Table<'s, Hour> {
-    let by_hour = plays.clone().map(|Stamped { time, .. }| (hour(time), Sums::of([])));
-    let sums: Table<'s, (EventTime, Sums<0>)> = build.rollup("StreamsPerHour", by_hour);
-    let hours = sums.map(|(hour, sums)| (hour, sums.rows));
-    let next_day = hours.clone().map(|(hour, streams)| (hour.plus_ms(24 * HOUR_MS), streams));
-    hours.lookup(next_day).map(|(hour, (streams, day_before))| Hour { hour, streams, day_before })
+    let own = plays.clone().map(|Stamped { time, .. }| (hour(time), Sums::of([1, 0])));
+    let before = own.clone().map(|(hour, _)| (hour.plus_ms(24 * HOUR_MS), Sums::of([0, 1])));
+    let sums: Table<'s, (EventTime, Sums<2>)> =
+        build.rollup_by_day("StreamsByHour", own.and(before), |hour| day(*hour));
+    sums.filter_map(|(hour, Sums { amounts: [streams, before], .. })| {
+        let count = |plays: i128| i64::try_from(plays).expect("plays are counted one by one");
+        let day_before = (before > 0).then(|| count(before));
+        (streams > 0).then(|| Hour { hour, streams: count(streams), day_before })
+    })
 }
 
 /// `streams_by_state`: songs by day and state.
@@ -47,7 +52,7 @@ pub fn by_state<'s>(
 ) -> Table<'s, ((i64, Option<Text>), Sums<0>)> {
     let by_state =
         plays.clone().map(|Stamped { time, data: play, .. }| ((day(time), play.place.state), Sums::of([])));
-    build.rollup("StreamsByState", by_state)
+    build.rollup_by_day("StreamsByState", by_state, |(day, _)| *day)
 }
 
 /// `dim_location`: each place once, with its first play.

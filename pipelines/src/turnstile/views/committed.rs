@@ -29,7 +29,7 @@ impl Reader {
 
     /// The outputs it reads; `batch` is the one of rows.
     pub fn outputs(batch: &'static str) -> Refill {
-        Refill { facts: FACT, before: Some(batch) }
+        Refill { facts: FACT, before: Some(batch), back_ms: 0 }
     }
 
     /// The interval of a row; `None` for a window that overlaps those that count.

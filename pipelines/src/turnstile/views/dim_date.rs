@@ -1,8 +1,8 @@
 //! `dim_date`: the days that occur, with the parts of their dates.
 
-use super::day::weekday_name;
 use super::keys::surrogate;
 use super::shared::{Changes, number, occurring, text};
+use crate::day::weekday_name;
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;

@@ -4,10 +4,10 @@
 //! It is no append-only output as that of the streamed job ([`super::fact`]): a corrected file that is read later changes rows of
 //! a day that is long over, and the file of that day is written anew. The table is too large for memory, so only files have it.
 
-use super::day::Day;
 use super::fact::FACT;
 use super::passage::{Count, Passage};
 use super::shared::{number, of_station, text};
+use crate::day::Day;
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;

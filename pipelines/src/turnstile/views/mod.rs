@@ -24,7 +24,6 @@ pub mod recompute;
 
 mod anomalies;
 mod busiest_now;
-pub mod day;
 mod dim_booth;
 mod dim_date;
 mod dim_station;

@@ -1,7 +1,7 @@
 //! What views of turnstiles are fed with: the people who passed one turnstile in one interval.
 
+use crate::day::Day;
 use crate::turnstile::key::Key;
-use crate::turnstile::views::day::Day;
 use crate::turnstile::views::fact::Fact;
 use crate::turnstile::views::keys::surrogate;
 use crate::zone::Zone;

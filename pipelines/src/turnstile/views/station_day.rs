@@ -1,8 +1,8 @@
 //! `station_day`: people in and out of each station, by day.
 
-use super::day::Day;
 use super::passage::{PassageSums, Station};
 use super::shared::{Changes, STATION, SUMS, row, text};
+use crate::day::Day;
 use headway_operators::build::Build;
 use headway_operators::spec::ViewSpec;
 use headway_operators::view::table::Table;

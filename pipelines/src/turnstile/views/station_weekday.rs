@@ -1,7 +1,7 @@
 //! `station_weekday`: people in and out of each station, by day of the week, over all weeks.
 
-use super::day::weekday_name;
 use super::shared::{Changes, STATION, SUMS, number, row, sums, text};
+use crate::day::weekday_name;
 use headway_operators::build::Build;
 use headway_operators::spec::ViewSpec;
 use headway_operators::view::text::Text;

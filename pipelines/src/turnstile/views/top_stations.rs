@@ -1,8 +1,8 @@
 //! `top_stations`: the ten busiest stations by entries and by exits, of each day and overall.
 
-use super::day::Day;
 use super::passage::{PassageSums, Station};
 use super::shared::{Changes, STATION, number, of_station, sums, text};
+use crate::day::Day;
 use headway_operators::build::Build;
 use headway_operators::row::{Column, Kind};
 use headway_operators::spec::ViewSpec;

@@ -24,7 +24,15 @@ impl Day {
     /// If the calendar has no such time.
     pub fn of(wall: Wall) -> Day {
         let seconds = wall.seconds().expect("a clock shows times that exist");
-        Day(i32::try_from(seconds.div_euclid(86_400)).expect("a calendar has fewer days"))
+        Day::numbered(seconds.div_euclid(86_400))
+    }
+
+    /// The day of this number.
+    ///
+    /// # Panics
+    /// If the calendar has no such day.
+    pub fn numbered(number: i64) -> Day {
+        Day(i32::try_from(number).expect("a calendar has fewer days"))
     }
 
     /// Days since 1970-01-01.
@@ -90,7 +98,7 @@ impl Calendar for Days {
     }
 
     fn name(&self, day: i64) -> Text {
-        Day(i32::try_from(day).expect("a calendar has fewer days")).iso()
+        Day::numbered(day).iso()
     }
 }
 
