@@ -50,6 +50,7 @@ mod panics;
 mod parquet_lake;
 mod process;
 mod processes;
+mod produced_together;
 mod readme;
 mod recovery;
 mod replay;

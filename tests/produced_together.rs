@@ -13,7 +13,18 @@ const OF: [&str; 6] = ["--keys", "300", "--partitions", "2", "--seed", "4"];
 fn topics_of_one_simulation_are_written_side_by_side_and_each_is_what_it_is_alone() {
     let folder = folder();
     let at = folder.path();
-    let to = ["produce", "music", "--to", "-", "--envelope", "--continuous", "--speed", "max", "--messages", "4000"];
+    let to = [
+        "produce",
+        "music",
+        "--to",
+        "-",
+        "--envelope",
+        "--continuous",
+        "--speed",
+        "max",
+        "--messages",
+        "4000",
+    ];
     let together = headway(at, &[&to[..], &OF].concat());
     succeeds(&together);
     let mut of_topic: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -32,7 +43,7 @@ fn topics_of_one_simulation_are_written_side_by_side_and_each_is_what_it_is_alon
         let alone = headway(at, &[&alone[..], &OF].concat());
         succeeds(&alone);
         let all: Vec<&str> = alone.out.lines().collect();
-        assert!(own.len() > 10 && own.iter().all(|line| all.contains(&line.as_str())), "{topic}");
+        assert!(!own.is_empty() && own.iter().all(|line| all.contains(&line.as_str())), "{topic}");
     }
     // The same, in folders that a job reads.
     let to = ["produce", "music", "--to", "in", "--continuous", "--speed", "max", "--messages", "4000"];

@@ -31,6 +31,7 @@ mod membership;
 mod new;
 mod outcome;
 mod produce;
+mod produce_together;
 mod program;
 mod replay;
 mod rescale;

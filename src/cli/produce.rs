@@ -1,5 +1,6 @@
 //! `headway produce`: writes a pipeline's generated messages where a job, or another program, can read them.
 
+use super::produce_together::{self as together, KAFKA, Part, Speed, Together};
 use super::settings::config::{Generate, Settings};
 use super::settings::given::Given;
 use super::settings::kafka;
@@ -14,20 +15,17 @@ use super::terminal::failure::{Code, Failure};
 use super::terminal::progress::Progress;
 use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
+use super::units::Limit;
 use crate::connect::error::Error;
 use crate::connect::produce::{Format, Pace, Produced, to_folder, to_writer};
 use crate::engine::Control;
 use clap::Args;
-use headway_operators::generate;
 use headway_operators::generate::Generate as Messages;
 use headway_operators::pipeline::{Entry, Pipeline};
 use headway_operators::spec::InputSpec;
 use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-
-/// The place that is a topic.
-const KAFKA: &str = "kafka:";
 
 /// What `produce` is told.
 #[derive(Args, Clone, Debug)]
@@ -54,6 +52,13 @@ pub(crate) struct Flags {
     /// Messages per second of the wall clock [default: as fast as possible]
     #[arg(long, value_name = "X")]
     pace: Option<f64>,
+    /// Write the messages of all inputs side by side, in the order of time, without an end unless --messages says one
+    #[arg(long, conflicts_with_all = ["pace", "input"])]
+    continuous: bool,
+    /// Seconds of event time per second of the wall clock, from now on unless --start says when; or max, as fast as possible
+    /// [default: 1]
+    #[arg(long, value_name = "X", requires = "continuous")]
+    speed: Option<Speed>,
     #[command(flatten)]
     twins: Twins,
     #[command(flatten)]
@@ -86,6 +91,19 @@ pub(crate) fn run(
     };
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
+    if flags.continuous {
+        let messages_max = flags.generate.messages.and_then(Limit::at).map(|count| count.0);
+        let job = Together {
+            entry,
+            pipeline: pipeline.as_ref(),
+            parts: &all,
+            to: (&to, config.as_deref()),
+            has_envelopes: flags.envelope,
+            speed: flags.speed.unwrap_or_default(),
+            messages_max,
+        };
+        return said(job.run(&control, &progress.count(messages_max), out)?);
+    }
     let bar = progress.count(all.iter().map(|part| part.options.messages).sum());
     let mut done = Produced::default();
     for Part { input, topic, options } in &all {
@@ -118,16 +136,14 @@ pub(crate) fn run(
         }
     }
     bar.end();
+    said(done)
+}
+
+/// Says how many messages were written.
+fn said(done: Produced) -> Result<(), Failure> {
     let messages = counted(done.messages, "message");
     tracing::info!(tombstones = done.tombstones, bytes = grouped(done.bytes), "wrote {messages}");
     Ok(())
-}
-
-/// The messages of one input.
-struct Part {
-    input: &'static str,
-    topic: String,
-    options: generate::Options,
 }
 
 /// What is made: the messages of the input that was named, or of all that have some.
@@ -145,8 +161,12 @@ fn parts(flags: &Flags, entry: &Entry, pipeline: &dyn Pipeline) -> Result<Vec<Pa
         None => inputs.len() == 1 || (entry.generate)(name).is_some(),
     };
     let part = |input: InputSpec| {
-        let options = generate_options(entry, input.name, &flags.generate)?;
-        if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
+        let mut options = generate_options(entry, input.name, &flags.generate)?;
+        if flags.continuous {
+            // The end is that of all inputs together.
+            options.messages = None;
+            options.start_ms = flags.speed.unwrap_or_default().start_ms(&flags.generate, options.start_ms);
+        } else if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
             return Err(refuse("messages without end do not fit into a folder".to_string())
                 .hint("Give --messages N, or write to standard output with --to -."));
         }
@@ -157,6 +177,14 @@ fn parts(flags: &Flags, entry: &Entry, pipeline: &dyn Pipeline) -> Result<Vec<Pa
     let names = parts.iter().map(|part| part.input).collect::<Vec<_>>().join(", ");
     match parts.as_slice() {
         [] => Err(no_generator(entry.name, names.as_str())),
+        _ if flags.continuous => {
+            together::fits(flags.generate.messages, &flags.to, (parts.len(), flags.envelope))?;
+            if flags.topic.is_some() && parts.len() > 1 {
+                return Err(refuse(format!("--topic is for one input, and there are {}", parts.len()))
+                    .hint("Leave --topic out: each input has a topic of its own."));
+            }
+            Ok(parts)
+        }
         [_] => Ok(parts),
         _ if flags.to == "-"
             || flags.topic.is_some()

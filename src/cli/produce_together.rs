@@ -1,6 +1,5 @@
 //! `headway produce --continuous`: the messages of all inputs side by side, in the order of time, as a running service sends them.
 
-use super::produce::{KAFKA, Part};
 use super::settings::config::Generate;
 use super::settings::kafka;
 use super::settings::source::no_generator;
@@ -8,19 +7,32 @@ use super::terminal::failure::{Code, Failure};
 use super::terminal::progress::Bar;
 use super::units::{Count, Limit};
 use crate::connect::error::Error;
-use crate::connect::produce::{Folder, Folders, Format, Lines, Produced};
-use crate::connect::together::{Course, Take, together};
+use crate::connect::produce::{Folder, Format, Produced};
+use crate::connect::together::{Course, Folders, Lines, Take, together};
 use crate::engine::Control;
 use crate::engine::clock::{Clock, System};
-use headway_operators::generate::Generate as Messages;
+use headway_operators::generate::{Generate as Messages, Options};
 use headway_operators::pipeline::{Entry, Pipeline};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
 
+/// The place that is a topic.
+pub(super) const KAFKA: &str = "kafka:";
+
 /// Standard output, as a place.
 const STDOUT: &str = "-";
+
+/// The messages of one input.
+pub(super) struct Part {
+    /// Its name.
+    pub(super) input: &'static str,
+    /// The topic they go to, or that envelopes name.
+    pub(super) topic: String,
+    /// Which ones.
+    pub(super) options: Options,
+}
 
 /// How fast event time runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,12 +119,7 @@ impl Together<'_> {
     ///
     /// # Errors
     /// If a message cannot be written.
-    pub(super) fn run(
-        &self,
-        control: &Control,
-        bar: &Bar,
-        out: &mut dyn Write,
-    ) -> Result<Produced, Failure> {
+    pub(super) fn run(&self, control: &Control, bar: &Bar, out: &mut dyn Write) -> Result<Produced, Failure> {
         let generators = self.generators()?;
         let inputs: Vec<&dyn Messages> = generators.iter().map(AsRef::as_ref).collect();
         let mut taker = self.taker(&inputs, out)?;
@@ -127,8 +134,8 @@ impl Together<'_> {
             Speed::Max => None,
         };
         let course = Course { speed, messages_max: self.messages_max, tell: &mut tell };
-        let produced = together(&inputs, taker.as_mut(), course)
-            .and_then(|produced| taker.flush().map(|()| produced));
+        let produced =
+            together(&inputs, taker.as_mut(), course).and_then(|produced| taker.flush().map(|()| produced));
         bar.end();
         match produced {
             // A reader who has seen enough (`| head`) is no failure.

@@ -15,6 +15,7 @@ pub mod produce;
 mod sink;
 mod source;
 pub mod targets;
+pub mod together;
 
 pub use notice::Notice;
 pub use sink::{Begins, Sink, Wake, WorkerSink};

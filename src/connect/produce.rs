@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How many messages are written between two looks at pace and caller.
-const BATCH: u64 = 256;
+pub(super) const BATCH: u64 = 256;
 
 /// The longest wait before progress is reported again.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+pub(super) const WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// How a message becomes a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,16 @@ pub struct Produced {
     pub bytes: u64,
 }
 
+impl Produced {
+    /// Counts a message.
+    pub(super) fn add(&mut self, message: &Message) {
+        self.messages += 1;
+        self.tombstones += u64::from(message.value.is_none());
+        let bytes = message.key.len() + message.value.as_ref().map_or(0, Vec::len);
+        self.bytes += bytes as u64;
+    }
+}
+
 /// How fast to write, and whom to tell.
 pub struct Pace<'a> {
     /// Messages per second of the wall clock; `None` is as fast as possible.
@@ -43,8 +53,57 @@ pub struct Pace<'a> {
     pub tell: &'a mut dyn FnMut(&Produced) -> ControlFlow<()>,
 }
 
-/// Writes a file for each partition into `folder`, which is made if it is not there: `part-00000.txt`, or `.ndjson`
-/// for envelopes.
+/// Files of a folder: one for each partition.
+pub struct Folder {
+    files: Vec<(PathBuf, BufWriter<File>)>,
+    format: Format,
+    line: Vec<u8>,
+}
+
+impl Folder {
+    /// Makes `folder` if it is not there, and in it a file for each of `partitions`: `part-00000.txt`, or `.ndjson` for envelopes.
+    ///
+    /// # Errors
+    /// If a file is already there or cannot be written.
+    pub fn create(folder: &Path, partitions: u32, format: Format) -> Result<Folder, Error> {
+        std::fs::create_dir_all(folder).map_err(|source| unwritable(folder, source))?;
+        let extension = if format == Format::Lines { "txt" } else { "ndjson" };
+        let mut files = Vec::new();
+        for partition in 0..partitions {
+            let path = folder.join(format!("part-{partition:05}.{extension}"));
+            let file = File::create_new(&path).map_err(|source| unwritable(&path, source))?;
+            files.push((path, BufWriter::new(file)));
+        }
+        Ok(Folder { files, format, line: Vec::new() })
+    }
+
+    /// Writes a message into the file of its partition.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or a value with a newline should become a line.
+    pub fn write(&mut self, at: (Partition, Offset), message: &Message) -> Result<(), Error> {
+        let (path, file) = &mut self.files[at.0.index()];
+        write_line(&self.format, at, message, &mut self.line)?;
+        file.write_all(&self.line).map_err(|source| unwritable(path, source))
+    }
+
+    /// Lets readers see what was written.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        for (path, file) in &mut self.files {
+            file.flush().map_err(|source| unwritable(path, source))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
+    Error::Unwritable { path: path.to_path_buf(), source }
+}
+
+/// Writes a file for each partition into `folder`, as [`Folder::create`] makes them.
 ///
 /// # Errors
 /// If a file is already there or cannot be written, or a value with a newline should become a line.
@@ -54,24 +113,9 @@ pub fn to_folder(
     format: &Format,
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
-    let unwritable = |path: &Path, source| Error::Unwritable { path: path.to_path_buf(), source };
-    std::fs::create_dir_all(folder).map_err(|source| unwritable(folder, source))?;
-    let extension = if *format == Format::Lines { "txt" } else { "ndjson" };
-    let mut files: Vec<(PathBuf, BufWriter<File>)> = Vec::new();
-    for partition in 0..generate.partitions() {
-        let path = folder.join(format!("part-{partition:05}.{extension}"));
-        let file = File::create_new(&path).map_err(|source| unwritable(&path, source))?;
-        files.push((path, BufWriter::new(file)));
-    }
-    let mut line = Vec::new();
-    let produced = produce(generate, pace, &mut |at, message| {
-        let (path, file) = &mut files[at.0.index()];
-        write_line(format, at, message, &mut line)?;
-        file.write_all(&line).map_err(|source| unwritable(path, source))
-    })?;
-    for (path, file) in &mut files {
-        file.flush().map_err(|source| unwritable(path, source))?;
-    }
+    let mut folder = Folder::create(folder, generate.partitions(), format.clone())?;
+    let produced = produce(generate, pace, &mut |at, message| folder.write(at, message))?;
+    folder.flush()?;
     Ok(produced)
 }
 
@@ -117,10 +161,7 @@ pub(super) fn produce(
             is_over = false;
             generate.message(partition, offset, &mut message);
             give((partition, offset), &message)?;
-            produced.messages += 1;
-            produced.tombstones += u64::from(message.value.is_none());
-            let bytes = message.key.len() + message.value.as_ref().map_or(0, Vec::len);
-            produced.bytes += bytes as u64;
+            produced.add(&message);
             if produced.messages.is_multiple_of(BATCH) && (pace.tell)(&produced).is_break() {
                 return Ok(produced);
             }
@@ -146,7 +187,7 @@ fn wait(began: Instant, messages: u64, per_second: f64) -> Option<Duration> {
 }
 
 /// Writes a message into `out` as a line.
-fn write_line(
+pub(super) fn write_line(
     format: &Format,
     (partition, offset): (Partition, Offset),
     message: &Message,

@@ -5,12 +5,14 @@
 //! running service do, and a stream without an end can be written.
 
 use crate::connect::error::Error;
-use crate::connect::produce::{BATCH, Produced, WAIT_MAX};
+use crate::connect::produce::{BATCH, Folder, Format, Produced, WAIT_MAX, unwritable, write_line};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Takes the messages of several inputs.
@@ -116,6 +118,41 @@ fn wait(event: Duration, elapsed: Duration, speed: f64) -> Option<Duration> {
     due.checked_sub(elapsed).filter(|wait| !wait.is_zero())
 }
 
+/// Folders, one for each input.
+pub struct Folders(pub Vec<Folder>);
+
+impl Take for Folders {
+    fn take(&mut self, input: usize, at: (Partition, Offset), message: &Message) -> Result<(), Error> {
+        self.0[input].write(at, message)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.0.iter_mut().try_for_each(Folder::flush)
+    }
+}
+
+/// One writer for the messages of several inputs.
+pub struct Lines<'a> {
+    /// The writer.
+    pub out: BufWriter<&'a mut dyn Write>,
+    /// What it is called in errors.
+    pub name: &'a str,
+    /// How messages of each input become lines.
+    pub formats: Vec<Format>,
+}
+
+impl Take for Lines<'_> {
+    fn take(&mut self, input: usize, at: (Partition, Offset), message: &Message) -> Result<(), Error> {
+        let mut line = Vec::new();
+        write_line(&self.formats[input], at, message, &mut line)?;
+        self.out.write_all(&line).map_err(|source| unwritable(Path::new(self.name), source))
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.out.flush().map_err(|source| unwritable(Path::new(self.name), source))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,10 +236,10 @@ mod tests {
         let fast = Every { ms: 1, partitions: 3, end: None };
         let mut taken = Taken::default();
         let tell = &mut |_: &Produced| ControlFlow::Continue(());
-        together(&[&fast, &slow], &mut taken, course(None, Some(30_007), tell)).expect("all is taken");
+        together(&[&fast, &slow], &mut taken, course(None, Some(30_020), tell)).expect("all is taken");
         let newest = |input: usize| taken.all.iter().filter(|one| one.1 == input).map(|one| one.0).max();
-        assert_eq!((taken.all.len(), newest(1)), (30_007, Some(11_000)));
-        assert_eq!(newest(0), Some(11_000), "ten seconds of both");
+        assert_eq!(taken.all.len(), 30_020);
+        assert_eq!((newest(0), newest(1)), (Some(11_003), Some(11_000)), "ten seconds of both");
         let mut told = 0;
         let tell = &mut |_: &Produced| {
             told += 1;

@@ -2,8 +2,9 @@
 
 use crate::cli::terminal::failure::{Code, Failure};
 #[cfg(feature = "kafka")]
-use crate::connect::kafka::{self, config::Properties, produce::Writer, produce::to_topic};
+use crate::connect::kafka::{self, config::Properties, produce::Topics, produce::Writer, produce::to_topic};
 use crate::connect::original::Originals;
+use crate::connect::together::Take;
 use crate::connect::{Connector, produce};
 use headway_operators::generate::Generate;
 use std::path::Path;
@@ -40,6 +41,15 @@ pub(crate) fn produce(
 ) -> Result<produce::Produced, Failure> {
     let properties = properties(config)?;
     Ok(to_topic(generate, (&properties, topic), PATIENCE, pace)?)
+}
+
+/// Takes the messages of several inputs, each to its topic, which has at least so many partitions.
+///
+/// # Errors
+/// If the settings are not usable, or a topic cannot be written.
+#[cfg(feature = "kafka")]
+pub(crate) fn topics(config: Option<&Path>, topics: &[(&str, u32)]) -> Result<Box<dyn Take>, Failure> {
+    Ok(Box::new(Topics::open(&properties(config)?, topics, PATIENCE)?))
 }
 
 /// Writes messages to a topic that were read before.
@@ -83,6 +93,15 @@ pub(crate) fn produce(
     _to: (Option<&Path>, &str),
     _pace: produce::Pace<'_>,
 ) -> Result<produce::Produced, Failure> {
+    Err(absent())
+}
+
+/// Takes the messages of several inputs.
+///
+/// # Errors
+/// Always: this build has no Kafka.
+#[cfg(not(feature = "kafka"))]
+pub(crate) fn topics(_config: Option<&Path>, _topics: &[(&str, u32)]) -> Result<Box<dyn Take>, Failure> {
     Err(absent())
 }
 

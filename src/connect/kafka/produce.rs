@@ -7,8 +7,9 @@ use crate::connect::kafka::context::Context;
 use crate::connect::notice;
 use crate::connect::original::{Original, Originals};
 use crate::connect::produce::{Pace, Produced, produce};
-use headway_operators::generate::Generate;
-use headway_operators::record::Partition;
+use crate::connect::together::Take;
+use headway_operators::generate::{Generate, Message};
+use headway_operators::record::{Offset, Partition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -33,20 +34,10 @@ pub fn to_topic(
     patience: Duration,
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
-    let writer = Writer::open(properties, topic, patience)?;
-    check(&writer.producer, generate.partitions())?;
-    let mut sent = 0;
-    let produced = produce(generate, pace, &mut |(partition, _), message| {
-        sent += 1;
-        let mut record = BaseRecord::<[u8], [u8]>::to(topic)
-            .partition(number(partition))
-            .key(message.key.as_slice())
-            .timestamp(message.timestamp_ms);
-        record.payload = message.value.as_deref();
-        send(&writer.producer, record)?;
-        writer.producer.context().check()
-    })?;
-    writer.finish(sent)?;
+    let mut writer = Writer::of_generated(properties, (topic, generate.partitions()), patience)?;
+    let produced =
+        produce(generate, pace, &mut |(partition, _), message| writer.generated(partition, message))?;
+    writer.finish(writer.sent)?;
     Ok(produced)
 }
 
@@ -64,9 +55,36 @@ impl Writer {
     /// # Errors
     /// If no broker answers within `patience`, or the topic is not there.
     pub fn new(properties: &Properties, topic: &str, patience: Duration) -> Result<Writer, Error> {
+        Writer::of_generated(properties, (topic, 1), patience)
+    }
+
+    /// A writer of generated messages to `topic`, each to one of so many partitions.
+    ///
+    /// # Errors
+    /// If no broker answers within `patience`, or the topic is not there or has too few partitions.
+    pub fn of_generated(
+        properties: &Properties,
+        (topic, partitions): (&str, u32),
+        patience: Duration,
+    ) -> Result<Writer, Error> {
         let mut writer = Writer::open(properties, topic, patience)?;
-        writer.partitions = check(&writer.producer, 1)?;
+        writer.partitions = check(&writer.producer, partitions)?;
         Ok(writer)
+    }
+
+    /// Writes a generated message to its partition, with the time it was sent at.
+    ///
+    /// # Errors
+    /// If it, or one before it, cannot be delivered.
+    pub fn generated(&mut self, partition: Partition, message: &Message) -> Result<(), Error> {
+        self.sent += 1;
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.producer.context().topic)
+            .partition(number(partition))
+            .key(message.key.as_slice())
+            .timestamp(message.timestamp_ms);
+        record.payload = message.value.as_deref();
+        send(&self.producer, record)?;
+        self.producer.context().check()
     }
 
     fn open(properties: &Properties, topic: &str, patience: Duration) -> Result<Writer, Error> {
@@ -90,6 +108,39 @@ impl Writer {
         let delivered = producer.context().delivered.load(Ordering::SeqCst);
         assert_eq!(delivered, sent, "each message is delivered, or fails");
         Ok(())
+    }
+}
+
+/// Topics, one for each input.
+pub struct Topics(Vec<Writer>);
+
+impl Topics {
+    /// Writers to `topics`, each with the number of partitions that messages are made for.
+    ///
+    /// # Errors
+    /// As [`Writer::of_generated`].
+    pub fn open(
+        properties: &Properties,
+        topics: &[(&str, u32)],
+        patience: Duration,
+    ) -> Result<Topics, Error> {
+        let writer = |topic: &(&str, u32)| Writer::of_generated(properties, *topic, patience);
+        topics.iter().map(writer).collect::<Result<_, _>>().map(Topics)
+    }
+}
+
+impl Take for Topics {
+    fn take(
+        &mut self,
+        input: usize,
+        (partition, _): (Partition, Offset),
+        message: &Message,
+    ) -> Result<(), Error> {
+        self.0[input].generated(partition, message)
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.0.iter().try_for_each(|writer| writer.finish(writer.sent))
     }
 }
 
