@@ -88,7 +88,7 @@ pub struct Music {
 
 impl Music {
     fn new(settings: &Settings) -> Result<Music, SettingError> {
-        let generators = Generators::new(settings::dictionary(settings)?);
+        let generators = Generators::new(settings::behaviour(settings), settings::dictionary(settings)?);
         Ok(Music { chosen: Chosen::new(settings)?, generators })
     }
 

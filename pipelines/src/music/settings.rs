@@ -1,8 +1,8 @@
 //! What a person may set of the music job, and which settings make none.
 
-use super::generate::{BadLine, Dictionary, FirstNames, Places, Songs, Surnames};
+use super::generate::{BadLine, Behaviour, Dictionary, FirstNames, Places, Songs, Surnames};
 use headway_operators::duration::show;
-use headway_operators::setting::{Setting, SettingError, Settings};
+use headway_operators::setting::{Setting, SettingError, Settings, Wrong};
 use headway_operators::spec::Format;
 
 const FORM: &str = "form";
@@ -17,6 +17,7 @@ const SONGS: &str = "songs";
 const PLACES: &str = "places";
 const NAMES: &str = "names";
 const SURNAMES: &str = "surnames";
+const GROWTH: &str = "growth";
 
 /// The table of settings.
 pub(super) const TABLE: &[Setting] = &[
@@ -52,7 +53,35 @@ pub(super) const TABLE: &[Setting] = &[
         "Surnames of generated users, as the Census Bureau's list [default: a small list]",
     )
     .shaping_messages(),
+    Setting::text(
+        GROWTH,
+        growth,
+        "0.1",
+        "New generated users a year, as a share of those at the start; 10 is ten times as many in a year",
+    )
+    .free()
+    .shaping_messages(),
 ];
+
+/// More new users than a simulation could have in a day.
+const GROWTH_MAX: f64 = 10_000.0;
+
+/// Reads a share of new users.
+fn growth(text: &str) -> Result<String, Wrong> {
+    match text.parse::<f64>() {
+        Ok(growth) if (0.0..=GROWTH_MAX).contains(&growth) => Ok(growth.to_string()),
+        _ => Err(Wrong {
+            what: format!("\"{text}\" is no growth from 0 to {GROWTH_MAX}"),
+            hint: "Write a number such as 0.1; 0 is for no new users.".to_string(),
+        }),
+    }
+}
+
+/// How generated users behave: as published, but for what is set.
+pub(super) fn behaviour(settings: &Settings) -> Behaviour {
+    let growth = settings.text(GROWTH).parse().expect("the text of a growth is a number");
+    Behaviour { growth, ..Behaviour::default() }
+}
 
 /// What the settings say.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +110,9 @@ impl Chosen {
         let (has_views, seal_after_ms) = (settings.is_on(VIEWS), settings.ms(SEAL_AFTER));
         if has_views && seal_after_ms < gap_ms {
             let (after, gap) = (show(seal_after_ms), show(gap_ms));
-            let what = format!("days would be sealed after \"{after}\", before sessions are over, which take a pause of \"{gap}\"");
+            let what = format!(
+                "days would be sealed after \"{after}\", before sessions are over, which take a pause of \"{gap}\""
+            );
             return Err(SettingError::new(SEAL_AFTER, what, format!("Use {gap} or more, for example 35d.")));
         }
         Ok(Chosen {
@@ -129,13 +160,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn growth_is_a_share_of_the_users_at_the_start() {
+        let set = |growth: &'static str| Settings::new(TABLE, [(GROWTH, growth)]);
+        for (text, growth) in [("0", 0.0), ("0.5", 0.5), ("10", 10.0), ("1e3", 1000.0)] {
+            assert_eq!(behaviour(&set(text).expect(text)).growth, growth);
+        }
+        assert_eq!(behaviour(&Settings::new(TABLE, []).expect("the defaults")), Behaviour::default());
+        for text in ["-1", "inf", "NaN", "much", "10001"] {
+            assert_eq!(set(text).expect_err(text).setting, GROWTH);
+        }
+    }
+
+    #[test]
     fn days_are_not_sealed_before_sessions_are_over() {
         let chosen = |given: &[(&'static str, &'static str)]| {
             Chosen::new(&Settings::new(TABLE, given.iter().copied()).expect("the texts can be read"))
         };
         let error = chosen(&[(VIEWS, "true"), (SEAL_AFTER, "29m")]).expect_err("the gap is 30 minutes");
         assert_eq!(error.setting, SEAL_AFTER);
-        for given in [&[(VIEWS, "true"), (SEAL_AFTER, "30m")][..], &[(SEAL_AFTER, "1m")], &[(VIEWS, "true")]] {
+        for given in [&[(VIEWS, "true"), (SEAL_AFTER, "30m")][..], &[(SEAL_AFTER, "1m")], &[(VIEWS, "true")]]
+        {
             assert!(chosen(given).is_ok(), "{given:?}");
         }
     }

@@ -29,8 +29,8 @@ use headway_operators::record::{Offset, Partition};
 use simulation::{Event, Simulation};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Raised when the same options give other messages.
-const VERSION: u32 = 1;
+/// Raised when the same options give other messages. 2: holidays are free days.
+const VERSION: u32 = 2;
 
 /// The options where nothing else is said: 200,000 page views of 10,000 users, about a week.
 pub fn options() -> Options {
@@ -77,6 +77,7 @@ struct Start {
 /// Makes generators, one a topic: those of equal options share their world, and count its events once.
 #[derive(Debug)]
 pub struct Generators {
+    behaviour: Behaviour,
     dictionary: Arc<Dictionary>,
     last: Mutex<Option<(Options, Shared)>>,
 }
@@ -121,17 +122,17 @@ impl Shared {
 }
 
 impl Generators {
-    /// Generators that draw from `dictionary`.
-    pub fn new(dictionary: Dictionary) -> Generators {
-        Generators { dictionary: Arc::new(dictionary), last: Mutex::new(None) }
+    /// Generators of users who behave as `behaviour` says; what they play and who they are is drawn from `dictionary`.
+    pub fn new(behaviour: Behaviour, dictionary: Dictionary) -> Generators {
+        Generators { behaviour, dictionary: Arc::new(dictionary), last: Mutex::new(None) }
     }
 
-    /// The generator of `topic` with `options`, of users who behave as published.
+    /// The generator of `topic` with `options`.
     pub fn of(&self, options: &Options, topic: Topic) -> Generator {
         let mut known = self.last.lock().expect("no thread panicked with it");
         let is_same = known.as_ref().is_some_and(|(known, _)| known == options);
         if !is_same {
-            let world = World::new(options, Behaviour::default(), Arc::clone(&self.dictionary));
+            let world = World::new(options, self.behaviour, Arc::clone(&self.dictionary));
             *known = Some((options.clone(), Shared::new(world)));
         }
         let (_, shared) = known.as_ref().expect("it was just made");

@@ -15,7 +15,7 @@ pub struct Behaviour {
     pub pause_s: f64,
     /// How far sessions move away from the night, in days.
     pub day_damping: f64,
-    /// The share of sessions of a weekend that are drawn anew.
+    /// The share of sessions of weekends and holidays that are drawn anew.
     pub weekend_damping: f64,
     /// New users a year, as a share of those at the start.
     pub growth: f64,
