@@ -1,5 +1,11 @@
 //! The music job on the production engine: four topics, killed again and again on another number of workers, against what a
 //! reader computes that shares nothing with the job but JSON.
+//!
+//! `HEADWAY_KILLS` says how often the job is killed in one lake:
+//!
+//! ```text
+//! HEADWAY_KILLS=50 cargo test --test promises four_topics
+//! ```
 
 use flate2::read::MultiGzDecoder;
 use headway::connect::Connector;
@@ -23,9 +29,16 @@ use std::time::Duration;
 /// The topics, which are inputs and outputs.
 const TOPICS: [&str; 4] = ["listen_events", "page_view_events", "auth_events", "status_change_events"];
 
+/// How often the job is killed.
+fn kills() -> u64 {
+    std::env::var("HEADWAY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
 fn options() -> Options {
     let own = (ENTRY.generate)(TOPICS[0]).expect("it has a generator");
-    Options { messages: Some(6_000), keys: 300, partitions: 2, disorder_s: 900.0, bad: 0.01, ..own }
+    // Enough that there is something left to do after each kill.
+    let messages = Some(6_000.max(400 * kills()));
+    Options { messages, keys: 300, partitions: 2, disorder_s: 900.0, bad: 0.01, ..own }
 }
 
 fn made(entry: &Entry, views: bool) -> Configured {
@@ -176,8 +189,9 @@ fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
     let mut straight = None;
     #[cfg(feature = "parquet")]
     let mut tables = None;
-    for kills in [0, 12] {
+    for kills in [0, kills()] {
         let store = Memory::new();
+        // Each one meets a run at work.
         (0..kills).for_each(|kill| run(&store, 1 + kill as usize % 3, Some(1 + kill % 4)));
         run(&store, 2, None);
         let found = rows(&store);

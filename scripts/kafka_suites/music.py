@@ -6,7 +6,10 @@ in the lake: each event once as a row of its topic, all else as dead letters, no
 out tables: plays by hour and state, what was played most, users by level; and each play must lie in exactly one row of its
 user's history, one with the level it was played at, as far as the watermark has got.
 
-  scripts/kafka-suite music                    12 kills
+  scripts/kafka-suite music                                                 12 kills
+  scripts/kafka-suite music --kills 50 --kills-a-run 25 --format parquet    50 kills, and rows as jobs write them by default
+
+Rows of Parquet are read by pyarrow (pip install pyarrow).
 """
 import collections
 import datetime
@@ -32,6 +35,7 @@ def options(parser):
     parser.add_argument("--kills", type=int, default=12, help="kills that meet a run at work (default 12)")
     parser.add_argument("--kills-a-run", type=int, default=6, help="how many of them one lake takes (default 6)")
     parser.add_argument("--messages", type=int, default=3_000, help="messages of a topic each time it is written (default 3000)")
+    parser.add_argument("--format", choices=("ndjson.gz", "parquet"), default="ndjson.gz", help="format of the files of rows (default ndjson.gz)")
     parser.add_argument("--starts-max", type=int, default=40, help="starts that a lake may take for its kills (default 40)")
 
 
@@ -54,10 +58,10 @@ def write(rig, args, broker, topics, number, written):
     return sent
 
 
-def start(rig, broker, topics, lake, workers):
+def start(rig, args, broker, topics, lake, workers):
     """Starts the job on its topics, with small epochs."""
     words = [rig.binary, "run", "music", "--job", rigs.JOB, "--lake", lake, "-w", str(workers), "--epoch", "50ms", "--views"]
-    words += ["--source", "kafka:", "--kafka-config", broker.config, "--epoch-bytes", "64KiB", "--format", "ndjson.gz", "--lateness", "1h"]
+    words += ["--source", "kafka:", "--kafka-config", broker.config, "--epoch-bytes", "64KiB", "--format", args.format, "--lateness", "1h"]
     for name, topic in topics.items():
         words += ["--topic", f"{name}={topic}"]
     words += ["--idle-after", "never"]
@@ -105,11 +109,23 @@ def event_of(payload):
 
 def lines(lake, folder):
     """All rows below a folder of the lake, as objects without the columns that have no value."""
-    found = []
+    found = [row for path in glob.glob(os.path.join(lake, folder, "**", "*.parquet"), recursive=True) for row in typed(path)]
     for path in glob.glob(os.path.join(lake, folder, "**", "*.ndjson.gz"), recursive=True):
         with gzip.open(path, "rt", encoding="utf-8") as file:
             found += [{name: value for name, value in json.loads(line).items() if value is not None} for line in file]
     return found
+
+
+def typed(path):
+    """The rows of a file of Parquet as the messages had them: instants are milliseconds."""
+    import pyarrow.parquet
+
+    def plain(value):
+        return round(value.timestamp() * 1000) if isinstance(value, datetime.datetime) else value
+
+    # Opened as a file: the names of its folders are no columns.
+    with pyarrow.parquet.ParquetFile(path) as file:
+        return [{name: plain(value) for name, value in row.items() if value is not None} for row in file.read().to_pylist()]
 
 
 def bag(rows):
@@ -194,9 +210,9 @@ def one_lake(rig, args, broker, number):
             sent += write(rig, args, broker, topics, number, written)
             written += 1
 
-    kills.happen(draw, 8, feed, lambda: start(rig, broker, topics, lake, workers=draw.choice((1, 2, 3))))
+    kills.happen(draw, 8, feed, lambda: start(rig, args, broker, topics, lake, workers=draw.choice((1, 2, 3))))
     first = rigs.next_generation(lake)
-    run = start(rig, broker, topics, lake, workers=draw.choice((1, 2, 3)))
+    run = start(rig, args, broker, topics, lake, workers=draw.choice((1, 2, 3)))
     kafka.wait_for("the commit of all that was sent", lambda: consumed(lake) == sent and rigs.head(lake)["generation"] >= first, run)
     rig.drain(run)
     kills.look()
