@@ -309,7 +309,8 @@ impl<'s> Build<'s> {
     }
 
     /// Returns `flow`; if an operator made by [`Build::keep`] is new to the job, or a day was unsealed, what `read` makes of the
-    /// committed rows of `outputs` precedes the records of `flow`. Only operators of views may read the returned flow.
+    /// committed rows of `outputs` precedes the records of `flow`. Only operators of views may read the returned flow. Each output is
+    /// read by one call; days are unsealed only if the outputs of the first call have facts of them.
     pub fn refill<R: Clone + 'static>(
         &mut self,
         outputs: Refill,
@@ -317,7 +318,7 @@ impl<'s> Build<'s> {
         read: impl Fn(&CommittedRow<'_>) -> Result<Option<R>, String> + 'static,
     ) -> Flow<'s, R> {
         self.notes.refill(outputs);
-        let rows = self.ports.committed_rows();
+        let rows = self.ports.committed_rows(outputs);
         refill::refill(flow, self.committed(), rows, read)
     }
 

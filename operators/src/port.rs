@@ -13,7 +13,7 @@ use crate::rules::RecordRule;
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime, Watermark};
-use crate::view::refill::CommittedRows;
+use crate::view::refill::{CommittedRows, Refill};
 use crate::view::row::ViewUpdate;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -81,9 +81,9 @@ pub trait Ports {
         Vec::new()
     }
 
-    /// The committed rows that this worker reads, for operators of views which are new to the job and for unsealed days; `None` if
-    /// there are neither.
-    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+    /// The committed rows of `outputs` that this worker reads, for operators of views which are new to the job and for unsealed days;
+    /// `None` if there are neither.
+    fn committed_rows(&mut self, _outputs: Refill) -> Option<Box<dyn CommittedRows>> {
         None
     }
 

@@ -29,8 +29,8 @@ pub struct Shape {
     pub seals: Option<Seals>,
     /// The operators that keep a value for each key, by name.
     pub keeps: Vec<String>,
-    /// Where committed facts are read from for those of them that are new to a job.
-    pub refill: Option<Refill>,
+    /// Where committed facts are read from for those of them that are new to a job, in the order they were built.
+    pub refills: Vec<Refill>,
     /// How the state of each operator is shown to people, in the same order.
     pub show: Vec<Show>,
     /// The sets of several inputs that operators go by, each by number, rising.
@@ -149,7 +149,7 @@ impl Notes {
             day_files: Vec::new(),
             seals: None,
             keeps: Vec::new(),
-            refill: None,
+            refills: Vec::new(),
             show: Vec::new(),
             sets: Vec::new(),
             tables: Vec::new(),
@@ -190,7 +190,7 @@ impl Notes {
     }
 
     pub(crate) fn refill(&mut self, refill: Refill) {
-        self.shape.refill = Some(refill);
+        self.shape.refills.push(refill);
     }
 
     /// The views and the tables of day files so far, by number.

@@ -222,13 +222,21 @@ pub(super) fn rebuild(
         return Err(Failure::new(Code::ViewsNotVerifiable, what));
     };
     let shape = shape(made.pipeline.as_ref())?;
-    let files = match (recompute.facts(), shape.refill) {
-        (Facts::Rows(outputs), _) | (Facts::Outputs(_), Some(outputs)) => {
-            let range = Range { until: head.seq, from: refill::from(head) };
-            job.all_there(refill::files(&manifests, outputs, range)?)?
-        }
+    let there = |outputs| {
+        let range = Range { until: head.seq, from: refill::from(head) };
+        job.all_there(refill::files(&manifests, outputs, range)?)
+    };
+    let files = match (recompute.facts(), shape.refills.as_slice()) {
+        (Facts::Rows(outputs), _) => there(outputs)?,
         (Facts::State(_), _) => 0,
-        (Facts::Outputs(_), None) => {
+        (Facts::Outputs(_), outputs @ [_, ..]) => {
+            let mut files = 0;
+            for outputs in outputs {
+                files += there(*outputs)?;
+            }
+            files
+        }
+        (Facts::Outputs(_), []) => {
             let what = format!("pipeline \"{}\" reads no view back from its rows", made.pipeline.name());
             return Err(Failure::new(Code::ViewsNotVerifiable, what));
         }

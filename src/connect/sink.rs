@@ -6,7 +6,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
-use headway_operators::view::refill::CommittedRows;
+use headway_operators::view::refill::{CommittedRows, Refill};
 use headway_operators::view::row::ViewUpdate;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -68,8 +68,8 @@ pub trait WorkerSink {
         None
     }
 
-    /// The committed rows that this worker reads for operators of views which are new to the job; `None` if none is.
-    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+    /// The committed rows of `outputs` that this worker reads for operators of views which are new to the job; `None` if none is.
+    fn committed_rows(&mut self, _outputs: Refill) -> Option<Box<dyn CommittedRows>> {
         None
     }
 

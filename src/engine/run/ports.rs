@@ -19,7 +19,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::{InputSpec, OutputSpec, ViewSpec};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::{Epoch, EventTime};
-use headway_operators::view::refill::CommittedRows;
+use headway_operators::view::refill::{CommittedRows, Refill};
 use headway_operators::view::row::ViewUpdate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -264,8 +264,8 @@ impl Ports for WorkerPorts {
         Some(self.leaders)
     }
 
-    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
-        self.sink.committed_rows()
+    fn committed_rows(&mut self, outputs: Refill) -> Option<Box<dyn CommittedRows>> {
+        self.sink.committed_rows(outputs)
     }
 
     fn saved(&mut self, operator: &str) -> Option<Vec<Saved>> {

@@ -15,7 +15,7 @@ use headway_operators::spec::Format;
 use headway_operators::state::Saved;
 use headway_operators::stream::roll::open_rows;
 use headway_operators::time::{Epoch, EventTime};
-use headway_operators::view::refill::{CommittedRow, CommittedRows, Put};
+use headway_operators::view::refill::{CommittedRow, CommittedRows, Put, Refill};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -24,10 +24,17 @@ use std::sync::Arc;
 /// The committed facts that operators begin with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
-    /// The files with facts.
-    pub files: Vec<FactFile>,
     /// Some view is new to the job, and the files are all of its past. Otherwise they are those of unsealed days.
     pub is_of_new_views: bool,
+    /// The facts of each output that has some.
+    pub parts: Vec<Part>,
+}
+
+/// The committed facts of one output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The files with facts.
+    pub files: Vec<FactFile>,
     /// The output whose files may be open: their rows are state of its roll.
     pub output: String,
     /// Its columns.
@@ -40,6 +47,8 @@ pub struct WorkerFacts {
     pub store: Arc<dyn Store>,
     /// All facts.
     pub past: Arc<Past>,
+    /// The number of the part that is read.
+    pub part: usize,
     /// The next file of this worker.
     pub next: usize,
     /// How many workers share the files.
@@ -52,13 +61,14 @@ pub struct WorkerFacts {
 
 impl CommittedRows for WorkerFacts {
     fn next(&mut self, put: Put<'_>) -> bool {
-        let given = match self.past.files.get(self.next) {
+        let part = &self.past.parts[self.part];
+        let given = match part.files.get(self.next) {
             Some(file) => {
                 self.next += self.workers;
                 read(self.store.as_ref(), file, put)
             }
             None => match self.open.take() {
-                Some(open) => self.past.open_rows(open, put),
+                Some(open) => part.open_rows(open, put),
                 None => return false,
             },
         };
@@ -73,9 +83,16 @@ impl CommittedRows for WorkerFacts {
 }
 
 impl Past {
+    /// How many files have facts.
+    pub fn files(&self) -> usize {
+        self.parts.iter().map(|part| part.files.len()).sum()
+    }
+}
+
+impl Part {
     /// Gives each row of the open files in `open` to `put`.
     fn open_rows(&self, open: Vec<Saved>, put: Put<'_>) -> Result<(), CheckpointError> {
-        let Past { output, columns, .. } = self;
+        let Part { output, columns, .. } = self;
         let mut row = |cells: &[Cell<'_>]| put(&CommittedRow { output, columns, cells });
         open_rows(output, open, &mut row)
             .map_err(CheckpointError::State)?
@@ -95,7 +112,7 @@ pub struct Asked<'a> {
 /// True if some operator of views of `shape` is new to the job of `head`, which has committed something.
 pub fn is_some_view_new(shape: &Shape, head: &Manifest) -> bool {
     let is_known = |keep: &String| head.operators.contains_key(keep);
-    shape.refill.is_some() && head.epoch != Epoch(0) && !shape.keeps.iter().all(is_known)
+    !shape.refills.is_empty() && head.epoch != Epoch(0) && !shape.keeps.iter().all(is_known)
 }
 
 /// The name of a day that is unsealed, which begins at `start`.
@@ -116,47 +133,63 @@ pub fn wanted(
     asked: Asked<'_>,
 ) -> Result<Option<Past>, CheckpointError> {
     let Some(head) = head else { return Ok(None) };
-    let Some(outputs) = shape.refill else {
+    if shape.refills.is_empty() {
         let no_facts = |start: &EventTime| CheckpointError::NoFactsOfDay { day: name_of(shape, *start) };
         return asked.unsealed.first().map_or(Ok(None), |start| Err(no_facts(start)));
-    };
+    }
     let is_new = is_some_view_new(shape, head);
     if !is_new && asked.unsealed.is_empty() {
         return Ok(None);
     }
     // What a person asks for is about views that are new: those that are there began where the manifest says.
     let from = asked.from.filter(|_| is_new).unwrap_or_else(|| refill::from(head));
-    let spec = shape.outputs.iter().find(|output| output.name == outputs.facts);
-    let spec = spec.expect("facts are the rows of an output of the pipeline");
-    let stays_open = spec.folders.as_ref().is_some_and(|folders| folders.roll.age_ms > 0);
-    if stays_open && from > Epoch(0) {
-        let why = "a file has rows of several epochs, so views cannot begin with one of them";
-        return Err(CheckpointError::FactsMissing { path: spec.prefix.clone(), why });
-    }
-    let files = site::run(async {
+    let parts = site::run(async {
         let manifests = recover::all(site, &head.job).await?;
-        let files = select(shape, (&manifests, head), Range { until: head.seq, from }, asked.unsealed)?;
-        there(site, head, &files).await?;
-        Ok::<_, CheckpointError>(files)
+        let mut parts = Vec::new();
+        for (number, outputs) in shape.refills.iter().enumerate() {
+            let spec = shape.outputs.iter().find(|output| output.name == outputs.facts);
+            let spec = spec.expect("facts are the rows of an output of the pipeline");
+            let stays_open = spec.folders.as_ref().is_some_and(|folders| folders.roll.age_ms > 0);
+            if stays_open && from > Epoch(0) {
+                let why = "a file has rows of several epochs, so views cannot begin with one of them";
+                return Err(CheckpointError::FactsMissing { path: spec.prefix.clone(), why });
+            }
+            let range = Range { until: head.seq, from };
+            let need =
+                Need { outputs: *outputs, range, unsealed: asked.unsealed, must_have_days: number == 0 };
+            let files = select(shape, (&manifests, head), &need)?;
+            there(site, head, &files).await?;
+            let columns = spec.columns.iter().map(|column| column.name.to_string()).collect();
+            parts.push(Part { files, output: spec.name.clone(), columns });
+        }
+        Ok::<_, CheckpointError>(parts)
     })?;
-    let columns = spec.columns.iter().map(|column| column.name.to_string()).collect();
-    Ok(Some(Past { files, is_of_new_views: is_new, output: spec.name.clone(), columns }))
+    Ok(Some(Past { is_of_new_views: is_new, parts }))
 }
 
-/// The files with the facts of `range` that a run of `shape` begins with, where the days `unsealed` are: those of an unsealed day are
-/// all there. `manifests` are all of the job, the last one `head`.
+/// What a run needs of the facts of some outputs.
+struct Need<'a> {
+    outputs: Refill,
+    range: Range,
+    /// The first instants of the unsealed days.
+    unsealed: &'a [EventTime],
+    /// Each of these days must have facts there.
+    must_have_days: bool,
+}
+
+/// The files with the facts that a run of `shape` begins with: those of an unsealed day are all there. `manifests` are all of the
+/// job, the last one `head`.
 fn select(
     shape: &Shape,
     (manifests, head): (&[Manifest], &Manifest),
-    range: Range,
-    unsealed: &[EventTime],
+    need: &Need<'_>,
 ) -> Result<Vec<FactFile>, CheckpointError> {
-    let outputs = shape.refill.expect("views are made of facts");
+    let Need { outputs, range, unsealed, must_have_days } = *need;
     let mut files = Vec::new();
     for start in unsealed {
         let sealing = &shape.seals.as_ref().expect("only what is sealed is unsealed").sealing;
         let of_day = refill::files_of_days(manifests, outputs, range, &[sealing.day_at(*start)])?;
-        if of_day.is_empty() {
+        if of_day.is_empty() && must_have_days {
             return Err(CheckpointError::NoFactsOfDay { day: name_of(shape, *start) });
         }
         files.extend(of_day);

@@ -32,7 +32,7 @@ use headway_operators::row::Rows;
 use headway_operators::spec::{OutputSpec, roll_of};
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::Epoch;
-use headway_operators::view::refill::CommittedRows;
+use headway_operators::view::refill::{CommittedRows, Refill};
 use headway_operators::view::row::ViewUpdate;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -76,7 +76,7 @@ type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
 impl Sink for Lake {
     fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
         let thread = Rc::new(Stager::start(self.clone(), index));
-        Box::new(LakeWorker { lake: self.clone(), index, workers, thread, open: None })
+        Box::new(LakeWorker { lake: self.clone(), index, workers, thread, open: BTreeMap::new() })
     }
 }
 
@@ -123,8 +123,8 @@ struct LakeWorker {
     index: usize,
     workers: usize,
     thread: Rc<Stager>,
-    /// The rows of open files with facts, where views that are new need them, between the two who read them.
-    open: Option<Vec<Saved>>,
+    /// The rows of open files with facts, where views that are new need them, by roll, between the two who read them.
+    open: BTreeMap<String, Vec<Saved>>,
 }
 
 /// Which epoch a piece of work belongs to.
@@ -201,21 +201,23 @@ impl WorkerSink for LakeWorker {
         Some(Box::new(move |updates| views.restore(updates)))
     }
 
-    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
+    fn committed_rows(&mut self, outputs: Refill) -> Option<Box<dyn CommittedRows>> {
         let past = Arc::clone(self.lake.facts.as_ref()?);
+        let part = past.parts.iter().position(|part| part.output == outputs.facts)?;
         // The roll takes its state for itself, before or after this.
-        let open = self
-            .open
-            .take()
-            .or_else(|| self.of_worker(&roll_of(&past.output), |saved, at| saved.get(at).cloned()));
+        let roll = roll_of(outputs.facts);
+        let open =
+            self.open.remove(&roll).or_else(|| self.of_worker(&roll, |saved, at| saved.get(at).cloned()));
         let (store, control) = (Arc::clone(&self.lake.store), self.lake.control.clone());
-        Some(Box::new(WorkerFacts { store, past, next: self.index, workers: self.workers, open, control }))
+        let (next, workers) = (self.index, self.workers);
+        Some(Box::new(WorkerFacts { store, past, part, next, workers, open, control }))
     }
 
     fn saved(&mut self, operator: &str) -> Vec<Saved> {
         let saved = self.of_worker(operator, |saved, at| saved.remove(at)).unwrap_or_default();
-        if self.lake.facts.as_ref().is_some_and(|past| roll_of(&past.output) == operator) {
-            self.open = Some(saved.clone());
+        let is_read = |past: &Arc<Past>| past.parts.iter().any(|part| roll_of(&part.output) == operator);
+        if self.lake.facts.as_ref().is_some_and(is_read) {
+            self.open.insert(operator.to_string(), saved.clone());
         }
         saved
     }

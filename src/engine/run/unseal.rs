@@ -37,7 +37,7 @@ impl Launch {
     ) -> Result<(), CheckpointError> {
         job.unsealed = starts(shape, head, &self.unseal)?;
         let asked = Asked { from: self.views_from, unsealed: &job.unsealed };
-        let has_past = refill::wanted(site, shape, head, asked)?.is_some_and(|past| !past.files.is_empty());
+        let has_past = refill::wanted(site, shape, head, asked)?.is_some_and(|past| past.files() > 0);
         let is_some_new = head.is_some_and(|head| refill::is_some_view_new(shape, head));
         job.views_from = self.views_from.filter(|_| is_some_new && has_past);
         Ok(())
@@ -55,7 +55,7 @@ impl Launch {
     ) -> Result<Option<Past>, CheckpointError> {
         let asked = Asked { from: self.views_from, unsealed: &claim.unsealed };
         let past = refill::wanted(site, shape, Some(claim), asked)?;
-        let files = past.as_ref().map_or(0, |past| past.files.len());
+        let files = past.as_ref().map_or(0, Past::files);
         if refill::is_some_view_new(shape, claim) {
             tracing::info!(
                 event = "views-refilled",

@@ -13,7 +13,7 @@ use crate::row::{Cell, Rows};
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
 use crate::time::{Epoch, EventTime};
-use crate::view::refill::{CommittedRow, CommittedRows, Put};
+use crate::view::refill::{CommittedRow, CommittedRows, Put, Refill};
 use crate::view::row::ViewUpdate;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,8 +121,9 @@ impl Ports for PlayPorts {
         self.unsealing.as_ref().map(|unsealing| unsealing.days.clone()).unwrap_or_default()
     }
 
-    fn committed_rows(&mut self) -> Option<Box<dyn CommittedRows>> {
-        let (all, (next, workers)) = (self.unsealing.clone()?, (self.worker, self.workers));
+    fn committed_rows(&mut self, outputs: Refill) -> Option<Box<dyn CommittedRows>> {
+        let all = self.unsealing.clone().filter(|all| all.output == outputs.facts)?;
+        let (next, workers) = (self.worker, self.workers);
         Some(Box::new(RowsOfWorker { all, next, workers }))
     }
 

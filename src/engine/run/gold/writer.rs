@@ -114,7 +114,7 @@ impl Gold {
     /// the run leaves these files as they are.
     #[must_use]
     pub fn sparing(self, past: Option<&Past>, head: &Manifest) -> Gold {
-        let is_refilled = past.is_some_and(|past| past.is_of_new_views && !past.files.is_empty());
+        let is_refilled = past.is_some_and(|past| past.is_of_new_views && past.files() > 0);
         let is_partial = is_refilled && refill::from(head) > Epoch(0);
         Gold { spared: self.views.sealed().filter(|_| is_partial), ..self }
     }

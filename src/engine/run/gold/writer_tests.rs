@@ -6,7 +6,7 @@ use crate::engine::commit::job::tests::job;
 use crate::engine::commit::refill::FactFile;
 use crate::engine::format::changes::Changes;
 use crate::engine::format::manifest::{Manifest, View};
-use crate::engine::run::refill::Past;
+use crate::engine::run::refill::{Part, Past};
 use crate::engine::run::views::{ViewStage, Views};
 use crate::store::memory::Memory;
 use crate::store::{Created, Error, Name, Published, Staged, Store};
@@ -282,7 +282,8 @@ fn views_that_begin_within_a_sealed_day_leave_its_file_alone() {
         views.with_sealing(Some(Sealing::new(0, Arc::new(Week))), &head)
     };
     let facts = FactFile { output: "rows".into(), path: "rows/1.csv.gz".into(), rows: 1 };
-    let past = Past { files: vec![facts], is_of_new_views: true, output: "rows".into(), columns: Vec::new() };
+    let part = Part { files: vec![facts], output: "rows".into(), columns: Vec::new() };
+    let past = Past { is_of_new_views: true, parts: vec![part] };
     let unsealed = Past { is_of_new_views: false, ..past.clone() };
     let [more, same] = [vec![(MON, 1), (MON, 2)], vec![(MON, 2)]];
     for (past, from, monday) in [(&past, 3, more), (&unsealed, 3, same.clone()), (&past, 0, same)] {
