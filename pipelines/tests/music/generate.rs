@@ -7,13 +7,13 @@ use headway_pipelines::music::generate::{Behaviour, Dictionary, Generator, World
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-const LISTEN: &str = r#"{"artist":"Crooked Sparrows","song":"Marble Lanterns","duration":304.19978,"ts":1704499210000,"sessionId":285,"auth":"Logged In","level":"free","itemInSession":1,"city":"Washington","zip":"20001","state":"DC","userAgent":"\"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/36.0.1985.143 Safari/537.36\"","lon":-77.0177,"lat":38.9122,"userId":254,"lastName":"Smith","firstName":"Benjamin","gender":"M","registration":1684754655000}
+const LISTEN: &str = r#"{"artist":"Crooked Sparrows","song":"Marble Lanterns","duration":304.19978,"ts":1704499210000,"sessionId":289,"auth":"Logged In","level":"free","itemInSession":1,"city":"Washington","zip":"20001","state":"DC","userAgent":"\"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/36.0.1985.143 Safari/537.36\"","lon":-77.0177,"lat":38.9122,"userId":254,"lastName":"Smith","firstName":"Benjamin","gender":"M","registration":1684754655000}
 "#;
-const PAGE_VIEW: &str = r#"{"ts":1704499201000,"sessionId":285,"page":"Home","auth":"Logged In","method":"GET","status":200,"level":"free","itemInSession":0,"city":"Washington","zip":"20001","state":"DC","userAgent":"\"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/36.0.1985.143 Safari/537.36\"","lon":-77.0177,"lat":38.9122,"userId":254,"lastName":"Smith","firstName":"Benjamin","gender":"M","registration":1684754655000}
+const PAGE_VIEW: &str = r#"{"ts":1704499201000,"sessionId":289,"page":"Home","auth":"Logged In","method":"GET","status":200,"level":"free","itemInSession":0,"city":"Washington","zip":"20001","state":"DC","userAgent":"\"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/36.0.1985.143 Safari/537.36\"","lon":-77.0177,"lat":38.9122,"userId":254,"lastName":"Smith","firstName":"Benjamin","gender":"M","registration":1684754655000}
 "#;
-const AUTH: &str = r#"{"ts":1704545791000,"sessionId":343,"level":"free","itemInSession":7,"city":"Fort Worth","zip":"76102","state":"TX","userAgent":"\"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/36.0.1985.125 Safari/537.36\"","lon":-97.328,"lat":32.7589,"userId":74,"lastName":"Flores","firstName":"Isabella","gender":"F","registration":1690335917000,"success":true}
+const AUTH: &str = r#"{"ts":1704545791000,"sessionId":349,"level":"free","itemInSession":7,"city":"Fort Worth","zip":"76102","state":"TX","userAgent":"\"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/36.0.1985.125 Safari/537.36\"","lon":-97.328,"lat":32.7589,"userId":74,"lastName":"Flores","firstName":"Isabella","gender":"F","registration":1690335917000,"success":true}
 "#;
-const STATUS_CHANGE: &str = r#"{"ts":1704665391000,"sessionId":571,"auth":"Logged In","level":"paid","itemInSession":42,"city":"Oklahoma City","zip":"73102","state":"OK","userAgent":"Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; rv:11.0) like Gecko","lon":-97.5199,"lat":35.4726,"userId":352,"lastName":"Campbell","firstName":"Ava","gender":"F","registration":1619698004000}
+const STATUS_CHANGE: &str = r#"{"ts":1704665391000,"sessionId":579,"auth":"Logged In","level":"paid","itemInSession":42,"city":"Oklahoma City","zip":"73102","state":"OK","userAgent":"Mozilla/5.0 (Windows NT 6.1; WOW64; Trident/7.0; rv:11.0) like Gecko","lon":-97.5199,"lat":35.4726,"userId":352,"lastName":"Campbell","firstName":"Ava","gender":"F","registration":1619698004000}
 "#;
 
 fn few() -> Options {
@@ -62,9 +62,9 @@ fn same_options_give_the_same_bytes_in_every_release() {
         format!("{hash:016x}")
     };
     let hashes = generators(&few(), Behaviour::default()).map(|generator| hash(&generator));
-    assert_eq!(hashes, ["68abdee7958ecdd4", "7b138f7416db2ea9", "b5f0755055226d16", "b20db03382af5f8c"]);
+    assert_eq!(hashes, ["ecd8c530986fc52e", "c30e964edc632424", "cec6b9d68ca34a57", "4eb5ebfaabc6b692"]);
     let identity = generators(&few(), Behaviour::default())[0].identity();
-    let expected = "music/1 topic=listen_events seed=7 partitions=2 users=500 start_ms=1704499200000 disorder_s=0.0 \
+    let expected = "music/2 topic=listen_events seed=7 partitions=2 users=500 start_ms=1704499200000 disorder_s=0.0 \
                     dup=0.0 late=0.0 bad=0.0 event_s=90.0 pause_s=604800.0 day_damping=0.09375 \
                     weekend_damping=0.5 growth=0.1 dictionary=";
     assert!(identity.starts_with(expected), "{identity}");
@@ -264,4 +264,47 @@ fn users_join_as_the_growth_says_and_begin_as_guests() {
     // A guest who does not register comes back as a guest.
     let share = guests.len() as f64 / expected;
     assert!((0.8..1.6).contains(&share), "{} of {expected}", guests.len());
+}
+
+/// The page and the level of a message.
+fn page_and_level(value: &[u8]) -> (String, String) {
+    let event: Value = serde_json::from_slice(value).expect("it is JSON");
+    let text = |name: &str| event[name].as_str().expect("a text").replace(' ', "");
+    (text("page"), text("level"))
+}
+
+/// A user changes the level once in thousands of events, so each level is compared for itself. Most of the time one user is active,
+/// so messages that are some sessions apart have nothing to do with each other.
+#[test]
+fn pages_of_messages_are_those_of_the_stationary_distribution() {
+    const APART: usize = 211;
+    let options = Options { keys: 600, messages: Some(1_500_000), partitions: 1, ..few() };
+    let pages = &generators(&options, Behaviour { growth: 0.0, ..Behaviour::default() })[1];
+    let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut message = Message::default();
+    // Users begin as the published weights say: at first other pages are seen than later.
+    for offset in (300_000..1_500_000).step_by(APART) {
+        pages.message(Partition(0), Offset(offset), &mut message);
+        let (page, level) = page_and_level(message.value.as_deref().expect("a value"));
+        *counts.entry(level).or_default().entry(page).or_default() += 1;
+    }
+    let mut shares: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    for (state, share) in Published::read().stationary() {
+        let parts: Vec<&str> = state.split('/').collect();
+        *shares.entry(parts[1].into()).or_default().entry(parts[2].into()).or_default() += share;
+    }
+    let (mut all, mut freedom) = (0.0, 0.0);
+    for (level, found) in &counts {
+        let (of_level, n) = (&shares[level], found.values().sum::<u64>() as f64);
+        let sum: f64 = of_level.values().sum();
+        assert!(found.keys().all(|page| of_level.contains_key(page)), "{level}: {found:?}");
+        let cells: Vec<(u64, f64)> = of_level
+            .iter()
+            .map(|(page, share)| (found.get(page).copied().unwrap_or_default(), share / sum * n))
+            .collect();
+        let (one, free) = chi_square(&cells);
+        (all, freedom) = (all + one, freedom + free);
+    }
+    assert!(counts.len() == 2 && freedom > 12.0, "{freedom} {counts:?}");
+    assert!(all < chi_square_max(freedom), "χ² is {all} with {freedom} degrees of freedom: {counts:?}");
 }

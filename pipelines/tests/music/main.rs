@@ -4,6 +4,7 @@ mod cases;
 mod decode;
 mod generate;
 mod later_days;
+mod public;
 mod published;
 mod recompute;
 mod sealing;

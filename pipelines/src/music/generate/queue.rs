@@ -43,6 +43,12 @@ impl Queue {
         }
     }
 
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.near.len() + self.later.values().map(Vec::len).sum::<usize>()
+    }
+
     /// Who is next.
     pub(super) fn peek(&mut self) -> Option<Due> {
         if self.near.is_empty() {

@@ -305,3 +305,41 @@ impl User {
         Some(now_ms + self.draws.exponential(f64::from(self.event_s)) as i64 * 1000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::music::generate::{Behaviour, Dictionary, options};
+    use headway_operators::generate::Options;
+
+    impl Simulation {
+        /// What is kept of users and events, in bytes: the entries that there are, however much room there is for more.
+        fn kept_bytes(&self) -> usize {
+            let users = self.users.len() * size_of::<User>();
+            users + self.queue.len() * size_of::<Due>() + self.sent.len() * size_of::<Sent>()
+        }
+    }
+
+    #[test]
+    fn a_user_takes_little_memory_however_long_the_stream_is() {
+        let behaviour = Behaviour { growth: 0.0, ..Behaviour::default() };
+        for keys in [1_000, 20_000] {
+            let options = Options { keys, disorder_s: 600.0, late: 0.01, dup: 0.01, ..options() };
+            let world = Arc::new(World::new(&options, behaviour, Dictionary::default()));
+            let mut simulation = Simulation::new(&world, 0);
+            let users = simulation.users.len();
+            let mut most = 0;
+            for event in 0..200_000 {
+                simulation.next();
+                if event % 1_000 > 0 {
+                    continue;
+                }
+                most = most.max(simulation.kept_bytes());
+                // A user is there once, and waits for one thing at most.
+                assert!(simulation.users.len() == users && simulation.queue.len() <= users);
+            }
+            // A million users are 100 MB in each of the places where a topic is read.
+            assert!(most <= users * 104, "{} bytes a user", most / users);
+        }
+    }
+}
