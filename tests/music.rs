@@ -125,14 +125,18 @@ fn gold(store: &Memory) -> BTreeMap<String, Vec<Vec<String>>> {
 fn agree(gold: &BTreeMap<String, Vec<Vec<String>>>, plays: usize) {
     let names: Vec<&str> = gold.keys().map(String::as_str).collect();
     let all = [
+        "active_users",
         "dim_artists",
         "dim_location",
         "dim_songs",
         "dim_users",
+        "sessions",
         "streams_by_state",
         "streams_per_hour",
         "top_artists",
+        "top_artists_last_hour",
         "top_songs",
+        "top_songs_last_hour",
         "users_by_gender_level",
     ];
     assert_eq!(names, all);

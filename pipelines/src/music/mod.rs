@@ -33,7 +33,7 @@ use headway_operators::kit::Record;
 use headway_operators::pipeline::{Demo, Entry, Pipeline, Top, TopView};
 use headway_operators::recompute::Recompute;
 use headway_operators::setting::{SettingError, Settings};
-use headway_operators::spec::{Folders, Format, InputSpec, OutputSpec};
+use headway_operators::spec::{Folders, InputSpec, OutputSpec};
 use headway_operators::stream::window::Closing;
 use headway_operators::view::refill::Refill;
 use headway_operators::view::seal::Sealing;
@@ -125,7 +125,7 @@ impl Music {
 
     /// Reads the rows that the job has committed.
     fn reader(&self) -> Reader {
-        Reader { is_csv: self.chosen.format == Format::CsvGz }
+        self.options().reader()
     }
 
     /// Shows what plays and page views say.

@@ -19,8 +19,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const LATENESS_MS: i64 = 60_000;
-const PARTITIONS: u32 = 3;
+pub(crate) const LATENESS_MS: i64 = 60_000;
+pub(crate) const PARTITIONS: u32 = 3;
 
 pub(crate) fn made(settings: &[(&'static str, &'static str)]) -> Arc<dyn Pipeline> {
     let all = [("views", "true"), ("lateness", "1m")].into_iter().chain(settings.iter().copied());
@@ -144,7 +144,7 @@ pub(crate) fn plays(draws: &mut Draws) -> Vec<Map<String, Value>> {
 }
 
 /// The partition of the play of this number.
-fn partition(number: usize) -> Partition {
+pub(crate) fn partition(number: usize) -> Partition {
     Partition(number as u32 % PARTITIONS)
 }
 
@@ -215,6 +215,7 @@ fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
             if is_last && newest.len() == PARTITIONS as usize {
                 let least = newest.values().min().expect("there are partitions") - LATENESS_MS;
                 recompute.watermark("listen_events", EventTime(least));
+                recompute.watermark("page_view_events", EventTime(least));
             }
             if is_last {
                 let epoch = Epoch(((number + 1) / size) as u64);
@@ -243,7 +244,7 @@ fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
         assert!(played.views_at(Epoch(play.lines.len() as u64)) == end, "seed {seed}");
         end.iter().for_each(|(view, rows)| *sizes.entry(*view).or_default() += rows.len());
     }
-    assert!(sizes.len() == 9 && sizes.values().all(|rows| *rows > 5), "{sizes:?}");
+    assert!(sizes.len() == 13 && sizes.values().all(|rows| *rows > 5), "{sizes:?}");
 }
 
 #[test]

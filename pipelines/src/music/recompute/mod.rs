@@ -10,7 +10,7 @@ mod finals;
 
 use super::committed::Reader;
 use super::topic::Topic;
-use super::views::{WIDE_STREAMS, odd_fields_of, states};
+use super::views::{WIDE_STREAMS, closed, odd_fields_of, states};
 use facts::{Fact, Names, Place, Played, Viewed};
 use headway_operators::recompute::{Facts, OutputRows, Recompute, Tables};
 use headway_operators::state::KeyHash;
@@ -225,6 +225,16 @@ impl Slow {
         rows
     }
 
+    /// The views of outputs that are final when they are written.
+    fn closed(&self) -> impl Iterator<Item = (&'static str, Vec<ViewRow>)> {
+        let mut outputs = self.outputs();
+        let all = [closed::ACTIVE_USERS, closed::SESSIONS, closed::TOP_SONGS, closed::TOP_ARTISTS];
+        all.into_iter().map(move |closed| {
+            let rows = outputs.remove(closed.name).flatten().unwrap_or_default();
+            (closed.name, rows.into_iter().map(|row| closed.row(row)).collect())
+        })
+    }
+
     fn per_hour(&self) -> Vec<ViewRow> {
         let hours = self.count(|play| Some(play.ts.div_euclid(HOUR_MS) * HOUR_MS));
         let rows = hours.iter().map(|(hour, streams)| {
@@ -271,7 +281,7 @@ impl Recompute for Slow {
         let by_state = by_state.map(|((day, state), streams)| {
             ViewRow(vec![text(&day), maybe(&state), state_name(&state), Value::Int(streams)])
         });
-        Tables::from([
+        let mut tables = Tables::from([
             ("dim_users", users),
             ("users_by_gender_level", by_gender_level),
             ("dim_songs", self.dim_songs()),
@@ -281,7 +291,9 @@ impl Recompute for Slow {
             ("top_artists", self.top(|play| play.artist.clone(), |artist| vec![text(artist)])),
             ("streams_per_hour", self.per_hour()),
             ("streams_by_state", by_state.collect()),
-        ])
+        ]);
+        tables.extend(self.closed());
+        tables
     }
 
     fn outputs(&self) -> OutputRows {

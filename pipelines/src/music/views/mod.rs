@@ -11,9 +11,10 @@
 //! ```
 //!
 //! A play counts in `wide_streams` and `dim_users` when the watermark has passed it; so do sessions and active users, which
-//! are final when they are written. The other views follow at once.
+//! are final when they are written; with views on, `closed` shows them, too. The other views follow at once.
 
 mod active;
+pub(super) mod closed;
 pub(super) mod committed;
 mod last_hour;
 mod odd;
@@ -28,14 +29,16 @@ mod wide;
 
 pub(super) use shown::show;
 
+use super::committed::Reader;
 use super::event::{Event, Field};
 use super::topic::Topic;
+use closed::Closed;
 use headway_operators::build::Build;
 use headway_operators::error::Reason;
 use headway_operators::flow::Flow;
 use headway_operators::kit::{Origin, Record};
 use headway_operators::record::{Partition, Stamped};
-use headway_operators::row::Column;
+use headway_operators::row::{Column, Row};
 use headway_operators::spec::{Folders, Format, OutputSpec};
 use headway_operators::time::EventTime;
 use headway_operators::view::rollup::Sums;
@@ -67,6 +70,13 @@ pub struct Options {
     pub gap: Duration,
     /// The format of their files.
     pub format: Format,
+}
+
+impl Options {
+    /// Reads committed rows.
+    pub(super) fn reader(&self) -> Reader {
+        Reader { is_csv: self.format == Format::CsvGz }
+    }
 }
 
 /// What plays say of users, songs and places, as of now: collections whose rows may go again.
@@ -119,7 +129,8 @@ pub fn plays<'s>(listens: Flow<'s, Record<Event>>) -> Flow<'s, Record<Play>> {
 }
 
 /// Writes what is final once the watermark has passed it: `wide_streams` of the facts, `top_songs_last_hour` and
-/// `top_artists_last_hour` of the plays, `sessions` and `active_users` of `views`, the rows of `page_view_events`.
+/// `top_artists_last_hour` of the plays, `sessions` and `active_users` of `views`, the rows of `page_view_events`. Where
+/// days are sealed, all of them but `wide_streams` are views, too.
 pub fn outputs<'s>(
     build: &mut Build<'s>,
     options: &Options,
@@ -134,19 +145,27 @@ pub fn outputs<'s>(
     };
     let songs = build.pick("PlaysOfSongs", plays.clone(), song);
     let songs = last_hour::last_hour(build, "Songs", songs);
-    build.output(spec("top_songs_last_hour", &last_hour::SONG_COLUMNS, options), songs);
+    write(build, closed::TOP_SONGS, options, songs);
     let artist = |record: Record<Play>| match record.data.song.artist.clone() {
         Some(artist) => Ok(record.map(|_| artist)),
         None => Err(NO_ARTIST),
     };
     let artists = build.pick("PlaysOfArtists", plays, artist);
     let artists = last_hour::last_hour(build, "Artists", artists);
-    build.output(spec("top_artists_last_hour", &last_hour::ARTIST_COLUMNS, options), artists);
+    write(build, closed::TOP_ARTISTS, options, artists);
     let users = views.clone().filter_map_data(|event| event.int(Field::UserId).filter(|user| *user != 0));
     let active = active::active_users(build, users);
-    build.output(spec("active_users", &active::COLUMNS, options), active);
+    write(build, closed::ACTIVE_USERS, options, active);
     let sessions = sessions::sessions(build, options.gap, views);
-    build.output(spec("sessions", &sessions::COLUMNS, options), sessions);
+    write(build, closed::SESSIONS, options, sessions);
+}
+
+/// Writes the rows of `closed`, and shows them where the job has views.
+fn write<'s, R: Row>(build: &mut Build<'s>, closed: Closed, options: &Options, rows: Flow<'s, R>) {
+    build.output(spec(closed.name, closed.columns, options), rows.clone());
+    if build.seals() {
+        closed.show(build, options.reader(), rows);
+    }
 }
 
 /// Writes how many fields of the messages of `topic` were odd.
