@@ -20,6 +20,11 @@
 //! epoch's rows more. A row of a slow stream is written twice, as state and in its file. A row that fills the roll leaves in
 //! the epoch it came in, before the state of that epoch is taken, and is written once: that bounds the doubled work by
 //! [`Limits::bytes`] for each [`Limits::age_ms`].
+//!
+//! Counted once, over two minutes of 110,000 music events in 121 epochs, which became 184,224 rows: state files had 231 bytes a row
+//! for the epoch in which it came, and 400 more for merged changes and bases while its roll was open; Parquet files had 31. So a row
+//! of a slow stream is written to state 2.7 times, unpacked: 20 times the bytes of its file. A stream whose rolls fill within an
+//! epoch writes none of that.
 
 mod cells;
 mod operator;
