@@ -55,8 +55,8 @@ pub(crate) struct Flags {
     /// Write the messages of all inputs side by side, in the order of time, without an end unless --messages says one
     #[arg(long, conflicts_with_all = ["pace", "input"])]
     continuous: bool,
-    /// Seconds of event time per second of the wall clock, from now on unless --start says when; or max, as fast as possible
-    /// [default: 1]
+    /// Seconds of event time per second of the wall clock, or max, as fast as possible; up to 1, event time begins now unless --start
+    /// says when [default: 1]
     #[arg(long, value_name = "X", requires = "continuous")]
     speed: Option<Speed>,
     #[command(flatten)]

@@ -62,10 +62,13 @@ impl FromStr for Speed {
 }
 
 impl Speed {
-    /// When event time begins: where `set` says, else now if it follows the clock, else at `own`.
+    /// When event time begins: where `set` says, else now if it keeps step with the clock, else at `own`: what overtakes the clock
+    /// would lie in the future.
     pub(super) fn start_ms(self, set: &Generate, own: i64) -> i64 {
         match self {
-            Speed::Times(_) if set.start.is_none() => System::default().wall_ms().div_euclid(1000) * 1000,
+            Speed::Times(times) if times <= 1.0 && set.start.is_none() => {
+                System::default().wall_ms().div_euclid(1000) * 1000
+            }
             Speed::Times(_) | Speed::Max => own,
         }
     }
@@ -202,10 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn event_time_begins_now_only_where_it_follows_the_clock_and_nobody_says_when() {
+    fn event_time_begins_now_only_where_it_does_not_overtake_the_clock_and_nobody_says_when() {
         let said = Generate { start: Some(When(7_000)), ..Generate::default() };
         let unsaid = Generate::default();
-        assert_eq!(Speed::Max.start_ms(&unsaid, 5), 5);
+        assert_eq!([Speed::Max, Speed::Times(2.0)].map(|speed| speed.start_ms(&unsaid, 5)), [5, 5]);
         assert_eq!(Speed::default().start_ms(&said, 7_000), 7_000);
         assert!(Speed::default().start_ms(&unsaid, 5) > 1_700_000_000_000);
     }
