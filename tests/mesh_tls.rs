@@ -92,7 +92,7 @@ fn process_without_the_right_certificate_is_refused_by_name_and_the_right_one_jo
     let mut job = Processes::of(folder.path(), 2);
     job.start(0, &own());
     // Without TLS.
-    let said = job.ends(1, 2, &JOB);
+    let said = job.ends(1, 2, &[&JOB[..], &SOON].concat());
     assert!(said.contains("(mesh-tls)") && said.contains("--mesh-cert"), "{said}");
     // With another CA, each end distrusts the other: nobody knows who is right.
     let others = self::job(["other.pem", "other.key", "other-ca.pem"]);

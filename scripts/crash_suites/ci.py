@@ -24,11 +24,13 @@ SELECTION = (
     ("rescale",),
     ("cluster", "--kills", "20"),
     ("cluster", "--views", "--kills", "7", "--stops", "0", "--rivals", "0"),
+    ("cuts", "--cuts", "4"),
     ("fencing", "--trials", "8"),
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
 )
 MOUNTS = ("power-cut", "disk")
+FAIL_POINTS = ("kill-every-step", "cuts")
 
 
 def options(parser):
@@ -61,10 +63,10 @@ def suite(rig, args):
             skipped[name] = "disks cannot be mounted here"
         elif name == "two-folders" and not args.two_halls:
             skipped[name] = "no program of examples/two_halls.rs was given"
-        elif name == "kill-every-step" and not args.failpoints:
+        elif name in FAIL_POINTS and not args.failpoints:
             skipped[name] = "no binary with fail points was given"
         else:
-            binary = args.failpoints if name == "kill-every-step" else args.binary
+            binary = args.failpoints if name in FAIL_POINTS else args.binary
             command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", binary]
             command += ["--two-halls", args.two_halls] if name == "two-folders" else []
             child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], log)

@@ -83,7 +83,7 @@ impl Control {
                 Heard::Closed(why) if !done.contains(&process) => {
                     return Some(Signal::Lost { from: process, why });
                 }
-                Heard::Closed(_) | Heard::Frame(Frame::Beat | Frame::Roster(_) | Frame::Complete) => {}
+                Heard::Closed(_) | Heard::Frame(Frame::Beat(_) | Frame::Roster(_) | Frame::Complete) => {}
             }
         }
     }

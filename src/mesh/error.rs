@@ -114,6 +114,8 @@ pub enum Failed {
     Stranger,
     /// It is a process of a mesh, and not of this one. The number is what it says of itself.
     Refused(Process, Refusal),
+    /// It is said to be such a process, by whatever was called: nothing proves it.
+    Unproved(Refusal),
     /// It has not proved by TLS that it is a process of a mesh.
     Distrust(Distrust),
     /// This process has not proved it to the other end.
@@ -187,7 +189,7 @@ pub enum Error {
         address: String,
     },
     /// Another process with the same number has taken this one's place.
-    #[error("another process with number {} has joined in place of this one", process.0)]
+    #[error("another process with number {} takes part in place of this one", process.0)]
     Superseded {
         /// This process.
         process: Process,

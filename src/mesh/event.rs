@@ -19,6 +19,8 @@ pub(super) enum Event {
     Left { from: SocketAddr, not_taken: NotTaken },
     /// A called process has refused this one.
     Refused { process: Process, refusal: Refusal, why: Option<String> },
+    /// Whatever was called in place of a process refuses this one, and proves nothing.
+    Unproved { process: Process, refusal: Refusal },
     /// A called process does not answer.
     Absent { process: Process, why: String },
     /// A control socket reports.

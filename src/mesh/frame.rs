@@ -9,8 +9,8 @@ const BYTES_MAX: u32 = 64 << 20;
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Frame {
-    /// The sender lives.
-    Beat,
+    /// The sender lives, and has sent so many bytes of the dataflow.
+    Beat(u64),
     /// Process 0 has met all: the nonces of the processes, by number.
     Roster(Vec<u128>),
     /// The sender has met all that are in the roster.
@@ -55,7 +55,8 @@ mod tests {
     #[test]
     fn frames_come_back_and_damage_is_an_error() {
         let mut bytes = Vec::new();
-        let frames = [Frame::Beat, Frame::Roster(vec![1, u128::MAX]), Frame::Body(vec![7; 300]), Frame::Bye];
+        let frames =
+            [Frame::Beat(u64::MAX), Frame::Roster(vec![1, u128::MAX]), Frame::Body(vec![7; 300]), Frame::Bye];
         frames.iter().for_each(|frame| frame.write(&mut bytes).unwrap());
         let mut rest = &bytes[..];
         for frame in frames {

@@ -8,7 +8,8 @@
 //! ```
 //! 1. The caller proves the secret first: a stranger hears no mac.
 //! 2. Both hellos hold a new challenge, so nothing that was heard on the wire can be said again.
-//! 3. A verdict other than `welcome` names the refusal. Without the secret nobody can make one: it counts as `mesh-secret`.
+//! 3. A verdict other than `welcome` names the refusal. Without the secret nobody can make one: it counts as `mesh-secret`, which proves
+//!    nothing about who has answered, unless that was proved by TLS.
 //! 4. A hello has no generation of the run, which is not claimed yet. A nonce, new at each start of a process, replaces it.
 //! 5. In a mesh with TLS all of this goes on inside a session ([`crate::mesh::wire`]), which is part of the 5 s. Both macs hold what
 //!    only the two ends of the session know (RFC 9266): who has a certificate and no secret cannot hand hellos on between two of its
@@ -159,7 +160,7 @@ pub fn call(tcp: TcpStream, me: &Me, process: Process, channel: Channel) -> Resu
     let my_bytes = mine.encode();
     stream.write_by(&my_bytes, until)?;
     if wire::is_refused_as_plain(&stream, until)? {
-        return Err(Failed::Refused(process, Refusal::Tls));
+        return Err(Failed::Unproved(Refusal::Tls));
     }
     let their_bytes: [u8; BYTES] = read(&stream, until)?;
     let theirs = Hello::decode(&their_bytes).ok_or(Failed::Stranger)?;
@@ -168,7 +169,10 @@ pub fn call(tcp: TcpStream, me: &Me, process: Process, channel: Channel) -> Resu
     let answer: [u8; 1 + MAC_BYTES] = read(&stream, until)?;
     let (verdict, proof) = (answer[0], &answer[1..]);
     if !is_mac(&me.secret, &[b"called", &[verdict], &my_bytes, &their_bytes, &session], proof) {
-        return Err(Failed::Refused(process, Refusal::Secret));
+        return Err(match stream.is_tls() {
+            true => Failed::Refused(process, Refusal::Secret),
+            false => Failed::Unproved(Refusal::Secret),
+        });
     }
     let refusal = Refusal::ALL.into_iter().find(|refusal| refusal.byte() == verdict);
     let refusal = refusal.or_else(|| judge(&mine, &theirs));
@@ -198,6 +202,7 @@ fn judge(mine: &Hello, theirs: &Hello) -> Option<Refusal> {
 fn peer(stream: Socket, hello: &Hello) -> Result<Peer, Failed> {
     // Timely reads without time-outs; a read that had one would end its thread.
     stream.set_timeouts(None)?;
+    let stream = stream.counted_from_now();
     Ok(Peer { process: hello.from, nonce: hello.nonce, channel: hello.channel, stream })
 }
 
@@ -364,8 +369,12 @@ mod tests {
             change(&mut caller);
             let (called, answered) = meet(&caller, &me(1), target);
             for result in [called, answered] {
-                let Err(Failed::Refused(_, refusal)) = result else { panic!("{expected:?}: {result:?}") };
-                assert_eq!(refusal, expected);
+                let found = match result {
+                    Err(Failed::Refused(_, refusal)) => refusal,
+                    Err(Failed::Unproved(refusal)) if refusal == Refusal::Secret => refusal,
+                    other => panic!("{expected:?}: {other:?}"),
+                };
+                assert_eq!(found, expected);
             }
         }
     }

@@ -7,15 +7,17 @@
 //! ```
 //! 1. Until the roster is out, the newest start of a process wins: the one before may be gone without a word.
 //! 2. From then on only those in the roster are let in, and one that goes is lost.
-//! 3. A process that does not belong here ends by name if process 0 says so. Process 0 itself waits for the right one.
+//! 3. A process that does not belong here ends by name if process 0 says so and proves that it knows the secret. Whatever else refuses
+//!    it at that address may be a stranger: it waits for the right one, and ends by that name when nobody else was there in time. So
+//!    it does when process 0 is another build: while a new one is installed, each process takes it up at its next start.
+//!    Process 0 itself waits for the right ones.
 //! 4. Who is missing is logged every 5 s, and ends the join after [`Options::within`].
 //! 5. The listener is closed when the mesh is there.
 //! 6. With TLS a process has proved that it belongs here before it says hello, and nothing that an end says before that ends the
-//!    join. A process without TLS takes the word of whatever listens at process 0's address that it must have TLS, and ends: in plain
-//!    text nothing can be proved without the secret.
+//!    join.
 
 use crate::mesh::control::Control;
-use crate::mesh::error::Error;
+use crate::mesh::error::{Error, Refusal};
 use crate::mesh::event::Event;
 use crate::mesh::frame::Frame;
 use crate::mesh::hello::{Channel, Facts, Me, Peer};
@@ -70,15 +72,22 @@ pub struct Mesh {
 /// # Errors
 /// If one is missing, this process does not belong there, or its address cannot be used.
 pub fn join(options: Options, is_stopped: &dyn Fn() -> bool) -> Result<Mesh, Error> {
-    let listener = bind(&options, Instant::now() + options.within)?;
+    let listener = bind(&options, Instant::now() + options.within, is_stopped)?;
     let nonce = random();
     let Options { process, facts, secret, tls, within } = options;
     let me = Arc::new(Me { process, facts, secret, tls, nonce });
     let (events, heard) = crossbeam_channel::unbounded();
     let over = Arc::new(AtomicBool::new(false));
     let table = Table::new(process, nonce, &me.facts.addresses);
-    let mut joining =
-        Joining { me, table, events, over: Arc::clone(&over), early: Vec::new(), refusals: BTreeSet::new() };
+    let mut joining = Joining {
+        me,
+        table,
+        events,
+        over: Arc::clone(&over),
+        early: Vec::new(),
+        refusals: BTreeSet::new(),
+        refused: None,
+    };
     let listening =
         listener::listen(listener, Arc::clone(&joining.me), joining.events.clone(), Arc::clone(&over));
     let result = match listening {
@@ -106,8 +115,9 @@ pub fn join(options: Options, is_stopped: &dyn Fn() -> bool) -> Result<Mesh, Err
     }
 }
 
-/// Listens at the own address. A name may be new, and not known everywhere yet.
-fn bind(options: &Options, until: Instant) -> Result<TcpListener, Error> {
+/// Listens at the own address. A name may be new, and not known everywhere yet; somebody else may listen there for a moment: another
+/// program that was given the port while this process started itself again, or the start of this process before this one.
+fn bind(options: &Options, until: Instant, is_stopped: &dyn Fn() -> bool) -> Result<TcpListener, Error> {
     let Options { process, facts, secret, .. } = options;
     if secret.is_empty() {
         for address in &facts.addresses {
@@ -118,14 +128,26 @@ fn bind(options: &Options, until: Instant) -> Result<TcpListener, Error> {
         }
     }
     let address = &facts.addresses[process.index()];
+    let mut said: Option<Instant> = None;
     loop {
         match TcpListener::bind(address.as_str()) {
             Ok(listener) => return Ok(listener),
-            Err(error) if Instant::now() >= until || error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(error) if Instant::now() >= until => {
                 let (process, address) = (*process, address.clone());
                 return Err(Error::Unbound { process, address, source: error });
             }
-            Err(_) => std::thread::sleep(LOOK),
+            Err(_) if is_stopped() => return Err(Error::Stopped),
+            Err(error) => {
+                if said.is_none_or(|said| said.elapsed() >= SAY) {
+                    said = Some(Instant::now());
+                    tracing::warn!(
+                        event = "waiting-for-address",
+                        address,
+                        "cannot listen there yet: {error}"
+                    );
+                }
+                std::thread::sleep(LOOK);
+            }
         }
     }
 }
@@ -139,6 +161,8 @@ struct Joining {
     early: Vec<(From, Frame)>,
     /// The callers that have not joined, and why, once each.
     refusals: BTreeSet<(IpAddr, String)>,
+    /// Why process 0, or a stranger in its place, has refused this process last, where that may pass.
+    refused: Option<Refusal>,
 }
 
 impl Joining {
@@ -155,7 +179,11 @@ impl Joining {
                 return Err(Error::Stopped);
             }
             if began.elapsed() >= within {
-                return Err(Error::Timeout { missing: self.table.missing(), within });
+                let missing = self.table.missing();
+                return Err(self.refused.map_or(Error::Timeout { missing, within }, |refusal| {
+                    let why = format!("Nobody else has answered there within {} s.", within.as_secs());
+                    self.refused_by_leader(refusal, Some(why))
+                }));
             }
             if said.elapsed() >= SAY {
                 said = Instant::now();
@@ -217,11 +245,13 @@ impl Joining {
                 }
                 Ok(false)
             }
-            Event::Refused { process, refusal, why } if process == LEADER => {
-                let address = self.me.facts.addresses[process.index()].clone();
-                Err(Error::Refused { process, address, refusal, why })
+            Event::Refused { process, refusal, why } if process == LEADER && refusal != Refusal::Version => {
+                Err(self.refused_by_leader(refusal, why))
             }
-            Event::Refused { process, refusal, .. } => {
+            Event::Refused { process, refusal, .. } | Event::Unproved { process, refusal } => {
+                if process == LEADER {
+                    self.refused = Some(refusal);
+                }
                 if self.table.note(process, format!("{refusal} ({})", refusal.code())) {
                     tracing::warn!(
                         event = "process-refuses",
@@ -232,12 +262,21 @@ impl Joining {
                 Ok(false)
             }
             Event::Absent { process, why } => {
+                if process == LEADER {
+                    self.refused = None;
+                }
                 self.table.note(process, why);
                 Ok(false)
             }
             Event::Link(from, Heard::Frame(frame)) => self.hear(from, frame),
             Event::Link(from, Heard::Closed(why)) => self.leave(from, why),
         }
+    }
+
+    /// What ends a process that process 0 refuses.
+    fn refused_by_leader(&self, refusal: Refusal, why: Option<String>) -> Error {
+        let address = self.me.facts.addresses[LEADER.index()].clone();
+        Error::Refused { process: LEADER, address, refusal, why }
     }
 
     /// True if no caller from there has failed for this reason before: that is a warning, since somebody may have meant to join.
@@ -247,6 +286,9 @@ impl Joining {
 
     fn sit(&mut self, peer: Peer) -> Result<bool, Error> {
         let from = From { process: peer.process, nonce: peer.nonce };
+        if peer.process == LEADER {
+            self.refused = None;
+        }
         if !self.table.may_sit(from) {
             return Ok(false);
         }
@@ -301,7 +343,7 @@ impl Joining {
                 self.early.push((from, frame));
                 Ok(false)
             }
-            Frame::Beat | Frame::Roster(_) | Frame::Complete => Ok(false),
+            Frame::Beat(_) | Frame::Roster(_) | Frame::Complete => Ok(false),
         }
     }
 

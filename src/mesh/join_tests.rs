@@ -5,12 +5,12 @@ use crate::mesh::hello::{self, Channel, Facts, Me};
 use crate::mesh::{Mesh, Options, Process, Refusal, Signal, join};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Addresses on this machine at which nobody listens.
 pub(super) fn addresses(count: usize) -> Vec<String> {
@@ -175,6 +175,21 @@ impl Strangers<'_> {
 }
 
 #[test]
+fn thousand_callers_that_say_nothing_keep_nobody_out() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, rustix::process::Rlimit { current: most.maximum, ..most }).unwrap();
+    let addresses = addresses(2);
+    let leader = joins(options(0, &addresses));
+    let open: Vec<_> = (0..1_000).map(|_| connect(&addresses[0])).collect();
+    let began = Instant::now();
+    let member = joins(options(1, &addresses));
+    let meshes = [leader, member].map(|mesh| mesh.join().unwrap().unwrap());
+    assert!(began.elapsed() < hello::WITHIN, "{} callers held it up for {:?}", open.len(), began.elapsed());
+    talk(&meshes);
+}
+
+#[test]
 fn newest_start_of_a_process_wins_until_the_roster_is_out_and_none_after_it() {
     let addresses = addresses(2);
     let leader = joins(options(0, &addresses));
@@ -197,12 +212,67 @@ fn newest_start_of_a_process_wins_until_the_roster_is_out_and_none_after_it() {
     talk(&meshes);
 }
 
+/// A process with another secret: that it is refused proves nothing, so it waits for the right one first.
+fn with_another_secret(options: &mut Options) {
+    (options.secret, options.within) = (b"another".to_vec(), Duration::from_millis(700));
+}
+
+/// A process of another build: process 0 may be started from that one in a moment.
+fn of_another_build(options: &mut Options) {
+    (options.facts.build, options.within) = (8, Duration::from_millis(700));
+}
+
+#[test]
+fn nothing_that_a_stranger_says_at_the_address_of_process_0_ends_a_join() {
+    let addresses = addresses(2);
+    let stranger = TcpListener::bind(&addresses[0]).unwrap();
+    let member = joins(options(1, &addresses));
+    let wrong = Me { secret: b"guessed".to_vec(), ..me(&options(0, &addresses), 5) };
+    for round in 0..6 {
+        let mut caller = stranger.accept().unwrap().0;
+        if round % 2 == 0 {
+            // The magic, and a proof that is none.
+            assert!(hello::answer(caller, &wrong).is_err());
+        } else {
+            caller.write_all(b"TLS-MUST").unwrap();
+            let _ = caller.read_to_end(&mut Vec::new());
+        }
+        assert!(!member.is_finished());
+    }
+    drop(stranger);
+    let meshes = [joins(options(0, &addresses)), member].map(|mesh| mesh.join().unwrap().unwrap());
+    talk(&meshes);
+}
+
+#[test]
+fn process_0_goes_on_only_when_all_have_met_all() {
+    let addresses = addresses(3);
+    let within = Duration::from_millis(700);
+    let leader = joins(Options { within, ..options(0, &addresses) });
+    // Both have met process 0, and neither ever says that it has met the other.
+    let open: Vec<_> = [1, 2]
+        .into_iter()
+        .flat_map(|process| {
+            let caller = me(&options(process, &addresses), 90 + u128::from(process));
+            [Channel::Data, Channel::Control]
+                .map(|channel| hello::call(connect(&addresses[0]), &caller, Process(0), channel).unwrap())
+        })
+        .collect();
+    match leader.join().unwrap() {
+        Err(Error::Timeout { missing, .. }) => {
+            let waits: Vec<_> = missing.iter().map(|missing| missing.why.as_str()).collect();
+            assert_eq!(waits, ["it waits for others"; 2], "{} sockets", open.len());
+        }
+        other => panic!("it goes on: {other:?}"),
+    }
+}
+
 #[test]
 fn process_that_process_0_refuses_ends_by_name_and_the_right_one_joins() {
     type Change = fn(&mut Options);
     let cases: [(Change, Refusal); 4] = [
-        (|options| options.secret = b"another".to_vec(), Refusal::Secret),
-        (|options| options.facts.build = 8, Refusal::Version),
+        (with_another_secret, Refusal::Secret),
+        (of_another_build, Refusal::Version),
         (|options| options.facts.plan[0] = 8, Refusal::Plan),
         (|options| options.facts.workers = 3, Refusal::Addresses),
     ];
@@ -250,6 +320,30 @@ fn address_that_others_can_reach_needs_a_secret() {
     }
     assert!(matches!(join(open("127.0.0.1:0", ""), &|| false), Err(Error::Timeout { .. })));
     assert!(matches!(join(open("192.0.2.1:70", "secret"), &|| false), Err(Error::Unbound { .. })));
+}
+
+#[test]
+fn address_that_is_taken_is_waited_for() {
+    let addresses = addresses(2);
+    let taken = TcpListener::bind(&addresses[1]).unwrap();
+    let within = Duration::from_millis(300);
+    let late = join(Options { within, ..options(1, &addresses) }, &|| false);
+    assert!(matches!(late, Err(Error::Unbound { .. })), "{late:?}");
+    let stopped = join(options(1, &addresses), &|| true);
+    assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+    // It comes free while the process waits: this one has looked by the time the listener has let a caller go.
+    let asked = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let member = scope
+            .spawn(|| join(options(1, &addresses), &|| asked.fetch_add(1, Ordering::SeqCst) == usize::MAX));
+        while asked.load(Ordering::SeqCst) == 0 {
+            assert!(!member.is_finished(), "it does not wait");
+            std::thread::yield_now();
+        }
+        drop(taken);
+        let meshes = [joins(options(0, &addresses)).join(), member.join()].map(|mesh| mesh.unwrap().unwrap());
+        talk(&meshes);
+    });
 }
 
 #[test]

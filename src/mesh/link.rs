@@ -2,16 +2,19 @@
 //!
 //! Two threads a link. One reads, and reports every frame and the end. One sends a beat every [`BEAT`]. A process of which
 //! nothing comes for [`LOST`] is lost: stopped, hung, or cut off. Timely itself never notices that.
+//!
+//! The network may cut the socket of the dataflow alone. So a beat says how many bytes the sender has written to it, and a process of
+//! which bytes are on their way and none comes for [`LOST`] is lost, too.
 
 use crate::mesh::Process;
 use crate::mesh::frame::Frame;
-use crate::mesh::socket::Socket;
+use crate::mesh::socket::{Socket, Traffic};
 use crossbeam_channel::Sender;
 use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// How often a process says that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
@@ -41,6 +44,40 @@ pub(super) struct Link {
     pub(super) from: From,
     stream: Mutex<Socket>,
     closed: AtomicBool,
+    /// The socket of the dataflow with the same process, once the mesh is there.
+    data: OnceLock<Arc<Traffic>>,
+}
+
+/// How the bytes of the dataflow come in.
+#[derive(Debug)]
+struct Inflow {
+    received: u64,
+    since: Instant,
+    /// How many beats have said since then that there should be more.
+    beats: u32,
+}
+
+impl Inflow {
+    fn new(now: Instant) -> Inflow {
+        Inflow { received: 0, since: now, beats: 0 }
+    }
+
+    /// Takes in at `now` that `sent` bytes were sent and so many are `received`, nothing if nobody reads them yet. False once bytes are
+    /// missing and none has come for [`LOST`], while as many beats came as there are in that time: after a pause of this process they
+    /// come all at once.
+    fn goes_on(&mut self, sent: u64, received: Option<u64>, now: Instant) -> bool {
+        match received {
+            Some(received) if received < sent && received == self.received => {
+                self.beats += 1;
+                u64::from(self.beats) * BEAT.as_secs() < LOST.as_secs()
+                    || now.saturating_duration_since(self.since) < LOST
+            }
+            _ => {
+                *self = Inflow { received: received.unwrap_or_default(), ..Inflow::new(now) };
+                true
+            }
+        }
+    }
 }
 
 impl Link {
@@ -53,12 +90,24 @@ impl Link {
     ) -> io::Result<Arc<Link>> {
         stream.set_timeouts(Some(LOST))?;
         let reader = stream.try_clone()?;
-        let link = Arc::new(Link { from, stream: Mutex::new(stream), closed: AtomicBool::new(false) });
+        let link = Arc::new(Link {
+            from,
+            stream: Mutex::new(stream),
+            closed: AtomicBool::new(false),
+            data: OnceLock::new(),
+        });
+        let reading = Arc::clone(&link);
         let read = move || {
-            let mut reader = BufReader::new(reader);
+            let (mut reader, mut inflow) = (BufReader::new(reader), Inflow::new(Instant::now()));
             loop {
                 let heard = match Frame::read(&mut reader) {
-                    Ok(Frame::Beat) => continue,
+                    Ok(Frame::Beat(sent)) if inflow.goes_on(sent, reading.received(), Instant::now()) => {
+                        continue;
+                    }
+                    Ok(Frame::Beat(_)) => {
+                        let why = format!("nothing of its dataflow comes through for {} s", LOST.as_secs());
+                        Heard::Closed(why)
+                    }
                     Ok(frame) => Heard::Frame(frame),
                     Err(error) => Heard::Closed(why(&error)),
                 };
@@ -72,12 +121,27 @@ impl Link {
         spawn(&format!("headway-mesh-{}", from.process.0), read)?;
         let beating = Arc::clone(&link);
         let beat = move || {
-            while !beating.closed.load(Ordering::SeqCst) && beating.send(&Frame::Beat).is_ok() {
+            while !beating.closed.load(Ordering::SeqCst) && beating.send(&Frame::Beat(beating.sent())).is_ok()
+            {
                 std::thread::sleep(BEAT);
             }
         };
         spawn(&format!("headway-beat-{}", from.process.0), beat)?;
         Ok(link)
+    }
+
+    /// From now on beats say, and tell, what goes over `data`.
+    pub(super) fn watch(&self, data: &Socket) {
+        // Once a mesh.
+        let _ = self.data.set(data.traffic());
+    }
+
+    fn sent(&self) -> u64 {
+        self.data.get().map_or(0, |data| data.sent())
+    }
+
+    fn received(&self) -> Option<u64> {
+        self.data.get().and_then(|data| data.received())
     }
 
     /// Sends `frame`. After a failure nothing more can be sent, and the reader reports the end.
@@ -110,5 +174,31 @@ fn why(error: &io::Error) -> String {
         }
         io::ErrorKind::UnexpectedEof => "its socket was closed".to_string(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_were_sent_and_do_not_come_are_a_loss_after_ten_beats_and_ten_seconds() {
+        let began = Instant::now();
+        let after = |seconds: u64| began + Duration::from_secs(seconds);
+        let lost_at = |sent: fn(u64) -> u64, received: fn(u64) -> Option<u64>| {
+            let mut inflow = Inflow::new(began);
+            (1..60).find(|second| !inflow.goes_on(sent(*second), received(*second), after(*second)))
+        };
+        // The first of ten beats finds bytes missing, and the time counts from the beat before.
+        assert_eq!(lost_at(|_| 9, |_| Some(0)), Some(10));
+        assert_eq!(lost_at(|second| 9 * second, |second| Some(second.min(20))), Some(30));
+        assert_eq!(lost_at(|_| 9, |_| Some(9)), None, "all of it is there");
+        assert_eq!(lost_at(|second| 9 * second, Some), None, "some of it comes each time");
+        assert_eq!(lost_at(|_| 9, |_| None), None, "nobody reads yet");
+        // Beats of a minute that come at once, and few beats in a minute.
+        let mut inflow = Inflow::new(began);
+        assert!((1..60).all(|_| inflow.goes_on(9, Some(0), after(9))));
+        let mut inflow = Inflow::new(began);
+        assert!((1..10).all(|beat| inflow.goes_on(9, Some(0), after(10 * beat))));
     }
 }

@@ -168,8 +168,13 @@ impl Table {
         missing
     }
 
-    /// All sockets, by process, and the links.
+    /// All sockets, by process, and the links, which watch them from now on.
     pub(super) fn into_sockets(self) -> (Vec<Option<Socket>>, Vec<Arc<Link>>) {
+        for seat in &self.seats {
+            if let (Some(data), Some(link)) = (&seat.data, &seat.control) {
+                link.watch(data);
+            }
+        }
         let (data, links): (Vec<_>, Vec<_>) =
             self.seats.into_iter().map(|seat| (seat.data, seat.control)).unzip();
         (data, links.into_iter().flatten().collect())

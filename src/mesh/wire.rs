@@ -3,15 +3,14 @@
 //! The first byte of a caller says which it speaks. A process that speaks the other kind answers with a mark of eight bytes in
 //! plain text and ends the call, so that the one who started the processes learns which flag is missing. Nothing else is ever
 //! sent in plain text by a process with TLS. The mark is no proof: to a process with TLS it says why a call has failed, and nothing
-//! more. A process without TLS ends by it if it came from process 0's address.
+//! more; to one without TLS it is the name of its failure, if nobody else answers in time.
 
 use crate::mesh::deadline::Deadline;
 use crate::mesh::error::{Distrust, Failed};
-use crate::mesh::socket::Socket;
+use crate::mesh::socket::{Socket, Wire};
 use crate::mesh::tls::Tls;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 
 /// The first byte of a TLS handshake.
 const HANDSHAKE: u8 = 0x16;
@@ -36,14 +35,14 @@ pub(super) fn answer(tcp: TcpStream, tls: Option<&Tls>, until: Deadline) -> Resu
         Some(tls) if is_tls => {
             let session = tls.server(tcp)?;
             session.meet_caller(until).inspect_err(|_| linger(session.tcp(), until))?;
-            Ok(Socket::Tls(Arc::new(session)))
+            Ok(Socket::tls(session))
         }
         None if is_tls => {
             say(&tcp, NONE, until);
             let why = "it speaks TLS, and this process was started without --mesh-cert".to_string();
             Err(Failed::Distrust(Distrust::tls(why)))
         }
-        _ => Ok(Socket::Plain(tcp)),
+        _ => Ok(Socket::plain(tcp)),
     }
 }
 
@@ -55,7 +54,7 @@ pub(super) fn call(
     until: Deadline,
 ) -> Result<Socket, Failed> {
     prepare(&tcp)?;
-    let Some(tls) = tls else { return Ok(Socket::Plain(tcp)) };
+    let Some(tls) = tls else { return Ok(Socket::plain(tcp)) };
     let session = tls.client(tcp, address)?;
     session.open(until)?;
     if is_marked(session.tcp(), NONE, until)? {
@@ -63,7 +62,7 @@ pub(super) fn call(
         return Err(Failed::Distrust(Distrust::tls(why)));
     }
     session.meet_called(until)?;
-    Ok(Socket::Tls(Arc::new(session)))
+    Ok(Socket::tls(session))
 }
 
 /// Tells a caller in plain text that this mesh has TLS.
@@ -73,9 +72,9 @@ pub(super) fn refuse_plain(socket: &Socket, until: Deadline) {
 
 /// True if the called process answers a hello in plain text with the word that it has TLS.
 pub(super) fn is_refused_as_plain(socket: &Socket, until: Deadline) -> Result<bool, Failed> {
-    match socket {
-        Socket::Plain(tcp) => is_marked(tcp, MUST, until),
-        Socket::Tls(_) => Ok(false),
+    match &socket.wire {
+        Wire::Plain(tcp) => is_marked(tcp, MUST, until),
+        Wire::Tls(_) => Ok(false),
     }
 }
 
