@@ -57,6 +57,7 @@ mod replay;
 mod rescale;
 mod rust_text;
 mod store_faults;
+mod supervised;
 mod two_halls;
 mod two_inputs;
 #[cfg(feature = "parquet")]

@@ -7,12 +7,15 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The job: epochs so small that there are many.
 pub(crate) const JOB: [&str; 9] =
     ["run", "turnstile", "--source", "files:in", "--lake", "lake", "--epoch", "50ms", "--epoch-bytes=8KiB"];
+
+/// A source that never ends.
+pub(crate) const ENDLESS: &str = "generate:messages=none";
 
 /// No answer takes so long.
 #[cfg(feature = "serve")]
@@ -22,6 +25,8 @@ pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(
 pub(crate) struct Processes<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) children: Vec<Child>,
+    /// What is started.
+    pub(crate) program: PathBuf,
 }
 
 impl Drop for Processes<'_> {
@@ -48,14 +53,19 @@ impl<'a> Processes<'a> {
             (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
         let lines = free.iter().map(|free| format!("{}\n", free.local_addr().expect("it is bound")));
         write(folder, "hosts", &lines.collect::<String>());
-        Processes { folder, children: Vec::new() }
+        Processes { folder, children: Vec::new(), program: env!("CARGO_BIN_EXE_headway").into() }
     }
 
     /// A job of one process, with `args`, that no host file names.
     pub(crate) fn alone(folder: &'a Path, args: &[&str]) -> Processes<'a> {
-        let mut job = Processes { folder, children: Vec::new() };
-        job.spawn(0, args);
+        let mut job = Processes::of(folder, 0);
+        job.start_alone(args);
         job
+    }
+
+    /// Starts a process with `args` that no host file names.
+    pub(crate) fn start_alone(&mut self, args: &[&str]) {
+        self.spawn(0, args);
     }
 
     /// Starts process `process` of the host file with `args`.
@@ -67,11 +77,12 @@ impl<'a> Processes<'a> {
         let log = |name: &str| {
             File::create(self.folder.join(format!("{name}-{process}"))).expect("the log can be written")
         };
-        let child = Command::new(env!("CARGO_BIN_EXE_headway"))
+        let child = Command::new(&self.program)
             .args(args)
             .arg("-v")
             .current_dir(self.folder)
             .env_clear()
+            .env("TMPDIR", self.folder)
             .stdin(Stdio::null())
             .stdout(log("out"))
             .stderr(log("err"))
@@ -270,6 +281,79 @@ fn any_number_of_processes_goes_on_where_another_was_drained() {
 }
 
 #[test]
+fn signal_to_a_process_without_a_partition_drains_all() {
+    let folder = folder();
+    messages(folder.path(), 12_000);
+    // Five partitions: the five workers of process 0 have them all.
+    let args = [&JOB[..], &["-w", "5"]].concat();
+    for round in 0..5 {
+        let before = seq(folder.path());
+        let mut job = Processes::of(folder.path(), 2);
+        (0..2).for_each(|process| job.start(process, &args));
+        until(&mut job, before, 3);
+        signal(&job.children[1], Signal::TERM);
+        assert_eq!(job.codes(), [Some(0); 2], "round {round}: {}{}", job.log("err", 0), job.log("err", 1));
+        assert!(job.log("out", 0).starts_with("drained"), "round {round}: {}", job.log("out", 0));
+        assert!(job.log("out", 1).starts_with("drained: process 1"), "round {round}: {}", job.log("out", 1));
+    }
+    audit(folder.path());
+}
+
+#[test]
+fn clusters_whose_processes_have_different_lakes_end_nobody() {
+    let folder = folder();
+    let job = |lake: &'static str| {
+        ["run", "turnstile", "--source", ENDLESS, "--lake", lake, "--epoch=50ms", "--if-running=take-over"]
+    };
+    let mut running = Processes::alone(folder.path(), &[&job("lake")[..], &["-n", "1"]].concat());
+    until(&mut running, -1, 2);
+    // Its logs stay its own.
+    let folder_of_others = crate::cli::folder();
+    let lake = folder.path().join("lake").to_string_lossy().into_owned();
+    let others = |lake: &str| {
+        let args = job("?").map(|arg| if arg == "?" { lake.to_string() } else { arg.to_string() });
+        args.to_vec()
+    };
+    for lakes in [[lake.as_str(), "other"], ["other", lake.as_str()]] {
+        let mut torn = Processes::of(folder_of_others.path(), 2);
+        for (process, lake) in lakes.iter().enumerate() {
+            let args = others(lake);
+            torn.start(process, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        assert_eq!(torn.codes(), [Some(2); 2], "{}", torn.log("err", 0));
+        let said = torn.log("err", 0) + &torn.log("err", 1);
+        assert!(said.contains("(lake-not-shared)"), "{said}");
+    }
+    let at = seq(folder.path());
+    until(&mut running, at, 2);
+    assert_eq!(head(folder.path()).expect("there is a manifest")["generation"], 1, "nobody took it over");
+    signal(&running.children[0], Signal::TERM);
+    assert_eq!(running.codes(), [Some(0)], "{}", running.log("err", 0));
+}
+
+#[test]
+fn second_process_of_a_number_is_refused_by_name_while_the_job_goes_on() {
+    let (folder, other) = (folder(), crate::cli::folder());
+    let lake = folder.path().join("lake").to_string_lossy().into_owned();
+    let args = ["run", "turnstile", "--source", ENDLESS, "--lake", &lake, "--epoch=50ms"];
+    let mut job = Processes::of(folder.path(), 2);
+    (0..2).for_each(|process| job.start(process, &args));
+    until(&mut job, -1, 2);
+    let mut second = Processes::of(other.path(), 0);
+    let hosts = std::fs::read_to_string(folder.path().join("hosts")).expect("it was written");
+    write(other.path(), "hosts", &hosts);
+    let said = second.ends(1, 3, &[&args[..], &["--restarts", "0"]].concat());
+    assert!(
+        said.contains("another process with number 1 takes part") && said.contains("(mesh-superseded)"),
+        "{said}"
+    );
+    let at = seq(folder.path());
+    until(&mut job, at, 2);
+    signal(&job.children[0], Signal::TERM);
+    assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
+}
+
+#[test]
 fn job_that_loses_a_process_comes_back_when_that_one_does() {
     let whole = folder();
     messages(whole.path(), 12_000);
@@ -323,6 +407,30 @@ fn settings_that_do_not_fit_are_refused_before_anything_is_made() {
         assert!(run.err.contains(code), "{more:?}: {}", run.err);
         assert!(!folder.path().join("lake").exists(), "{more:?}");
     }
+}
+
+#[test]
+fn workers_without_a_partition_are_named_by_a_check_and_by_a_start() {
+    let folder = folder();
+    messages(folder.path(), 2_000);
+    // Five partitions.
+    drop(Processes::of(folder.path(), 3));
+    let check = |workers| {
+        let args = [&["check"], &JOB[1..], &["-H", "hosts", "-p", "0", "-w", workers]].concat();
+        let run = headway(folder.path(), &args);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        run.out.contains("no partition for workers 5, 6, 7, 8: ")
+    };
+    assert!(check("3") && !check("1"));
+    let mut job = Processes::of(folder.path(), 3);
+    (0..3).for_each(|process| job.start(process, &[&JOB[..], &["-w", "3"]].concat()));
+    assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 0));
+    let said = job.log("err", 0);
+    assert!(said.contains("event=\"worker-idle\" workers=\"5 6 7 8\""), "{said}");
+    // The next run has another size, and says so.
+    let run = headway(folder.path(), &[&JOB[..], &["-n", "1", "-v"]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    assert!(run.err.contains("size=\"3x3 → 1x3\""), "{}", run.err);
 }
 
 #[test]
@@ -419,8 +527,14 @@ fn process_0_serves_the_job_and_the_others_themselves() {
     assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
 }
 
+/// Whatever the lake holds is whole.
+pub(crate) fn audit(folder: &Path) {
+    let audit = headway(folder, &["audit", "--lake", "lake", "--deep"]);
+    assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+}
+
 /// The number of the system for process `number` of the cluster that process `supervisor` runs.
-fn pid_of(supervisor: u32, number: usize) -> Option<i32> {
+pub(crate) fn pid_of(supervisor: u32, number: usize) -> Option<i32> {
     let of_supervisor = |pid: &i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         status.lines().any(|line| line == format!("PPid:\t{supervisor}"))

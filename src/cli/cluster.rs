@@ -2,7 +2,8 @@
 //!
 //! Each process is this program with `run` and the same flags; what differs is in its environment. Its log goes to standard
 //! error with its number in front, its answer too; only process 0 writes to standard output. A process that was killed is
-//! started again: the others start themselves again meanwhile. The first signal drains all of them.
+//! started again: the others start themselves again meanwhile. The first signal drains all of them. Where each listens, and their
+//! secret, is in memory that all of them share: no cleaner of folders can take it from a process that starts itself again.
 
 use super::listen::Listen;
 use super::settings::plan;
@@ -16,20 +17,20 @@ use crate::engine::code::{self, Exit};
 use crate::random::random;
 use clap::{Args, Subcommand};
 use headway_operators::pipeline::Entry;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, process, thread};
 
-/// How often a process that was killed is started again.
+/// How often a process that was killed is started again, until none was killed for [`restart::FORGIVEN`].
 const STARTS_MAX: u32 = 20;
 
 /// The pause before that.
@@ -79,9 +80,8 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], form: Form) -> Resu
             process::exit(128 + number);
         },
     )?;
-    let result = Supervisor { scratch: &scratch, children, stopping, form, listen, starts: 0 }.run(processes);
-    scratch.remove();
-    result
+    let starts = Starts::default();
+    Supervisor { scratch: &scratch, children, stopping, form, listen, starts }.run(processes)
 }
 
 /// How many processes there are to be, and where process 0 answers by HTTP. Everything else that is set must make a job.
@@ -140,16 +140,42 @@ struct Supervisor<'a> {
     form: Form,
     /// Where process 0 answers by HTTP.
     listen: Option<SocketAddr>,
-    starts: u32,
+    starts: Starts,
+}
+
+/// How often processes were started again.
+#[derive(Default)]
+struct Starts {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Starts {
+    /// Counts one more at `now`; false if there were too many, with none of them long enough before the next.
+    fn allow(&mut self, now: Instant) -> bool {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) >= restart::FORGIVEN) {
+            self.count = 0;
+        }
+        if self.count >= STARTS_MAX {
+            return false;
+        }
+        (self.count, self.last) = (self.count + 1, Some(now));
+        true
+    }
 }
 
 impl Supervisor<'_> {
     fn run(mut self, processes: u64) -> Result<(), Failure> {
-        for number in 0..processes {
-            let child = self.start(number, false)?;
-            lock(&self.children).push(Process { number, child, ended: None });
-        }
         let mut over: Option<(Instant, Failure)> = None;
+        for number in 0..processes {
+            match self.start(number, false) {
+                Ok(child) => lock(&self.children).push(Process { number, child, ended: None }),
+                Err(failure) => {
+                    over = Some(self.give_up(failure));
+                    break;
+                }
+            }
+        }
         let (mut done, mut is_told) = (None, false);
         loop {
             thread::sleep(LOOK);
@@ -174,10 +200,10 @@ impl Supervisor<'_> {
                         "{what}: it is started again"
                     );
                     thread::sleep(PAUSE);
-                    let child = self.start(number, true)?;
-                    let mut children = lock(&self.children);
-                    let place = children.iter_mut().find(|process| process.number == number);
-                    *place.expect("it was started before") = Process { number, child, ended: None };
+                    match self.start(number, true) {
+                        Ok(child) => self.replace(number, child),
+                        Err(failure) => over = Some(self.give_up(failure)),
+                    }
                 } else if !status.success() && over.is_none() {
                     let exit = status
                         .code()
@@ -198,6 +224,19 @@ impl Supervisor<'_> {
                 still => over = still,
             }
         }
+    }
+
+    /// Takes `child` as process `number`, which has ended.
+    fn replace(&self, number: u64, child: Child) {
+        let mut children = lock(&self.children);
+        let place = children.iter_mut().find(|process| process.number == number);
+        *place.expect("it was started before") = Process { number, child, ended: None };
+    }
+
+    /// Tells all processes to end, since one could not be started: no other will take its place.
+    fn give_up(&self, failure: Failure) -> (Instant, Failure) {
+        lock(&self.children).iter().for_each(|child| signal(child, Signal::TERM));
+        (Instant::now(), failure)
     }
 
     /// Which processes have ended since the last look, and how.
@@ -226,9 +265,7 @@ impl Supervisor<'_> {
     /// True if a process that ended with `status` is to be started again: it was killed, or died of a bug.
     fn comes_back(&mut self, status: ExitStatus) -> bool {
         let died = status.signal().is_some() || status.code() == Some(i32::from(Exit::Panicked as u8));
-        let again = died && self.starts < STARTS_MAX;
-        self.starts += u32::from(again);
-        again
+        died && self.starts.allow(Instant::now())
     }
 
     /// Starts process `number`, the first time or `again`.
@@ -241,7 +278,7 @@ impl Supervisor<'_> {
             )
             .detail(sentence(&error.to_string()))
         };
-        let mut command = Command::new(env::current_exe().map_err(failed)?);
+        let mut command = Command::new(restart::program());
         command.args(arguments(env::args_os())).stdin(Stdio::null()).stderr(Stdio::piped());
         command.stdout(if number == 0 { Stdio::inherit() } else { Stdio::piped() });
         command.env("HEADWAY_PROCESS", number.to_string());
@@ -309,38 +346,48 @@ fn pass_on(number: u64, from: impl Read, form: Form) {
     }
 }
 
-/// The host file and the secret of one cluster.
-struct Scratch(PathBuf);
+/// The host file and the secret of one cluster, in memory: each process has them open, and reads them again when it starts itself
+/// again.
+struct Scratch {
+    hosts: OwnedFd,
+    secret: OwnedFd,
+}
 
 impl Scratch {
     fn make(processes: u64) -> Result<Scratch, Failure> {
-        let folder = env::temp_dir().join(format!("headway-cluster-{}-{:x}", process::id(), random() as u32));
-        let failed = |error: io::Error| {
-            Failure::new(Code::FolderUnwritable, format!("\"{}\" cannot be written", folder.display()))
-                .detail(sentence(&error.to_string()))
-        };
-        fs::create_dir(&folder).map_err(failed)?;
-        let scratch = Scratch(folder.clone());
         let made = hosts(processes).and_then(|hosts| {
-            fs::write(scratch.hosts(), hosts)?;
-            secret(&scratch.secret())
+            let secret = format!("{:032x}\n", random());
+            Ok(Scratch {
+                hosts: in_memory("headway-hosts", &hosts)?,
+                secret: in_memory("headway-secret", &secret)?,
+            })
         });
-        made.map_err(failed).inspect_err(|_| scratch.remove())?;
-        Ok(scratch)
+        made.map_err(|error| {
+            let what = "the addresses of the processes could not be made";
+            Failure::named(code::Code::StartFailed.name(), Exit::Unreachable as u8, what)
+                .detail(sentence(&error.to_string()))
+        })
     }
 
-    fn hosts(&self) -> PathBuf {
-        self.0.join("hosts")
+    fn hosts(&self) -> String {
+        path_of(&self.hosts)
     }
 
-    fn secret(&self) -> PathBuf {
-        self.0.join("secret")
+    fn secret(&self) -> String {
+        path_of(&self.secret)
     }
+}
 
-    fn remove(&self) {
-        // It is in a folder for temporary files.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A file with `text` that has no name. Programs that this one starts have it open, too, with the same number.
+fn in_memory(name: &str, text: &str) -> io::Result<OwnedFd> {
+    let mut file = fs::File::from(memfd_create(name, MemfdFlags::empty())?);
+    file.write_all(text.as_bytes())?;
+    Ok(file.into())
+}
+
+/// Where any process that has `file` open reads it from its beginning.
+fn path_of(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 /// Addresses on this machine at which nobody listens.
@@ -349,11 +396,6 @@ fn hosts(processes: u64) -> io::Result<String> {
         (0..processes).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
     let lines = free.iter().map(|free| Ok(format!("{}\n", free.local_addr()?)));
     lines.collect()
-}
-
-fn secret(path: &Path) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{:032x}", random())
 }
 
 #[cfg(test)]
@@ -370,6 +412,15 @@ mod tests {
         assert_eq!(of("headway cluster run x --job cluster"), ["run", "x", "--job", "cluster"]);
         assert_eq!(of("headway cluster run x --listen 7070 -n 2"), ["run", "x", "-n", "2"]);
         assert_eq!(of("headway cluster run x --listen=:7070 -n 2 --listen"), ["run", "x", "-n", "2"]);
+    }
+
+    #[test]
+    fn starts_are_counted_until_none_was_needed_for_long() {
+        let (began, mut starts) = (Instant::now(), Starts::default());
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert!((0..20).all(|at| starts.allow(after(at))) && !starts.allow(after(20)));
+        assert!(!starts.allow(after(138)), "119 s after the last one");
+        assert!((0..20).all(|at| starts.allow(after(139 + at))) && !starts.allow(after(160)));
     }
 
     #[test]

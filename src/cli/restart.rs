@@ -9,13 +9,15 @@ use super::terminal::log_end;
 use crate::engine::code::may_come_back;
 use crate::engine::format::names::Generation;
 use crate::engine::{self, Control};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, io};
 
-/// How often this process has started itself again since it last ran for [`FORGIVEN`].
+/// How often this process has started itself again since its workers last ran for [`FORGIVEN`].
 const COUNT: &str = "HEADWAY_RESTARTED";
 
 /// Set if the process was draining when it started itself again: to the run that was drained, 0 if that is not known.
@@ -24,14 +26,20 @@ pub(crate) const DRAINING: &str = "HEADWAY_DRAINING";
 /// Set if the process goes by the last manifest, whatever it was started with: it has seen a claim.
 const COMMITTED: &str = "HEADWAY_GOES_BY_MANIFEST";
 
-/// After a run of this length earlier restarts count no more.
-const FORGIVEN: Duration = Duration::from_secs(120);
+/// After workers have run for so long, earlier restarts count no more.
+pub(crate) const FORGIVEN: Duration = Duration::from_secs(120);
 
 /// The pause before the first restart; each later one is twice as long.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// The running program, whatever has become of its file.
+const RUNNING: &str = "/proc/self/exe";
+
+/// What the system writes behind the path of a running program whose file was deleted or replaced.
+const REPLACED: &[u8] = b" (deleted)";
 
 /// Goes on with a drain that was under way when this process started itself again.
 pub(crate) fn go_on_draining(control: &Control) {
@@ -40,14 +48,15 @@ pub(crate) fn go_on_draining(control: &Control) {
     }
 }
 
-/// Starts the program again, if `failure` may get better by that and `restarts` are left; else gives it back. The run that
-/// failed began at `began`.
-pub(crate) fn again(failure: Failure, restarts: u64, began: Instant, control: &Control) -> Failure {
+/// Starts the program again, if `failure` may get better by that and `restarts` are left; else gives it back.
+pub(crate) fn again(failure: Failure, restarts: u64, control: &Control) -> Failure {
     let before = env::var(COUNT).ok().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-    let count = if began.elapsed() >= FORGIVEN { 0 } else { before };
+    let count = still_counted(before, control.has_worked());
     // Another size is no failure: nobody counts it.
     let is_free = failure.name() == engine::code::Code::MembershipChanged.name();
-    if !may_come_back(failure.exit()) || count >= restarts && !is_free {
+    // The others may have the build that was installed while this one ran.
+    let is_old = failure.name() == engine::code::Code::MeshVersion.name() && is_replaced();
+    if !may_come_back(failure.exit()) && !is_old || count >= restarts && !is_free {
         return failure;
     }
     let pause = pause(count);
@@ -123,19 +132,60 @@ fn replace(mut command: Command) -> io::Error {
     error
 }
 
+/// How many of the restarts `before` count after a run in which the workers ran for `worked`. A wait for the others is no run.
+fn still_counted(before: u64, worked: Duration) -> u64 {
+    if worked >= FORGIVEN { 0 } else { before }
+}
+
 fn pause(restarts: u64) -> Duration {
     let doubled = u32::try_from(restarts).ok().and_then(|restarts| 2_u32.checked_pow(restarts));
     doubled.map_or(PAUSE_MAX, |factor| PAUSE.saturating_mul(factor).min(PAUSE_MAX))
 }
 
 /// The program as it is installed now, so that a new build is taken up; the running one if that file is gone.
-fn program() -> PathBuf {
-    env::current_exe().ok().filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
+pub(crate) fn program() -> PathBuf {
+    let installed = env::current_exe().ok().map(without_mark).filter(|path| path.exists());
+    installed.unwrap_or_else(|| PathBuf::from(RUNNING))
+}
+
+/// True if another file has taken the place of the program since it was started.
+fn is_replaced() -> bool {
+    env::current_exe().is_ok_and(|path| without_mark(path.clone()) != path)
+}
+
+/// Where `path` was, if the system says that something else has taken its place since: as the rename of a new build does.
+fn without_mark(path: PathBuf) -> PathBuf {
+    match path.as_os_str().as_bytes().strip_suffix(REPLACED) {
+        Some(before) if !path.exists() => PathBuf::from(OsStr::from_bytes(before)),
+        _ => path,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn program_whose_file_was_replaced_is_found_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let [plain, marked] = ["headway", "headway (deleted)"].map(|name| folder.path().join(name));
+        assert_eq!(without_mark(marked.clone()), plain);
+        assert_eq!(without_mark(plain.clone()), plain);
+        std::fs::write(&marked, "").unwrap();
+        assert_eq!(without_mark(marked.clone()), marked, "that is its name");
+        assert!(program().exists());
+    }
+
+    #[test]
+    fn restarts_are_forgiven_after_work_and_not_after_a_wait() {
+        assert_eq!((still_counted(7, FORGIVEN), still_counted(7, FORGIVEN / 2)), (0, 7));
+        let control = Control::new();
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(control.has_worked(), Duration::ZERO, "it waits for the others");
+        control.works();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(control.has_worked() >= Duration::from_millis(2));
+    }
 
     #[test]
     fn pauses_double_up_to_a_minute() {

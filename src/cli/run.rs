@@ -91,7 +91,7 @@ pub(crate) fn run(
     match membership::settle(&mut plan) {
         Ok(None) => {}
         Ok(Some(standby)) => return standby::stand_by(&plan, standby, &control, out),
-        Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), begin, &control)),
+        Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), &control)),
     }
     let summary = match start(&plan, progress, &control) {
         Ok(summary) => summary,
@@ -100,7 +100,7 @@ pub(crate) fn run(
         {
             return Ok(writeln!(out, "{}", not_joined(&control))?);
         }
-        Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), begin, &control)),
+        Err(failure) => return Err(restart::again(failure, membership::restarts(&plan), &control)),
     };
     if control.is_rescaling()
         && let Some(failure) = restart::rescaled(true, &control)

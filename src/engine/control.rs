@@ -3,7 +3,8 @@
 use crate::engine::error::Error;
 use crate::engine::format::names::Generation;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Shared by the workers, the commit thread and whoever started the job. Clones are the same handle.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ struct Inner {
     run: AtomicU64,
     /// The run that was drained when this process started itself again; 0 if none was.
     drained: AtomicU64,
+    /// Since when the workers of this process run.
+    works_since: OnceLock<Instant>,
     failure: Mutex<Option<Error>>,
 }
 
@@ -54,6 +57,16 @@ impl Control {
     /// Notes which run takes place.
     pub fn runs(&self, generation: Generation) {
         self.0.run.store(generation.0, Ordering::SeqCst);
+    }
+
+    /// Notes that all processes are there and have read their state: the workers run from now on.
+    pub fn works(&self) {
+        self.0.works_since.get_or_init(Instant::now);
+    }
+
+    /// For how long the workers have run; nothing while the process waits for others or reads its state.
+    pub fn has_worked(&self) -> Duration {
+        self.0.works_since.get().map_or(Duration::ZERO, Instant::elapsed)
     }
 
     /// The run that takes place, or took place before this process started itself again; `None` if none has begun.

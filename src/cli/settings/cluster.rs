@@ -101,9 +101,10 @@ fn own_number() -> Option<u64> {
     number_of(&fs::read_to_string("/proc/sys/kernel/hostname").ok()?)
 }
 
-/// The number behind the last hyphen of a host's name.
+/// The number behind the last hyphen of a host's name; the name may have a domain (`setHostnameAsFQDN`).
 fn number_of(host: &str) -> Option<u64> {
-    let (_, number) = host.trim().rsplit_once('-')?;
+    let name = host.trim().split('.').next()?;
+    let (_, number) = name.rsplit_once('-')?;
     number.parse().ok()
 }
 
@@ -194,6 +195,8 @@ mod tests {
     #[test]
     fn host_of_a_stateful_set_has_its_number_in_its_name() {
         assert_eq!(number_of("headway-12\n"), Some(12));
+        assert_eq!(number_of("headway-2.headway.prod-7.svc.cluster.local\n"), Some(2));
+        assert_eq!(number_of("headway.prod-7.svc"), None);
         assert_eq!((number_of("headway"), number_of("headway-a1")), (None, None));
     }
 }

@@ -17,7 +17,7 @@ pub(super) const MESH_PAGES: &[Page] = &[
         Yours,
         "This process is another build than process 0.",
         "Processes exchange records in the form of their build, and another build would misread them.",
-        "Start the same program everywhere. For a new build, stop all processes, then start all.",
+        "Start the same program everywhere. For a new build, replace the program by a rename, then end one process: each takes the new one up when it starts again.",
     ),
     of(
         "mesh-plan",
@@ -64,8 +64,8 @@ pub(super) const MESH_PAGES: &[Page] = &[
     of(
         "mesh-superseded",
         Yours,
-        "Another process with the same number has joined while this one did.",
-        "The newest start of a process counts, since an earlier one may have ended without a sign.",
+        "Another process with the same number takes part in the job: it has joined while this one did, or before.",
+        "Until all are there the newest start of a process counts. After that the job runs, and gives signs of life, without any other.",
         "Start each process once. If a supervisor started it again, there is nothing to do.",
     ),
     of(
