@@ -12,12 +12,14 @@ use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};
 use super::units::{Bytes, Limit, Millis, Share, time};
-use crate::connect::{self, Notice, notice};
-use crate::engine::format::manifest::Manifest;
+use crate::connect::{self, Notice, PartitionInfo, notice};
+use crate::engine::format::manifest::{Manifest, Members};
 use crate::engine::run::closed::{Closed, closed};
 use crate::engine::run::launch;
+use crate::engine::run::ports::idle_workers;
 use clap::Args;
 use headway_operators::pipeline::Entry;
+use headway_operators::record::Partition;
 use serde_json::json;
 use std::io::Write;
 
@@ -35,8 +37,8 @@ pub(crate) struct Flags {
 /// Refuses what `run` would refuse, with the same message and exit code; else describes the job on `out`.
 pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     let mut plan = flags.plan.plan(catalogue)?;
-    membership::workers(&mut plan)?;
-    let found = look(&plan)?;
+    let members = membership::workers(&mut plan)?;
+    let found = look(&plan, &members)?;
     match flags.output {
         Form::Text => text(&plan, &found, out)?,
         Form::Json => {
@@ -46,8 +48,8 @@ pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write
     Ok(writeln!(out)?)
 }
 
-/// Opens source and lake as `run` would. Folders that are made on the way are removed again.
-fn look(plan: &Plan) -> Result<Looked, Failure> {
+/// Opens source and lake as `run` of `members` would. Folders that are made on the way are removed again.
+fn look(plan: &Plan, members: &Members) -> Result<Looked, Failure> {
     let place = Place::of(&plan.lake);
     let inspected = run::open(plan).and_then(|store| run::prepare(plan, store)).and_then(|job| {
         let (partitions, head) = launch::inspect(&job).map_err(run::refused)?;
@@ -57,7 +59,10 @@ fn look(plan: &Plan) -> Result<Looked, Failure> {
             of_sources.chain(plan.asked.certificate.as_ref().and_then(Certificate::notice)).collect();
         let closed = head.as_ref().map(|head| closed(head, &partitions)).unwrap_or_default();
         let sources = partitions.iter().map(|partitions| Found::of(partitions)).collect();
-        Ok(Looked { sources, all: Found::of(&partitions.concat()), entries, head, closed, notices })
+        let numbers = |infos: &Vec<PartitionInfo>| infos.iter().map(|info| info.partition).collect();
+        let open: Vec<Vec<Partition>> = partitions.iter().map(numbers).collect();
+        let idle = if members.processes > 1 { idle_workers(&open, workers(members)) } else { Vec::new() };
+        Ok(Looked { sources, all: Found::of(&partitions.concat()), entries, head, closed, notices, idle })
     });
     place.leave();
     inspected
@@ -80,6 +85,12 @@ struct Looked {
     closed: Vec<Closed>,
     /// What the sources do not take as it is, and that the certificate ends soon.
     notices: Vec<Notice>,
+    /// The workers of a job of several processes that would have no partition to read.
+    idle: Vec<usize>,
+}
+
+fn workers(members: &Members) -> usize {
+    usize::try_from(members.total()).unwrap_or(usize::MAX)
 }
 
 impl Looked {
@@ -116,6 +127,14 @@ fn text(plan: &Plan, found: &Looked, out: &mut dyn Write) -> std::io::Result<()>
     }
     for line in notice::lines(&found.notices) {
         writeln!(out, "notice    {line}")?;
+    }
+    if !found.idle.is_empty() {
+        let idle: Vec<String> = found.idle.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "notice    no partition for workers {}: they compute, and read nothing",
+            idle.join(", ")
+        )?;
     }
     found.list("reads", true, out)?;
     found.list("not read", false, out)?;
@@ -172,6 +191,7 @@ fn answer(plan: &Plan, found: &Looked) -> serde_json::Value {
         "partitions": found.all.partitions,
         "messages": found.all.messages,
         "notices": notices,
+        "idle_workers": found.idle,
         "entries": found.entries.iter().map(entry).collect::<Vec<_>>(),
         "lake": plan.lake,
         "windows_closed": found.closed.iter().map(|closed| json!({

@@ -3,7 +3,7 @@
 use super::lake::{self, At, Job};
 use super::life::Life;
 use super::rescale_advice::{Advised, advise};
-use super::rescale_plan::{Forecast, Load, forecast, loads, without_partition};
+use super::rescale_plan::{Forecast, Load, forecast, without_partition};
 use super::settings::cluster::host_file;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
@@ -11,6 +11,7 @@ use super::terminal::table::{self, counted, grouped};
 use super::units::{Millis, age};
 use crate::engine::commit::rescale::Request;
 use crate::engine::format::manifest::{Manifest, Members};
+use crate::engine::run::ports::idle_workers_of;
 use clap::Args;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -172,7 +173,7 @@ fn execute(
 
 /// Warns of workers that will have nothing to read, and of processes that are not there yet.
 fn warn(job: &Job, head: &Manifest, members: &Members) -> Result<(), Failure> {
-    for idle in without_partition(&loads(head, members)) {
+    for idle in idle_workers_of(head, members) {
         tracing::warn!(
             event = "worker-idle",
             worker = idle,

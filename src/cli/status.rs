@@ -96,6 +96,8 @@ struct Seen {
     sign: Option<Alive>,
     life: Life,
     now_ms: i64,
+    /// The size that the next claim is to have, in the form 3x2, if a person has asked for another.
+    asked: Option<String>,
     /// The processes that the job does without.
     standbys: Vec<Sign>,
     /// A dead letter of each input, for example.
@@ -113,7 +115,9 @@ impl Seen {
         let manifests = if head.inputs.iter().any(is_dead) { job.manifests() } else { Ok(Vec::new()) };
         let inputs: Vec<&[Input]> = head.inputs.iter().map(std::slice::from_ref).collect();
         let examples = dead::examples(job, &manifests.unwrap_or_default(), &inputs);
-        Ok(Seen { head, ends, sign, life, now_ms, standbys: job.standbys()?, examples })
+        let request = job.request()?.filter(|request| request.after == head.generation);
+        let asked = request.map(|request| request.members.size());
+        Ok(Seen { head, ends, sign, life, now_ms, asked, standbys: job.standbys()?, examples })
     }
 
     fn write(&self, form: StatusForm, out: &mut dyn Write) -> io::Result<()> {
@@ -210,6 +214,13 @@ fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         manifest.generation,
         members(&manifest.members)
     )?;
+    let size = manifest.members.size();
+    if let Some(before) = seen.board().and_then(|board| board.rescaled_from.as_ref()) {
+        writeln!(out, "size       {} → {size} when this run began", visible(before))?;
+    }
+    if let Some(asked) = &seen.asked {
+        writeln!(out, "rescale    {size} → {asked} asked for: the next claim takes it")?;
+    }
     if let Some(pace) = seen.pace() {
         writeln!(out, "rate       {pace}")?;
     }
@@ -339,6 +350,8 @@ fn answer(seen: &Seen) -> Value {
         "generation": manifest.generation,
         "processes": manifest.members.processes,
         "workers": manifest.members.total(),
+        "rescaled_from": seen.board().and_then(|board| board.rescaled_from.as_ref()),
+        "rescale_to": seen.asked,
         "written_ms": manifest.written_ms,
         "age_ms": seen.age_ms(),
         "rows": rows(manifest),

@@ -133,11 +133,13 @@ pub enum Error {
         /// For how long it was waited for.
         after: Duration,
     },
-    /// The lake of this process is not that of process 0.
-    #[error("\"{lake}\" is not the lake of process 0: it has not the claim of this run")]
+    /// The lake of this process is not that of another one.
+    #[error("\"{lake}\" is not the lake of process {}: it has not what that process has just written", process.0)]
     LakeNotShared {
         /// The lake.
         lake: String,
+        /// The other process.
+        process: Process,
     },
 }
 

@@ -40,6 +40,7 @@ pub struct Crew {
 /// What was heard of the others so far.
 #[derive(Debug, Default)]
 struct Heard {
+    seen: BTreeSet<Process>,
     ready: BTreeSet<Process>,
     done: BTreeSet<Process>,
     bye: BTreeSet<Process>,
@@ -101,7 +102,7 @@ impl Crew {
         sockets.expect("one dataflow a process")
     }
 
-    fn others(&self) -> impl Iterator<Item = Process> {
+    pub(super) fn others(&self) -> impl Iterator<Item = Process> {
         let me = self.place.process;
         (0..).map(Process).take(self.place.processes()).filter(move |process| *process != me)
     }
@@ -125,6 +126,36 @@ impl Crew {
     pub fn check(&self, control: &Control) -> Result<(), Error> {
         while let Some(message) = self.receive(control, Duration::ZERO)? {
             self.note(message);
+        }
+        Ok(())
+    }
+
+    /// From the leader: what it has written into its lake.
+    pub(super) fn show(&self, token: &str) {
+        self.send_all(&Message::Token(token.to_string()));
+    }
+
+    /// To a member: what the leader has written into its lake.
+    pub(super) fn token(&self, control: &Control) -> Result<String, Error> {
+        loop {
+            if let Some(message) = self.receive(control, LOOK)? {
+                match message {
+                    (LEADER, Message::Token(token)) => return Ok(token),
+                    other => self.note(other),
+                }
+            }
+        }
+    }
+
+    /// From a member: it has seen that in its own lake.
+    pub(super) fn saw(&self) {
+        self.send(LEADER, &Message::Seen);
+    }
+
+    /// In the leader: waits until all others have seen it.
+    pub(super) fn await_seen(&self, control: &Control) -> Result<(), Error> {
+        while !self.others().all(|process| self.heard().seen.contains(&process)) {
+            self.receive(control, LOOK)?.into_iter().for_each(|message| self.note(message));
         }
         Ok(())
     }
@@ -303,10 +334,12 @@ impl Crew {
     pub(super) fn note(&self, (from, message): (Process, Message)) {
         let mut heard = self.heard();
         match message {
+            Message::Seen => drop(heard.seen.insert(from)),
             Message::Ready => drop(heard.ready.insert(from)),
             Message::Done => drop(heard.done.insert(from)),
             Message::Ends(ends) => drop(heard.ends.insert(from, ends)),
-            Message::Card(_)
+            Message::Token(_)
+            | Message::Card(_)
             | Message::Start
             | Message::Restored { .. }
             | Message::Found { .. }

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Message {
+    /// From the leader: what it has written into its lake, for others to see.
+    Token(String),
+    /// From a member: it sees that in its own lake.
+    Seen,
     /// From the leader: what the job starts from.
     Card(Card),
     /// From a member: it has read its part of the state.

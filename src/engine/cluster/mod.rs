@@ -3,7 +3,10 @@
 //! ```text
 //! leader (process 0)                                      member
 //! join ◄───────────────── mesh ─────────────────────────► join
-//! look at sources, read the head, claim the job
+//! look at sources, read the head
+//! write a token: Token ─────────────────────────────────► see it in the lake, write one
+//!                          ◄───────────────────── Seen
+//! claim the job
 //! card: claim, partitions, ends ────────────────────────► partitions by the leader's numbers
 //! read its shards of the state                            read its shards of the state
 //!                          ◄──────────────────── Ready
@@ -25,5 +28,6 @@ pub mod membership;
 pub mod message;
 pub mod place;
 pub mod plan;
+pub mod shared;
 pub mod torn;
 pub mod watch;

@@ -123,6 +123,20 @@ pub async fn sections(
     headers: &Headers,
     mine: impl Fn(&str, Shard) -> bool,
 ) -> Result<SavedState, CheckpointError> {
+    Ok(sections_within(site, manifest, headers, mine, &|_| true).await?.unwrap_or_default())
+}
+
+/// The same, if there is `room` for it, which is asked before each read with its bytes; `None` if there is none.
+///
+/// # Errors
+/// If a file is gone or is not what was written.
+pub async fn sections_within(
+    site: &Site,
+    manifest: &Manifest,
+    headers: &Headers,
+    mine: impl Fn(&str, Shard) -> bool,
+    room: &dyn Fn(u64) -> bool,
+) -> Result<Option<SavedState>, CheckpointError> {
     let live = StateFiles::of(headers, &manifest.dropped).live();
     // 1. Which sections of each file are needed?
     let mut wanted: BTreeMap<StateId, Vec<usize>> = BTreeMap::new();
@@ -142,9 +156,11 @@ pub async fn sections(
     for entry in &manifest.state {
         let Some(mut numbers) = wanted.remove(&entry.id()) else { continue };
         numbers.sort_unstable();
-        for (number, read) in read(site, &manifest.job, entry, &headers[&entry.id()].list, &numbers).await? {
-            bytes.insert((entry.id(), number), read);
-        }
+        let heads = &headers[&entry.id()].list;
+        let Some(all) = read(site, &manifest.job, entry, (heads, &numbers), room).await? else {
+            return Ok(None);
+        };
+        bytes.extend(all.into_iter().map(|(number, read)| ((entry.id(), number), read)));
     }
     // 3. Hand them out in their order.
     let files: BTreeMap<StateId, u32> = headers.keys().copied().zip(0..).collect();
@@ -157,20 +173,23 @@ pub async fn sections(
         let (shard, kind, file) = (section.shard, section.kind, files[&section.file]);
         saved.entry(section.operator).or_default().push(Saved { shard, version, kind, file, bytes });
     }
-    Ok(saved)
+    Ok(Some(saved))
 }
 
-/// The sections `numbers` of a file, rising; neighbours are read together.
+/// The sections `numbers` of a file, rising, if there is `room` for each read; neighbours are read together.
 async fn read(
     site: &Site,
     job: &str,
     entry: &StateEntry,
-    heads: &[SectionHead],
-    numbers: &[usize],
-) -> Result<Vec<(usize, Vec<u8>)>, CheckpointError> {
+    (heads, numbers): (&[SectionHead], &[usize]),
+    room: &dyn Fn(u64) -> bool,
+) -> Result<Option<Vec<(usize, Vec<u8>)>>, CheckpointError> {
     if entry.v1.is_some() {
+        if !room(entry.bytes) {
+            return Ok(None);
+        }
         let (_, sections) = whole(site, job, entry).await?;
-        return Ok(sections.into_iter().enumerate().filter(|(at, _)| numbers.contains(at)).collect());
+        return Ok(Some(sections.into_iter().enumerate().filter(|(at, _)| numbers.contains(at)).collect()));
     }
     let place = entry.place(job);
     let mut offset = entry.header_bytes;
@@ -192,6 +211,9 @@ async fn read(
         let count = 1 + rest.windows(2).take_while(|pair| near(pair)).count();
         let (run, more) = rest.split_at(count);
         let (from, to) = (offsets[*first].from, offsets[run[count - 1]].to);
+        if !room(to - from) {
+            return Ok(None);
+        }
         let bytes = part(site, &place, from, to - from).await?;
         for number in run {
             let ByteRange { from: start, to: end } = offsets[*number];
@@ -203,5 +225,5 @@ async fn read(
         }
         rest = more;
     }
-    Ok(sections)
+    Ok(Some(sections))
 }

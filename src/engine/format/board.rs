@@ -264,6 +264,9 @@ pub struct Snapshot {
     /// How much memory process 0 takes, if it has a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryUse>,
+    /// The size of the run before, in the form 3x2, if this one has another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rescaled_from: Option<String>,
 }
 
 /// Records that an operator dropped for one reason. They were accepted before.

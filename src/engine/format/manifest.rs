@@ -223,6 +223,11 @@ impl Members {
         format!("{}x{}", self.processes, self.workers)
     }
 
+    /// The size in the form 3x2, if that of `later` is another one.
+    pub fn other_size(&self, later: &Members) -> Option<String> {
+        Some(self.size()).filter(|size| *size != later.size())
+    }
+
     /// Workers of all processes.
     pub fn total(&self) -> u32 {
         self.processes.saturating_mul(self.workers)

@@ -9,6 +9,7 @@
 //! _headway/{job}/changes/{seq:010}-{ms}.changes       what a manifest changed in views, and when it was built
 //! _headway/{job}/gold/{generation}/…                 gold tables before they replace the ones before them
 //! _headway/{job}/alive.json                          who runs, advisory
+//! _headway/{job}/token/{ms:013}-{nonce}-{process:04}  what a process writes for others to see, before a claim; deleted at once
 //! _headway/{job}/backup.json                         in a copy: of which lake it is the backup
 //! ```
 
@@ -209,6 +210,16 @@ pub fn standby_folder(job: &str) -> String {
 /// The sign of process `process`, which stands by.
 pub fn standby(job: &str, process: u32) -> String {
     format!("_headway/{job}/standby/{process:04}.json")
+}
+
+/// The folder of what processes write so that others see that they have the same lake.
+pub fn token_folder(job: &str) -> String {
+    format!("_headway/{job}/token/")
+}
+
+/// The file with `token` that process `process` writes.
+pub fn token(job: &str, token: &str, process: u32) -> String {
+    format!("_headway/{job}/token/{token}-{process:04}")
 }
 
 /// The folder of prefix claims.

@@ -74,6 +74,7 @@ struct State {
     dropped: BTreeMap<(String, Reason), u64>,
     targets: Vec<TargetLag>,
     memory: Option<MemoryUse>,
+    rescaled_from: Option<String>,
     /// What there was at the last few moments, oldest first.
     marks: VecDeque<Mark>,
 }
@@ -174,6 +175,11 @@ impl Board {
     /// Where process 0 of the job answers by HTTP; `None` if it does not, or that is not known yet.
     pub fn leader_answers(&self) -> Option<String> {
         self.0.leader_answers.get().cloned()
+    }
+
+    /// Notes the size of the run before this one, which has another.
+    pub fn rescaled_from(&self, size: String) {
+        self.state().rescaled_from = Some(size);
     }
 
     /// Notes why this process stands by.
@@ -371,6 +377,7 @@ impl Board {
             dropped: state.dropped.iter().map(dropped).collect(),
             targets: state.targets.clone(),
             memory: state.memory,
+            rescaled_from: state.rescaled_from.clone(),
         }
     }
 }

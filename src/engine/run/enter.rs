@@ -3,14 +3,16 @@
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::place::Cluster;
 use crate::engine::cluster::plan::Plan;
-use crate::engine::commit::alive;
+use crate::engine::commit::alive::{self, Alive, WATCH};
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
+use crate::engine::format::manifest::Nonce;
 use crate::engine::format::names::Generation;
 use crate::engine::run::launch::{self, Launch, shape};
 use crate::engine::run::member;
 use crate::engine::run::watched::Summary;
+use crate::mesh;
 use headway_operators::shape::Shape;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -69,7 +71,7 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
         .facts(&launch.job, workers, &cluster.addresses)
         .map_err(|error| Error::Start { workers, reason: format!("the program cannot be read: {error}") })?;
     let asked = Cell::new(Instant::now());
-    let other = RefCell::new(None);
+    let (other, mut without) = (RefCell::new(None), RefCell::new(Without::default()));
     let size = launch.size();
     let is_over = || {
         if asked.get().elapsed() < ASK_EVERY {
@@ -77,15 +79,87 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
         }
         asked.set(Instant::now());
         *other.borrow_mut() = size.other();
-        control.drained_before().is_some_and(|run| has_ended_well(launch, run)) || other.borrow().is_some()
+        let sign = sign(launch);
+        let drained = control.drained_before();
+        let has_ended =
+            drained.is_some_and(|run| sign.as_ref().is_some_and(|sign| has_ended_well(sign, run)));
+        without.borrow_mut().look(sign.filter(|_| size.is_committed()));
+        has_ended || other.borrow().is_some() || without.borrow().is_sure
     };
     let result = Crew::join(cluster, launch.place(), facts, control, &is_over);
-    result.map_err(|error| other.take().map_or_else(|| size.refused(error), |to| size.changed(&to)))
+    let is_taken = without.get_mut().is_sure;
+    result.map_err(|error| match (other.take(), error) {
+        (Some(to), _) => size.changed(&to),
+        (None, Error::Mesh(mesh::Error::Stopped)) if is_taken => {
+            mesh::Error::Superseded { process: cluster.process }.into()
+        }
+        (None, error) => size.refused(error),
+    })
 }
 
-/// True if run `generation` of the job, or a later one, has said that it ended as it was asked to.
-fn has_ended_well(launch: &Launch, generation: Generation) -> bool {
+/// What the last run of the job says of itself.
+fn sign(launch: &Launch) -> Option<Alive> {
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
-    let sign = site::run(alive::read(&site, &launch.job)).ok().flatten();
-    sign.is_some_and(|sign| sign.generation >= generation && sign.failed().is_none())
+    site::run(alive::read(&site, &launch.job)).ok().flatten()
+}
+
+/// True if `sign` is of run `generation` of the job, or a later one, and says that it ended as it was asked to.
+fn has_ended_well(sign: &Alive, generation: Generation) -> bool {
+    sign.generation >= generation && sign.failed().is_none()
+}
+
+/// Whether the job runs without this process, though all of its processes are there: then another one has its number. A run that has
+/// lost this process ends before it has given three signs of life.
+#[derive(Debug, Default)]
+struct Without {
+    /// The run, and when it gave the first sign that was seen.
+    first: Option<(Generation, Option<Nonce>, i64)>,
+    is_sure: bool,
+}
+
+impl Without {
+    /// Takes the last sign of the run that has the members of this process; `None` if there is none, or it is just being replaced.
+    fn look(&mut self, sign: Option<Alive>) {
+        let Some(sign) = sign.filter(|sign| sign.ending.is_none()) else { return };
+        let run = (sign.generation, sign.nonce);
+        match self.first {
+            Some((generation, nonce, since_ms)) if (generation, nonce) == run => {
+                let for_ms = sign.time_ms.saturating_sub(since_ms);
+                self.is_sure |= u128::try_from(for_ms).is_ok_and(|for_ms| for_ms >= WATCH.as_millis());
+            }
+            _ => self.first = Some((sign.generation, sign.nonce, sign.time_ms)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::commit::alive::Ending;
+    use crate::engine::commit::process_id::ProcessId;
+
+    #[test]
+    fn job_that_goes_on_for_three_signs_has_another_process_of_this_number() {
+        let sign = |generation, seconds: i64| Alive {
+            generation: Generation(generation),
+            process: ProcessId::own(),
+            host: String::new(),
+            nonce: Some(Nonce(u128::from(generation))),
+            time_ms: 1_000 * seconds,
+            ending: None,
+            ends: Vec::new(),
+            board: None,
+        };
+        let sure = |signs: &[Option<Alive>]| {
+            let mut without = Without::default();
+            signs.iter().for_each(|sign| without.look(sign.clone()));
+            without.is_sure
+        };
+        assert!(sure(&[Some(sign(1, 0)), Some(sign(1, 5)), Some(sign(1, 15))]));
+        assert!(!sure(&[Some(sign(1, 0)), Some(sign(1, 14))]));
+        assert!(sure(&[Some(sign(1, 0)), None, Some(sign(1, 15))]), "it was being replaced");
+        assert!(!sure(&[Some(sign(1, 0)), Some(sign(2, 15)), Some(sign(2, 29))]), "another run");
+        let ended = Alive { ending: Some(Ending { code: None, why: None }), ..sign(1, 15) };
+        assert!(!sure(&[Some(sign(1, 0)), Some(ended)]));
+    }
 }

@@ -10,6 +10,7 @@ use crate::engine::format::manifest::{Manifest, Members, PartitionEntry};
 use crate::engine::format::names::Seq;
 use crate::engine::run::closed::Closed;
 use crate::engine::run::outcome::{Outcome, describe, reasons};
+use crate::engine::run::ports::idle_workers_of;
 use headway_operators::ack::Ack;
 use headway_operators::record::Partition;
 use headway_operators::time::{Epoch, EventTime};
@@ -93,6 +94,18 @@ pub struct Journal {
     is_caught_up: bool,
 }
 
+/// Warns of workers that have nothing to read in a job of several processes: these were added to no use.
+fn warn_of_idle(manifest: &Manifest) {
+    let idle = idle_workers_of(manifest, &manifest.members);
+    if manifest.members.processes > 1 && !idle.is_empty() {
+        let workers = idle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        warn!(
+            event = "worker-idle",
+            workers, "there is no partition for some of the workers: they compute, and read nothing"
+        );
+    }
+}
+
 impl Journal {
     /// The journal of a run that goes on from `resume`; logs where it does, and warns of windows that are `closed`.
     pub fn begin(
@@ -105,11 +118,13 @@ impl Journal {
         let (job, generation, seq) = (manifest.job.as_str(), manifest.generation.0, manifest.seq.0);
         info!(event = "claimed", job, generation, seq, "took the job");
         let workers = manifest.members.total();
-        let is_other = |before: &&Members| before.size() != manifest.members.size();
-        if let Some(before) = members_before.filter(is_other) {
-            let (from, to) = (before.size(), manifest.members.size());
+        let from = members_before.and_then(|before| before.other_size(&manifest.members));
+        let size = from.as_ref().map(|from| format!("{from} → {}", manifest.members.size()));
+        if let Some(from) = from {
+            let to = manifest.members.size();
             info!(event = "rescaled", job, from, to, "runs on another number of processes or workers");
         }
+        warn_of_idle(manifest);
         if resume.fresh {
             info!(event = "started", job, generation, workers, "starts from the beginning");
         } else {
@@ -119,7 +134,10 @@ impl Journal {
             let (epoch, age_s) = (manifest.epoch.0, resume.age_ms.map(|ms| ms.max(0) / 1000));
             let watermark = watermark(manifest);
             let offsets = offsets.join(" ");
-            info!(event = "started", job, generation, workers, epoch, offsets, watermark, age_s, "resumes");
+            info!(
+                event = "started",
+                job, generation, workers, size, epoch, offsets, watermark, age_s, "resumes"
+            );
         }
         let states = states(manifest).collect();
         warn_of_closed(closed);

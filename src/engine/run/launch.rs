@@ -14,6 +14,7 @@ use crate::engine::clock::{Clock, System};
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::membership::Wish;
 use crate::engine::cluster::place::{Cluster, Place};
+use crate::engine::cluster::shared;
 use crate::engine::commit::alive::{Ending, Sign};
 use crate::engine::commit::change_files::KEEPING;
 use crate::engine::commit::checkpoint::{self, Committer, Found, Resume};
@@ -179,10 +180,14 @@ pub(super) fn lead(
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let mut job = launch.job(&shape, &partitions);
-    let foreseen = foresee((&site, &launch.place()), &job, chain.head())?;
+    let memory = Memory::of(launch.memory_limit);
+    let foreseen = foresee((&site, &launch.place()), &job, chain.head(), &memory)?;
     launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     // 3. Take the job over, if all processes are there still.
-    crew.as_ref().map_or(Ok(()), |crew| crew.check(control))?;
+    if let Some(crew) = &crew {
+        crew.check(control)?;
+        shared::prove((&site, &launch.job), crew, control)?;
+    }
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
     let members_before = chain.head().map(|head| head.members.clone());
     let known = foreseen.as_ref().map(|foreseen| foreseen.headers.clone()).unwrap_or_default();
@@ -191,7 +196,8 @@ pub(super) fn lead(
     let (committer, resume) =
         checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
     let mut sign = Sign::new(&launch.job, resume.manifest.generation, resume.manifest.nonce);
-    let claimed = Claimed { committer, resume, shape, partitions, foreseen, closed, members_before, crew };
+    let claimed =
+        Claimed { committer, resume, shape, partitions, foreseen, closed, members_before, crew, memory };
     let result = run_claimed(launch, claimed, control);
     site::run(sign.end(&site, ending(&result)));
     result
@@ -213,11 +219,12 @@ struct Claimed {
     closed: Vec<Closed>,
     members_before: Option<Members>,
     crew: Option<Arc<Crew>>,
+    memory: Memory,
 }
 
 fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Result<Summary, Error> {
-    let Claimed { mut committer, resume, shape, partitions, foreseen, closed, members_before, crew } =
-        claimed;
+    let Claimed { mut committer, resume, shape, partitions, foreseen, closed, .. } = claimed;
+    let (members_before, crew, memory) = (claimed.members_before, claimed.crew, claimed.memory);
     let (site, place) = (Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock)), launch.place());
     announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
@@ -225,12 +232,13 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     control.runs(generation);
     let blamed = launch.blamed(generation);
     // 4. Read what has changed meanwhile, as the other processes do.
-    let (saved, facts) = launch.restore((&site, &shape), foreseen, &resume).map_err(&blamed)?;
+    let (saved, facts) = launch.restore((&site, &shape), foreseen, &resume, &memory).map_err(&blamed)?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     crew.as_ref().map_or(Ok(()), |crew| crew.start(control))?;
     // 5. Run.
-    show(&launch, &shape, &resume);
+    control.works();
+    show(&launch, &shape, &resume, members_before.as_ref());
     let (inputs, discovered) = launch.inputs(&shape.inputs, &partitions, &resume.manifest);
     committer.watch(discovered.clone());
     let start = start_point(&resume.manifest, HeldBefore::of(&resume.manifest));
@@ -242,7 +250,6 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let gold = gold.sparing(facts.as_ref(), &resume.manifest);
     let source = targets::Source::of(&site, &committer, (&views, control));
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
-    let memory = launch.memory(&resume);
     let commit = Watched {
         requests: launch.requests(&site, generation),
         committer,
@@ -312,7 +319,9 @@ fn announce(launch: &Launch, resume: &Resume, partitions: &[Vec<PartitionInfo>],
 }
 
 /// Shows on the board that the run begins.
-fn show(launch: &Launch, shape: &Shape, resume: &Resume) {
+fn show(launch: &Launch, shape: &Shape, resume: &Resume, before: Option<&Members>) {
+    let before = before.and_then(|before| before.other_size(&resume.manifest.members));
+    before.into_iter().for_each(|size| launch.board.rescaled_from(size));
     launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(shape));
     launch.board.head(Arc::new(resume.manifest.clone()));
 }
@@ -329,7 +338,7 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let partitions = partitions(launch, &site, chain.head())?;
     let mut job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
-    foresee((&site, &launch.place()), &job, chain.head())?;
+    foresee((&site, &launch.place()), &job, chain.head(), &Memory::default())?;
     launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     Ok((partitions, chain.loose.pop()))
 }
@@ -410,21 +419,15 @@ impl Launch {
         Place::of(self.cluster.as_ref(), self.workers)
     }
 
-    /// The memory of this process, in which its part of the state of `resume` is counted.
-    fn memory(&self, resume: &Resume) -> Memory {
-        let (memory, place) = (Memory::of(self.memory_limit), self.place());
-        memory.restored(&resume.headers, |shard| place.owns(shard));
-        memory
-    }
-
     /// This process's part of the state of `resume`, and the facts that the run begins with.
     fn restore(
         &self,
         (site, shape): (&Site, &Shape),
         foreseen: Option<Foreseen>,
         resume: &Resume,
+        memory: &Memory,
     ) -> Result<(SavedState, Option<Past>), Error> {
-        let saved = saved((site, &self.place()), foreseen, resume)?;
+        let saved = saved((site, &self.place()), foreseen, resume, memory)?;
         Ok((saved, self.facts(site, shape, &resume.manifest)?))
     }
 

@@ -78,8 +78,12 @@ impl Memory {
         open
     }
 
-    /// Counts the state that this process has read: those shards of the files with `headers` that are `mine`.
+    /// Counts the state that this process reads, in place of what it has foreseen: those shards of the files with `headers` that are
+    /// `mine`.
     pub fn restored(&self, headers: &Headers, mine: impl Fn(Shard) -> bool) {
+        if let Some(inner) = &self.0 {
+            *locked(&inner.state) = StateFiles::default();
+        }
         for (id, sections) in headers {
             let list = sections.list.iter().filter(|section| mine(section.shard)).copied().collect();
             self.wrote(*id, &Sections { operators: sections.operators.clone(), list });
@@ -91,6 +95,18 @@ impl Memory {
         if let Some(inner) = &self.0 {
             locked(&inner.state).add(id, sections);
         }
+    }
+
+    /// True if `more` bytes fit into what the process may take. It is asked where a start reads state, before [`Memory::watch`].
+    pub fn has_room(&self, more: u64) -> bool {
+        let fits = |inner: &Arc<Inner>| resident().is_none_or(|held| held.saturating_add(more) < inner.limit);
+        self.0.as_ref().is_none_or(fits)
+    }
+
+    /// The error of a process that has no room, with what is counted.
+    pub fn full(&self) -> Error {
+        let limit = self.0.as_ref().map_or(u64::MAX, |inner| inner.limit);
+        Error::MemoryLimit { limit, resident: resident().unwrap_or_default(), counted: self.counted() }
     }
 
     /// What is counted, the most first.
@@ -257,6 +273,15 @@ mod tests {
         assert_eq!((error.code(), memory.is_tight()), ("memory-limit", true));
         let shown = board.snapshot().memory.expect("it was looked at");
         assert!(shown.paused && shown.resident > shown.limit, "{shown:?}");
+    }
+
+    #[test]
+    fn start_asks_for_room_before_it_reads_state() {
+        let memory = Memory::of(Some(u64::MAX));
+        assert!(memory.has_room(1 << 30) && !memory.has_room(u64::MAX));
+        assert!(!Memory::of(Some(1 << 20)).has_room(0), "a test takes more than a megabyte");
+        assert!(Memory::default().has_room(u64::MAX));
+        assert_eq!(memory.full().code(), "memory-limit");
     }
 
     #[test]

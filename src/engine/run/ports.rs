@@ -5,7 +5,7 @@ use crate::engine::clock::Clock;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::Control;
-use crate::engine::format::manifest::{Manifest, Operator};
+use crate::engine::format::manifest::{Manifest, Members, Operator};
 use crate::engine::run::board::Board;
 use crate::engine::run::feed::{self, Assigned, SourceFeed, Surroundings};
 use crate::engine::run::memory::OpenMessages;
@@ -164,6 +164,27 @@ impl HeldBefore {
 /// True if `partition` of input `input` is read by worker `index`, where the `readers` first workers read that input.
 pub fn is_mine(input: InputIx, partition: Partition, index: usize, readers: usize) -> bool {
     (input.index() + partition.index()) % readers == index
+}
+
+/// Those of so many `workers`, by number, that would read none of the partitions in `open`, by input. None as long as there is no
+/// partition at all.
+pub fn idle_workers(open: &[Vec<Partition>], workers: usize) -> Vec<usize> {
+    let all: Vec<(InputIx, Partition)> = (0..)
+        .map(InputIx)
+        .zip(open)
+        .flat_map(|(input, parts)| parts.iter().map(move |part| (input, *part)))
+        .collect();
+    let is_idle = |worker: &usize| all.iter().all(|(input, part)| !is_mine(*input, *part, *worker, workers));
+    if all.is_empty() { Vec::new() } else { (0..workers).filter(is_idle).collect() }
+}
+
+/// The same for the job of `head` with `members`.
+pub fn idle_workers_of(head: &Manifest, members: &Members) -> Vec<usize> {
+    let open = head
+        .inputs
+        .iter()
+        .map(|input| input.partitions.iter().filter(|part| !part.ended).map(|part| part.partition).collect());
+    idle_workers(&open.collect::<Vec<_>>(), usize::try_from(members.total()).unwrap_or(usize::MAX))
 }
 
 impl Ports for WorkerPorts {

@@ -10,6 +10,7 @@ use crate::engine::commit::site::{self, Site};
 use crate::engine::commit::state_files::Headers;
 use crate::engine::error::Error;
 use crate::engine::format::manifest::Manifest;
+use crate::engine::run::memory::Memory;
 use crate::engine::run::sink::SavedByWorker;
 use headway_operators::error::StateError;
 use headway_operators::spec::OperatorSpec;
@@ -23,25 +24,30 @@ pub struct Foreseen {
     pub saved: SavedState,
 }
 
-/// The state that `head` names, read before the job is taken over; `None` if there is none, or a run that goes on has
-/// just taken some of it away.
+/// The state that `head` names, read before the job is taken over, and counted in `memory`; `None` if there is none, or a run that
+/// goes on has just taken some of it away.
 ///
 /// # Errors
-/// If it cannot be read, or a later version has written it.
+/// If it cannot be read, a later version has written it, or it takes more memory than the process may.
 pub fn foresee(
     (site, place): (&Site, &Place),
     job: &Job,
     head: Option<&Manifest>,
+    memory: &Memory,
 ) -> Result<Option<Foreseen>, Error> {
     let Some(head) = head else { return Ok(None) };
     let read = async {
         let headers = restore::headers(site, head, &Headers::new()).await?;
         newer(&job.operators, &headers)?;
-        let saved = restore::sections(site, head, &headers, |_, shard| place.owns(shard)).await?;
-        Ok::<_, CheckpointError>(Foreseen { headers, saved })
+        memory.restored(&headers, |shard| place.owns(shard));
+        let mine = |_: &str, shard| place.owns(shard);
+        let saved =
+            restore::sections_within(site, head, &headers, mine, &|more| memory.has_room(more)).await?;
+        Ok::<_, CheckpointError>(saved.map(|saved| Foreseen { headers, saved }))
     };
     match site::run(read) {
-        Ok(foreseen) => Ok(Some(foreseen)),
+        Ok(Some(foreseen)) => Ok(Some(foreseen)),
+        Ok(None) => Err(memory.full()),
         Err(error) if site::run(loose::highest(site, &job.name))? == Some(head.seq) => Err(error.into()),
         Err(_) => Ok(None),
     }
@@ -50,17 +56,20 @@ pub fn foresee(
 /// What the workers of this process own of the state; read again if it is not what was foreseen.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read, or takes more memory than the process may.
 pub fn saved(
     (site, place): (&Site, &Place),
     foreseen: Option<Foreseen>,
     resume: &Resume,
+    memory: &Memory,
 ) -> Result<SavedState, Error> {
+    memory.restored(&resume.headers, |shard| place.owns(shard));
     match foreseen {
         Some(foreseen) if foreseen.headers == resume.headers => Ok(foreseen.saved),
         _ => {
-            let mine = |_: &str, shard| place.owns(shard);
-            Ok(site::run(restore::sections(site, &resume.manifest, &resume.headers, mine))?)
+            let (mine, room) = (|_: &str, shard| place.owns(shard), |more| memory.has_room(more));
+            let read = restore::sections_within(site, &resume.manifest, &resume.headers, mine, &room);
+            site::run(read)?.ok_or_else(|| memory.full())
         }
     }
 }

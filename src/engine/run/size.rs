@@ -34,6 +34,11 @@ impl Size {
         (members != self.mine).then_some(members)
     }
 
+    /// True if the last run of the job has the members that this process goes by.
+    pub(super) fn is_committed(&self) -> bool {
+        self.look().and_then(|(lake, _)| lake).is_some_and(|lake| lake.committed == self.mine)
+    }
+
     /// Refuses to go on if the next run is to have other members.
     ///
     /// # Errors
