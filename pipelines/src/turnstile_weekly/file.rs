@@ -1,6 +1,6 @@
 //! What a weekly file is called and how it begins: which files are read, and which pipeline reads a file.
 
-use super::line::is_weekly_header;
+use super::line::{COLUMNS, Looks, looks, trimmed};
 use headway_operators::spec::FileRefusal;
 
 /// The first file of today's format is of this day: the Saturday 18 October 2014.
@@ -36,8 +36,17 @@ pub(super) fn accept(name: &str, line: &[u8]) -> Result<(), FileRefusal> {
 }
 
 /// Refuses a weekly file where increments are read: its registers would be summed.
+///
+/// The header decides where it is written as only weekly files are. One that batches of a lake have too, or lines without a
+/// header, are a weekly file's if the file is named after the day of its publication.
 pub(crate) fn is_not_weekly(name: &str, line: &[u8]) -> Result<(), FileRefusal> {
-    if !(is_weekly_header(line) || published(name).is_some() && is_weekly_line(line)) {
+    let is_weekly = match looks(line) {
+        // A batch that upstream's job wrote has an index too.
+        Looks::Weekly => !is_batch(name),
+        Looks::Either => published(name).is_some(),
+        Looks::Other => published(name).is_some() && is_weekly_line(line),
+    };
+    if !is_weekly {
         return Ok(());
     }
     Err(FileRefusal {
@@ -46,14 +55,23 @@ pub(crate) fn is_not_weekly(name: &str, line: &[u8]) -> Result<(), FileRefusal> 
     })
 }
 
-/// True if a line has the columns of a weekly file, and no ID or TIMESTAMP.
-fn is_weekly_line(line: &[u8]) -> bool {
-    let commas = line.iter().filter(|byte| **byte == b',').count();
-    (10..=12).contains(&commas) && (contains(line, b",REGULAR,") || contains(line, b",RECOVR AUD,"))
+/// True if a file is called as the batches of increments are: ours, and those of upstream's job.
+fn is_batch(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|name| name.starts_with("batch_"))
 }
 
-fn contains(line: &[u8], part: &[u8]) -> bool {
-    line.windows(part.len()).any(|window| window == part)
+/// True if a line has the columns of a weekly file, and no ID or TIMESTAMP.
+fn is_weekly_line(line: &[u8]) -> bool {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b',').map(trimmed).collect();
+    let fields = match fields.as_slice() {
+        [fields @ .., []] => fields,
+        fields => fields,
+    };
+    let fields = match fields {
+        [index, rest @ ..] if rest.len() == COLUMNS.len() && index.iter().all(u8::is_ascii_digit) => rest,
+        fields => fields,
+    };
+    fields.len() == COLUMNS.len() && [&b"REGULAR"[..], b"RECOVR AUD"].contains(&fields[8])
 }
 
 #[cfg(test)]
@@ -85,18 +103,78 @@ mod tests {
         assert!(accept("turnstile_141011.txt", header).unwrap_err().why.contains("before 18 October 2014"));
         let old = [b"A002,R051,02-00-00".to_vec(), b",04-17-10,00:00:00,REGULAR,1,2".repeat(8)].concat();
         assert!(accept("turnstile_240106.txt", &old).is_err());
-        for weekly in [
-            &header[..],
-            b"C/A,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS                    ",
+    }
+
+    const PLAIN: &str = "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS";
+    const LINE: &str =
+        "A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,0000102019,0000073801";
+
+    #[test]
+    fn weekly_file_is_refused_where_increments_are_read_whatever_its_header_looks_like() {
+        let slashed = PLAIN.replace("CA,", "C/A,");
+        let blanks = " ".repeat(63);
+        // By its header alone.
+        for header in [
+            slashed.clone(),
+            format!("{slashed}{blanks}"),
+            format!("{slashed}{blanks}\r"),
+            format!("{slashed}{blanks},"),
+            format!("{slashed},"),
+            format!("{slashed},{blanks}\r"),
+            format!("\u{feff}{slashed}{blanks}"),
+            format!("\u{feff}{slashed}"),
+            format!("{PLAIN} "),
+            format!("{PLAIN},\r"),
+            format!(",{PLAIN}"),
+            format!("\"\",{PLAIN}"),
+            format!("\u{feff},{slashed}{blanks}\r"),
+            slashed.to_lowercase(),
+            slashed.split(',').map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(","),
         ] {
-            assert!(is_not_weekly("any", weekly).unwrap_err().hint.contains("turnstile-weekly"));
+            for name in ["any", "week.csv.gz", "turnstile_240106.txt"] {
+                let refused =
+                    is_not_weekly(name, header.as_bytes()).expect_err(&format!("{name}: {header:?}"));
+                assert!(refused.hint.contains("turnstile-weekly"));
+            }
         }
-        let line = b"A002,R051,02-00-00,59 ST,NQR456W,BMT,12/30/2023,03:00:00,REGULAR,0000102019,0000073801";
-        assert!(is_not_weekly("turnstile_240106.txt", line).is_err());
-        assert_eq!(is_not_weekly("batch_7_20240130_235959.csv.gz", line), Ok(()), "a batch of the lake");
-        assert_eq!(
-            is_not_weekly("messages", b"CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,ENTRIES,EXITS"),
-            Ok(())
-        );
+        // By what it looks like and its name together.
+        for first in [
+            PLAIN,
+            &format!("{PLAIN}\r"),
+            &format!("\u{feff}{PLAIN}"),
+            &PLAIN.to_lowercase(),
+            LINE,
+            &format!("17,{LINE},\r"),
+            &LINE.replace("REGULAR", "RECOVR AUD"),
+        ] {
+            let refused = is_not_weekly("turnstile_240106.txt", first.as_bytes());
+            assert!(refused.is_err(), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn increments_are_no_weekly_file() {
+        let message = format!("{LINE},id-1,2023-12-30 03:00:00");
+        let capture = format!("{PLAIN},ID,TIMESTAMP");
+        let slashed = capture.replace("CA,", "C/A,");
+        for (name, first) in [
+            // A capture of the topic, with and without a header, padded or not, and whatever it is called.
+            ("capture_240106.csv", &*capture),
+            ("capture_240106.csv", &format!("{capture}          ")),
+            ("240106.csv", &slashed),
+            ("240106.csv", &format!("{slashed},")),
+            ("240106.csv", &format!(",{capture}")),
+            ("240106.csv", &message),
+            // What upstream's second producer sends: no TIMESTAMP.
+            ("240106.csv", &format!("{},ID", PLAIN.replace("CA,", "A/C,"))),
+            // Batches of a lake: ours, and those of upstream's job, which have an index.
+            ("messages", PLAIN),
+            ("batch_7_20240130_235959.csv.gz", PLAIN),
+            ("turnstile/batch_7_20240130_235959.csv.gz", &format!(",{PLAIN}")),
+            ("240106.csv", &format!("{PLAIN},WINDOW_END_UTC")),
+            ("batch_7_20240130_235959.csv.gz", LINE),
+        ] {
+            assert_eq!(is_not_weekly(name, first.as_bytes()), Ok(()), "{name}: {first:?}");
+        }
     }
 }

@@ -233,7 +233,7 @@ pub(super) fn fault(dead: &DeadLetter<'_>) -> Option<Fault> {
 }
 
 /// A field without what may stand around it.
-fn trimmed(field: &[u8]) -> &[u8] {
+pub(super) fn trimmed(field: &[u8]) -> &[u8] {
     let is_around = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'"');
     let from = field.iter().position(|byte| !is_around(byte)).unwrap_or(field.len());
     let to = field.iter().rposition(|byte| !is_around(byte)).map_or(from, |last| last + 1);
@@ -297,13 +297,43 @@ fn begins_as_header(line: &[u8]) -> bool {
     name == b"C/A" || name == b"CA"
 }
 
-/// True if a header line can be that of a weekly file only: it has an index without a name, or `C/A` and padding.
-pub(super) fn is_weekly_header(line: &[u8]) -> bool {
-    let is_indexed = trimmed(line.split(|byte| *byte == b',').next().unwrap_or_default()).is_empty();
-    let is_padded = line.starts_with(b"C/A,") && line.ends_with(b"          ");
-    begins_as_header(line)
-        && matches!(header(line), Ok(Some(names)) if !names.iter().any(|name| name == "ID" || name == "TIMESTAMP"))
-        && (is_indexed || is_padded)
+/// What a header line says of its file's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// It is no header with the eleven columns, or names an ID, a TIMESTAMP or a window's end, which weekly files lack.
+    Other,
+    /// It names the eleven columns, as weekly files and batches of a lake both do.
+    Either,
+    /// It is written as only weekly files are: `C/A`, blanks or a comma after the last name, or an index without a name.
+    Weekly,
+}
+
+/// What the header line `line` says of its file's format. Unlike [`header`] it takes names in lower case: what increments
+/// are read from takes them too.
+pub(super) fn looks(line: &[u8]) -> Looks {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_padded = line.trim_ascii_end().len() < line.len()
+        && line.iter().rev().find(|byte| !matches!(byte, b'\r' | b'\n')).is_some_and(is_blank);
+    let mut names: Vec<String> = line
+        .split(|byte| *byte == b',')
+        .map(|name| String::from_utf8_lossy(trimmed(name)).to_uppercase())
+        .collect();
+    let width = names.len();
+    while names.len() > 1 && names.last().is_some_and(String::is_empty) {
+        names.pop();
+    }
+    let has_comma = names.len() < width;
+    let is_indexed = names[0].is_empty();
+    let names = &names[usize::from(is_indexed)..];
+    let is_slashed = names.first().is_some_and(|name| name == "C/A");
+    let is_area = is_slashed || names.first().is_some_and(|name| name == "CA");
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let is_other = ["ID", "TIMESTAMP", "WINDOW_END_UTC"].into_iter().any(has);
+    if !is_area || is_other || !COLUMNS[1..].iter().all(|name| has(name)) {
+        return Looks::Other;
+    }
+    if is_indexed || is_slashed || is_padded || has_comma { Looks::Weekly } else { Looks::Either }
 }
 
 #[cfg(test)]
@@ -405,7 +435,5 @@ mod tests {
         assert_eq!(names(&format!(",{padded}")), Some(format!(",{plain}")));
         assert_eq!(names(LINE), None);
         assert!(header(b"C/A,UNIT,SCP").is_err());
-        assert!(is_weekly_header(padded.as_bytes()) && is_weekly_header(format!(",{plain}").as_bytes()));
-        assert!(!is_weekly_header(plain.as_bytes()), "batches of a lake have it too");
     }
 }
