@@ -117,6 +117,24 @@ fn without_sealed(rows: &Rows, found: Option<&Rows>, day: usize) -> (Rows, usize
     (left.into_iter().collect(), days.len())
 }
 
+/// `busiest_now` has rows of one window: the newest of the rows that have left.
+fn is_of_the_newest_window(found: &Content, played: &Played, epoch: Epoch) -> bool {
+    let left = played.rows.iter().filter(|row| row.output == "turnstile" && row.epoch <= epoch);
+    let ends = left.map(|row| row.cells[11].parse::<jiff::Timestamp>().expect("an instant").as_millisecond());
+    // Windows that overlap one before are in no view.
+    let newest = ends.filter(|end| end % 300_000 == 0).max();
+    let ends: BTreeSet<i64> = found
+        .get("busiest_now")
+        .into_iter()
+        .flat_map(|rows| rows.keys())
+        .map(|row| match &row.0[1] {
+            Value::Time(end) => end.ms(),
+            other => panic!("as_of is {other:?}"),
+        })
+        .collect();
+    ends.into_iter().eq(newest)
+}
+
 /// Compares every view at every epoch; gives what they hold in the end, and how many days of `station_day` are sealed then. A
 /// sealed day is in no view by day; all else is what it would be without sealing.
 fn check(pipeline: &dyn Pipeline, played: &Played, what: &str) -> (Content, usize) {
@@ -124,6 +142,7 @@ fn check(pipeline: &dyn Pipeline, played: &Played, what: &str) -> (Content, usiz
     let last = played.rows.iter().map(|row| row.epoch).max().expect("rows have left");
     for epoch in 1..=last.0 {
         let (found, mut wanted) = (played.views_at(Epoch(epoch)), naive(pipeline, played, Epoch(epoch)));
+        assert!(is_of_the_newest_window(&found, played, Epoch(epoch)), "at epoch {epoch}, {what}");
         for (view, day) in [("station_day", 3), ("top_stations", 1)] {
             let Some(rows) = wanted.get_mut(view) else { continue };
             let (left, days) = without_sealed(rows, found.get(view), day);
@@ -146,15 +165,15 @@ fn check(pipeline: &dyn Pipeline, played: &Played, what: &str) -> (Content, usiz
 fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
     let (mut late, mut repeats, mut sizes) = (0, 0, BTreeMap::new());
     // The first day ends an hour after the first message.
-    for (seed, slide, seal_after, days) in [
-        (1, "5m", "35d", 0),
-        (2, "1m", "35d", 0),
-        (3, "5m", "35d", 0),
-        (4, "5m", "1h", 1),
-        (5, "1m", "5m", 1),
+    for (seed, slide, seal_after, days, station_by) in [
+        (1, "5m", "35d", 0, "lines"),
+        (2, "1m", "35d", 0, "lines"),
+        (3, "5m", "35d", 0, "name"),
+        (4, "5m", "1h", 1, "lines"),
+        (5, "1m", "5m", 1, "name"),
     ] {
         let settings = [("window", "5m"), ("slide", slide), ("zone", "America/New_York"), ("views", "true")];
-        let settings = settings.into_iter().chain([("seal_after", seal_after)]);
+        let settings = settings.into_iter().chain([("seal_after", seal_after), ("station_by", station_by)]);
         let entry = headway_pipelines::find("turnstile").expect("in the catalogue");
         let made = entry.configure(settings.chain([("csv_window_end_utc", "true")]));
         let pipeline: Arc<dyn Pipeline> = made.expect("a job").pipeline;
@@ -177,6 +196,21 @@ fn every_view_is_what_the_rows_add_up_to_at_every_epoch() {
         for ((end, sealed), what) in &ends {
             assert!(*end == ends[0].0.0, "{what} ends with other views");
             assert_eq!(*sealed, days, "days are sealed, {what}");
+        }
+        // Two stations share a name: by name they are one, without lines and division, and with upstream's key.
+        let stations = &ends[0].0.0["dim_station"];
+        let of_name = |row: &&ViewRow| row.0[0] == Value::Text("59 ST".into());
+        let shared: Vec<&ViewRow> = stations.keys().filter(of_name).collect();
+        let key = Value::Text("83bec2469cfb3627f41bc1248ba74119".into());
+        match station_by {
+            "name" => {
+                let texts = ["", ""].map(|text| Value::Text(text.into()));
+                assert!(
+                    shared.len() == 1 && shared[0].0[1..3] == texts && shared[0].0[3] == key,
+                    "{shared:?}"
+                );
+            }
+            _ => assert!(shared.len() == 2 && shared.iter().all(|row| row.0[3] != key), "{shared:?}"),
         }
         for (view, rows) in &ends[0].0.0 {
             *sizes.entry(*view).or_insert(0) += rows.len();

@@ -1,4 +1,5 @@
-//! `busiest_now`: the ten busiest stations of the newest interval that has ended.
+//! `busiest_now`: the ten busiest stations of the newest interval that has ended. A station that has none of that interval is
+//! not among them, however few they are.
 
 use super::passage::{PassageSums, Station};
 use super::shared::{AtBooth, Changes, STATION, number, of_station};
@@ -45,6 +46,15 @@ pub(super) fn build<'s>(build: &mut Build<'s>, changes: Changes<'s>) {
         ((), (Reverse(end), Reverse(entries + exits), Reverse(entries), station))
     });
     let first = of_end.top("BusiestNowPlaces", PLACES);
+    // Those that are left may be of older intervals: the first place is of the newest.
+    let newest = first.clone().filter_map(|ranked| {
+        let (Reverse(end), ..) = ranked.row;
+        (ranked.rank == 1).then_some(((), end))
+    });
+    let first = first.map(|ranked| ((), ranked)).lookup(newest).filter_map(|((), (ranked, newest))| {
+        let (Reverse(end), ..) = ranked.row;
+        (Some(end) == newest).then_some(ranked)
+    });
     let spec = ViewSpec {
         name: "busiest_now",
         about: "the busiest stations of the newest interval; as_of says how old it is",
@@ -55,7 +65,7 @@ pub(super) fn build<'s>(build: &mut Build<'s>, changes: Changes<'s>) {
         ]
         .concat(),
         key: 1,
-        version: 1,
+        version: 2,
         day: None,
     };
     let rows = first.map(|ranked| {

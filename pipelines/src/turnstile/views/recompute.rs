@@ -144,15 +144,13 @@ impl Slow {
         rows
     }
 
-    /// The newest interval of each station, the newest and busiest first.
+    /// The stations of the newest interval, the busiest first.
     fn busiest_now(&self) -> Vec<ViewRow> {
         let by_end = self.people(|interval| (interval.station.clone(), interval.end));
-        let newest: BTreeMap<Station, (EventTime, People)> =
-            by_end.into_iter().map(|((station, end), people)| (station, (end, people))).collect();
-        let mut order: Vec<_> = newest.into_iter().collect();
-        order.sort_by_key(|(station, (end, people))| {
-            (std::cmp::Reverse(*end), -(people[0] + people[1]), -people[0], station.clone())
-        });
+        let newest = by_end.keys().map(|(_, end)| *end).max();
+        let of_newest = by_end.into_iter().filter(|((_, end), _)| Some(*end) == newest);
+        let mut order: Vec<_> = of_newest.map(|((station, end), people)| (station, (end, people))).collect();
+        order.sort_by_key(|(station, (_, people))| (-(people[0] + people[1]), -people[0], station.clone()));
         let rows = (1..).zip(order.into_iter().take(PLACES));
         let rows = rows.map(|(rank, (station, (end, people)))| {
             let people = vec![Value::Wide(people[0]), Value::Wide(people[1])];
