@@ -3,24 +3,17 @@
 //! A client of `GET /v1/events` (`src/serve/events.rs`). It prints a commit when that is complete, as one line, and comes back
 //! with the id of the last one when the connection is lost: no commit is missed, none is printed twice.
 
-use super::settings::secret;
+use super::client::{self, Client, escaped, line};
 use super::terminal::failure::{Code, Failure};
-use super::terminal::text::visible;
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Without a sign of life for so long the connection is given up: `progress` comes every five seconds.
-const SILENT_MAX: Duration = Duration::from_secs(20);
-
 /// How long to wait before a server is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-/// The longest line of an answer: parts of events are far shorter.
-const LINE_MAX: u64 = 64 << 20;
 
 /// What `views subscribe` is told.
 #[derive(Args, Clone, Debug)]
@@ -79,11 +72,11 @@ enum End {
 /// # Errors
 /// Exit 3 if the server cannot be reached at the start; exit 2 if it refuses.
 pub(crate) fn run(flags: &Subscribe, out: &mut dyn Write) -> Result<(), Failure> {
-    let token = flags.token_file.as_deref().map(|path| secret::of_file("--token-file", path)).transpose()?;
+    let client = Client { from: flags.from.clone(), token: client::token(flags.token_file.as_ref())? };
     let mut place = Place { last: flags.after.clone(), commits: 0 };
     let mut is_new = true;
     loop {
-        match open(flags, token.as_deref().map(str::trim), place.last.as_deref()) {
+        match open(&client, &flags.views, place.last.as_deref()) {
             Ok(stream) => {
                 is_new = false;
                 if let End::Enough = follow(stream, flags.commits, &mut place, out)? {
@@ -102,46 +95,10 @@ pub(crate) fn run(flags: &Subscribe, out: &mut dyn Write) -> Result<(), Failure>
 }
 
 /// Opens a stream of events that begins after commit `last`.
-fn open(flags: &Subscribe, token: Option<&str>, last: Option<&str>) -> Result<BufReader<TcpStream>, Failure> {
-    let address = flags.from.strip_prefix("http://").unwrap_or(&flags.from).trim_end_matches('/');
-    let address = if address.contains(':') { address.to_string() } else { format!("127.0.0.1:{address}") };
-    let unreachable = |error: io::Error| {
-        Failure::new(Code::ServerUnreachable, format!("could not reach a job at \"{}\"", visible(&address)))
-            .detail(format!("The system says: {error}."))
-    };
-    let found = address.to_socket_addrs().map_err(unreachable)?.next();
-    let found = found.ok_or_else(|| unreachable(io::ErrorKind::NotFound.into()))?;
-    let stream = TcpStream::connect_timeout(&found, Duration::from_secs(10)).map_err(unreachable)?;
-    stream.set_read_timeout(Some(SILENT_MAX)).map_err(unreachable)?;
-    let mut request = format!("GET /v1/events?snapshot=true{} HTTP/1.0\r\n", views(&flags.views));
-    request += &format!("Host: {address}\r\nAccept: text/event-stream\r\n");
-    token.into_iter().for_each(|token| request += &format!("Authorization: Bearer {token}\r\n"));
-    last.into_iter().for_each(|last| request += &format!("Last-Event-ID: {last}\r\n"));
-    let mut stream = BufReader::new(stream);
-    stream.get_mut().write_all(format!("{request}\r\n").as_bytes()).map_err(unreachable)?;
-    let status = line(&mut stream).map_err(unreachable)?.unwrap_or_default();
-    while line(&mut stream).map_err(unreachable)?.is_some_and(|line| !line.is_empty()) {}
-    if status.split(' ').nth(1) == Some("200") {
-        return Ok(stream);
-    }
-    let mut answer = String::new();
-    // What cannot be read is not shown.
-    let _ = stream.take(LINE_MAX).read_to_string(&mut answer);
-    Err(refused(&status, &serde_json::from_str(&answer).unwrap_or_default()))
-}
-
-/// What a server said that does not give events.
-fn refused(status: &str, answer: &Value) -> Failure {
-    let said = answer["error"]
-        .as_str()
-        .map_or_else(|| visible(status).into_owned(), |said| visible(said).into_owned());
-    let is_away = status.split(' ').nth(1) == Some("503");
-    let code = if is_away { Code::ServerUnreachable } else { Code::ServerRefused };
-    let failure = Failure::new(code, format!("the job refuses: {said}"));
-    match answer["hint"].as_str() {
-        Some(hint) => failure.hint(visible(hint).into_owned()),
-        None => failure,
-    }
+fn open(client: &Client, names: &[String], last: Option<&str>) -> Result<BufReader<TcpStream>, Failure> {
+    let last = last.map_or_else(String::new, |last| format!("Last-Event-ID: {last}\r\n"));
+    let path = format!("/v1/events?snapshot=true{}", views(names));
+    client.open(&path, &format!("Accept: text/event-stream\r\n{last}"))
 }
 
 /// The views as a part of the query.
@@ -149,14 +106,7 @@ fn views(names: &[String]) -> String {
     if names.is_empty() {
         return String::new();
     }
-    let escape = |name: &String| {
-        let escape = |byte: u8| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
-            other => format!("%{other:02x}"),
-        };
-        name.bytes().map(escape).collect::<String>()
-    };
-    format!("&views={}", names.iter().map(escape).collect::<Vec<_>>().join(","))
+    format!("&views={}", names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join(","))
 }
 
 /// Prints what `stream` brings.
@@ -216,16 +166,6 @@ fn event(stream: &mut impl BufRead) -> io::Result<Option<Event>> {
         }
     }
     Ok(None)
-}
-
-/// The next line without its end; `None` at the end of the stream.
-fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
-    let mut line = String::new();
-    let read = stream.take(LINE_MAX).read_line(&mut line)?;
-    if read > 0 && !line.ends_with('\n') {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_string()))
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! `headway views`: the tables of a job, as its newest gold files have them.
 //!
-//! A running job writes a changed table at most once a minute; `ls` says which commit each table shows.
+//! A running job writes a changed table at most once a minute; `ls` says which commit each table shows. With `--from` the job itself
+//! is asked, which answers as of its newest commit.
 
+use super::client::{Client, Served};
 use super::lake::{At, Job, Listing};
 use super::subscribe::{self, Subscribe};
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped};
 use super::terminal::text::visible;
-use super::views_table::{Table, read, shown};
+use super::views_table::{Table, asked, read, shown};
 use super::views_verify as verify;
 use clap::{Args, Subcommand, ValueEnum};
 use headway_operators::pipeline::Entry;
@@ -26,11 +28,18 @@ pub(crate) struct Flags {
 #[derive(Subcommand, Clone, Debug)]
 enum What {
     /// List the tables: rows, bytes, and the commit that each is of
-    Ls(Listing),
+    Ls {
+        #[command(flatten)]
+        listing: Listing,
+        #[command(flatten)]
+        served: Served,
+    },
     /// Print the first rows of a table
     Show {
         #[command(flatten)]
         at: At,
+        #[command(flatten)]
+        served: Served,
         /// The table
         view: String,
         /// Only rows whose COLUMN is VALUE; may be given several times
@@ -56,11 +65,16 @@ enum What {
     Export {
         #[command(flatten)]
         at: At,
+        #[command(flatten)]
+        served: Served,
         /// The table
         view: String,
         /// As what
         #[arg(long = "as", value_name = "FORMAT", default_value = "csv")]
         format: Export,
+        /// Form of the answer on standard output: json is --as ndjson
+        #[arg(short, long, value_name = "FORM", conflicts_with = "format")]
+        output: Option<Form>,
     },
 }
 
@@ -79,19 +93,23 @@ enum Export {
 /// 3 to 5 if the lake cannot be read or is damaged.
 pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
-        What::Ls(Listing { at, output }) => list(&at.open()?, *output, out),
+        What::Ls { listing: Listing { at, output }, served } => match served.client()? {
+            Some(client) => list_served(&client, *output, out),
+            None => list(&at.open()?, *output, out),
+        },
         What::Subscribe(flags) => subscribe::run(flags, out),
         What::Rebuild(Listing { at, output }) => verify::rebuild(&at.open()?, catalogue, *output, out),
         What::Verify(Listing { at, output }) => verify::run(&at.open()?, catalogue, *output, out),
-        What::Show { at, view, filter, limit, output } => {
-            let mut table = read(&at.open()?, view)?;
+        What::Show { at, served, view, filter, limit, output } => {
+            let mut table = table(at, served, view)?;
             for filter in filter {
                 table.keep(view, filter)?;
             }
             show(view, &table, *limit, *output, out)
         }
-        What::Export { at, view, format } => {
-            let table = read(&at.open()?, view)?;
+        What::Export { at, served, view, format, output } => {
+            let table = table(at, served, view)?;
+            let format = if *output == Some(Form::Json) { Export::Ndjson } else { *format };
             match format {
                 Export::Csv => export_csv(&table, out),
                 Export::Ndjson => {
@@ -101,6 +119,40 @@ pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Writ
             }
         }
     }
+}
+
+/// Reads a table: of the job that `served` names, or else of the lake.
+fn table(at: &At, served: &Served, view: &str) -> Result<Table, Failure> {
+    match served.client()? {
+        Some(client) => asked(&client, view),
+        None => read(&at.open()?, view),
+    }
+}
+
+/// Lists the tables that a running job serves.
+fn list_served(client: &Client, output: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    let answer = client.json("/v1/views")?;
+    let mut lines = Vec::new();
+    for view in answer["views"].as_array().into_iter().flatten() {
+        if output == Form::Json {
+            let line = json!({
+                "schema_version": 1,
+                "view": view["name"],
+                "rows": view["rows"],
+                "seq": answer["seq"],
+                "changed": view["changed"],
+                "watermark": answer["watermark"],
+            });
+            writeln!(out, "{line}")?;
+        }
+        let text = |value: &Value| visible(&shown(value)).into_owned();
+        let rows = view["rows"].as_u64().map_or_else(String::new, grouped);
+        lines.push(vec![text(&view["name"]), rows, text(&answer["seq"]), text(&view["changed"])]);
+    }
+    if output == Form::Text {
+        table::write(out, &["VIEW", "ROWS", "SEQ", "CHANGED"], &lines)?;
+    }
+    Ok(())
 }
 
 fn list(job: &Job, output: Form, out: &mut dyn Write) -> Result<(), Failure> {

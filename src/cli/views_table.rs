@@ -1,11 +1,12 @@
 //! A gold table as the commands on views read it.
 
+use super::client::{Client, escaped};
 use super::lake::Job;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::text::visible;
 use crate::connect::formats::parquet;
 use crate::engine::run::gold;
-use headway_operators::row::{Cell, Column};
+use headway_operators::row::{Cell, Column, Kind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -56,6 +57,24 @@ pub(super) fn read(job: &Job, view: &str) -> Result<Table, Failure> {
         Code::LakeFileMissing,
         format!("files of view \"{}\" go while they are read", visible(view)),
     ))
+}
+
+/// The rows of table `view` that a running job serves.
+///
+/// # Errors
+/// As [`Client::open`]; exit 2 if there is no such table.
+pub(super) fn asked(client: &Client, view: &str) -> Result<Table, Failure> {
+    let answer = client.json(&format!("/v1/views/{}?limit=all", escaped(view)))?;
+    let known = client.json("/v1/views")?;
+    let listed = known["views"].as_array().into_iter().flatten().find(|known| known["name"] == view);
+    let columns = listed.and_then(|listed| listed["columns"].as_array()).into_iter().flatten();
+    // Of what kind a column is does not matter: values come as JSON has them.
+    let column = |column: &Value| Column { name: shown(&column["name"]).into(), kind: Kind::Text };
+    let columns: Vec<Column> = columns.map(column).collect();
+    let row = |row: &Value| columns.iter().map(|column| row[&*column.name].clone()).collect();
+    let rows = answer["rows"].as_array().into_iter().flatten().map(row).collect();
+    let notes = vec![BTreeMap::from([("headway.seq".to_string(), shown(&answer["seq"]))])];
+    Ok(Table { columns, notes, rows, bytes: 0, path: String::new() })
 }
 
 /// A cell as JSON has it: sums as texts where a JSON number may not hold them.
