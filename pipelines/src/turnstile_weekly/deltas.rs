@@ -7,7 +7,7 @@
 //! reading that comes between two others, or in the place of one, takes back what was emitted and emits anew.
 //! # State
 //! The reading that counts of each turnstile and instant. Beaten readings are forgotten, but for those of an hour that
-//! comes twice, whose instants depend on one another.
+//! comes twice, whose instants depend on one another: see `twice.rs`.
 //! # Progress
 //! The readings of an epoch are applied when it is complete; what cancels within it is not emitted.
 //! # Late and bad data
@@ -18,14 +18,15 @@
 //! A search in a turnstile's readings, and an insertion. What changed is saved by turnstile and day.
 
 use super::line::{Rank, Reading};
+use super::twice::{Twice, instants};
 use crate::turnstile::views::passage::{Count, Interval, Passage, Place};
-use crate::zone::{Meanings, Zone};
+use crate::zone::Zone;
 use differential_dataflow::consolidation::consolidate;
 use hashbrown::HashMap;
 use headway_operators::error::StateError;
 use headway_operators::keyed::{Fates, Keyed};
 use headway_operators::progress::Tick;
-use headway_operators::record::{Partition, Stamped};
+use headway_operators::record::Stamped;
 use headway_operators::snapshots::{Changed, Wanted};
 use headway_operators::state::{KeyHash, Saved, SectionKind, Shard};
 use headway_operators::stream::decode::Definition;
@@ -33,7 +34,7 @@ use headway_operators::time::{Epoch, EventTime, Watermark};
 use headway_operators::view::table::Update;
 use rustc_hash::FxBuildHasher;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A reading that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +45,7 @@ struct Winner {
     exits: i64,
     /// The number of its place on this worker.
     place: u32,
-    /// Its instant follows from readings of an hour that comes twice.
+    /// Its instant follows from readings of an hour that comes twice, which are saved in its place.
     is_resolved: bool,
 }
 
@@ -53,19 +54,6 @@ impl Winner {
     fn shows_as(&self, other: &Winner) -> bool {
         (self.entries, self.exits, self.place) == (other.entries, other.exits, other.place)
     }
-}
-
-/// A reading of an hour that comes twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Twice {
-    partition: Partition,
-    line: i64,
-    first: EventTime,
-    second: EventTime,
-    rank: Rank,
-    entries: i64,
-    exits: i64,
-    place: u32,
 }
 
 /// The readings of one turnstile.
@@ -91,6 +79,9 @@ struct Group {
     /// Time, rank, entries, exits, and the number of the place in the group.
     winners: Vec<(EventTime, Rank, i64, i64, u32)>,
     twice: Vec<Twice>,
+    /// Version 1 has saved it: it lacks the readings of an hour that comes twice among those that count for good.
+    #[serde(skip)]
+    is_old: bool,
 }
 
 /// What becomes of a second reading of one turnstile and instant.
@@ -98,7 +89,8 @@ struct Group {
 pub(super) enum Corrections {
     /// The greater of the two by rank and registers counts, whichever came first.
     Apply,
-    /// The one that was committed first counts, for good. Of two in one epoch the regular one, then the one published earlier.
+    /// The one that was committed first counts, for good, at the instant that its time had then. Of two in one epoch the regular
+    /// one, then the one published earlier.
     Ignore,
 }
 
@@ -285,24 +277,56 @@ impl Turnstile {
         }
     }
 
-    /// Resolves the readings of hours that come twice anew: each in its file to the instant nearer to the one before it.
+    /// Resolves the readings of hours that come twice anew.
     ///
     /// The instants of such an hour are reached by such readings only, so the others do not matter here.
-    fn resolve(&mut self, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) {
+    fn resolve(&mut self, pairs: &mut Vec<(Pair, i64)>) {
         while let Some(at) = self.winners.iter().position(|winner| winner.is_resolved) {
             self.take(at, pairs);
         }
-        let mut last: Option<(Partition, EventTime)> = None;
-        for twice in self.twice.clone() {
-            let Twice { partition, first, second, rank, entries, exits, place, .. } = twice;
-            let before = last.filter(|(known, time)| {
-                *known == partition && time.ms().abs_diff(first.ms()) < DAY_MS as u64
-            });
-            let time = Meanings { first, second }.nearer(before.map(|(_, time)| time));
-            last = Some((partition, time));
-            let new = Winner { time, rank, entries, exits, place, is_resolved: true };
-            self.put(new, corrections, pairs);
+        for (twice, time) in self.twice.clone().into_iter().zip(instants(&self.twice)) {
+            self.put(twice.winner(time, true), Corrections::Apply, pairs);
         }
+    }
+
+    /// Puts those of `new` whose instants are still free at these instants, for good; gives the instants.
+    fn latch(&mut self, new: &[Twice], pairs: &mut Vec<(Pair, i64)>) -> Vec<EventTime> {
+        if new.is_empty() {
+            return Vec::new();
+        }
+        let times: BTreeMap<Twice, EventTime> =
+            self.twice.iter().copied().zip(instants(&self.twice)).collect();
+        let mut put = |twice: &Twice| {
+            let time = times[twice];
+            self.put(twice.winner(time, false), Corrections::Ignore, pairs).then_some(time)
+        };
+        new.iter().filter_map(&mut put).collect()
+    }
+
+    /// Keeps for good what an earlier version did not save as such; gives the instants.
+    fn keep_resolved(&mut self) -> Vec<EventTime> {
+        let resolved = self.winners.iter_mut().filter(|winner| winner.is_resolved);
+        resolved
+            .map(|winner| {
+                winner.is_resolved = false;
+                winner.time
+            })
+            .collect()
+    }
+
+    /// Puts what was saved by an earlier version, which resolved such hours at each start.
+    fn resolve_old(&mut self) {
+        for (twice, time) in self.twice.clone().into_iter().zip(instants(&self.twice)) {
+            self.put(twice.winner(time, true), Corrections::Ignore, &mut Vec::new());
+        }
+    }
+}
+
+impl Twice {
+    /// The reading, at one of its two instants.
+    fn winner(&self, time: EventTime, is_resolved: bool) -> Winner {
+        let Twice { rank, entries, exits, place, .. } = *self;
+        Winner { time, rank, entries, exits, place, is_resolved }
     }
 }
 
@@ -311,7 +335,8 @@ impl Keyed for Deltas {
     type Key = Place;
     type Out = Update<Passage>;
 
-    const VERSION: u32 = 1;
+    // 2: where the first reading counts for good, readings of an hour that comes twice do, too.
+    const VERSION: u32 = 2;
 
     fn name(&self) -> &str {
         "Deltas"
@@ -347,7 +372,7 @@ impl Keyed for Deltas {
         for same in new.chunk_by(|one, other| one.data.turnstile == other.data.turnstile) {
             let hash = same[0].data.turnstile;
             let turnstile = self.turnstiles.entry(hash).or_default();
-            let mut has_twice = false;
+            let mut twice = Vec::new();
             for Stamped { time, partition, data, .. } in same {
                 let place =
                     *self.numbers.get(&data.place).expect("a place is defined before its epoch closes");
@@ -359,15 +384,21 @@ impl Keyed for Deltas {
                         continue;
                     }
                 } else {
-                    let twice = Twice { partition, line, first: time, second, rank, entries, exits, place };
-                    let at = turnstile.twice.partition_point(|known| *known < twice);
-                    turnstile.twice.insert(at, twice);
-                    has_twice = true;
+                    let new = Twice { partition, line, first: time, second, rank, entries, exits, place };
+                    let at = turnstile.twice.partition_point(|known| *known < new);
+                    turnstile.twice.insert(at, new);
+                    twice.push(new);
                 }
                 self.changed.touch(hash.shard(), (hash, day(time)));
             }
-            if has_twice {
-                turnstile.resolve(corrections, &mut pairs);
+            match corrections {
+                Corrections::Apply if twice.is_empty() => {}
+                Corrections::Apply => turnstile.resolve(&mut pairs),
+                Corrections::Ignore => {
+                    let old = turnstile.keep_resolved();
+                    let times = old.into_iter().chain(turnstile.latch(&twice, &mut pairs));
+                    times.for_each(|time| self.changed.touch(hash.shard(), (hash, day(time))));
+                }
             }
             let (before, after) = turnstile.recount();
             self.held = self.held - before + after;
@@ -411,7 +442,8 @@ impl Keyed for Deltas {
             shard: saved.shard.0,
             what: "readings of turnstiles",
         })?;
-        for group in groups {
+        for mut group in groups {
+            group.is_old = saved.version < 2;
             let key = (group.turnstile, group.day);
             self.changed.restored(saved.kind, saved.shard, key);
             self.groups.insert(key, group);
@@ -420,10 +452,14 @@ impl Keyed for Deltas {
     }
 
     fn restored(&mut self, _watermark: Watermark, out: &mut Vec<Update<Passage>>) {
+        let mut old = BTreeSet::new();
         for ((hash, _), group) in std::mem::take(&mut self.groups) {
             let numbers: Vec<u32> =
                 group.places.into_iter().map(|(hash, place)| self.number(hash, place)).collect();
             let turnstile = self.turnstiles.entry(hash).or_default();
+            if group.is_old && !group.twice.is_empty() {
+                old.insert(hash);
+            }
             // Days come in their order, and so do the readings of a day.
             turnstile.winners.extend(group.winners.into_iter().map(|(time, rank, entries, exits, place)| {
                 Winner { time, rank, entries, exits, place: numbers[place as usize], is_resolved: false }
@@ -433,9 +469,13 @@ impl Keyed for Deltas {
             );
         }
         let mut pairs = Vec::new();
-        for turnstile in self.turnstiles.values_mut() {
+        for (hash, turnstile) in &mut self.turnstiles {
             turnstile.twice.sort_unstable();
-            turnstile.resolve(self.corrections, &mut pairs);
+            match self.corrections {
+                Corrections::Apply => turnstile.resolve(&mut pairs),
+                Corrections::Ignore if old.contains(hash) => turnstile.resolve_old(),
+                Corrections::Ignore => {}
+            }
             pairs.clear();
             self.held += turnstile.recount().1;
         }
@@ -449,52 +489,5 @@ impl Keyed for Deltas {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR_MS: i64 = 3_600_000;
-
-    /// Readings of one turnstile, each with its hour, the day its file was published, and its register.
-    fn epoch(deltas: &mut Deltas, number: u64, readings: &[(i64, u32, i64)]) -> (usize, usize) {
-        let hash = KeyHash::of(b"A002");
-        let key = Place::new(["A002", "R051", "02-00-00", "59 ST", "NQR456W", "BMT"]);
-        deltas.define(Definition { hash, key });
-        let reading = |(hour, published, entries): &(i64, u32, i64)| {
-            let (time, exits) = (EventTime(hour * HOUR_MS), 0);
-            let rank = Rank { published: *published, earlier: 0, is_regular: true };
-            let data = Reading {
-                turnstile: hash,
-                place: hash,
-                second: time,
-                line: 1,
-                rank,
-                entries: *entries,
-                exits,
-            };
-            Stamped { time, stamp: EventTime::MIN, partition: Partition(0), data }
-        };
-        deltas.apply(Epoch(number), &mut readings.iter().map(reading).collect(), &mut Fates::default());
-        let mut out = Vec::new();
-        let tick =
-            Tick { watermark: EventTime::MIN, wall_ms: 0, idle: false, ended: false, finishing: false };
-        deltas.close(Epoch(number), &tick, &mut out);
-        let mut sections = 0;
-        deltas.snapshot(&Wanted::changes(), &mut |_, _| sections += 1);
-        let scanned = deltas.turnstiles.values().map(|turnstile| turnstile.winners.len()).sum::<usize>();
-        assert_eq!(deltas.held(), scanned as u64);
-        (out.len(), sections)
-    }
-
-    #[test]
-    fn readings_that_say_the_same_again_change_nothing_that_is_shown_and_only_a_later_file_is_saved() {
-        let mut deltas = Deltas::new(Zone::utc(), 10_000, Corrections::Apply, Epoch(0));
-        let first = [(0, 20_240_106, 10), (4, 20_240_106, 30), (8, 20_240_106, 60)];
-        assert_eq!(epoch(&mut deltas, 1, &first), (2, 1));
-        assert_eq!(epoch(&mut deltas, 2, &first), (0, 0), "the same file again");
-        assert_eq!(epoch(&mut deltas, 3, &[(4, 20_231_230, 31)]), (0, 0), "an earlier file");
-        // What counts now is of the later file: it has to be saved, and beats files in between.
-        assert_eq!(epoch(&mut deltas, 4, &[(4, 20_240_113, 30)]), (0, 1), "a later file says the same");
-        assert_eq!(epoch(&mut deltas, 5, &[(4, 20_240_110, 35)]), (0, 0), "one in between");
-        assert_eq!(epoch(&mut deltas, 6, &[(4, 20_240_120, 35)]), (4, 1), "a correction");
-    }
-}
+#[path = "deltas_tests.rs"]
+mod tests;

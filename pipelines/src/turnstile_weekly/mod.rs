@@ -13,6 +13,7 @@ mod deltas;
 pub(crate) mod file;
 mod line;
 mod recompute;
+mod twice;
 
 use crate::turnstile::views::{self, passage::StationBy};
 use crate::zone::{self, Zone};
