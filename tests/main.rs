@@ -51,6 +51,8 @@ mod parquet_lake;
 mod process;
 mod processes;
 mod produced_together;
+#[cfg(feature = "parquet")]
+mod raised_views;
 mod readme;
 mod recovery;
 mod replay;

@@ -262,6 +262,7 @@ fn started(site: Site, job: Job, chain: Chain, claimed: Claimed) -> (Committer, 
         workers: job.members.total(),
         keeping: job.keeping,
         views: job.views.clone(),
+        keeps: job.kept_version(),
         seals: job.seals.clone(),
     };
     let state = StateFiles::of(&headers, &manifest.dropped);

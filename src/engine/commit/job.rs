@@ -60,6 +60,8 @@ pub struct Job {
     pub unsealed: Vec<EventTime>,
     /// Its views.
     pub views: Vec<ViewSpec>,
+    /// The names of those operators that keep what views are made of: they can be made again of what was committed.
+    pub keeps: Vec<String>,
     /// When its days are sealed; `None`: never.
     pub seals: Option<Seals>,
     /// How old manifests are folded.
@@ -76,6 +78,19 @@ impl Job {
     /// True if the job does not have the operator called `name` any more.
     pub fn drops(&self, name: &str) -> bool {
         !self.operators.is_empty() && self.operators.iter().all(|known| known.name != name)
+    }
+
+    /// True if the operator called `name` keeps something for views, and has another version than `version`, of which its saved
+    /// state is.
+    pub fn keeps_otherwise(&self, name: &str, version: u32) -> bool {
+        let now = self.operators.iter().find(|known| known.name == name).map(|known| known.version);
+        self.keeps.iter().any(|keep| keep == name) && now.is_some_and(|now| now != version)
+    }
+
+    /// The version of what its views keep: the highest of the operators that keep it.
+    pub fn kept_version(&self) -> u32 {
+        let keeps = self.operators.iter().filter(|known| self.keeps.contains(&known.name));
+        keeps.map(|known| known.version).max().unwrap_or(1)
     }
 
     /// The columns of each output, as a hash, by prefix and stem. Formats in which each row names its own have none.
@@ -351,6 +366,7 @@ pub(crate) mod tests {
             views_from: None,
             unsealed: Vec::new(),
             views: Vec::new(),
+            keeps: Vec::new(),
             seals: None,
             folding: FOLDING,
             targets: BTreeSet::new(),

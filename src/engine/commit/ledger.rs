@@ -44,6 +44,8 @@ pub struct Rules {
     pub keeping: Keeping,
     /// The views, and the tables of day files.
     pub views: Vec<ViewSpec>,
+    /// The version of what the views keep.
+    pub keeps: u32,
     /// When days are sealed; `None`: never.
     pub seals: Option<Seals>,
 }
@@ -267,7 +269,7 @@ impl Ledger {
         let view = |spec: &ViewSpec| {
             let known = self.head.views.get(spec.name).copied();
             let changed = if self.changed.contains(spec.name) { Some(seq) } else { known?.changed };
-            let (keeps, from_epoch) = known.map_or((1, None), |known| (known.keeps, known.from_epoch));
+            let (keeps, from_epoch) = (self.rules.keeps, known.and_then(|known| known.from_epoch));
             Some((spec.name.to_string(), View { keeps, shows: spec.version, changed, from_epoch }))
         };
         self.rules.views.iter().filter_map(view).collect()

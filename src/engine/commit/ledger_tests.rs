@@ -37,6 +37,7 @@ fn rules(workers: u32) -> Rules {
         workers,
         keeping: KEEPING,
         views: Vec::new(),
+        keeps: 1,
         seals: None,
     }
 }

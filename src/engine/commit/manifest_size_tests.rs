@@ -136,6 +136,7 @@ fn manifest_of_many_operators_does_not_grow_with_epochs() {
         workers: WORKERS,
         keeping: KEEPING,
         views: Vec::new(),
+        keeps: 1,
         seals: None,
     };
     let mut ledger = Ledger::new(rules, head, history, StateFiles::default());

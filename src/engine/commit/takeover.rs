@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
     let Some(head) = head else { return first(job, stamp) };
     let dropped: Vec<&String> = head.operators.keys().filter(|name| job.drops(name)).collect();
+    // What views keep is made again of what was committed, where another version has saved it.
+    let of_before = head.operators.iter().filter(|(name, known)| job.keeps_otherwise(name, known.version));
+    let of_before: Vec<&String> = of_before.map(|(name, _)| name).collect();
     let generation = head.generation.next();
     let mut claim = Manifest {
         seq: head.seq.next(),
@@ -42,7 +45,8 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
     };
     if job.views_from.is_some() {
         let view = |spec: &ViewSpec| {
-            let view = View { keeps: 1, shows: spec.version, changed: None, from_epoch: None };
+            let view =
+                View { keeps: job.kept_version(), shows: spec.version, changed: None, from_epoch: None };
             let view = claim.views.get(spec.name).copied().unwrap_or(view);
             (spec.name.to_string(), View { from_epoch: job.views_from, ..view })
         };
@@ -53,7 +57,7 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         claim.operators.values_mut().for_each(|operator| operator.held = None);
     }
     claim.state.sort_by_key(StateEntry::id);
-    for name in dropped {
+    for name in dropped.into_iter().chain(of_before) {
         claim.operators.remove(name);
         claim.dropped.insert(name.clone(), generation);
     }

@@ -292,7 +292,8 @@ pub struct Fed {
 /// A view. Written by views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// The version of what it keeps.
+    /// The version of what the job's views keep: the highest of the operators that keep it. Each operator's own version is with the
+    /// operator; where it differs at a start, what it keeps is made again of what was committed.
     pub keeps: u32,
     /// The version of what it shows.
     pub shows: u32,

@@ -476,6 +476,7 @@ impl Launch {
             views_from: None,
             unsealed: Vec::new(),
             views: shape.views.iter().chain(&shape.day_files).cloned().collect(),
+            keeps: shape.keeps.clone(),
             seals: shape.seals.clone(),
             folding: FOLDING,
             targets: self.targets.iter().map(|target| target.name().to_string()).collect(),

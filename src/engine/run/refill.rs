@@ -109,9 +109,13 @@ pub struct Asked<'a> {
     pub unsealed: &'a [EventTime],
 }
 
-/// True if some operator of views of `shape` is new to the job of `head`, which has committed something.
+/// True if some operator of views of `shape` is new to the job of `head`, which has committed something; one of another version is.
 pub fn is_some_view_new(shape: &Shape, head: &Manifest) -> bool {
-    let is_known = |keep: &String| head.operators.contains_key(keep);
+    let is_known = |keep: &String| {
+        let now = shape.operators.iter().find(|known| known.name == *keep);
+        let saved = head.operators.get(keep);
+        saved.is_some_and(|saved| now.is_some_and(|now| now.version == saved.version))
+    };
     !shape.refills.is_empty() && head.epoch != Epoch(0) && !shape.keeps.iter().all(is_known)
 }
 
