@@ -5,6 +5,7 @@ use crate::kit::script::kept::{Content, Fates, Refusal, SharedKept, StartsAt, Te
 use crate::kit::script::lines::{Play, Unsealing};
 use crate::kit::script::ports::PlayPorts;
 use crate::kit::script::spoiler::Spoiler;
+use crate::record::File;
 use crate::sections::read_back;
 use crate::snapshots;
 use crate::state::Saved;
@@ -23,6 +24,8 @@ pub struct Dataflow {
     pub forget_after: Arc<dyn Fn(Epoch) + Send + Sync>,
     /// The days that are unsealed for runs that go on after a kill; `None`: no day.
     pub unsealing: Option<Arc<Unsealing>>,
+    /// The file that each partition's messages are lines of, by the partition's number; there may be none.
+    pub files: Arc<Vec<File>>,
     /// What spoils its state, in a test of the test kit.
     pub(crate) spoiler: Option<Arc<dyn Spoiler>>,
 }
@@ -31,7 +34,7 @@ impl Dataflow {
     /// A dataflow that notes nothing by itself.
     pub fn of(build: impl Fn(&mut Build<'_>) + Send + Sync + 'static) -> Dataflow {
         let (build, forget_after) = (Arc::new(build), Arc::new(|_| {}));
-        Dataflow { build, forget_after, unsealing: None, spoiler: None }
+        Dataflow { build, forget_after, unsealing: None, files: Arc::default(), spoiler: None }
     }
 }
 
@@ -134,9 +137,11 @@ impl Stage<'_> {
         let (play, start) = (Arc::clone(&self.play), Arc::clone(&self.start));
         let (kept, build) = (self.kept.clone(), Arc::clone(&self.dataflow.build));
         let (unsealing, spoiler) = (self.dataflow.unsealing.clone(), self.dataflow.spoiler.clone());
+        let files = Arc::clone(&self.dataflow.files);
         let body = move |worker: &mut timely::worker::Worker| {
             let ports = PlayPorts {
                 play: Arc::clone(&play),
+                files: Arc::clone(&files),
                 start: Arc::clone(&start),
                 kept: kept.clone(),
                 until,

@@ -8,7 +8,7 @@ use crate::kit::script::spoiler::Spoiler;
 use crate::pace::{InputPace, InputsWatermark};
 use crate::port::{AtOnce, Cut, Feed, InputStart, Intake, NotAfter, Ports, Position, Stage, Start, Turn};
 use crate::progress::Standing;
-use crate::record::{Offset, Partition, Payload, Raw};
+use crate::record::{File, Offset, Partition, Payload, Raw};
 use crate::row::{Cell, Rows};
 use crate::spec::{InputSpec, OutputSpec, ViewSpec};
 use crate::state::{Saved, StateChange};
@@ -23,6 +23,7 @@ use timely::scheduling::SyncActivator;
 /// One worker's ports.
 pub(super) struct PlayPorts {
     pub(super) play: Arc<Play>,
+    pub(super) files: Arc<Vec<File>>,
     pub(super) start: Arc<StartsAt>,
     pub(super) kept: SharedKept,
     /// The last epoch that is played.
@@ -69,6 +70,7 @@ impl Ports for PlayPorts {
         };
         Box::new(Player {
             play: Arc::clone(&self.play),
+            files: Arc::clone(&self.files),
             input,
             until: self.until,
             pace,
@@ -191,6 +193,7 @@ fn refusal(input: usize, output: &OutputSpec, cells: Vec<String>) -> Refusal {
 /// Plays one line an epoch.
 struct Player {
     play: Arc<Play>,
+    files: Arc<Vec<File>>,
     input: InputIx,
     until: Epoch,
     pace: InputPace,
@@ -264,7 +267,8 @@ impl Feed for Player {
                     flags.insert(partition, Flags::default());
                     let stand = self.mine.get_mut(&partition).expect("it is mine");
                     let raw = Raw::of(partition, stand.next, Payload::of(value.as_deref()));
-                    intake.message(&Raw { timestamp_ms: *timestamp_ms, ..raw });
+                    let file = self.files.get(partition.index());
+                    intake.message(&Raw { timestamp_ms: *timestamp_ms, file, ..raw });
                     stand.next += 1;
                 }
             }
