@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod table_job;
+mod traces;
 
 use headway_operators::build::Build;
 use headway_operators::flow::Flow;
