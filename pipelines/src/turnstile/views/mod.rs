@@ -36,6 +36,9 @@ mod station_weekday;
 mod top_stations;
 mod turnstile_health;
 
+#[cfg(test)]
+mod sealed_tests;
+
 use committed::Reader;
 use fact::Fact;
 use headway_operators::build::Build;
