@@ -361,6 +361,7 @@ pub(crate) mod tests {
     use crate::engine::run::board::Board;
     use crate::serve::live::{About, Live};
     use headway_operators::view::row::ViewRow;
+    use std::sync::Weak;
 
     /// One view `numbers` of a key and a value.
     pub(crate) fn specs() -> Vec<ViewSpec> {
@@ -375,6 +376,12 @@ pub(crate) mod tests {
         }]
     }
 
+    /// Twelve views like it, under other names.
+    pub(crate) fn twelve() -> Vec<ViewSpec> {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        names.into_iter().map(|name| ViewSpec { name, ..specs().remove(0) }).collect()
+    }
+
     pub(crate) fn row(key: i64, value: &str) -> ViewRow {
         ViewRow(vec![Value::Int(key), Value::Text(value.into())])
     }
@@ -383,12 +390,15 @@ pub(crate) mod tests {
     pub(crate) struct Job {
         live: Arc<Live>,
         head: Manifest,
-        rows: ViewRows,
+        rows: Vec<ViewRows>,
+        /// The changes of every commit, as long as anybody holds them.
+        given: Vec<Weak<Changes>>,
     }
 
     impl Job {
         pub(crate) fn of(live: Arc<Live>) -> Job {
-            Job { live, head: first(1), rows: ViewRows::default() }
+            let rows = vec![ViewRows::default(); live.feed.specs.len()];
+            Job { live, head: first(1), rows, given: Vec::new() }
         }
 
         /// One that has begun.
@@ -406,22 +416,31 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn begin(&mut self) {
-            self.feed().commit(&self.head, None, || (vec![ViewRows::default()], None));
+            self.feed().commit(&self.head, None, || (self.rows.clone(), None));
         }
 
-        /// Commits rows that come, and rows that go.
+        /// How many commits there are whose changes somebody holds.
+        pub(crate) fn held(&self) -> usize {
+            self.given.iter().filter(|changes| changes.strong_count() > 0).count()
+        }
+
+        /// Commits rows that come, and rows that go, in every view.
         pub(crate) fn commit(&mut self, come: &[ViewRow], gone: &[ViewRow]) -> Id {
             self.head.seq = Seq(self.head.seq.0 + 1);
             self.head.nonce = Nonce((u128::from(self.head.seq.0) + 0xabc0_0000) << 96);
-            let update = |diff| move |row: &ViewRow| ViewUpdate { view: 0, row: row.clone(), diff };
-            let mut updates: Vec<_> = gone.iter().map(update(-1)).chain(come.iter().map(update(1))).collect();
+            let mut updates = Vec::new();
+            for (view, rows) in (0..).zip(&mut self.rows) {
+                let update = |diff| move |row: &ViewRow| ViewUpdate { view, row: row.clone(), diff };
+                updates.extend(gone.iter().map(update(-1)).chain(come.iter().map(update(1))));
+                come.iter().for_each(|row| rows.insert(row.clone(), 1));
+                gone.iter().for_each(|row| assert!(rows.remove(row, 1)));
+            }
             updates.sort();
             let id = ManifestId { seq: self.head.seq, nonce: self.head.nonce };
-            come.iter().for_each(|row| self.rows.insert(row.clone(), 1));
-            gone.iter().for_each(|row| assert!(self.rows.remove(row, 1)));
             let changes = Changes { id, after: None, epoch: self.head.epoch, updates };
             let changes = (!changes.updates.is_empty()).then(|| Arc::new(changes));
-            self.feed().commit(&self.head, changes.as_ref(), || (vec![self.rows.clone()], None));
+            self.given.extend(changes.as_ref().map(Arc::downgrade));
+            self.feed().commit(&self.head, changes.as_ref(), || (self.rows.clone(), None));
             Id::of(id)
         }
     }

@@ -10,6 +10,7 @@ use crate::serve::feed::{Limits, tests as feed_tests};
 use crate::serve::live::{About, Live};
 use crate::serve::server::{CONNECTIONS_MAX, HEAD_BYTES_MAX, Server};
 use feed_tests::{Job, row};
+use headway_operators::spec::ViewSpec;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -32,13 +33,17 @@ fn start_with(token: Option<&str>, limits: Limits) -> Served {
 }
 
 fn start_at(token: Option<&str>, limits: Limits, clock: Arc<dyn Clock>) -> Served {
+    start_of(feed_tests::specs(), token, limits, clock)
+}
+
+fn start_of(views: Vec<ViewSpec>, token: Option<&str>, limits: Limits, clock: Arc<dyn Clock>) -> Served {
     let board = Board::new(Arc::new(System::default()));
     let about = About {
         board: board.clone(),
         clock,
         group: None,
         token: token.map(str::to_string),
-        views: feed_tests::specs(),
+        views,
         member: None,
     };
     let live = Arc::new(Live::new(about, limits));
@@ -387,4 +392,48 @@ fn client_that_takes_nothing_is_closed_and_the_others_get_every_commit() {
     back.get_mut().write_all(head.as_bytes()).unwrap();
     let mut lines = back.lines().map(|line| line.unwrap());
     assert!(lines.any(|line| line.starts_with("id: 200-")), "it catches up");
+}
+
+#[test]
+fn twelve_views_come_on_one_connection_and_a_stalled_client_holds_no_commit_but_its_next() {
+    const STALLED: usize = 12;
+    // Some ten commits.
+    let behind_for = Duration::from_secs(3600);
+    let limits = Limits { history_bytes: 500_000, behind_for, ..Limits::default() };
+    let views = feed_tests::twelve();
+    let Served { server, mut job, .. } = start_of(views.clone(), None, limits, Arc::new(System::default()));
+    job.begin();
+    let open = || Client::open(&server, "snapshot=true", None);
+    let (mut reading, mut stalled) = (open(), (0..STALLED).map(|_| open()).collect::<Vec<_>>());
+    for client in stalled.iter_mut().chain([&mut reading]) {
+        let begin: Vec<String> = (0..13).map(|_| client.news().name).collect();
+        assert!(begin[..12].iter().all(|name| name == "snapshot") && begin[12] == "commit", "{begin:?}");
+    }
+    // More than sockets hold: 600 commits of 48 kB. The rows go again, so that all that grows is what waits.
+    let text = "x".repeat(2_000);
+    let rows = |at: i64| [row(2 * at, &text), row(2 * at + 1, &text)];
+    for at in 0..600 {
+        let gone = if at > 0 { rows(at - 1).to_vec() } else { Vec::new() };
+        let id = job.commit(&rows(at), &gone);
+        let mut seen = Vec::new();
+        loop {
+            let event = reading.news();
+            if event.name == "commit" {
+                assert_eq!(event.id, id.to_string(), "each commit once, in order");
+                break;
+            }
+            assert_eq!(event.name, "change");
+            let change: serde_json::Value = serde_json::from_str(&event.data).unwrap();
+            assert_eq!(change["seq"], id.seq());
+            if change["come"].is_array() {
+                seen.push(change["view"].as_str().unwrap().to_string());
+            }
+        }
+        assert!(seen.iter().eq(views.iter().map(|view| view.name)), "{seen:?}");
+        // What the history has, what the reader has just taken, and for each stalled client the commit that it waits with.
+        assert!(job.held() <= 8 + 1 + STALLED, "{} commits are held after {at}", job.held());
+    }
+    assert!(
+        stalled.iter_mut().any(|client| std::iter::from_fn(|| client.next()).any(|e| e.name == "lagged"))
+    );
 }
