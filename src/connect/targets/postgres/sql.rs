@@ -39,6 +39,19 @@ pub(super) fn kind(kind: Kind) -> &'static str {
     }
 }
 
+/// What a column of `kind` holds.
+fn about(kind: Kind, is_key: bool) -> String {
+    let what = match kind {
+        Kind::Text => "A text",
+        Kind::Int => "A whole number",
+        Kind::Wide => "An exact sum",
+        Kind::Float => "A number",
+        Kind::Bool => "True or false",
+        Kind::Time => "An instant",
+    };
+    format!("{what}{}", if is_key { "; part of the key" } else { "" })
+}
+
 fn names<'a>(columns: impl IntoIterator<Item = &'a Column>) -> String {
     columns.into_iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
 }
@@ -99,9 +112,15 @@ impl<'a> Statements<'a> {
         )
     }
 
-    /// Says what the table is.
+    /// Says what the table is, and what each of its columns holds.
     pub(super) fn comment(&self) -> String {
-        format!("COMMENT ON TABLE {} IS {};", self.table(), text(self.spec.about))
+        let table = self.table();
+        let column = |(at, column): (usize, &Column)| {
+            let about = about(column.kind, at < self.spec.key);
+            format!(" COMMENT ON COLUMN {table}.{} IS {};", quoted(&column.name), text(&about))
+        };
+        let columns: String = self.spec.columns.iter().enumerate().map(column).collect();
+        format!("COMMENT ON TABLE {table} IS {};{columns}", text(self.spec.about))
     }
 
     /// Makes the stage, empty at the begin of each transaction.
@@ -205,6 +224,18 @@ mod tests {
     fn name_stays_a_name_whatever_is_in_it() {
         assert_eq!(quoted("a\"; DROP TABLE x; --"), "\"a\"\"; DROP TABLE x; --\"");
         assert_eq!(text("it's"), "'it''s'");
+    }
+
+    #[test]
+    fn table_and_each_column_say_what_they_are() {
+        let columns = vec![Column::new("it's", Kind::Text), Column::new("n", Kind::Wide)];
+        let spec = ViewSpec { name: "v", about: "one's", columns, key: 1, version: 1, day: None };
+        assert_eq!(
+            Statements::new(&spec, "gate").comment(),
+            "COMMENT ON TABLE \"gate\".\"v\" IS 'one''s'; \
+             COMMENT ON COLUMN \"gate\".\"v\".\"it's\" IS 'A text; part of the key'; \
+             COMMENT ON COLUMN \"gate\".\"v\".\"n\" IS 'An exact sum';"
+        );
     }
 
     #[test]
