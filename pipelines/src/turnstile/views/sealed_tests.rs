@@ -1,9 +1,9 @@
 //! An interval that comes for a sealed day is an anomaly, and in no other view. Windows of the streamed job never bring one, since its
 //! lateness leaves it out before: here intervals come as they like.
 
-use super::day::Days;
 use super::passage::{Count, Interval, Place};
 use super::{Fact, Past, Reader, StationBy, build_live};
+use crate::day::Days;
 use crate::zone::Zone;
 use headway_operators::ack::InputIx;
 use headway_operators::build::Build;
