@@ -539,3 +539,29 @@ fn file_that_init_writes_is_accepted_once_source_and_lake_are_filled_in() {
     assert!(unknown.code == Some(2) && unknown.err.contains("Did you mean \"turnstile\"?"), "{unknown:?}");
     assert!(!at.join("other.toml").exists());
 }
+
+#[test]
+fn paths_in_a_file_are_relative_to_the_file_wherever_the_command_runs() {
+    let folder = folder();
+    let at = folder.path();
+    crate::process::write(at, "etc/in/a.csv", &crate::process::lines("a", 0, 50));
+    let text = "[job]\npipeline = \"turnstile\"\n[source]\nuri = \"files:in\"\n[lake]\nuri = \"../lake\"\n";
+    crate::process::write(at, "etc/headway.toml", text);
+    let run = headway(at, &["run", "-c", "etc/headway.toml"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(at.join("lake/_headway").exists(), "the lake lies beside the folder of the file");
+    // From there it is the same job, which has nothing left to do; a flag is a path from where the command runs.
+    let again = headway(&at.join("etc"), &["run", "-c", "headway.toml", "-o", "json"]);
+    assert_eq!(again.code, Some(0), "{again:?}");
+    for (from, file) in [(at.to_path_buf(), "etc/headway.toml"), (at.join("etc"), "headway.toml")] {
+        let status = headway(&from, &["status", "-c", file, "-o", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status.out).expect("the status is JSON");
+        assert_eq!(
+            (&status["generation"], &status["inputs"][0]["total"]["consumed"]),
+            (&2.into(), &50.into()),
+            "{status}"
+        );
+    }
+    let flag = headway(at, &["check", "-c", "etc/headway.toml", "--source", "files:in"]);
+    assert!(flag.code != Some(0) && flag.err.contains("\"in\""), "{flag:?}");
+}

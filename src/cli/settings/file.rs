@@ -1,5 +1,6 @@
 //! The configuration file: read, checked key by key, and remembered with its places, so that a refusal can name one.
 
+use super::beside;
 use super::config::{Key, SECTIONS, Settings, keys};
 use super::expect;
 use super::given;
@@ -44,12 +45,33 @@ impl File {
         let mut file = File { path: path.to_path_buf(), text, settings: Settings::default() };
         file.refuse_unknown_keys()?;
         match toml::from_str(&file.text) {
-            Ok(settings) => Ok(File { settings, ..file }),
+            Ok(settings) => file.settings = settings,
             Err(error) => {
                 file.text.push('\n');
-                Err(file.failure(error.message(), error.span(), "Every key is explained in README.md."))
+                return Err(file.failure(
+                    error.message(),
+                    error.span(),
+                    "Every key is explained in README.md.",
+                ));
             }
         }
+        let mut table: toml::Table = file.text.parse().expect("its settings were read");
+        // Expectations have no paths, and remember where they stand in the text.
+        table.remove(expect::SECTION);
+        beside::resolve(&mut table, file.folder());
+        let resolved: Settings = table.try_into().expect("the text of a path may be any");
+        file.settings = Settings { expect: std::mem::take(&mut file.settings.expect), ..resolved };
+        Ok(file)
+    }
+
+    /// The folder that it is in, as it is seen from where the command runs; empty if it is the same.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// True if it sets `section.key`.
+    pub(super) fn sets(&self, section: &str, key: &str) -> bool {
+        self.place(section, key).is_some()
     }
 
     /// Where the value of `section.key` stands, as `file:line:column`; `None` if the file does not set it.

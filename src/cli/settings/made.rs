@@ -1,5 +1,6 @@
 //! The pipeline that was chosen, made with the settings that were given.
 
+use super::beside;
 use super::given::{Given, SECTION};
 use super::origin::Origin;
 use super::place::{Surroundings, without_password};
@@ -29,7 +30,16 @@ pub(crate) fn made(entry: &Entry, given: &Given, origin: &Origin<'_>) -> Result<
         };
         return Err(origin.refuse_key((SECTION, name), &flag, what).hint(hint));
     }
-    entry.configure_with_files(given.texts(), &read_file).map_err(|error| {
+    let in_file =
+        |name: &str| origin.file.filter(|file| file.sets(SECTION, name) && !origin.flags.sets(SECTION, name));
+    let text = |(name, text): (&str, &str)| {
+        let text =
+            in_file(name).map_or(text.to_string(), |file| beside::setting(entry, name, text, file.folder()));
+        (name.to_string(), text)
+    };
+    let texts: Vec<(String, String)> = given.texts().map(text).collect();
+    let texts = texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    entry.configure_with_files(texts, &read_file).map_err(|error| {
         let flag = format!("--{}", error.setting.replace('_', "-"));
         origin.refuse((SECTION, &error.setting), &flag, &error).hint(error.hint.clone())
     })

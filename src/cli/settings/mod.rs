@@ -1,6 +1,7 @@
 //! What can be set: keys and flags of every job ([`config`]), of inputs ([`source_flags`]) and of pipelines ([`given`]), and the job that follows from them
 //! ([`plan`]).
 
+mod beside;
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod expect;

@@ -105,6 +105,15 @@ impl Surroundings {
     }
 }
 
+/// True if `text` is the path of something below or beside the folder that it is read in: no absolute path, no URI, and nothing
+/// in the home folder.
+pub(super) fn is_relative(text: &str) -> bool {
+    let first = text.split('/').next().unwrap_or_default();
+    let is_home = first.starts_with('~') || matches!(first, "$HOME" | "${HOME}");
+    let is_uri = after_scheme(text, "file").is_some() || text.contains("://");
+    !text.trim().is_empty() && !text.starts_with('/') && !is_home && !is_uri
+}
+
 /// What follows `scheme:` in `text`.
 fn after_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (found, rest) = text.split_once(':')?;
