@@ -31,6 +31,55 @@ pub(crate) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) ->
     Ok(())
 }
 
+/// How wide a terminal is at least.
+pub(crate) const WIDTH: usize = 80;
+
+/// How wide `rows` under `head` are.
+pub(crate) fn width(head: &[&str], rows: &[Vec<String>]) -> usize {
+    let wide = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| visible(cell).chars().count());
+        cells.chain([head[at].len()]).max().unwrap_or_default()
+    };
+    (0..head.len()).map(|at| wide(at) + 2).sum()
+}
+
+/// `text` in lines of at most [`WIDTH`] characters: what does not fit goes on in the next line, indented by `indent`.
+pub(crate) fn wrapped(text: &str, indent: usize) -> String {
+    let mut all = String::new();
+    for line in text.lines() {
+        let mut rest: Vec<char> = line.chars().collect();
+        while rest.len() > WIDTH {
+            // Behind the last blank that fits, unless only the indentation lies before it.
+            let blank = (indent + 1..=WIDTH).rev().find(|at| rest[*at] == ' ');
+            let end = blank.unwrap_or(WIDTH);
+            all.extend(&rest[..end]);
+            all.push('\n');
+            let more = rest[end..].iter().copied().skip_while(|c| *c == ' ');
+            rest = std::iter::repeat_n(' ', indent).chain(more).collect();
+        }
+        all.extend(&rest);
+        all.push('\n');
+    }
+    all
+}
+
+/// `1234567` as `1.2M`: at most four characters, below 10^18.
+pub(crate) fn short(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let mut unit = 1_i128;
+    for name in ["", "k", "M", "G", "T", "P"] {
+        let whole = number / unit;
+        if whole < 10 && unit > 1 {
+            return format!("{whole}.{}{name}", number % unit * 10 / unit);
+        }
+        if whole < 1_000 {
+            return format!("{whole}{name}");
+        }
+        unit *= 1_000;
+    }
+    format!("{}E", number / unit)
+}
+
 /// `1234567` as `1,234,567`.
 pub(crate) fn grouped(number: impl Into<i128>) -> String {
     let number: i128 = number.into();
@@ -69,6 +118,36 @@ pub(crate) fn percent(part: u64, all: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_go_on_below_and_lose_nothing() {
+        let line = format!("label      {}", "word ".repeat(40).trim_end());
+        let folded = wrapped(&line, 11);
+        assert!(folded.lines().all(|line| line.chars().count() <= WIDTH), "{folded}");
+        assert!(folded.lines().skip(1).all(|line| line.starts_with("           word")), "{folded}");
+        assert_eq!(folded.split_whitespace().filter(|word| *word == "word").count(), 40);
+        let folded = wrapped(&"é".repeat(200), 11);
+        assert!(folded.lines().all(|line| line.chars().count() <= WIDTH), "{folded}");
+        assert_eq!(folded.matches('é').count(), 200);
+        let fits = format!("{}\n", "x".repeat(WIDTH));
+        assert_eq!(wrapped(&fits, 11), fits);
+    }
+
+    #[test]
+    fn short_numbers_have_four_characters() {
+        let cases = [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1.0k"),
+            (12_345, "12k"),
+            (999_999, "999k"),
+            (1_234_567, "1.2M"),
+            (7_000_000_000_000_000_i64, "7.0P"),
+        ];
+        for (number, expected) in cases {
+            assert_eq!(short(number), expected);
+        }
+    }
 
     #[test]
     fn columns_are_aligned_and_numbers_stand_to_the_right() {
