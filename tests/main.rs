@@ -3,6 +3,7 @@
 mod answers;
 mod architecture;
 mod backup;
+mod causes;
 #[cfg(feature = "mesh-tls")]
 mod certificates;
 mod cli;
@@ -33,6 +34,7 @@ mod late_views;
 mod limits;
 #[cfg(feature = "parquet")]
 mod live_views;
+mod lives;
 mod lookup;
 mod memory;
 #[cfg(feature = "mesh-tls")]
@@ -48,6 +50,7 @@ mod outcome;
 mod panics;
 #[cfg(feature = "parquet")]
 mod parquet_lake;
+mod played;
 mod process;
 mod processes;
 mod produced_together;

@@ -4,8 +4,18 @@ use crate::process::lines;
 use headway::connect::Connector;
 use headway::connect::memory::{Lists, Message};
 use headway::engine::format::board::OperatorUse;
+use headway::engine::run::feed::Until;
 use headway::engine::{Control, Launch, launch};
 use headway::store::memory::Memory;
+use headway_operators::build::Build;
+use headway_operators::error::Reason;
+use headway_operators::kit::json::{Json, Timestamp};
+use headway_operators::kit::{Context, Logic};
+use headway_operators::pipeline::Pipeline;
+use headway_operators::row;
+use headway_operators::spec::InputSpec;
+use headway_operators::stream::window::Closing;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +83,153 @@ fn operators_count_what_was_committed_on_any_number_of_workers() {
         }
         for name in ["engine", "steps", "Watermark", "State", "Commit"] {
             assert!(of(name).runs > 0, "{name}: {operators:?}");
+        }
+    }
+}
+
+/// How long a run lasts whose times are looked at.
+const LONG: Duration = Duration::from_secs(2);
+
+#[test]
+fn times_of_workers_add_up_to_the_time_since_the_start() {
+    let entry = headway_pipelines::find("turnstile").expect("it is in the catalogue");
+    let made = entry.configure([("window", "1m"), ("lateness", "1m")]).expect("the settings make a job");
+    let connectors = [Arc::new(messages()) as Arc<dyn Connector>];
+    let launched = Launch::new(made, connectors, Arc::new(Memory::new()));
+    let (board, control) = (launched.board.clone(), Control::new());
+    let shared = control.clone();
+    let job = Launch { workers: 3, until: Until::Forever, ..launched };
+    let thread = std::thread::spawn(move || launch(job, &shared));
+    while board.running() < LONG && !thread.is_finished() {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let seen = board.snapshot();
+    control.drain();
+    thread.join().expect("no panic").expect("it drains");
+    assert_eq!(seen.workers.len(), 3);
+    for time in &seen.workers {
+        // What a worker has not told yet, since its step has not ended, is known apart.
+        let sum = time.busy + time.waiting + time.step_for;
+        let ratio = sum.as_secs_f64() / seen.running.as_secs_f64();
+        assert!((0.98..=1.02).contains(&ratio), "{ratio}: {time:?} of {:?}", seen.running);
+    }
+}
+
+row! {
+    /// A number that was not left out.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Passed {
+        /// The number.
+        pub number: u64,
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Numbered {
+    number: u64,
+    ts: Timestamp,
+}
+
+/// Leaves out every third number.
+struct Thirds;
+
+impl Logic for Thirds {
+    type Key = u64;
+    type In = Numbered;
+    type State = ();
+    type Out = Passed;
+    const VERSION: u32 = 1;
+
+    fn key(numbered: &Numbered) -> u64 {
+        numbered.number % 5
+    }
+
+    fn on_record(&self, numbered: Numbered, _: &mut (), cx: &mut Context<'_, Self>) {
+        match numbered.number % 3 {
+            0 => cx.drop(Reason::of("a-third")),
+            _ => cx.emit(Passed { number: numbered.number }),
+        }
+    }
+}
+
+struct Numbers;
+
+impl Pipeline for Numbers {
+    fn name(&self) -> &'static str {
+        "numbers"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn inputs(&self) -> Vec<InputSpec> {
+        let closing = Closing::Horizon { ms: 0 };
+        vec![InputSpec { name: "numbers", topic: "numbers", lateness_ms: 5_000, closing, header: None }]
+    }
+
+    fn build(&self, build: &mut Build<'_>) {
+        let numbers = build.records("numbers", Json::new(|numbered: &Numbered| Some(numbered.ts.time())));
+        let passed = build.logic("Thirds", Thirds, numbers);
+        build.ndjson("passed", passed);
+    }
+}
+
+/// In = passed + dropped + dead + held, for each operator that takes records: what a source reads, and what an operator with
+/// keys takes in. The last records wait for the watermark, which is behind them by the lateness.
+#[test]
+fn what_an_operator_takes_in_it_passes_on_drops_or_holds() {
+    let message = |number: u64| {
+        let value = match number % 10 {
+            9 => "what?".to_string(),
+            8 => format!("{{\"number\": {number}, \"ts\": 1000}}"),
+            _ => format!("{{\"number\": {number}, \"ts\": {}}}", 100_000 + number * 1_000),
+        };
+        Message { value: Some(value.into()), timestamp_ms: None }
+    };
+    for workers in 1..=3 {
+        let lists = Lists::new(vec![(0..200).map(message).collect(), (200..300).map(message).collect()]);
+        let connectors = [Arc::new(lists) as Arc<dyn Connector>];
+        let launched = Launch::new(Arc::new(Numbers), connectors, Arc::new(Memory::new()));
+        let board = launched.board.clone();
+        let ended = launch(Launch { workers, until: Until::CaughtUp, ..launched }, &Control::new());
+        let (head, seen) = (ended.expect("it ends well").head, board.snapshot());
+        let of = |name: &str| {
+            let used = seen.operators.iter().find(|used| used.name == name);
+            used.unwrap_or_else(|| panic!("no operator {name} in {:?}", seen.operators)).clone()
+        };
+        let dropped = |name: &str| -> u64 {
+            seen.dropped
+                .iter()
+                .filter(|dropped| dropped.operator == name)
+                .map(|dropped| dropped.records)
+                .sum()
+        };
+        let held = |name: &str| head.operators[name].held.expect("it counts");
+        let fates = head.inputs[0].total();
+        let (dead, ingested) = (fates.dead.values().sum::<u64>(), of("Ingest-numbers").records_out);
+        assert_eq!(
+            ingested.map(|out| out + dead + fates.late + fates.filtered),
+            Some(300),
+            "{workers}: {fates:?}"
+        );
+        assert!(dead > 0 && fates.late > 0, "{workers}: {fates:?}");
+        let thirds = of("Thirds");
+        let passed = thirds.records_out.expect("it has an output");
+        assert!(
+            passed > 0 && dropped("Thirds") > 0 && held("Thirds") > 0,
+            "{workers}: {thirds:?} {:?}",
+            seen.dropped
+        );
+        assert_eq!(
+            thirds.records_in,
+            Some(passed + dropped("Thirds") + held("Thirds")),
+            "{workers}: {thirds:?}"
+        );
+        for side in ["Roll-dead-numbers", "Roll-late-numbers"] {
+            let used = of(side);
+            let passed = used.records_out.unwrap_or_default();
+            assert_eq!(used.records_in, Some(passed + dropped(side) + held(side)), "{workers}: {used:?}");
         }
     }
 }

@@ -29,20 +29,20 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) {
 }
 
 /// The program with `args` in `folder`, and nothing of the surroundings but what is given.
-fn command(folder: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headway"));
     command.args(args).current_dir(folder).env_clear().env("HOME", folder.join("home")).stdin(Stdio::null());
     command
 }
 
-fn finished(command: &mut Command) -> Run {
+pub(crate) fn finished(command: &mut Command) -> Run {
     let output = command.output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
     Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
 /// How many records the job in `lake` has read, once it has begun.
-fn read(folder: &Path) -> Option<u64> {
+pub(crate) fn read(folder: &Path) -> Option<u64> {
     let status = headway(folder, &["status", "--lake", "lake", "-o", "json"]);
     let status: Value = serde_json::from_str(&status.out).ok()?;
     let partitions = status["inputs"][0]["partitions"].as_array()?.clone();
@@ -55,7 +55,8 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).expect("it is our child");
 }
 
-const FOLLOW: [&str; 7] = ["run", "turnstile", "--source", "files:in", "--follow", "--lake", "lake"];
+pub(crate) const FOLLOW: [&str; 7] =
+    ["run", "turnstile", "--source", "files:in", "--follow", "--lake", "lake"];
 
 #[test]
 fn job_goes_on_when_the_reader_of_its_log_is_gone() {

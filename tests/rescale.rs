@@ -133,7 +133,11 @@ fn process_that_is_not_needed_stands_by_and_a_signal_ends_it_alone() {
     let mut job = Processes::of(folder.path(), 3);
     (0..3).for_each(|process| job.start(process, &args));
     until(&mut job, -1, 3);
-    let shown = || headway(folder.path(), &["status", "--lake", "lake"]).out;
+    // Lines that are too long for a terminal go on below.
+    let shown = || {
+        let status = headway(folder.path(), &["status", "--lake", "lake"]).out;
+        status.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     let wait_for = |why: &str| {
         while !shown().contains(&format!(": the job has {why}")) {
             std::thread::sleep(Duration::from_millis(50));

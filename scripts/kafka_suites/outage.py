@@ -60,10 +60,11 @@ def one_topic(rig, args, broker):
     kafka.wait_for("some commits", lambda: kafka.consumed(lake) > written + count // 8, run)
     broker.signal(signal.SIGSTOP)
     time.sleep(1)
-    before, largest = rss(run), 0
+    before, largest, causes = rss(run), 0, set()
     end = time.monotonic() + args.dark
     while time.monotonic() < end and not run.ended():
         largest = max(largest, rss(run))
+        causes.add(rig.cause(lake))
         time.sleep(0.2)
     broker.signal(signal.SIGCONT)
     lit = time.monotonic()
@@ -71,6 +72,8 @@ def one_topic(rig, args, broker):
         raise kafka.Failed(f"the job ended while nothing answered\n{run.said()}")
     if largest > before + GROWTH_MAX:
         raise kafka.Failed(f"the job grew from {before} to {largest} bytes while nothing answered")
+    if "source-silent" not in causes:
+        raise kafka.Failed(f"nothing answered for {args.dark} s, and the job lags because of {causes}")
     stood = kafka.consumed(lake)
     kafka.wait_for("the first commit afterwards", lambda: kafka.consumed(lake) > stood, run, seconds=120)
     resumed = time.monotonic() - lit

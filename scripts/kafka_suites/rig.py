@@ -219,6 +219,15 @@ class Rig(rigs.Rig):
             raise Failed(f"status ended with {done.returncode}\n{done.stderr}")
         return {part["partition"]: part for part in json.loads(done.stdout)["inputs"][0]["partitions"]}
 
+    def cause(self, lake):
+        """Why the job lags, says `headway explain lag`; None while it does not run."""
+        command = [self.binary, "explain", "lag", "--lake", lake, "-o", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = json.loads(done.stdout.splitlines()[0]) if done.stdout else {}
+        if "healthy" in found and done.returncode != (0 if found["healthy"] else 1):
+            raise Failed(f"explain lag ended with {done.returncode} for {found}")
+        return found.get("cause")
+
     def verify_topic(self, broker, topic, lake, known=None):
         """All is well: says the reference program, given what the Java client reads and the manifests' floors, and the audit."""
         capture = os.path.join(self.folder, f"read-{topic}")

@@ -83,6 +83,7 @@ def held(rig, args, broker):
     run = rig.job(broker, topic, lake, "--idle-after", "300ms", "--idle-flush", "600ms", workers=2)
     kafka.wait_for("idleness of the partition without a transaction", lambda: FREE in idle(lake), run)
     kafka.wait_for("a status that tells what is held", lambda: tells(rig.status(lake)), run)
+    kafka.wait_for("the cause", lambda: rig.cause(lake) == "open-transaction", run)
     # Long enough for the others to be idle too, and for a flush, if they could be.
     time.sleep(2)
     if rigs.head(lake)["operators"].get("Aggregate", {}).get("held") == 0 or idle(lake) != [FREE]:

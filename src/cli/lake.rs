@@ -14,6 +14,7 @@ use crate::engine::commit::backup::rounds;
 use crate::engine::commit::decide::Folding;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::job::FOLDING;
+use crate::engine::commit::refused::{self, Refused};
 use crate::engine::commit::rescale::{self, Request};
 use crate::engine::commit::restore::{self, SavedState};
 use crate::engine::commit::site::{Site, run};
@@ -222,6 +223,15 @@ impl Job {
     /// Exit 3 if the lake cannot be read.
     pub(crate) fn sign(&self) -> Result<Option<Alive>, Failure> {
         Ok(run(alive::read(&self.site(), &self.name))?)
+    }
+
+    /// The last start that came to nothing, if that was after the last `sign` of a run.
+    ///
+    /// # Errors
+    /// Exit 3 if the lake cannot be read.
+    pub(crate) fn refused(&self, sign: Option<&Alive>) -> Result<Option<Refused>, Failure> {
+        let refused = run(refused::read(&self.site(), &self.name))?;
+        Ok(refused.filter(|refused| sign.is_none_or(|sign| refused.time_ms > sign.time_ms)))
     }
 
     /// The request for another membership that is there, stale or not.

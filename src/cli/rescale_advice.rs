@@ -55,11 +55,13 @@ pub(crate) fn advise(head: &Manifest, board: Option<&Snapshot>) -> Advised {
         | Cause::SourceSilent
         | Cause::SlowLake
         | Cause::PausedByMemory
+        | Cause::CatchingUp
         | Cause::PausedBySkew
         | Cause::SlowPartition
         | Cause::SlowSource
         | Cause::TargetBehind
         | Cause::PartitionHoldsWindows
+        | Cause::InputHoldsWindows
         | Cause::FutureRefused => false,
     };
     let is_lagging = board.lags.iter().any(|lag| lag.records > 0 && lag.for_ms > LAGGING_MS);
@@ -94,7 +96,7 @@ mod tests {
     /// A board on which each of `workers` has worked `busy` of the last ten seconds.
     fn board(workers: usize, busy: u64) -> Snapshot {
         let (busy, waiting) = (Duration::from_secs(busy), Duration::from_secs(10 - busy));
-        let workers = vec![WorkerTime { busy, waiting }; workers];
+        let workers = vec![WorkerTime { busy, waiting, ..WorkerTime::default() }; workers];
         let recent = Recent { over: Duration::from_secs(10), workers, ..Recent::default() };
         Snapshot { recent, ..Snapshot::default() }
     }

@@ -245,15 +245,14 @@ fn serve(
     job: &mut Launch,
     control: &Control,
 ) -> Result<crate::serve::server::Server, Failure> {
-    // Metrics name one group: the first there is.
-    let group = plan.inputs.iter().find_map(|input| match &input.source {
+    let group = |input: &Input| match &input.source {
         Source::Kafka { group, .. } => group.clone(),
         Source::Files { .. } | Source::Generate { .. } => None,
-    });
+    };
     let about = About {
         board: job.board.clone(),
         clock: Arc::clone(&job.clock),
-        group,
+        groups: plan.inputs.iter().map(group).collect(),
         token: listen.token(),
         views: shape(plan.made.pipeline.as_ref())?.views,
         member: plan.cluster.as_ref().and_then(|cluster| member_of(cluster, control)),

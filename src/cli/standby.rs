@@ -107,7 +107,7 @@ fn serve(
     let about = About {
         board: board.clone(),
         clock: Arc::new(System::default()),
-        group: None,
+        groups: Vec::new(),
         token: listen.token(),
         views: shape(plan.made.pipeline.as_ref())?.views,
         member: Some(member),

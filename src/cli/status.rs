@@ -9,10 +9,11 @@ use super::terminal::failure::{Code, Failure};
 use super::terminal::form::StatusForm;
 use super::terminal::table::{self, counted, grouped, members};
 use super::terminal::text::visible;
-use super::units::{Millis, age, time};
+use super::units::{Millis, When, age, time};
 use super::{dead, expectations, outcome};
 use crate::connect::End;
 use crate::engine::commit::alive::Alive;
+use crate::engine::commit::refused::Refused;
 use crate::engine::commit::standby::Sign;
 use crate::engine::format::board::{Snapshot, TargetLag};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
@@ -102,6 +103,8 @@ struct Seen {
     standbys: Vec<Sign>,
     /// A dead letter of each input, for example.
     examples: Vec<Option<String>>,
+    /// A start after the last run that came to nothing.
+    refused: Option<Refused>,
 }
 
 impl Seen {
@@ -117,7 +120,8 @@ impl Seen {
         let examples = dead::examples(job, &manifests.unwrap_or_default(), &inputs);
         let request = job.request()?.filter(|request| request.after == head.generation);
         let asked = request.map(|request| request.members.size());
-        Ok(Seen { head, ends, sign, life, now_ms, asked, standbys: job.standbys()?, examples })
+        let refused = job.refused(sign.as_ref())?;
+        Ok(Seen { head, ends, sign, life, now_ms, asked, standbys: job.standbys()?, examples, refused })
     }
 
     fn write(&self, form: StatusForm, out: &mut dyn Write) -> io::Result<()> {
@@ -126,8 +130,8 @@ impl Seen {
             StatusForm::Json => writeln!(out, "{}", answer(self)),
             StatusForm::Prometheus => {
                 let idle = Snapshot::default();
-                let board = self.board().unwrap_or(&idle);
-                let moment = Moment { head: &self.head, board, now_ms: self.now_ms, group: None };
+                let (board, state) = (self.board().unwrap_or(&idle), self.life.word());
+                let moment = Moment { head: &self.head, board, now_ms: self.now_ms, groups: &[], state };
                 out.write_all(textfile::text(&moment).as_bytes())
             }
         }
@@ -199,9 +203,23 @@ fn lag(part: &PartitionEntry, ends: &BTreeMap<Partition, End>) -> Option<i64> {
     ends.get(&part.partition).map(|end| (end.offset - part.next).max(0))
 }
 
+/// Where the words of a line begin, behind its label.
+const WORDS: usize = 11;
+
+/// The answer for people: it fits into a terminal of 80 columns.
 fn text(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
+    let mut text = Vec::new();
+    lines(seen, &mut text)?;
+    out.write_all(table::wrapped(&String::from_utf8_lossy(&text), WORDS).as_bytes())
+}
+
+fn lines(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
     let Seen { head: manifest, ends, .. } = seen;
     writeln!(out, "{:<11}{}", seen.life.word(), visible(&seen.life.words(seen.sign.as_ref(), seen.now_ms)))?;
+    if let Some(Refused { time_ms, code, why, .. }) = &seen.refused {
+        let (at, ago) = (When(*time_ms), age(seen.now_ms.saturating_sub(*time_ms).max(0)));
+        writeln!(out, "refused    a start at {at}, {ago} ago, with {code}: {}", visible(why))?;
+    }
     let settings: Vec<String> =
         manifest.fingerprint.iter().map(|(name, value)| format!("{name} {value}")).collect();
     writeln!(out, "job        {}: pipeline {}, {}", manifest.job, manifest.pipeline, settings.join(", "))?;
@@ -308,19 +326,25 @@ fn partitions(input: &Input, ends: &BTreeMap<Partition, End>, out: &mut dyn Writ
         .chain(lag_head)
         .chain(["READ", "LATE", "DEAD", "WATERMARK", "STATE"])
         .collect();
-    let row = |part: &PartitionEntry| {
+    let row = |part: &PartitionEntry, number: fn(i128) -> String| {
         let fates = &part.total;
         // Each fate is in the line of all partitions, and in JSON: a row has 80 columns.
         let counts = [fates.consumed, fates.late, fates.dead_total()];
-        let lag = || lag(part, ends).map_or(String::new(), grouped);
+        let lag = || lag(part, ends).map_or(String::new(), |lag| number(lag.into()));
         let mut row = vec![part.partition.to_string(), part.next.to_string()];
         row.extend(known.then(lag));
-        row.extend(counts.map(grouped));
+        row.extend(counts.map(|count| number(count.into())));
         row.extend([time(part.own), state(part, ends).to_string()]);
         row
     };
-    let rows: Vec<Vec<String>> = input.partitions.iter().map(row).collect();
-    table::write(out, &head, &rows)
+    let rows = |number| input.partitions.iter().map(|part| row(part, number)).collect::<Vec<_>>();
+    let exact = rows(grouped);
+    if table::width(&head, &exact) <= table::WIDTH {
+        return table::write(out, &head, &exact);
+    }
+    // JSON has all digits.
+    let head: Vec<&str> = ["PART"].into_iter().chain(head.into_iter().skip(1)).collect();
+    table::write(out, &head, &rows(table::short))
 }
 
 /// What a partition was doing when the manifest was written, or that a transaction has held it since.
@@ -340,6 +364,7 @@ fn answer(seen: &Seen) -> Value {
     json!({
         "schema_version": 1,
         "life": seen.life.answer(seen.sign.as_ref()),
+        "refused": seen.refused,
         "restarts": manifest.restarts,
         "dead_example": seen.examples.iter().flatten().next(),
         "job": manifest.job,
@@ -402,4 +427,105 @@ fn input_answer(seen: &Seen, at: usize, (input, ends): (&Input, &BTreeMap<Partit
         "finished": input.finished,
         "partitions": input.partitions.iter().map(partition).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::board::{Lag, MemoryUse};
+    use crate::engine::format::manifest::Target;
+    use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::names::Seq;
+    use headway_operators::error::Reason;
+    use headway_operators::record::Offset;
+
+    /// A job in the state of `life`, of which there is as much to say as there can be, with long names and large numbers.
+    fn seen(life: Life, ending: Value) -> Seen {
+        const MANY: u64 = 123_456_789_012_345;
+        let long = |word: &str| word.repeat(40).trim_end().to_string();
+        let mut head = first(3);
+        head.fingerprint.extend((0..20).map(|n| (format!("setting_{n}"), long("value"))));
+        head.fingerprint.insert("words".into(), long("some words "));
+        head.restarts.insert("process-gone".into(), MANY);
+        head.restarts.insert("peer-lost".into(), MANY);
+        let input = &mut head.inputs[0];
+        input.topic = long("topic-");
+        for part in &mut input.partitions {
+            (part.next, part.own) =
+                (Offset(MANY as i64), EventTime(1_706_618_000_000 + i64::from(part.partition.0) * 90_000));
+            part.total.consumed = MANY;
+            (part.total.late, part.total.accepted) = (MANY / 3, MANY / 3);
+            part.total.dead.insert(Reason::FUTURE_EVENT_TIME, MANY / 3);
+        }
+        head.targets.insert("postgres".into(), Target { acknowledged: Seq(MANY), rebuild: true });
+        let ends = input
+            .partitions
+            .iter()
+            .map(|part| (part.partition, End::at(part.partition, Offset(i64::MAX / 2))));
+        let ends = vec![ends.collect()];
+        let lag = |partition: u32| Lag {
+            input: 0,
+            partition: Partition(partition),
+            end: Offset(i64::MAX / 2),
+            records: MANY as i64,
+            for_ms: 90_000_000,
+            stalled: true,
+            first_ms: None,
+        };
+        let target = TargetLag {
+            name: "postgres".into(),
+            commits: MANY,
+            for_ms: 1_000_000_000,
+            error: Some(long("no route to host ")),
+            ..TargetLag::default()
+        };
+        let board = Snapshot {
+            lags: (0..3).map(lag).collect(),
+            targets: vec![target],
+            memory: Some(MemoryUse { resident: u64::MAX / 2, limit: u64::MAX / 2, paused: true }),
+            ..Snapshot::default()
+        };
+        let sign = json!({
+            "generation": 123_456, "pid": 4_194_304, "host": long("host."), "time_ms": 100_000, "ending": ending, "board": board,
+        });
+        let sign = serde_json::from_value(sign).expect("it is a sign");
+        let refused =
+            json!({ "time_ms": 300_000, "code": "source-unreachable", "why": long("no broker "), "pid": 7 });
+        let refused = serde_json::from_value(refused).expect("it is a start");
+        let examples = vec![Some(long("an example of a dead letter "))];
+        Seen {
+            head,
+            ends,
+            sign: Some(sign),
+            life,
+            now_ms: 400_000,
+            asked: Some("3x2".into()),
+            standbys: Vec::new(),
+            examples,
+            refused: Some(refused),
+        }
+    }
+
+    #[test]
+    fn status_fits_80_columns_in_every_state() {
+        let failed = |code: &str| Life::Failed(code.to_string());
+        let why = "the disk is gone and it said so at some length ".repeat(5);
+        let cases = [
+            (Life::Running, Value::Null),
+            (Life::Unresponsive, Value::Null),
+            (Life::Stopped, json!({ "code": null, "why": null })),
+            (failed("process-gone"), Value::Null),
+            (failed("store-failed"), json!({ "code": "store-failed", "why": why })),
+        ];
+        for (life, ending) in cases {
+            let seen = seen(life, ending);
+            let mut out = Vec::new();
+            text(&seen, &mut out).expect("memory takes it");
+            let text = String::from_utf8(out).expect("it is UTF-8");
+            assert!(text.starts_with(seen.life.word()) && text.lines().count() > 10, "{text}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{} columns: {line}\n{text}", line.chars().count());
+            }
+        }
+    }
 }

@@ -405,7 +405,7 @@ pub(crate) mod tests {
         fn new(limits: Limits) -> Job {
             let clock = Arc::new(Manual::default());
             let board = Board::new(clock.clone());
-            let about = About { board, clock, group: None, token: None, views: specs(), member: None };
+            let about = About { board, clock, groups: Vec::new(), token: None, views: specs(), member: None };
             let mut job = Job::of(Arc::new(Live::new(about, limits)));
             job.begin();
             job

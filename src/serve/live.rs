@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Live {
     pub(crate) board: Board,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) group: Option<String>,
+    pub(crate) groups: Vec<Option<String>>,
     pub(crate) token: Option<String>,
     pub(crate) member: Option<Member>,
     pub(crate) commits: Commits,
@@ -46,8 +46,8 @@ pub struct About {
     pub board: Board,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// The group for which it commits offsets.
-    pub group: Option<String>,
+    /// The group for which it commits the offsets of each input, if there is one.
+    pub groups: Vec<Option<String>>,
     /// What requests must send, if they must.
     pub token: Option<String>,
     /// Its views, by number.
@@ -59,9 +59,9 @@ pub struct About {
 impl Live {
     /// What is told of a run that has not begun.
     pub fn new(about: About, limits: Limits) -> Live {
-        let About { board, clock, group, token, views, member } = about;
+        let About { board, clock, groups, token, views, member } = about;
         let (commits, recent, streams) = (Commits::default(), Mutex::default(), Streams::default());
-        Live { board, clock, group, token, member, commits, recent, feed: Feed::new(views, limits), streams }
+        Live { board, clock, groups, token, member, commits, recent, feed: Feed::new(views, limits), streams }
     }
 
     /// Notes a commit.

@@ -4,7 +4,7 @@
 //! it. Labels are names from the configuration, numbers of partitions and workers, and reasons from a fixed list: there are few.
 
 use crate::engine::format::board::{Lag, OperatorUse, Snapshot, TargetLag, WorkerTime};
-use crate::engine::format::manifest::{Expectation, Input, Manifest, PartitionEntry, Subject};
+use crate::engine::format::manifest::{Expectation, Input, Manifest, PartitionEntry, Subject, View};
 use headway_operators::time::EventTime;
 use std::time::Duration;
 
@@ -26,8 +26,10 @@ pub struct Moment<'a> {
     pub board: &'a Snapshot,
     /// Now, in milliseconds since the Unix epoch.
     pub now_ms: i64,
-    /// The consumer group that is told committed offsets.
-    pub group: Option<&'a str>,
+    /// The consumer group that is told committed offsets, for each input that has one.
+    pub groups: &'a [Option<String>],
+    /// Whether the job lives: one of [`STATES`].
+    pub state: &'static str,
 }
 
 /// One value with its labels, in the order of the metric's names.
@@ -69,6 +71,9 @@ impl Metric {
 
 use MetricKind::{Counter, Gauge};
 
+/// What a job may be, in one word.
+pub const STATES: [&str; 4] = ["running", "stopped", "failed", "unresponsive"];
+
 /// The labels of a partition.
 const PARTITION: &[&str] = &["input", "topic", "partition"];
 
@@ -88,6 +93,13 @@ pub const METRICS: &[Metric] = &[
         &["version", "pipeline"],
         "Always 1; the labels are version and pipeline.",
         |m| one(&[env!("CARGO_PKG_VERSION"), &m.head.pipeline], 1.0),
+    ),
+    of(
+        "headway_job_state",
+        Gauge,
+        &["state"],
+        "1 for what the job is, 0 for the others: running, stopped (ended as it was asked to), failed, unresponsive. A job that answers is running; `status -o prometheus` says what one is that may not.",
+        |m| STATES.iter().map(|state| sample(&[state], f64::from(u8::from(*state == m.state)))).collect(),
     ),
     of("headway_running_seconds", Gauge, &[], "Time since this run began.", |m| {
         one(&[], seconds(m.board.running))
@@ -226,9 +238,24 @@ pub const METRICS: &[Metric] = &[
     of("headway_commit_timestamp_seconds", Gauge, &[], "Time of the last commit.", |m| {
         one(&[], m.head.written_ms as f64 / 1e3)
     }),
-    of("headway_commit_slowest_seconds", Gauge, &["step"], "The slowest commit of this run, by step.", |m| {
-        m.board.slowest.named().iter().map(|(step, time)| sample(&[step], seconds(*time))).collect()
-    }),
+    of(
+        "headway_commit_slowest_seconds",
+        Gauge,
+        &["step", "epoch"],
+        "The slowest commit of this run by step, and which epoch it committed.",
+        |m| {
+            let Some(epoch) = m.board.slowest_epoch else { return Vec::new() };
+            let (steps, epoch) = (m.board.slowest.named(), epoch.to_string());
+            steps.iter().map(|(step, time)| sample(&[step, &epoch], seconds(*time))).collect()
+        },
+    ),
+    of(
+        "headway_view_freshness_seconds",
+        Gauge,
+        &["view"],
+        "For how long the table of the view in the lake has lacked committed changes, at most; 0 if it has all. Readers over HTTP have each commit at once.",
+        freshness,
+    ),
     of(
         "headway_worker_seconds",
         Counter,
@@ -294,8 +321,10 @@ pub const OF_EACH_PROCESS: [&str; 8] = [
 ];
 
 /// The histogram of how long commits take, by step.
-pub const COMMIT_SECONDS: (&str, &str) =
-    ("headway_commit_duration_seconds", "How long commits take, by step: confirm, manifest, publish, clean.");
+pub const COMMIT_SECONDS: (&str, &str) = (
+    "headway_commit_duration_seconds",
+    "How long commits take, by step: close (from the end of the epoch until the last operator is done with it), stage (until its files are durable), confirm, manifest, publish, clean, target (until the slowest target has the changes).",
+);
 
 const fn of(
     name: &'static str,
@@ -361,12 +390,23 @@ fn expectations(moment: &Moment<'_>, wanted: fn(&Subject) -> bool) -> Vec<Sample
 }
 
 fn exporter(moment: &Moment<'_>, value: impl Fn(&Lag) -> f64) -> Vec<Sample> {
-    let Some(group) = moment.group else { return Vec::new() };
-    let mut samples = lags(moment, value);
-    for sample in &mut samples {
-        sample.labels[0] = group.to_string();
-    }
-    samples
+    let labelled = |lag: &Lag| {
+        let group = moment.groups.get(lag.input)?.as_ref()?;
+        let input = moment.head.inputs.get(lag.input)?;
+        Some(sample(&[group, &input.topic, &lag.partition.to_string()], value(lag)))
+    };
+    moment.board.lags.iter().filter_map(labelled).collect()
+}
+
+/// For how long each view has changes that its table in the lake does not have.
+fn freshness(moment: &Moment<'_>) -> Vec<Sample> {
+    let Some((seq, at_ms)) = moment.board.tables else { return Vec::new() };
+    let one = |(name, view): (&String, &View)| {
+        let lacks = view.changed.is_some_and(|changed| changed > seq);
+        let age_ms = if lacks { moment.now_ms.saturating_sub(at_ms).max(0) } else { 0 };
+        sample(&[name], age_ms as f64 / 1e3)
+    };
+    moment.head.views.iter().map(one).collect()
 }
 
 fn operators(moment: &Moment<'_>, value: impl Fn(&OperatorUse) -> Option<f64>) -> Vec<Sample> {
@@ -386,6 +426,7 @@ mod tests {
     use super::*;
     use crate::engine::format::board::Dropped;
     use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::names::Seq;
     use headway_operators::record::{Offset, Partition};
     use std::collections::BTreeSet;
 
@@ -427,8 +468,19 @@ mod tests {
         let counted =
             OperatorUse { name: "Trips".into(), busy, records_in: Some(9), ..OperatorUse::default() };
         let operators = vec![read, counted];
-        let board = Snapshot { lags: vec![lag], workers, dropped, operators, ..Snapshot::default() };
-        let moment = Moment { head: &head, board: &board, now_ms: 100_000, group: Some("g") };
+        let other = Lag { input: 1, ..lag };
+        let mut plain = head.inputs[0].clone();
+        plain.name = "plain".into();
+        head.inputs.push(plain);
+        let groups = [Some("g".to_string()), None];
+        let view = |changed| View { keeps: 1, shows: 1, changed: Some(Seq(changed)), from_epoch: None };
+        head.views.extend([("fresh".into(), view(5)), ("stale".into(), view(6))]);
+        let tables = Some((Seq(5), 40_000));
+        let board =
+            Snapshot { lags: vec![lag, other], tables, workers, dropped, operators, ..Snapshot::default() };
+        let moment =
+            Moment { head: &head, board: &board, now_ms: 100_000, groups: &groups, state: "running" };
+        assert_eq!(moment.groups.len(), 2, "each input has a group of its own, or none");
         for metric in METRICS {
             for sample in metric.samples(&moment) {
                 assert_eq!(sample.labels.len(), metric.labels.len(), "{}", metric.name);
@@ -440,7 +492,17 @@ mod tests {
         };
         assert_eq!(read("headway_source_lag_seconds")[0].value, 2.5);
         assert_eq!(read("headway_watermark_lag_seconds")[0].value, 10.0);
-        assert_eq!(read("kafka_consumergroup_current_offset")[0].value, 40.0);
+        let exported = read("kafka_consumergroup_current_offset");
+        assert_eq!((exported.len(), exported[0].value), (1, 40.0), "the other input has no group");
+        assert_eq!(exported[0].labels[0], "g");
+        assert_eq!(
+            read("headway_view_freshness_seconds"),
+            [sample(&["fresh"], 0.0), sample(&["stale"], 60.0)]
+        );
+        assert_eq!(
+            read("headway_job_state").iter().map(|sample| sample.value).collect::<Vec<_>>(),
+            [1.0, 0.0, 0.0, 0.0]
+        );
         assert_eq!(read("headway_restarts_total"), [sample(&["process-gone"], 2.0)]);
         assert_eq!(read("headway_records_dropped_total"), [sample(&["Trips", "no-start"], 7.0)]);
         assert_eq!(read("headway_worker_seconds_total").len(), 4);

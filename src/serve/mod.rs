@@ -1,6 +1,7 @@
 //! What a running job tells of itself and of its views by HTTP, and why it lags. Reads the board, the head and the views as
 //! commits left them; a job never waits for a reader.
 
+mod cause;
 #[cfg(feature = "serve")]
 mod connections;
 #[cfg(feature = "serve")]
@@ -42,3 +43,4 @@ mod streams;
 pub mod textfile;
 #[cfg(feature = "serve")]
 mod views;
+mod windows;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::time::Duration;
 
 /// Upper bounds of the buckets of commits, in seconds: from a page cache to a store far away.
 const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -38,7 +39,9 @@ impl Default for Commits {
 impl Commits {
     /// Notes one.
     pub(crate) fn observe(&self, steps: &Steps) {
-        for (step, time) in steps.named() {
+        // With most commits nothing was delivered since the last one, or there is no target.
+        let is_taken = |(step, time): &(&str, Duration)| *step != "target" || !time.is_zero();
+        for (step, time) in steps.named().into_iter().filter(is_taken) {
             self.seconds.get_or_create(&[("step", step)]).observe(time.as_secs_f64());
         }
     }
@@ -127,21 +130,28 @@ mod tests {
     use super::*;
     use crate::engine::format::board::Snapshot;
     use crate::engine::format::manifest::tests::first;
-    use std::time::Duration;
 
     #[test]
     fn text_has_every_metric_once_and_an_end() {
         let commits = Commits::default();
-        commits.observe(&Steps { publish: Duration::from_millis(3), ..Steps::default() });
+        let ms = Duration::from_millis;
+        commits.observe(&Steps { publish: ms(3), ..Steps::default() });
+        commits.observe(&Steps { target: ms(30), close: ms(7), ..Steps::default() });
         let head = first(2);
         let board = Snapshot { commits: 7, ..Snapshot::default() };
-        let moment = Moment { head: &head, board: &board, now_ms: 5_000, group: None };
+        let moment = Moment { head: &head, board: &board, now_ms: 5_000, groups: &[], state: "running" };
         let text = text(&commits, &moment).unwrap();
         assert!(text.contains("# TYPE headway_commits counter\nheadway_commits_total 7.0\n"), "{text}");
         assert!(
-            text.contains("headway_commit_duration_seconds_bucket{le=\"0.005\",step=\"publish\"} 1"),
+            text.contains("headway_commit_duration_seconds_bucket{le=\"0.005\",step=\"publish\"} 2"),
             "{text}"
         );
+        for (step, count) in
+            [("close", 2), ("stage", 2), ("confirm", 2), ("manifest", 2), ("clean", 2), ("target", 1)]
+        {
+            let line = format!("headway_commit_duration_seconds_count{{step=\"{step}\"}} {count}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
         assert!(text.contains("headway_source_offset{input=\""), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
         let own = text_of_process(&moment).unwrap();

@@ -35,8 +35,8 @@ pub(crate) fn moment(live: &Live, answer: impl FnOnce(&Moment<'_>) -> Response) 
         return (StatusCode::SERVICE_UNAVAILABLE, "The job has not begun.\n").into_response();
     };
     let board = live.board.snapshot();
-    let group = live.group.as_deref();
-    answer(&Moment { head: &head, board: &board, now_ms: live.clock.wall_ms(), group })
+    let (now_ms, groups) = (live.clock.wall_ms(), &live.groups);
+    answer(&Moment { head: &head, board: &board, now_ms, groups, state: "running" })
 }
 
 /// Metrics as an answer.

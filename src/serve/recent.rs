@@ -63,7 +63,7 @@ impl Recent {
     pub(crate) fn after(&self, seq: Option<u64>) -> Vec<Value> {
         let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
         let one = |entry: &Entry| {
-            let steps = entry.steps.named().map(|(name, time)| (name.to_string(), json!(ms(time))));
+            let steps = entry.steps.commit().map(|(name, time)| (name.to_string(), json!(ms(time))));
             json!({
                 "seq": entry.seq,
                 "epoch": entry.epoch,

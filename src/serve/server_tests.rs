@@ -41,7 +41,7 @@ fn start_of(views: Vec<ViewSpec>, token: Option<&str>, limits: Limits, clock: Ar
     let about = About {
         board: board.clone(),
         clock,
-        group: None,
+        groups: Vec::new(),
         token: token.map(str::to_string),
         views,
         member: None,

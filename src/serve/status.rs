@@ -127,8 +127,8 @@ impl Look<'_> {
 
     fn source_lag(&self) -> Number {
         let behind = self.board.lags.iter().filter(|lag| lag.records > 0);
-        let (oldest, records) =
-            behind.fold((0, 0), |(oldest, all), lag| (lag.for_ms.max(oldest), all + lag.records));
+        let (oldest, records) = behind
+            .fold((0, 0), |(oldest, all), lag| (lag.age_ms(self.now_ms).max(oldest), all + lag.records));
         let few = i64::try_from((self.board.epoch * 3).as_millis()).unwrap_or(i64::MAX).saturating_add(2_000);
         let is_known = !self.board.lags.is_empty();
         let judgement = match oldest {
@@ -201,19 +201,25 @@ impl Look<'_> {
         Number { name: "dead-share", title: "Dead share", value, unit: "%", judgement, note }
     }
 
-    /// How many commits with changes the slowest target has not got; `None` if there is no target.
+    /// For how long the slowest target has lacked a commit; `None` if there is no target.
     fn target_lag(&self) -> Option<Number> {
         let (name, target) = self.head.targets.iter().min_by_key(|(_, target)| target.acknowledged)?;
-        let newest = self.head.changes.map_or(0, |changes| changes.seq.0);
-        let lag = newest.saturating_sub(target.acknowledged.0);
-        let (judgement, note) = match lag {
+        let slowest = self.board.targets.iter().max_by_key(|lag| (lag.for_ms, lag.commits));
+        let (judgement, note) = match slowest {
             _ if target.rebuild => (Bad, format!("{name} is rebuilt")),
-            0..=10 => (Good, format!("{name} keeps up")),
-            11..=300 => (Warn, format!("{name} is behind")),
-            _ => (Bad, format!("{name} is far behind")),
+            None => (Unjudged, format!("{name} has not said where it stands")),
+            Some(lag) if lag.commits == 0 => (Good, format!("{} keeps up", lag.name)),
+            Some(lag) => {
+                let judgement = match lag.for_ms {
+                    ..=10_000 => Good,
+                    10_001..=60_000 => Warn,
+                    _ => Bad,
+                };
+                (judgement, format!("{} lacks {} commits", lag.name, lag.commits))
+            }
         };
-        let (title, unit) = ("Target lag", "commits");
-        Some(Number { name: "target-lag", title, value: Some(lag as f64), unit, judgement, note })
+        let value = slowest.map(|lag| lag.for_ms as f64 / 1e3);
+        Some(Number { name: "target-lag", title: "Target lag", value, unit: "s", judgement, note })
     }
 
     /// What the operators on the workers of this process do, those that took the most of the last seconds first.
@@ -244,7 +250,7 @@ impl Look<'_> {
                 "next": part.next,
                 "end": lag.map(|lag| lag.end),
                 "lag": lag.map(|lag| lag.records),
-                "for_ms": lag.map(|lag| lag.for_ms),
+                "for_ms": lag.map(|lag| lag.age_ms(self.now_ms)),
                 "watermark": known(part.reached()),
                 "waits": waits,
                 "judgement": judgement,
@@ -286,7 +292,10 @@ fn fates(head: &Manifest) -> Value {
 mod tests {
     use super::*;
     use crate::engine::format::board::OperatorUse;
+    use crate::engine::format::board::TargetLag;
+    use crate::engine::format::manifest::Target;
     use crate::engine::format::manifest::tests::first;
+    use crate::engine::format::names::Seq;
     use headway_operators::record::{Offset, Partition};
 
     fn number(name: &str, change: impl Fn(&mut Manifest, &mut Snapshot)) -> (Option<f64>, Judgement) {
@@ -346,6 +355,21 @@ mod tests {
         assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(9, 4_000)]), (Some(4.0), Good));
         assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(9, 9_000)]), (Some(9.0), Warn));
         assert_eq!(number("source-lag", |_, board| board.lags = vec![lag(9, 90_000)]), (Some(90.0), Bad));
+        let old = |_: &mut Manifest, board: &mut Snapshot| {
+            board.lags = vec![Lag { first_ms: Some(1_541_462_340_000), ..lag(9, 1_000) }];
+        };
+        assert_eq!(number("source-lag", old), (Some(120.0), Bad), "as /metrics and status have it");
+        let target = |for_ms: i64, commits: u64| {
+            move |head: &mut Manifest, board: &mut Snapshot| {
+                let (acknowledged, name) = (Seq(3), "postgres".to_string());
+                head.targets.insert(name.clone(), Target { acknowledged, rebuild: false });
+                board.targets = vec![TargetLag { name, for_ms, commits, ..TargetLag::default() }];
+            }
+        };
+        assert_eq!(number("target-lag", target(0, 0)), (Some(0.0), Good));
+        assert_eq!(number("target-lag", target(4_000, 2)), (Some(4.0), Good));
+        assert_eq!(number("target-lag", target(40_000, 2)), (Some(40.0), Warn));
+        assert_eq!(number("target-lag", target(90_000, 70)), (Some(90.0), Bad));
         assert_eq!(number("watermark-lag", |_, _| ()), (Some(60.0), Good));
         let at =
             |ms: i64| move |head: &mut Manifest, _: &mut Snapshot| head.inputs[0].watermark = EventTime(ms);

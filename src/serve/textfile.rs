@@ -50,10 +50,12 @@ mod tests {
         let mut head = first(2);
         head.restarts.insert("a\"b\\c\nd".into(), 2);
         let board = Snapshot { commits: 7, ..Snapshot::default() };
-        let moment = Moment { head: &head, board: &board, now_ms: 5_000, group: None };
+        let moment = Moment { head: &head, board: &board, now_ms: 5_000, groups: &[], state: "failed" };
         let text = text(&moment);
         assert!(text.contains("# TYPE headway_commits_total counter\nheadway_commits_total 7\n"), "{text}");
         assert!(text.contains("headway_restarts_total{reason=\"a\\\"b\\\\c\\nd\"} 2\n"), "{text}");
+        assert!(text.contains("headway_job_state{state=\"failed\"} 1\n"), "{text}");
+        assert!(text.contains("headway_job_state{state=\"running\"} 0\n"), "{text}");
         let mut family = "";
         for line in text.lines() {
             match line.strip_prefix("# TYPE ") {

@@ -441,10 +441,10 @@ impl Committer {
         // 4. Take away what nothing needs.
         self.clean(&dropped).await?;
         let steps = Steps {
-            confirm: Duration::ZERO,
             manifest: written.saturating_sub(began),
             publish: published.saturating_sub(written),
             clean: self.site.elapsed().saturating_sub(published),
+            ..Steps::default()
         };
         Ok(Some(Committed { seq: self.head().seq, epoch, rows, files, steps }))
     }

@@ -30,6 +30,7 @@ pub mod publish;
 pub mod rebuild;
 pub mod recover;
 pub mod refill;
+pub mod refused;
 pub mod release;
 pub mod rescale;
 pub mod restore;

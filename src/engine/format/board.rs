@@ -1,7 +1,9 @@
 //! What a running job says of itself beside its manifests: advisory, in the sign of life and in metrics.
 
 use crate::engine::format::names::Seq;
+use crate::engine::format::waits::{FeedWait, Silence, StageWait, StoreUse};
 use headway_operators::record::{Offset, Partition};
+use headway_operators::time::Epoch;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,9 +20,21 @@ pub enum Doing {
     Committing,
 }
 
+impl Doing {
+    /// True while there is an epoch to commit.
+    pub fn is_work(self) -> bool {
+        self != Doing::Nothing
+    }
+}
+
 /// How long the steps of one or more commits took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Steps {
+    /// From the end of the epoch at its sources until the last operator of this process had handed over what is written.
+    pub close: Duration,
+    /// From then until that was durable.
+    pub stage: Duration,
     /// Until every source had confirmed what was read from it.
     pub confirm: Duration,
     /// To decide what becomes true, and to write the manifest.
@@ -29,24 +43,44 @@ pub struct Steps {
     pub publish: Duration,
     /// To remove what nothing names any more.
     pub clean: Duration,
+    /// From an earlier commit until the slowest target had its changes, of those that were delivered since the commit before; zero
+    /// if none was.
+    pub target: Duration,
 }
 
 impl Steps {
-    /// All steps together.
+    /// The steps of the commit itself together: those that no other commit can be at, too.
     pub fn total(&self) -> Duration {
-        self.named().iter().map(|(_, time)| time).sum()
+        self.commit().iter().map(|(_, time)| time).sum()
     }
 
-    /// Each step with its name, in order.
-    pub fn named(&self) -> [(&'static str, Duration); 4] {
-        let Steps { confirm, manifest, publish, clean } = *self;
+    /// The steps of the commit itself, with their names and in order.
+    pub fn commit(&self) -> [(&'static str, Duration); 4] {
+        let Steps { confirm, manifest, publish, clean, .. } = *self;
         [("confirm", confirm), ("manifest", manifest), ("publish", publish), ("clean", clean)]
+    }
+
+    /// Each step with its name, in order: what comes before the commit, the commit, what comes after it.
+    pub fn named(&self) -> [(&'static str, Duration); 7] {
+        let [confirm, manifest, publish, clean] = self.commit();
+        [
+            ("close", self.close),
+            ("stage", self.stage),
+            confirm,
+            manifest,
+            publish,
+            clean,
+            ("target", self.target),
+        ]
     }
 
     /// Those that are in `self` and not in `earlier`, of which it is a continuation.
     #[must_use]
     pub fn since(&self, earlier: &Steps) -> Steps {
         Steps {
+            close: self.close.saturating_sub(earlier.close),
+            stage: self.stage.saturating_sub(earlier.stage),
+            target: self.target.saturating_sub(earlier.target),
             confirm: self.confirm.saturating_sub(earlier.confirm),
             manifest: self.manifest.saturating_sub(earlier.manifest),
             publish: self.publish.saturating_sub(earlier.publish),
@@ -56,6 +90,9 @@ impl Steps {
 
     /// Adds those of other commits.
     pub fn add(&mut self, other: &Steps) {
+        self.close += other.close;
+        self.stage += other.stage;
+        self.target += other.target;
         self.confirm += other.confirm;
         self.manifest += other.manifest;
         self.publish += other.publish;
@@ -70,6 +107,9 @@ pub struct WorkerTime {
     pub busy: Duration,
     /// Waiting: for something to do, for a disk, or for a processor.
     pub waiting: Duration,
+    /// For how long it has been in a step of the dataflow that has not ended, and is in neither of the two.
+    #[serde(default)]
+    pub step_for: Duration,
 }
 
 /// What the operators of one name did, on the workers of one process, since the run began.
@@ -125,6 +165,11 @@ pub struct Recent {
     pub steps: Steps,
     /// How each worker spent its time.
     pub workers: Vec<WorkerTime>,
+    /// For how long the thread of each worker wrote files before their commit, those of this process.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Duration>,
+    /// For how long the store was asked, all threads together.
+    pub store: Duration,
     /// For how long each operator of this process ran, those that took the most time first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<OperatorTime>,
@@ -244,6 +289,12 @@ pub struct Snapshot {
     pub last: Steps,
     /// The slowest commit of this run.
     pub slowest: Steps,
+    /// The epoch that it committed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest_epoch: Option<Epoch>,
+    /// The last commit that the tables of views in the lake have, and when they were written, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tables: Option<(Seq, i64)>,
     /// How long an epoch is meant to be.
     pub epoch: Duration,
     /// How each worker spent its time.
@@ -261,6 +312,17 @@ pub struct Snapshot {
     pub dropped: Vec<Dropped>,
     /// How far targets are behind.
     pub targets: Vec<TargetLag>,
+    /// What the feeds of this process wait for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub feeds: Vec<FeedWait>,
+    /// What the threads of this process that write files do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageWait>,
+    /// What the store does.
+    pub store: StoreUse,
+    /// The sources that did not answer when they were asked last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silence>,
     /// How much memory process 0 takes, if it has a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryUse>,

@@ -13,3 +13,4 @@ pub mod pieces;
 pub mod state;
 mod state_frame;
 mod state_v1;
+pub mod waits;

@@ -9,6 +9,7 @@
 //! _headway/{job}/changes/{seq:010}-{ms}.changes       what a manifest changed in views, and when it was built
 //! _headway/{job}/gold/{generation}/…                 gold tables before they replace the ones before them
 //! _headway/{job}/alive.json                          who runs, advisory
+//! _headway/{job}/refused.json                        the last start that found a system away, advisory
 //! _headway/{job}/token/{ms:013}-{nonce}-{process:04}  what a process writes for others to see, before a claim; deleted at once
 //! _headway/{job}/backup.json                         in a copy: of which lake it is the backup
 //! ```
@@ -195,6 +196,11 @@ pub fn lake_file(spec: &OutputSpec, epoch: Epoch, began_ms: i64, part: Option<u3
 /// The file that tells who runs the job.
 pub fn alive(job: &str) -> String {
     format!("_headway/{job}/alive.json")
+}
+
+/// The last start that came to nothing.
+pub fn refused(job: &str) -> String {
+    format!("_headway/{job}/refused.json")
 }
 
 /// The file in which a person asks for another number of processes or workers.

@@ -9,13 +9,15 @@ use crate::engine::format::board::{
     Doing, Dropped, Lag, MemoryUse, OperatorTime, OperatorUse, Recent, Snapshot, Steps, TargetLag, WorkerTime,
 };
 use crate::engine::format::manifest::Manifest;
+use crate::engine::format::names::Seq;
 use crate::engine::run::meter::Meter;
+use crate::engine::run::waiting::{FeedState, Waiting};
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
 use headway_operators::record::{Offset, Partition};
+use headway_operators::time::Epoch;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ struct Inner {
     first_reads: Mutex<BTreeMap<(usize, Partition), Vec<FirstRead>>>,
     /// What the operators of each worker of this process do.
     meters: Mutex<Vec<Arc<Meter>>>,
+    /// What feeds, stages, store and sources wait for.
+    waiting: Mutex<Waiting>,
 }
 
 /// What is known once the run begins.
@@ -47,14 +51,16 @@ struct Run {
     began: Duration,
     epoch: Duration,
     max_skew_ms: Option<i64>,
-    workers: Vec<WorkerClock>,
+    workers: Vec<Mutex<WorkerClock>>,
 }
 
-/// Written by its worker alone.
+/// What a worker has told of its time.
 #[derive(Default)]
 struct WorkerClock {
-    busy_ns: AtomicU64,
-    waiting_ns: AtomicU64,
+    busy: Duration,
+    waiting: Duration,
+    /// When, by the clock of the run; `None` before the first time.
+    told: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -68,6 +74,8 @@ struct State {
     steps: Steps,
     last: Steps,
     slowest: Steps,
+    slowest_epoch: Option<Epoch>,
+    tables: Option<(Seq, i64)>,
     ends: BTreeMap<(usize, Partition), Growth>,
     head: Option<Arc<Manifest>>,
     /// By operator and reason.
@@ -87,6 +95,8 @@ struct Mark {
     steps: Steps,
     workers: Vec<WorkerTime>,
     operators: Vec<OperatorUse>,
+    stages: Vec<Duration>,
+    store: Duration,
 }
 
 /// How a partition grew: each end that was seen, and when first. The oldest may lie below what is committed.
@@ -104,6 +114,7 @@ impl Mark {
         let worked = |(now, then): (&WorkerTime, &WorkerTime)| WorkerTime {
             busy: now.busy.saturating_sub(then.busy),
             waiting: now.waiting.saturating_sub(then.waiting),
+            step_for: now.step_for,
         };
         let before = |name: &str| first.operators.iter().find(|then| then.name == name).map(|then| then.busy);
         let ran = |now: &OperatorUse| OperatorTime {
@@ -118,6 +129,10 @@ impl Mark {
             records: self.records.saturating_sub(first.records),
             steps: self.steps.since(&first.steps),
             workers: self.workers.iter().zip(&first.workers).map(worked).collect(),
+            stages: (self.stages.iter().enumerate())
+                .map(|(at, busy)| busy.saturating_sub(first.stages.get(at).copied().unwrap_or_default()))
+                .collect(),
+            store: self.store.saturating_sub(first.store),
         }
     }
 }
@@ -153,12 +168,13 @@ impl Board {
     pub fn new(clock: Arc<dyn Clock>) -> Board {
         let (run, leader_answers) = (OnceLock::new(), OnceLock::new());
         let (state, first_reads, meters) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Board(Arc::new(Inner { clock, run, leader_answers, state, first_reads, meters }))
+        let waiting = Mutex::default();
+        Board(Arc::new(Inner { clock, run, leader_answers, state, first_reads, meters, waiting }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
     pub fn begin(&self, workers: usize, epoch: Duration, max_skew_ms: Option<i64>) {
-        let workers = (0..workers).map(|_| WorkerClock::default()).collect();
+        let workers = (0..workers).map(|_| Mutex::default()).collect();
         self.0.run.get_or_init(|| Run { began: self.0.clock.elapsed(), epoch, max_skew_ms, workers });
     }
 
@@ -192,6 +208,57 @@ impl Board {
         self.state().standby.clone()
     }
 
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Notes what the feed of input number `input` on worker `worker` waits for.
+    pub fn feed(&self, input: usize, worker: usize, state: FeedState) {
+        self.waiting().feed((input, worker), state);
+    }
+
+    /// Notes that the thread which writes the files of `worker` begins a piece of work; `queued` more wait for it.
+    pub fn stage_begins(&self, worker: usize, queued: usize) {
+        self.waiting().stage_begins(worker, queued, self.0.clock.elapsed());
+    }
+
+    /// Notes that it has done a piece of work of `epoch`, which is durable.
+    pub fn stage_ends(&self, worker: usize, queued: usize, epoch: Epoch) {
+        let (mut waiting, now) = (self.waiting(), self.0.clock.elapsed());
+        waiting.stage_ends(worker, queued, now);
+        waiting.durable(epoch, now);
+    }
+
+    /// Notes that an operator has handed over rows or state of `epoch`.
+    pub fn handed(&self, epoch: Epoch) {
+        self.waiting().handed(epoch, self.0.clock.elapsed());
+    }
+
+    /// Notes that a source has ended `epoch`.
+    pub fn epoch_ended(&self, epoch: Epoch) {
+        self.waiting().ended(epoch, self.0.clock.elapsed());
+    }
+
+    /// How long `epoch`, which is complete, took to close, and to be staged. Asked once.
+    pub fn epoch_steps(&self, epoch: Epoch) -> (Duration, Duration) {
+        self.waiting().complete(epoch, self.0.clock.elapsed())
+    }
+
+    /// Notes a call of the store; the answer is for [`Board::store_answers`].
+    pub fn store_call(&self, verb: &'static str, name: &str) -> u64 {
+        self.waiting().call_begins(verb, name, self.0.clock.elapsed())
+    }
+
+    /// Notes that a call of the store has come back.
+    pub fn store_answers(&self, call: u64) {
+        self.waiting().call_ends(call, self.0.clock.elapsed());
+    }
+
+    /// Notes that the source of input number `input` was asked, and `why` it did not answer, or `None` if it did.
+    pub fn source_asked(&self, input: usize, why: Option<String>) {
+        self.waiting().asked(input, why, self.0.clock.elapsed());
+    }
+
     /// Notes what the commit thread does from now on.
     pub fn doing(&self, doing: Doing) {
         let now = self.0.clock.elapsed();
@@ -204,14 +271,23 @@ impl Board {
         self.state().draining = true;
     }
 
-    /// Notes what a commit took.
-    pub fn committed(&self, steps: Steps) {
+    /// Notes up to which commit the tables of views are in the lake.
+    pub fn tables(&self, written: Seq) {
+        let now_ms = self.0.clock.wall_ms();
+        let mut state = self.state();
+        if state.tables.is_none_or(|(seq, _)| seq != written) {
+            state.tables = Some((written, now_ms));
+        }
+    }
+
+    /// Notes what the commit of `epoch` took.
+    pub fn committed(&self, epoch: Epoch, steps: Steps) {
         let mut state = self.state();
         state.commits += 1;
         state.steps.add(&steps);
         state.last = steps;
         if steps.total() > state.slowest.total() {
-            state.slowest = steps;
+            (state.slowest, state.slowest_epoch) = (steps, Some(epoch));
         }
     }
 
@@ -290,9 +366,17 @@ impl Board {
     /// Notes how worker `index` spent the time since it told last.
     pub fn worked(&self, index: usize, busy: Duration, waiting: Duration) {
         let Some(clock) = self.0.run.get().and_then(|run| run.workers.get(index)) else { return };
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        clock.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
-        clock.waiting_ns.fetch_add(nanos(waiting), Ordering::Relaxed);
+        let mut clock = clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let WorkerClock { busy: all_busy, waiting: all_waiting, told } = &mut *clock;
+        *all_busy += busy;
+        *all_waiting += waiting;
+        *told = Some(self.0.clock.elapsed());
+    }
+
+    /// For how long the run is at work.
+    pub fn running(&self) -> Duration {
+        let now = self.0.clock.elapsed();
+        self.0.run.get().map_or(Duration::ZERO, |run| now.saturating_sub(run.began))
     }
 
     /// Notes where a worker of this process measures its operators.
@@ -320,15 +404,23 @@ impl Board {
         let inputs = state.head.iter().flat_map(|head| &head.inputs);
         let records = inputs.map(|input| input.total().consumed).sum();
         let (workers, operators) = (self.worker_times(), self.operators());
-        Mark { at: self.0.clock.elapsed(), records, steps: state.steps, workers, operators }
+        let at = self.0.clock.elapsed();
+        let waiting = self.waiting();
+        let stages = waiting.stages(at).iter().map(|stage| stage.busy).collect();
+        let store = waiting.store(at).busy;
+        Mark { at, records, steps: state.steps, workers, operators, stages, store }
     }
 
     fn worker_times(&self) -> Vec<WorkerTime> {
-        let time = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
         let workers = self.0.run.get().into_iter().flat_map(|run| &run.workers);
-        workers
-            .map(|clock| WorkerTime { busy: time(&clock.busy_ns), waiting: time(&clock.waiting_ns) })
-            .collect()
+        let one = |clock: &Mutex<WorkerClock>| {
+            let clock = clock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let now = self.0.clock.elapsed();
+            // One that has not told yet restores what earlier runs left.
+            let step_for = clock.told.map_or(Duration::ZERO, |told| now.saturating_sub(told));
+            WorkerTime { busy: clock.busy, waiting: clock.waiting, step_for }
+        };
+        workers.map(one).collect()
     }
 
     /// What the board says now.
@@ -358,6 +450,7 @@ impl Board {
         drop(here);
         let mark = self.mark(&state);
         let recent = state.marks.front().map(|first| mark.since(first)).unwrap_or_default();
+        let waiting = self.waiting();
         Snapshot {
             at_ms,
             running: run.map_or(Duration::ZERO, |run| now.saturating_sub(run.began)),
@@ -368,6 +461,8 @@ impl Board {
             steps: state.steps,
             last: state.last,
             slowest: state.slowest,
+            slowest_epoch: state.slowest_epoch,
+            tables: state.tables,
             epoch: run.map_or(Duration::ZERO, |run| run.epoch),
             workers: mark.workers,
             operators: mark.operators,
@@ -376,6 +471,10 @@ impl Board {
             max_skew_ms: run.and_then(|run| run.max_skew_ms),
             dropped: state.dropped.iter().map(dropped).collect(),
             targets: state.targets.clone(),
+            feeds: waiting.feeds(now),
+            stages: waiting.stages(now),
+            store: waiting.store(now),
+            silent: waiting.silent(now),
             memory: state.memory,
             rescaled_from: state.rescaled_from.clone(),
         }
@@ -485,10 +584,11 @@ mod tests {
         let board = Board::new(Arc::new(Manual::default()));
         board.begin(2, Duration::from_secs(1), None);
         let steps = |ms| Steps { publish: Duration::from_millis(ms), ..Steps::default() };
-        [5, 90, 7].into_iter().for_each(|ms| board.committed(steps(ms)));
+        (1..).zip([5, 90, 7]).for_each(|(epoch, ms)| board.committed(Epoch(epoch), steps(ms)));
         board.worked(1, Duration::from_millis(3), Duration::from_millis(4));
         let seen = board.snapshot();
         assert_eq!((seen.commits, seen.steps, seen.last, seen.slowest), (3, steps(102), steps(7), steps(90)));
+        assert_eq!(seen.slowest_epoch, Some(Epoch(2)));
         assert_eq!(seen.workers[1].busy + seen.workers[1].waiting, Duration::from_millis(7));
     }
 }

@@ -4,6 +4,7 @@ use crate::connect::{Connector, Entry, PartitionInfo, error};
 use crate::engine::cluster::crew::Crew;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::control::Control;
+use crate::engine::run::board::Board;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use headway_operators::record::Partition;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct Announce<'a> {
     pub crew: Option<&'a Crew>,
     /// The input, by number.
     pub input: usize,
+    /// Where it is noted whether the source answers.
+    pub board: &'a Board,
 }
 
 impl Announce<'_> {
@@ -56,8 +59,12 @@ pub fn run(
 ) {
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(every) {
         let partitions = match connector.partitions() {
-            Ok(partitions) => partitions,
+            Ok(partitions) => {
+                announce.board.source_asked(announce.input, None);
+                partitions
+            }
             Err(error) if error.is_transient() => {
+                announce.board.source_asked(announce.input, Some(error.to_string()));
                 tracing::warn!(%error, "could not look for new partitions");
                 continue;
             }

@@ -4,6 +4,7 @@ use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::place::Cluster;
 use crate::engine::cluster::plan::Plan;
 use crate::engine::commit::alive::{self, Alive, WATCH};
+use crate::engine::commit::refused;
 use crate::engine::commit::site::{self, Site};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
@@ -13,6 +14,7 @@ use crate::engine::run::launch::{self, Launch, shape};
 use crate::engine::run::member;
 use crate::engine::run::watched::Summary;
 use crate::mesh;
+use crate::mesh::LEADER;
 use headway_operators::shape::Shape;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -27,6 +29,29 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// # Errors
 /// What refused or stopped it. Nothing after the last commit became visible.
 pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
+    let (site, job) = (Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock)), launch.job.clone());
+    let leads = launch.place().process == LEADER;
+    let result = begin(launch, control);
+    if let Err(error) = &result {
+        if error.code() == FENCED {
+            let generation = control.run().map(|generation| generation.0);
+            tracing::error!(event = "fenced", job, generation, "another run has taken the job over");
+        }
+        // What is refused for another reason, such as settings, is the same at the next start: its own words are enough.
+        if leads && control.run().is_none() && error.exit_code() == AWAY {
+            site::run(refused::note(&site, &job, error.code(), &error.to_string()));
+        }
+    }
+    result
+}
+
+/// The code of the error of a run that was taken over.
+const FENCED: &str = "fenced";
+
+/// The exit code of an error that may be gone at the next start.
+const AWAY: u8 = 3;
+
+fn begin(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
     let Some(cluster) = launch.cluster.clone() else { return launch::lead(launch, shape, None, control) };
     let crew = join(&launch, &shape, &cluster, control)?;

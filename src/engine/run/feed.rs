@@ -25,13 +25,15 @@
 use crate::connect::{self, Begins, Event, FirstRead, PartitionInfo, Polled};
 use crate::engine::clock::Clock;
 use crate::engine::control::Control;
-use crate::engine::run::first_reads::FirstReads;
+use crate::engine::format::waits::Waits;
 use crate::engine::run::held::Held;
 use crate::engine::run::memory::OpenMessages;
-use headway_operators::ack::Content;
+pub use crate::engine::run::part::Until;
+use crate::engine::run::part::{Part, Phase};
+use crate::engine::run::waiting::FeedState;
 use headway_operators::pace::InputPace;
 use headway_operators::port::{Cut, Feed, Intake, Position, Start, Turn};
-use headway_operators::record::{LastRead, Offset, Partition, Raw};
+use headway_operators::record::{Offset, Partition};
 use headway_operators::time::Epoch;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,24 +54,6 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long to wait where the source wakes the feed.
 const IDLE_PATIENCE: Duration = Duration::from_millis(10);
-
-/// When a run of the job is over by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// Never.
-    Forever,
-    /// When everything that was there at the start is read; windows stay open.
-    CaughtUp,
-    /// The same, and every window closes.
-    End,
-}
-
-impl Until {
-    /// Where a partition ends in this run, if it had `end` at the start. A run that goes on for ever has no ends.
-    fn end(self, end: Option<Offset>) -> Option<Offset> {
-        end.filter(|_| self != Until::Forever)
-    }
-}
 
 /// How a feed behaves.
 #[derive(Clone, Debug)]
@@ -117,47 +101,18 @@ pub struct Surroundings {
     pub found: Box<dyn FnMut() -> Vec<PartitionInfo>>,
     /// Takes the first record of each epoch that is not resolved, of a partition where that has changed.
     pub first_reads: Box<dyn FnMut(Partition, Vec<FirstRead>)>,
+    /// Takes what the feed waits for, where that has changed.
+    pub waits: Box<dyn FnMut(FeedState)>,
+    /// Told of each epoch that the feed ends.
+    pub ended: Box<dyn FnMut(Epoch)>,
 }
 
-/// Whether a partition counts in the watermark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// It counts.
-    Counting,
-    /// It was announced as idle.
-    Idle,
-    /// It has something to send, and the next cut will say that it joins.
-    Waking,
-    /// Its joining mark was sent in this epoch.
-    Joining(Epoch),
-}
-
-struct Part {
-    partition: Partition,
-    next: Offset,
-    /// The last message that was handed on.
-    last: Option<Offset>,
-    /// Where the run ends, if it ends by itself and the place is known: the end that was there at the start.
-    end: Option<Offset>,
-    phase: Phase,
-    /// Not read from the source before it has joined.
-    unassigned: bool,
-    /// Since when it is quiet and read to its end.
-    quiet_since: Option<Duration>,
-    /// Since when it is quiet by the manifest; `None` once this run has seen a record of it, or an open transaction.
-    quiet_since_ms: Option<i64>,
-    /// Its idleness was long enough for a flush in the last mark.
-    flushable: bool,
-    /// Read to the end that was there at the start.
-    complete: bool,
-    /// Backlog in the last mark.
-    backlog: bool,
-    paused: bool,
-    /// Messages that came before it joined.
-    held: VecDeque<Held>,
-    /// Where it was read to its end while messages were held.
-    held_to: Option<Offset>,
-    first_reads: FirstReads,
+/// An epoch that was ended and is not resolved.
+struct OpenEpoch {
+    epoch: Epoch,
+    bytes: u64,
+    /// When its first message was handed on, if there was one.
+    first_message: Option<Duration>,
 }
 
 /// Reads the partitions of one input that belong to one worker.
@@ -175,13 +130,15 @@ pub struct SourceFeed {
     epoch_began_ms: i64,
     epoch_bytes: usize,
     /// Bytes of the epochs that were ended and are not resolved, oldest first. Bounded by the gate.
-    open: VecDeque<(Epoch, u64)>,
-    /// A message of the current epoch was handed on.
-    has_messages: bool,
+    open: VecDeque<OpenEpoch>,
+    /// When the first message of the current epoch was handed on, if one was.
+    first_message: Option<Duration>,
     /// Something happened since the last mark that others must know.
     changed: bool,
     /// Since when nothing is read because the gate is closed.
     deaf_since: Option<Duration>,
+    /// What was said last of what it waits for.
+    told: FeedState,
 }
 
 impl SourceFeed {
@@ -209,9 +166,10 @@ impl SourceFeed {
             epoch_began_ms,
             epoch_bytes: 0,
             open: VecDeque::new(),
-            has_messages: false,
+            first_message: None,
             changed: false,
             deaf_since: None,
+            told: FeedState::default(),
             options,
             around,
         }
@@ -273,6 +231,7 @@ impl SourceFeed {
     /// The end of the current epoch, as marks will tell it.
     fn cut(&mut self) -> Cut {
         let now = self.around.clock.elapsed();
+        (self.around.ended)(self.epoch);
         let ends = self.options.until == Until::End;
         let mut partitions = Vec::with_capacity(self.parts.len());
         for part in &mut self.parts {
@@ -303,14 +262,15 @@ impl SourceFeed {
         if self.epoch_bytes > 0 {
             let bytes = self.epoch_bytes as u64;
             self.around.open.opened(bytes);
-            self.open.push_back((self.epoch, bytes));
+            let (epoch, first_message) = (self.epoch, self.first_message);
+            self.open.push_back(OpenEpoch { epoch, bytes, first_message });
         }
         let newest = self.around.pace.newest_ended();
         self.epoch = newest.map_or(self.epoch, |newest| newest.max(self.epoch)) + 1;
         (self.epoch_began, self.epoch_began_ms) = (self.around.clock.elapsed(), cut.wall_ms);
         self.around.begins.note(self.epoch, cut.wall_ms);
         self.epoch_bytes = 0;
-        self.has_messages = false;
+        self.first_message = None;
         self.changed = false;
         self.pause_those_ahead();
         Turn::Cut(cut, self.epoch)
@@ -318,13 +278,31 @@ impl SourceFeed {
 
     /// What is resolved is open no more.
     fn count_resolved(&mut self) {
-        while let Some((_, bytes)) = self.open.front().copied().filter(|(epoch, _)| self.is_resolved(*epoch))
-        {
-            self.around.open.closed(bytes);
+        while let Some(open) = self.open.front().filter(|open| self.is_resolved(open.epoch)) {
+            self.around.open.closed(open.bytes);
             self.open.pop_front();
         }
         let Surroundings { resolved, first_reads, .. } = &mut self.around;
         self.parts.iter_mut().for_each(|part| part.first_reads.tell(part.partition, resolved, first_reads));
+    }
+
+    /// Says what it waits for, if that has changed.
+    fn tell(&mut self, now: Duration) {
+        let gate = match () {
+            () if self.around.open.is_paused() => Some(Waits::Memory),
+            () if !self.may_be_ahead() => Some(Waits::Commit),
+            () => None,
+        };
+        let first_open = self.open.iter().find_map(|open| open.first_message);
+        let part = |part: &mut Part| part.state(gate, now);
+        let state = FeedState {
+            open_since: first_open.or(self.first_message),
+            partitions: self.parts.iter_mut().map(part).collect(),
+        };
+        if state != self.told {
+            self.told.clone_from(&state);
+            (self.around.waits)(state);
+        }
     }
 
     /// Rule 4.
@@ -374,7 +352,7 @@ impl SourceFeed {
             for held in std::mem::take(&mut part.held) {
                 part.read(&held.raw(partition), self.epoch);
                 self.epoch_bytes += held.bytes().max(intake.message(&held.raw(partition)));
-                self.has_messages = true;
+                self.first_message.get_or_insert(self.around.clock.elapsed());
                 self.changed = true;
             }
             // A source tells of an end once: of this one it may not tell again.
@@ -399,7 +377,7 @@ impl SourceFeed {
         let now = self.around.clock.elapsed();
         let until = self.options.until;
         let (parts, bytes, changed) = (&mut self.parts, &mut self.epoch_bytes, &mut self.changed);
-        let (has_messages, epoch) = (&mut self.has_messages, self.epoch);
+        let (first_message, epoch) = (&mut self.first_message, self.epoch);
         let (mut last, mut woken) = (0, Vec::new());
         let polled = source.poll(room, &mut |event| {
             let partition = match &event {
@@ -422,7 +400,7 @@ impl SourceFeed {
                     match part.phase {
                         Phase::Counting => {
                             part.read(&raw, epoch);
-                            *has_messages = true;
+                            first_message.get_or_insert(now);
                             *bytes += read.max(intake.message(&raw));
                         }
                         Phase::Idle | Phase::Waking | Phase::Joining(_) => {
@@ -503,7 +481,7 @@ impl SourceFeed {
                 .for_each(|quiet| *quiet += deaf);
         }
         // An epoch begins with its first message: where nothing comes for long, it may have no end for long either.
-        if !self.has_messages {
+        if self.first_message.is_none() {
             intake.clock(self.around.clock.wall_ms());
         }
         self.join(intake)?;
@@ -518,77 +496,14 @@ impl SourceFeed {
     }
 }
 
-impl Part {
-    fn new(partition: Partition, next: Offset, end: Option<Offset>, phase: Phase) -> Part {
-        Part {
-            partition,
-            next,
-            last: None,
-            end,
-            phase,
-            unassigned: false,
-            quiet_since: None,
-            quiet_since_ms: None,
-            flushable: false,
-            complete: end.is_some_and(|end| next >= end),
-            backlog: true,
-            paused: false,
-            held: VecDeque::new(),
-            held_to: None,
-            first_reads: FirstReads::default(),
-        }
-    }
-
-    /// The message is handed on, as one of `epoch`.
-    fn read(&mut self, raw: &Raw<'_>, epoch: Epoch) {
-        (self.next, self.last) = (raw.offset + 1, Some(raw.offset));
-        self.first_reads.read(epoch, raw);
-    }
-
-    /// The last message that was handed on, if its source can tell it from another one.
-    fn last_read(&self, source: Option<&mut (dyn connect::Source + 'static)>) -> Option<LastRead> {
-        let offset = self.last?;
-        Some(LastRead { offset, leader_epoch: source?.leader_epoch(self.partition, offset)? })
-    }
-
-    /// Everything that was read of it, if its source keeps a hash of that and has given nothing that is still held.
-    fn content(&self, source: Option<&mut (dyn connect::Source + 'static)>) -> Option<Content> {
-        if self.held.is_empty() { source?.content(self.partition, self.next) } else { None }
-    }
-
-    /// For how long it is known to have been quiet.
-    fn quiet(&self, source: Option<&dyn connect::Source>, now: Duration) -> Option<Duration> {
-        let (since, heard) = (self.quiet_since?, source?.heard(self.partition)?);
-        let (first, last) = (now.saturating_sub(heard.since), now.saturating_sub(heard.last));
-        Some(last.saturating_sub(since.max(first)))
-    }
-
-    /// Takes in that it was read up to `next`, gaps included.
-    fn read_to(&mut self, next: Offset, until: Until) {
-        match self.held.is_empty() {
-            true => self.caught_up(next, until),
-            false => self.held_to = Some(next),
-        }
-    }
-
-    /// The same, when nothing is held.
-    fn caught_up(&mut self, next: Offset, until: Until) {
-        // Not beyond the end of the run: what was left there is for the next one.
-        self.next = self.next.max(self.end.map_or(next, |end| next.min(end)));
-        self.complete |= until != Until::Forever && self.end.is_none_or(|end| self.next >= end);
-    }
-
-    fn has_backlog(&self) -> bool {
-        self.quiet_since.is_none() && !self.complete
-    }
-}
-
 impl Feed for SourceFeed {
     fn turn(&mut self, intake: &mut dyn Intake) -> Turn {
         if self.around.control.is_stopped() {
             return Turn::Wait(IDLE_PATIENCE);
         }
-        match self.try_turn(intake) {
+        let turn = self.try_turn(intake);
+        self.tell(self.around.clock.elapsed());
+        match turn {
             Ok(turn) => turn,
             Err(error) => {
                 self.around.control.fail(error.into());

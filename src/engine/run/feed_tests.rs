@@ -4,8 +4,10 @@ use crate::connect::error::Error;
 use crate::connect::{Begins, Event, FirstRead, Heard, PartitionInfo, Polled, Source};
 use crate::engine::clock::{Clock, Manual};
 use crate::engine::control::Control;
+use crate::engine::format::waits::Waits;
 use crate::engine::run::feed::{Assigned, Options, SourceFeed, Surroundings, Until};
 use crate::engine::run::memory::Memory;
+use crate::engine::run::waiting::FeedState;
 use headway_operators::ack::InputIx;
 use headway_operators::pace::{InputPace, Pace, SharedPace};
 use headway_operators::port::{Cut, Feed, Intake, Start, Turn};
@@ -128,6 +130,7 @@ struct Bench {
     found: Rc<RefCell<Vec<PartitionInfo>>>,
     memory: Memory,
     first_reads: Rc<RefCell<BTreeMap<Partition, Vec<FirstRead>>>>,
+    waits: Rc<RefCell<FeedState>>,
     feed: SourceFeed,
     taken: Taken,
 }
@@ -171,6 +174,7 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
     let found: Rc<RefCell<Vec<PartitionInfo>>> = Rc::default();
     let memory = Memory::of(Some(u64::MAX));
     let first_reads: Rc<RefCell<BTreeMap<Partition, Vec<FirstRead>>>> = Rc::default();
+    let waits: Rc<RefCell<FeedState>> = Rc::default();
     let around = Surroundings {
         open: memory.messages_of("gate"),
         pace: InputPace::new(&pace, InputIx(0)),
@@ -182,6 +186,11 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
             let found = Rc::clone(&found);
             move || std::mem::take(&mut *found.borrow_mut())
         }),
+        waits: Box::new({
+            let waits = Rc::clone(&waits);
+            move |state| *waits.borrow_mut() = state
+        }),
+        ended: Box::new(|_| {}),
         first_reads: Box::new({
             let first_reads = Rc::clone(&first_reads);
             move |partition, firsts| drop(first_reads.borrow_mut().insert(partition, firsts))
@@ -196,12 +205,17 @@ fn assigned_to(resolved: ProbeHandle<Epoch>, epoch: Duration, until: Until, assi
         until,
     };
     let feed = SourceFeed::new(options, around, Some(Box::new(script.clone())), assigned, Epoch(1));
-    Bench { script, clock, pace, found, memory, first_reads, feed, taken: Taken::default() }
+    Bench { script, clock, pace, found, memory, first_reads, waits, feed, taken: Taken::default() }
 }
 
 impl Bench {
     fn turn(&mut self) -> Turn {
         self.feed.turn(&mut self.taken)
+    }
+
+    /// What it has said last that its partitions wait for.
+    fn waits(&self) -> Vec<Waits> {
+        self.waits.borrow().partitions.iter().map(|part| part.waits).collect()
     }
 
     /// The offset that `cut` has for the last message of its first partition.
@@ -413,12 +427,14 @@ fn partition_that_is_paused_is_never_idle() {
     bench.pace.borrow_mut().see(Epoch(0), InputIx(0), ahead(1, 5_000));
     bench.script.poll(&[Step::Messages(0, 0, 1), Step::Messages(1, 0, 1), Step::CaughtUp(1, 1)]);
     bench.turn();
+    assert_eq!(bench.waits(), [Waits::Records, Waits::NextRecord]);
     // Caught up, it has nothing to hold back; then there is more, and not yet its end.
     bench.script.poll(&[Step::Messages(1, 1, 2)]);
     bench.turn();
     assert!(bench.script.paused.borrow().is_empty());
     bench.turn();
     assert!(bench.script.paused.borrow().contains(&1));
+    assert_eq!(bench.waits(), [Waits::Records, Waits::Slowest]);
     bench.clock.advance(Duration::from_secs(3_600));
     bench.script.poll(&[Step::Messages(0, 1, 2)]);
     let (cut, _) = bench.cut();
@@ -441,6 +457,8 @@ fn time_behind_a_closed_gate_is_no_quiet() {
             bench.cut();
         }
         bench.turn();
+        assert_eq!(bench.waits(), [Waits::NextRecord], "it has none yet that could wait for the gate");
+        assert!(bench.waits.borrow().open_since.is_some(), "what was read is not committed");
         // 2. An hour behind the gate: what the source has is not looked at.
         bench.script.poll(&[Step::CaughtUp(0, 3)]);
         for _ in 0..60 {

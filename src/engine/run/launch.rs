@@ -49,6 +49,7 @@ use crate::engine::run::targets::{self, Targets};
 use crate::engine::run::views::{OnViews, Views};
 use crate::engine::run::watchdog::STUCK_AFTER;
 use crate::engine::run::watched::{OnCommit, Summary, Watched};
+use crate::engine::run::watched_store::WatchedStore;
 use crate::engine::run::worker::{Options, run_workers};
 use crate::mesh::LEADER;
 use crate::store::Store;
@@ -165,11 +166,12 @@ pub struct Launch {
 /// # Errors
 /// What refused or stopped it. Nothing after the last commit became visible.
 pub(super) fn lead(
-    launch: Launch,
+    mut launch: Launch,
     shape: Shape,
     crew: Option<Arc<Crew>>,
     control: &Control,
 ) -> Result<Summary, Error> {
+    launch.store = WatchedStore::of(launch.store, launch.board.clone());
     // 1. What is there to read?
     let chain = checkpoint::look(&launch.store, &launch.clock, &launch.job)?;
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
@@ -196,6 +198,7 @@ pub(super) fn lead(
     let (committer, resume) =
         checkpoint::begin(Arc::clone(&launch.store), Arc::clone(&launch.clock), job, found)?;
     let mut sign = Sign::new(&launch.job, resume.manifest.generation, resume.manifest.nonce);
+    control.runs(resume.manifest.generation);
     let claimed =
         Claimed { committer, resume, shape, partitions, foreseen, closed, members_before, crew, memory };
     let result = run_claimed(launch, claimed, control);
@@ -229,7 +232,6 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
     let generation = resume.manifest.generation;
-    control.runs(generation);
     let blamed = launch.blamed(generation);
     // 4. Read what has changed meanwhile, as the other processes do.
     let (saved, facts) = launch.restore((&site, &shape), foreseen, &resume, &memory).map_err(&blamed)?;
@@ -280,6 +282,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
         facts: facts.map(Arc::new),
         control: control.clone(),
         memory: memory.clone(),
+        board: launch.board.clone(),
     };
     let options = Options {
         pipeline: launch.pipeline.pipeline,
@@ -428,6 +431,9 @@ impl Launch {
         memory: &Memory,
     ) -> Result<(SavedState, Option<Past>), Error> {
         let saved = saved((site, &self.place()), foreseen, resume, memory)?;
+        let (operators, files) = (resume.manifest.operators.len(), resume.manifest.state.len());
+        let bytes: u64 = resume.manifest.state.iter().map(|entry| entry.bytes).sum();
+        tracing::info!(event = "restored", operators, files, bytes, "read the state of earlier runs");
         Ok((saved, self.facts(site, shape, &resume.manifest)?))
     }
 

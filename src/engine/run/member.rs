@@ -91,6 +91,7 @@ pub(super) fn follow(
         facts: facts.map(Arc::new),
         control: control.clone(),
         memory: memory.clone(),
+        board: launch.board.clone(),
     };
     let options = Options {
         pipeline: launch.pipeline.pipeline,

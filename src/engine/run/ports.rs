@@ -225,7 +225,7 @@ impl Ports for WorkerPorts {
         // Elsewhere nobody looks at what process 0 alone reads.
         let source = (me < readers).then(open).flatten();
         let mut found = self.discovered[index.index()].clone();
-        let board = self.board.clone();
+        let (board, waits, ended) = (self.board.clone(), self.board.clone(), self.board.clone());
         let around = Surroundings {
             pace,
             resolved: self.resolved.clone(),
@@ -234,6 +234,8 @@ impl Ports for WorkerPorts {
             begins: self.begins.clone(),
             open: self.open[index.index()].clone(),
             found: Box::new(move || found.take(|partition| is_mine(index, partition, me, readers))),
+            waits: Box::new(move |state| waits.feed(index.index(), me, state)),
+            ended: Box::new(move |epoch| ended.epoch_ended(epoch)),
             first_reads: Box::new(move |partition, firsts| {
                 board.first_reads((index.index(), partition), firsts);
             }),

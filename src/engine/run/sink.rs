@@ -21,6 +21,7 @@ use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::state;
 use crate::engine::guard::guard;
+use crate::engine::run::board::Board;
 use crate::engine::run::memory::Memory;
 use crate::engine::run::refill::{Past, WorkerFacts};
 use crate::engine::run::views::{NoViews, ViewStage, Views};
@@ -68,10 +69,12 @@ pub struct Lake {
     pub control: Control,
     /// Where the bytes of state are counted.
     pub memory: Memory,
+    /// Where the threads that write say what they do.
+    pub board: Board,
 }
 
-/// A piece of work for a stager thread.
-type Job = Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>;
+/// A piece of work for a stager thread, and the epoch that it is of.
+type Job = (Epoch, Box<dyn FnOnce(&Lake) -> Result<(), CheckpointError> + Send>);
 
 impl Sink for Lake {
     fn worker(&self, index: usize, workers: usize) -> Box<dyn WorkerSink> {
@@ -94,13 +97,15 @@ impl Stager {
         let abandoned = Arc::new(AtomicBool::new(false));
         let (given_up, control) = (Arc::clone(&abandoned), lake.control.clone());
         let run = move || {
-            for job in todo {
+            for (epoch, job) in todo.iter() {
                 if given_up.load(Ordering::SeqCst) || lake.control.is_stopped() {
                     return;
                 }
+                lake.board.stage_begins(index, todo.len());
                 if let Err(error) = job(&lake) {
                     return lake.control.fail(error.into());
                 }
+                lake.board.stage_ends(index, todo.len(), epoch);
             }
         };
         let thread = std::thread::Builder::new().name(format!("headway-stage-{index}"));
@@ -147,20 +152,21 @@ impl LakeWorker {
     ) -> Box<dyn Stage<Work, Done>> {
         let (answer, done) = crossbeam_channel::unbounded();
         let shared = Arc::new((wake, write, answer));
-        let thread = Rc::clone(&self.thread);
+        let (thread, board) = (Rc::clone(&self.thread), self.lake.board.clone());
         let put = Box::new(move |epoch, since, work| {
             let shared = Arc::clone(&shared);
             let at = At { epoch, since, began_ms: begins.of(epoch) };
-            let job: Job = Box::new(move |lake| {
+            let job = move |lake: &Lake| {
                 let (wake, write, answer) = &*shared;
                 let written = write(lake, at, work)?;
                 // Nobody listens any more only where the worker has ended.
                 let _ = answer.send((epoch, written));
                 wake();
                 Ok(())
-            });
+            };
+            board.handed(epoch);
             // If the thread is gone, it has told why.
-            let _ = thread.jobs.as_ref().map(|jobs| jobs.send(job));
+            let _ = thread.jobs.as_ref().map(|jobs| jobs.send((epoch, Box::new(job))));
         });
         Box::new(ThreadStage { put, done })
     }
@@ -328,6 +334,7 @@ impl Lake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::clock::System;
     use crate::engine::commit::staged::digest;
     use crate::engine::error::Error;
     use crate::engine::run::memory;
@@ -384,6 +391,7 @@ mod tests {
             facts: None,
             control: control.clone(),
             memory: memory::Memory::default(),
+            board: Board::new(Arc::new(System::default())),
         };
         let mut sink = lake.worker(1, 2);
         let (wake, woken) = crossbeam_channel::unbounded();

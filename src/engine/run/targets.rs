@@ -100,7 +100,14 @@ struct State {
     head: Seq,
     over: bool,
     reports: Vec<Report>,
+    /// The newest commits with changes of this run, and when they were made.
+    made: VecDeque<(u64, Instant)>,
+    /// How long the slowest delivery took since that was asked last.
+    delivered: Duration,
 }
+
+/// How many commits are remembered until they are delivered.
+const MADE_MAX: usize = 64;
 
 /// What a thread says of its target.
 #[derive(Clone, Debug, Default)]
@@ -163,7 +170,7 @@ impl Targets {
         let names = targets.iter().map(|target| target.name());
         let reports = names.map(|name| Report { name, ..Report::default() }).collect();
         let (files, newest) = (files.into(), head.changes);
-        let state = State { files, newest, head: head.seq, reports, over: false };
+        let state = State { files, newest, head: head.seq, reports, ..State::default() };
         let unsealed = (!head.unsealed.is_empty()).then_some("days were unsealed: their rows are in memory");
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let (job, pipeline) = (head.job, head.pipeline);
@@ -188,6 +195,10 @@ impl Targets {
         let bytes = change_files::named(head).map(|file| file.bytes).sum();
         state.files.push_back(Entry { seq: head.seq, written_ms: head.written_ms, bytes });
         state.newest = Some(changes.id);
+        if state.made.len() == MADE_MAX {
+            state.made.pop_front();
+        }
+        state.made.push_back((head.seq.0, Instant::now()));
         let from = head.changes_from.unwrap_or_default();
         while state.files.front().is_some_and(|file| file.seq < from) {
             state.files.pop_front();
@@ -213,6 +224,11 @@ impl Targets {
             Some((report.name, manifest::Target { acknowledged: Seq(at.seq), rebuild: false }))
         };
         state.reports.iter().filter_map(of).collect()
+    }
+
+    /// How long the slowest delivery took, from the commit on, of those since the last call; zero if there was none.
+    pub fn delivered(&self) -> Duration {
+        std::mem::take(&mut self.shared.lock().delivered)
     }
 
     /// How far each target is behind at `now_ms`.
@@ -345,11 +361,22 @@ impl Delivery {
     /// Notes where the target stands now.
     fn stands_at(&mut self, at: Option<Place>) {
         self.stands = Some(Standing::At(at.clone()));
+        self.note_delivery(at.as_ref());
         self.report(|report| {
             report.at = Some(at);
             report.beats += 1;
             report.error = None;
         });
+    }
+
+    /// Notes how long the commits took to come here that the target has now and had not before.
+    fn note_delivery(&self, at: Option<&Place>) {
+        let mut state = self.shared.lock();
+        let seq = |place: Option<&Place>| place.map_or(0, |place| place.seq);
+        let before = seq(state.reports[self.index].at.as_ref().and_then(Option::as_ref));
+        let first = state.made.iter().find(|(made, _)| (before + 1..=seq(at)).contains(made));
+        let took = first.map_or(Duration::ZERO, |(_, made)| made.elapsed());
+        state.delivered = state.delivered.max(took);
     }
 
     /// Does one thing; false if there is nothing to do now.

@@ -11,7 +11,7 @@ use crate::engine::commit::checkpoint::{Committed, Committer};
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
-use crate::engine::format::board::Doing;
+use crate::engine::format::board::{Doing, Steps};
 use crate::engine::format::changes::{self, Changes};
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::board::Board;
@@ -92,7 +92,7 @@ pub struct Watched {
 impl Watched {
     /// Waits until every source has confirmed what `acks` say was read from it.
     fn confirm(&mut self, acks: &[Ack]) -> Result<(), Error> {
-        for (index, source) in self.sources.iter().enumerate() {
+        for (index, source) in self.sources.clone().iter().enumerate() {
             let is_read = |ack: &Ack| match ack {
                 Ack::Source { input, partitions, .. } => {
                     input.index() == index && partitions.iter().any(|part| part.consumed > 0)
@@ -114,7 +114,8 @@ impl Watched {
                     return Err(error.into());
                 }
                 tracing::debug!(%error, "a commit waits for its source");
-                // It is still the run that commits, and alive.
+                // It is still the run that commits, and alive: its sign says what it waits for.
+                self.look_at_ends();
                 self.committer.heartbeat()?;
                 std::thread::sleep(ASK_AGAIN);
             }
@@ -161,6 +162,9 @@ impl Watched {
         self.journal.ends(&ends, self.committer.head());
         self.board.ends(&ends);
         self.board.targets(self.targets.lags(self.board.now_ms()));
+        if let Some(written) = self.gold.written() {
+            self.board.tables(written);
+        }
         if let Some(requests) = &mut self.requests {
             requests.look(&self.control);
         }
@@ -250,9 +254,11 @@ impl Commit for Watched {
         self.acknowledge();
         let committed = self.committer.commit(epoch, &acks)?;
         self.board.doing(Doing::Nothing);
+        let (close, stage) = self.board.epoch_steps(epoch);
         if let Some(mut committed) = committed {
-            committed.steps.confirm = confirm;
-            self.board.committed(committed.steps);
+            let target = self.targets.delivered();
+            committed.steps = Steps { close, stage, confirm, target, ..committed.steps };
+            self.board.committed(epoch, committed.steps);
             self.tell(self.committer.head());
             self.note(&committed, &acks);
         }

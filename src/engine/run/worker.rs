@@ -82,7 +82,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     let mut watchers = vec![steps.watch(stuck_after, stopped.clone(), control)];
     watchers.extend(memory.watch(board.clone(), stopped.clone(), control));
     let open: Vec<OpenMessages> = inputs.iter().map(|input| memory.messages_of(&input.start.topic)).collect();
-    let seekers = look_for_partitions((&inputs, &discovered), crew.as_ref(), (&stopped, control));
+    let seekers = look_for_partitions((&inputs, &discovered), (crew.as_ref(), &board), (&stopped, control));
     let (commit_thread, commit_port) =
         commit.map(|commit| CommitThread::start(commit, control.clone(), start.first_epoch)).unzip();
     let commit_port = Arc::new(Mutex::new(commit_port));
@@ -202,7 +202,12 @@ struct Stopwatch {
 impl Stopwatch {
     /// The watch of the calling thread, which is worker `index`.
     fn start(board: Board, index: usize) -> Stopwatch {
-        Stopwatch { board, index, at: Instant::now(), busy: processor_time() }
+        // The time since the run began is the worker's, too: it was built meanwhile, by this thread or before there was one.
+        let now = Instant::now();
+        let at = now.checked_sub(board.running()).unwrap_or(now);
+        // From now on it is known whether a step does not end, also if it is the first one.
+        board.worked(index, Duration::ZERO, Duration::ZERO);
+        Stopwatch { board, index, at, busy: Duration::ZERO }
     }
 
     fn look(&mut self) {
@@ -252,7 +257,7 @@ fn wait(guards: timely::communication::WorkerGuards<()>, control: &Control) {
 /// Starts a thread for each input whose partitions may grow.
 fn look_for_partitions(
     (inputs, discovered): (&[InputOptions], &[Discovered]),
-    crew: Option<&Arc<Crew>>,
+    (crew, board): (Option<&Arc<Crew>>, &Board),
     (stopped, control): (&crossbeam_channel::Receiver<()>, &Control),
 ) -> Vec<JoinHandle<()>> {
     let all = inputs.iter().zip(discovered).enumerate();
@@ -262,10 +267,12 @@ fn look_for_partitions(
             let crew = crew.cloned();
             let (connector, discovered) = (Arc::clone(&input.connector), discovered.clone());
             let (stopped, shared) = (stopped.clone(), control.clone());
+            let board = board.clone();
             let (known, topic) = (input.known.clone(), input.start.topic.clone());
             let seek = move || {
                 let source = (connector.as_ref(), topic.as_str());
-                let announce = Announce { discovered: &discovered, crew: crew.as_deref(), input: at };
+                let announce =
+                    Announce { discovered: &discovered, crew: crew.as_deref(), input: at, board: &board };
                 discover::run(source, known, &announce, every, (&stopped, &shared));
             };
             let thread = std::thread::Builder::new().name("headway-discover".into());

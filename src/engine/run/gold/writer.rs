@@ -21,6 +21,7 @@ use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::refill;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
+use crate::engine::format::names::Seq;
 use crate::engine::run::day_rows::{Changed, Digest};
 use crate::engine::run::refill::Past;
 use crate::engine::run::views::{Counts, SealedDays, Views};
@@ -59,6 +60,8 @@ pub struct Gold {
     took: Vec<Duration>,
     /// When tables were last written, by the clock of the run.
     last: Option<Duration>,
+    /// The last commit that all tables have.
+    written: Option<Seq>,
     /// Files of earlier runs that no table has any more were looked for.
     is_swept: bool,
     /// The days of which views have only a part, since they begin with an epoch within: their files stay as they are.
@@ -106,7 +109,18 @@ impl Gold {
         let seen = vec![None; views.specs().len()];
         let took = vec![Duration::ZERO; views.specs().len() + views.day_files().len()];
         let (files, pipeline) = (BTreeMap::new(), pipeline.to_string());
-        Gold { store, pipeline, views, seen, files, took, last: None, is_swept: false, spared: None }
+        Gold {
+            store,
+            pipeline,
+            views,
+            seen,
+            files,
+            took,
+            last: None,
+            written: None,
+            is_swept: false,
+            spared: None,
+        }
     }
 
     /// The same tables, of a run that continues from `head` and first reads the facts of `past`. New views may begin with the facts
@@ -172,7 +186,14 @@ impl Gold {
             self.draft_strays(&mut drafts)?;
             self.is_swept = true;
         }
-        self.replace(committer, drafts)
+        self.replace(committer, drafts)?;
+        self.written = Some(committer.head().seq);
+        Ok(())
+    }
+
+    /// The last commit that all tables in the lake have, as far as this run has written them.
+    pub fn written(&self) -> Option<Seq> {
+        self.written
     }
 
     /// Writes the files of all tables of day files that are not what they must be.
