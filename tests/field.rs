@@ -22,7 +22,7 @@ fn run(folder: &Path, file: &str, more: &[&str]) -> Run {
 }
 
 /// What ENTRIES and EXITS of all rows add up to.
-fn sums(folder: &Path) -> (u64, u64) {
+pub(crate) fn sums(folder: &Path) -> (u64, u64) {
     let mut sums = (0, 0);
     for file in fs::read_dir(folder.join("lake/turnstile")).into_iter().flatten() {
         let file = fs::File::open(file.expect("it is there").path()).expect("it opens");

@@ -72,6 +72,31 @@ fn late_records_and_those_of_a_wrong_limit_become_rows_of_another_lake() {
 }
 
 #[test]
+fn lines_under_a_header_of_their_own_come_back_with_it() {
+    let folder = folder();
+    let path = folder.path();
+    // EXITS lie before ENTRIES: 4 people enter and 3 leave at each reading.
+    let header =
+        "CA,UNIT,SCP,STATION,LINENAME,DIVISION,DATE,TIME,DESC,\"EXITS\",ENTRIES,ID,TIMESTAMP\n".to_string();
+    let swapped = |day| lines(day, 0..60).replace("REGULAR,1,2,", "REGULAR,3,4,");
+    let bad = swapped(28).lines().next().expect("it has one").replace(",3,4,", ",y,4,");
+    write(path, "in/0129.csv", lines(29, 0..120));
+    assert_eq!(headway(path, &[JOB.as_slice(), &["files:in"]].concat()).code, Some(0));
+    // Read after the day behind it, all of it is late by the window of its own file.
+    let newest = lines(30, 0..1).replace("REGULAR,1,2,", "REGULAR,3,4,");
+    write(path, "in/swapped.csv", header + &newest + &swapped(28) + &bad + "\n");
+    headway(path, &[JOB.as_slice(), &["files:in"]].concat());
+    let explained = headway(path, &["explain", "dead", "1:62", "--lake", "lake"]);
+    assert!(explained.out.contains("the field EXITS has \"y\""), "{explained:?}");
+    let replayed = headway(path, &["late", "replay", "--lake", "lake", "--to", "again"]);
+    assert!(replayed.out.contains("wrote 60 messages"), "{replayed:?}");
+    let mended = headway(path, &["run", "turnstile", "--lake", "other/lake", "--source", "files:again"]);
+    assert!(mended.code == Some(0) && mended.out.contains("60 accepted"), "{mended:?}");
+    let sums = crate::field::sums(&path.join("other"));
+    assert_eq!(sums, (240, 180), "ENTRIES and EXITS");
+}
+
+#[test]
 fn message_that_is_not_kept_whole_is_left_out_and_counted() {
     let folder = folder();
     let path = folder.path();

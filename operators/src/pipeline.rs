@@ -46,6 +46,7 @@
 use crate::build::Build;
 use crate::generate::{self, Generate};
 use crate::recompute::Recompute;
+use crate::record::Columns;
 use crate::setting::{Fingerprint, ReadFile, Setting, SettingError, Settings};
 use crate::spec::InputSpec;
 use std::borrow::Cow;
@@ -106,6 +107,8 @@ pub struct DeadLetter<'a> {
     pub input: &'a str,
     /// Its bytes.
     pub message: &'a [u8],
+    /// The columns that the header of its file names, where they differ from what the input expects.
+    pub columns: Option<&'a Columns>,
     /// Why it could not be decoded, by the name of the [`Reason`](crate::error::Reason).
     pub reason: &'a str,
 }

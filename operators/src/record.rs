@@ -242,6 +242,8 @@ pub struct Refused<Text = String, Bytes = Vec<u8>, Why = Reason> {
     pub key: Option<Bytes>,
     /// Its headers: name and value of each.
     pub headers: Vec<(Text, Option<Bytes>)>,
+    /// The columns that the header of its file names, as a CSV line, where they differ from what the input expects.
+    pub columns: Option<Text>,
 }
 
 impl Refused {
@@ -258,7 +260,8 @@ impl Refused {
             size_of::<(String, Option<Vec<u8>>)>() + name.len() + BESIDE + value
         };
         let headers: usize = self.headers.iter().map(header).sum();
-        PLACES * (size_of::<Refused>() + self.topic.len() + BESIDE) + payload + key + headers
+        let columns = self.columns.as_ref().map_or(0, |columns| columns.len() + BESIDE);
+        PLACES * (size_of::<Refused>() + self.topic.len() + BESIDE) + payload + key + headers + columns
     }
 
     /// The envelope of `raw` as read from `topic`, without a verdict yet.
@@ -282,6 +285,30 @@ impl Refused {
             too_long,
             key: raw.key.map(<[u8]>::to_vec),
             headers: raw.headers.iter().map(header).collect(),
+            columns: raw.columns.map(|columns| csv_line(columns)),
         }
+    }
+}
+
+/// `names` as a line of CSV, without its newline.
+fn csv_line(names: &[String]) -> String {
+    let field = |name: &String| match name.contains([',', '"', '\r', '\n']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        false => name.clone(),
+    };
+    names.iter().map(field).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_line_keeps_the_columns_of_its_file_as_a_line_of_csv() {
+        let columns: Columns = ["A", "B,C", "\"D\""].map(str::to_string).into();
+        let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(b"1,2,3"));
+        assert_eq!(Refused::of("gate", &raw).columns, None);
+        let raw = Raw { columns: Some(&columns), ..raw };
+        assert_eq!(Refused::of("gate", &raw).columns.as_deref(), Some("A,\"B,C\",\"\"\"D\"\"\""));
     }
 }

@@ -13,7 +13,7 @@ use base64::Engine;
 use headway_operators::duration;
 use headway_operators::error::Reason;
 use headway_operators::pipeline::{DeadLetter, Entry, Fault};
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::{Columns, Offset, Partition};
 use headway_operators::stream::window::Grid;
 use headway_operators::time::EventTime;
 use serde::Deserialize;
@@ -44,6 +44,9 @@ struct Row {
     stamp: Option<i64>,
     /// Of a record that lies too far in the future.
     limit: Option<i64>,
+    /// Of a line whose file has a header of its own. Rows that earlier releases wrote have none.
+    #[serde(default)]
+    columns: Option<String>,
 }
 
 impl Row {
@@ -243,7 +246,15 @@ fn late(row: &Row, read: Option<&ReadIn<'_>>, manifests: &[Manifest]) -> Story {
 /// The field for which it is a dead letter.
 fn fault(row: &Row, read: &ReadIn<'_>, pipeline: &Entry) -> Option<Fault> {
     let message = row.message()?;
-    (pipeline.fault)(&DeadLetter { input: &read.input.name, message: &message, reason: &row.reason })
+    let columns: Option<Columns> = row.columns.as_deref().and_then(names).map(Into::into);
+    let (input, columns) = (read.input.name.as_str(), columns.as_ref());
+    (pipeline.fault)(&DeadLetter { input, message: &message, columns, reason: &row.reason })
+}
+
+/// The names in a line of CSV.
+fn names(line: &str) -> Option<Vec<String>> {
+    let mut lines = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
+    Some(lines.records().next()?.ok()?.iter().map(str::to_string).collect())
 }
 
 /// What was wrong with it.

@@ -40,7 +40,8 @@ enum Late {
 pub(crate) struct Flags {
     #[command(flatten)]
     at: At,
-    /// Where they go: a folder (envelopes as `kcat -J` writes them, a file a partition), or kafka: for the topic
+    /// Where they go: a folder (envelopes as `kcat -J` writes them, a file a partition; lines of a file that has columns of its
+    /// own, under its header), or kafka: for the topic
     #[arg(long, value_name = "WHERE")]
     to: String,
     /// Topic to write to, or named in envelopes [default: the one they came from]
@@ -70,7 +71,7 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
     let job = flags.at.open()?;
     let manifests = job.manifests()?;
     let mut places: BTreeMap<String, Box<dyn Originals>> = BTreeMap::new();
-    let (mut written, mut cut) = (0, 0);
+    let (mut written, mut cut, mut with_columns) = (0, 0, 0);
     for file in files_there(&manifests, kind) {
         for row in side::rows::<Row>(&job, file)? {
             let row = row?;
@@ -81,6 +82,10 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
                 cut += 1;
                 continue;
             };
+            if is_topic && original.columns.is_some() {
+                with_columns += 1;
+                continue;
+            }
             if let Some(topic) = &flags.topic {
                 original.topic.clone_from(topic);
             }
@@ -101,16 +106,30 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
         topics => format!("{topics} topics"),
     };
     writeln!(out, "wrote {} to {place}", counted(written, "message"))?;
-    if cut > 0 {
-        let messages = counted(cut, "message");
-        writeln!(out, "left out {messages}: a message that is too long is kept with its first 4 KiB only")?;
-    }
+    left_out(cut, with_columns, out)?;
     let held = held(&manifests, kind);
     if held > 0 {
         let messages = counted(held, "message");
         writeln!(
             out,
             "not in a file yet: {messages}; a run that ends, or a minute of a running job, writes them"
+        )?;
+    }
+    Ok(())
+}
+
+/// Says on `out` how many messages were left out because they were too long, and how many because of their columns.
+fn left_out(cut: u64, with_columns: u64, out: &mut dyn Write) -> Result<(), Failure> {
+    if cut > 0 {
+        let messages = counted(cut, "message");
+        writeln!(out, "left out {messages}: a message that is too long is kept with its first 4 KiB only")?;
+    }
+    if with_columns > 0 {
+        let lines = counted(with_columns, "line");
+        writeln!(
+            out,
+            "left out {lines}: the header of their file names its own columns, and a message has no header; --to FOLDER \
+             writes them"
         )?;
     }
     Ok(())
@@ -154,6 +173,8 @@ struct Row {
     key_encoding: Option<String>,
     #[serde(default)]
     headers: Option<String>,
+    #[serde(default)]
+    columns: Option<String>,
 }
 
 impl Row {
@@ -174,6 +195,7 @@ impl Row {
             key: bytes(self.key, self.key_encoding.as_deref())?,
             headers: self.headers.map_or(Ok(Vec::new()), |text| headers(&text, file))?,
             value: bytes(self.payload, self.encoding.as_deref())?,
+            columns: self.columns,
             topic: self.topic,
         }))
     }

@@ -2,6 +2,9 @@
 //!
 //! In a folder they are envelopes as `kcat -J` writes them, a file for each partition. JSON has no word for bytes that are
 //! not UTF-8: they stand in the strings as they are, and [`crate::connect::files`] reads them so.
+//!
+//! A line of a file whose header names columns of its own means something under that header only. Such lines are written as
+//! lines again, below the header, a file for each partition and header.
 
 use crate::connect::error::Error;
 use headway_operators::record::{Offset, Partition};
@@ -27,6 +30,8 @@ pub struct Original {
     pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Its value; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
+    /// The header of its file, a line of CSV, where that names columns of its own.
+    pub columns: Option<String>,
 }
 
 /// Where originals are written.
@@ -47,8 +52,16 @@ pub trait Originals {
 /// Originals as files of a folder.
 pub struct Folder {
     path: PathBuf,
-    files: BTreeMap<(String, Partition), Target>,
+    files: BTreeMap<Key, Target>,
     line: Vec<u8>,
+}
+
+/// Which messages share a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    topic: String,
+    partition: Partition,
+    columns: Option<String>,
 }
 
 /// The file of a partition.
@@ -69,13 +82,18 @@ impl Folder {
     }
 
     fn target(&mut self, original: &Original) -> Result<&mut Target, Error> {
-        let key = (original.topic.clone(), original.partition);
+        let (topic, partition) = (original.topic.clone(), original.partition);
+        let key = Key { topic, partition, columns: original.columns.clone() };
         if !self.files.contains_key(&key) {
-            let others = self.files.keys().filter(|(_, partition)| *partition == original.partition).count();
+            let others = self.files.keys().filter(|other| other.partition == partition).count();
             let more = if others == 0 { String::new() } else { format!("-{others}") };
-            let path = self.path.join(format!("part-{:05}{more}.ndjson", original.partition.0));
+            let suffix = if key.columns.is_some() { "csv" } else { "ndjson" };
+            let path = self.path.join(format!("part-{:05}{more}.{suffix}", partition.0));
             let file = File::create_new(&path).map_err(|source| unwritable(&path, source))?;
-            let target = Target { path, file: BufWriter::new(file), newest: Offset(-1) };
+            let mut target = Target { path, file: BufWriter::new(file), newest: Offset(-1) };
+            if let Some(columns) = &key.columns {
+                writeln!(target.file, "{columns}").map_err(|source| unwritable(&target.path, source))?;
+            }
             self.files.insert(key.clone(), target);
         }
         Ok(self.files.get_mut(&key).expect("it was put there where it was absent"))
@@ -89,7 +107,14 @@ fn unwritable(path: &Path, source: io::Error) -> Error {
 impl Originals for Folder {
     fn write(&mut self, original: &Original) -> Result<(), Error> {
         let mut line = std::mem::take(&mut self.line);
-        envelope(original, &mut line);
+        match &original.columns {
+            None => envelope(original, &mut line),
+            Some(_) => {
+                line.clear();
+                line.extend_from_slice(original.value.as_deref().unwrap_or_default());
+                line.push(b'\n');
+            }
+        }
         let target = self.target(original)?;
         if original.offset <= target.newest {
             let what = format!("offset {} does not follow {}", original.offset, target.newest);
@@ -112,7 +137,7 @@ impl Originals for Folder {
 
 /// Writes `original` into `out` as an envelope, a line.
 fn envelope(original: &Original, out: &mut Vec<u8>) {
-    let Original { topic, partition, offset, timestamp_ms, key, headers, value } = original;
+    let Original { topic, partition, offset, timestamp_ms, key, headers, value, columns: _ } = original;
     out.clear();
     out.extend_from_slice(b"{\"topic\":");
     string(topic.as_bytes(), out);
@@ -200,6 +225,7 @@ mod tests {
                 .map(|header| (header.name.to_string(), header.value.map(<[u8]>::to_vec)))
                 .collect(),
             value,
+            columns: None,
         }
     }
 
@@ -225,7 +251,8 @@ mod tests {
             let mut written: Vec<Original> = Vec::new();
             for (offset, (partition, timestamp_ms, key, headers, value)) in (0..).zip(messages) {
                 let (topic, partition, offset) = ("t".to_string(), Partition(partition), Offset(offset));
-                written.push(Original { topic, partition, offset, timestamp_ms, key, headers, value });
+                let columns = None;
+                written.push(Original { topic, partition, offset, timestamp_ms, key, headers, value, columns });
                 out.write(written.last().unwrap()).unwrap();
             }
             out.finish().unwrap();
@@ -248,6 +275,7 @@ mod tests {
             key: None,
             headers: Vec::new(),
             value: None,
+            columns: None,
         };
         let mut out = Folder::new(folder.path()).unwrap();
         out.write(&one(5)).unwrap();

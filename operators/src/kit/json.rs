@@ -122,7 +122,7 @@ fn reason(error: &serde_json::Error) -> Reason {
 /// }
 ///
 /// let message = br#"{"bike":"b1","station":7}"#;
-/// let dead = DeadLetter { input: "moves", message, reason: "wrong-type" };
+/// let dead = DeadLetter { input: "moves", message, columns: None, reason: "wrong-type" };
 /// let fault = json::fault::<Move>(&dead).expect("a field is wrong");
 /// assert_eq!((fault.field.as_ref(), fault.found.as_str()), ("station", "7"));
 /// ```
@@ -337,12 +337,13 @@ mod tests {
             ("", None),
         ];
         for (text, expected) in cases {
-            let dead = DeadLetter { input: "moves", message: text.as_bytes(), reason: "wrong-type" };
+            let dead =
+                DeadLetter { input: "moves", message: text.as_bytes(), columns: None, reason: "wrong-type" };
             let found = fault::<Move>(&dead);
             let found = found.as_ref().map(|fault| (fault.field.as_ref(), fault.found.as_str()));
             assert_eq!(found, expected, "{text}");
         }
-        let dead = DeadLetter { input: "moves", message: b"\xff", reason: "not-utf8" };
+        let dead = DeadLetter { input: "moves", message: b"\xff", columns: None, reason: "not-utf8" };
         assert_eq!(fault::<Move>(&dead), None);
     }
 

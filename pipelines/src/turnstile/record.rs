@@ -251,6 +251,7 @@ impl decode::Decoder for Decoder {
 /// The field for which a message of the topic is a dead letter.
 pub(super) fn fault(dead: &DeadLetter<'_>) -> Option<Fault> {
     let raw = Raw::of(Partition(0), Offset(0), Payload::Bytes(dead.message));
+    let raw = Raw { columns: dead.columns, ..raw };
     let mut cutter = Cutter { sheet: Sheet::new(), topic: Layout::of_topic(), file: FileLayout::default() };
     let fields = cutter.fields(&raw).ok()?;
     let key = |is_wrong: fn(&[u8]) -> bool| {

@@ -55,11 +55,12 @@ struct Entry2<'a> {
 }
 
 impl<'a> Entry2<'a> {
-    /// The row as it is today: key and headers were not kept.
+    /// The row as it is today: key, headers and columns were not kept.
     fn today(self) -> Entry<'a> {
         let Entry2 { topic, partition, offset, timestamp_ms, reason, .. } = self;
         let Entry2 { event_time, stamp, limit, payload, too_long, .. } = self;
         let (key, headers) = (None, Vec::new());
+        let columns = None;
         Refused {
             topic,
             partition,
@@ -73,9 +74,13 @@ impl<'a> Entry2<'a> {
             too_long,
             key,
             headers,
+            columns,
         }
     }
 }
+
+/// A row of version 3: one of version 2, a key, and headers.
+type Entry3<'a> = (Entry2<'a>, Option<&'a [u8]>, Vec<(&'a str, Option<&'a [u8]>)>);
 
 /// The reasons that version 1 knew, by number. Written down once: it never changes.
 const REASONS_1: [&str; 13] = [
@@ -135,8 +140,8 @@ fn entry(bytes: &[u8]) -> Entry<'_> {
 impl Item for Refused {
     type Order = (Partition, Offset);
 
-    /// Version 2 had no keys and headers, version 1 had reasons by number, and no limits.
-    const VERSION: u32 = 3;
+    /// Version 3 had no columns, version 2 no keys and headers, version 1 reasons by number and no limits.
+    const VERSION: u32 = 4;
     const IS_UNIQUE: bool = true;
 
     fn shard(&self) -> Shard {
@@ -165,6 +170,14 @@ impl Item for Refused {
             2 => {
                 let Stored { cleared, rows }: Stored<Entry2<'_>> = postcard::from_bytes(bytes).ok()?;
                 let rows = rows.into_iter().map(|(since, row)| (since, row.today()));
+                Stored { cleared, rows: rows.collect() }
+            }
+            3 => {
+                let Stored { cleared, rows }: Stored<Entry3<'_>> = postcard::from_bytes(bytes).ok()?;
+                let rows = rows.into_iter().map(|(since, (row, key, headers))| {
+                    let row: Entry<'_> = row.today();
+                    (since, Refused { key, headers, ..row })
+                });
                 Stored { cleared, rows: rows.collect() }
             }
             _ => postcard::from_bytes(bytes).ok()?,
@@ -207,6 +220,7 @@ impl Item for Refused {
             true => put(Cell::Null),
             false => put(Cell::Text(&headers(&row.headers))),
         }
+        put(row.columns.map_or(Cell::Null, Cell::Text));
     }
 
     fn time(bytes: &[u8]) -> EventTime {
@@ -234,7 +248,7 @@ pub fn columns(late: bool) -> Vec<Column> {
     } else {
         columns.push(Column::new("limit", Kind::Int));
     }
-    columns.extend(["key", "key_encoding", "headers"].map(|name| Column::new(name, Kind::Text)));
+    columns.extend(["key", "key_encoding", "headers", "columns"].map(|name| Column::new(name, Kind::Text)));
     columns
 }
 
@@ -307,6 +321,7 @@ mod tests {
             stamp: Some(EventTime(i64::MAX)),
             key: Some(b"a key".into()),
             headers: vec![("h".into(), Some(b"\xff".into())), ("n".into(), None)],
+            columns: Some("B,A".into()),
             ..refused(Offset(300), Payload::Bytes(b"caf\xe9 \x00"))
         };
         let long = refused(Offset(2), Payload::TooLong { head: b"head", bytes: u64::MAX, hash: 0xab });
@@ -316,7 +331,7 @@ mod tests {
         before.apply(Epoch(5), &mut vec![dead, refused(Offset(1), Payload::Null)], &mut Fates::default());
         let mut after = empty();
         before.snapshot(&Wanted::all(SectionKind::Base), &mut |shard, bytes| {
-            let saved = Saved { shard, version: 3, kind: SectionKind::Base, file: 0, bytes };
+            let saved = Saved { shard, version: 4, kind: SectionKind::Base, file: 0, bytes };
             after.restore(&saved).unwrap();
         });
         after.restored(EventTime::MIN, &mut Vec::new());
@@ -332,12 +347,12 @@ mod tests {
             assert_eq!(
                 rows,
                 [
-                    "5 Text(\"gate\") Int(0) Int(1) Null Text(\"late\") Null Null Null Null Null Null Null Null Null",
+                    "5 Text(\"gate\") Int(0) Int(1) Null Text(\"late\") Null Null Null Null Null Null Null Null Null Null",
                     "5 Text(\"gate\") Int(0) Int(2) Null Text(\"too-long\") Text(\"utf8\") Text(\"head\") \
-                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\") Int(9) Null Null Null",
+                     Int(9223372036854775807) Text(\"000000000000000000000000000000ab\") Int(9) Null Null Null Null",
                     "4 Text(\"gate\") Int(0) Int(300) Int(-5) Text(\"late\") Text(\"base64\") \
                      Text(\"Y2Fm6SAA\") Null Null Int(7) Int(9223372036854775807) \
-                     Text(\"a key\") Text(\"utf8\") Text(\"[\\\"aA==\\\",\\\"/w==\\\",\\\"bg==\\\",null]\")",
+                     Text(\"a key\") Text(\"utf8\") Text(\"[\\\"aA==\\\",\\\"/w==\\\",\\\"bg==\\\",null]\") Text(\"B,A\")",
                 ]
             );
         }
@@ -438,6 +453,31 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_version_3_come_back_with_keys_and_headers_and_without_columns() {
+        let (key, value) = (Some(&b"k"[..]), Some(&b"v"[..]));
+        let none = (None::<i64>, Some("bad-number"), None::<i64>, None::<i64>, None::<i64>);
+        let (time, reason, event_time, stamp, limit) = none;
+        let headers = [("h", value)];
+        let rest = (Some(&b"x"[..]), None::<(u64, u128)>, key, headers.as_slice());
+        let row =
+            |offset: i64| (7_u64, ("gate", 0_u32, offset, time, reason, event_time, stamp, limit, rest));
+        let bytes = postcard::to_stdvec(&(None::<Epoch>, [row(1), row(2)].as_slice())).expect("it encodes");
+        let (mut roll, mut out) = (empty(), Vec::new());
+        let (shard, kind) = (shard_of("gate", Partition(0)), SectionKind::Base);
+        roll.restore(&Saved { shard, version: 3, kind, file: 0, bytes }).expect("it is known");
+        roll.restored(EventTime::MIN, &mut Vec::new());
+        roll.close(Epoch(8), &Tick { finishing: true, ..FIRST }, &mut out);
+        let found: Vec<_> = out.iter().map(|row| entry(row.bytes())).collect();
+        let says = |row: &Entry<'_>| {
+            (row.offset.0, row.key == key, row.headers == [("h", value)], row.columns.is_none())
+        };
+        assert_eq!(
+            found.iter().map(says).collect::<Vec<_>>(),
+            [(1, true, true, true), (2, true, true, true)]
+        );
+    }
+
+    #[test]
     fn merged_change_brings_back_what_the_changes_before_it_would_and_a_base_all() {
         // Base with row 1; row 2; the roll leaves; row 3.
         let mut roll = empty();
@@ -451,7 +491,7 @@ mod tests {
         let piece = |roll: &mut Roll<Refused>, kind| {
             let mut piece = None;
             roll.snapshot(&Wanted::all(kind), &mut |shard, bytes| {
-                piece = Some(Saved { shard, version: 3, kind, file: 0, bytes });
+                piece = Some(Saved { shard, version: 4, kind, file: 0, bytes });
             });
             piece
         };
@@ -489,7 +529,7 @@ mod tests {
         let piece = |roll: &mut Roll<Refused>, kind| {
             let mut found = Vec::new();
             roll.snapshot(&Wanted::all(kind), &mut |shard, bytes| {
-                found.push(Saved { shard, version: 3, kind, file: 0, bytes });
+                found.push(Saved { shard, version: 4, kind, file: 0, bytes });
             });
             found
         };
@@ -524,7 +564,7 @@ mod tests {
             let resume = crate::keyed::Resume { saved, committed: Epoch(0), watermark: EventTime::MIN };
             resume.into_operator(&mut empty()).map(drop)
         };
-        assert_eq!([resume(1), resume(2), resume(3)], [Ok(()), Ok(()), Ok(())]);
-        assert_eq!(resume(4), Err(StateError::Newer { operator: "Roll".into(), found: 4, known: 3 }));
+        assert_eq!([1, 2, 3, 4].map(resume), [Ok(()), Ok(()), Ok(()), Ok(())]);
+        assert_eq!(resume(5), Err(StateError::Newer { operator: "Roll".into(), found: 5, known: 4 }));
     }
 }
