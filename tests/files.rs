@@ -198,6 +198,45 @@ fn what_cannot_be_read_is_refused_by_name_and_line_and_never_becomes_dead_letter
 }
 
 #[test]
+fn damaged_file_has_one_code_wherever_the_damage_is_and_stops_no_folder() {
+    let (short, long) = (gzip(&lines(30, 0..30)), gzip(&lines(30, 0..3_000)));
+    let flipped = |mut bytes: Vec<u8>, from_end: usize| {
+        let at = bytes.len() - from_end;
+        bytes[at] ^= 0xFF;
+        bytes
+    };
+    let cases = [
+        ("in the first lines", flipped(short.clone(), short.len() / 2)),
+        ("in the checksum of a short file", flipped(short.clone(), 6)),
+        ("behind the first lines", flipped(long.clone(), 1_000)),
+        ("in the checksum of a long file", flipped(long.clone(), 6)),
+        ("a short file ends early", short[..short.len() - 30].to_vec()),
+        ("a long file ends early", long[..long.len() - 900].to_vec()),
+    ];
+    for (name, bytes) in cases {
+        let folder = folder();
+        write(folder.path(), "one.csv.gz", &bytes);
+        write(folder.path(), "in/a.csv", lines(29, 0..50));
+        write(folder.path(), "in/b.csv.gz", &bytes);
+        for command in ["check", "run"] {
+            let refused = go(folder.path(), command, "files:one.csv.gz", &[]);
+            assert_eq!(refused.code, Some(3), "{name}: {refused:?}");
+            assert!(refused.err.contains("(source-failed)"), "{name}: {refused:?}");
+            assert!(refused.err.contains("Its gzip is damaged"), "{name}: {refused:?}");
+            let passed = go(folder.path(), command, "files:in", &[]);
+            assert_eq!(passed.code, Some(0), "{name}: {passed:?}");
+            let said = passed.out + &passed.err;
+            assert!(said.contains("b.csv.gz: it cannot be read: its gzip is damaged"), "{name}: {said}");
+        }
+        assert_eq!(fates(folder.path())[0], 50, "{name}");
+        // Once it is whole it is read.
+        write(folder.path(), "in/b.csv.gz", &long);
+        go(folder.path(), "run", "files:in", &["--until", "caught-up"]);
+        assert_eq!(fates(folder.path())[0], 3_050, "{name}");
+    }
+}
+
+#[test]
 fn odd_entries_of_a_folder_are_passed_over_and_listed() {
     let folder = folder();
     write(folder.path(), "in/a.csv", lines(29, 0..50));

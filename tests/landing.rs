@@ -165,6 +165,46 @@ fn followed_file_that_is_copied_and_cut_beside_itself_is_read_once() {
     audited(path);
 }
 
+#[test]
+fn followed_captures_go_on_by_the_hour_by_rotation_in_copies_and_after_deletion() {
+    let folder = folder();
+    let path = folder.path();
+    write(path, "in/app.ndjson", capture(3, 30, 0..50));
+    let job = Followed::start(path, "files:in");
+    job.commits(path, 50);
+    write(path, "in/copy.ndjson", capture(3, 30, 0..50));
+    job.says(&["passes over", "copy.ndjson", "it is a copy of"]);
+    write(path, "in/hour.ndjson", capture(3, 30, 50..80));
+    job.commits(path, 80);
+    // Rotated by renaming, then by copying and cutting.
+    rename(path, "in/hour.ndjson", "in/hour.ndjson.1");
+    write(path, "in/hour.ndjson", capture(3, 30, 80..100));
+    job.commits(path, 100);
+    write(path, "in/hour.ndjson.2", capture(3, 30, 80..110));
+    write(path, "in/hour.ndjson", capture(3, 30, 110..120));
+    job.commits(path, 120);
+    for name in ["app.ndjson", "hour.ndjson.1", "copy.ndjson"] {
+        fs::remove_file(path.join("in").join(name)).expect("it can be removed");
+    }
+    write(path, "in/other.ndjson", capture(4, 30, 200..220));
+    write(path, "in/early.ndjson", capture(3, 28, 0..20));
+    job.says(&["passes over", "early.ndjson", "it begins with offset 0 of partition 3"]);
+    job.commits(path, 140);
+    assert_eq!(job.stop(), Some(0));
+    assert_eq!(fates(path), [140, 140, 0, 0, 0]);
+    // What was read may be gone at a start, and the next hour comes after that.
+    for name in ["early.ndjson", "hour.ndjson", "hour.ndjson.2"] {
+        fs::remove_file(path.join("in").join(name)).expect("it can be removed");
+    }
+    let job = Followed::start(path, "files:in");
+    write(path, "in/next.ndjson", capture(3, 30, 120..130));
+    job.commits(path, 150);
+    assert_eq!(job.stop(), Some(0));
+    caught_up(path);
+    assert_eq!(fates(path), [150, 150, 0, 0, 0]);
+    audited(path);
+}
+
 /// Runs until all is read, in which a partition is idle after `idle_after`.
 fn quiet(folder: &Path, idle_after: &str) -> Run {
     let run = go(folder, "run", "files:in", &["--until", "caught-up", "--idle-after", idle_after]);

@@ -2,7 +2,7 @@
 
 use headway_operators::record::{Offset, Partition};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A line of a settings file that cannot be used. It quotes no value: that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub enum Error {
         /// The lines, in their order; at least one.
         problems: Vec<Problem>,
     },
-    /// The first line of a file is a header that cannot be used. The user's turn; exit 2 at start, 5 while running.
+    /// The first line of a file is a header that cannot be used. The user's turn; exit 2.
     #[error("line {line} of \"{path}\" is a header that cannot be used")]
     BadHeader {
         /// The file.
@@ -106,7 +106,7 @@ pub enum Error {
         /// Why, and what it says.
         detail: String,
     },
-    /// A file goes on with other columns than it began with. The user's turn; exit 5.
+    /// A file goes on with other columns than it began with. The user's turn; exit 2.
     #[error("line {line} of \"{path}\" is another header than the one before")]
     HeaderChanged {
         /// The file.
@@ -224,6 +224,11 @@ impl Error {
     /// Whether waiting may help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Error::Unreachable { .. } | Error::Unresolved { .. } | Error::TopicMissing { .. })
+    }
+
+    /// True if the file at `path` is what could not be read.
+    pub fn is_about(&self, path: &Path) -> bool {
+        matches!(self, Error::Unreadable { path: unreadable, .. } if unreadable == path)
     }
 
     /// What more there is to know, as a sentence, if it is not in the message.

@@ -22,6 +22,7 @@ use crate::connect::files::reader::{Reader, Readers};
 use crate::connect::{Connector, Earlier, Entry, Event, Heard, PartitionInfo, Polled, Source, Wake};
 use headway_operators::ack::Content;
 use headway_operators::record::{Offset, Partition};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -56,6 +57,13 @@ impl Connector for Files {
         known.partitions()
     }
 
+    /// Compares followed files with what was read of them, so that one that was written anew is noticed before a commit,
+    /// also while its reader waits. What was read of it before it was written anew was read from it, and is committed.
+    fn confirm(&self) -> Result<(), Error> {
+        lock(&self.known).confirm();
+        Ok(())
+    }
+
     fn entries(&self) -> Vec<Entry> {
         lock(&self.known).entries()
     }
@@ -64,8 +72,9 @@ impl Connector for Files {
         let mut known = lock(&self.known);
         known.look_once()?;
         let Readers { readers, quiet } = known.readers(assigned)?;
-        let known = Arc::clone(&self.known);
-        Ok(Box::new(FilesSource { known, readers, quiet, turn: 0, asked: 0 }))
+        let (met, known) = (known.met(), Arc::clone(&self.known));
+        let (turn, asked, has_seen, gone) = (0, 0, 0, Vec::new());
+        Ok(Box::new(FilesSource { known, readers, quiet, gone, turn, asked, met, has_seen, waits: false }))
     }
 }
 
@@ -79,9 +88,17 @@ struct FilesSource {
     readers: Vec<Reader>,
     /// Partitions that no file holds any more and that were not reported yet.
     quiet: Vec<(Partition, Offset)>,
+    /// Those that were: a capture may come that goes on with them.
+    gone: Vec<(Partition, Offset)>,
     turn: usize,
     /// The reader that was asked for its content last.
     asked: usize,
+    /// How many captures were met, or went on in a copy, since the start.
+    met: Arc<AtomicU64>,
+    /// How many of these this source has seen.
+    has_seen: u64,
+    /// Partitions go on in another file once the one that is read was read to its end.
+    waits: bool,
 }
 
 /// How often a file that was read to its end is looked at for more.
@@ -91,6 +108,38 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LOOK_AGAIN_EACH: Duration = Duration::from_micros(400);
 
 impl FilesSource {
+    /// Lets partitions of captures go on in the files that hold their next offsets. Asks again later while the folder is
+    /// being looked at.
+    ///
+    /// # Errors
+    /// If a file that goes on cannot be read.
+    fn go_on(&mut self) -> Result<(), Error> {
+        let met = self.met.load(Ordering::SeqCst);
+        if met == self.has_seen && !self.waits {
+            return Ok(());
+        }
+        let Ok(mut known) = self.known.try_lock() else { return Ok(()) };
+        let is_there = |(partition, position): &(Partition, Offset)| known.has(*partition, *position);
+        let (come, gone): (Vec<_>, Vec<_>) = self.gone.drain(..).partition(is_there);
+        self.gone = gone;
+        self.readers.extend(known.readers(&come)?.readers);
+        (self.has_seen, self.waits) = (met, false);
+        let mut new = Vec::new();
+        for reader in &mut self.readers {
+            let (leaving, waits) =
+                reader.leave(|partition, position, file| known.goes_on(partition, position, file));
+            self.waits |= waits;
+            let from = reader.file();
+            new.extend(leaving.into_iter().map(|leaving| known.reader(leaving, from)));
+        }
+        if !new.is_empty() {
+            self.readers.retain(|reader| !reader.is_idle());
+            self.readers.extend(new);
+            (self.turn, self.asked) = (0, 0);
+        }
+        Ok(())
+    }
+
     fn look_again(&self) -> Duration {
         let files = u32::try_from(self.readers.len()).unwrap_or(u32::MAX);
         LOOK_AGAIN.max(LOOK_AGAIN_EACH.saturating_mul(files))
@@ -99,8 +148,10 @@ impl FilesSource {
 
 impl Source for FilesSource {
     fn poll(&mut self, bytes_max: usize, each: &mut dyn FnMut(Event<'_>)) -> Result<Polled, Error> {
+        self.go_on()?;
         let look_again = self.look_again();
-        self.quiet.drain(..).for_each(|(partition, next)| each(Event::CaughtUp(partition, next)));
+        self.quiet.iter().for_each(|(partition, next)| each(Event::CaughtUp(*partition, *next)));
+        self.gone.append(&mut self.quiet);
         for _ in 0..self.readers.len() {
             self.turn = (self.turn + 1) % self.readers.len();
             let reader = &mut self.readers[self.turn];

@@ -14,8 +14,8 @@ use crate::connect::files::recall::{Before, begins_with};
 
 /// A followed file, as it is compared with a new one.
 pub(super) struct Followed<'a> {
-    /// What it was called when it was met, and how it began then.
-    pub(super) identity: FileIdentity,
+    /// What it was called when it was met, and how it began then; `None` of a capture, which is no partition.
+    pub(super) identity: Option<FileIdentity>,
     /// Where it is read.
     pub(super) place: &'a Place,
     /// Everything that was read of it.
@@ -50,7 +50,8 @@ pub(super) fn relation(place: &Place, bytes: u64, followed: &Followed<'_>) -> Re
         let there = Mark::of(other.bytes(), bytes).ok();
         return Ok(if there == Some(here) { Relation::Copy } else { Relation::None });
     }
-    if !identity.begins(place)? || !begins_with(place, *read)? {
+    let begins = identity.as_ref().map_or(Ok(true), |identity| identity.begins(place))?;
+    if !begins || !begins_with(place, *read)? {
         return Ok(Relation::None);
     }
     Ok(if *is_away { Relation::Continues } else { Relation::Copy })

@@ -6,7 +6,7 @@
 
 use crate::connect::files::folder::Inode;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -142,6 +142,41 @@ impl Spot {
     }
 }
 
+/// The size and the times of a file: while all are the same, nobody has written to it, as far as its times can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    /// Its size in bytes.
+    pub(super) bytes: u64,
+    /// When it was written last, in seconds and nanoseconds.
+    written: (i64, i64),
+    /// When it was changed last in any way: nobody can set this time back.
+    changed: (i64, i64),
+}
+
+impl Version {
+    /// Of the file that `metadata` is about.
+    pub(super) fn of(metadata: &Metadata) -> Version {
+        let written = (metadata.mtime(), metadata.mtime_nsec());
+        Version { bytes: metadata.len(), written, changed: (metadata.ctime(), metadata.ctime_nsec()) }
+    }
+}
+
+/// True if `file` has `bytes` at `at`.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn has(file: &File, bytes: &[u8], at: u64) -> io::Result<bool> {
+    let mut found = vec![0; bytes.len()];
+    let mut read = 0;
+    while read < found.len() {
+        match file.read_at(&mut found[read..], at + read as u64)? {
+            0 => return Ok(false),
+            more => read += more,
+        }
+    }
+    Ok(found == bytes)
+}
+
 /// Reads a file from its beginning on.
 #[derive(Debug)]
 pub(super) struct Handle {
@@ -157,23 +192,19 @@ impl Handle {
         self.at
     }
 
-    /// The size of the file now.
-    pub(super) fn size(&self) -> io::Result<u64> {
-        self.with(|file| Ok(file.metadata()?.len()))
+    /// True if what was read of the file is no longer there.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.spot.is_replaced()
     }
 
-    /// Reads the beginning of the file, wherever the handle reads on.
-    pub(super) fn read_beginning(&self, out: &mut [u8]) -> io::Result<usize> {
-        self.with(|file| {
-            let mut read = 0;
-            while read < out.len() {
-                match file.read_at(&mut out[read..], read as u64)? {
-                    0 => break,
-                    more => read += more,
-                }
-            }
-            Ok(read)
-        })
+    /// Its size and times now.
+    pub(super) fn version(&self) -> io::Result<Version> {
+        self.with(|file| Ok(Version::of(&file.metadata()?)))
+    }
+
+    /// True if the file has `bytes` at `at`, wherever the handle reads on.
+    pub(super) fn has(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
+        self.with(|file| has(file, bytes, at))
     }
 
     fn with<T>(&self, what: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {

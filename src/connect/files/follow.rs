@@ -3,10 +3,12 @@
 //! The reader says what it has read. The look finds files that begin like that: copies. When the file is cut or goes away,
 //! the look gives the reader the copy, and the reader goes on in it where it was.
 
+use crate::connect::files::descriptors::Spot;
+use crate::connect::files::growing::Evidence;
 use crate::connect::files::mark::Mark;
 use crate::connect::files::place::Place;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A followed file, as its reader and the look at its folder share it.
 #[derive(Debug, Default)]
@@ -17,6 +19,8 @@ pub(super) struct Follow {
     other: Mutex<Option<Place>>,
     /// There is such a place.
     goes_on: AtomicBool,
+    /// By what the file is confirmed.
+    evidence: Arc<Mutex<Evidence>>,
 }
 
 impl Follow {
@@ -28,6 +32,16 @@ impl Follow {
     /// Notes what was read up to the end.
     pub(super) fn note(&self, mark: Option<Mark>) {
         *lock(&self.read) = mark;
+    }
+
+    /// By what the file is confirmed; whoever reads it adds to that.
+    pub(super) fn evidence(&self) -> &Arc<Mutex<Evidence>> {
+        &self.evidence
+    }
+
+    /// Notes that the file at `spot` is another one now, if that is so.
+    pub(super) fn confirm(&self, spot: &Spot) {
+        lock(&self.evidence).confirm(spot);
     }
 
     /// Lets the reader go on in `place`, which begins with everything that was read.

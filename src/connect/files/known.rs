@@ -1,7 +1,7 @@
 //! The files of an input as they are known: which there are, what they hold, and what is passed over.
 
 use crate::connect::error::Error;
-use crate::connect::files::captures::{Capture, CaptureStart, Piece, chain, in_order, note_gap, overlap};
+use crate::connect::files::captures::{Capture, CaptureStart, chain};
 use crate::connect::files::content::{Holds, Refusal, holds};
 use crate::connect::files::copies::{Followed, Relation, came_back, relation};
 use crate::connect::files::descriptors::Descriptors;
@@ -12,19 +12,19 @@ use crate::connect::files::mark::{Begins, Mark};
 use crate::connect::files::options::Options;
 use crate::connect::files::place::{Look, Place, refused};
 use crate::connect::files::reader::{Reader, Readers};
-use crate::connect::files::recall::{Before, recall};
-use crate::connect::files::scan::{Scan, fewer_lines};
+use crate::connect::files::recall::{Before, partition, recall};
+use crate::connect::files::scan::Scan;
 use crate::connect::source::names;
 use crate::connect::{Earlier, Entry, PartitionInfo};
-use headway_operators::ack::Content;
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The files of an input.
 pub(super) struct Known {
-    options: Options,
+    pub(super) options: Options,
     root: Root,
     descriptors: Descriptors,
     /// What an earlier run knew of the files of raw lines.
@@ -32,49 +32,58 @@ pub(super) struct Known {
     /// Files that were read to their end and were gone at a start.
     finished: Vec<Before>,
     /// What an earlier run knew of captured partitions.
-    captures: BTreeMap<Partition, Capture>,
+    pub(super) captures: BTreeMap<Partition, Capture>,
     /// Earlier runs have read something: a folder may be empty now.
     has_earlier: bool,
     /// The names of all files of raw lines that were ever met, by their numbers.
     names: BTreeMap<Partition, String>,
     /// The number of the next file that has none.
     next: Partition,
-    files: Vec<File>,
+    pub(super) files: Vec<File>,
     /// Entries that are not read, by name.
-    passed_over: BTreeMap<String, Passed>,
-    /// How many files the first look has found: readers know the order of those.
-    at_start: Option<usize>,
+    pub(super) passed_over: BTreeMap<String, Passed>,
     /// The folder was looked at.
-    looked: bool,
+    pub(super) looked: bool,
+    /// Captured partitions as they were reported first, where files are followed.
+    pub(super) reported: BTreeMap<Partition, PartitionInfo>,
+    /// How far a file was read of a partition when that went on in another file, and the first offset there.
+    pub(super) left: BTreeMap<(usize, Partition), (Offset, Offset)>,
+    /// How many captures were met, or went on in a copy.
+    met: Arc<AtomicU64>,
     /// The log says that envelopes of other topics were passed over.
     said_others: bool,
 }
 
 /// A file that is read.
-struct File {
+pub(super) struct File {
     /// What it is called now.
-    name: String,
-    place: Place,
-    holds: Held,
+    pub(super) name: String,
+    pub(super) place: Place,
+    pub(super) holds: Held,
     /// What its reader reports, and what the reader is given.
-    follow: Arc<Follow>,
+    pub(super) follow: Arc<Follow>,
+    /// Of a capture: it can no longer be read here.
+    pub(super) is_away: bool,
 }
 
-enum Held {
+pub(super) enum Held {
     /// Raw lines: it is one partition.
     Lines(PartitionInfo),
     /// Envelopes.
     Envelopes(Box<Scan>),
 }
 
+/// A new file; with what it holds, if that are envelopes.
+type Met<'a> = (&'a Found, Place, Option<Box<Scan>>);
+
 /// An entry that is not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Passed {
-    why: String,
+pub(super) struct Passed {
+    pub(super) why: String,
     /// Which file it was, and how long, if its bytes say why: another one is looked at again.
-    seen: Option<(Inode, u64)>,
+    pub(super) seen: Option<(Inode, u64)>,
     /// The file that it is a copy of, by its place in the list: when that is away, it is looked at again.
-    copy_of: Option<usize>,
+    pub(super) copy_of: Option<usize>,
 }
 
 impl Known {
@@ -92,8 +101,10 @@ impl Known {
             next: Partition(0),
             files: Vec::new(),
             passed_over: BTreeMap::new(),
-            at_start: None,
             looked: false,
+            reported: BTreeMap::new(),
+            left: BTreeMap::new(),
+            met: Arc::default(),
             said_others: false,
         }
     }
@@ -131,15 +142,9 @@ impl Known {
     pub(super) fn look(&mut self) -> Result<(), Error> {
         if !self.looked || self.options.follow {
             self.list()?;
-            self.at_start.get_or_insert(self.files.len());
         }
         if self.files.is_empty() && !self.options.follow && !self.has_earlier {
             return Err(self.nothing());
-        }
-        for file in &mut self.files {
-            if let Held::Envelopes(scan) = &mut file.holds {
-                scan.go_on(&file.place)?;
-            }
         }
         self.say_others();
         Ok(())
@@ -189,10 +194,28 @@ impl Known {
                 new.push(found.clone());
             }
         }
+        self.scan_on()?;
         self.meet(&new, &listing.files)?;
         self.log(before.0, &before.1);
         self.looked = true;
         Ok(())
+    }
+
+    /// Compares the followed files that are read with what was read of them.
+    pub(super) fn confirm(&self) {
+        self.files.iter().for_each(|file| file.follow.confirm(&file.place.spot));
+    }
+
+    /// How many captures were met, or went on in a copy, as long as the job runs.
+    pub(super) fn met(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.met)
+    }
+
+    /// Lets sources look for partitions that go on in another file.
+    pub(super) fn note_met(&self) {
+        if self.options.follow {
+            self.met.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// True if `found` is a file that is read already, under this name or another one. A name that is still in `listing`
@@ -213,44 +236,89 @@ impl Known {
 
     /// Numbers new files. `listing` is all that is there.
     fn meet(&mut self, found: &[Found], listing: &[Found]) -> Result<(), Error> {
-        let mut met = Vec::new();
+        let mut new = Vec::new();
         for found in found {
-            let Some((place, holds)) = self.look_into(found)? else { continue };
-            if holds == Holds::Envelopes || !self.is_copy(found, &place, listing)? {
-                met.push((found, place, holds));
+            new.extend(self.look_into(found)?.map(|(place, holds)| (found, place, holds)));
+        }
+        self.take_in(new, listing)
+    }
+
+    /// Numbers files that were looked into. Each may have vanished since, and was never there then.
+    pub(super) fn take_in(
+        &mut self,
+        new: Vec<(&Found, Place, Holds)>,
+        listing: &[Found],
+    ) -> Result<(), Error> {
+        let mut met = Vec::new();
+        for (found, place, holds) in new {
+            if holds == Holds::Envelopes {
+                if let Some(scan) = self.scan(found, &place)? {
+                    met.push((found, place, Some(scan)));
+                }
+                continue;
+            }
+            match self.is_copy(found, &place, listing) {
+                Ok(true) => {}
+                Ok(false) => met.push((found, place, None)),
+                Err(error) => self.pass_over(found, error)?,
             }
         }
-        let lines = met.iter().filter(|(_, _, holds)| *holds == Holds::Lines);
-        let places: Vec<Place> = lines.map(|(_, place, _)| place.clone()).collect();
+        let mut recalled = self.recall(&mut met)?;
+        let mut raw = 0;
+        for (found, place, scan) in met {
+            if let Some(scan) = scan {
+                self.next = after(self.next);
+                self.meet_capture(found, place, scan, listing)?;
+                continue;
+            }
+            let old = recalled.remove(&raw);
+            raw += 1;
+            if let Err(error) = self.meet_lines(found, place, old) {
+                self.pass_over(found, error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of the files of lines in `met`, by their number, continue partitions of an earlier run. Those that have vanished
+    /// meanwhile are taken out.
+    fn recall(&mut self, met: &mut Vec<Met<'_>>) -> Result<BTreeMap<usize, Before>, Error> {
         let earlier = std::mem::take(&mut self.earlier);
-        let mut recalled = recall(&earlier, &places)?;
+        let recalled = loop {
+            let lines = met.iter().filter(|(_, _, scan)| scan.is_none());
+            let places: Vec<Place> = lines.map(|(_, place, _)| place.clone()).collect();
+            match recall(&earlier, &places) {
+                Ok(recalled) => break recalled,
+                Err(error) => {
+                    let is_it = |(_, place, _): &Met<'_>| error.is_about(&place.path());
+                    let at = met.iter().position(is_it).filter(|_| self.has_vanished(&error));
+                    drop(met.remove(at.ok_or(error)?));
+                }
+            }
+        };
         let is_gone =
             |old: &Before| old.at_end && recalled.values().all(|found| found.partition != old.partition);
         self.finished.extend(earlier.into_iter().filter(is_gone));
-        let mut raw = 0;
-        for (found, place, holds) in met {
-            let (name, number) = (place.relative.clone(), self.next);
-            let holds = if holds == Holds::Envelopes {
-                self.next = after(self.next);
-                let last = |(partition, capture): (&Partition, &Capture)| Some((*partition, capture.last()?));
-                let last = self.captures.iter().filter_map(last).collect();
-                Held::Envelopes(Box::new(Scan::new(&place, self.options.topic.as_deref(), last)))
-            } else {
-                let old = recalled.remove(&raw);
-                raw += 1;
-                if old.is_none() {
-                    if let Some(why) = came_back(&place, found.bytes, &self.finished)? {
-                        self.note(found, why);
-                        continue;
-                    }
-                    self.next = after(self.next);
-                }
-                let info = partition(&place, number, old)?;
-                self.names.entry(info.partition).or_insert_with(|| name.clone());
-                Held::Lines(info)
-            };
-            self.files.push(File { name, place, holds, follow: Arc::default() });
+        Ok(recalled)
+    }
+
+    /// Numbers a new file of lines, unless it continues an `old` one or has come back.
+    fn meet_lines(&mut self, found: &Found, place: Place, old: Option<Before>) -> Result<(), Error> {
+        let (name, is_new) = (place.relative.clone(), old.is_none());
+        if is_new {
+            place.check_packing()?;
+            if let Some(why) = came_back(&place, found.bytes, &self.finished)? {
+                self.note(found, why);
+                return Ok(());
+            }
         }
+        let info = partition(&place, self.next, old)?;
+        if is_new {
+            self.next = after(self.next);
+        }
+        self.names.entry(info.partition).or_insert_with(|| name.clone());
+        let holds = Held::Lines(info);
+        self.files.push(File { name, place, holds, follow: Arc::default(), is_away: false });
         Ok(())
     }
 
@@ -260,7 +328,8 @@ impl Known {
             let file = &self.files[at];
             let (Held::Lines(info), Some(read)) = (&file.holds, file.follow.read()) else { continue };
             let Some(identity) = FileIdentity::parse(&info.identity) else { continue };
-            let followed = Followed { identity, place: &file.place, read, is_away: is_away(file, listing) };
+            let (identity, is_away) = (Some(identity), is_away(file, listing));
+            let followed = Followed { identity, place: &file.place, read, is_away };
             match relation(place, found.bytes, &followed)? {
                 Relation::None => continue,
                 Relation::Copy => {
@@ -304,7 +373,7 @@ impl Known {
     }
 
     /// Passes over a file that cannot be an input: where it is one of several, and was not read before.
-    fn refuse(&mut self, found: &Found, refusal: &Refusal) -> Result<(), Error> {
+    pub(super) fn refuse(&mut self, found: &Found, refusal: &Refusal) -> Result<(), Error> {
         if !self.may_pass_over(found) {
             return Err(refused(&found.path, refusal));
         }
@@ -314,17 +383,22 @@ impl Known {
         Ok(())
     }
 
-    /// The same for a file that cannot be read. One that has vanished was never there.
-    fn pass_over(&mut self, found: &Found, error: Error) -> Result<(), Error> {
+    /// The same for a file that cannot be read. One of a folder that has vanished was never there.
+    pub(super) fn pass_over(&mut self, found: &Found, error: Error) -> Result<(), Error> {
         match error {
+            error if self.has_vanished(&error) => Ok(()),
             Error::Unreadable { source, .. } if self.may_pass_over(found) => {
-                if source.kind() != ErrorKind::NotFound {
-                    self.note(found, format!("it cannot be read: {source}"));
-                }
+                self.note(found, format!("it cannot be read: {source}"));
                 Ok(())
             }
             error => Err(error),
         }
+    }
+
+    /// True if `error` says that an entry of the folder is no longer there.
+    fn has_vanished(&self, error: &Error) -> bool {
+        let is_gone = |source: &std::io::Error| source.kind() == ErrorKind::NotFound;
+        matches!(error, Error::Unreadable { source, .. } if is_gone(source)) && self.root.is_folder()
     }
 
     fn may_pass_over(&self, found: &Found) -> bool {
@@ -332,7 +406,7 @@ impl Known {
         self.root.is_folder() && self.earlier.iter().all(may_be_gone)
     }
 
-    fn note(&mut self, found: &Found, why: String) {
+    pub(super) fn note(&mut self, found: &Found, why: String) {
         let seen = Some((found.inode, found.bytes));
         self.passed_over.insert(found.relative.clone(), Passed { why, seen, copy_of: None });
     }
@@ -399,10 +473,22 @@ impl Known {
     ///
     /// # Errors
     /// If two files hold the same offsets, or one holds what came too late.
-    pub(super) fn partitions(&self) -> Result<Vec<PartitionInfo>, Error> {
+    pub(super) fn partitions(&mut self) -> Result<Vec<PartitionInfo>, Error> {
         let mut found: BTreeMap<Partition, PartitionInfo> = BTreeMap::new();
+        self.check_left()?;
         for (partition, pieces) in self.pieces() {
-            found.insert(partition, self.capture(partition, &pieces)?);
+            let info = match self.reported.get(&partition) {
+                Some(info) => {
+                    PartitionInfo { end: pieces.last().map(|last| last.newest + 1), ..info.clone() }
+                }
+                None => self.capture(partition, &pieces)?,
+            };
+            found.insert(partition, info);
+        }
+        if self.options.follow {
+            // It stays what it was reported as, whichever files hold it now.
+            self.reported.extend(found.iter().map(|(partition, info)| (*partition, info.clone())));
+            found.extend(self.reported.iter().map(|(partition, info)| (*partition, info.clone())));
         }
         for file in &self.files {
             let Held::Lines(info) = &file.holds else { continue };
@@ -425,62 +511,6 @@ impl Known {
         let Some(name) = self.names.get(&number) else { return 0 };
         let same = self.names.range(..number).filter(|(_, other)| *other == name);
         u32::try_from(same.count()).unwrap_or(u32::MAX)
-    }
-
-    /// What the captures hold of each partition, lowest offsets first.
-    fn pieces(&self) -> BTreeMap<Partition, Vec<Piece>> {
-        let mut pieces: BTreeMap<Partition, Vec<Piece>> = BTreeMap::new();
-        for (at, file) in self.files.iter().enumerate() {
-            let Held::Envelopes(scan) = &file.holds else { continue };
-            for (partition, extent) in &scan.partitions {
-                let piece = Piece { file: at, first: extent.first, newest: extent.newest };
-                pieces.entry(*partition).or_default().push(piece);
-            }
-        }
-        in_order(pieces)
-    }
-
-    /// What a captured partition is, of which there are `pieces`; at least one.
-    fn capture(&self, partition: Partition, pieces: &[Piece]) -> Result<PartitionInfo, Error> {
-        let file = |piece: &Piece| &self.files[piece.file];
-        if let Some((low, high)) = overlap(pieces) {
-            let other = &file(&low).place.relative;
-            let why = format!("offset {} of partition {partition} is in \"{other}\" too", high.first);
-            return Err(file(&high).place.unusable(file(&high).first_line(partition), why));
-        }
-        let is_new = |piece: &&Piece| self.at_start.is_some_and(|count| piece.file >= count);
-        let is_known = pieces.len() > 1 || self.captures.contains_key(&partition);
-        if let Some(new) = pieces.iter().find(is_new).filter(|_| is_known) {
-            let why =
-                format!("it goes on with partition {partition}, which the next start reads in its order");
-            return Err(file(new).place.unusable(file(new).first_line(partition), why));
-        }
-        let (first, end) = (pieces[0].first, pieces.last().map(|last| last.newest + 1));
-        let Some(capture) = self.captures.get(&partition) else {
-            let identity = format!("files:{}#{partition}", file(&pieces[0]).place.relative);
-            return Ok(PartitionInfo { partition, identity, first, end });
-        };
-        let next = capture.next;
-        if let Some(piece) = capture.unread(pieces) {
-            let (path, from, to) = (file(piece).place.path(), piece.first, piece.newest + 1);
-            return Err(Error::BelowPosition { path, partition, from, to, next });
-        }
-        let mut identity = capture.identity.clone();
-        let extents = pieces.iter().filter_map(|piece| match &file(piece).holds {
-            Held::Envelopes(scan) => scan.partitions.get(&partition),
-            Held::Lines(_) => None,
-        });
-        let is_same = extents.filter_map(|extent| extent.is_same).next();
-        if is_same == Some(false) {
-            identity = format!("{identity}, with another record at offset {}", next + -1);
-        }
-        // The file that was read last may be gone, if nothing of it is missing; the one of its name must have all of it.
-        let named = |piece: &&Piece| format!("files:{}#{partition}", file(piece).place.relative) == identity;
-        let is_short = |piece: &Piece| is_same.is_none() && pieces.len() == 1 && piece.newest < next;
-        let is_gone = capture.may_be_gone() && !pieces.iter().find(named).is_some_and(is_short);
-        let first = if is_gone { first.min(next) } else { first };
-        let end = if is_gone { end.max(Some(next)) } else { end };
-        Ok(PartitionInfo { partition, identity, first, end })
     }
 
     /// A reader for each file that `assigned` are in, and for each row of files of a capture.
@@ -514,26 +544,11 @@ impl Known {
             }
         }
         for (files, starts) in chains {
-            let places = files.iter().map(|at| self.files[*at].place.clone()).collect();
+            let links = files.iter().map(|at| self.link(*at)).collect();
             let topic = self.options.topic.as_deref();
-            found.readers.extend(Reader::envelopes(places, &starts, topic));
+            found.readers.extend(Reader::envelopes(links, &starts, topic));
         }
         Ok(found)
-    }
-
-    /// The start at `next` of a captured partition, of which there are `pieces`; at least one.
-    fn start(&self, partition: Partition, next: Offset, pieces: &[Piece]) -> CaptureStart {
-        let known = match self.captures.get(&partition) {
-            Some(capture) => capture.known.clone(),
-            None => {
-                let mut gaps = Vec::new();
-                note_gap(&mut gaps, Offset(0), pieces[0].first);
-                let (xxh3, begins) = (String::new(), String::new());
-                Some(Content { bytes: 0, xxh3, at_end: false, begins, gaps })
-            }
-        };
-        let end = pieces.last().map(|last| last.newest + 1).filter(|_| !self.options.follow);
-        CaptureStart { partition, next, end, known }
     }
 }
 
@@ -543,34 +558,13 @@ fn is(file: &File, found: &Found) -> bool {
 }
 
 /// True if `file` is no longer where it was.
-fn is_away(file: &File, listing: &[Found]) -> bool {
+pub(super) fn is_away(file: &File, listing: &[Found]) -> bool {
     !listing.iter().any(|found| is(file, found) && file.name == found.relative)
-}
-
-/// The partition that a file of raw lines is: number `number`, unless it continues an `old` one.
-fn partition(place: &Place, number: Partition, old: Option<Before>) -> Result<PartitionInfo, Error> {
-    let Some(old) = old else {
-        let identity = FileIdentity::of(place, None)?.to_string();
-        return Ok(PartitionInfo { partition: number, identity, first: Offset(0), end: None });
-    };
-    let partition = old.partition;
-    if old.read.is_some() {
-        // It is what was read, whatever it is called now.
-        let identity = old.identity.to_string();
-        return Ok(PartitionInfo { partition, identity, first: Offset(0), end: None });
-    }
-    let mut identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
-    // An end is reported only if it shows that the file is not the one that was read.
-    let end = fewer_lines(place, old.next)?;
-    if end.is_none() && identity == old.identity.to_string() && old.begins != Begins::default() {
-        identity.push_str(", changed in what was read of it");
-    }
-    Ok(PartitionInfo { partition, identity, first: Offset(0), end })
 }
 
 impl File {
     /// The first line of `partition`.
-    fn first_line(&self, partition: Partition) -> u64 {
+    pub(super) fn first_line(&self, partition: Partition) -> u64 {
         match &self.holds {
             Held::Lines(_) => 0,
             Held::Envelopes(scan) => scan.partitions.get(&partition).map_or(0, |extent| extent.line),
@@ -595,6 +589,6 @@ impl File {
 }
 
 /// The number after `partition`'s.
-fn after(partition: Partition) -> Partition {
+pub(super) fn after(partition: Partition) -> Partition {
     Partition(partition.0.saturating_add(1))
 }

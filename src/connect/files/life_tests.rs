@@ -2,6 +2,11 @@
 
 use crate::connect::drain::{Drained, drain, poll};
 use crate::connect::error::Error;
+use crate::connect::files::content::Holds;
+use crate::connect::files::descriptors::Descriptors;
+use crate::connect::files::folder::Root;
+use crate::connect::files::known::Known;
+use crate::connect::files::place::{Look, Place};
 use crate::connect::files::unpack::tests::gz;
 use crate::connect::files::{Files, Options};
 use crate::connect::{Connector, Earlier, PartitionInfo, Source};
@@ -123,6 +128,44 @@ fn file_that_is_cut_and_written_anew_is_a_new_one_however_long_it_has_become() {
     }
 }
 
+/// `from` written over the beginning of the file, which keeps its length and its inode.
+fn overwrite(path: &Path, text: &str) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn file_that_is_written_anew_at_the_same_length_is_a_new_one() {
+    let long = |last: &str| format!("{}{last}\n", "head\n".repeat(2_000));
+    // Another beginning; the same beginning, longer than what is compared of it, and another end.
+    for (before, after) in [("1\n2\n".to_string(), "3\n4\n".to_string()), (long("1"), long("2"))] {
+        let mut life = Life::of(&before);
+        let count = before.lines().count();
+        overwrite(&life.at("app.csv"), &after);
+        for _ in 0..1_000_000 {
+            poll(life.source.as_mut(), 1 << 20, &mut life.drained).unwrap();
+            life.look();
+            if life.known.contains_key(&Partition(1)) {
+                break;
+            }
+        }
+        assert_eq!(life.read(1, count), after.lines().collect::<Vec<_>>());
+        assert_eq!(life.count(), 2 * count);
+    }
+}
+
+#[test]
+fn file_that_is_written_anew_while_its_reader_waits_is_noticed_before_a_commit() {
+    let mut life = Life::of("1\n2\n");
+    life.source.pause(Partition(0), true);
+    life.files.confirm().unwrap();
+    life.look();
+    assert!(!life.known.contains_key(&Partition(1)), "it is the same");
+    overwrite(&life.at("app.csv"), "3\n4\n");
+    life.files.confirm().unwrap();
+    life.look();
+    assert_eq!(life.read(1, 2), ["3", "4"]);
+}
+
 #[test]
 fn file_that_is_copied_and_cut_loses_no_line_and_doubles_none() {
     let mut life = Life::of("head\n1\n2\n");
@@ -166,6 +209,113 @@ fn file_that_begins_as_a_known_one_and_goes_on_otherwise_is_a_new_one() {
     life.look();
     assert_eq!(life.read(1, 2), ["head", "3"]);
     assert_eq!(life.count(), 5);
+}
+
+/// The envelopes of `offsets` of partition 0.
+fn capture(offsets: std::ops::Range<i64>) -> String {
+    offsets.map(|offset| envelope(0, offset, "x")).collect()
+}
+
+impl Life {
+    /// Reads and looks until partition 0 was read up to `count`; the offsets of its messages.
+    fn follow(&mut self, count: i64) -> Vec<i64> {
+        while self.drained.caught_up.get(&0) != Some(&count) {
+            poll(self.source.as_mut(), 100, &mut self.drained).unwrap();
+            self.look();
+        }
+        self.drained.messages[&0].iter().map(|message| message.0).collect()
+    }
+
+    /// Why an entry is passed over; empty if it is read.
+    fn why(&self, name: &str) -> String {
+        let entries = self.files.entries();
+        let entry = entries.into_iter().find(|entry| entry.name == name && !entry.read);
+        entry.map_or(String::new(), |entry| entry.what)
+    }
+}
+
+#[test]
+fn followed_capture_goes_on_in_the_next_hour_and_after_a_rotation() {
+    let mut life = Life::of(&capture(0..2));
+    life.append("hour 2", &capture(2..4));
+    assert_eq!(life.follow(4), [0, 1, 2, 3]);
+    // The newest file is renamed and still written to for a while; the next one has its name.
+    fs::rename(life.at("hour 2"), life.at("hour 2.1")).unwrap();
+    life.append("hour 2.1", &capture(4..5));
+    life.append("hour 2", &capture(5..7));
+    assert_eq!(life.follow(7), (0..7).collect::<Vec<_>>());
+    // Two hours come at once, and the second has another partition, too.
+    life.append("hour 4", &hour(9..10));
+    life.append("hour 3", &capture(7..9));
+    assert_eq!(life.follow(10), (0..10).collect::<Vec<_>>());
+    assert_eq!(life.read(1, 10), ["y9"]);
+    life.append("hour 4", &hour(10..12));
+    assert_eq!(life.follow(12), (0..12).collect::<Vec<_>>());
+    assert_eq!(life.read(1, 12), ["y9", "y10", "y11"]);
+}
+
+#[test]
+fn followed_capture_that_is_copied_cut_or_deleted_loses_no_record_and_doubles_none() {
+    let mut life = Life::of(&capture(0..3));
+    life.append("copy", &capture(0..3));
+    life.look();
+    assert!(life.why("copy").contains("it is a copy of \"app.csv\""), "{}", life.why("copy"));
+    life.append("app.csv", &capture(3..4));
+    assert_eq!(life.follow(4), [0, 1, 2, 3]);
+    // Records come between the last look and the cut: they are in the copy alone.
+    fs::write(life.at("app.csv.1"), capture(0..6)).unwrap();
+    fs::write(life.at("app.csv"), capture(6..8)).unwrap();
+    assert_eq!(life.follow(8), (0..8).collect::<Vec<_>>());
+    fs::remove_file(life.at("app.csv")).unwrap();
+    fs::remove_file(life.at("app.csv.1")).unwrap();
+    life.look();
+    life.append("next", &capture(8..9));
+    assert_eq!(life.follow(9), (0..9).collect::<Vec<_>>());
+}
+
+#[test]
+fn odd_capture_that_appears_is_passed_over_by_name_and_the_job_goes_on() {
+    let mut life = Life::of(&capture(5..8).replace("x", "z"));
+    life.append("early", &capture(0..2));
+    life.append("again", &capture(7..9));
+    life.append("falling", &(capture(9..10) + &capture(8..9)));
+    life.append("next", &capture(8..9));
+    assert_eq!(life.follow(9), [5, 6, 7, 8]);
+    for (name, words) in [
+        ("early", "it begins with offset 0 of partition 0, and offset 7 was found before it"),
+        ("again", "it begins with offset 7 of partition 0"),
+        ("falling", "falling:2"),
+    ] {
+        assert!(life.why(name).contains(words), "{name}: {}", life.why(name));
+    }
+}
+
+#[test]
+fn files_that_vanish_after_they_were_looked_into_were_never_there() {
+    let mut life = Life::of("1\n2\n");
+    let [gone, here] = ["gone.csv", "here.csv"].map(|name| life.at(name));
+    for follow in [true, false] {
+        let path = life.folder.path().join("in");
+        let mut known = Known::new(Options { path, follow, topic: None, header: None });
+        known.look().unwrap();
+        fs::write(&gone, "1\n2\n3\n").unwrap();
+        fs::write(&here, "4\n").unwrap();
+        let listing = Root::of(&life.folder.path().join("in")).list().unwrap().files;
+        let new = listing.iter().filter(|found| found.relative != "app.csv").map(|found| {
+            let Look::Place(place) = Place::look(found, follow, &Descriptors::default()).unwrap() else {
+                panic!("{found:?} is a file of lines");
+            };
+            (found, place, Holds::Lines)
+        });
+        let new: Vec<_> = new.collect();
+        fs::remove_file(&gone).unwrap();
+        known.take_in(new, &listing).unwrap();
+        let names: Vec<String> = known.entries().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["app.csv", "here.csv"]);
+        fs::remove_file(&here).unwrap();
+    }
+    life.look();
+    assert_eq!(life.count(), 2);
 }
 
 /// What a run of the folder knows at its end, for the next one.

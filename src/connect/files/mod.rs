@@ -1,5 +1,6 @@
 //! Files and folders as an input: lines or envelopes, plain or packed. See `connector.rs` first.
 
+mod capture_files;
 mod captures;
 mod connector;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod envelope;
 mod envelope_headers;
 mod folder;
 mod follow;
+mod growing;
 mod header;
 mod identity;
 mod json_text;

@@ -4,13 +4,14 @@ use crate::connect::error::Error;
 use crate::connect::files::content::{HEAD_BYTES, Refusal, packing, unpacked};
 use crate::connect::files::descriptors::{Descriptors, Handle, Spot};
 use crate::connect::files::folder::Found;
+use crate::connect::files::growing::{Evidence, Growing};
 use crate::connect::files::lines::{Last, Lines};
 use crate::connect::files::unpack::{Bytes, Packing};
 use headway_operators::error::Reason;
 use headway_operators::spec::FileRefusal;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A file that is read.
 #[derive(Clone, Debug)]
@@ -81,14 +82,49 @@ impl Place {
     pub(super) fn bytes(&self) -> Bytes {
         let handle = self.descriptors.handle(&self.spot);
         match self.bytes {
-            None => Box::new(Growing { handle, begin: Vec::new(), at_end: false }),
+            None => Box::new(Growing::new(handle, Arc::default())),
             Some(bytes) => self.packing.unpack(Exactly { handle, bytes }),
         }
+    }
+
+    /// The same, of a file that is followed and confirmed by what `evidence` holds.
+    pub(super) fn lines_with(&self, evidence: &Arc<Mutex<Evidence>>) -> Lines<Bytes> {
+        let Some(_) = self.bytes else {
+            let growing = Growing::new(self.descriptors.handle(&self.spot), Arc::clone(evidence));
+            return Lines::new(Box::new(growing), Last::Waits);
+        };
+        self.lines()
     }
 
     /// The file's lines.
     pub(super) fn lines(&self) -> Lines<Bytes> {
         Lines::new(self.bytes(), if self.bytes.is_some() { Last::Counts } else { Last::Waits })
+    }
+
+    /// Unpacks a packed file to its end: damage is found before anything of the file is read.
+    ///
+    /// # Errors
+    /// If it is damaged, or cannot be read.
+    pub(super) fn check_packing(&self) -> Result<(), Error> {
+        if self.packing == Packing::Plain {
+            return Ok(());
+        }
+        io::copy(&mut self.bytes(), &mut io::sink()).map(drop).map_err(|source| self.unreadable(source))
+    }
+
+    /// True if it has more than `bytes` unpacked bytes, or may get more.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn has_more_than(&self, bytes: u64) -> Result<bool, Error> {
+        match self.bytes {
+            None => Ok(true),
+            Some(here) if self.packing == Packing::Plain => Ok(here > bytes),
+            Some(_) => {
+                let unpacked = io::copy(&mut self.bytes().take(bytes.saturating_add(1)), &mut io::sink());
+                Ok(unpacked.map_err(|source| self.unreadable(source))? > bytes)
+            }
+        }
     }
 
     pub(super) fn unreadable(&self, source: io::Error) -> Error {
@@ -161,58 +197,6 @@ impl Read for Exactly {
             0 => Err(shorter()),
             read => Ok(read),
         }
-    }
-}
-
-/// How much of the beginning of a file that grows is looked at again.
-const BEGIN_BYTES: usize = 4096;
-
-/// A file that was cut, or written anew, while it was followed: what comes now is another file.
-#[derive(Debug, thiserror::Error)]
-#[error("it was cut or written anew while it was read")]
-pub(super) struct Replaced;
-
-/// True if `error` says that another file has taken the place of the one that was read, or that it is gone.
-pub(super) fn is_replaced(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Replaced>())
-}
-
-/// A file that grows.
-struct Growing {
-    handle: Handle,
-    /// Its first bytes, as they were read.
-    begin: Vec<u8>,
-    /// There was nothing more when it was looked at last.
-    at_end: bool,
-}
-
-impl Growing {
-    /// Refuses to go on where the file does not begin as it did, or is shorter than what was read.
-    fn check(&mut self) -> io::Result<()> {
-        let mut begin = vec![0; self.begin.len()];
-        let is_same = self.handle.size()? >= self.handle.at()
-            && self.handle.read_beginning(&mut begin)? == begin.len()
-            && begin == self.begin;
-        if is_same { Ok(()) } else { Err(io::Error::other(Replaced)) }
-    }
-}
-
-impl Read for Growing {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.at_end {
-            // Most looks end here: many files may be followed, and few of them are open.
-            if self.handle.size()? == self.handle.at() {
-                return Ok(0);
-            }
-            self.check()?;
-        }
-        let read = self.handle.read(out)?;
-        let missing = BEGIN_BYTES.saturating_sub(self.begin.len()).min(read);
-        self.begin.extend_from_slice(&out[..missing]);
-        self.at_end = read == 0;
-        // What was read came from the file that began so, if it still does: nothing of another one is ever given.
-        self.check()?;
-        Ok(read)
     }
 }
 

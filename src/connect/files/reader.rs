@@ -5,11 +5,12 @@ use crate::connect::files::captures::{CaptureStart, note_gap, record_hash};
 use crate::connect::files::content::{self, is_capture};
 use crate::connect::files::envelope::{Envelopes, Head};
 use crate::connect::files::follow::Follow;
+use crate::connect::files::growing::is_replaced;
 use crate::connect::files::header::{self, Header};
 use crate::connect::files::lines::{Line, Lines, Value};
 use crate::connect::files::malformed::Malformed;
 use crate::connect::files::mark::Mark;
-use crate::connect::files::place::{Place, is_replaced};
+use crate::connect::files::place::Place;
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, MESSAGE_BYTES_MIN, error};
 use headway_operators::ack::{Content, OffsetRange};
@@ -68,8 +69,51 @@ pub(super) struct Reader {
     told: BTreeMap<Partition, Content>,
     /// What the look at the folder must know, and says.
     follow: Arc<Follow>,
+    /// Of a capture: the file, by its place in the list of files.
+    file: usize,
     /// The files that come after this one, of a capture in several.
-    more: VecDeque<Place>,
+    more: VecDeque<Link>,
+}
+
+/// A file of a capture in several.
+pub(super) struct Link {
+    /// The file, by its place in the list of files.
+    pub(super) file: usize,
+    /// Where it is.
+    pub(super) place: Place,
+    /// What its reader and the look at the folder say to each other.
+    pub(super) follow: Arc<Follow>,
+}
+
+/// Where a captured partition goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GoesOn {
+    /// The next file, by its place in the list.
+    pub(super) file: usize,
+    /// Everything before that was given.
+    pub(super) is_due: bool,
+}
+
+/// Partitions that leave a reader together, for a reader of another file.
+pub(super) struct Leaving {
+    /// The file, by its place in the list.
+    pub(super) file: usize,
+    wanted: Vec<Wanted>,
+}
+
+impl Leaving {
+    /// The partitions, and how far each was read.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (Partition, Offset)> {
+        self.wanted.iter().map(|wanted| (wanted.partition, wanted.position()))
+    }
+
+    /// Their reader in the file at `link`.
+    pub(super) fn reader(self, link: Link, topic: Option<&str>) -> Reader {
+        let mut reader = Reader::of_captures(link, &[], topic);
+        let next = |wanted: Wanted| Wanted { next: wanted.position(), seen: None, begun: false, ..wanted };
+        reader.wanted = self.wanted.into_iter().map(next).collect();
+        reader
+    }
 }
 
 /// What reads the partitions of a worker.
@@ -104,35 +148,40 @@ impl Reader {
 
     /// The same, of a file that is followed.
     pub(super) fn following(self, follow: &Arc<Follow>) -> Reader {
-        Reader { follow: Arc::clone(follow), ..self }
+        let lines = self.place.lines_with(follow.evidence()).hashed();
+        Reader { follow: Arc::clone(follow), lines: Some(lines), ..self }
     }
 
     /// Goes on in another file, if the look at the folder has found one that begins with all that was read.
     pub(super) fn change_file(&mut self) {
         let Some(place) = self.follow.take() else { return };
-        self.lines = Some(place.lines().hashed());
+        let lines = place.lines_with(self.follow.evidence());
         self.place = place;
         for wanted in &mut self.wanted {
-            (wanted.next, wanted.seen) = (wanted.position(), None);
+            (wanted.next, wanted.seen, wanted.begun) = (wanted.position(), None, false);
         }
-        if let Decode::Raw(value, header, _) = &mut self.decode {
-            value.clear();
-            header.iter_mut().for_each(Header::begin_again);
-        }
+        self.lines = Some(match &mut self.decode {
+            Decode::Raw(value, header, _) => {
+                value.clear();
+                header.iter_mut().for_each(Header::begin_again);
+                lines.hashed()
+            }
+            Decode::Envelopes(_) => lines,
+        });
         (self.line, self.pieces, self.ended, self.mark) = (0, 0, None, None);
         self.begin.clear();
     }
 
-    /// A reader of `places`, which hold envelopes and come one after the other.
+    /// A reader of `links`, which hold envelopes and come one after the other.
     pub(super) fn envelopes(
-        mut places: VecDeque<Place>,
+        mut links: VecDeque<Link>,
         starts: &[CaptureStart],
         topic: Option<&str>,
     ) -> Option<Reader> {
-        let place = places.pop_front()?;
+        let link = links.pop_front()?;
         let begin: Vec<_> = starts.iter().map(|start| (start.partition, start.next)).collect();
-        let mut reader = Reader::new(place, &begin, Decode::Envelopes(Box::new(Envelopes::of(topic))));
-        reader.more = places;
+        let mut reader = Reader::of_captures(link, &begin, topic);
+        reader.more = links;
         for (wanted, start) in reader.wanted.iter_mut().zip(starts) {
             wanted.end = start.end;
             if let Some(known) = &start.known {
@@ -143,12 +192,64 @@ impl Reader {
         Some(reader)
     }
 
+    fn of_captures(link: Link, starts: &[(Partition, Offset)], topic: Option<&str>) -> Reader {
+        let Link { file, place, follow } = link;
+        let decode = Decode::Envelopes(Box::new(Envelopes::of(topic)));
+        let mut reader = Reader { file, ..Reader::new(place, starts, decode) };
+        reader.lines = Some(reader.place.lines_with(follow.evidence()));
+        reader.follow = follow;
+        reader
+    }
+
     /// Goes on with the next file of a capture. False if this is the last.
     fn next_file(&mut self) -> bool {
-        let Some(place) = self.more.pop_front() else { return false };
-        (self.lines, self.place, self.line) = (Some(place.lines()), place, 0);
+        let Some(Link { file, place, follow }) = self.more.pop_front() else { return false };
+        (self.lines, self.place, self.line) = (Some(place.lines_with(follow.evidence())), place, 0);
+        (self.file, self.follow) = (file, follow);
         self.wanted.iter_mut().for_each(|wanted| wanted.begun = false);
         true
+    }
+
+    /// Takes out the partitions of a capture that go on in another file, where `goes_on` knows one: those of a file leave
+    /// together, once everything before it was given. Also true if some must wait for that.
+    pub(super) fn leave(
+        &mut self,
+        goes_on: impl Fn(Partition, Offset, usize) -> Option<GoesOn>,
+    ) -> (Vec<Leaving>, bool) {
+        if !matches!(self.decode, Decode::Envelopes(_)) {
+            return (Vec::new(), false);
+        }
+        if self.ended.is_none() || !self.between || !self.more.is_empty() {
+            return (Vec::new(), true);
+        }
+        let of = |wanted: &Wanted| goes_on(wanted.partition, wanted.position(), self.file);
+        let found: Vec<Option<GoesOn>> = self.wanted.iter().map(of).collect();
+        let must_wait = |file| found.iter().flatten().any(|next| next.file == file && !next.is_due);
+        let (mut leaving, mut waits) = (Vec::<Leaving>::new(), false);
+        let mut stay = Vec::new();
+        for (wanted, next) in std::mem::take(&mut self.wanted).into_iter().zip(&found) {
+            let Some(GoesOn { file, .. }) = next.filter(|next| !must_wait(next.file)) else {
+                waits |= next.is_some();
+                stay.push(wanted);
+                continue;
+            };
+            match leaving.iter_mut().find(|group| group.file == file) {
+                Some(group) => group.wanted.push(wanted),
+                None => leaving.push(Leaving { file, wanted: vec![wanted] }),
+            }
+        }
+        self.wanted = stay;
+        (leaving, waits)
+    }
+
+    /// Of a capture: the file, by its place in the list of files.
+    pub(super) fn file(&self) -> usize {
+        self.file
+    }
+
+    /// True if nothing is read here any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wanted.is_empty()
     }
 
     fn new(place: Place, starts: &[(Partition, Offset)], decode: Decode) -> Reader {
@@ -169,8 +270,23 @@ impl Reader {
         let (lines, wanted) = (Some(lines), starts.iter().map(wanted).collect());
         let (ended, between, mark, told, follow) = (None, true, None, BTreeMap::new(), Arc::default());
         let begin = Vec::new();
-        let (line, pieces, more) = (0, 0, VecDeque::new());
-        Reader { place, lines, line, pieces, decode, wanted, ended, between, mark, begin, told, follow, more }
+        let (line, pieces, file, more) = (0, 0, 0, VecDeque::new());
+        Reader {
+            place,
+            lines,
+            line,
+            pieces,
+            decode,
+            wanted,
+            ended,
+            between,
+            mark,
+            begin,
+            told,
+            follow,
+            file,
+            more,
+        }
     }
 
     /// True if `partition` is read here.

@@ -8,10 +8,12 @@
 //!
 //! Anything else is a new file. No file continues two partitions, and no partition goes on in two files.
 
+use crate::connect::PartitionInfo;
 use crate::connect::error::Error;
 use crate::connect::files::identity::FileIdentity;
 use crate::connect::files::mark::{BEGIN_BYTES, Begins, Mark};
 use crate::connect::files::place::Place;
+use crate::connect::files::scan::fewer_lines;
 use headway_operators::record::{Offset, Partition};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -107,6 +109,32 @@ fn is_changed(old: &Before, place: &Place) -> Result<bool, Error> {
 pub(super) fn begins_with(place: &Place, read: Mark) -> Result<bool, Error> {
     let found = Mark::of(place.bytes(), read.bytes).map_err(|source| place.unreadable(source))?;
     Ok(found == read)
+}
+
+/// The partition that a file of raw lines is: number `number`, unless it continues an `old` one.
+pub(super) fn partition(
+    place: &Place,
+    number: Partition,
+    old: Option<Before>,
+) -> Result<PartitionInfo, Error> {
+    let Some(old) = old else {
+        let identity = FileIdentity::of(place, None)?.to_string();
+        return Ok(PartitionInfo { partition: number, identity, first: Offset(0), end: None });
+    };
+    let partition = old.partition;
+    if let Some(read) = old.read {
+        // It is what was read, whatever it is called now. Where nothing was added since, its end is known.
+        let identity = old.identity.to_string();
+        let end = (!place.has_more_than(read.bytes)?).then_some(old.next);
+        return Ok(PartitionInfo { partition, identity, first: Offset(0), end });
+    }
+    let mut identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
+    // Here an end is reported only if it shows that the file is not the one that was read.
+    let end = fewer_lines(place, old.next)?;
+    if end.is_none() && identity == old.identity.to_string() && old.begins != Begins::default() {
+        identity.push_str(", changed in what was read of it");
+    }
+    Ok(PartitionInfo { partition, identity, first: Offset(0), end })
 }
 
 #[cfg(test)]

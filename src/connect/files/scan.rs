@@ -4,6 +4,7 @@ use crate::connect::error::Error;
 use crate::connect::files::captures::record_hash;
 use crate::connect::files::envelope::Envelopes;
 use crate::connect::files::lines::{Line, Lines};
+use crate::connect::files::mark::Mark;
 use crate::connect::files::place::Place;
 use crate::connect::files::reader::rises;
 use crate::connect::files::unpack::Bytes;
@@ -22,6 +23,8 @@ pub(super) struct Scan {
     pub(super) others: u64,
     /// The last record that an earlier run read of each partition: its offset and hash.
     last: BTreeMap<Partition, (Offset, u128)>,
+    /// Everything that was scanned of a file that is followed, up to the end of a line.
+    pub(super) mark: Option<Mark>,
 }
 
 /// What a file of envelopes holds of a partition.
@@ -39,8 +42,9 @@ pub(super) struct Extent {
 impl Scan {
     /// Of a file that nothing was read of.
     pub(super) fn new(place: &Place, topic: Option<&str>, last: BTreeMap<Partition, (Offset, u128)>) -> Scan {
-        let rest = Some((place.lines(), Envelopes::of(topic)));
-        Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0, last }
+        let lines = if place.bytes.is_none() { place.lines().hashed() } else { place.lines() };
+        let rest = Some((lines, Envelopes::of(topic)));
+        Scan { partitions: BTreeMap::new(), rest, line: 0, others: 0, last, mark: None }
     }
 
     /// Reads on to the end of the file as of now.
@@ -71,8 +75,19 @@ impl Scan {
             }
             self.line += 1;
         }
+        if lines.is_between() {
+            self.mark = lines.mark();
+        }
         self.rest = place.bytes.is_none().then_some((lines, envelopes));
         Ok(())
+    }
+
+    /// True if both hold an offset of the same partition.
+    pub(super) fn overlaps(&self, other: &Scan) -> bool {
+        self.partitions.iter().any(|(partition, here)| {
+            let there = other.partitions.get(partition);
+            there.is_some_and(|there| here.first <= there.newest && there.first <= here.newest)
+        })
     }
 }
 
