@@ -134,6 +134,16 @@ fn run_that_finds_its_windows_closed_warns_before_it_refuses_records() {
     assert!(!first.err.contains("closed all windows"), "{first:?}");
     let (same, _) = run(folder.path(), "files:in", &[]);
     assert!(!same.err.contains("closed all windows"), "there is nothing to read: {same:?}");
+    let more = |name: &str| {
+        let check = headway(folder.path(), &["check", "turnstile", "--source", "files:in", "--lake", "lake"]);
+        check.out.contains(&format!("late      an earlier run closed all windows of \"{name}\""))
+    };
+    assert!(!more("turnstile"));
+    // The same file has grown.
+    write(folder.path(), "in/a.csv", &(lines("a", 0, 50) + &lines("c", 10, 20)));
+    assert!(more("turnstile"));
+    write(folder.path(), "in/a.csv", &lines("a", 0, 50));
+    assert!(!more("turnstile"));
     // Both fall into windows that the first run has closed, although they were open by the records alone.
     write(folder.path(), "in/b.csv", &lines("b", 10, 40));
     let check = headway(folder.path(), &["check", "turnstile", "--source", "files:in", "--lake", "lake"]);
