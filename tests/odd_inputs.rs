@@ -28,6 +28,35 @@ fn gz(text: &str) -> Vec<u8> {
     gz.finish().expect("memory takes all bytes")
 }
 
+#[test]
+fn pipe_in_a_lake_keeps_no_command_waiting() {
+    let folder = folder();
+    let path = folder.path();
+    std::fs::create_dir(path.join("in")).expect("a folder can be made");
+    std::fs::write(path.join("in/a.csv"), line("2024-01-30T10:00:00Z", 1) + "\n").expect("it can be written");
+    assert_eq!(run(path, &[]).code, Some(0));
+    let job = path.join("lake/_headway/turnstile");
+    for name in ["manifest/0000000099.json", "manifest/NEXT.json", "alive.json", "odd", "stage/odd"] {
+        let next = std::fs::read_dir(job.join("manifest")).expect("it is there").count();
+        let name = &name.replace("NEXT", &format!("{next:010}"));
+        let pipe = job.join(name);
+        if name == "alive.json" {
+            std::fs::remove_file(&pipe).expect("it is there");
+        }
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo is there");
+        assert!(made.success());
+        let commands: [&[&str]; 5] =
+            [&["status"], &["audit"], &["audit", "--deep"], &["checkpoint", "ls"], &["dead", "ls"]];
+        let read = commands.map(|command| headway(path, &[command, &["--lake", "lake"]].concat()));
+        for ended in read.into_iter().chain([run(path, &[])]) {
+            let is_named = ended.err.contains(name.rsplit('/').next().unwrap_or_default());
+            assert!(ended.code == Some(0) || is_named && ended.err.contains("error: "), "{name}: {ended:?}");
+        }
+        std::fs::remove_file(&pipe).expect("it can be removed");
+    }
+    assert_eq!(run(path, &[]).code, Some(0));
+}
+
 /// Runs the job on `in/` in `folder`, in windows of an hour without lateness.
 fn run(folder: &Path, more: &[&str]) -> Run {
     let job =

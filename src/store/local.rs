@@ -15,10 +15,12 @@
 //! write, and would report success next time.
 
 use crate::store::{Created, Error, Name, Published, Staged, Store};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -285,7 +287,7 @@ impl Store for Local {
 
     fn read(&self, name: Name<'_>, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.file_path(name)?;
-        let Some(file) = found(File::open(&path)).map_err(failed("read", &path))? else { return Ok(None) };
+        let Some(file) = found(open_file(&path)).map_err(failed("read", &path))? else { return Ok(None) };
         let too_long = |bytes| Error::TooLong { name: path.display().to_string(), bytes, bytes_max };
         let size = file.metadata().map_err(failed("read", &path))?.len();
         if size > bytes_max {
@@ -302,7 +304,7 @@ impl Store for Local {
 
     fn read_range(&self, name: Name<'_>, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = self.file_path(name)?;
-        let Some(mut file) = found(File::open(&path)).map_err(failed("read", &path))? else {
+        let Some(mut file) = found(open_file(&path)).map_err(failed("read", &path))? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
@@ -317,7 +319,7 @@ impl Store for Local {
 
     fn open(&self, name: Name<'_>) -> Result<Option<Box<dyn Read + Send>>, Error> {
         let path = self.file_path(name)?;
-        let file = found(File::open(&path)).map_err(failed("read", &path))?;
+        let file = found(open_file(&path)).map_err(failed("read", &path))?;
         Ok(file.map(|file| Box::new(file) as Box<dyn Read + Send>))
     }
 
@@ -343,8 +345,10 @@ impl Store for Local {
             let Ok(mut name) = entry.file_name().into_string() else { continue };
             match found(entry.file_type()).map_err(failed("list", &path))? {
                 Some(kind) if kind.is_dir() => name.push('/'),
-                Some(_) => {}
-                None => continue,
+                // A link is refused by its name where it is used.
+                Some(kind) if kind.is_file() || kind.is_symlink() => {}
+                // A pipe, a socket or a device is none of ours.
+                Some(_) | None => continue,
             }
             names.push(name);
         }
@@ -481,6 +485,18 @@ fn is_definite(errno: Errno) -> bool {
             | Errno::NOSYS
             | Errno::INVAL
     )
+}
+
+/// Opens a file to be read. Never waits, not even for a pipe that has its name.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open are an int");
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    // Whoever reads a folder as a file is told so by the read.
+    match kind.is_file() || kind.is_dir() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file, but a pipe or a device")),
+    }
 }
 
 /// `None` where nothing is there.
