@@ -2,13 +2,11 @@
 
 use super::terminal::table::{counted, grouped, percent};
 use super::units::{Millis, When, time};
+use crate::engine::run::late_judge::WARN_PERCENT;
 use crate::engine::run::outcome::{InputOutcome, Outcome, reasons};
 use headway_operators::error::Reason;
 use headway_operators::record::Refused;
 use headway_operators::setting::Settings;
-
-/// The share of late records from which on a person should know, in percent.
-const LATE_PERCENT: u64 = 20;
 
 /// Something that a person should know of the outcome, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ pub(crate) fn advice(outcome: &Outcome, lateness_ms: &[i64], settings: &Settings
 fn late(input: &InputOutcome, lateness_ms: i64, settings: &Settings) -> Option<Advice> {
     let fates = &input.fates;
     let judged = fates.consumed - fates.filtered;
-    if fates.late == 0 || fates.late * 100 < LATE_PERCENT * judged {
+    if fates.late == 0 || fates.late * 100 < WARN_PERCENT * judged {
         return None;
     }
     let seen = format!(

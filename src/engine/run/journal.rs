@@ -9,9 +9,11 @@ use crate::engine::commit::checkpoint::{Committed, Resume};
 use crate::engine::format::manifest::{Manifest, Members, PartitionEntry};
 use crate::engine::format::names::Seq;
 use crate::engine::run::closed::Closed;
+use crate::engine::run::late_judge::ManyLate;
 use crate::engine::run::outcome::{Outcome, describe, reasons};
 use crate::engine::run::ports::idle_workers_of;
 use headway_operators::ack::Ack;
+use headway_operators::duration;
 use headway_operators::record::Partition;
 use headway_operators::time::{Epoch, EventTime};
 use std::collections::BTreeMap;
@@ -91,6 +93,8 @@ pub struct Journal {
     /// Commits and rows since the last line.
     pending: (u64, u64),
     told: Every,
+    /// Warnings of late records, for each input.
+    many_late: BTreeMap<String, Every>,
     is_caught_up: bool,
 }
 
@@ -143,7 +147,8 @@ impl Journal {
         warn_of_closed(closed);
         let outcome = Outcome::new(&manifest.inputs, closed);
         let (committed, told) = (Every::new(COMMITTED_EVERY), Every::new(OUTCOME_EVERY));
-        Journal { clock, outcome, states, committed, pending: (0, 0), told, is_caught_up: false }
+        let (pending, many_late) = ((0, 0), BTreeMap::new());
+        Journal { clock, outcome, states, committed, pending, told, many_late, is_caught_up: false }
     }
 
     /// Notes a commit.
@@ -178,6 +183,30 @@ impl Journal {
         }
         self.is_caught_up = true;
         info!(event = "caught-up", epoch = manifest.epoch.0, "read everything that is there now");
+    }
+
+    /// Warns of inputs with many late records, of each at most once a minute. True if it has warned.
+    pub fn many_late(&mut self, found: &[ManyLate]) -> bool {
+        let now = self.clock.elapsed();
+        let mut has_warned = false;
+        for ManyLate { input, late, records, enough_ms } in found {
+            let every = self.many_late.entry(input.clone()).or_insert_with(|| Every::new(OUTCOME_EVERY));
+            if !every.is_due(now) {
+                continue;
+            }
+            has_warned = true;
+            let enough = enough_ms.map(duration::show);
+            warn!(
+                event = "many-late",
+                input,
+                late,
+                records,
+                enough,
+                "records come after their windows have closed; a lateness of `enough` would \
+                have waited for nine of ten, and another lateness needs a new lake"
+            );
+        }
+        has_warned
     }
 
     /// Logs the end of the run.
@@ -277,6 +306,19 @@ mod tests {
     use crate::engine::commit::state_files::Headers;
     use crate::engine::format::manifest::tests::first;
     use headway_operators::record::Offset;
+
+    #[test]
+    fn late_records_are_warned_of_once_a_minute_for_each_input() {
+        let clock = Arc::new(Manual::default());
+        let mut journal = Journal { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..journal() };
+        let many = |input: &str| {
+            [ManyLate { input: input.into(), late: 900, records: 1_000, enough_ms: Some(86_400_000) }]
+        };
+        assert!(journal.many_late(&many("a")) && !journal.many_late(&many("a")));
+        assert!(journal.many_late(&many("b")), "another input");
+        clock.advance(OUTCOME_EVERY);
+        assert!(journal.many_late(&many("a")) && !journal.many_late(&[]));
+    }
 
     fn journal() -> Journal {
         let manifest = first(2);

@@ -1,4 +1,5 @@
-//! Stops a job whose records come too late, before the commit that would make most of them late for good.
+//! Stops a job whose records come too late, before the commit that would make most of them late for good. Where no share is
+//! set, it finds what the log must warn of.
 //!
 //! Each input is judged by itself, at a commit, once 1,000 records were read since it was last judged. What has not been
 //! judged yet is in the manifest, so that restarts do not hide late records; how late they are is known of this run alone.
@@ -13,10 +14,26 @@ use headway_operators::time::Epoch;
 /// How many records a bounded run must have read before it is judged as a whole.
 const RECORDS_MIN: u64 = Unjudged::UNFILTERED_MIN;
 
+/// The share of late records, in percent, from which on a job without a limit warns.
+pub const WARN_PERCENT: u64 = 20;
+
+/// An input of which so many records are late that somebody should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManyLate {
+    /// The input.
+    pub input: String,
+    /// Late records since the input was last judged.
+    pub late: u64,
+    /// All records since then, without those that were left out on purpose.
+    pub records: u64,
+    /// A lateness that would have kept nine of ten of them.
+    pub enough_ms: Option<i64>,
+}
+
 /// The judge of one run.
 #[derive(Clone, Debug)]
 pub struct LateJudge {
-    /// The share of late records, 0 to 1, above which the job stops; `None` never stops it.
+    /// The share of late records, 0 to 1, above which the job stops; `None` never stops it, and warns.
     late_max: Option<f64>,
     /// The share of dead letters at the end of a bounded run; during the run the ledger judges them.
     dead_max: f64,
@@ -82,12 +99,16 @@ impl LateJudge {
         Ok(())
     }
 
-    /// Judges what `acks` add in `epoch`, before it is committed.
+    /// Judges what `acks` add in `epoch`, before it is committed. Without a limit, the inputs that have too many late records.
     ///
     /// # Errors
     /// [`CheckpointError::TooManyLate`] if more records are late than may be: the epoch must not be committed.
-    pub fn judge(&mut self, epoch: Epoch, acks: &[Ack], inputs: &[Input]) -> Result<(), CheckpointError> {
-        let Some(late_max) = self.late_max else { return Ok(()) };
+    pub fn judge(
+        &mut self,
+        epoch: Epoch,
+        acks: &[Ack],
+        inputs: &[Input],
+    ) -> Result<Vec<ManyLate>, CheckpointError> {
         for ack in acks {
             let Ack::Source { input, partitions, .. } = ack else { continue };
             let Some(judged) = self.inputs.get_mut(input.index()) else { continue };
@@ -97,26 +118,33 @@ impl LateJudge {
                 judged.late_by.merge(&part.late_by);
             }
         }
+        let mut found = Vec::new();
         for (judged, input) in self.inputs.iter_mut().zip(inputs) {
             if !judged.unjudged.judges_late() {
                 continue;
             }
             let Judged { unjudged: Unjudged { unfiltered: records, late, .. }, late_by } =
                 std::mem::take(judged);
-            // Counts between two judgements are far below 2^53: the quotient is good enough for a limit.
-            if late as f64 > late_max * records as f64 {
-                let (input, enough_ms) = (input.name.clone(), late_by.enough_ms());
-                return Err(CheckpointError::TooManyLate {
-                    epoch,
-                    input,
-                    late,
-                    records,
-                    enough_ms,
-                    whole_run: false,
-                });
+            let (input, enough_ms) = (input.name.clone(), late_by.enough_ms());
+            match self.late_max {
+                // Counts between two judgements are far below 2^53: the quotient is good enough for a limit.
+                Some(late_max) if late as f64 > late_max * records as f64 => {
+                    return Err(CheckpointError::TooManyLate {
+                        epoch,
+                        input,
+                        late,
+                        records,
+                        enough_ms,
+                        whole_run: false,
+                    });
+                }
+                None if late * 100 >= WARN_PERCENT * records => {
+                    found.push(ManyLate { input, late, records, enough_ms });
+                }
+                Some(_) | None => {}
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 
@@ -176,6 +204,23 @@ mod tests {
         assert_eq!(judged(Some(0.2), &[(1_000, 201)]), [false]);
         assert_eq!(judged(Some(0.2), &[(1_000, 0), (999, 999), (4_000, 0)]), [true; 3], "each judged once");
         assert_eq!(judged(None, &[(5_000, 5_000)]), [true], "without a limit nothing stops it");
+    }
+
+    #[test]
+    fn without_a_limit_many_late_records_are_found_while_the_job_runs() {
+        let inputs = first(1).inputs;
+        let found = |late_max, epochs: &[(u64, u64)]| -> Vec<(u64, u64)> {
+            let mut judge = LateJudge::new(late_max, 0.5, &inputs);
+            let mut judge =
+                |(records, late): &(u64, u64)| judge.judge(Epoch(1), &acks(*records, *late), &inputs);
+            let found = epochs.iter().flat_map(|epoch| judge(epoch).expect("it may be committed"));
+            found.map(|many| (many.late, many.records)).collect()
+        };
+        assert_eq!(
+            found(None, &[(999, 999), (1, 0), (1_000, 199), (1_000, 200)]),
+            [(999, 1_000), (200, 1_000)]
+        );
+        assert_eq!(found(Some(0.9), &[(1_000, 800)]), [], "the limit is what somebody wants to know");
     }
 
     #[test]

@@ -246,7 +246,8 @@ impl Commit for Watched {
         self.board.doing(Doing::Confirming);
         self.confirm(&acks)?;
         let confirm = clock.elapsed();
-        self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
+        let many_late = self.late_judge.judge(epoch, &acks, &self.committer.head().inputs)?;
+        self.journal.many_late(&many_late);
         self.board.doing(Doing::Committing);
         self.judge.records(epoch, &acks)?;
         let changes = self.stage_changes(epoch, &mut acks)?;
