@@ -103,16 +103,19 @@ fn sample(sample: &Refused) -> Value {
 /// # Errors
 /// `nothing-accepted`, exit 1. What the run did is committed.
 pub(crate) fn accepted_something(outcome: &Outcome, advice: &[Advice]) -> Result<(), Failure> {
-    let Some(InputOutcome { name, fates: all, samples, .. }) = outcome.fruitless() else { return Ok(()) };
-    let what = format!(
-        "none of the {} of input \"{name}\" was accepted",
-        counted(all.consumed - all.filtered, "record")
-    );
+    if !outcome.is_fruitless() {
+        return Ok(());
+    }
+    let (all, names) = (outcome.fates(), outcome.fruitless().map(|input| format!("\"{}\"", input.name)));
+    let (names, records): (Vec<String>, _) =
+        (names.collect(), counted(all.consumed - all.filtered, "record"));
+    let inputs = if names.len() == 1 { "input" } else { "inputs" };
+    let what = format!("none of the {records} of {inputs} {} was accepted", names.join(", "));
     let reasons = top(&all.dead).map_or(String::new(), |top| format!(" Dead: {top}."));
-    let example = reasons_example(all, samples);
+    let example = example(outcome).map_or(String::new(), |example| format!(" One is at {example}."));
     let failure = Failure::new(Code::NothingAccepted, what).detail(format!(
         "{}.{reasons}{example} They are committed as refused, and kept under _dead/ and _late/.",
-        fates(all)
+        fates(&all)
     ));
     let mut hints: Vec<&str> = Vec::new();
     for Advice { hint, .. } in advice {
@@ -122,12 +125,6 @@ pub(crate) fn accepted_something(outcome: &Outcome, advice: &[Advice]) -> Result
         }
     }
     Err(if hints.is_empty() { failure } else { failure.hint(hints.join(" ")) })
-}
-
-fn reasons_example(fates: &Fates, samples: &BTreeMap<Reason, Refused>) -> String {
-    let top = reasons(&fates.dead).into_iter().next();
-    let sample = top.and_then(|(reason, _)| samples.get(reason));
-    sample.map_or(String::new(), |sample| format!(" One is at {}.", describe(sample)))
 }
 
 #[cfg(test)]

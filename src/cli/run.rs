@@ -28,6 +28,7 @@ use crate::engine::run::board::Board;
 use crate::engine::run::enter::launch;
 use crate::engine::run::feed;
 use crate::engine::run::launch::{self, Launch, shape};
+use crate::engine::run::outcome::{InputOutcome, Outcome};
 use crate::engine::run::watchdog::STUCK_AFTER;
 use crate::engine::run::watched::Summary;
 use crate::engine::{Control, Error};
@@ -141,11 +142,26 @@ pub(crate) fn run(
     }
     if plan.until.is_some() && !drained {
         outcome::accepted_something(&summary.outcome, &advice)?;
+        warn_of_fruitless(&summary.outcome);
     }
     for Advice { seen, hint } in &advice {
         warn!(event = "advice", hint, "{seen}");
     }
     Ok(())
+}
+
+/// Names the inputs of which a bounded run has accepted nothing, although it has accepted records of others.
+fn warn_of_fruitless(outcome: &Outcome) {
+    for InputOutcome { name, fates, .. } in outcome.fruitless() {
+        let (late, dead) = (fates.late, fates.dead_total());
+        warn!(
+            event = "input-nothing-accepted",
+            input = name,
+            late,
+            dead,
+            "nothing of this input was accepted"
+        );
+    }
 }
 
 /// What a process says that was told to end while it waited for the others.

@@ -76,14 +76,20 @@ impl Outcome {
         sum
     }
 
-    /// The input of which this run has accepted nothing, although it has read records that were not left out on purpose
-    /// and were not known already.
-    pub fn fruitless(&self) -> Option<&InputOutcome> {
-        let refused = |fates: &Fates| fates.late + fates.dead_total();
-        self.inputs.iter().find(|input| {
-            input.fates.accepted == 0 && input.fates.duplicate == 0 && refused(&input.fates) > 0
-        })
+    /// True if this run has accepted nothing of all that it read, although there were records that were not left out on
+    /// purpose and were not known already.
+    pub fn is_fruitless(&self) -> bool {
+        is_fruitless(&self.fates())
     }
+
+    /// The inputs of which that is true by themselves.
+    pub fn fruitless(&self) -> impl Iterator<Item = &InputOutcome> {
+        self.inputs.iter().filter(|input| is_fruitless(&input.fates))
+    }
+}
+
+fn is_fruitless(fates: &Fates) -> bool {
+    fates.accepted == 0 && fates.duplicate == 0 && fates.late + fates.dead_total() > 0
 }
 
 impl InputOutcome {
@@ -143,7 +149,7 @@ mod tests {
         outcome.add(&manifest, &[]);
         outcome.add(&manifest, &[]);
         assert_eq!((outcome.commits, outcome.fates()), (2, fates(12, 8, 4)));
-        assert_eq!(outcome.fruitless(), None);
+        assert!(!outcome.is_fruitless());
     }
 
     #[test]
@@ -159,8 +165,23 @@ mod tests {
         for (fates, expected) in cases {
             let input = InputOutcome { fates: fates.clone(), ..InputOutcome::default() };
             let outcome = Outcome { inputs: vec![input], ..Outcome::default() };
-            assert_eq!(outcome.fruitless().is_some(), expected, "{fates:?}");
+            assert_eq!(outcome.is_fruitless(), expected, "{fates:?}");
         }
+    }
+
+    #[test]
+    fn run_is_judged_over_all_inputs_and_each_fruitless_one_is_named() {
+        let input = |name: &str, fates| InputOutcome { name: name.into(), fates, ..InputOutcome::default() };
+        let judged = |inputs: Vec<InputOutcome>| {
+            let outcome = Outcome { inputs, ..Outcome::default() };
+            let named: Vec<String> = outcome.fruitless().map(|input| input.name.clone()).collect();
+            (outcome.is_fruitless(), named.join(" "))
+        };
+        let (good, late, none) = (fates(9, 9, 0), fates(1, 0, 1), fates(0, 0, 0));
+        assert_eq!(judged(vec![input("a", good.clone()), input("b", late.clone())]), (false, "b".into()));
+        assert_eq!(judged(vec![input("a", none.clone()), input("b", late.clone())]), (true, "b".into()));
+        assert_eq!(judged(vec![input("a", late.clone()), input("b", late)]), (true, "a b".into()));
+        assert_eq!(judged(vec![input("a", good), input("b", none)]), (false, String::new()));
     }
 
     #[test]
