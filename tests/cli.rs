@@ -332,7 +332,7 @@ fn check_and_run_refuse_alike() {
     // Not even root can read a link to itself.
     std::os::unix::fs::symlink("loop.csv", folder.path().join("loop.csv")).expect("a link can be made");
     std::fs::write(folder.path().join("torn.csv"), b"\x1f\x8b and no more").expect("a file can be written");
-    let cases: [(&[&str], i32, &str); 15] = [
+    let cases: [(&[&str], i32, &str); 18] = [
         (&["--window", "1m"], 4, "was made with --slide 5m, not 1m; --window 5m, not 1m ("),
         (&["--zone", "Asia/Tokyo"], 4, "hint: Go on with --zone UTC,"),
         (&["--csv-index=true"], 4, "--csv-index false, not true"),
@@ -363,6 +363,9 @@ fn check_and_run_refuse_alike() {
         };
         let (checked, run) = (replaced("check"), replaced("run"));
         assert_eq!((checked.code, run.code), (Some(code), Some(code)), "{more:?}: {checked:?} {run:?}");
+        (&["--listen", "somewhere"], 2, "\"somewhere\" is no address"),
+        (&["--listen", "0.0.0.0:7070"], 2, "can be reached from other machines, and no token is set"),
+        (&["--listen", "7070", "--listen-token-file", "absent"], 2, "\"absent\" cannot be read"),
         assert!(checked.err.contains(words), "{more:?}: {}", checked.err);
         assert_eq!(checked.err, run.err, "{more:?}");
     }

@@ -102,6 +102,18 @@ pub enum Problem {
         /// The other one.
         second: String,
     },
+    /// Two outputs write files of one name into one folder.
+    #[error("outputs \"{first}\" and \"{second}\" both write files \"{stem}\" below \"{prefix}\"")]
+    SamePlace {
+        /// The output that was built first.
+        first: String,
+        /// The other one.
+        second: String,
+        /// The folder of both.
+        prefix: String,
+        /// The first word of their files' names.
+        stem: String,
+    },
     /// An output has no columns.
     #[error("output \"{output}\" has no columns")]
     NoColumns {
@@ -257,7 +269,18 @@ impl Notes {
             let same = |column| Problem::SameColumn { output: view.name.to_string(), column };
             problems.extend(columns.map(same));
         }
-        for output in &shape.outputs {
+        for (at, output) in shape.outputs.iter().enumerate() {
+            let is_same = |other: &&OutputSpec| {
+                (&other.prefix, &other.stem, other.format) == (&output.prefix, &output.stem, output.format)
+            };
+            if let Some(first) = shape.outputs[..at].iter().find(is_same) {
+                problems.push(Problem::SamePlace {
+                    first: first.name.clone(),
+                    second: output.name.clone(),
+                    prefix: output.prefix.clone(),
+                    stem: output.stem.to_string(),
+                });
+            }
             if output.columns.is_empty() {
                 problems.push(Problem::NoColumns { output: output.name.clone() });
             }
@@ -274,4 +297,33 @@ fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = St
     let mut all = BTreeSet::new();
     let repeated: BTreeSet<&str> = names.filter(|name| !all.insert(*name)).collect();
     repeated.into_iter().map(str::to_string).collect::<Vec<_>>().into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Format;
+
+    #[test]
+    fn outputs_that_write_files_of_one_name_into_one_folder_are_a_problem() {
+        let output = |name: &str, prefix: &str, format| OutputSpec {
+            name: name.into(),
+            prefix: prefix.into(),
+            stem: "batch".into(),
+            format,
+            columns: vec![Column::new("a", Kind::Int)],
+            folders: None,
+        };
+        let problems = |outputs: [OutputSpec; 2]| {
+            let mut notes = Notes::new(&[]);
+            outputs.iter().for_each(|output| notes.output(output));
+            let (_, problems) = notes.shape(Vec::new(), Vec::new());
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (csv, json) = (Format::CsvGz, Format::NdjsonGz);
+        assert_eq!(problems([output("a", "x", csv), output("b", "y", csv)]), [""; 0]);
+        assert_eq!(problems([output("a", "x", csv), output("b", "x", json)]), [""; 0], "names end otherwise");
+        let same = "outputs \"a\" and \"b\" both write files \"batch\" below \"x\"";
+        assert_eq!(problems([output("a", "x", csv), output("b", "x", csv)]), [same]);
+    }
 }

@@ -1,6 +1,7 @@
 //! `headway check`: finds before a job starts what would stop it, and says what would run.
 
 use super::expectations;
+use super::listen::Listen;
 use super::membership;
 use super::run;
 use super::run::{Found, Place};
@@ -38,6 +39,7 @@ pub(crate) struct Flags {
 pub(crate) fn run(flags: Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     let mut plan = flags.plan.plan(catalogue)?;
     let members = membership::workers(&mut plan)?;
+    Listen::check(&plan)?;
     let found = look(&plan, &members)?;
     match flags.output {
         Form::Text => text(&plan, &found, out)?,

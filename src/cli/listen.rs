@@ -43,6 +43,18 @@ impl Listen {
         Ok(Some(Listen { address, token }))
     }
 
+    /// Refuses what the job of `plan` could not listen on. The address may be in use: by the job itself.
+    ///
+    /// # Errors
+    /// As [`Listen::of`]; exit 2 if this build does not listen.
+    pub(crate) fn check(plan: &Plan) -> Result<(), Failure> {
+        match Listen::of(plan)? {
+            #[cfg(not(feature = "serve"))]
+            Some(_) => Err(does_not_listen()),
+            _ => Ok(()),
+        }
+    }
+
     /// Where it is to listen.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
