@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every subcommand, in the order of `headway --help`.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "demo",
     "run",
     "cluster",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 20] = [
     "checkpoint",
     "dead",
     "state",
+    "late",
     "lake",
     "backup",
     "views",
@@ -97,17 +98,31 @@ fn snapshot(name: &str, text: &str) {
     assert!(known == text, "{name} has changed; if it should, run REWRITE=1 cargo test. It is now:\n{text}");
 }
 
+/// The commands that a help text lists, without `help` itself.
+fn listed(help: &str) -> Vec<&str> {
+    let commands = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest);
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    // A text that is longer than a line goes on further to the right.
+    let names = lines.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect()
+}
+
 #[test]
 fn help_is_as_it_was_read_and_approved() {
     let folder = folder();
     let run = headway(folder.path(), &["--help"]);
     assert_eq!((run.code, run.err.as_str()), (Some(0), ""));
     snapshot("help.txt", &run.out);
+    assert_eq!(listed(&run.out), COMMANDS);
     for command in COMMANDS {
-        assert!(run.out.contains(&format!("\n  {command} ")), "{command} is not listed");
         let run = headway(folder.path(), &[command, "--help"]);
         assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{command}");
         snapshot(&format!("help_{command}.txt"), &run.out);
+        for second in listed(&run.out) {
+            let run = headway(folder.path(), &[command, second, "--help"]);
+            assert_eq!((run.code, run.err.as_str()), (Some(0), ""), "{command} {second}");
+            snapshot(&format!("help_{command}_{second}.txt"), &run.out);
+        }
     }
 }
 
@@ -348,6 +363,9 @@ fn check_and_run_refuse_alike() {
         (&["--kafka-config", "absent", "--source", "kafka:"], 3, "could not read \"absent\""),
         (&["--lake", "file"], 3, "could not create"),
         (&["--lake", "/proc/lake"], 3, "could not create"),
+        (&["--listen", "somewhere"], 2, "\"somewhere\" is no address"),
+        (&["--listen", "0.0.0.0:7070"], 2, "can be reached from other machines, and no token is set"),
+        (&["--listen", "7070", "--listen-token-file", "absent"], 2, "\"absent\" cannot be read"),
     ];
     for (more, code, words) in cases {
         // A flag that is there already takes the new value.
@@ -363,9 +381,6 @@ fn check_and_run_refuse_alike() {
         };
         let (checked, run) = (replaced("check"), replaced("run"));
         assert_eq!((checked.code, run.code), (Some(code), Some(code)), "{more:?}: {checked:?} {run:?}");
-        (&["--listen", "somewhere"], 2, "\"somewhere\" is no address"),
-        (&["--listen", "0.0.0.0:7070"], 2, "can be reached from other machines, and no token is set"),
-        (&["--listen", "7070", "--listen-token-file", "absent"], 2, "\"absent\" cannot be read"),
         assert!(checked.err.contains(words), "{more:?}: {}", checked.err);
         assert_eq!(checked.err, run.err, "{more:?}");
     }

@@ -88,22 +88,29 @@ pub(crate) fn run(
     writeln!(out, "  lake    {}\n", lake.display())?;
     let control = Control::new();
     signals::drain_on_signal(control.clone())?;
+    let mut outcomes = Vec::new();
     for scene in &scenes {
-        show(scene, progress, &control, out)?;
+        let outcome = show(scene, progress, &control, out)?;
+        // The last lines tell the outcome: of which job, where there are several.
+        let whose = if scenes.len() > 1 { format!("{} ", scene.entry.name) } else { String::new() };
+        outcomes.push(format!("{whose}{outcome}"));
         if control.is_draining() {
-            return Ok(());
+            break;
         }
     }
-    Ok(try_next(&scenes, &folder, &lake, out)?)
+    if !control.is_draining() {
+        try_next(&scenes, &folder, &lake, out)?;
+    }
+    Ok(outcomes.iter().try_for_each(|outcome| writeln!(out, "{outcome}"))?)
 }
 
-/// Runs the job of `scene`, and shows what it made.
+/// Runs the job of `scene`, shows what it made, and gives the line that tells its outcome.
 fn show(
     Scene { entry, demo, plan }: &Scene,
     progress: Progress,
     control: &Control,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let view = demo_view::of(demo);
     let settings = view.map_or(demo.settings, |view| view.settings);
     let set: Vec<String> = settings.iter().map(|(name, value)| format!(", {name} {value}")).collect();
@@ -137,14 +144,14 @@ fn show(
     let per_second = all.consumed as f64 / took.as_secs_f64();
     writeln!(
         out,
-        "checked: each message has one fate, and {} lie in {}{agrees}; {:.1} s, {} messages a second",
+        "checked: each message has one fate, and {} lie in {}{agrees}; {:.1} s, {} messages a second\n",
         counted(rows, "row"),
         counted(files, "file"),
         took.as_secs_f64(),
         grouped(per_second as u64)
     )?;
     let how = if control.is_draining() { "drained" } else { "done" };
-    Ok(writeln!(out, "{}\n", outcome::line(how, &summary, &[]))?)
+    Ok(outcome::line(how, &summary, &[]))
 }
 
 /// The pipeline called `name`, or all that have a demo.
@@ -293,7 +300,7 @@ fn try_next(scenes: &[Scene], folder: &Path, lake: &Path, out: &mut dyn Write) -
     let messages = folder.join("messages");
     let (pipeline, messages) = (entry.name, messages.display());
     writeln!(out, "  {program} produce {pipeline} --to {messages}")?;
-    writeln!(out, "  {program} run {pipeline} --source files:{messages} --lake my-lake")
+    writeln!(out, "  {program} run {pipeline} --source files:{messages} --lake my-lake\n")
 }
 
 /// The files of the output that is shown, as a shell finds them; `None` if they are not CSV.

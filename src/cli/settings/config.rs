@@ -163,7 +163,7 @@ section! {
 section! {
     /// Messages that cannot be decoded.
     Dead {
-        /// Stop the job if more than this share of at least 1,000 records in an epoch is dead [default: 50%]
+        /// Stop the job if more than this share of the records since it was last judged, at least 1,000, is dead [default: 50%]
         #[arg(id = "dead.max", long = "dead-max", value_name = "SHARE", allow_hyphen_values = true)]
         max: Share,
     }
