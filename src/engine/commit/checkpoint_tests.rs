@@ -103,7 +103,7 @@ pub(crate) fn state_of(
     })
 }
 
-fn start(store: &TestStore, job: Job) -> Result<(Committer, Resume), CheckpointError> {
+pub(crate) fn start(store: &TestStore, job: Job) -> Result<(Committer, Resume), CheckpointError> {
     let clock: Arc<dyn Clock> = Arc::new(Manual::default());
     begin(Arc::new(store.clone()) as Arc<dyn Store>, clock, job, Found::default())
 }

@@ -4,6 +4,8 @@
 
 pub mod alive;
 pub mod backup;
+#[cfg(test)]
+mod calls_tests;
 pub mod change_files;
 pub mod checkpoint;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
 use crate::engine::format::names::Seq;
 use crate::store::faulty::Faulty;
-use crate::store::memory::{Content, Memory};
+use crate::store::memory::{Call, Content, Memory};
 use crate::store::{Created, Error, Name, Published, Staged, Store};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -22,6 +22,8 @@ pub(crate) struct TestStore {
     /// Creates whose outcome was not reported, and that arrive later.
     late: Arc<Mutex<Vec<Late>>>,
     lateness: Arc<Mutex<Lateness>>,
+    /// The calls that read: what was asked for, and of which file or folder.
+    asked: Arc<Mutex<Vec<(Call, String)>>>,
     watched: bool,
 }
 
@@ -61,7 +63,8 @@ impl Default for TestStore {
     fn default() -> TestStore {
         let memory = Memory::new();
         let faulty = Faulty::new(Arc::new(memory.clone()), 0);
-        TestStore { memory, faulty, late: Arc::default(), lateness: Arc::default(), watched: false }
+        let (late, lateness, asked) = (Arc::default(), Arc::default(), Arc::default());
+        TestStore { memory, faulty, late, lateness, asked, watched: false }
     }
 }
 
@@ -155,6 +158,15 @@ impl TestStore {
         self.memory.power_cut();
     }
 
+    /// The files that were read and the folders that were listed since this was called last, in their order.
+    pub(crate) fn asked(&self) -> Vec<(Call, String)> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    fn note(&self, call: Call, name: &str) {
+        self.asked.lock().unwrap().push((call, name.to_string()));
+    }
+
     /// The names of all files below `prefix`.
     pub(crate) fn below(&self, prefix: &str) -> Vec<String> {
         self.files().keys().filter(|name| name.starts_with(prefix)).cloned().collect()
@@ -185,6 +197,7 @@ impl Store for TestStore {
     }
 
     fn read(&self, name: Name<'_>, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.note(Call::Read, name);
         self.faulty.read(name, bytes_max)
     }
 
@@ -201,6 +214,7 @@ impl Store for TestStore {
     }
 
     fn list(&self, folder: Name<'_>) -> Result<Vec<String>, Error> {
+        self.note(Call::List, folder);
         self.faulty.list(folder)
     }
 
