@@ -257,7 +257,7 @@ fn segments_are_read_as_they_were_released() {
         assert!(released(format, "pieces.json") == pieces, "{format}");
         // The compressed bytes may differ from one release of the compressor to the next; what is in them may not.
         let (folder, job) = (folder(), claim(2).job);
-        let at = folder.path().join(names::segment(&job, (Seq(0), Seq(1))));
+        let at = folder.path().join(names::segment(&job, Seq(0), Seq(1)));
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
         std::fs::copy(golden(format, "segment.json.gz"), at).unwrap();
         let site = Site::new(Arc::new(Local::new(folder.path()).unwrap()), Arc::new(System::default()));

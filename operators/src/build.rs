@@ -157,7 +157,7 @@ impl<'s> Build<'s> {
         let (spec, closing) = (spec.clone(), spec.closing);
         let make = |wake| ports.feed(index, &spec, pace, wake);
         let Ingested { records, definitions, marks, refused, acks } =
-            ingest(self.scope, options, (decoder, closing), make);
+            ingest(self.scope, options, decoder, closing, make);
         self.marks.push(marks.map(move |mark| (index, mark)));
         self.acks.push(acks);
         let dead = refused.clone().filter(|refused| refused.reason.is_some());

@@ -83,7 +83,8 @@ pub struct Ingested<'s, R: Clone + 'static, K: Clone + 'static> {
 pub fn ingest<'s, D: Decoder, L: Lateness>(
     scope: Scope<'s, Epoch>,
     options: Options,
-    (decoder, lateness): (D, L),
+    decoder: D,
+    lateness: L,
     make: impl FnOnce(SyncActivator) -> Box<dyn Feed>,
 ) -> Ingested<'s, D::Out, D::Key> {
     let mut builder = OperatorBuilder::new(options.name.clone(), scope);
@@ -115,11 +116,11 @@ pub fn ingest<'s, D: Decoder, L: Lateness>(
             let (mut marks, mut refused, mut acks) = (marks.activate(), refused.activate(), acks.activate());
             let mut wait = Some(Duration::ZERO);
             for _ in 0..TURNS_MAX {
-                // 1. Let the feed do a bounded amount of work, and give on what it handed over.
+                // 1. Let the feed do a bounded amount of work, and send the records that it handed over.
                 let turn = feed.turn(&mut bench);
                 let read = bench.records.len();
                 records.session(&caps[0]).give_container(&mut bench.records);
-                // What was given is gone, its memory too; the next turn will need about as much.
+                // The container was given away with its memory. The next turn needs about as much.
                 bench.records.reserve(read);
                 definitions.session(&caps[1]).give_container(&mut bench.definitions);
                 refused.session(&caps[3]).give_container(&mut bench.refused);

@@ -1,27 +1,28 @@
 //! A Kafka topic as an input: a consumer a worker, assigned to the worker's partitions, never a member of a group.
 //!
-//! **Where to read** is what the manifest says; a first start is told the low watermark. There is no other fallback:
-//! an offset that is not there stops the job ([`error::Error::RecordsGone`]).
+//! **Where to read.** A job goes on at the offsets of its manifest; a new job starts at the low watermark. There is no other
+//! fallback: an offset that is not there stops the job ([`error::Error::RecordsGone`]).
 //!
-//! **Which topic** it is, the topic's id says. A topic that was deleted and made again has the same name and valid
+//! **Which topic.** The topic's id tells topics of one name apart. A topic that was deleted and made again has the same name and valid
 //! offsets, and other records. Brokers that give no id (before 2.8) are asked for the cluster's id, which does not
 //! tell such topics apart. The id is asked for at start, every few seconds, and before each commit of something that
 //! was read: an id that is still the same after the last message came from it was the same all along.
 //!
-//! **The end.** The client says where reading ended. Where that is the high watermark the partition is caught up;
-//! below it an open transaction holds it, and it is stalled. As a transaction may open later, the watermark is looked
-//! at again while nothing comes.
+//! **The end.** The client reports the offset at which reading ended. If that is the high watermark, the partition is caught
+//! up. If it lies below, an open transaction holds the rest, and the partition is stalled. A transaction may open later, so the
+//! watermark is read again while no record arrives.
 //!
-//! **Quiet** is a partition whose leader, asked every few seconds where it ends, says each time that this is where reading
-//! has ended. A question without an answer begins that time anew: who had something to send could not.
+//! **Quiet.** The leader of each partition is asked every few seconds for the partition's end. The partition is quiet while every
+//! answer is the offset at which reading ended. If a question gets no answer, that time starts anew: a producer could not
+//! reach the leader either.
 //!
-//! **Without brokers** a running job waits: the client connects again, and is told where while it hears nothing. At
-//! start there is a limit.
+//! **Without brokers** a running job waits until the client is connected again; while nothing arrives, the client is given the
+//! addresses of the brokers again. A start waits for a limited time.
 
 use crate::connect::kafka::client::{assign, list, partition, unusable};
 use crate::connect::kafka::config::Properties;
 use crate::connect::kafka::context::Context;
-use crate::connect::kafka::leader_check::{Make, Witness};
+use crate::connect::kafka::leader_check::{LeaderCheck, Make};
 use crate::connect::kafka::native::{Failed, Fetched, Reader, Topic, describe, remind_of_brokers};
 use crate::connect::kafka::reader::{Answer, Answers, Ends, KafkaSource, Shared};
 use crate::connect::{Connector, Earlier, End, Notice, PartitionInfo, Source, Wake, error};
@@ -158,25 +159,25 @@ impl Kafka {
         client(properties, &properties.reader(Some("headway"))?, &self.context)
     }
 
-    /// A reader of `assigned` that looks at records again as `witness` does.
+    /// A reader of `assigned` that looks at records again with the client that `make` gives.
     pub(super) fn source(
         &self,
         assigned: &[(Partition, Offset)],
         wake: Wake,
-        witness: Make,
+        make: Make,
     ) -> Result<KafkaSource, error::Error> {
         let mut consumer = self.consumer()?;
         consumer.set_nonempty_callback(wake);
         let identity = self.identity.get().map_or("", String::as_str);
         let (ends, answers) = (Arc::clone(&self.ends), Arc::clone(&self.answers));
-        let witness = Witness::new(&self.options.topic, self.brokers.clone(), witness);
+        let leader_check = LeaderCheck::new(&self.options.topic, self.brokers.clone(), make);
         let earlier = self.earlier.lock().expect("no thread panicked with this lock held").clone();
-        let shared = Shared { ends, answers, brokers: self.brokers.clone(), witness, earlier };
+        let shared = Shared { ends, answers, brokers: self.brokers.clone(), leader_check, earlier };
         KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)
     }
 
     /// How to make a client that looks at records again, as their leader has them.
-    pub(super) fn witness(&self) -> Make {
+    pub(super) fn checking_client(&self) -> Make {
         let (properties, context) = (self.options.properties.clone(), self.context.clone());
         Box::new(move || {
             let mut config = properties.reader(Some("headway"))?;
@@ -412,7 +413,7 @@ impl Connector for Kafka {
             }
         }
         drop(known);
-        Ok(Box::new(self.source(assigned, wake, self.witness())?))
+        Ok(Box::new(self.source(assigned, wake, self.checking_client())?))
     }
 
     fn confirm(&self) -> Result<(), error::Error> {

@@ -1,17 +1,18 @@
-//! Whether a partition still has what was read of it, after others have led it.
+//! Checks after a change of leader that a partition still has the records that were read from it.
 //!
-//! A leader that lacks records of the one before (an unclean election, a log that was cut) gives their offsets away. Each
-//! record carries the leader epoch in which it was taken: where that changes, the last record before is read once more, and
-//! must still be of its leader epoch. Nothing of the partition is read on until this is known; all others are.
+//! After an unclean election, or when a log was cut, the new leader may lack records of the old one, and gives their offsets to
+//! other records. Each record carries the leader epoch in which it was written. Where the leader epoch changes between two
+//! records, the earlier one is read again, and must still have its own leader epoch. The partition is not read on before the
+//! answer; all other partitions are.
 //!
-//! 1. What is around the record is read as the leader has it, aborted ones included.
-//! 2. Another one is in its place, or one of a later leader before it: records were lost. So it is where the partition ends
-//!    before it, for long.
-//! 3. What comes next is of the new leader: it is kept, or it is not there any more (a compacted topic, retention), which
-//!    says nothing. A leader that was deposed, and does not know so yet, has no such record.
+//! 1. The records around that record are read as the leader has them, aborted ones included.
+//! 2. Records were lost if another record has its offset, or if a record of a later leader epoch lies before it, or if the
+//!    partition ends before it for more than a minute.
+//! 3. A record of the new leader that lies after it shows that it is kept, or was removed by compaction or retention: neither is
+//!    a loss. A deposed leader that does not know yet that it was deposed has no such record.
 //!
-//! The client has such a check of its own (KIP-320), which is left out for partitions that rest while their leader
-//! changes, and where the new leader is not connected yet when the client hears of it.
+//! The client has a check of its own (KIP-320). It skips partitions that are paused while their leader changes, and partitions
+//! whose new leader is not connected yet when the client learns of the change.
 
 use crate::connect::error;
 use crate::connect::kafka::client::{assign, broken, number, unassign, unusable};
@@ -106,8 +107,8 @@ impl Question {
 /// Makes the client that looks.
 pub(super) type Make = Box<dyn Fn() -> Result<BaseConsumer<Context>, error::Error>>;
 
-/// Looks at records that were read before.
-pub(super) struct Witness {
+/// Reads records again that were read before a change of leader.
+pub(super) struct LeaderCheck {
     topic: String,
     make: Make,
     brokers: CString,
@@ -116,9 +117,9 @@ pub(super) struct Witness {
     open: Vec<Question>,
 }
 
-impl Witness {
-    pub(super) fn new(topic: &str, brokers: CString, make: Make) -> Witness {
-        Witness { topic: topic.to_string(), make, brokers, reader: None, open: Vec::new() }
+impl LeaderCheck {
+    pub(super) fn new(topic: &str, brokers: CString, make: Make) -> LeaderCheck {
+        LeaderCheck { topic: topic.to_string(), make, brokers, reader: None, open: Vec::new() }
     }
 
     /// Begins to look whether `read` is still there: the last record of `partition` before `next`.
@@ -255,11 +256,11 @@ impl Witness {
     }
 }
 
-/// Which leader epoch the records of a partition are of: the first offset of each, and all after it.
+/// The leader epochs of the records of a partition that were read last: the first record of each leader epoch.
 #[derive(Debug, Default)]
-pub(super) struct Trail(VecDeque<LastRead>);
+pub(super) struct RecentReads(VecDeque<LastRead>);
 
-impl Trail {
+impl RecentReads {
     /// Notes a record that was read.
     pub(super) fn read(&mut self, record: LastRead) {
         if self.0.back().is_none_or(|first| first.leader_epoch != record.leader_epoch) {
@@ -354,14 +355,14 @@ mod tests {
 
     #[test]
     fn trail_tells_the_leader_epoch_of_what_was_read() {
-        let mut trail = Trail::default();
-        assert_eq!(trail.leader_epoch(Offset(7)), None);
-        [4, 5, 8, 12].iter().for_each(|offset| trail.read(at(Offset(*offset), 1)));
-        (20..31).for_each(|offset| trail.read(at(Offset(offset), 3)));
-        assert_eq!(trail.0.len(), 2, "few are kept");
+        let mut recent = RecentReads::default();
+        assert_eq!(recent.leader_epoch(Offset(7)), None);
+        [4, 5, 8, 12].iter().for_each(|offset| recent.read(at(Offset(*offset), 1)));
+        (20..31).for_each(|offset| recent.read(at(Offset(offset), 3)));
+        assert_eq!(recent.0.len(), 2, "few are kept");
         for (offset, expected) in [(3, None), (4, Some(1)), (12, Some(1)), (20, Some(3)), (30, Some(3))] {
-            assert_eq!(trail.leader_epoch(Offset(offset)), expected, "at {offset}");
+            assert_eq!(recent.leader_epoch(Offset(offset)), expected, "at {offset}");
         }
-        assert_eq!(trail.leader_epoch(Offset(5)), None, "what lies before is forgotten");
+        assert_eq!(recent.leader_epoch(Offset(5)), None, "what lies before is forgotten");
     }
 }

@@ -62,7 +62,7 @@ fn record_that_another_leader_has_replaced_stops_the_job() {
     for (what, now, is_lost) in cases {
         let (kafka, again) = (on(&read), on(&now));
         let (mut source, mut drained) = (
-            kafka.source(&[(Partition(0), Offset(0))], Box::new(|| {}), again.witness()).unwrap(),
+            kafka.source(&[(Partition(0), Offset(0))], Box::new(|| {}), again.checking_client()).unwrap(),
             Drained::default(),
         );
         if is_lost {
@@ -83,7 +83,7 @@ fn only_the_partition_in_doubt_waits_for_an_answer() {
     let (kafka, silent) = (on(&read), on(&again));
     // Of the other one only the second leader's messages are read.
     let assigned = [(Partition(0), Offset(0)), (Partition(1), Offset(10))];
-    let mut source = kafka.source(&assigned, Box::new(|| {}), silent.witness()).unwrap();
+    let mut source = kafka.source(&assigned, Box::new(|| {}), silent.checking_client()).unwrap();
     let mut drained = Drained::default();
     // It may rest meanwhile, and more may come.
     for (paused, end) in [(false, 25), (true, 30), (false, 35)] {

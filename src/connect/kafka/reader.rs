@@ -6,7 +6,7 @@
 
 use crate::connect::kafka::client::{assign, broken, number, partition, unassign, unusable};
 use crate::connect::kafka::context::Context;
-use crate::connect::kafka::leader_check::{Trail, Verdict, Witness, changes};
+use crate::connect::kafka::leader_check::{LeaderCheck, RecentReads, Verdict, changes};
 use crate::connect::kafka::native::{Fetched, Reader, high_watermark, remind_of_brokers};
 use crate::connect::{End, Event, Heard, MESSAGE_BYTES_MIN, Polled, Source, error};
 use headway_operators::record::{LastRead, Offset, Partition, Payload, Raw};
@@ -61,7 +61,7 @@ pub(super) struct Shared {
     pub(super) answers: Answers,
     /// The brokers to ask first, in the client's form.
     pub(super) brokers: CString,
-    pub(super) witness: Witness,
+    pub(super) leader_check: LeaderCheck,
     /// The last records that an earlier run has read.
     pub(super) earlier: BTreeMap<Partition, LastRead>,
 }
@@ -73,7 +73,7 @@ struct Part {
     next: Offset,
     /// The last message, of this run or the one before.
     last: Option<LastRead>,
-    trail: Trail,
+    recent: RecentReads,
     /// Where its end was seen, since the last message.
     end: Option<Offset>,
     /// That a broker says the same.
@@ -86,9 +86,9 @@ struct Part {
     refusals: u32,
     /// Not read for now: not assigned to the client.
     rests: bool,
-    /// The witness is asked about it: not read before the answer, and not assigned either.
+    /// Its leader is being asked for the last record before: it is not read before the answer, and not assigned either.
     asked: bool,
-    /// The leader epoch of what comes next, of which the witness is asked, or has said that nothing before it is lost.
+    /// The leader epoch of the next record, if the leader was asked about the records before it.
     next_leader: Option<i32>,
 }
 
@@ -149,7 +149,7 @@ impl KafkaSource {
                 partition,
                 next,
                 last: self.shared.earlier.get(&partition).copied(),
-                trail: Trail::default(),
+                recent: RecentReads::default(),
                 end: None,
                 heard: None,
                 stalled: None,
@@ -192,7 +192,8 @@ impl KafkaSource {
                 }
                 Ok(())
             }
-            // What was read may be gone, and what follows have its offsets: where that is so the client says no offset.
+            // The log was cut: records that were read are gone, and later records may have their offsets. The client gives no
+            // offset then.
             (Code::AutoOffsetReset, Some(place)) if offset < Offset(0) || reason.contains(TRUNCATED) => {
                 Err(self.other(place, &format!("{LOST}: {reason}")))
             }
@@ -217,23 +218,23 @@ impl KafkaSource {
         }
     }
 
-    /// Stops reading the partition at `place`, whose next record is `next`, until the witness knows of the one before.
-    fn ask_witness(&mut self, place: usize, last: LastRead, next: LastRead) -> Result<(), error::Error> {
+    /// Stops reading the partition at `place`, whose next record is `next`, until its leader has answered about the record before.
+    fn ask_leader(&mut self, place: usize, last: LastRead, next: LastRead) -> Result<(), error::Error> {
         let part = &mut self.parts[place];
         (part.asked, part.next_leader) = (true, Some(next.leader_epoch));
-        part.unsure();
+        part.forget_end();
         let partition = part.partition;
         // Messages that were fetched before the pause may still arrive.
         if !part.rests {
             unassign(self.reader.consumer(), &self.topic, partition)?;
         }
-        self.shared.witness.ask(partition, last, next)
+        self.shared.leader_check.ask(partition, last, next)
     }
 
-    /// Hears what the witness has to say, and reads on what it has no doubt of. Nothing that was taken from the client before
-    /// may be left: it would leave a gap.
-    fn hear_witness(&mut self) -> Result<(), error::Error> {
-        for (partition, verdict) in self.shared.witness.answers()? {
+    /// Takes the answers of leaders: reads on the partitions that lost nothing, and refuses those that did. Call it when
+    /// everything that was taken from the client was given: the rest would be skipped.
+    fn take_verdicts(&mut self) -> Result<(), error::Error> {
+        for (partition, verdict) in self.shared.leader_check.answers()? {
             let Some(place) = self.places.get(partition.index()).copied().flatten() else { continue };
             if let Verdict::Lost(read) = verdict {
                 let found = format!("{LOST}: the one at offset {} is another one now, or none", read.offset);
@@ -314,7 +315,7 @@ impl KafkaSource {
             }
             let (partition, stalled) = (part.partition, part.stalled.is_some());
             ends.insert(partition, End { stalled, ..End::at(partition, high) });
-            part.complain(&self.topic);
+            part.warn_of_stall(&self.topic);
         }
         let answers = self.shared.answers.lock().expect("no thread panicked with this lock held");
         for part in self.parts.iter_mut() {
@@ -330,8 +331,8 @@ fn place(places: &[Option<usize>], number: i32) -> Option<usize> {
 }
 
 impl Part {
-    /// Forgets what was known of its end: it is not read for a while.
-    fn unsure(&mut self) {
+    /// Forgets where its end was seen: it is not read for a while.
+    fn forget_end(&mut self) {
         (self.end, self.heard, self.stalled, self.refused) = (None, None, None, None);
     }
 
@@ -341,8 +342,8 @@ impl Part {
         each(Event::Stalled(self.partition, self.next));
     }
 
-    /// Says in the log, once, that a transaction has held its end for long: nothing else tells why windows stay open.
-    fn complain(&mut self, topic: &str) {
+    /// Warns once if a transaction has held its end for long: nothing else in the log says why windows stay open.
+    fn warn_of_stall(&mut self, topic: &str) {
         let (partition, offset) = (self.partition, self.next);
         let Some((since, said)) = self.stalled.as_mut().filter(|(_, said)| !said) else { return };
         if since.elapsed() > STALLED_MAX {
@@ -370,7 +371,7 @@ impl Source for KafkaSource {
         let mut some = false;
         while bytes < bytes_max {
             if self.reader.is_spent() {
-                self.hear_witness()?;
+                self.take_verdicts()?;
             }
             match self.reader.next() {
                 None => {
@@ -400,11 +401,11 @@ impl Source for KafkaSource {
                     if let Some(last) = part.last.filter(|last| changes(*last, read))
                         && part.next_leader != Some(leader_epoch)
                     {
-                        self.ask_witness(place, last, read)?;
+                        self.ask_leader(place, last, read)?;
                         continue;
                     }
                     (part.next, part.last, part.next_leader) = (offset + 1, Some(read), None);
-                    part.trail.read(read);
+                    part.recent.read(read);
                     some = true;
                     (part.end, part.heard, part.stalled, part.refusals) = (None, None, None, 0);
                     let read = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
@@ -444,7 +445,7 @@ impl Source for KafkaSource {
             // What was taken from the client before still comes; what comes again is passed over by its offset.
             Ok(()) => {
                 part.rests = paused;
-                part.unsure();
+                part.forget_end();
             }
             // It goes on being read, which loses nothing.
             Err(error) if paused => tracing::warn!(%error, %partition, "could not let a partition rest"),
@@ -460,6 +461,6 @@ impl Source for KafkaSource {
 
     fn leader_epoch(&mut self, partition: Partition, offset: Offset) -> Option<i32> {
         let place = self.places.get(partition.index()).copied().flatten()?;
-        self.parts[place].trail.leader_epoch(offset).filter(|epoch| *epoch >= 0)
+        self.parts[place].recent.leader_epoch(offset).filter(|epoch| *epoch >= 0)
     }
 }

@@ -160,7 +160,7 @@ fn each_planted_damage_to_state_and_history_is_named() {
             s.files().retain(|name, _| !name.contains("/manifest/") && !name.contains("/segment/"));
         }),
         ("leave out manifest", false, |s| {
-            s.files().remove(&names::segment("job", (Seq(0), Seq(2))));
+            s.files().remove(&names::segment("job", Seq(0), Seq(2)));
         }),
     ];
     named(&cases);

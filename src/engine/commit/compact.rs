@@ -153,8 +153,8 @@ async fn merge(
                 return Err(Inconsistency::CannotMerge { path }.into());
             }
         }
-        let next = (head.generation.next(), head.epoch);
-        let name = names::staged_merge(&head.job, next, &format!("{}-{number}", stamp.nonce));
+        let (next, name) = (head.generation.next(), format!("{}-{number}", stamp.nonce));
+        let name = names::staged_merge(&head.job, next, head.epoch, &name);
         noted.lake.push(write(store, &name, group, noted.seq)?);
     }
     Ok(noted)

@@ -118,10 +118,19 @@ pub fn is_published(outcome: Published, file: &LakeFile, found: Option<&(u64, St
     }
 }
 
-/// True if a folder of staged or state files of (`generation`, `epoch`) may be cleaned by a run of `mine` that
-/// committed up to `committed`: what is not referenced there never will be.
-pub fn is_past((generation, epoch): (Generation, Epoch), (mine, committed): (Generation, Epoch)) -> bool {
-    generation < mine || (generation == mine && epoch <= committed)
+/// An epoch of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunEpoch {
+    /// The run.
+    pub generation: Generation,
+    /// The epoch.
+    pub epoch: Epoch,
+}
+
+/// True if a folder of staged or state files of the epoch `of` may be deleted by a run that has committed `mine`: files in
+/// it that no manifest names will never be named.
+pub fn is_past(of: RunEpoch, mine: RunEpoch) -> bool {
+    of.generation < mine.generation || (of.generation == mine.generation && of.epoch <= mine.epoch)
 }
 
 /// How manifests are folded.
@@ -264,7 +273,8 @@ mod tests {
             ("of a later run", (4, 1), false),
         ];
         for (name, folder, expected) in cases {
-            let of = |(generation, epoch)| (Generation(generation), Epoch(epoch));
+            let of =
+                |(generation, epoch)| RunEpoch { generation: Generation(generation), epoch: Epoch(epoch) };
             assert_eq!(is_past(of(folder), of(mine)), expected, "{name}");
         }
     }

@@ -166,8 +166,8 @@ impl Ledger {
         let acks = EpochAcks::of(acks);
         let watermarks = self.watermarks(&acks);
         let mut inputs = Vec::with_capacity(self.head.inputs.len());
-        for (index, input) in (0..).zip(&self.head.inputs) {
-            inputs.push(self.input(epoch, (InputIx(index), input), &acks, &watermarks)?);
+        for index in (0..).map(InputIx).take(self.head.inputs.len()) {
+            inputs.push(self.input(epoch, index, &acks, &watermarks)?);
         }
         acks.all_known(epoch, &inputs)?;
         let quiet = inputs.iter().zip(&self.head.inputs).all(|(new, old)| is_quiet(new, old));
@@ -289,10 +289,11 @@ impl Ledger {
     fn input(
         &self,
         epoch: Epoch,
-        (index, input): (InputIx, &Input),
+        index: InputIx,
         told: &EpochAcks<'_>,
         sets: &[InputsWatermark],
     ) -> Result<Input, CheckpointError> {
+        let input = &self.head.inputs[index.index()];
         let still = InputMark { watermark: input.watermark, ended: input.ended, flushed: None };
         let InputMark { watermark, ended, flushed } = told.marks.get(&index).copied().unwrap_or(still);
         assert!(watermark >= input.watermark, "the watermark of \"{}\" went back", input.name);

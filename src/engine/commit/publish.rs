@@ -9,7 +9,7 @@
 
 use crate::engine::commit::change_files;
 use crate::engine::commit::claim;
-use crate::engine::commit::decide;
+use crate::engine::commit::decide::{self, RunEpoch};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::inconsistency::Inconsistency;
 use crate::engine::commit::loose;
@@ -195,7 +195,7 @@ pub async fn collect(
 /// If a file stays.
 pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64, CheckpointError> {
     failpoint::at("sweep.begin");
-    let mine = (head.generation, head.epoch);
+    let mine = RunEpoch { generation: head.generation, epoch: head.epoch };
     let named = decide::state_paths(head);
     let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
     let mut removed = 0;
@@ -205,6 +205,7 @@ pub async fn sweep(site: &Site, head: &Manifest, first_loose: Seq) -> Result<u64
             for epoch in site.list(&folder).await?.into_iter().filter(|name| name.ends_with('/')) {
                 let folder = format!("{folder}{epoch}");
                 let of = names::generation_and_epoch(&root, &folder);
+                let of = of.map(|(generation, epoch)| RunEpoch { generation, epoch });
                 if of.is_some_and(|of| decide::is_past(of, mine)) {
                     removed += remove_unnamed(site, &folder, &named).await?;
                     failpoint::at("sweep.folder");

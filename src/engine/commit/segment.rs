@@ -69,7 +69,7 @@ pub async fn newest(site: &Site, job: &str) -> Result<Vec<Manifest>, CheckpointE
 /// # Errors
 /// If it is gone or not what was written.
 pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manifest>, CheckpointError> {
-    let name = names::segment(job, range);
+    let name = names::segment(job, range.0, range.1);
     let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&name), what };
     let Some(bytes) = site.read(&name, BYTES_MAX * 4).await? else {
         return Err(invalid("it is gone".into()));
@@ -119,7 +119,7 @@ pub async fn fold(
         Some(end) => end,
         None => match loose(site, job, (base, range)).await? {
             Ok((texts, end)) => {
-                write(site, &names::segment(job, range), &texts).await?;
+                write(site, &names::segment(job, range.0, range.1), &texts).await?;
                 failpoint::at("fold.written");
                 end
             }

@@ -89,7 +89,7 @@ pub fn segment_folder(job: &str) -> String {
 }
 
 /// The file of the manifests `first..=last`.
-pub fn segment(job: &str, (first, last): (Seq, Seq)) -> String {
+pub fn segment(job: &str, first: Seq, last: Seq) -> String {
     format!("_headway/{job}/segment/{first:010}-{last:010}.json.gz")
 }
 
@@ -117,7 +117,7 @@ pub fn staged(job: &str, at: Stage, output: &str, part: usize) -> String {
 }
 
 /// Where merged rows wait for their manifest, in the stage of a generation that no run has claimed.
-pub fn staged_merge(job: &str, (generation, epoch): (Generation, Epoch), name: &str) -> String {
+pub fn staged_merge(job: &str, generation: Generation, epoch: Epoch, name: &str) -> String {
     format!("_headway/{job}/stage/{generation}/{epoch}/merge-{name}")
 }
 

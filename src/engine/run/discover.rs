@@ -49,14 +49,25 @@ impl Announce<'_> {
     }
 }
 
-/// Looks again every `every`, until `stop` is closed. Partitions in `known` are compared, not reported.
+/// An input whose partitions may grow.
+pub struct Growing<'a> {
+    /// Where its messages come from.
+    pub connector: &'a dyn Connector,
+    /// Its topic, for errors.
+    pub topic: &'a str,
+    /// How often it is looked at.
+    pub every: Duration,
+}
+
+/// Looks again and again, until `stop` is closed. Partitions in `known` are compared, not reported.
 pub fn run(
-    (connector, topic): (&dyn Connector, &str),
+    growing: &Growing<'_>,
     mut known: BTreeMap<Partition, String>,
     announce: &Announce<'_>,
-    every: Duration,
-    (stop, control): (&Receiver<()>, &Control),
+    stop: &Receiver<()>,
+    control: &Control,
 ) {
+    let Growing { connector, topic, every } = *growing;
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(every) {
         let partitions = match connector.partitions() {
             Ok(partitions) => {

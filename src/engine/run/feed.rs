@@ -10,9 +10,9 @@
 //! Numbered rules, from the design:
 //! 1. *Gate*: records of epoch `x` are read only when `x - 3` is resolved, and while the process has memory left. Cutting is
 //!    always allowed.
-//! 2. *Idle by evidence*: only a partition that this run has read to its end, and that stayed quiet while it was
-//!    listened to, becomes idle. One that is paused, behind a closed gate, or whose system nobody has heard of since, does
-//!    not; nor does one whose end a transaction holds, and that wakes one that is idle.
+//! 2. *Idle by evidence*: a partition becomes idle only after this run has read it to its end, and while its system confirms
+//!    that nothing follows. A partition that is paused, that waits at a closed gate, or whose system does not answer, never
+//!    becomes idle. Nor does a partition whose end an open transaction holds; such a transaction also ends idleness.
 //! 3. *Joining*: a partition that wakes or is first seen sends a joining mark and no record in epoch `e`; its floor is
 //!    `wm(e)`; what it had ready waits until `e` is resolved.
 //! 4. *Skew*: a partition far ahead of the slowest one with a backlog is paused, and epochs are short while one is, for

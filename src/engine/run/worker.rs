@@ -9,7 +9,7 @@ use crate::engine::error::Error;
 use crate::engine::guard::{guard, run_guarded};
 use crate::engine::run::board::Board;
 use crate::engine::run::committing::{Commit, CommitPort, CommitThread, commit};
-use crate::engine::run::discover::{self, Announce};
+use crate::engine::run::discover::{self, Announce, Growing};
 use crate::engine::run::memory::{Memory, OpenMessages};
 use crate::engine::run::meter::Log;
 use crate::engine::run::ports::{InputOptions, StartPoint, WorkerPorts};
@@ -82,7 +82,7 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     let mut watchers = vec![steps.watch(stuck_after, stopped.clone(), control)];
     watchers.extend(memory.watch(board.clone(), stopped.clone(), control));
     let open: Vec<OpenMessages> = inputs.iter().map(|input| memory.messages_of(&input.start.topic)).collect();
-    let seekers = look_for_partitions((&inputs, &discovered), (crew.as_ref(), &board), (&stopped, control));
+    let seekers = look_for_partitions(&inputs, &discovered, crew.as_ref(), &board, &stopped, control);
     let (commit_thread, commit_port) =
         commit.map(|commit| CommitThread::start(commit, control.clone(), start.first_epoch)).unzip();
     let commit_port = Arc::new(Mutex::new(commit_port));
@@ -114,10 +114,10 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             let log = Log::open(worker);
             build(worker, pipeline.as_ref(), ports, port);
             board.measures(log.meter());
-            let index = worker.index() % workers;
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
-            let from = (&restored, start.first_epoch);
-            run_steps(worker, from, (&steps, index), (&shared, Stopwatch::start(board.clone(), index)));
+            let (restored, first_epoch) = (&restored, start.first_epoch);
+            let watch = Stopwatch::start(board.clone(), worker.index() % workers);
+            run_steps(worker, Stepping { restored, first_epoch, steps: &steps, control: &shared, watch });
         };
         run_guarded(&shared, work);
         steps.rest(worker.index() % workers);
@@ -147,19 +147,27 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     }
 }
 
+/// What a worker's steps go by.
+struct Stepping<'a> {
+    /// How far the dataflow has come.
+    restored: &'a ProbeHandle<Epoch>,
+    /// The first epoch of the run.
+    first_epoch: Epoch,
+    /// Where the worker notes that it steps.
+    steps: &'a Steps,
+    control: &'a Control,
+    watch: Stopwatch,
+}
+
 /// Steps the dataflow of a worker until it ends or the job stops. It is watched from the first epoch of the run on: what earlier runs
 /// left goes through the dataflow at once, however long that takes.
-fn run_steps(
-    worker: &mut Worker,
-    (restored, first_epoch): (&ProbeHandle<Epoch>, Epoch),
-    (steps, index): (&Steps, usize),
-    (control, mut watch): (&Control, Stopwatch),
-) {
+fn run_steps(worker: &mut Worker, stepping: Stepping<'_>) {
+    let Stepping { restored, first_epoch, steps, control, mut watch } = stepping;
     let mut is_restored = false;
     while !control.is_stopped() && worker.has_dataflows() {
         is_restored = is_restored || !restored.less_than(&first_epoch);
         if is_restored {
-            steps.step(index);
+            steps.step(watch.index);
         }
         worker.step_or_park(Some(PARK));
         watch.look();
@@ -256,9 +264,12 @@ fn wait(guards: timely::communication::WorkerGuards<()>, control: &Control) {
 
 /// Starts a thread for each input whose partitions may grow.
 fn look_for_partitions(
-    (inputs, discovered): (&[InputOptions], &[Discovered]),
-    (crew, board): (Option<&Arc<Crew>>, &Board),
-    (stopped, control): (&crossbeam_channel::Receiver<()>, &Control),
+    inputs: &[InputOptions],
+    discovered: &[Discovered],
+    crew: Option<&Arc<Crew>>,
+    board: &Board,
+    stopped: &crossbeam_channel::Receiver<()>,
+    control: &Control,
 ) -> Vec<JoinHandle<()>> {
     let all = inputs.iter().zip(discovered).enumerate();
     let growing = all.filter_map(|(at, (i, d))| Some((at, i, d, i.discover_every?)));
@@ -270,10 +281,10 @@ fn look_for_partitions(
             let board = board.clone();
             let (known, topic) = (input.known.clone(), input.start.topic.clone());
             let seek = move || {
-                let source = (connector.as_ref(), topic.as_str());
+                let growing = Growing { connector: connector.as_ref(), topic: &topic, every };
                 let announce =
                     Announce { discovered: &discovered, crew: crew.as_deref(), input: at, board: &board };
-                discover::run(source, known, &announce, every, (&stopped, &shared));
+                discover::run(&growing, known, &announce, &stopped, &shared);
             };
             let thread = std::thread::Builder::new().name("headway-discover".into());
             thread.spawn(guard(control.clone(), seek)).expect("a thread can be started")
