@@ -381,7 +381,13 @@ where
             kept.lock().expect("no worker has panicked").retain(|(epoch, _)| *epoch <= last);
         };
         let spoiler = self.spoiler.clone();
-        Dataflow { build: Arc::new(build), forget_after: Arc::new(forget_after), unsealing: None, files: Arc::default(), spoiler }
+        Dataflow {
+            build: Arc::new(build),
+            forget_after: Arc::new(forget_after),
+            unsealing: None,
+            files: Arc::default(),
+            spoiler,
+        }
     }
 
     fn outcome(&self, stage: &Stage<'_>, captured: &Captured<L::Out>) -> Run<L> {
