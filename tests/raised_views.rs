@@ -90,7 +90,7 @@ struct Shops {
 
 fn view(name: &'static str, columns: &[&'static str], version: u32) -> ViewSpec {
     let column =
-        |(at, name): (usize, &&'static str)| Column::new(*name, if at == 0 { Kind::Text } else { Kind::Int });
+        |(at, name): (usize, &&'static str)| Column::new(name, if at == 0 { Kind::Text } else { Kind::Int });
     let columns = columns.iter().enumerate().map(column).collect();
     ViewSpec { name, about: "a test", columns, key: 1, version, day: None }
 }

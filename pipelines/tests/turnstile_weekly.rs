@@ -34,7 +34,7 @@ fn parts(draws: &mut Draws) -> Vec<Part> {
     let week = autumn(draws);
     let goes_back = |two: &[String]| two[0].contains(",01:45:00,") && two[1].contains(",01:00:00,");
     let back = week.windows(2).position(goes_back).expect("a turnstile reports every quarter") + 1;
-    let mut cuts = vec![0, back, 30 + draws.below(40) as usize, 170 + draws.below(90) as usize, week.len()];
+    let mut cuts = [0, back, 30 + draws.below(40) as usize, 170 + draws.below(90) as usize, week.len()];
     cuts.sort_unstable();
     let mut parts: Vec<Part> = cuts
         .windows(2)

@@ -82,7 +82,8 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     let mut watchers = vec![steps.watch(stuck_after, stopped.clone(), control)];
     watchers.extend(memory.watch(board.clone(), stopped.clone(), control));
     let open: Vec<OpenMessages> = inputs.iter().map(|input| memory.messages_of(&input.start.topic)).collect();
-    let seekers = look_for_partitions(&inputs, &discovered, crew.as_ref(), &board, &stopped, control);
+    let listeners = Listeners { crew: crew.as_ref(), board: &board };
+    let seekers = look_for_partitions(&inputs, &discovered, listeners, &stopped, control);
     let (commit_thread, commit_port) =
         commit.map(|commit| CommitThread::start(commit, control.clone(), start.first_epoch)).unzip();
     let commit_port = Arc::new(Mutex::new(commit_port));
@@ -262,12 +263,17 @@ fn wait(guards: timely::communication::WorkerGuards<()>, control: &Control) {
     let _ = end.recv_timeout(GRACE);
 }
 
+/// Who learns of new partitions, besides the workers.
+struct Listeners<'a> {
+    crew: Option<&'a Arc<Crew>>,
+    board: &'a Board,
+}
+
 /// Starts a thread for each input whose partitions may grow.
 fn look_for_partitions(
     inputs: &[InputOptions],
     discovered: &[Discovered],
-    crew: Option<&Arc<Crew>>,
-    board: &Board,
+    listeners: Listeners<'_>,
     stopped: &crossbeam_channel::Receiver<()>,
     control: &Control,
 ) -> Vec<JoinHandle<()>> {
@@ -275,10 +281,9 @@ fn look_for_partitions(
     let growing = all.filter_map(|(at, (i, d))| Some((at, i, d, i.discover_every?)));
     growing
         .map(|(at, input, discovered, every)| {
-            let crew = crew.cloned();
+            let (crew, board) = (listeners.crew.cloned(), listeners.board.clone());
             let (connector, discovered) = (Arc::clone(&input.connector), discovered.clone());
             let (stopped, shared) = (stopped.clone(), control.clone());
-            let board = board.clone();
             let (known, topic) = (input.known.clone(), input.start.topic.clone());
             let seek = move || {
                 let growing = Growing { connector: connector.as_ref(), topic: &topic, every };
