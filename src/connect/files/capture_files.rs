@@ -12,7 +12,6 @@ use crate::connect::error::Error;
 use crate::connect::files::captures::{Capture, CaptureStart, Piece, in_order, note_gap, overlap};
 use crate::connect::files::copies::{Followed, Relation, relation};
 use crate::connect::files::folder::Found;
-use crate::connect::files::follow::Follow;
 use crate::connect::files::growing::is_replaced;
 use crate::connect::files::known::{File, Held, Known, Passed, is_away};
 use crate::connect::files::place::Place;
@@ -80,10 +79,9 @@ impl Known {
                     file.name,
                     found.relative
                 );
-                file.follow.go_on(place.clone());
-                (file.place, file.holds, file.is_away) = (place, Held::Envelopes(scan), false);
-                file.name.clone_from(&found.relative);
-                self.note_met();
+                // Its partitions leave it for the copy, wherever each of them was.
+                file.is_away = true;
+                self.add(place, scan);
                 return Ok(());
             }
             Ok(Some((at, _))) if !self.looked && self.is_longer(at, &scan) => {
@@ -102,10 +100,14 @@ impl Known {
             self.note(found, why);
             return Ok(());
         }
-        let (name, holds) = (place.relative.clone(), Held::Envelopes(scan));
-        self.files.push(File { name, place, holds, follow: Arc::<Follow>::default(), is_away: false });
-        self.note_met();
+        self.add(place, scan);
         Ok(())
+    }
+
+    fn add(&mut self, place: Place, scan: Box<Scan>) {
+        let (name, holds) = (place.relative.clone(), Held::Envelopes(scan));
+        self.files.push(File { name, place, holds, follow: Arc::default(), is_away: false });
+        self.note_met();
     }
 
     /// True if `scan` has more than file `at`.
@@ -220,8 +222,7 @@ impl Known {
 
     /// File `at`, as a reader takes it.
     pub(super) fn link(&self, at: usize) -> Link {
-        let File { place, follow, .. } = &self.files[at];
-        Link { file: at, place: place.clone(), follow: Arc::clone(follow) }
+        Link { file: at, place: self.files[at].place.clone() }
     }
 
     /// What the captures hold of each partition, lowest offsets first.

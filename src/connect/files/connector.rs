@@ -57,7 +57,7 @@ impl Connector for Files {
         known.partitions()
     }
 
-    /// Compares followed files with what was read of them, so that one that was written anew is noticed before a commit,
+    /// Compares followed files of lines with what was read of them, so that one that was written anew is noticed before a commit,
     /// also while its reader waits. What was read of it before it was written anew was read from it, and is committed.
     fn confirm(&self) -> Result<(), Error> {
         lock(&self.known).confirm();

@@ -81,8 +81,6 @@ pub(super) struct Link {
     pub(super) file: usize,
     /// Where it is.
     pub(super) place: Place,
-    /// What its reader and the look at the folder say to each other.
-    pub(super) follow: Arc<Follow>,
 }
 
 /// Where a captured partition goes on.
@@ -155,19 +153,15 @@ impl Reader {
     /// Goes on in another file, if the look at the folder has found one that begins with all that was read.
     pub(super) fn change_file(&mut self) {
         let Some(place) = self.follow.take() else { return };
-        let lines = place.lines_with(self.follow.evidence());
+        self.lines = Some(place.lines_with(self.follow.evidence()).hashed());
         self.place = place;
         for wanted in &mut self.wanted {
-            (wanted.next, wanted.seen, wanted.begun) = (wanted.position(), None, false);
+            (wanted.next, wanted.seen) = (wanted.position(), None);
         }
-        self.lines = Some(match &mut self.decode {
-            Decode::Raw(value, header, _) => {
-                value.clear();
-                header.iter_mut().for_each(Header::begin_again);
-                lines.hashed()
-            }
-            Decode::Envelopes(_) => lines,
-        });
+        if let Decode::Raw(value, header, _) = &mut self.decode {
+            value.clear();
+            header.iter_mut().for_each(Header::begin_again);
+        }
         (self.line, self.pieces, self.ended, self.mark) = (0, 0, None, None);
         self.begin.clear();
     }
@@ -193,19 +187,15 @@ impl Reader {
     }
 
     fn of_captures(link: Link, starts: &[(Partition, Offset)], topic: Option<&str>) -> Reader {
-        let Link { file, place, follow } = link;
+        let Link { file, place } = link;
         let decode = Decode::Envelopes(Box::new(Envelopes::of(topic)));
-        let mut reader = Reader { file, ..Reader::new(place, starts, decode) };
-        reader.lines = Some(reader.place.lines_with(follow.evidence()));
-        reader.follow = follow;
-        reader
+        Reader { file, ..Reader::new(place, starts, decode) }
     }
 
     /// Goes on with the next file of a capture. False if this is the last.
     fn next_file(&mut self) -> bool {
-        let Some(Link { file, place, follow }) = self.more.pop_front() else { return false };
-        (self.lines, self.place, self.line) = (Some(place.lines_with(follow.evidence())), place, 0);
-        (self.file, self.follow) = (file, follow);
+        let Some(Link { file, place }) = self.more.pop_front() else { return false };
+        (self.lines, self.place, self.line, self.file) = (Some(place.lines()), place, 0, file);
         self.wanted.iter_mut().for_each(|wanted| wanted.begun = false);
         true
     }

@@ -51,6 +51,9 @@ fn start_reads_each_manifest_of_the_chain_once() {
         *times.entry(name).or_default() += 1;
     }
     assert_eq!(times.len(), before.len(), "the whole chain is read");
-    let again: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(again.is_empty(), "read more than once: {again:?}");
+    // Whether a claim counts, the manifest before it says once more after the claim.
+    let head = before.last().expect("it has manifests");
+    let often: Vec<_> =
+        times.iter().filter(|(name, times)| **times > 1 + usize::from(*name == head)).collect();
+    assert!(often.is_empty(), "read too often: {often:?}");
 }
