@@ -135,6 +135,8 @@ impl FilesSource {
         if !new.is_empty() {
             self.readers.retain(|reader| !reader.is_idle());
             self.readers.extend(new);
+            // The next file may be there already: two files can be found by one look.
+            self.waits = true;
             (self.turn, self.asked) = (0, 0);
         }
         Ok(())

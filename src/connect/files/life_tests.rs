@@ -15,8 +15,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_128;
+
+/// A reader that has not read on for so long never will.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder that is followed, step by step.
 struct Life {
@@ -65,7 +69,9 @@ impl Life {
 
     /// Reads until `partition` has `count` messages; all of them.
     fn read(&mut self, partition: u32, count: usize) -> Vec<String> {
+        let began = Instant::now();
         while self.drained.caught_up.get(&partition) != Some(&(count as i64)) {
+            assert!(began.elapsed() < PATIENCE, "partition {partition} is at {:?}", self.drained.caught_up);
             poll(self.source.as_mut(), 100, &mut self.drained).unwrap();
         }
         let messages = self.drained.messages.get(&partition).into_iter().flatten();
@@ -219,7 +225,9 @@ fn capture(offsets: std::ops::Range<i64>) -> String {
 impl Life {
     /// Reads and looks until partition 0 was read up to `count`; the offsets of its messages.
     fn follow(&mut self, count: i64) -> Vec<i64> {
+        let began = Instant::now();
         while self.drained.caught_up.get(&0) != Some(&count) {
+            assert!(began.elapsed() < PATIENCE, "partition 0 is at {:?}", self.drained.caught_up);
             poll(self.source.as_mut(), 100, &mut self.drained).unwrap();
             self.look();
         }
@@ -232,6 +240,16 @@ impl Life {
         let entry = entries.into_iter().find(|entry| entry.name == name && !entry.read);
         entry.map_or(String::new(), |entry| entry.what)
     }
+}
+
+#[test]
+fn followed_capture_goes_on_through_all_files_that_one_look_has_found() {
+    let mut life = Life::of(&capture(0..2));
+    for hour in 1..4 {
+        life.append(&format!("hour {hour}"), &capture(2 * hour..2 * hour + 2));
+    }
+    life.look();
+    assert_eq!(life.read(0, 8).len(), 8);
 }
 
 #[test]
