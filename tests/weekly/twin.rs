@@ -140,7 +140,8 @@ pub(crate) fn tables(weeks: &[Week<'_>]) -> BTreeMap<String, Vec<Row>> {
     let all: Vec<Reading> = winners.into_values().collect();
     let mut gathered = Gathered::default();
     gathered.tables.insert("anomalies", Vec::new());
-    for (from, to) in all.iter().zip(&all[1..]).filter(|(one, other)| one.key[..3] == other.key[..3]) {
+    for (from, to) in all.iter().zip(all.iter().skip(1)).filter(|(one, other)| one.key[..3] == other.key[..3])
+    {
         gathered.add(from, to);
     }
     // 3. Rows.

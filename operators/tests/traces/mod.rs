@@ -96,10 +96,12 @@ fn arrangements_hold_no_more_after_thousands_of_epochs_than_after_the_first() {
     let rows = as_of(&updates, EPOCHS as u64);
     assert_eq!(rows.len(), KEYS as usize, "each key has a row");
     let held = *HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    // Both lookups log, each its input and its output.
-    assert!(held.inserted > 2 * EPOCHS as usize, "{held:?}");
+    // Several epochs may come in one batch, but not hundreds.
+    assert!(held.inserted > 6 * FIRST, "{held:?}");
     // Two inputs of rows of keys and groups, two outputs of rows of keys, and what an epoch changes of all of them.
     let live = 4 * KEYS as usize + 2 * GROUPS as usize;
-    assert!(held.most.0 <= 10 * live && held.most.1 <= 100, "{held:?}, {live} rows are live");
+    // Batches of one size are merged when there are two of them, so a few changes of each row are there. Without compaction there
+    // are all of some hundred thousand.
+    assert!(held.most.0 <= 30 * live && held.most.1 <= 100, "{held:?}, {live} rows are live");
     assert!(held.most.0 >= live, "{held:?}, {live} rows are live");
 }
