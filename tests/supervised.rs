@@ -22,6 +22,33 @@ fn install(folder: &Path, build: &[u8]) {
     fs::rename(new, at).expect("it can be replaced");
 }
 
+/// The addresses of `processes` processes that run a program of their own in `folder`, which can be replaced.
+fn of_own_program(folder: &Path, processes: usize) -> Processes<'_> {
+    install(folder, b"");
+    let mut job = Processes::of(folder, processes);
+    job.program = folder.join("headway");
+    job
+}
+
+/// The same, started under a supervisor and at work.
+fn supervised(folder: &Path, processes: usize) -> Processes<'_> {
+    let mut job = of_own_program(folder, 0);
+    job.start_alone(&[&ON_AND_ON[..], &["-n", &processes.to_string()]].concat());
+    until(&mut job, -1, 3);
+    job
+}
+
+/// A supervised job whose process 1 is killed goes on, until it is drained.
+fn comes_back(folder: &Path, mut job: Processes<'_>) {
+    let before = seq(folder);
+    kill(pid_of(job.children[0].id(), 1).expect("it runs"));
+    // The claim of the next run, and commits of it.
+    until(&mut job, before, 6);
+    signal(&job.children[0], Signal::TERM);
+    assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));
+    audit(folder);
+}
+
 fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).expect("a number"), Signal::KILL).expect("it runs");
 }
@@ -30,9 +57,7 @@ fn kill(pid: i32) {
 fn processes_that_start_themselves_again_take_up_the_new_build() {
     let folder = folder();
     messages(folder.path(), 12_000);
-    install(folder.path(), b"");
-    let mut job = Processes::of(folder.path(), 3);
-    job.program = folder.path().join("headway");
+    let mut job = of_own_program(folder.path(), 3);
     (0..3).for_each(|process| job.start(process, &JOB));
     until(&mut job, -1, 5);
     install(folder.path(), b"the next build");
@@ -48,9 +73,7 @@ fn process_of_the_old_build_that_waits_takes_up_the_new_one() {
     for waits in [0, 1] {
         let folder = folder();
         messages(folder.path(), 2_000);
-        install(folder.path(), b"");
-        let mut job = Processes::of(folder.path(), 2);
-        job.program = folder.path().join("headway");
+        let mut job = of_own_program(folder.path(), 2);
         job.start(waits, &args);
         while !job.log("err", waits).contains("waiting-for-process") {
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -65,29 +88,15 @@ fn process_of_the_old_build_that_waits_takes_up_the_new_one() {
 #[test]
 fn supervisor_starts_a_lost_process_from_the_new_build() {
     let folder = folder();
-    install(folder.path(), b"");
-    let mut job = Processes::of(folder.path(), 0);
-    job.program = folder.path().join("headway");
-    job.start_alone(&[&ON_AND_ON[..], &["-n", "2"]].concat());
-    until(&mut job, -1, 3);
+    let job = supervised(folder.path(), 2);
     install(folder.path(), b"the next build");
-    let before = seq(folder.path());
-    kill(pid_of(job.children[0].id(), 1).expect("it runs"));
-    // The claim of the next run, and commits of it.
-    until(&mut job, before, 6);
-    signal(&job.children[0], Signal::TERM);
-    assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));
-    audit(folder.path());
+    comes_back(folder.path(), job);
 }
 
 #[test]
 fn supervisor_that_cannot_start_a_process_ends_the_others() {
     let folder = folder();
-    install(folder.path(), b"");
-    let mut job = Processes::of(folder.path(), 0);
-    job.program = folder.path().join("headway");
-    job.start_alone(&[&ON_AND_ON[..], &["-n", "3"]].concat());
-    until(&mut job, -1, 3);
+    let mut job = supervised(folder.path(), 3);
     let pids = [0, 1, 2].map(|number| pid_of(job.children[0].id(), number).expect("it runs"));
     fs::write(folder.path().join("new"), "no program").expect("a file can be written");
     fs::rename(folder.path().join("new"), folder.path().join("headway")).expect("it can be replaced");
@@ -115,10 +124,5 @@ fn supervised_processes_come_back_when_the_folder_of_temporary_files_was_cleaned
             false => fs::remove_file(file.path()).expect("it can be deleted"),
         }
     }
-    let before = seq(folder.path());
-    kill(pid_of(job.children[0].id(), 1).expect("it runs"));
-    until(&mut job, before, 6);
-    signal(&job.children[0], Signal::TERM);
-    assert_eq!(job.codes(), [Some(0)], "{}", job.log("err", 0));
-    audit(folder.path());
+    comes_back(folder.path(), job);
 }

@@ -162,10 +162,14 @@ impl<'a> Look<'a> {
         })
     }
 
+    /// How an input is called.
+    pub(super) fn input(&self, input: usize) -> &'a str {
+        self.head.inputs.get(input).map_or("?", |input| &input.name)
+    }
+
     /// How a partition is called.
     pub(super) fn name(&self, input: usize, partition: Partition) -> String {
-        let input = self.head.inputs.get(input).map_or("?", |input| &input.name);
-        format!("partition {partition} of {input}")
+        format!("partition {partition} of {}", self.input(input))
     }
 
     /// The share of the last seconds that `time` is.

@@ -107,8 +107,7 @@ fn silent(look: &Look<'_>) -> Option<Diagnosis> {
     }
     let mut evidence = Vec::new();
     if let Some(silence) = silence {
-        let input = look.head.inputs.get(silence.input).map_or("?", |input| &input.name);
-        let (seconds, why) = (silence.for_.as_secs(), &silence.why);
+        let (input, seconds, why) = (look.input(silence.input), silence.for_.as_secs(), &silence.why);
         evidence.push(format!("input {input} has not answered for {seconds} s: {why}"));
     }
     if waits {

@@ -36,8 +36,8 @@ pub(super) fn target(look: &Look<'_>) -> Option<Diagnosis> {
 
 /// A partition that holds the windows of its input open, or an input that holds those of others open.
 pub(super) fn open_windows(look: &Look<'_>) -> Option<Diagnosis> {
-    let inputs = look.head.inputs.iter().enumerate();
-    inputs.into_iter().find_map(|(at, input)| partition_holds(look, at, input)).or_else(|| input_holds(look))
+    let mut inputs = look.head.inputs.iter().enumerate();
+    inputs.find_map(|(at, input)| partition_holds(look, at, input)).or_else(|| input_holds(look))
 }
 
 /// How far `slow` is behind `ahead`, in milliseconds of event time; `None` if that is little.

@@ -72,15 +72,9 @@ impl Known {
         match self.related(found, &place, &scan, listing) {
             Ok(None) => {}
             Ok(Some((at, Relation::Continues))) => {
-                let file = &mut self.files[at];
-                tracing::info!(
-                    event = "file-continued",
-                    "what was read as \"{}\" goes on in \"{}\", a copy of it",
-                    file.name,
-                    found.relative
-                );
+                self.say_continued(at, found);
                 // Its partitions leave it for the copy, wherever each of them was.
-                file.is_away = true;
+                self.files[at].is_away = true;
                 self.add(place, scan);
                 return Ok(());
             }
@@ -88,10 +82,7 @@ impl Known {
                 return self.read_instead(at, place, scan);
             }
             Ok(Some((at, Relation::Copy | Relation::None))) => {
-                self.note(found, format!("it is a copy of \"{}\", which is read", self.files[at].name));
-                if let Some(passed) = self.passed_over.get_mut(&found.relative) {
-                    passed.copy_of = Some(at);
-                }
+                self.note_copy(found, at);
                 return Ok(());
             }
             Err(error) => return self.pass_over(found, error),

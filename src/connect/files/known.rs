@@ -332,21 +332,10 @@ impl Known {
             let followed = Followed { identity, place: &file.place, read, is_away };
             match relation(place, found.bytes, &followed)? {
                 Relation::None => continue,
-                Relation::Copy => {
-                    let why = format!("it is a copy of \"{}\", which is read", file.name);
-                    self.note(found, why);
-                    if let Some(passed) = self.passed_over.get_mut(&found.relative) {
-                        passed.copy_of = Some(at);
-                    }
-                }
+                Relation::Copy => self.note_copy(found, at),
                 Relation::Continues => {
+                    self.say_continued(at, found);
                     let file = &mut self.files[at];
-                    tracing::info!(
-                        event = "file-continued",
-                        "what was read as \"{}\" goes on in \"{}\", a copy of it",
-                        file.name,
-                        found.relative
-                    );
                     file.place = place.clone();
                     file.name.clone_from(&found.relative);
                     file.follow.go_on(place.clone());
@@ -355,6 +344,23 @@ impl Known {
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Passes over `found`, which is a copy of file `at`, as long as that one is there.
+    pub(super) fn note_copy(&mut self, found: &Found, at: usize) {
+        let why = format!("it is a copy of \"{}\", which is read", self.files[at].name);
+        let seen = Some((found.inode, found.bytes));
+        self.passed_over.insert(found.relative.clone(), Passed { why, seen, copy_of: Some(at) });
+    }
+
+    /// Says that what was read of file `at` goes on in `found`, a copy of it.
+    pub(super) fn say_continued(&self, at: usize, found: &Found) {
+        tracing::info!(
+            event = "file-continued",
+            "what was read as \"{}\" goes on in \"{}\", a copy of it",
+            self.files[at].name,
+            found.relative
+        );
     }
 
     /// Looks into a new file: what it holds. One that may grow is nothing yet until it has a line that tells.
