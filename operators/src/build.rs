@@ -231,8 +231,8 @@ impl<'s> Build<'s> {
         Flow { records: driven.out, definitions: None, moments, pace, set, whole: None }
     }
 
-    /// Makes another record of each, as [`Flow::filter_map`], and counts by reason what it drops. For records that an output ought
-    /// to have and cannot hold; what is left out because it is about something else need not be counted.
+    /// Makes another record of each, as [`Flow::filter_map`], and counts by reason what it drops. Use it for records that
+    /// an output should have and cannot hold. For records that an output is not about, [`Flow::filter_map`] is enough.
     pub fn pick<R: Clone + 'static, S: Clone + 'static>(
         &mut self,
         name: &str,

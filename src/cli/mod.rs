@@ -11,6 +11,7 @@ mod backup;
 mod build;
 mod check;
 mod checkpoint;
+#[cfg(feature = "parquet")]
 mod client;
 mod cluster;
 mod completions;

@@ -44,6 +44,7 @@ pub struct Course<'a> {
 type Place = (i64, usize, Partition);
 
 /// The next message of a partition.
+#[derive(Default)]
 struct Next {
     offset: Offset,
     message: Message,
@@ -93,12 +94,6 @@ pub fn together(inputs: &[&dyn Generate], to: &mut dyn Take, course: Course<'_>)
         }
     }
     Ok(produced)
-}
-
-impl Default for Next {
-    fn default() -> Next {
-        Next { offset: Offset(0), message: Message::default() }
-    }
 }
 
 impl Next {

@@ -12,7 +12,7 @@
 //! Records that `logic` gives a reason for do not leave. Those of the committed epoch, with which new views begin, were counted by
 //! an earlier run, and are not counted again.
 //! # Restart
-//! Nothing to restore: what was not committed is read, and counted, again.
+//! It has no state to restore: records that were not committed are read and counted again.
 //! # Cost
 //! A call a record, and a message to the committer for each batch in which a record is dropped.
 //!

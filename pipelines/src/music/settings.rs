@@ -77,7 +77,7 @@ fn growth(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// How generated users behave: as published, but for what is set.
+/// How generated users behave: as the published model says, except for what is set here.
 pub(super) fn behaviour(settings: &Settings) -> Behaviour {
     let growth = settings.text(GROWTH).parse().expect("the text of a growth is a number");
     Behaviour { growth, ..Behaviour::default() }

@@ -6,8 +6,9 @@
 //! 1. What one partition has of such an hour is a *piece*, in the order of its lines.
 //! 2. The pieces of one publication go in the order in which the turnstile counted: the register goes on from one to the next, falling
 //!    where the turnstile counts backward. Where nobody passed, the clock tells: it goes back once.
-//! 3. The reading before a piece is the last one, in that order, whose register is not beyond the piece's first.
-//! 4. A piece in which the clock goes back has both hours: nothing outside it says more. So copies of one file agree.
+//! 3. The reading before a piece is found among the pieces before it: the last one whose register is not beyond the piece's first.
+//! 4. A piece in which the clock goes back has readings of both hours and is resolved by itself; the pieces before it are not asked.
+//!    So copies of one file agree.
 
 use super::line::Rank;
 use crate::zone::Meanings;
@@ -74,11 +75,9 @@ fn resolve(pieces: Vec<Piece>, instants: &mut [EventTime]) {
     let mut known: Vec<(i64, EventTime)> = Vec::new();
     for piece in in_order(pieces, sign) {
         let first = sign * piece[0].1.register();
-        let has_both = piece.is_sorted_by(|(_, one), (_, next)| one.first <= next.first);
-        let mut before = match has_both {
-            true => known.iter().rev().find(|(register, _)| *register <= first).map(|(_, time)| *time),
-            false => None,
-        };
+        let goes_back = !piece.is_sorted_by(|(_, one), (_, next)| one.first <= next.first);
+        let earlier = known.iter().rev().find(|(register, _)| *register <= first).map(|(_, time)| *time);
+        let mut before = earlier.filter(|_| !goes_back);
         for (number, twice) in piece {
             let Twice { first, second, .. } = twice;
             let time = Meanings { first, second }.nearer(before);

@@ -58,7 +58,7 @@ impl Connector for Files {
     }
 
     /// Compares followed files of lines with what was read of them, so that one that was written anew is noticed before a commit,
-    /// also while its reader waits. What was read of it before it was written anew was read from it, and is committed.
+    /// also while its reader waits. Lines that were read before that are committed: the file had them.
     fn confirm(&self) -> Result<(), Error> {
         lock(&self.known).confirm();
         Ok(())
@@ -88,7 +88,7 @@ struct FilesSource {
     readers: Vec<Reader>,
     /// Partitions that no file holds any more and that were not reported yet.
     quiet: Vec<(Partition, Offset)>,
-    /// Those that were: a capture may come that goes on with them.
+    /// Partitions that were reported so: a later capture may go on with them.
     gone: Vec<(Partition, Offset)>,
     turn: usize,
     /// The reader that was asked for its content last.
@@ -122,7 +122,9 @@ impl FilesSource {
         let is_there = |(partition, position): &(Partition, Offset)| known.has(*partition, *position);
         let (come, gone): (Vec<_>, Vec<_>) = self.gone.drain(..).partition(is_there);
         self.gone = gone;
-        self.readers.extend(known.readers(&come)?.readers);
+        if !come.is_empty() {
+            self.readers.extend(known.readers(&come)?.readers);
+        }
         (self.has_seen, self.waits) = (met, false);
         let mut new = Vec::new();
         for reader in &mut self.readers {

@@ -379,7 +379,7 @@ impl Known {
     }
 
     /// Passes over a file that cannot be an input: where it is one of several, and was not read before.
-    pub(super) fn refuse(&mut self, found: &Found, refusal: &Refusal) -> Result<(), Error> {
+    fn refuse(&mut self, found: &Found, refusal: &Refusal) -> Result<(), Error> {
         if !self.may_pass_over(found) {
             return Err(refused(&found.path, refusal));
         }
@@ -595,6 +595,6 @@ impl File {
 }
 
 /// The number after `partition`'s.
-pub(super) fn after(partition: Partition) -> Partition {
+fn after(partition: Partition) -> Partition {
     Partition(partition.0.saturating_add(1))
 }

@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What a partition waits for, as the feed that reads it sees it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Waits {
     /// For records that its source has, or may have.
-    #[default]
     Records,
     /// It was read to its end: for a record that is not there yet.
     NextRecord,

@@ -288,20 +288,29 @@ impl SourceFeed {
 
     /// Says what it waits for, if that has changed.
     fn tell(&mut self, now: Duration) {
-        let gate = match () {
-            () if self.around.open.is_paused() => Some(Waits::Memory),
-            () if !self.may_be_ahead() => Some(Waits::Commit),
-            () => None,
+        let gate = if self.around.open.is_paused() {
+            Some(Waits::Memory)
+        } else if !self.may_be_ahead() {
+            Some(Waits::Commit)
+        } else {
+            None
         };
         let first_open = self.open.iter().find_map(|open| open.first_message);
-        let part = |part: &mut Part| part.state(gate, now);
-        let state = FeedState {
-            open_since: first_open.or(self.first_message),
-            partitions: self.parts.iter_mut().map(part).collect(),
-        };
-        if state != self.told {
-            self.told.clone_from(&state);
-            (self.around.waits)(state);
+        let open_since = first_open.or(self.first_message);
+        let mut is_new = std::mem::replace(&mut self.told.open_since, open_since) != open_since;
+        // Compared in place: a feed may have thousands of partitions, and is asked in each step.
+        for (at, part) in self.parts.iter_mut().enumerate() {
+            let state = part.state(gate, now);
+            match self.told.partitions.get_mut(at) {
+                Some(told) => is_new |= std::mem::replace(told, state) != state,
+                None => {
+                    self.told.partitions.push(state);
+                    is_new = true;
+                }
+            }
+        }
+        if is_new {
+            (self.around.waits)(self.told.clone());
         }
     }
 

@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 /// A store that says on `board` what it is asked.
-#[derive(Clone)]
 pub(super) struct WatchedStore {
     inner: Arc<dyn Store>,
     board: Board,

@@ -313,7 +313,7 @@ mod tests {
     use headway_operators::generate::Options;
 
     impl Simulation {
-        /// What is kept of users and events, in bytes: the entries that there are, however much room there is for more.
+        /// The bytes that users and events take; spare capacity does not count.
         fn kept_bytes(&self) -> usize {
             let users = self.users.len() * size_of::<User>();
             users + self.queue.len() * size_of::<Due>() + self.sent.len() * size_of::<Sent>()

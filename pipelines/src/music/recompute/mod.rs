@@ -10,9 +10,10 @@ mod finals;
 
 use super::committed::Reader;
 use super::topic::Topic;
-use super::views::{WIDE_STREAMS, closed, odd_fields_of, states};
+use super::views::closed::{self, Closed};
+use super::views::{WIDE_STREAMS, odd_fields_of, states};
 use facts::{Fact, Names, Place, Played, Viewed};
-use headway_operators::recompute::{Facts, OutputRows, Recompute, Tables};
+use headway_operators::recompute::{Facts, OutputRow, OutputRows, Recompute, Tables};
 use headway_operators::state::KeyHash;
 use headway_operators::time::{EventTime, Watermark};
 use headway_operators::view::refill::CommittedRow;
@@ -225,14 +226,16 @@ impl Slow {
         rows
     }
 
-    /// The views of outputs that are final when they are written.
-    fn closed(&self) -> impl Iterator<Item = (&'static str, Vec<ViewRow>)> {
-        let mut outputs = self.outputs();
-        let all = [closed::ACTIVE_USERS, closed::SESSIONS, closed::TOP_SONGS, closed::TOP_ARTISTS];
-        all.into_iter().map(move |closed| {
-            let rows = outputs.remove(closed.name).flatten().unwrap_or_default();
-            (closed.name, rows.into_iter().map(|row| closed.row(row)).collect())
-        })
+    /// The rows of the outputs that are views, too: they are final when they are written.
+    fn closed(&self) -> [(Closed, Vec<OutputRow>); 4] {
+        let songs = self.top_last_hour(song, |(artist, title)| vec![artist, Some(title)]);
+        let artists = self.top_last_hour(|play| play.artist.clone(), |artist| vec![Some(artist)]);
+        [
+            (closed::ACTIVE_USERS, self.active_users()),
+            (closed::SESSIONS, self.sessions()),
+            (closed::TOP_SONGS, songs),
+            (closed::TOP_ARTISTS, artists),
+        ]
     }
 
     fn per_hour(&self) -> Vec<ViewRow> {
@@ -292,24 +295,16 @@ impl Recompute for Slow {
             ("streams_per_hour", self.per_hour()),
             ("streams_by_state", by_state.collect()),
         ]);
-        tables.extend(self.closed());
+        let shown = |(closed, rows): (Closed, Vec<OutputRow>)| {
+            (closed.name, rows.into_iter().map(|row| closed.row(row)).collect())
+        };
+        tables.extend(self.closed().map(shown));
         tables
     }
 
     fn outputs(&self) -> OutputRows {
-        let mut outputs = OutputRows::from([
-            (WIDE_STREAMS.to_string(), Some(self.wide_streams())),
-            (
-                "top_songs_last_hour".to_string(),
-                Some(self.top_last_hour(song, |(artist, title)| vec![artist, Some(title)])),
-            ),
-            (
-                "top_artists_last_hour".to_string(),
-                Some(self.top_last_hour(|play| play.artist.clone(), |artist| vec![Some(artist)])),
-            ),
-            ("active_users".to_string(), Some(self.active_users())),
-            ("sessions".to_string(), Some(self.sessions())),
-        ]);
+        let mut outputs = OutputRows::from([(WIDE_STREAMS.to_string(), Some(self.wide_streams()))]);
+        outputs.extend(self.closed().map(|(closed, rows)| (closed.name.to_string(), Some(rows))));
         // A row does not say which of its fields were odd.
         outputs.extend(self.job.counted.iter().map(|topic| (odd_fields_of(*topic), None)));
         outputs
