@@ -1,4 +1,4 @@
-"""A selection of all suites for every change: about five minutes on two cores.
+"""A selection of all suites for every change: about eight minutes on two cores.
 
 The suite of fail points wants a binary of its own, given by --failpoints; without it that suite is left out, and so are
 those that mount disks where that is not allowed. Each is named as skipped in the last line, so that nobody takes it as held.
@@ -24,13 +24,17 @@ SELECTION = (
     ("rescale",),
     ("cluster", "--kills", "20"),
     ("cluster", "--views", "--kills", "7", "--stops", "0", "--rivals", "0"),
+    ("cluster-every-step", "--sample", "18"),
+    ("cluster-rescale", "--pairs", "4"),
+    ("strangers", "--calls", "1000"),
+    ("cluster-signals", "--idle", "10", "--standby", "2", "--killed", "6"),
     ("cuts", "--cuts", "4"),
     ("fencing", "--trials", "8"),
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
 )
 MOUNTS = ("power-cut", "disk")
-FAIL_POINTS = ("kill-every-step", "cuts")
+FAIL_POINTS = ("kill-every-step", "cluster-every-step", "cuts")
 
 
 def options(parser):

@@ -26,6 +26,7 @@ from crash_suites import rig as rigs
 SIZES = ((2, 1), (3, 1), (2, 2), (1, 2), (3, 1))
 # How often one start of a cluster is hit: each time its processes wait twice as long before they come back.
 HITS = 3
+SECRET = "a secret that only processes of this job know"
 
 
 def options(parser):
@@ -42,6 +43,8 @@ class Cluster:
 
     def __init__(self, rig, lake, capture, size, more=()):
         self.rig, self.lake, self.capture, self.size, self.more = rig, lake, capture, size, more
+        # When its processes were killed, in seconds since 1970.
+        self.killed = []
         self.name = f"{lake}.{time.monotonic_ns()}"
         free = [socket.create_server(("127.0.0.1", 0)) for _ in range(size[0])]
         with open(self.name + ".hosts", "w", encoding="utf-8") as hosts:
@@ -49,12 +52,26 @@ class Cluster:
         for server in free:
             server.close()
         with open(self.name + ".secret", "w", encoding="utf-8") as secret:
-            secret.write("a secret that only processes of this job know\n")
-        self.runs = [self.start(process) for process in range(size[0])]
+            secret.write(SECRET + "\n")
+        self.runs = self.begin()
+
+    def begin(self):
+        """Starts the processes."""
+        return [self.start(process) for process in range(self.size[0])]
 
     def start(self, process):
-        flags = [*self.more, "-H", self.name + ".hosts", "-p", str(process), "--mesh-secret-file", self.name + ".secret", "-v"]
-        return self.rig.start(self.lake, self.capture, self.size[1], flags, log=f"{self.name}.{process}.log")
+        return self.rig.start(self.lake, self.capture, self.size[1], self.flags(process), env=self.environment(process), log=self.log(process))
+
+    def flags(self, process):
+        """What makes a process one of the job."""
+        return [*self.more, "-H", self.name + ".hosts", "-p", str(process), "--mesh-secret-file", self.name + ".secret", "-v"]
+
+    def log(self, process):
+        return f"{self.name}.{process}.log"
+
+    def environment(self, process):
+        """What a process that is started now finds in its environment beside that of the suite."""
+        return {}
 
     def said(self):
         return "".join(f"process {process}:\n{run.said(6)}" for process, run in enumerate(self.runs))
@@ -70,6 +87,7 @@ class Cluster:
 
     def kill(self, process):
         """Kills a process, and starts it again."""
+        self.killed.append(time.time())
         if self.rig.kill(self.runs[process]) != -9:
             raise rigs.Failed(f"process {process} ended before it was killed: {self.name}\n{self.said()}")
         self.runs[process] = self.start(process)
@@ -108,10 +126,11 @@ def notices(run):
 
 
 def one_lake(rig, args, number):
-    """Kills processes of one job as often as planned; gives (kills by process, generations, seconds to notice a stopped one)."""
+    """Kills processes of one job as often as planned; gives (kills by process, generations, seconds to the next commits, seconds to
+    notice a stopped one)."""
     draw = rigs.rng(args.seed, "cluster", number)
     capture, more = kill_anywhere.captured(rig, args, number % 3), ["--views"] if args.views else []
-    lake, kills, seen, noticed = rig.path("cluster"), collections.Counter(), {}, []
+    lake, kills, seen, killed, noticed = rig.path("cluster"), collections.Counter(), {}, [], []
     todo = min(args.kills_a_run, args.kills - number * args.kills_a_run)
     stops = 1 if number < args.stops else 0
     while todo > 0 or stops:
@@ -135,6 +154,7 @@ def one_lake(rig, args, number):
             noticed.append(cluster.stop(draw.randrange(size[0])))
             cluster.until(rigs.highest(lake) + 2)
         cluster.drain(draw.randrange(size[0]))
+        killed += cluster.killed
         if rigs.head(lake)["members"]["processes"] != size[0]:
             raise rigs.Failed(f"the manifest does not say that {size[0]} processes made it: {lake}")
     size = draw.choice([size for size in SIZES if size[0] > 1])
@@ -143,9 +163,16 @@ def one_lake(rig, args, number):
         same_tables(rig, lake, capture, more)
     kill_anywhere.still_there(seen, rigs.committed_files(lake))
     rig.verify(lake, capture)
-    generations = rigs.head(lake)["generation"]
+    generations, took = rigs.head(lake)["generation"], back_s(lake, killed)
     rig.forget(lake)
-    return kills, generations, noticed
+    return kills, generations, took, noticed
+
+
+def back_s(lake, killed):
+    """Seconds from each kill to the next commit, where no other kill came in between."""
+    commits = sorted(one["written_ms"] / 1000 for one in rigs.all_manifests(lake) if one["kind"] == "commit")
+    until = [(at, next((commit for commit in commits if commit > at), None)) for at in killed]
+    return [commit - at for at, commit in until if commit is not None and not any(at < other < commit for other in killed)]
 
 
 def same_tables(rig, lake, capture, more):
@@ -198,9 +225,10 @@ def suite(rig, args):
         kill_anywhere.captured(rig, args, number)
     results = rig.trials([lambda number=number: one_lake(rig, args, number) for number in range(lakes)])
     rig.trials([lambda number=number: rivals(rig, args, number) for number in range(args.rivals)])
-    kills = sum((kills for kills, _, _ in results), collections.Counter())
-    noticed = [seconds for _, _, all_noticed in results for seconds in all_noticed]
+    kills = sum((kills for kills, *_ in results), collections.Counter())
+    took, noticed = ([seconds for one in results for seconds in one[which]] for which in (2, 3))
     if noticed and max(noticed) > 12:
         raise rigs.Failed(f"a stopped process was noticed after {max(noticed):.1f} s, not within 12 s")
-    figures = {"kills": dict(sorted(kills.items())), "generations": [g for _, g, _ in results], "lakes": lakes, "rivals": args.rivals}
+    figures = {"kills": dict(sorted(kills.items())), "generations": [one[1] for one in results], "lakes": lakes, "rivals": args.rivals}
+    figures["next_commit_s"] = rigs.spread_s(took)
     return kills.total(), {**rig.figures(), **figures, "stop_noticed_s": round(max(noticed), 1) if noticed else None}

@@ -120,9 +120,8 @@ class Cluster(cluster.Cluster):
                 self.called = hosts.readline().strip()
             host, port = self.called.split(":")
             self.proxy = Proxy((host, int(port)))
-        flags = [*self.more, "-H", self.name + ".hosts", "-p", str(process), "--mesh-secret-file", self.name + ".secret", "-v", "--follow"]
         env = {"MESH_BY": f"{self.called}={self.proxy.address}"}
-        return self.rig.start(self.lake, self.capture, 1, flags, env=env, until=None, log=f"{self.name}.{process}.log")
+        return self.rig.start(self.lake, self.capture, 1, [*self.flags(process), "--follow"], env=env, until=None, log=self.log(process))
 
 
 def one_cut(rig, args, number, where):

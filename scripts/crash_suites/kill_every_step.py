@@ -24,9 +24,9 @@ def options(parser):
     parser.add_argument("--rounds", type=int, default=1, help="how often every site is tried (default 1)")
 
 
-def sites():
+def sites(of="SITES"):
     with open(os.path.join(rigs.ROOT, "src", "engine", "failpoint.rs"), encoding="utf-8") as file:
-        listed = re.search(r"pub const SITES: \[&str; \d+\] = \[(.*?)\];", file.read(), re.DOTALL)
+        listed = re.search(rf"pub const {of}: \[&str; \d+\] = \[(.*?)\];", file.read(), re.DOTALL)
     return re.findall(r'"([a-z.-]+)"', listed[1])
 
 

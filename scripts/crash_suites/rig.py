@@ -358,6 +358,19 @@ def head(lake):
     return None if number < 0 else manifest(lake, number)
 
 
+def has_committed(lake, after):
+    """True if an epoch was committed after manifest `after`."""
+    return any(manifest(lake, number)["kind"] == "commit" for number in manifest_numbers(lake) if number > after)
+
+
+def spread_s(seconds):
+    """The middle, the 95th of a hundred and the most of some durations, for a JSON line; None of none."""
+    if not seconds:
+        return None
+    ordered = sorted(seconds)
+    return {"p50": round(ordered[len(ordered) // 2], 2), "p95": round(ordered[len(ordered) * 95 // 100], 2), "most": round(ordered[-1], 2)}
+
+
 def unfolded(lines):
     """The manifests of a segment: each line is a list of new pieces of text and of [first, count] of earlier ones."""
     known, manifests = [], []

@@ -11,7 +11,7 @@ import os
 
 from kafka_suites import rig as kafka
 
-SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "gone", "kill-anywhere", "music", "settings")
+SELECTION = ("equal", "growing", "stalled", "observers", "renewed", "gone", "kill-anywhere", "processes", "music", "settings")
 
 
 def options(parser):

@@ -164,7 +164,7 @@ class Rig(rigs.Rig):
         self.brokers.append(broker)
         return broker
 
-    def job(self, broker, topic, lake, *more, workers=1, until=None, config=None, env=None):
+    def job(self, broker, topic, lake, *more, workers=1, until=None, config=None, env=None, log=None):
         """Starts the job on a topic, with small epochs."""
         command = [self.binary, "run", rigs.JOB, "--source", "kafka:", "--kafka-config", config or broker.config, "--topic", topic]
         command += ["--lake", lake, "-w", str(workers), "--epoch", "50ms", "--epoch-bytes", "16KiB", "--not-after", "none"]
@@ -173,12 +173,12 @@ class Rig(rigs.Rig):
         command += ["--idle-after", "never"] if "--idle-after" not in more else []
         command += more
         os.makedirs(os.path.dirname(lake), exist_ok=True)
-        log = lake.rstrip("/") + ".log"
+        log = log or lake.rstrip("/") + ".log"
         return rigs.Run(self.spawn(command, log, env), log, command)
 
-    def close_windows(self, broker, topic, lake, workers=1):
+    def close_windows(self, broker, topic, lake, *more, workers=1):
         """Reads what is left and closes every window, as the reference program does: a topic has no end, but it can be idle."""
-        run = self.job(broker, topic, lake, "--idle-after", "200ms", "--idle-flush", "300ms", workers=workers)
+        run = self.job(broker, topic, lake, "--idle-after", "200ms", "--idle-flush", "300ms", *more, workers=workers)
         first = rigs.next_generation(lake)
         wait_for("the flush of all windows", lambda: is_flushed(lake, first), run)
         self.drain(run)

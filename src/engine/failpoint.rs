@@ -1,7 +1,8 @@
-//! Places where a test may end the process: every step of stage, commit, publish, recovery, collection and folding.
+//! Places where a test may end or stop the process: every step of stage, commit, publish, recovery, collection and folding.
 //!
 //! Nothing happens at them unless the crate is built with the feature `failpoints`; then the variable `FAILPOINTS`
-//! says where: `commit.created=3*off->return` ends the process, as a kill would, when it comes there the fourth time.
+//! says where: `commit.created=3*off->return` ends the process, as a kill would, when it comes there the fourth time;
+//! `return(stop)` stops it there, until somebody lets it go on (`SIGCONT`).
 
 /// All places, in the order of an epoch. `scripts/crash kill-every-step` must reach every one of them.
 pub const SITES: [&str; 27] = [
@@ -34,13 +35,22 @@ pub const SITES: [&str; 27] = [
     "finish.begin",
 ];
 
-/// Those of a process that another one leads.
-pub const MEMBER_SITES: [&str; 2] = ["member.card", "member.started"];
+/// Those that only a job on several processes has. `scripts/crash cluster-every-step` must reach every one of them, and of the
+/// others in every process that has them.
+pub const CLUSTER_SITES: [&str; 4] = ["join.begin", "join.met", "member.card", "member.started"];
 
-/// Ends the process here, if a test asked for it: no destructor runs and no buffer is flushed.
+/// Ends the process here, if a test asked for it: no destructor runs and no buffer is flushed. Or stops it: what a test does to this
+/// process or to another one happens at this place then.
 #[cfg(feature = "failpoints")]
 pub fn at(site: &'static str) {
-    fail::fail_point!(site, |_| std::process::abort());
+    fail::fail_point!(site, |how: Option<String>| match how.as_deref() {
+        Some("stop") => {
+            let me = rustix::process::getpid();
+            rustix::process::kill_process(me, rustix::process::Signal::STOP)
+                .expect("a process may stop itself");
+        }
+        _ => std::process::abort(),
+    });
 }
 
 /// Does nothing: this build has no fail points.
@@ -55,7 +65,7 @@ pub fn from_environment() -> impl Sized {
 
 #[cfg(test)]
 mod tests {
-    use super::{MEMBER_SITES, SITES};
+    use super::{CLUSTER_SITES, SITES};
     use std::collections::BTreeSet;
 
     #[test]
@@ -76,7 +86,7 @@ mod tests {
                 }
             }
         }
-        let listed = SITES.iter().chain(&MEMBER_SITES);
+        let listed = SITES.iter().chain(&CLUSTER_SITES);
         assert_eq!(used, listed.map(ToString::to_string).collect());
     }
 }

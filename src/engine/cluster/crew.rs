@@ -12,6 +12,7 @@ use crate::engine::cluster::place::{Cluster, Place};
 use crate::engine::cluster::torn;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
+use crate::engine::failpoint;
 use crate::mesh::hello::Facts;
 use crate::mesh::{self, LEADER, Mesh, Process, Signal, Socket};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,12 +66,14 @@ impl Crew {
         let options = mesh::Options { process, facts, secret, tls, within };
         // One that started again in the middle of a drain joins, to end it with the others.
         let goes_on = control.is_draining();
+        failpoint::at("join.begin");
         let joined = mesh::join(options, &|| is_over() || control.is_draining() && !goes_on);
         let Mesh { data, control: signals } = joined.map_err(|error| match error {
             // It was told to end, and what is committed is whole without it.
             mesh::Error::Timeout { .. } if goes_on => mesh::Error::Stopped,
             error => error,
         })?;
+        failpoint::at("join.met");
         let processes = place.processes();
         let is_tls = data.iter().flatten().all(Socket::is_tls);
         let tls = is_tls.then_some("1.3");
