@@ -41,6 +41,9 @@ def options(parser):
 class Cluster:
     """The processes of a job, each with its log."""
 
+    # The job follows its files, and does not end by itself.
+    follows = False
+
     def __init__(self, rig, lake, capture, size, more=()):
         self.rig, self.lake, self.capture, self.size, self.more = rig, lake, capture, size, more
         # When its processes were killed, in seconds since 1970.
@@ -60,7 +63,9 @@ class Cluster:
         return [self.start(process) for process in range(self.size[0])]
 
     def start(self, process):
-        return self.rig.start(self.lake, self.capture, self.size[1], self.flags(process), env=self.environment(process), log=self.log(process))
+        until, following = (None, ["--follow"]) if self.follows else ("end", [])
+        flags = [*self.flags(process), *following]
+        return self.rig.start(self.lake, self.capture, self.size[1], flags, env=self.environment(process), until=until, log=self.log(process))
 
     def flags(self, process):
         """What makes a process one of the job."""
@@ -113,6 +118,12 @@ class Cluster:
         codes = [self.rig.finish(run) for run in self.runs]
         if codes != expected:
             raise rigs.Failed(f"the processes ended with {codes}, not {expected}: {self.name}\n{self.said()}")
+
+
+class Endless(Cluster):
+    """The processes of a job that follows its files."""
+
+    follows = True
 
 
 def said(run):
@@ -210,7 +221,8 @@ def rivals(rig, args, number):
     """Two whole clusters on one lake: one wins, the other goes away for good."""
     draw = rigs.rng(args.seed, "rivals", number)
     capture, lake = rig.capture(args.seed * 1000 + number % 3, args.messages), rig.path("rivals")
-    first = Cluster(rig, lake, capture, (2, 1))
+    # It cannot end before it is overtaken.
+    first = Endless(rig, lake, capture, (2, 1))
     first.until(rigs.highest(lake) + 3 + draw.randrange(15))
     second = Cluster(rig, lake, capture, (3, 1), ["--if-running", "take-over"])
     first.ends([4, 4])

@@ -30,6 +30,8 @@ OF_MEMBERS = ("stage.opened", "stage.written", "stage.synced", "stage.rows", "st
 # A stop that nobody can notice, since the processes do not know each other yet, lasts so many seconds.
 UNKNOWN_S = 2
 STOP_EVERY = 6
+# How often a trial begins anew where a job has ended without coming to the site.
+TRIES = 4
 
 
 def options(parser):
@@ -112,16 +114,17 @@ def trial(rig, ground, what, draw):
     """Gives the seconds from the hit to the next commit, or to the end of the job if there was none."""
     site, holder, victim, way = what
     early = site.startswith(("begin.", "sweep.", "finish.", "fold.written", "join.", "member."))
-    skip = 0 if early else draw.randrange(12)
+    skip, tries = 0 if early else draw.randrange(12), 0
     while True:
         lake, capture, more = ground.lake(site, draw)
         size = (3, 1) if victim == 2 else draw.choice(((2, 1), (2, 2), (3, 1)))
         job = Held(rig, lake, capture, size, more, holder, f"{site}={skip}*off->1*return(stop)" if skip else f"{site}=1*return(stop)")
         if job.reaches():
             break
-        # It was not passed that often before the input ended.
+        # It was not passed that often before the input ended. Other sizes and lakes may come there more often.
         rig.forget(lake)
-        if skip == 0:
+        tries += skip == 0
+        if tries == TRIES:
             raise rigs.Failed(f"process {holder} did not come to {site}")
         skip //= 2
     seen, began, before = rigs.committed_files(lake), time.monotonic(), rigs.highest(lake)

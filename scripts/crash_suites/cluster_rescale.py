@@ -34,16 +34,11 @@ def options(parser):
     parser.add_argument("--messages", type=int, default=9_000, help="messages of a capture (default 9000)")
 
 
-class Pool(cluster.Cluster):
+class Pool(cluster.Endless):
     """Three processes, of which the job has as many as its size says."""
 
     def __init__(self, rig, lake, capture, size):
-        self.asked = size
-        super().__init__(rig, lake, capture, (POOL, size[1]))
-
-    def start(self, process):
-        flags = [*self.flags(process), "-n", str(self.asked[0]), "--members", "as-committed", "--follow"]
-        return self.rig.start(self.lake, self.capture, self.asked[1], flags, until=None, log=self.log(process))
+        super().__init__(rig, lake, capture, (POOL, size[1]), ["-n", str(size[0]), "--members", "as-committed"])
 
     def rescale(self, to):
         """Asks for another size; gives the child, which ends when the job has it."""

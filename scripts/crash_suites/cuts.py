@@ -107,7 +107,7 @@ class Proxy:
                 end.close()
 
 
-class Cluster(cluster.Cluster):
+class Cluster(cluster.Endless):
     """Two processes, the second of which calls through a proxy."""
 
     def __init__(self, rig, lake, capture, more):
@@ -120,8 +120,10 @@ class Cluster(cluster.Cluster):
                 self.called = hosts.readline().strip()
             host, port = self.called.split(":")
             self.proxy = Proxy((host, int(port)))
-        env = {"MESH_BY": f"{self.called}={self.proxy.address}"}
-        return self.rig.start(self.lake, self.capture, 1, [*self.flags(process), "--follow"], env=env, until=None, log=self.log(process))
+        return super().start(process)
+
+    def environment(self, process):
+        return {"MESH_BY": f"{self.called}={self.proxy.address}"}
 
 
 def one_cut(rig, args, number, where):

@@ -17,6 +17,8 @@ WITHIN_S = 60
 # Shorter than the silence after which the others take a process for lost.
 STOPPED_S = 6
 ENDLESS = 4_000_000_000
+# The sizes that a job goes through, processes x workers, and how many processes there are for it.
+SIZES, POOL = ((1, 2), (1, 1), (2, 1), (1, 2), (3, 1), (1, 1), (2, 2), (2, 1), (3, 1), (2, 2)), 3
 
 
 class Failed(Exception):
@@ -140,22 +142,39 @@ def state_bytes(cluster):
     return sum(worker["state_bytes"] for worker in json.loads(shown.stdout)["workers"])
 
 
+class Pool(Cluster):
+    """As many processes as a job may have; those that its size does not need stand by."""
+
+    def __init__(self, binary, folder, starts, messages, flags=()):
+        self.starts = starts
+        super().__init__(binary, folder, (POOL, starts[1]), messages, [*flags, "-n", str(starts[0]), "--members", "as-committed"])
+
+    def rescale(self, to, *more):
+        """What `headway rescale` answers."""
+        command = [self.binary, "rescale", "--lake", self.lake, "--to", "x".join(map(str, to)), "-H", self.folder / "hosts", "-o", "json", *more]
+        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def rescaled(binary, folder, tries):
-    """A rescale between 2 workers and 1, again and again: seconds between the commits around it, and what was predicted."""
+    """Rescales from each of some sizes to the next, again and again: seconds between the commits around each, and what was predicted.
+    The first one comes after one restart, which is all that there is to go by."""
     pauses, predicted = [], []
-    with Cluster(binary, folder, (1, 2), ENDLESS, ["--epoch", "200ms", "--restarts", str(tries + 1)]) as cluster:
+    with Pool(binary, folder, SIZES[0], ENDLESS, ["--epoch", "200ms", "--restarts", str(tries + 2)]) as cluster:
         cluster.until(10)
+        cluster.processes[0].kill()
+        cluster.processes[0].wait()
+        head = cluster.newest()
+        cluster.processes[0] = cluster.start(0)
+        cluster.until(head + 10)
         for number in range(tries):
-            to = "1x1" if number % 2 == 0 else "1x2"
-            rescale = [binary, "rescale", "--lake", cluster.lake, "--to", to, "-o", "json"]
-            plan = json.loads(subprocess.run(rescale, check=True, capture_output=True, text=True).stdout)
-            before = cluster.newest()
-            subprocess.run([*rescale, "--execute"], check=True, capture_output=True)
+            to = SIZES[(number + 1) % len(SIZES)]
+            plan, before = cluster.rescale(to), cluster.newest()
+            cluster.rescale(to, "--execute")
             cluster.until(cluster.newest() + 2)
             pauses.append(pause_s(cluster, before))
             predicted.append(plan["pause_ms"] and plan["pause_ms"] / 1000)
             cluster.until(cluster.newest() + 8)
-        state = state_bytes(cluster)
+        state = sum(worker["state_bytes"] for worker in cluster.rescale(SIZES[0])["workers"])
     return pauses, predicted, state
 
 
