@@ -3,7 +3,8 @@
 A lake is one pair of sizes (processes x workers). Three processes of one host file follow a folder; those that the size does not need
 stand by. The job is asked for the other size (`headway rescale --execute`), and while it is on its way a random process is killed and
 started again. Meanwhile lines are added to the files of the folder, and the last file comes only now. When the job has the other size
-and has read everything, a signal to all must end each with exit code 0. At the end the lake must be what the reference program expects.
+and has read everything, a signal to all must end each with exit code 0. At the end the lake must be what the reference program expects,
+and its live tables what was committed makes them.
 
   scripts/crash cluster-rescale               all twenty pairs
   scripts/crash cluster-rescale --pairs 4     so many of them, drawn at random
@@ -38,7 +39,7 @@ class Pool(cluster.Endless):
     """Three processes, of which the job has as many as its size says."""
 
     def __init__(self, rig, lake, capture, size):
-        super().__init__(rig, lake, capture, (POOL, size[1]), ["-n", str(size[0]), "--members", "as-committed"])
+        super().__init__(rig, lake, capture, (POOL, size[1]), ["-n", str(size[0]), "--members", "as-committed", "--views"])
 
     def rescale(self, to):
         """Asks for another size; gives the child, which ends when the job has it."""
@@ -111,7 +112,7 @@ def one_pair(rig, args, number, pair):
     """Gives the seconds from the question to the other size."""
     start, to = pair
     draw = rigs.rng(args.seed, "cluster-rescale", *start, *to)
-    capture, lake = rig.capture(args.seed * 1000 + 51 + number % 3, args.messages, partitions=5), rig.path("rescale")
+    capture, lake = captured(rig, args, number), rig.path("rescale")
     growing = Growing(rig, capture, draw)
     os.makedirs(os.path.dirname(lake), exist_ok=True)
     pool = Pool(rig, lake, growing.capture, start)
@@ -125,12 +126,18 @@ def one_pair(rig, args, number, pair):
     pool.drain()
     if size_of(lake) != to:
         raise rigs.Failed(f"the job ended with the size {size_of(lake)}, not {to}: {pool.name}")
-    rig.settle(lake, growing.capture, 1, ["-n", "1"])
+    rig.settle(lake, growing.capture, 1, ["-n", "1", "--views"])
     rig.judge(lake, growing.capture.folder, capture.flags, ["--floors", floors(lake)])
     rig.audited(lake)
+    rig.call([rig.binary, "views", "verify", "--lake", lake], f"the views of {lake} are wrong")
     rig.forget(lake)
     shutil.rmtree(growing.capture.folder, ignore_errors=True)
     return took
+
+
+def captured(rig, args, number):
+    """One of a few captures that all pairs share."""
+    return rig.capture_for_views(args.seed * 1000 + 51 + number % 3, args.messages)
 
 
 def size_of(lake):
@@ -155,6 +162,6 @@ def suite(rig, args):
     rigs.rng(args.seed, "pairs").shuffle(pairs)
     pairs = pairs[: args.pairs]
     for number in range(min(len(pairs), 3)):
-        rig.capture(args.seed * 1000 + 51 + number, args.messages, partitions=5)
+        captured(rig, args, number)
     took = rig.trials([lambda number=number, pair=pair: one_pair(rig, args, number, pair) for number, pair in enumerate(pairs)])
     return len(pairs), {**rig.figures(), "kills": len(pairs), "rescale_s": rigs.spread_s(took)}
