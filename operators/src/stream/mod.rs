@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod decode;
+pub(crate) mod each;
 pub mod ingest;
 pub mod pick;
 pub mod roll;

@@ -1,22 +1,23 @@
 //! A collection with retractions on its way through the dataflow.
 
-use crate::epochs::lowest;
+use crate::epochs::Epochs;
 use crate::flow::Flow;
 use crate::state::{KeyHash, Shard};
+use crate::stream::each::each;
 use crate::time::Epoch;
 use differential_dataflow::consolidation::consolidate_updates;
 use differential_dataflow::{AsCollection, VecCollection};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::rc::Rc;
+use std::vec::Drain;
 use timely::ExchangeData;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Capability;
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -119,22 +120,17 @@ fn at_own_epoch<'s, D: Key>(updates: StreamVec<'s, Epoch, Update<D>>) -> StreamV
     let mut out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update<D>>>>::from(out);
     builder.build(move |initial| {
         drop(initial);
-        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Vec<Update<D>>)> = BTreeMap::new();
+        let mut open: Epochs<Vec<Update<D>>> = Epochs::new(1);
         move |frontiers| {
             updates.for_each(|cap, batch: &mut Vec<Update<D>>| {
                 for update in batch.drain(..) {
-                    let own = update.1;
-                    let (_, stash) = open.entry(own).or_insert_with(|| (cap.delayed(&own, 0), Vec::new()));
-                    stash.push(update);
+                    open.at_later(&cap, update.1).push(update);
                 }
             });
-            let (mut out, lowest) = (out.activate(), lowest(frontiers));
-            while let Some(first) =
-                open.first_entry().filter(|first| lowest.is_none_or(|low| *first.key() < low))
-            {
-                let (cap, mut stash) = first.remove();
-                consolidate_updates(&mut stash);
-                out.session(&cap).give_iterator(stash.into_iter());
+            let mut out = out.activate();
+            while let Some(mut closed) = open.closed(frontiers) {
+                consolidate_updates(&mut closed.stash);
+                out.session(&closed.caps[0]).give_container(&mut closed.stash);
             }
         }
     });
@@ -145,21 +141,10 @@ fn at_own_epoch<'s, D: Key>(updates: StreamVec<'s, Epoch, Update<D>>) -> StreamV
 fn at_epoch_of_arrival<'s, D: Clone + 'static>(
     records: StreamVec<'s, Epoch, D>,
 ) -> StreamVec<'s, Epoch, Update<D>> {
-    let mut builder = OperatorBuilder::new("Insertions".into(), records.scope());
-    let mut records = builder.new_input(records, Pipeline);
-    let (out, out_stream) = builder.new_output();
-    let mut out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update<D>>>>::from(out);
-    builder.build(move |initial| {
-        drop(initial);
-        move |_frontiers| {
-            let mut out = out.activate();
-            records.for_each(|cap, batch: &mut Vec<D>| {
-                let epoch = *cap.time();
-                out.session(&cap).give_iterator(batch.drain(..).map(|record| (record, epoch, 1)));
-            });
-        }
-    });
-    out_stream
+    let logic = |epoch, batch: Drain<'_, D>, made: &mut Vec<Update<D>>| {
+        made.extend(batch.map(|record| (record, epoch, 1)));
+    };
+    each(records, "Insertions", Box::new(logic))
 }
 
 /// The shard of a key: of the hash of its encoding.
