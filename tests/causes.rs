@@ -4,8 +4,9 @@
 use crate::played::{Disk, Gate, Topic, Warehouse};
 use headway::connect::Connector;
 use headway::engine::clock::{Clock, Manual};
+use headway::engine::format::waits::Waits;
 use headway::engine::run::feed::Until;
-use headway::engine::{Board, Control, Error, Launch, Summary, launch};
+use headway::engine::{Board, Control, Error, Launch, Memory, Summary, launch};
 use headway::serve::lag::{Cause, Diagnosis, diagnose};
 use headway_operators::build::Build;
 use headway_operators::kit::json::{Json, Timestamp};
@@ -16,14 +17,15 @@ use headway_operators::spec::InputSpec;
 use headway_operators::stream::window::Closing;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// For how long a job may take to come to where a test wants it.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// By how much time passes once a job stands still: more than records may wait.
-const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Visit {
@@ -88,57 +90,89 @@ impl Pipeline for Visits {
 }
 
 /// Visits of one page, one a second from second `from` of event time on.
-fn visits(page: &str, from: u64, count: u64) -> Vec<String> {
+pub(crate) fn visits(page: &str, from: u64, count: u64) -> Vec<String> {
     let visit = |second: u64| format!("{{\"page\": \"{page}\", \"ts\": {}}}", second * 1_000);
     (from..from + count).map(visit).collect()
 }
 
+/// The memory of a process that may take so many MiB, and how many it takes: 10 at first.
+pub(crate) fn memory_of(limit: u64) -> (Memory, Arc<AtomicU64>) {
+    let takes = Arc::new(AtomicU64::new(10));
+    let shown = Arc::clone(&takes);
+    (Memory::measured(limit << 20, Box::new(move || Some(shown.load(Ordering::SeqCst) << 20))), takes)
+}
+
+/// What is around a process of a job: a topic, a store, and what time it is.
+pub(crate) struct Around {
+    pub(crate) topic: Topic,
+    pub(crate) disk: Disk,
+    pub(crate) clock: Arc<Manual>,
+}
+
+impl Around {
+    pub(crate) fn new(partitions: usize) -> Around {
+        let clock = Arc::new(Manual::default());
+        clock.advance(Duration::from_secs(1));
+        Around { topic: Topic::new(partitions), disk: Disk::default(), clock }
+    }
+
+    /// The job of `made` in the midst of it, with a board of its own.
+    pub(crate) fn job(&self, made: Configured) -> Launch {
+        let connectors = [Arc::new(self.topic.clone()) as Arc<dyn Connector>];
+        Launch {
+            until: Until::Forever,
+            epoch: Duration::from_millis(50),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            board: Board::new(Arc::clone(&self.clock) as Arc<dyn Clock>),
+            ..Launch::new(made, connectors, Arc::new(self.disk.clone()))
+        }
+    }
+}
+
+/// The job of visits, and the gate of its operator.
+pub(crate) fn visits_job() -> (Gate, Configured) {
+    let doorman = Gate::default();
+    let pipeline = Arc::new(Visits { doorman: doorman.clone() });
+    (doorman, Configured::from(pipeline as Arc<dyn Pipeline>))
+}
+
 /// A job that runs, with all that holds it up in the hands of a test.
-struct Running {
-    topic: Topic,
-    disk: Disk,
+pub(crate) struct Running {
+    pub(crate) topic: Topic,
+    pub(crate) disk: Disk,
     doorman: Gate,
-    clock: Arc<Manual>,
-    board: Board,
+    pub(crate) clock: Arc<Manual>,
+    pub(crate) board: Board,
     control: Control,
     thread: Option<JoinHandle<Result<Summary, Error>>>,
 }
 
 impl Running {
     /// A job on a topic of so many `partitions`, changed by `change`.
-    fn start(partitions: usize, change: impl FnOnce(Launch) -> Launch) -> Running {
-        let doorman = Gate::default();
-        let pipeline = Arc::new(Visits { doorman: doorman.clone() });
-        Running::of(Configured::from(pipeline as Arc<dyn Pipeline>), doorman, partitions, change)
+    pub(crate) fn start(partitions: usize, change: impl FnOnce(Launch) -> Launch) -> Running {
+        let (doorman, made) = visits_job();
+        Running::of(Around::new(partitions), made, doorman, change)
     }
 
-    fn of(
+    /// The job of `made` with what is `around` it, changed by `change`.
+    pub(crate) fn of(
+        around: Around,
         made: Configured,
         doorman: Gate,
-        partitions: usize,
         change: impl FnOnce(Launch) -> Launch,
     ) -> Running {
-        let (topic, disk, clock) = (Topic::new(partitions), Disk::default(), Arc::new(Manual::default()));
-        clock.advance(Duration::from_secs(1));
-        let board = Board::new(Arc::clone(&clock) as Arc<dyn Clock>);
-        let connectors = [Arc::new(topic.clone()) as Arc<dyn Connector>];
-        let job = change(Launch {
-            until: Until::Forever,
-            epoch: Duration::from_millis(50),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            board: board.clone(),
-            ..Launch::new(made, connectors, Arc::new(disk.clone()))
-        });
-        let control = Control::new();
+        let job = change(around.job(made));
+        let (board, control) = (job.board.clone(), Control::new());
         let shared = control.clone();
         let thread = Some(std::thread::spawn(move || launch(job, &shared)));
+        let Around { topic, disk, clock } = around;
         let running = Running { topic, disk, doorman, clock, board, control, thread };
         running.wait("the claim", || running.board.committed_head().is_some());
         running
     }
 
     /// Waits until `is_there`. Epochs pass meanwhile, and no more time than they take.
-    fn wait(&self, what: &str, mut is_there: impl FnMut() -> bool) {
+    pub(crate) fn wait(&self, what: &str, mut is_there: impl FnMut() -> bool) {
         let began = Instant::now();
         while !is_there() {
             let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
@@ -148,26 +182,32 @@ impl Running {
         }
     }
 
-    fn consumed(&self) -> u64 {
+    pub(crate) fn consumed(&self) -> u64 {
         self.board.committed_head().map_or(0, |head| head.inputs[0].total().consumed)
     }
 
-    fn wait_for_commits(&self, records: u64) {
+    pub(crate) fn wait_for_commits(&self, records: u64) {
         self.wait("records that are committed", || self.consumed() == records);
     }
 
-    fn diagnosis(&self) -> Option<Diagnosis> {
+    /// True if a feed of process 0 says that a partition waits for that.
+    fn waits(&self, waits: Waits) -> bool {
+        let board = self.board.snapshot();
+        board.feeds.iter().flat_map(|feed| &feed.partitions).any(|part| part.waits == waits)
+    }
+
+    pub(crate) fn diagnosis(&self) -> Option<Diagnosis> {
         Some(diagnose(self.board.committed_head()?.as_ref(), &self.board.snapshot()))
     }
 
     /// Lets much time pass at once, and waits until `cause` is named for it.
-    fn after_long(&self, cause: Cause) -> Diagnosis {
+    pub(crate) fn after_long(&self, cause: Cause) -> Diagnosis {
         self.clock.advance(LONG);
         self.named(cause)
     }
 
     /// Waits until `cause` is named; it must stay.
-    fn named(&self, cause: Cause) -> Diagnosis {
+    pub(crate) fn named(&self, cause: Cause) -> Diagnosis {
         let mut found = None;
         let mut times = 0;
         self.wait(cause.name(), || {
@@ -179,11 +219,11 @@ impl Running {
     }
 
     /// Opens all gates and drains the job, which was well until then.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         for gate in [&self.disk.staging, &self.disk.manifests, &self.doorman] {
             gate.open();
         }
-        self.topic.lock().is_away = false;
+        self.topic.answers_again();
         self.control.drain();
         let thread = self.thread.take().expect("it was started");
         while !thread.is_finished() {
@@ -213,13 +253,13 @@ fn broker_that_does_not_answer_is_named_while_nothing_waits_and_while_a_commit_d
     job.topic.write(0, visits("a", 0, 5), 5);
     job.wait_for_commits(5);
     assert_eq!(job.after_long(Cause::None).cause, Cause::None, "nothing is the matter");
-    job.topic.lock().is_away = true;
+    job.topic.goes_away();
     job.wait("a question without an answer", || !job.board.snapshot().silent.is_empty());
     let found = job.after_long(Cause::SourceSilent);
     assert!(found.evidence[0].starts_with("input visits has not answered for"), "{found:?}");
     job.topic.write(0, visits("a", 5, 5), 5);
     job.named(Cause::SourceSilent);
-    job.topic.lock().is_away = false;
+    job.topic.answers_again();
     job.wait_for_commits(10);
     job.named(Cause::None);
     job.end();
@@ -344,7 +384,8 @@ fn slow_target_is_named() {
     let made = turnstile.configure([("window", "1m"), ("lateness", "0s"), ("views", "true")]);
     let gate = Gate::default();
     let target = Warehouse(gate.clone());
-    let job = Running::of(made.expect("the settings make a job"), Gate::default(), 1, |job| Launch {
+    let made = made.expect("the settings make a job");
+    let job = Running::of(Around::new(1), made, Gate::default(), |job| Launch {
         targets: vec![Box::new(target)],
         sources: job
             .sources
@@ -376,13 +417,47 @@ fn partition_that_is_paused_because_it_is_far_ahead_is_named() {
     // Far ahead is more than a minute.
     job.topic.write(0, visits("a", 0, 500), 500);
     job.topic.write(1, visits("b", 0, 50), 5);
-    job.wait("a partition that is paused", || {
-        let board = job.board.snapshot();
-        let mut parts = board.feeds.iter().flat_map(|feed| &feed.partitions);
-        parts.any(|part| part.waits == headway::engine::format::waits::Waits::Slowest)
-    });
+    job.wait("a partition that is paused", || job.waits(Waits::Slowest));
     let found = job.after_long(Cause::PausedBySkew);
     assert!(found.sentence.starts_with("partition 0 of visits is paused"), "{found:?}");
+    job.end();
+}
+
+#[test]
+fn pause_for_memory_is_named_until_there_is_room_again() {
+    let (memory, takes) = memory_of(100);
+    let job = Running::start(1, |job| Launch { memory, ..job });
+    // What is there and does not come keeps the partition from being at its end.
+    job.topic.write(0, visits("a", 0, 10), 5);
+    job.wait_for_commits(5);
+    takes.store(95, Ordering::SeqCst);
+    job.wait("a partition that is paused", || job.waits(Waits::Memory));
+    job.topic.write(0, visits("a", 10, 40), 45);
+    let found = job.after_long(Cause::PausedByMemory);
+    assert_eq!(found.sentence, "Sources are paused: process 0 takes nearly as much memory as it may.");
+    assert_eq!(found.evidence[0], "95 of 100 MiB are resident");
+    assert!(found.evidence[1].contains(" records of 1 partitions wait"), "{found:?}");
+    assert_eq!(job.consumed(), 5, "nothing is read meanwhile");
+    takes.store(10, Ordering::SeqCst);
+    job.wait_for_commits(50);
+    job.named(Cause::None);
+    job.end();
+}
+
+#[test]
+fn time_of_each_worker_adds_up_to_that_of_the_run() {
+    let job = Running::start(1, |job| Launch { workers: 2, ..job });
+    job.topic.write(0, visits("a", 0, 50), 50);
+    job.wait_for_commits(50);
+    job.clock.advance(LONG);
+    // What a worker has not told yet is the time since it told last.
+    job.wait("times that add up", || {
+        let board = job.board.snapshot();
+        let sums = board.workers.iter().map(|time| time.busy + time.waiting);
+        board.workers.len() == 2
+            && board.workers.iter().all(|time| time.busy > Duration::ZERO)
+            && sums.clone().all(|sum| sum.abs_diff(board.running) <= board.running / 50)
+    });
     job.end();
 }
 
@@ -396,7 +471,7 @@ fn start_that_finds_its_source_away_is_noted_and_leaves_the_outcome_of_the_last_
     let file = |name: &str| disk.files.files().get(&format!("_headway/visits/{name}.json")).cloned();
     let outcome = file("alive").expect("the run has said how it ended");
     assert!(file("refused").is_none());
-    topic.lock().is_away = true;
+    topic.goes_away();
     let connectors = [Arc::new(topic) as Arc<dyn Connector>];
     let again =
         Launch::new(Arc::new(Visits { doorman: Gate::default() }), connectors, Arc::new(disk.clone()));

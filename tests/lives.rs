@@ -3,6 +3,7 @@
 use crate::cli::{Run, folder, headway};
 use crate::process::{FOLLOW, command, finished, lines, read, signal, write};
 use rustix::process::Signal;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -73,6 +74,31 @@ fn job_that_hangs_is_unresponsive_until_it_goes_on() {
     let said = status(at, "lake", "running");
     assert_eq!(said.code, Some(0), "{said:?}");
     drained(child);
+}
+
+#[test]
+fn watched_job_is_seen_to_run_and_then_to_be_dead() {
+    let folder = folder();
+    let at = folder.path();
+    write(at, "in/a.csv", &lines("a", 0, 50));
+    let mut child = start(at, "lake", &[]);
+    wait_for("commit", || read(at) == Some(50));
+    let mut watch = command(at, &["status", "--lake", "lake", "--watch=100ms"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let began = Instant::now();
+    let mut said = BufReader::new(watch.stdout.take().expect("it is piped")).lines();
+    let mut see = |word: &str| {
+        while !said.next().expect("it goes on").expect("it writes text").starts_with(word) {
+            assert!(began.elapsed() < PATIENCE, "it is never {word}");
+        }
+    };
+    // More than once.
+    (0..3).for_each(|_| see("running    run 1, process "));
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    see("failed     run 1 with process-gone: ");
+    watch.kill().expect("it can be killed");
+    watch.wait().expect("it ends");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod answers;
 mod architecture;
 mod backup;
 mod causes;
+mod causes_elsewhere;
 #[cfg(feature = "mesh-tls")]
 mod certificates;
 mod cli;

@@ -9,6 +9,7 @@ use headway::store::{Created, Error as StoreError, Name, Published, Staged, Stor
 use headway_operators::record::{Offset, Partition, Payload, Raw};
 use headway_operators::spec::ViewSpec;
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// A gate at which threads wait while it is closed.
@@ -52,13 +53,15 @@ impl Gate {
 
 /// A topic of a broker that a test plays.
 #[derive(Clone, Default)]
-pub(crate) struct Topic(Arc<Mutex<Broker>>);
+pub(crate) struct Topic {
+    broker: Arc<Mutex<Broker>>,
+    /// It does not answer questions.
+    is_away: Arc<AtomicBool>,
+}
 
 #[derive(Default)]
 pub(crate) struct Broker {
     pub(crate) parts: Vec<Part>,
-    /// It does not answer questions.
-    pub(crate) is_away: bool,
 }
 
 #[derive(Clone, Default)]
@@ -72,11 +75,25 @@ pub(crate) struct Part {
 
 impl Topic {
     pub(crate) fn new(partitions: usize) -> Topic {
-        Topic(Arc::new(Mutex::new(Broker { parts: vec![Part::default(); partitions], is_away: false })))
+        let broker = Broker { parts: vec![Part::default(); partitions] };
+        Topic { broker: Arc::new(Mutex::new(broker)), is_away: Arc::default() }
+    }
+
+    /// The same topic, as another process reaches it.
+    pub(crate) fn elsewhere(&self) -> Topic {
+        Topic { broker: Arc::clone(&self.broker), is_away: Arc::default() }
+    }
+
+    pub(crate) fn goes_away(&self) {
+        self.is_away.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn answers_again(&self) {
+        self.is_away.store(false, Ordering::SeqCst);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Broker> {
-        self.0.lock().expect("no thread panics with the topic")
+        self.broker.lock().expect("no thread panics with the topic")
     }
 
     /// Writes `messages` to a partition, of which `given` come.
@@ -88,7 +105,11 @@ impl Topic {
 
     fn answers(&self) -> Result<(), error::Error> {
         let (what, detail) = ("the broker of the test".to_string(), "it is away".to_string());
-        if self.lock().is_away { Err(error::Error::Unreachable { what, detail }) } else { Ok(()) }
+        if self.is_away.load(Ordering::SeqCst) {
+            Err(error::Error::Unreachable { what, detail })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -175,6 +196,13 @@ pub(crate) struct Disk {
     pub(crate) files: Memory,
     pub(crate) staging: Gate,
     pub(crate) manifests: Gate,
+}
+
+impl Disk {
+    /// The same files, as another process reaches them.
+    pub(crate) fn elsewhere(&self) -> Disk {
+        Disk { files: self.files.clone(), ..Disk::default() }
+    }
 }
 
 impl Store for Disk {

@@ -37,8 +37,10 @@ pub(crate) fn advise(head: &Manifest, board: Option<&Snapshot>) -> Advised {
     if idle > 0 {
         why.push(format!("{idle} of {all} workers have no partition: there are {readable}"));
     }
-    let busy = share(&board.recent.workers);
-    why.push(format!("the workers of process 0 work {:.0} % of their time", busy * 100.0));
+    let others = board.elsewhere.iter().map(|said| &said.board);
+    let busy = share(std::iter::once(board).chain(others).flat_map(|board| &board.recent.workers));
+    let whose = if board.elsewhere.len() + 1 < processes as usize { " of process 0" } else { "" };
+    why.push(format!("the workers{whose} work {:.0} % of their time", busy * 100.0));
     let found = diagnose(head, board);
     why.push(format!("lag: {}", found.sentence));
     let more = match found.cause {
@@ -79,16 +81,18 @@ pub(crate) fn advise(head: &Manifest, board: Option<&Snapshot>) -> Advised {
 }
 
 /// The share of their time that workers worked.
-fn share(workers: &[WorkerTime]) -> f64 {
-    let busy: f64 = workers.iter().map(|worker| worker.busy.as_secs_f64()).sum();
-    let all: f64 = workers.iter().map(|worker| (worker.busy + worker.waiting).as_secs_f64()).sum();
+fn share<'a>(workers: impl Iterator<Item = &'a WorkerTime>) -> f64 {
+    let (busy, all) = workers.fold((0.0, 0.0), |(busy, all), worker| {
+        let own = worker.busy.as_secs_f64();
+        (busy + own, all + own + worker.waiting.as_secs_f64())
+    });
     if all > 0.0 { busy / all } else { 0.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::board::Recent;
+    use crate::engine::format::board::{Elsewhere, Recent};
     use crate::engine::format::manifest::Members;
     use crate::engine::format::manifest::tests::first;
     use std::time::Duration;
@@ -114,6 +118,19 @@ mod tests {
         assert_eq!(of(4, (1, 4), 1).as_deref(), Some("1x2"));
         assert_eq!(of(4, (3, 1), 1).as_deref(), Some("2x1"));
         assert_eq!(of(4, (1, 1), 1), None, "there is nothing less than one");
+    }
+
+    #[test]
+    fn workers_of_all_processes_count_once_they_have_said_something() {
+        let mut head = first(8);
+        head.members = Members { processes: 2, workers: 1, addresses: Vec::new() };
+        let mut quiet = board(1, 1);
+        assert_eq!(advise(&head, Some(&quiet)).size.as_deref(), Some("1x1"));
+        let elsewhere = Elsewhere { process: 1, board: board(1, 9), ..Elsewhere::default() };
+        quiet.elsewhere = vec![elsewhere];
+        let found = advise(&head, Some(&quiet));
+        assert_eq!(found.size, None, "the other process has work: {found:?}");
+        assert!(found.why.contains(&"the workers work 50 % of their time".to_string()), "{found:?}");
     }
 
     #[test]

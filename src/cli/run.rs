@@ -28,6 +28,7 @@ use crate::engine::run::board::Board;
 use crate::engine::run::enter::launch;
 use crate::engine::run::feed;
 use crate::engine::run::launch::{self, Launch, shape};
+use crate::engine::run::memory::Memory;
 use crate::engine::run::outcome::{InputOutcome, Outcome};
 use crate::engine::run::watchdog::STUCK_AFTER;
 use crate::engine::run::watched::Summary;
@@ -409,7 +410,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
             Some(Until::CaughtUp) => feed::Until::CaughtUp,
             Some(Until::End) => feed::Until::End,
         },
-        memory_limit: plan.memory_limit,
+        memory: Memory::of(plan.memory_limit),
         stuck_after: STUCK_AFTER,
         dead_max: plan.dead_max,
         late_max: plan.late_max,

@@ -15,7 +15,7 @@ use crate::connect::End;
 use crate::engine::commit::alive::Alive;
 use crate::engine::commit::refused::Refused;
 use crate::engine::commit::standby::Sign;
-use crate::engine::format::board::{Snapshot, TargetLag};
+use crate::engine::format::board::{MemoryUse, Snapshot, TargetLag};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use crate::serve::metrics::Moment;
 use crate::serve::textfile;
@@ -249,10 +249,11 @@ fn lines(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
     for Sign { process, host, why, .. } in &seen.standbys {
         writeln!(out, "standby    process {process} on \"{}\": {}", visible(host), visible(why))?;
     }
-    if let Some(memory) = seen.board().and_then(|board| board.memory) {
+    for (process, memory) in memory(seen) {
+        let of = if process > 0 { format!(" in process {process}") } else { String::new() };
         let paused = if memory.paused { ": sources are paused" } else { "" };
         let (resident, limit) = (memory.resident >> 20, memory.limit >> 20);
-        writeln!(out, "memory     {} of {} MiB{paused}", grouped(resident), grouped(limit))?;
+        writeln!(out, "memory     {} of {} MiB{of}{paused}", grouped(resident), grouped(limit))?;
     }
     for ((input, ends), example) in manifest.inputs.iter().zip(ends).zip(&seen.examples) {
         input_text((input, ends), example.as_deref(), out)?;
@@ -389,9 +390,23 @@ fn answer(seen: &Seen) -> Value {
         })).collect::<Vec<_>>(),
         "standby": seen.standbys,
         "memory": seen.board().and_then(|board| board.memory),
+        "memory_elsewhere": memory(seen).into_iter().filter(|(process, _)| *process > 0).map(|(process, memory)| json!({
+            "process": process,
+            "resident": memory.resident,
+            "limit": memory.limit,
+            "paused": memory.paused,
+        })).collect::<Vec<_>>(),
         "expectations": expectations::answer(&manifest.expectations),
         "inputs": manifest.inputs.iter().zip(ends).enumerate().map(|(at, input)| input_answer(seen, at, input)).collect::<Vec<_>>(),
     })
+}
+
+/// The memory of each process that has a limit, by its number.
+fn memory(seen: &Seen) -> Vec<(u32, MemoryUse)> {
+    let Some(board) = seen.board() else { return Vec::new() };
+    let others = board.elsewhere.iter().map(|said| (said.process, said.board.memory));
+    let all = std::iter::once((0, board.memory)).chain(others);
+    all.filter_map(|(process, memory)| Some((process, memory?))).collect()
 }
 
 fn input_answer(seen: &Seen, at: usize, (input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
@@ -432,7 +447,7 @@ fn input_answer(seen: &Seen, at: usize, (input, ends): (&Input, &BTreeMap<Partit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::board::{Lag, MemoryUse};
+    use crate::engine::format::board::Lag;
     use crate::engine::format::manifest::Target;
     use crate::engine::format::manifest::tests::first;
     use crate::engine::format::names::Seq;

@@ -1,19 +1,14 @@
 //! What may hold a job up, and what is looked at to find it: the board of its run and its last commit.
 
-use crate::engine::format::board::{Lag, OperatorTime, OperatorUse, Snapshot, WorkerTime};
+use crate::engine::format::board::{Lag, Snapshot};
 use crate::engine::format::manifest::{Manifest, PartitionEntry};
-use crate::engine::format::waits::{FeedWait, PartWait, Waits};
+use crate::engine::format::waits::{FeedWait, PartWait, Silence, Waits};
+use crate::serve::one::One;
 use headway_operators::record::Partition;
 use std::time::Duration;
 
 /// A record may wait for so long beyond three epochs before the job lags.
 const WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// How many operators are named as evidence.
-const OPERATORS_SHOWN: usize = 3;
-
-/// How often a worker says how it spends its time, with room to spare: what lasts longer is one long step.
-const STEP_MAX: Duration = Duration::from_secs(1);
 
 /// Why a job lags, or why its windows stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +92,10 @@ impl Cause {
 /// What is looked at.
 pub(super) struct Look<'a> {
     pub(super) head: &'a Manifest,
+    /// The board of process 0, which commits.
     pub(super) board: &'a Snapshot,
+    /// All processes that have said something, process 0 first.
+    pub(super) processes: Vec<One<'a>>,
     /// The partitions with records that wait, the longest wait first.
     pub(super) behind: Vec<&'a Lag>,
     /// All records that wait.
@@ -112,7 +110,7 @@ impl<'a> Look<'a> {
         let mut behind: Vec<&Lag> = board.lags.iter().filter(|lag| lag.records > 0).collect();
         behind.sort_by_key(|lag| std::cmp::Reverse(lag.age_ms(board.at_ms)));
         let records = behind.iter().map(|lag| lag.records).sum();
-        Look { head, board, behind, records, limit: board.epoch * 3 + WAIT_MAX }
+        Look { head, board, processes: One::all(board), behind, records, limit: board.epoch * 3 + WAIT_MAX }
     }
 
     /// True if something waits for longer than epochs explain: records, whether their partition's end is known or not, or the
@@ -128,27 +126,46 @@ impl<'a> Look<'a> {
         };
         self.behind.iter().any(waits)
             || self.open_for().is_some_and(long)
-            || board.stages.iter().filter_map(|stage| stage.writing_for).any(long)
+            || self.boards().flat_map(|board| &board.stages).filter_map(|stage| stage.writing_for).any(long)
             || (board.doing.is_work() && long(board.doing_for))
-            || board.silent.iter().any(|silence| long(silence.for_))
+            || self.silence().is_some_and(|(_, silence)| long(silence.for_))
             || self.unread().any(|(_, _, time)| long(time))
+    }
+
+    /// The boards of all processes.
+    fn boards(&self) -> impl Iterator<Item = &'a Snapshot> {
+        self.processes.iter().map(|one| one.board)
+    }
+
+    /// The feeds of all processes.
+    fn feeds(&self) -> impl Iterator<Item = &'a FeedWait> {
+        self.boards().flat_map(|board| &board.feeds)
+    }
+
+    /// The source that has not answered for the longest, and the process that has asked it.
+    pub(super) fn silence(&self) -> Option<(One<'a>, &'a Silence)> {
+        let of = |one: &One<'a>| {
+            let one = *one;
+            one.board.silent.iter().map(move |silence| (one, silence))
+        };
+        self.processes.iter().flat_map(of).max_by_key(|(_, silence)| silence.for_)
     }
 
     /// For how long the oldest record has been read that is not committed.
     pub(super) fn open_for(&self) -> Option<Duration> {
-        self.board.feeds.iter().filter_map(|feed| feed.open_for).max()
+        self.feeds().filter_map(|feed| feed.open_for).max()
     }
 
-    /// What the feed of a partition says of it; `None` if another process reads it.
+    /// What the feed of a partition says of it; `None` if its process has not said anything yet.
     pub(super) fn part(&self, input: usize, partition: Partition) -> Option<&'a PartWait> {
-        let feeds = self.board.feeds.iter().filter(|feed| feed.input == input);
+        let feeds = self.feeds().filter(|feed| feed.input == input);
         feeds.flat_map(|feed| &feed.partitions).find(|part| part.partition == partition)
     }
 
     /// All partitions with what their feeds say of them, by input.
     pub(super) fn parts(&self) -> impl Iterator<Item = (usize, &'a PartWait)> {
         let of_feed = |feed: &'a FeedWait| feed.partitions.iter().map(|part| (feed.input, part));
-        self.board.feeds.iter().flat_map(of_feed)
+        self.feeds().flat_map(of_feed)
     }
 
     /// The partitions whose end nobody knows and that were not read to it, and for how long.
@@ -172,45 +189,26 @@ impl<'a> Look<'a> {
         format!("partition {partition} of {}", self.input(input))
     }
 
-    /// The share of the last seconds that `time` is.
+    /// The process in which a worker has been longest in one step of the dataflow, if that is long, and for how long.
+    pub(super) fn in_step(&self) -> Option<(One<'a>, Duration)> {
+        let steps = self.processes.iter().map(|one| (*one, one.in_step()));
+        steps.filter(|(_, time)| *time > self.limit).max_by_key(|(_, time)| *time)
+    }
+
+    /// The process whose workers were in operators for most of their time.
+    pub(super) fn computing(&self) -> One<'a> {
+        let mut most = self.processes[0];
+        for one in &self.processes[1..] {
+            if one.in_operators() > most.in_operators() {
+                most = *one;
+            }
+        }
+        most
+    }
+
+    /// The share of the last seconds that `time` of process 0 is.
     pub(super) fn share(&self, time: Duration) -> f64 {
         self.board.recent.share(time)
-    }
-
-    /// The shares that the workers were busy: on a processor, or in a step that has not ended.
-    pub(super) fn busy(&self) -> Vec<f64> {
-        let recent = &self.board.recent;
-        let busy = |time: &WorkerTime| {
-            let step = Some(time.step_for).filter(|time| *time > STEP_MAX).unwrap_or_default();
-            self.share(time.busy + step)
-        };
-        recent.workers.iter().map(busy).collect()
-    }
-
-    /// The share of the time of all workers of this process in which an operator ran.
-    pub(super) fn in_operators(&self) -> f64 {
-        let all: Duration = self.board.recent.operators.iter().map(|operator| operator.busy).sum();
-        let workers = u32::try_from(self.board.recent.workers.len()).unwrap_or(1).max(1);
-        self.share(all / workers)
-    }
-
-    /// For how long the worker that has been longest in one step of the dataflow has been in it, if that is long.
-    pub(super) fn in_step(&self) -> Option<Duration> {
-        self.board.workers.iter().map(|time| time.step_for).filter(|time| *time > self.limit).max()
-    }
-
-    /// The operator that took the most of the whole run, of those that are not `left_out`.
-    pub(super) fn most_of_the_run(&self, left_out: &[&str]) -> Option<&'a OperatorUse> {
-        let used = self.board.operators.iter().filter(|used| !left_out.contains(&used.name.as_str()));
-        used.max_by_key(|used| used.busy).filter(|used| !used.busy.is_zero())
-    }
-
-    /// Which operators of process 0 took the most time, as evidence.
-    pub(super) fn operators(&self) -> Option<String> {
-        let words = |(of, share): (&OperatorTime, f64)| format!("{} {}", of.name, percent(share));
-        let ran = self.board.recent.operator_shares().filter(|(_, share)| *share > 0.0);
-        let most: Vec<String> = ran.take(OPERATORS_SHOWN).map(words).collect();
-        (!most.is_empty()).then(|| format!("most time in operators: {}", most.join(", ")))
     }
 
     pub(super) fn entry(&self, lag: &Lag) -> Option<&'a PartitionEntry> {
@@ -258,8 +256,4 @@ impl Waits {
             Waits::End => "nothing: it was read to the end of the run",
         }
     }
-}
-
-pub(super) fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }

@@ -3,12 +3,13 @@
 //! The causes are tried in order, from what stops everything to what slows a part. A cause needs evidence of its own: where
 //! there is none, the answer says so instead of guessing.
 
-use crate::engine::format::board::{Doing, Lag, OperatorTime, Snapshot};
+use crate::engine::format::board::{Doing, Lag, Snapshot};
 use crate::engine::format::manifest::{Input, Manifest, PartitionEntry};
 use crate::engine::format::waits::{StageWait, Waits};
 use crate::engine::run::meter::{ENGINE, STEPS};
+use crate::serve::cause::Look;
 pub use crate::serve::cause::{Cause, Diagnosis};
-use crate::serve::cause::{Look, percent};
+use crate::serve::one::{One, percent};
 use crate::serve::windows::{future, open_windows, target};
 use headway_operators::record::Partition;
 use headway_operators::time::EventTime;
@@ -65,10 +66,11 @@ fn feeds(look: &Look<'_>) -> Option<String> {
 }
 
 fn memory(look: &Look<'_>) -> Option<Diagnosis> {
-    let memory = look.board.memory.filter(|memory| memory.paused)?;
+    let paused = |one: &One<'_>| Some((one.process, one.board.memory.filter(|memory| memory.paused)?));
+    let (process, memory) = look.processes.iter().find_map(paused)?;
     Some(Diagnosis {
         cause: Cause::PausedByMemory,
-        sentence: "Sources are paused: process 0 takes nearly as much memory as it may.".into(),
+        sentence: format!("Sources are paused: process {process} takes nearly as much memory as it may."),
         evidence: vec![
             format!("{} of {} MiB are resident", memory.resident >> 20, memory.limit >> 20),
             look.waiting(),
@@ -100,15 +102,15 @@ fn silent(look: &Look<'_>) -> Option<Diagnosis> {
     let board = look.board;
     let waits = board.doing == Doing::Confirming && board.doing_for >= CONFIRM_MAX;
     let share = look.share(board.recent.steps.confirm);
-    let silence =
-        board.silent.iter().filter(|silence| silence.for_ > look.limit).max_by_key(|silence| silence.for_);
+    let silence = look.silence().filter(|(_, silence)| silence.for_ > look.limit);
     if !waits && share < BUSY && silence.is_none() {
         return None;
     }
     let mut evidence = Vec::new();
-    if let Some(silence) = silence {
+    if let Some((one, silence)) = silence {
         let (input, seconds, why) = (look.input(silence.input), silence.for_.as_secs(), &silence.why);
-        evidence.push(format!("input {input} has not answered for {seconds} s: {why}"));
+        let asked_by = if one.has_others { format!(" process {}", one.process) } else { String::new() };
+        evidence.push(format!("input {input} has not answered{asked_by} for {seconds} s: {why}"));
     }
     if waits {
         let seconds = board.doing_for.as_secs_f64();
@@ -125,55 +127,91 @@ fn silent(look: &Look<'_>) -> Option<Diagnosis> {
     })
 }
 
+/// What the writing of files before their commit is like, where it is worst.
+struct Staging<'a> {
+    /// The process in which it takes the most of the time, and which part of it.
+    busiest: One<'a>,
+    share: f64,
+    /// The piece of work that takes longest, if that is long.
+    stuck: Option<(One<'a>, &'a StageWait, Duration)>,
+}
+
+impl<'a> Staging<'a> {
+    fn of(look: &Look<'a>) -> Staging<'a> {
+        let mut busiest = look.processes[0];
+        let mut stuck: Option<(One<'a>, &'a StageWait, Duration)> = None;
+        for one in &look.processes {
+            if one.stage() > busiest.stage() {
+                busiest = *one;
+            }
+            for stage in &one.board.stages {
+                let Some(time) = stage.writing_for.filter(|time| *time > look.limit) else { continue };
+                if stuck.is_none_or(|(_, _, longest)| time > longest) {
+                    stuck = Some((*one, stage, time));
+                }
+            }
+        }
+        Staging { busiest, share: busiest.stage(), stuck }
+    }
+
+    /// The process to be named.
+    fn process(&self) -> One<'a> {
+        self.stuck.map_or(self.busiest, |(one, _, _)| one)
+    }
+}
+
 fn slow_lake(look: &Look<'_>) -> Option<Diagnosis> {
     let (board, recent) = (look.board, &look.board.recent);
     let commit = look.share(recent.steps.total().saturating_sub(recent.steps.confirm));
-    let stage = recent.stages.iter().map(|busy| look.share(*busy)).fold(0.0, f64::max);
+    let staging = Staging::of(look);
     let stuck_commit = board.doing == Doing::Committing && board.doing_for > look.limit;
-    let stuck_stage =
-        board.stages.iter().filter(|stage| stage.writing_for.is_some_and(|time| time > look.limit));
-    let stuck_stage = stuck_stage.max_by_key(|stage| stage.writing_for);
-    if commit < BUSY && stage < BUSY && !stuck_commit && stuck_stage.is_none() {
+    if commit < BUSY && staging.share < BUSY && !stuck_commit && staging.stuck.is_none() {
         return None;
     }
-    let is_stage = !stuck_commit && (stuck_stage.is_some() || stage > commit);
+    let is_stage = !stuck_commit && (staging.stuck.is_some() || staging.share > commit);
     Some(Diagnosis {
         cause: Cause::SlowLake,
         sentence: if is_stage {
-            "The lake is slow: writing files before they are committed takes all of the time."
+            let at = if staging.process().has_others {
+                format!(" in process {}", staging.process().process)
+            } else {
+                String::new()
+            };
+            format!("The lake is slow: writing files before they are committed takes all of the time{at}.")
         } else {
-            "The lake is slow: commits take all of the time."
-        }
-        .into(),
-        evidence: lake_evidence(look, (commit, stage), stuck_stage),
+            "The lake is slow: commits take all of the time.".into()
+        },
+        evidence: lake_evidence(look, commit, &staging, is_stage),
         next: "Measure the disk (for instance with fio --fsync=1), or make epochs longer: --epoch 5s.".into(),
     })
 }
 
-fn lake_evidence(look: &Look<'_>, (commit, stage): (f64, f64), stuck: Option<&StageWait>) -> Vec<String> {
-    let (board, recent) = (look.board, &look.board.recent);
+fn lake_evidence(look: &Look<'_>, commit: f64, staging: &Staging<'_>, is_stage: bool) -> Vec<String> {
+    let board = look.board;
     let mut evidence = Vec::new();
-    if let Some((stage, time)) = stuck.and_then(|stage| Some((stage, stage.writing_for?))) {
-        let (worker, seconds, queued) = (stage.worker, time.as_secs(), stage.queued);
+    if let Some((one, stage, time)) = staging.stuck {
+        let (worker, at, seconds, queued) = (stage.worker, one.of(), time.as_secs(), stage.queued);
         evidence.push(format!(
-            "the files of worker {worker} are being written for {seconds} s, {queued} more wait"
+            "the files of worker {worker}{at} are being written for {seconds} s, {queued} more wait"
         ));
     }
-    if let Some(call) = board.store.open.as_ref().filter(|call| call.for_ > Duration::from_secs(1)) {
-        let (verb, name, seconds) = (&call.verb, &call.name, call.for_.as_secs());
-        evidence.push(format!("the store has not come back from \"{verb} {name}\" for {seconds} s"));
+    let one = if is_stage { staging.process() } else { look.processes[0] };
+    if let Some(call) = one.board.store.open.as_ref().filter(|call| call.for_ > Duration::from_secs(1)) {
+        let (verb, name, seconds, at) = (&call.verb, &call.name, call.for_.as_secs(), one.of());
+        evidence.push(format!("the store{at} has not come back from \"{verb} {name}\" for {seconds} s"));
     }
-    let named = recent.steps.commit();
+    let named = board.recent.steps.commit();
     let steps = named.iter().filter(|(step, _)| *step != "confirm");
     if let Some((step, time)) = steps.max_by_key(|(_, time)| *time) {
         let (all, most) = (percent(commit), percent(look.share(*time)));
         evidence
             .push(format!("commits took {all} of the last seconds, most of it the step \"{step}\" ({most})"));
     }
-    let store = percent(look.share(recent.store));
+    let store = percent(one.share(one.board.recent.store));
     evidence.push(format!(
-        "writing files before that took {}; calls of the store took {store} in all",
-        percent(stage)
+        "writing files before that took {}; calls of the store{} took {store} in all",
+        percent(staging.share),
+        one.of()
     ));
     let slowest = board.slowest.total().max(if board.doing == Doing::Committing {
         board.doing_for
@@ -195,52 +233,80 @@ fn catching_up(look: &Look<'_>) -> Option<Diagnosis> {
     })
 }
 
+/// How busy a worker is.
+struct Worker<'a> {
+    of: One<'a>,
+    /// Its number in the job.
+    number: usize,
+    busy: f64,
+}
+
+/// The workers of all processes.
+fn workers<'a>(look: &Look<'a>) -> Vec<Worker<'a>> {
+    let of = |one: &One<'a>| {
+        let one = *one;
+        let shares = one.busy().into_iter().enumerate();
+        shares.map(move |(index, busy)| Worker { of: one, number: one.worker(index), busy })
+    };
+    look.processes.iter().flat_map(of).collect()
+}
+
 fn busy(look: &Look<'_>) -> Option<Diagnosis> {
-    let busy = look.busy();
-    let most = busy.iter().copied().fold(0.0, f64::max);
-    let in_operators = look.in_operators();
-    if most < BUSY && in_operators < BUSY && look.in_step().is_none() {
+    let workers = workers(look);
+    let most = workers.iter().fold(None, |most: Option<&Worker<'_>>, worker| match most {
+        Some(most) if most.busy >= worker.busy => Some(most),
+        _ => Some(worker),
+    })?;
+    let computing = look.in_step().map_or_else(|| look.computing(), |(one, _)| one);
+    let in_operators = computing.in_operators();
+    if most.busy < BUSY && in_operators < BUSY && look.in_step().is_none() {
         return None;
     }
-    let shares = busy.iter().enumerate().map(|(index, share)| format!("worker {index} {}", percent(*share)));
+    let shares = workers.iter().map(|worker| format!("worker {} {}", worker.number, percent(worker.busy)));
     let mut evidence = vec![format!("busy: {}", shares.collect::<Vec<_>>().join(", ")), look.rate()];
-    evidence.extend(look.operators());
-    evidence.push(format!("operators ran for {} of the time", percent(in_operators)));
+    let is_hot = workers.iter().filter(|worker| worker.busy < CALM).count() * 2 >= workers.len();
+    let is_hot = is_hot && workers.len() > 1;
+    let shown = if is_hot { most.of } else { computing };
+    evidence.extend(shown.operators());
+    evidence.push(format!("operators{} ran for {} of the time", shown.of(), percent(shown.in_operators())));
     evidence.push(look.waiting());
-    let worker = busy.iter().position(|share| *share == most)?;
-    Some(if busy.iter().filter(|share| **share < CALM).count() * 2 >= busy.len() && busy.len() > 1 {
+    Some(if is_hot {
+        let (worker, at) = (most.number, most.of.of());
         Diagnosis {
             cause: Cause::HotShard,
-            sentence: format!("Worker {worker} has most of the work: one key or one partition has most of the records."),
+            sentence: format!("Worker {worker}{at} has most of the work: one key or one partition has most of the records."),
             evidence,
             next: "More workers do not help: spread the records over more partitions, or the key over more keys.".into(),
         }
     } else {
         Diagnosis {
             cause: Cause::SlowOperators,
-            sentence: slow_operators(look),
+            sentence: slow_operators(look, computing),
             evidence,
-            next: format!("Start the job again with more workers: -w {}.", busy.len() * 2),
+            next: format!(
+                "Start the job again with more workers: -w {}.",
+                look.processes[0].busy().len() * 2
+            ),
         }
     })
 }
 
-fn slow_operators(look: &Look<'_>) -> String {
-    let mut shares = look.board.recent.operator_shares();
-    let most = shares.find(|(of, share)| *share > 0.0 && !ENGINE_OWN.contains(&of.name.as_str()));
-    if let Some(step) = look.in_step() {
+fn slow_operators(look: &Look<'_>, computing: One<'_>) -> String {
+    let (at, most) = (computing.of(), computing.most_of_late(&ENGINE_OWN));
+    if let Some((_, step)) = look.in_step() {
         let seconds = step.as_secs();
         // What a step takes is measured at its end. Until then, what took the most so far is the best guess.
-        let name = most.map(|(of, _)| &of.name).or(look.most_of_the_run(&ENGINE_OWN).map(|of| &of.name));
+        let name = most.map(|(of, _)| &of.name).or(computing.most_of_the_run(&ENGINE_OWN).map(|of| &of.name));
         let name = name.map_or(String::new(), |name| format!(", most likely in operator {name}"));
-        return format!("An operator is slow: a worker has been in one step for {seconds} s{name}.");
+        return format!("An operator is slow: a worker{at} has been in one step for {seconds} s{name}.");
     }
     match most {
-        Some((OperatorTime { name, .. }, share)) => format!(
-            "The operators are slow: the workers compute all the time, {} of it in operator {name}.",
-            percent(share)
+        Some((of, share)) => format!(
+            "The operators are slow: the workers{at} compute all the time, {} of it in operator {}.",
+            percent(share),
+            of.name
         ),
-        None => "The operators are slow: the workers compute all the time.".into(),
+        None => format!("The operators are slow: the workers{at} compute all the time."),
     }
 }
 
@@ -252,7 +318,7 @@ fn skew(look: &Look<'_>) -> Option<Diagnosis> {
             look.name(input, part.partition),
             format!("it has been paused for {} s", part.waits_for.as_secs()),
         ),
-        // Another process reads it: what is committed says how far it is ahead.
+        // Its process has not said so yet: what is committed says how far it is ahead.
         None => {
             let lag = look.behind.iter().find(|lag| is_far_ahead(look, lag, skew))?;
             (look.name(lag.input, lag.partition), "the last commit has it that far ahead".to_string())
@@ -305,7 +371,7 @@ fn slow_one(look: &Look<'_>) -> Option<(usize, Partition)> {
 }
 
 fn slow_source(look: &Look<'_>) -> Option<Diagnosis> {
-    let calm = look.busy().iter().all(|share| *share < CALM);
+    let calm = workers(look).iter().all(|worker| worker.busy < CALM);
     calm.then(|| Diagnosis {
         cause: Cause::SlowSource,
         sentence: "The source is slow: workers and lake wait for records.".into(),
@@ -315,8 +381,7 @@ fn slow_source(look: &Look<'_>) -> Option<Diagnosis> {
 }
 
 fn unknown(look: &Look<'_>) -> Diagnosis {
-    let busy = look.busy();
-    let shares = busy.iter().map(|share| percent(*share)).collect::<Vec<_>>().join(", ");
+    let shares = workers(look).iter().map(|worker| percent(worker.busy)).collect::<Vec<_>>().join(", ");
     Diagnosis {
         cause: Cause::Unknown,
         sentence: "Records wait, and no part of the job is busy or stuck enough to explain it.".into(),

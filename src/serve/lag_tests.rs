@@ -1,7 +1,7 @@
 //! Causes by invented boards: each is named for what is on the board, and for nothing else.
 
 use super::*;
-use crate::engine::format::board::{MemoryUse, OperatorTime, Recent, Steps, WorkerTime};
+use crate::engine::format::board::{Elsewhere, MemoryUse, OperatorTime, Recent, Steps, WorkerTime};
 use crate::engine::format::manifest::tests::first;
 use crate::engine::format::waits::{FeedWait, PartWait, Silence, StageWait};
 use headway_operators::ack::InputIx;
@@ -255,4 +255,58 @@ fn input_that_holds_back_another_one_is_named() {
     assert!(found.sentence.starts_with("Input stations holds open"), "{found:?}");
     head.inputs[1].partitions.iter_mut().for_each(|part| part.idle = true);
     assert_eq!(diagnose(&head, &quiet).cause, Cause::None, "an idle input holds nothing");
+}
+
+/// A calm process 0 with records that wait, and process 1 with a board that `change` has changed.
+fn two_processes(change: impl Fn(&mut Snapshot)) -> Diagnosis {
+    let mut other = board(Vec::new(), &[0.1]);
+    change(&mut other);
+    let late = vec![lag(0, 500, 30), lag(1, 480, 29)];
+    let elsewhere = vec![Elsewhere { process: 1, board: other, ..Elsewhere::default() }];
+    diagnose(&head(&[100, 100]), &Snapshot { elsewhere, ..board(late, &[0.1]) })
+}
+
+#[test]
+fn cause_in_another_process_is_named_with_the_process() {
+    let seconds = Duration::from_secs;
+    assert_eq!(two_processes(|_| ()).cause, Cause::SlowSource);
+    let full = MemoryUse { resident: 91 << 20, limit: 100 << 20, paused: true };
+    let found = two_processes(|board| board.memory = Some(full));
+    assert_eq!(found.cause, Cause::PausedByMemory);
+    assert!(found.sentence.contains("process 1 takes"), "{found:?}");
+    let found = two_processes(|board| {
+        board.silent = vec![Silence { input: 0, for_: seconds(30), why: "refused".into() }];
+    });
+    assert_eq!(found.cause, Cause::SourceSilent);
+    assert!(found.evidence[0].ends_with("has not answered process 1 for 30 s: refused"), "{found:?}");
+    let found = two_processes(|board| board.recent.stages = vec![seconds(9)]);
+    assert_eq!(found.cause, Cause::SlowLake);
+    assert!(found.sentence.ends_with("takes all of the time in process 1."), "{found:?}");
+    let found = two_processes(|board| {
+        board.stages = vec![StageWait { worker: 1, writing_for: Some(seconds(20)), ..StageWait::default() }];
+    });
+    assert!(found.evidence[0].starts_with("the files of worker 1 of process 1 are"), "{found:?}");
+    let found = two_processes(|board| board.recent.workers[0].busy = seconds(9));
+    assert_eq!(found.cause, Cause::HotShard);
+    assert!(found.sentence.starts_with("Worker 1 of process 1 has most of the work"), "{found:?}");
+    let skew = [(Waits::NextRecord, None), (Waits::Slowest, Some(30))];
+    let found = two_processes(|board| board.feeds = vec![feed(None, &skew)]);
+    assert_eq!(found.cause, Cause::PausedBySkew);
+    assert_eq!(found.evidence[0], "it has been paused for 30 s");
+}
+
+#[test]
+fn operators_are_those_of_the_process_that_computes() {
+    let time = |name: &str, s| OperatorTime { name: name.into(), busy: Duration::from_secs(s) };
+    let mut other = board(Vec::new(), &[0.95]);
+    other.recent.operators = vec![time("Sum", 8), time("engine", 1)];
+    let mut both = board(vec![lag(0, 500, 30), lag(1, 480, 29)], &[0.85]);
+    both.recent.operators = vec![time("Dedup", 2)];
+    both.elsewhere = vec![Elsewhere { process: 1, board: other, ..Elsewhere::default() }];
+    let found = diagnose(&head(&[100, 100]), &both);
+    assert_eq!(found.cause, Cause::SlowOperators);
+    let sentence =
+        "The operators are slow: the workers of process 1 compute all the time, 89 % of it in operator Sum.";
+    assert_eq!(found.sentence, sentence);
+    assert!(found.evidence.contains(&"busy: worker 0 85 %, worker 1 95 %".to_string()), "{found:?}");
 }

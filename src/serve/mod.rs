@@ -18,6 +18,7 @@ pub mod live;
 #[cfg(feature = "serve")]
 mod member;
 pub mod metrics;
+mod one;
 #[cfg(feature = "serve")]
 mod openmetrics;
 #[cfg(feature = "serve")]

@@ -4,6 +4,7 @@
 
 use crate::engine::format::board::{Doing, Lag, OperatorTime, Snapshot};
 use crate::engine::format::manifest::{Fates, Input, Manifest, PartitionEntry};
+use crate::engine::format::waits::{PartWait, Waits};
 use crate::serve::lag::{Cause, Diagnosis, diagnose};
 use crate::serve::live::Live;
 use crate::serve::views::known;
@@ -17,6 +18,9 @@ const HANGS_MS: u128 = 15_000;
 
 /// Event time that is further behind than this is not the present: old records are being read.
 const PAST_MS: i64 = 24 * 3_600_000;
+
+/// A partition that is paused for less is not reported as such.
+const PAUSED: Duration = Duration::from_secs(1);
 
 /// How good a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,7 +103,7 @@ impl Look<'_> {
             "now_ms": self.now_ms,
             "running_ms": u64::try_from(board.running.as_millis()).unwrap_or(u64::MAX),
             "generation": head.generation,
-            "workers": board.recent.workers.iter().map(|time| board.recent.share(time.busy)).collect::<Vec<_>>(),
+            "workers": self.boards().flat_map(shares).collect::<Vec<_>>(),
             "seq": head.seq,
             "epoch": head.epoch,
             "watermark": known(watermark(head)),
@@ -117,6 +121,11 @@ impl Look<'_> {
             "partitions": head.inputs.iter().enumerate().flat_map(|(at, input)| self.partitions(at, input)).collect::<Vec<_>>(),
             "commits": commits,
         })
+    }
+
+    /// The boards of all processes that have said something, process 0 first.
+    fn boards(&self) -> impl Iterator<Item = &Snapshot> {
+        std::iter::once(self.board).chain(self.board.elsewhere.iter().map(|said| &said.board))
     }
 
     fn numbers(&self, why: &Diagnosis) -> Vec<Number> {
@@ -242,7 +251,9 @@ impl Look<'_> {
         let one = |part: &PartitionEntry| {
             let lag = self.board.lags.iter().find(|lag| lag.input == at && lag.partition == part.partition);
             let is_slowest = input.partitions.len() > 1 && slowest == Some(part.partition);
-            let (judgement, waits) = waits(part, lag, is_slowest);
+            let feeds = self.boards().flat_map(|board| &board.feeds).filter(|feed| feed.input == at);
+            let feed = feeds.flat_map(|feed| &feed.partitions).find(|wait| wait.partition == part.partition);
+            let (judgement, waits) = waits(part, lag, (feed, is_slowest));
             json!({
                 "input": input.name,
                 "topic": input.topic,
@@ -260,13 +271,25 @@ impl Look<'_> {
     }
 }
 
+/// The shares of the last seconds in which the workers of a process were busy.
+fn shares(board: &Snapshot) -> impl Iterator<Item = f64> {
+    board.recent.workers.iter().map(|time| board.recent.share(time.busy))
+}
+
 /// What a partition waits for, or others wait for.
-fn waits(part: &PartitionEntry, lag: Option<&Lag>, is_slowest: bool) -> (Judgement, &'static str) {
+fn waits(
+    part: &PartitionEntry,
+    lag: Option<&Lag>,
+    (feed, is_slowest): (Option<&PartWait>, bool),
+) -> (Judgement, &'static str) {
     let behind = lag.map_or(0, |lag| lag.records);
+    let is_paused = |waits: Waits| feed.is_some_and(|feed| feed.waits == waits && feed.waits_for > PAUSED);
     match lag {
         _ if part.ended => (Unjudged, "ended"),
         Some(lag) if lag.stalled && lag.records > 0 => (Bad, "an open transaction"),
         _ if part.joining => (Good, "joins"),
+        _ if is_paused(Waits::Memory) => (Bad, "memory: its source is paused"),
+        _ if is_paused(Waits::Slowest) => (Warn, "partitions that are behind in event time"),
         _ if part.idle => (Unjudged, "idle: holds nothing back"),
         Some(lag) if behind > 0 && lag.for_ms > 60_000 => (Bad, "its records wait to be read"),
         Some(lag) if behind > 0 && lag.for_ms > 5_000 => (Warn, "its records wait to be read"),
@@ -291,11 +314,11 @@ fn fates(head: &Manifest) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::board::OperatorUse;
-    use crate::engine::format::board::TargetLag;
+    use crate::engine::format::board::{Elsewhere, OperatorUse, TargetLag};
     use crate::engine::format::manifest::Target;
     use crate::engine::format::manifest::tests::first;
     use crate::engine::format::names::Seq;
+    use crate::engine::format::waits::FeedWait;
     use headway_operators::record::{Offset, Partition};
 
     fn number(name: &str, change: impl Fn(&mut Manifest, &mut Snapshot)) -> (Option<f64>, Judgement) {
@@ -346,6 +369,26 @@ mod tests {
             (read(1, "operator"), read(1, "share"), read(1, "records_in")),
             ("Ingest-a".into(), 0.25.into(), Value::Null)
         );
+    }
+
+    #[test]
+    fn partition_that_another_process_has_paused_waits_for_what_that_says() {
+        let head = first(1);
+        let shown = |waits: Waits, seconds: u64| {
+            let waits_for = Duration::from_secs(seconds);
+            let part = PartWait { partition: Partition(0), waits, waits_for, behind_for: Some(waits_for) };
+            let feed = FeedWait { input: 0, worker: 1, open_for: None, partitions: vec![part] };
+            let other = Snapshot { feeds: vec![feed], ..Snapshot::default() };
+            let elsewhere = vec![Elsewhere { process: 1, board: other, ..Elsewhere::default() }];
+            let board = Snapshot { elsewhere, ..Snapshot::default() };
+            let look = Look { head: &head, board: &board, now_ms: 0, p99: None, records: 0, dead: 0 };
+            let shown = &look.partitions(0, &head.inputs[0])[0];
+            (shown["waits"].clone(), shown["judgement"].clone())
+        };
+        assert_eq!(shown(Waits::Memory, 30), ("memory: its source is paused".into(), "bad".into()));
+        assert_eq!(shown(Waits::Slowest, 30).1, "warn");
+        assert_eq!(shown(Waits::Memory, 1).1, "ok", "it comes and goes");
+        assert_eq!(shown(Waits::Records, 30).1, "ok");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::engine::cluster::torn;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
+use crate::engine::format::board::Snapshot;
 use crate::mesh::hello::Facts;
 use crate::mesh::{self, LEADER, Mesh, Process, Signal, Socket};
 use std::collections::{BTreeMap, BTreeSet};
@@ -219,6 +220,11 @@ impl Crew {
         self.send(LEADER, &Message::Ends(ends));
     }
 
+    /// From a member: what is on its board.
+    pub(super) fn tell_board(&self, board: Snapshot) {
+        self.send(LEADER, &Message::Board(Box::new(board)));
+    }
+
     /// To the leader: where partitions end that others read, added to `ends`.
     pub fn add_ends(&self, ends: &mut [Vec<End>]) {
         for told in self.heard().ends.values() {
@@ -346,6 +352,7 @@ impl Crew {
             | Message::Start
             | Message::Restored { .. }
             | Message::Found { .. }
+            | Message::Board(_)
             | Message::Drain
             | Message::Rescale
             | Message::Failed(_) => {}

@@ -1,6 +1,7 @@
 //! What the processes of a job tell each other, as JSON: these messages are rare, and people read them in captures.
 
 use crate::connect::{End, PartitionInfo};
+use crate::engine::format::board::Snapshot;
 use serde::{Deserialize, Serialize};
 
 /// What one process tells another.
@@ -33,6 +34,8 @@ pub(super) enum Message {
     },
     /// From a member: where the partitions end that it reads, by input.
     Ends(Vec<Vec<End>>),
+    /// From a member: what is on its board.
+    Board(Box<Snapshot>),
     /// The job is to drain.
     Drain,
     /// From the leader: the job is to drain, and all processes start again with another membership.

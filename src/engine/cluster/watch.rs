@@ -7,7 +7,9 @@ use crate::engine::cluster::torn;
 use crate::engine::commit::discovered::Discovered;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
+use crate::engine::format::board::Snapshot;
 use crate::engine::guard::guard;
+use crate::mesh::Process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,11 +18,14 @@ use std::time::{Duration, Instant};
 /// How long one look for a message waits.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How often a member says where its partitions end.
+/// How often a member says where its partitions end, and what is on its board.
 const TELL: Duration = Duration::from_secs(1);
 
 /// Takes what a worker of another process has restored of an operator.
 pub type OnRestored = Box<dyn Fn(&str, u64) -> Result<(), Error> + Send>;
+
+/// Takes what is on the board of another process.
+pub type OnBoard = Box<dyn Fn(Process, Snapshot) + Send>;
 
 /// What the thread acts on.
 pub struct Ear {
@@ -30,8 +35,12 @@ pub struct Ear {
     pub discovered: Vec<Discovered>,
     /// Where partitions end that this process reads, by input.
     pub ends: Box<dyn Fn() -> Vec<Vec<End>> + Send>,
+    /// What is on the board of this process.
+    pub board: Box<dyn Fn() -> Snapshot + Send>,
     /// Takes what other processes have restored.
     pub on_restored: OnRestored,
+    /// Takes what is on the board of another process.
+    pub on_board: OnBoard,
 }
 
 /// The thread. Dropped, it ends.
@@ -56,6 +65,7 @@ impl Watch {
                 if !crew.leads() && told.elapsed() >= TELL {
                     told = Instant::now();
                     crew.tell_ends((ear.ends)());
+                    crew.tell_board((ear.board)());
                 }
             }
         };
@@ -72,7 +82,7 @@ impl Drop for Watch {
     }
 }
 
-fn hear(crew: &Crew, ear: &Ear, (from, message): (crate::mesh::Process, Message)) {
+fn hear(crew: &Crew, ear: &Ear, (from, message): (Process, Message)) {
     match message {
         Message::Found { input, info } => {
             if let Some(discovered) = ear.discovered.get(input) {
@@ -84,6 +94,7 @@ fn hear(crew: &Crew, ear: &Ear, (from, message): (crate::mesh::Process, Message)
                 ear.control.fail(error);
             }
         }
+        Message::Board(board) => (ear.on_board)(from, *board),
         message => crew.note((from, message)),
     }
 }

@@ -323,12 +323,27 @@ pub struct Snapshot {
     /// The sources that did not answer when they were asked last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silence>,
-    /// How much memory process 0 takes, if it has a limit.
+    /// How much memory this process takes, if it has a limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryUse>,
     /// The size of the run before, in the form 3x2, if this one has another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescaled_from: Option<String>,
+    /// What the other processes said last of themselves. Each of them has told it about a second ago.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// The board of another process than the one that leads. What only that one knows is not on it: commits, ends, targets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Elsewhere {
+    /// The number of the process.
+    pub process: u32,
+    /// How long ago it has said so.
+    pub ago: Duration,
+    /// What is on its board.
+    pub board: Snapshot,
 }
 
 /// Records that an operator dropped for one reason. They were accepted before.

@@ -2,27 +2,24 @@
 //!
 //! Nothing that is committed depends on it. Writers never wait for readers for longer than a copy of a few numbers takes.
 
-use crate::connect::{End, FirstRead};
+use crate::connect::FirstRead;
 use crate::engine::clock::Clock;
 use crate::engine::commit::alive::Ends;
 use crate::engine::format::board::{
-    Doing, Dropped, Lag, MemoryUse, OperatorTime, OperatorUse, Recent, Snapshot, Steps, TargetLag, WorkerTime,
+    Doing, Dropped, Elsewhere, Lag, MemoryUse, OperatorUse, Snapshot, Steps, TargetLag, WorkerTime,
 };
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names::Seq;
+use crate::engine::run::marks::{Growth, Mark};
 use crate::engine::run::meter::Meter;
 use crate::engine::run::waiting::{FeedState, Waiting};
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
-use headway_operators::record::{Offset, Partition};
+use headway_operators::record::Partition;
 use headway_operators::time::Epoch;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
-
-/// How many ends of a partition are remembered: one a second, while nothing is committed, for an hour.
-const ENDS_MAX: usize = 3_600;
 
 /// How often a mark is set, and how many are kept: what is recent goes back about ten seconds.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -34,6 +31,8 @@ pub struct Board(Arc<Inner>);
 
 struct Inner {
     clock: Arc<dyn Clock>,
+    /// Nothing is noted of what threads do, only what is committed.
+    is_muted: bool,
     run: OnceLock<Run>,
     /// Where process 0 answers by HTTP.
     leader_answers: OnceLock<String>,
@@ -83,93 +82,33 @@ struct State {
     targets: Vec<TargetLag>,
     memory: Option<MemoryUse>,
     rescaled_from: Option<String>,
+    /// What the other processes said last of themselves, and when, by their numbers.
+    elsewhere: BTreeMap<u32, (Duration, Snapshot)>,
     /// What there was at the last few moments, oldest first.
     marks: VecDeque<Mark>,
-}
-
-/// What there was in all at one moment.
-#[derive(Clone)]
-struct Mark {
-    at: Duration,
-    records: u64,
-    steps: Steps,
-    workers: Vec<WorkerTime>,
-    operators: Vec<OperatorUse>,
-    stages: Vec<Duration>,
-    store: Duration,
-}
-
-/// How a partition grew: each end that was seen, and when first. The oldest may lie below what is committed.
-#[derive(Default)]
-struct Growth {
-    seen: VecDeque<(Offset, i64)>,
-    stalled: bool,
-    /// What another process has read first and is not committed, where that reads it.
-    first_reads: Vec<FirstRead>,
-}
-
-impl Mark {
-    /// What happened since `first`.
-    fn since(&self, first: &Mark) -> Recent {
-        let worked = |(now, then): (&WorkerTime, &WorkerTime)| WorkerTime {
-            busy: now.busy.saturating_sub(then.busy),
-            waiting: now.waiting.saturating_sub(then.waiting),
-            step_for: now.step_for,
-        };
-        let before = |name: &str| first.operators.iter().find(|then| then.name == name).map(|then| then.busy);
-        let ran = |now: &OperatorUse| OperatorTime {
-            name: now.name.clone(),
-            busy: now.busy.saturating_sub(before(&now.name).unwrap_or_default()),
-        };
-        let mut operators: Vec<OperatorTime> = self.operators.iter().map(ran).collect();
-        operators.sort_by_key(|operator| Reverse(operator.busy));
-        Recent {
-            operators,
-            over: self.at.saturating_sub(first.at),
-            records: self.records.saturating_sub(first.records),
-            steps: self.steps.since(&first.steps),
-            workers: self.workers.iter().zip(&first.workers).map(worked).collect(),
-            stages: (self.stages.iter().enumerate())
-                .map(|(at, busy)| busy.saturating_sub(first.stages.get(at).copied().unwrap_or_default()))
-                .collect(),
-            store: self.store.saturating_sub(first.store),
-        }
-    }
-}
-
-impl Growth {
-    fn see(&mut self, end: &End, now_ms: i64) {
-        self.stalled = end.stalled;
-        self.first_reads.clone_from(&end.first_reads);
-        if self.seen.back().is_none_or(|(last, _)| *last < end.offset) {
-            if self.seen.len() == ENDS_MAX {
-                // Every other one is forgotten. The age reported of the oldest record is then too small, by a part of it.
-                let mut keep = false;
-                self.seen.retain(|_| {
-                    keep = !keep;
-                    keep
-                });
-            }
-            self.seen.push_back((end.offset, now_ms));
-        }
-    }
-
-    /// The first end that lies beyond `next`, which is committed. Those before it are forgotten.
-    fn beyond(&mut self, next: Offset) -> Option<(Offset, i64)> {
-        while self.seen.len() > 1 && self.seen.front().is_some_and(|(end, _)| *end <= next) {
-            self.seen.pop_front();
-        }
-        self.seen.front().copied().filter(|(end, _)| *end > next)
-    }
 }
 
 impl Board {
     /// The board of a run that has not begun.
     pub fn new(clock: Arc<dyn Clock>) -> Board {
+        Board::of(clock, false)
+    }
+
+    /// The board of a run of which threads tell nothing: what telling costs is measured against it.
+    pub fn muted(clock: Arc<dyn Clock>) -> Board {
+        Board::of(clock, true)
+    }
+
+    /// True if threads need not tell anything.
+    pub fn is_muted(&self) -> bool {
+        self.0.is_muted
+    }
+
+    fn of(clock: Arc<dyn Clock>, is_muted: bool) -> Board {
         let (run, leader_answers) = (OnceLock::new(), OnceLock::new());
         let (state, first_reads, meters) = (Mutex::default(), Mutex::default(), Mutex::default());
         let waiting = Mutex::default();
-        Board(Arc::new(Inner { clock, run, leader_answers, state, first_reads, meters, waiting }))
+        Board(Arc::new(Inner { clock, is_muted, run, leader_answers, state, first_reads, meters, waiting }))
     }
 
     /// Notes that the run begins, on so many `workers`, with epochs as long as `epoch`. Only the first call counts.
@@ -214,16 +153,23 @@ impl Board {
 
     /// Notes what the feed of input number `input` on worker `worker` waits for.
     pub fn feed(&self, input: usize, worker: usize, state: FeedState) {
-        self.waiting().feed((input, worker), state);
+        if !self.is_muted() {
+            self.waiting().feed((input, worker), state);
+        }
     }
 
     /// Notes that the thread which writes the files of `worker` begins a piece of work; `queued` more wait for it.
     pub fn stage_begins(&self, worker: usize, queued: usize) {
-        self.waiting().stage_begins(worker, queued, self.0.clock.elapsed());
+        if !self.is_muted() {
+            self.waiting().stage_begins(worker, queued, self.0.clock.elapsed());
+        }
     }
 
     /// Notes that it has done a piece of work of `epoch`, which is durable.
     pub fn stage_ends(&self, worker: usize, queued: usize, epoch: Epoch) {
+        if self.is_muted() {
+            return;
+        }
         let (mut waiting, now) = (self.waiting(), self.0.clock.elapsed());
         waiting.stage_ends(worker, queued, now);
         waiting.durable(epoch, now);
@@ -231,12 +177,16 @@ impl Board {
 
     /// Notes that an operator has handed over rows or state of `epoch`.
     pub fn handed(&self, epoch: Epoch) {
-        self.waiting().handed(epoch, self.0.clock.elapsed());
+        if !self.is_muted() {
+            self.waiting().handed(epoch, self.0.clock.elapsed());
+        }
     }
 
     /// Notes that a source has ended `epoch`.
     pub fn epoch_ended(&self, epoch: Epoch) {
-        self.waiting().ended(epoch, self.0.clock.elapsed());
+        if !self.is_muted() {
+            self.waiting().ended(epoch, self.0.clock.elapsed());
+        }
     }
 
     /// How long `epoch`, which is complete, took to close, and to be staged. Asked once.
@@ -246,12 +196,14 @@ impl Board {
 
     /// Notes a call of the store; the answer is for [`Board::store_answers`].
     pub fn store_call(&self, verb: &'static str, name: &str) -> u64 {
-        self.waiting().call_begins(verb, name, self.0.clock.elapsed())
+        if self.is_muted() { 0 } else { self.waiting().call_begins(verb, name, self.0.clock.elapsed()) }
     }
 
     /// Notes that a call of the store has come back.
     pub fn store_answers(&self, call: u64) {
-        self.waiting().call_ends(call, self.0.clock.elapsed());
+        if !self.is_muted() {
+            self.waiting().call_ends(call, self.0.clock.elapsed());
+        }
     }
 
     /// Notes that the source of input number `input` was asked, and `why` it did not answer, or `None` if it did.
@@ -327,7 +279,9 @@ impl Board {
 
     /// Notes the first record of each epoch that is not committed, as a worker of this process has read them.
     pub fn first_reads(&self, (input, partition): (usize, Partition), firsts: Vec<FirstRead>) {
-        self.read_here().insert((input, partition), firsts);
+        if !self.is_muted() {
+            self.read_here().insert((input, partition), firsts);
+        }
     }
 
     fn read_here(&self) -> MutexGuard<'_, BTreeMap<(usize, Partition), Vec<FirstRead>>> {
@@ -344,9 +298,8 @@ impl Board {
         }
     }
 
-    /// Notes where partitions end now.
-    pub fn ends(&self, ends: &Ends) {
-        let now_ms = self.0.clock.wall_ms();
+    /// Sets a mark, if it is time.
+    fn set_mark(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         let now = self.0.clock.elapsed();
         if state.marks.back().is_none_or(|last| now.saturating_sub(last.at) >= MARK_EVERY) {
@@ -356,6 +309,25 @@ impl Board {
             }
             state.marks.push_back(mark);
         }
+        state
+    }
+
+    /// What this process says of itself to the one that leads: all but what that one knows.
+    pub fn report(&self) -> Snapshot {
+        drop(self.set_mark());
+        self.snapshot()
+    }
+
+    /// Notes what process `process`, which does not lead, says of itself.
+    pub fn reported(&self, process: u32, board: Snapshot) {
+        let now = self.0.clock.elapsed();
+        self.state().elsewhere.insert(process, (now, board));
+    }
+
+    /// Notes where partitions end now.
+    pub fn ends(&self, ends: &Ends) {
+        let now_ms = self.0.clock.wall_ms();
+        let mut state = self.set_mark();
         for (input, ends) in ends.iter().enumerate() {
             for end in ends {
                 state.ends.entry((input, end.partition)).or_default().see(end, now_ms);
@@ -477,8 +449,13 @@ impl Board {
             silent: waiting.silent(now),
             memory: state.memory,
             rescaled_from: state.rescaled_from.clone(),
+            elsewhere: state.elsewhere.iter().map(|said| elsewhere(said, now)).collect(),
         }
     }
+}
+
+fn elsewhere((process, (at, board)): (&u32, &(Duration, Snapshot)), now: Duration) -> Elsewhere {
+    Elsewhere { process: *process, ago: now.saturating_sub(*at), board: board.clone() }
 }
 
 fn dropped(((operator, reason), records): (&(String, Reason), &u64)) -> Dropped {
@@ -488,8 +465,10 @@ fn dropped(((operator, reason), records): (&(String, Reason), &u64)) -> Dropped 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::End;
     use crate::engine::clock::Manual;
     use crate::engine::format::manifest::tests::first;
+    use headway_operators::record::Offset;
 
     fn end(partition: u32, offset: i64) -> End {
         End::at(Partition(partition), Offset(offset))
@@ -568,15 +547,24 @@ mod tests {
     }
 
     #[test]
-    fn memory_of_ends_is_bounded() {
-        let mut growth = Growth::default();
-        for at in 0..100_000 {
-            growth.see(&end(0, at), at * 1_000);
-        }
-        assert!(growth.seen.len() <= ENDS_MAX, "{}", growth.seen.len());
-        let (_, since_ms) = growth.beyond(Offset(50_000)).unwrap();
-        let age_ms = 100_000_000 - since_ms;
-        assert!((12_500_000..=50_000_000).contains(&age_ms), "{age_ms}");
+    fn what_another_process_says_is_shown_with_its_age() {
+        let clock = Arc::new(Manual::default());
+        let (leader, member) = (Board::new(clock.clone()), Board::new(clock.clone()));
+        member.begin(1, Duration::from_secs(1), None);
+        member.report();
+        clock.advance(Duration::from_secs(2));
+        member.worked(0, Duration::from_secs(2), Duration::ZERO);
+        member.source_asked(0, Some("refused".into()));
+        clock.advance(Duration::from_secs(3));
+        leader.reported(1, member.report());
+        clock.advance(Duration::from_secs(1));
+        let seen = leader.snapshot().elsewhere;
+        let [Elsewhere { process: 1, ago, board }] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!((*ago, board.silent[0].for_), (Duration::from_secs(1), Duration::from_secs(3)));
+        let recent = &board.recent;
+        assert_eq!((recent.over, recent.workers[0].busy), (Duration::from_secs(5), Duration::from_secs(2)));
+        leader.reported(1, Snapshot::default());
+        assert_eq!(leader.snapshot().elsewhere[0].board, Snapshot::default(), "what it said before is gone");
     }
 
     #[test]

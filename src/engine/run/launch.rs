@@ -127,8 +127,8 @@ pub struct Launch {
     pub idle_flush: Option<Duration>,
     /// When the run is over.
     pub until: Until,
-    /// How much memory this process may take, in bytes; `None` is no limit.
-    pub memory_limit: Option<u64>,
+    /// How much memory this process may take.
+    pub memory: Memory,
     /// After how long without a step a worker counts as stuck, and stops the job.
     pub stuck_after: Duration,
     /// The share of dead letters in an epoch above which the job stops.
@@ -182,7 +182,7 @@ pub(super) fn lead(
     let partitions = partitions?;
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let mut job = launch.job(&shape, &partitions);
-    let memory = Memory::of(launch.memory_limit);
+    let memory = launch.memory.clone();
     let foreseen = foresee((&site, &launch.place()), &job, chain.head(), &memory)?;
     launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     // 3. Take the job over, if all processes are there still.
@@ -244,7 +244,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let (inputs, discovered) = launch.inputs(&shape.inputs, &partitions, &resume.manifest);
     committer.watch(discovered.clone());
     let start = start_point(&resume.manifest, HeldBefore::of(&resume.manifest));
-    let _watch = crew.as_ref().map(|crew| watch(crew, &start, control));
+    let _watch = crew.as_ref().map(|crew| watch(crew, &start, launch.board.clone(), control));
     let journal = Journal::begin(Arc::clone(&launch.clock), &resume, members_before.as_ref(), &closed);
     let shared = Arc::new(Mutex::new(summary(&resume, &journal)));
     let views = Arc::new(Views::of(&shape, gold::day_files(&shape), &resume.manifest));
@@ -398,7 +398,7 @@ impl Launch {
             idle_after: None,
             idle_flush: None,
             until: Until::End,
-            memory_limit: None,
+            memory: Memory::default(),
             stuck_after: STUCK_AFTER,
             dead_max: 0.5,
             late_max: None,

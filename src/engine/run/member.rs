@@ -15,6 +15,7 @@ use crate::engine::commit::state_files::Headers;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
+use crate::engine::format::board::Snapshot;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch::Launch;
 use crate::engine::run::memory::Memory;
@@ -24,6 +25,7 @@ use crate::engine::run::saved::by_worker;
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{remember, start_point};
 use crate::engine::run::watched::Summary;
+use crate::engine::run::watched_store::WatchedStore;
 use crate::engine::run::worker::{Options, run_workers};
 use headway_operators::shape::Shape;
 use std::sync::{Arc, Mutex};
@@ -40,11 +42,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// # Errors
 /// What refused or stopped it, or another process of the job.
 pub(super) fn follow(
-    launch: Launch,
+    mut launch: Launch,
     shape: Shape,
     crew: &Arc<Crew>,
     control: &Control,
 ) -> Result<Summary, Error> {
+    launch.store = WatchedStore::of(launch.store, launch.board.clone());
     let (store, name) = (Arc::clone(&launch.store), launch.job.clone());
     let site = Site::new(Arc::clone(&store), Arc::clone(&launch.clock));
     // 1. What the leader has claimed, and what there is to read.
@@ -61,7 +64,7 @@ pub(super) fn follow(
     failpoint::at("member.card");
     look(&launch, (&site, &claim), &partitions, &|| crew.check(control))?;
     // 2. This process's part of the state.
-    let (place, memory) = (launch.place(), Memory::of(launch.memory_limit));
+    let (place, memory) = (launch.place(), launch.memory.clone());
     let saved = read_state(&site, &claim, (&place, &memory)).map_err(&blamed)?;
     let facts = launch.facts(&site, &shape, &claim).map_err(|error| blamed(error.into()))?;
     crew.start(control)?;
@@ -76,7 +79,9 @@ pub(super) fn follow(
         control: control.clone(),
         discovered: discovered.clone(),
         ends: ends(&launch),
+        board: board(&launch),
         on_restored: Box::new(|_, _| Ok(())),
+        on_board: Box::new(|_, _| ()),
     };
     let watch = Watch::start(Arc::clone(crew), ear);
     launch.board.begin(launch.workers, launch.epoch, launch.max_skew_ms(&shape));
@@ -121,6 +126,12 @@ fn ends(launch: &Launch) -> Box<dyn Fn() -> Vec<Vec<End>> + Send> {
         board.add_first_reads(&mut ends);
         ends
     })
+}
+
+/// What is on the board of this process.
+fn board(launch: &Launch) -> Box<dyn Fn() -> Snapshot + Send> {
+    let board = launch.board.clone();
+    Box::new(move || board.report())
 }
 
 /// Reads the shards that belong to `place` of the state that `claim` names, and counts them.

@@ -7,17 +7,27 @@ use crate::engine::cluster::watch::{Ear, Watch};
 use crate::engine::commit::checkpoint::Resume;
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::control::Control;
+use crate::engine::format::board::Snapshot;
+use crate::engine::run::board::Board;
 use crate::engine::run::ports::StartPoint;
+use crate::mesh::Process;
 use std::sync::Arc;
 
 /// Listens to the other processes while the job runs.
-pub(super) fn watch(crew: &Arc<Crew>, start: &StartPoint, control: &Control) -> Watch {
+pub(super) fn watch(crew: &Arc<Crew>, start: &StartPoint, board: Board, control: &Control) -> Watch {
     let (held, peers) = (Arc::clone(&start.held), crew.place().peers());
     let restored = move |operator: &str, count: u64| {
         held.restored(operator, count, peers).map_err(|error| CheckpointError::State(error).into())
     };
-    let (control, discovered, ends) = (control.clone(), Vec::new(), Box::new(Vec::new));
-    Watch::start(Arc::clone(crew), Ear { control, discovered, ends, on_restored: Box::new(restored) })
+    let ear = Ear {
+        control: control.clone(),
+        discovered: Vec::new(),
+        ends: Box::new(Vec::new),
+        board: Box::new(Snapshot::default),
+        on_restored: Box::new(restored),
+        on_board: Box::new(move |process: Process, said| board.reported(process.0, said)),
+    };
+    Watch::start(Arc::clone(crew), ear)
 }
 
 /// What the other processes of the job start from.

@@ -27,12 +27,16 @@ const TIGHT: u64 = 90;
 /// After how long a pause without anything to commit is no help: what is left is state.
 const HELPLESS: Duration = Duration::from_secs(60);
 
-/// The memory of one process. A clone is the same. Without a limit nothing is counted.
+/// What says how many bytes the process takes; `None` if the system does not say.
+pub type Measure = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// The memory of one process. A clone is the same. Without a limit nothing is counted. One memory serves one run.
 #[derive(Clone, Default)]
 pub struct Memory(Option<Arc<Inner>>);
 
 struct Inner {
     limit: u64,
+    measure: Measure,
     is_tight: AtomicBool,
     inputs: Mutex<Vec<(String, Arc<AtomicU64>)>>,
     state: Mutex<StateFiles>,
@@ -46,15 +50,15 @@ pub struct OpenMessages {
 }
 
 impl Memory {
-    /// At most `limit` bytes; `None` is no limit.
+    /// At most `limit` bytes, as the system counts them; `None` is no limit.
     pub fn of(limit: Option<u64>) -> Memory {
-        let inner = |limit| Inner {
-            limit,
-            is_tight: AtomicBool::new(false),
-            inputs: Mutex::default(),
-            state: Mutex::default(),
-        };
-        Memory(limit.map(inner).map(Arc::new))
+        limit.map_or_else(Memory::default, |limit| Memory::measured(limit, Box::new(resident)))
+    }
+
+    /// At most `limit` bytes, as `measure` counts them.
+    pub fn measured(limit: u64, measure: Measure) -> Memory {
+        let (is_tight, inputs, state) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
+        Memory(Some(Arc::new(Inner { limit, measure, is_tight, inputs, state })))
     }
 
     /// True while sources are to pause.
@@ -99,14 +103,16 @@ impl Memory {
 
     /// True if `more` bytes fit into what the process may take. It is asked where a start reads state, before [`Memory::watch`].
     pub fn has_room(&self, more: u64) -> bool {
-        let fits = |inner: &Arc<Inner>| resident().is_none_or(|held| held.saturating_add(more) < inner.limit);
+        let fits =
+            |inner: &Arc<Inner>| (inner.measure)().is_none_or(|held| held.saturating_add(more) < inner.limit);
         self.0.as_ref().is_none_or(fits)
     }
 
     /// The error of a process that has no room, with what is counted.
     pub fn full(&self) -> Error {
         let limit = self.0.as_ref().map_or(u64::MAX, |inner| inner.limit);
-        Error::MemoryLimit { limit, resident: resident().unwrap_or_default(), counted: self.counted() }
+        let resident = self.0.as_ref().and_then(|inner| (inner.measure)()).unwrap_or_default();
+        Error::MemoryLimit { limit, resident, counted: self.counted() }
     }
 
     /// What is counted, the most first.
@@ -130,7 +136,7 @@ impl Memory {
         let body = move || {
             let mut helpless = None;
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                let Some(resident) = resident() else { continue };
+                let Some(resident) = (inner.measure)() else { continue };
                 let state = memory.judge(resident, &mut helpless, Instant::now());
                 let paused = state != Judged::Fits;
                 memory.pause(paused);

@@ -17,6 +17,7 @@ mod held;
 pub mod journal;
 pub mod late_judge;
 pub mod launch;
+mod marks;
 mod member;
 mod members;
 pub mod memory;

@@ -19,7 +19,7 @@ use headway_operators::pipeline::Pipeline;
 use headway_operators::time::Epoch;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use timely::communication::allocator::ProcessBuilder;
 use timely::communication::allocator::zero_copy::initialize::{
     CommsGuard, initialize_networking_from_sockets,
@@ -112,9 +112,9 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
             } else {
                 None
             };
-            let log = Log::open(worker);
+            let log = (!board.is_muted()).then(|| Log::open(worker));
             build(worker, pipeline.as_ref(), ports, port);
-            board.measures(log.meter());
+            log.into_iter().for_each(|log| board.measures(log.meter()));
             // If saved state was refused, the job is stopped already, and the dataflow takes no step.
             let (restored, first_epoch) = (&restored, start.first_epoch);
             let watch = Stopwatch::start(board.clone(), worker.index() % workers);
@@ -200,27 +200,29 @@ fn allocators(workers: usize, crew: Option<&Crew>) -> Result<Allocators, Error> 
     })
 }
 
-/// Tells the board now and then how a worker's thread spends its time.
+/// Tells the board now and then how a worker's thread spends its time. What it tells adds up to the time since the run began.
 struct Stopwatch {
     board: Board,
     index: usize,
-    at: Instant,
+    /// Up to when, since the run began, it has told.
+    at: Duration,
     busy: Duration,
 }
 
 impl Stopwatch {
     /// The watch of the calling thread, which is worker `index`.
     fn start(board: Board, index: usize) -> Stopwatch {
-        // The time since the run began is the worker's, too: it was built meanwhile, by this thread or before there was one.
-        let now = Instant::now();
-        let at = now.checked_sub(board.running()).unwrap_or(now);
         // From now on it is known whether a step does not end, also if it is the first one.
         board.worked(index, Duration::ZERO, Duration::ZERO);
-        Stopwatch { board, index, at, busy: Duration::ZERO }
+        // The time since the run began is the worker's, too: it was built meanwhile, by this thread or before there was one.
+        Stopwatch { board, index, at: Duration::ZERO, busy: Duration::ZERO }
     }
 
     fn look(&mut self) {
-        let passed = self.at.elapsed();
+        if self.board.is_muted() {
+            return;
+        }
+        let passed = self.board.running().saturating_sub(self.at);
         if passed < TOLD_EVERY {
             return;
         }
