@@ -29,6 +29,10 @@ use std::time::Duration;
 /// The topics, which are inputs and outputs.
 const TOPICS: [&str; 4] = ["listen_events", "page_view_events", "auth_events", "status_change_events"];
 
+/// The other outputs, which are made of the topics.
+pub(crate) const OUTPUTS: [&str; 5] =
+    ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"];
+
 /// How often the job is killed.
 fn kills() -> u64 {
     std::env::var("HEADWAY_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
@@ -206,9 +210,7 @@ fn four_topics_are_what_was_sent_however_often_the_job_is_killed() {
         assert_eq!(found["_dead/music"].len(), dead);
         assert!(!found.contains_key("_late/music"), "nothing is late within the lateness");
         assert_eq!(found["wide_streams"].len(), listens);
-        let views =
-            ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"]
-                .map(|view| found[view].clone());
+        let views = OUTPUTS.map(|output| found[output].clone());
         assert_eq!(*straight.get_or_insert_with(|| views.clone()), views, "with {kills} kills");
         #[cfg(feature = "parquet")]
         {

@@ -2,6 +2,7 @@
 //! workers, after kills, where it has been drained, and after compaction. A table that is wrong is found.
 
 use crate::cli::{Run, files_in, folder, headway, killed_after, succeeds};
+use crate::music::OUTPUTS;
 use crate::weekly::tables;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,8 +28,7 @@ fn verified(at: &Path, lake: &str) -> BTreeMap<String, u64> {
     for view in known.keys() {
         assert!(verify.out.contains(&format!("ok       {view} ")), "{view} of {lake}: {}", verify.out);
     }
-    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"]
-    {
+    for output in OUTPUTS {
         let shown = if output == "wide_streams" { output.to_string() } else { format!("{output} (output)") };
         assert!(verify.out.contains(&format!("ok       {shown} ")), "{output} of {lake}: {}", verify.out);
     }
@@ -82,8 +82,7 @@ fn views_of_a_drained_job_are_those_of_what_the_watermark_has_passed() {
     let open = verified(at, "lake");
     succeeds(&headway(at, &[&job[..], &["end", "-w", "3"]].concat()));
     let closed = verified(at, "lake");
-    for output in ["wide_streams", "sessions", "active_users", "top_songs_last_hour", "top_artists_last_hour"]
-    {
+    for output in OUTPUTS {
         assert!(open[output] < closed[output], "{output}: {} and {}", open[output], closed[output]);
     }
     assert_eq!(open["streams_per_hour"], closed["streams_per_hour"]);

@@ -102,13 +102,20 @@ impl<'s, R: Clone + 'static, K: Clone + 'static> Flow<'s, R, K> {
     /// Takes the records of both. An operator behind it goes by the slower of their inputs that is neither idle nor ended.
     #[must_use]
     pub fn and(self, other: Flow<'s, R, K>) -> Flow<'s, R, K> {
-        let inputs = self.inputs().into_iter().chain(other.inputs()).collect();
-        let set = self.pace.borrow_mut().set(&inputs);
-        let definitions = match (self.definitions.clone(), other.definitions) {
+        let both = self.waiting_for(&other);
+        let definitions = match (both.definitions.clone(), other.definitions) {
             (Some(one), Some(other)) => Some(one.concat(other)),
             (one, other) => one.or(other),
         };
-        let records = self.records.clone().concat(other.records);
-        Flow { definitions, set, whole: None, ..self.with(records) }
+        let records = both.records.clone().concat(other.records);
+        Flow { definitions, whole: None, ..both.with(records) }
+    }
+
+    /// The same records. An operator behind the flow waits for the inputs of `other`, too, as it does behind [`Flow::and`].
+    #[must_use]
+    pub fn waiting_for<S: Clone + 'static, L: Clone + 'static>(self, other: &Flow<'s, S, L>) -> Flow<'s, R, K> {
+        let inputs = self.inputs().into_iter().chain(other.inputs()).collect();
+        let set = self.pace.borrow_mut().set(&inputs);
+        Flow { set, ..self }
     }
 }

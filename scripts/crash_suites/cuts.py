@@ -30,13 +30,13 @@ def options(parser):
 
 
 class Proxy:
-    """Carries what callers say to `target`, until it is told to stop with some of it. It closes nothing that it has cut."""
+    """Carries what callers say to `target` until `cut` names channels and directions to stop. It closes nothing that it has cut."""
 
     def __init__(self, target):
         self.target, self.server = target, socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.server.getsockname()[1]
         self.lock, self.open, self.over = threading.Lock(), [], threading.Event()
-        # What is carried no more of sockets that come, too, once a cut is for good.
+        # After a cut for good: the (channel, direction) pairs that it cuts of new sockets, too.
         self.always = set()
         threading.Thread(target=self.accept, daemon=True).start()
 

@@ -322,18 +322,18 @@ def in_any_order(counts):
     return {**once, "accepted or duplicate": counts["accepted"] + counts["duplicate"]}
 
 
-def manifest_numbers(lake):
+def manifest_numbers(lake, job=JOB):
     """The numbers of the loose manifests, in order."""
     try:
-        names = os.listdir(os.path.join(lake, "_headway", JOB, "manifest"))
+        names = os.listdir(os.path.join(lake, "_headway", job, "manifest"))
     except FileNotFoundError:
         return []
     return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
 
-def highest(lake):
+def highest(lake, job=JOB):
     """The highest manifest's number; -1 if there is none."""
-    numbers = manifest_numbers(lake)
+    numbers = manifest_numbers(lake, job)
     return numbers[-1] if numbers else -1
 
 

@@ -5,11 +5,12 @@ The job reads messages that it generates, as fast as it can, so that it is busy 
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
 import time
+
+from measures.outside import newest_number, resident_bytes
 
 KEYS, RATE = 4600, 1000
 # A loss or a rescale that takes longer has failed.
@@ -65,9 +66,7 @@ class Cluster:
 
     def newest(self):
         """The number of the newest manifest; 0 while there is none."""
-        manifests = self.lake / "_headway" / "turnstile" / "manifest"
-        names = os.listdir(manifests) if manifests.is_dir() else []
-        return max((int(found[1]) for found in (re.fullmatch(r"(\d+)\.json", name) for name in names) if found), default=0)
+        return newest_number(self.lake / "_headway" / "turnstile" / "manifest")
 
     def manifest(self, number):
         return json.loads((self.lake / "_headway" / "turnstile" / "manifest" / f"{number:010}.json").read_text())
@@ -203,8 +202,3 @@ def stopped(binary, folder, trials):
             grown.append(most / before)
             cluster.until(cluster.newest() + 10)
     return grown
-
-
-def resident_bytes(process):
-    with open(f"/proc/{process}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -17,6 +17,8 @@ import threading
 import time
 import urllib.parse
 
+from measures.outside import resident_bytes
+
 WINDOW_S, LATENESS_S, RATE, KEYS = 300, 60, 8, 250
 # A window closes so often by the clock.
 EVERY_S = 0.25
@@ -132,10 +134,6 @@ class Job:
         found = self.json("/v1/status")["commits"]
         check(found and found[0]["at_ms"] <= first * 1000, "commits are not known any more")
         return [one["took_ms"] for one in found if first * 1000 <= one["at_ms"] < last * 1000]
-
-    def resident_bytes(self):
-        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return next(int(line.split()[1]) << 10 for line in text.splitlines() if line.startswith("VmRSS"))
 
     def server_cpu_s(self):
         """Processor time of the thread that answers."""
@@ -310,14 +308,14 @@ def clients(binary, folder, pairs, phase_s):
         resident = {"without": [], "with": []}
 
         def load(seconds):
-            resident["without"].append(job.resident_bytes())
+            resident["without"].append(resident_bytes(job.process.pid))
             begun, result = multiprocessing.Event(), multiprocessing.Queue()
             follower = multiprocessing.Process(target=follow_all, args=(job.address, seconds, begun, result), daemon=True)
             follower.start()
             check(begun.wait(20), "clients cannot connect")
             most, end = 0, time.monotonic() + seconds
             while time.monotonic() < end:
-                most = max(most, job.resident_bytes())
+                most = max(most, resident_bytes(job.process.pid))
                 time.sleep(0.1)
             resident["with"].append(most)
             taken = result.get(timeout=20)

@@ -11,26 +11,10 @@ def start(job):
     job.begin([*words, "--epoch", "100ms", "--epoch-bytes", "96KiB", "--seal-after", "1d"])
 
 
-def settle(suite, job, wanted):
-    """Waits until all records are committed; gives the number of the last commit."""
-    deadline = time.time() + 90
-    while time.time() < deadline:
-        status = job.json("/v1/status")
-        if status["fates"]["consumed"] >= wanted:
-            return status["seq"]
-        time.sleep(0.1)
-    raise suite.Failed(f"{status['fates']['consumed']} of {wanted} records of music are committed")
-
-
 def begun(suite, job):
     """The list of views, once the job has begun: it listens before."""
-    deadline = time.time() + 20
-    while time.time() < deadline:
-        status, _, body = job.get("/v1/views")
-        if status == 200:
-            return json.loads(body)
-        time.sleep(0.05)
-    raise suite.Failed(f"the music job does not begin: {status} {body[:200]}")
+    views = lambda: (answer := job.get("/v1/views"))[0] == 200 and json.loads(answer[2])
+    return suite.wait_for(views, lambda: f"the music job does not begin: {job.get('/v1/views')}")
 
 
 def follow(suite, job, views):
@@ -72,7 +56,7 @@ def run(suite, job):
         suite.check(seen is not None, f"no client saw a commit before the kill: {[client.problem for client in clients]}")
         start(job)
         clients = follow(suite, job, views)
-        seq = settle(suite, job, wanted)
+        seq = job.committed(wanted, 90)
         for client in clients:
             client.until = seq
         for client in clients:

@@ -140,8 +140,8 @@ impl Music {
         let facts = if self.chosen.has_views {
             let reader = self.reader();
             // Days are sealed once neither plays nor page views come for them.
-            let both = stamped.clone().and(views.clone().filter_map(|_| None));
-            let (open, _) = build.seal(self.sealing(), &both, |play| views::songs::day(play.time));
+            let paced = stamped.clone().waiting_for(&views);
+            let (open, _) = build.seal(self.sealing(), &paced, |play| views::songs::day(play.time));
             let all = build.refill(PAST, open, move |row| views::committed::play(row, reader).map(Some));
             let (tables, facts) = views::tables(build, &stamped, &all);
             views::show(build, tables);

@@ -45,7 +45,7 @@ struct Winner {
     exits: i64,
     /// The number of its place on this worker.
     place: u32,
-    /// Its instant follows from readings of an hour that comes twice, which are saved in its place.
+    /// It is resolved from [`Turnstile::twice`], which is saved; itself it is not saved.
     is_resolved: bool,
 }
 
@@ -79,7 +79,7 @@ struct Group {
     /// Time, rank, entries, exits, and the number of the place in the group.
     winners: Vec<(EventTime, Rank, i64, i64, u32)>,
     twice: Vec<Twice>,
-    /// Version 1 has saved it: it lacks the readings of an hour that comes twice among those that count for good.
+    /// Version 1 saved it: its `winners` lack the readings of an hour that comes twice, which version 2 saves there, too.
     #[serde(skip)]
     is_old: bool,
 }
@@ -89,8 +89,8 @@ struct Group {
 pub(super) enum Corrections {
     /// The greater of the two by rank and registers counts, whichever came first.
     Apply,
-    /// The one that was committed first counts, for good, at the instant that its time had then. Of two in one epoch the regular
-    /// one, then the one published earlier.
+    /// The reading that was committed first counts for good, at the instant that its time meant then. Of two readings of one epoch
+    /// the regular one counts; of two regular ones, or two others, the one that was published earlier.
     Ignore,
 }
 
@@ -224,7 +224,7 @@ impl Deltas {
 }
 
 impl Turnstile {
-    /// Takes a reading; what changes of neighbouring pairs. False if it does not count.
+    /// Takes a reading, and adds the changes of neighbouring pairs to `pairs`. False if the reading does not count.
     fn put(&mut self, new: Winner, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) -> bool {
         let all = &mut self.winners;
         match all.binary_search_by_key(&new.time, |winner| winner.time) {
@@ -260,13 +260,13 @@ impl Turnstile {
         true
     }
 
-    /// Counts the readings that are saved anew; how many there were before, and are now.
+    /// Counts the readings to save; returns how many there were at the last count, and how many there are now.
     fn recount(&mut self) -> (usize, usize) {
         let held = self.winners.iter().filter(|winner| !winner.is_resolved).count() + self.twice.len();
         (std::mem::replace(&mut self.held, held), held)
     }
 
-    /// Takes the reading at `at` away.
+    /// Removes the reading number `at`, and adds the changes of neighbouring pairs to `pairs`.
     fn take(&mut self, at: usize, pairs: &mut Vec<(Pair, i64)>) {
         let old = self.winners.remove(at);
         let around = [at.checked_sub(1).map(|at| self.winners[at]), self.winners.get(at).copied()];
@@ -284,12 +284,18 @@ impl Turnstile {
         while let Some(at) = self.winners.iter().position(|winner| winner.is_resolved) {
             self.take(at, pairs);
         }
+        self.put_resolved(Corrections::Apply, pairs);
+    }
+
+    /// Puts each reading of an hour that comes twice at the instant that it means, until such readings are resolved anew.
+    fn put_resolved(&mut self, corrections: Corrections, pairs: &mut Vec<(Pair, i64)>) {
         for (twice, time) in self.twice.clone().into_iter().zip(instants(&self.twice)) {
-            self.put(twice.winner(time, true), Corrections::Apply, pairs);
+            self.put(twice.winner(time, true), corrections, pairs);
         }
     }
 
-    /// Puts those of `new` whose instants are still free at these instants, for good; gives the instants.
+    /// Puts each reading of `new` at the instant that it means, for good, unless there is a reading of that instant; returns the
+    /// instants that were filled.
     fn latch(&mut self, new: &[Twice], pairs: &mut Vec<(Pair, i64)>) -> Vec<EventTime> {
         if new.is_empty() {
             return Vec::new();
@@ -303,7 +309,7 @@ impl Turnstile {
         new.iter().filter_map(&mut put).collect()
     }
 
-    /// Keeps for good what an earlier version did not save as such; gives the instants.
+    /// Makes the resolved readings final, as [`Turnstile::latch`] does: version 1 did not save them as such. Returns their instants.
     fn keep_resolved(&mut self) -> Vec<EventTime> {
         let resolved = self.winners.iter_mut().filter(|winner| winner.is_resolved);
         resolved
@@ -312,13 +318,6 @@ impl Turnstile {
                 winner.time
             })
             .collect()
-    }
-
-    /// Puts what was saved by an earlier version, which resolved such hours at each start.
-    fn resolve_old(&mut self) {
-        for (twice, time) in self.twice.clone().into_iter().zip(instants(&self.twice)) {
-            self.put(twice.winner(time, true), Corrections::Ignore, &mut Vec::new());
-        }
     }
 }
 
@@ -473,7 +472,10 @@ impl Keyed for Deltas {
             turnstile.twice.sort_unstable();
             match self.corrections {
                 Corrections::Apply => turnstile.resolve(&mut pairs),
-                Corrections::Ignore if old.contains(hash) => turnstile.resolve_old(),
+                // The earlier version resolved such hours at each start.
+                Corrections::Ignore if old.contains(hash) => {
+                    turnstile.put_resolved(Corrections::Ignore, &mut pairs);
+                }
                 Corrections::Ignore => {}
             }
             pairs.clear();

@@ -274,24 +274,31 @@ pub(super) fn header(line: &[u8]) -> Result<Option<Vec<String>>, Reason> {
     if !begins_as_header(line) {
         return Ok(None);
     }
-    let text = std::str::from_utf8(line).map_err(|_| reason::BAD_HEADER)?.trim_start_matches('\u{feff}');
-    let name = |field: &str| match std::str::from_utf8(trimmed(field.as_bytes())).unwrap_or("") {
-        "C/A" => "CA".to_string(),
-        name => name.to_uppercase(),
-    };
-    let mut names: Vec<String> = text.split(',').map(name).collect();
-    // A comma at the end begins no column; a name may be missing at the front only.
-    while names.len() > 1 && names.last().is_some_and(String::is_empty) {
-        names.pop();
-    }
+    std::str::from_utf8(line).map_err(|_| reason::BAD_HEADER)?;
+    let mut names = names(line);
+    names.iter_mut().filter(|name| *name == "C/A").for_each(|name| *name = "CA".into());
     let once = |name: &&str| names.iter().filter(|known| known == name).count() == 1;
     if COLUMNS.iter().all(once) { Ok(Some(names)) } else { Err(reason::BAD_HEADER) }
 }
 
+/// `line` without the mark that may begin a file.
+fn unmarked(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
+/// The names of a header line, in upper case. A comma at the end begins no column; a name may be missing at the front only.
+fn names(line: &[u8]) -> Vec<String> {
+    let name = |field: &[u8]| String::from_utf8_lossy(trimmed(field)).to_uppercase();
+    let mut names: Vec<String> = unmarked(line).split(|byte| *byte == b',').map(name).collect();
+    while names.len() > 1 && names.last().is_some_and(String::is_empty) {
+        names.pop();
+    }
+    names
+}
+
 /// True if a line begins as the header of a weekly file does: C/A or CA, with or without an index before it.
 fn begins_as_header(line: &[u8]) -> bool {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let mut fields = line.split(|byte| *byte == b',').map(trimmed);
+    let mut fields = unmarked(line).split(|byte| *byte == b',').map(trimmed);
     let first = fields.next().unwrap_or_default();
     let name = if first.is_empty() { fields.next().unwrap_or_default() } else { first };
     name == b"C/A" || name == b"CA"
@@ -311,19 +318,11 @@ pub(super) enum Looks {
 /// What the header line `line` says of its file's format. Unlike [`header`] it takes names in lower case: what increments
 /// are read from takes them too.
 pub(super) fn looks(line: &[u8]) -> Looks {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let is_padded = line.trim_ascii_end().len() < line.len()
         && line.iter().rev().find(|byte| !matches!(byte, b'\r' | b'\n')).is_some_and(is_blank);
-    let mut names: Vec<String> = line
-        .split(|byte| *byte == b',')
-        .map(|name| String::from_utf8_lossy(trimmed(name)).to_uppercase())
-        .collect();
-    let width = names.len();
-    while names.len() > 1 && names.last().is_some_and(String::is_empty) {
-        names.pop();
-    }
-    let has_comma = names.len() < width;
+    let has_comma = line.rsplit(|byte| *byte == b',').next().is_some_and(|last| trimmed(last).is_empty());
+    let names = names(line);
     let is_indexed = names[0].is_empty();
     let names = &names[usize::from(is_indexed)..];
     let is_slashed = names.first().is_some_and(|name| name == "C/A");

@@ -25,8 +25,8 @@ pub(in crate::music) struct Closed {
     pub(in crate::music) columns: &'static [Column],
     /// How many of them tell rows of one day apart.
     key: usize,
-    /// The column with the instant whose day counts.
-    at: &'static str,
+    /// The number of the column with the instant whose day counts.
+    at: usize,
     /// So many milliseconds before that instant.
     before_ms: i64,
 }
@@ -37,7 +37,7 @@ pub(in crate::music) const ACTIVE_USERS: Closed = Closed {
     about: "How many users did something in 5 minutes, in an hour and in a day",
     columns: &active::COLUMNS,
     key: 2,
-    at: "start",
+    at: 1,
     before_ms: 0,
 };
 
@@ -47,7 +47,7 @@ pub(in crate::music) const SESSIONS: Closed = Closed {
     about: "What users did between two pauses, once it is over",
     columns: &sessions::COLUMNS,
     key: 3,
-    at: "start",
+    at: 2,
     before_ms: 0,
 };
 
@@ -57,7 +57,7 @@ pub(in crate::music) const TOP_SONGS: Closed = Closed {
     about: "Every five minutes, the songs that were played most in the hour before",
     columns: &last_hour::SONG_COLUMNS,
     key: 3,
-    at: "end",
+    at: 1,
     before_ms: 1,
 };
 
@@ -67,7 +67,7 @@ pub(in crate::music) const TOP_ARTISTS: Closed = Closed {
     about: "Every five minutes, the artists that were played most in the hour before",
     columns: &last_hour::ARTIST_COLUMNS,
     key: 3,
-    at: "end",
+    at: 1,
     before_ms: 1,
 };
 
@@ -80,8 +80,7 @@ impl Closed {
     /// # Panics
     /// If the row has not the columns of the output.
     fn of_day(&self, row: ViewRow) -> OfDay {
-        let at = self.columns.iter().position(|column| column.name == self.at);
-        match at.and_then(|at| row.0.get(at)) {
+        match row.0.get(self.at) {
             Some(Value::Time(time)) => (super::songs::day(time.minus_ms(self.before_ms)), row),
             other => panic!("{} has {other:?} for an instant", self.name),
         }
