@@ -1,6 +1,6 @@
 //! `headway produce`: writes a pipeline's generated messages where a job, or another program, can read them.
 
-use super::produce_together::{self as together, KAFKA, Part, Speed, Together};
+use super::produce_together::{self as together, KAFKA, Part, STDOUT, Speed, Together};
 use super::settings::config::{Generate, Settings};
 use super::settings::given::Given;
 use super::settings::kafka;
@@ -17,10 +17,9 @@ use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
 use super::units::Limit;
 use crate::connect::error::Error;
-use crate::connect::produce::{Format, Pace, Produced, to_folder, to_writer};
+use crate::connect::produce::{Format, Lines, Pace, Produced, to_folder, to_writer};
 use crate::engine::Control;
 use clap::Args;
-use headway_operators::generate::Generate as Messages;
 use headway_operators::pipeline::{Entry, Pipeline};
 use headway_operators::spec::InputSpec;
 use std::io::{ErrorKind, Write};
@@ -86,7 +85,7 @@ pub(crate) fn run(
     }
     let config = flags.kafka_config.as_deref().map(|path| flag_path("--kafka-config", path)).transpose()?;
     let to = match flags.to.as_str() {
-        "-" | KAFKA => PathBuf::from(&flags.to),
+        STDOUT | KAFKA => PathBuf::from(&flags.to),
         folder => flag_path("--to", Path::new(folder))?,
     };
     let control = Control::new();
@@ -97,7 +96,8 @@ pub(crate) fn run(
             entry,
             pipeline: pipeline.as_ref(),
             parts: &all,
-            to: (&to, config.as_deref()),
+            to: &to,
+            config: config.as_deref(),
             has_envelopes: flags.envelope,
             speed: flags.speed.unwrap_or_default(),
             messages_max,
@@ -115,11 +115,16 @@ pub(crate) fn run(
         let pace = Pace { per_second: flags.pace, tell: &mut tell };
         let generator = pipeline.generator(input, options).ok_or_else(|| no_generator(entry.name, input))?;
         let produced = if flags.to == KAFKA {
-            kafka::produce(generator.as_ref(), (config.as_deref(), topic), pace)?
+            kafka::produce(generator.as_ref(), config.as_deref(), topic, pace)?
         } else {
             let format = if flags.envelope { Format::Envelopes(topic.clone()) } else { Format::Lines };
             let to = if all.len() > 1 { to.join(input) } else { to.clone() };
-            match write(generator.as_ref(), (&to, out), &format, pace) {
+            let written = if to == Path::new(STDOUT) {
+                to_writer(generator.as_ref(), Lines::new(out, "standard output", vec![format]), pace)
+            } else {
+                to_folder(generator.as_ref(), &to, &format, pace)
+            };
+            match written {
                 // A reader who has seen enough (`| head`) is no failure.
                 Err(Error::Unwritable { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
                     bar.end();
@@ -166,9 +171,8 @@ fn parts(flags: &Flags, entry: &Entry, pipeline: &dyn Pipeline) -> Result<Vec<Pa
             // The end is that of all inputs together.
             options.messages = None;
             options.start_ms = flags.speed.unwrap_or_default().start_ms(&flags.generate, options.start_ms);
-        } else if options.messages.is_none() && !["-", KAFKA].contains(&flags.to.as_str()) {
-            return Err(refuse("messages without end do not fit into a folder".to_string())
-                .hint("Give --messages N, or write to standard output with --to -."));
+        } else if options.messages.is_none() && ![STDOUT, KAFKA].contains(&flags.to.as_str()) {
+            return Err(together::endless());
         }
         Ok(Part { input: input.name, topic: flags.topic.clone().unwrap_or(input.topic.to_string()), options })
     };
@@ -178,7 +182,7 @@ fn parts(flags: &Flags, entry: &Entry, pipeline: &dyn Pipeline) -> Result<Vec<Pa
     match parts.as_slice() {
         [] => Err(no_generator(entry.name, names.as_str())),
         _ if flags.continuous => {
-            together::fits(flags.generate.messages, &flags.to, (parts.len(), flags.envelope))?;
+            together::fits(flags.generate.messages, &flags.to, parts.len(), flags.envelope)?;
             if flags.topic.is_some() && parts.len() > 1 {
                 return Err(refuse(format!("--topic is for one input, and there are {}", parts.len()))
                     .hint("Leave --topic out: each input has a topic of its own."));
@@ -186,11 +190,11 @@ fn parts(flags: &Flags, entry: &Entry, pipeline: &dyn Pipeline) -> Result<Vec<Pa
             Ok(parts)
         }
         [_] => Ok(parts),
-        _ if flags.to == "-"
+        _ if flags.to == STDOUT
             || flags.topic.is_some()
             || parts.iter().any(|part| part.options.messages.is_none()) =>
         {
-            let one = if flags.to == "-" { "standard output" } else { "what is given" };
+            let one = if flags.to == STDOUT { "standard output" } else { "what is given" };
             Err(refuse(format!("{one} is for one input, and there are {}", parts.len()))
                 .hint(format!("Name it with --input: one of {names}.")))
         }
@@ -221,18 +225,5 @@ fn fits(flags: &Flags) -> Result<(), Failure> {
             "Bare lines name no topic: give --envelope too, or leave --topic out.",
         ),
         _ => Ok(()),
-    }
-}
-
-fn write(
-    messages: &dyn Messages,
-    (to, out): (&Path, &mut dyn Write),
-    format: &Format,
-    pace: Pace<'_>,
-) -> Result<Produced, Error> {
-    if to == Path::new("-") {
-        to_writer(messages, (out, "standard output"), format, pace)
-    } else {
-        to_folder(messages, to, format, pace)
     }
 }

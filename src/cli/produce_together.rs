@@ -7,13 +7,13 @@ use super::terminal::failure::{Code, Failure};
 use super::terminal::progress::Bar;
 use super::units::{Count, Limit};
 use crate::connect::error::Error;
-use crate::connect::produce::{Folder, Format, Produced};
-use crate::connect::together::{Course, Folders, Lines, Take, together};
+use crate::connect::produce::{Folder, Format, Lines, Produced};
+use crate::connect::together::{Course, Folders, Take, together};
 use crate::engine::Control;
 use crate::engine::clock::{Clock, System};
 use headway_operators::generate::{Generate as Messages, Options};
 use headway_operators::pipeline::{Entry, Pipeline};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ use std::str::FromStr;
 pub(super) const KAFKA: &str = "kafka:";
 
 /// Standard output, as a place.
-const STDOUT: &str = "-";
+pub(super) const STDOUT: &str = "-";
 
 /// The messages of one input.
 pub(super) struct Part {
@@ -81,7 +81,8 @@ impl Speed {
 pub(super) fn fits(
     messages: Option<Limit<Count>>,
     to: &str,
-    (inputs, has_envelopes): (usize, bool),
+    inputs: usize,
+    has_envelopes: bool,
 ) -> Result<(), Failure> {
     let refuse = |what: &str, hint: &str| Err(Failure::new(Code::CommandLine, what).hint(hint));
     match to {
@@ -91,12 +92,15 @@ pub(super) fn fits(
             "Give --envelope too: an envelope names the topic.",
         ),
         STDOUT => Ok(()),
-        _ if messages.and_then(Limit::at).is_none() => refuse(
-            "messages without end do not fit into a folder",
-            "Give --messages N, or write to standard output with --to -.",
-        ),
+        _ if messages.and_then(Limit::at).is_none() => Err(endless()),
         _ => Ok(()),
     }
+}
+
+/// The refusal of a folder for messages without an end.
+pub(super) fn endless() -> Failure {
+    Failure::new(Code::CommandLine, "messages without end do not fit into a folder")
+        .hint("Give --messages N, or write to standard output with --to -.")
 }
 
 /// What is written, and where.
@@ -107,8 +111,10 @@ pub(super) struct Together<'a> {
     pub(super) pipeline: &'a dyn Pipeline,
     /// Its inputs.
     pub(super) parts: &'a [Part],
-    /// A folder or one of the places with a name, and the file with the settings of a Kafka client.
-    pub(super) to: (&'a Path, Option<&'a Path>),
+    /// A folder, [`KAFKA`] or [`STDOUT`].
+    pub(super) to: &'a Path,
+    /// The file with the settings of a Kafka client.
+    pub(super) config: Option<&'a Path>,
     /// Lines are envelopes.
     pub(super) has_envelopes: bool,
     /// How fast event time runs.
@@ -160,7 +166,7 @@ impl Together<'_> {
         inputs: &[&dyn Messages],
         out: &'o mut dyn Write,
     ) -> Result<Box<dyn Take + 'o>, Failure> {
-        let (to, config) = self.to;
+        let to = self.to;
         let format = |part: &Part| match self.has_envelopes {
             true => Format::Envelopes(part.topic.clone()),
             false => Format::Lines,
@@ -169,11 +175,11 @@ impl Together<'_> {
             let topics = self.parts.iter().zip(inputs);
             let topics: Vec<(&str, u32)> =
                 topics.map(|(part, input)| (part.topic.as_str(), input.partitions())).collect();
-            return kafka::topics(config, &topics);
+            return kafka::topics(self.config, &topics);
         }
         if to == Path::new(STDOUT) {
             let formats = self.parts.iter().map(format).collect();
-            return Ok(Box::new(Lines { out: BufWriter::new(out), name: "standard output", formats }));
+            return Ok(Box::new(Lines::new(out, "standard output", formats)));
         }
         let folder = |(part, input): (&Part, &&dyn Messages)| {
             let own = if inputs.len() > 1 { to.join(part.input) } else { to.to_path_buf() };

@@ -1,7 +1,7 @@
 //! What can go wrong between us and another system.
 
 use headway_operators::record::{Offset, Partition};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// A line of a settings file that cannot be used. It quotes no value: that may be a secret.
@@ -197,6 +197,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The file or writer at `path` cannot be written.
+    pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
+        Error::Unwritable { path: path.to_path_buf(), source }
+    }
+
     /// Why in one word.
     pub fn kind(&self) -> Code {
         match self {

@@ -77,7 +77,7 @@ impl Folder {
     /// # Errors
     /// If it cannot be made.
     pub fn new(path: &Path) -> Result<Folder, Error> {
-        std::fs::create_dir_all(path).map_err(|source| unwritable(path, source))?;
+        std::fs::create_dir_all(path).map_err(|source| Error::unwritable(path, source))?;
         Ok(Folder { path: path.to_path_buf(), files: BTreeMap::new(), line: Vec::new() })
     }
 
@@ -89,19 +89,16 @@ impl Folder {
             let more = if others == 0 { String::new() } else { format!("-{others}") };
             let suffix = if key.columns.is_some() { "csv" } else { "ndjson" };
             let path = self.path.join(format!("part-{:05}{more}.{suffix}", partition.0));
-            let file = File::create_new(&path).map_err(|source| unwritable(&path, source))?;
+            let file = File::create_new(&path).map_err(|source| Error::unwritable(&path, source))?;
             let mut target = Target { path, file: BufWriter::new(file), newest: Offset(-1) };
             if let Some(columns) = &key.columns {
-                writeln!(target.file, "{columns}").map_err(|source| unwritable(&target.path, source))?;
+                writeln!(target.file, "{columns}")
+                    .map_err(|source| Error::unwritable(&target.path, source))?;
             }
             self.files.insert(key.clone(), target);
         }
         Ok(self.files.get_mut(&key).expect("it was put there where it was absent"))
     }
-}
-
-fn unwritable(path: &Path, source: io::Error) -> Error {
-    Error::Unwritable { path: path.to_path_buf(), source }
 }
 
 impl Originals for Folder {
@@ -118,10 +115,10 @@ impl Originals for Folder {
         let target = self.target(original)?;
         if original.offset <= target.newest {
             let what = format!("offset {} does not follow {}", original.offset, target.newest);
-            return Err(unwritable(&target.path, io::Error::other(what)));
+            return Err(Error::unwritable(&target.path, io::Error::other(what)));
         }
         target.newest = original.offset;
-        target.file.write_all(&line).map_err(|source| unwritable(&target.path, source))?;
+        target.file.write_all(&line).map_err(|source| Error::unwritable(&target.path, source))?;
         self.line = line;
         Ok(())
     }
@@ -129,7 +126,7 @@ impl Originals for Folder {
     fn finish(&mut self) -> Result<(), Error> {
         for target in self.files.values_mut() {
             let synced = target.file.flush().and_then(|()| target.file.get_ref().sync_all());
-            synced.map_err(|source| unwritable(&target.path, source))?;
+            synced.map_err(|source| Error::unwritable(&target.path, source))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::connect::error::Error;
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -66,12 +66,12 @@ impl Folder {
     /// # Errors
     /// If a file is already there or cannot be written.
     pub fn create(folder: &Path, partitions: u32, format: Format) -> Result<Folder, Error> {
-        std::fs::create_dir_all(folder).map_err(|source| unwritable(folder, source))?;
+        std::fs::create_dir_all(folder).map_err(|source| Error::unwritable(folder, source))?;
         let extension = if format == Format::Lines { "txt" } else { "ndjson" };
         let mut files = Vec::new();
         for partition in 0..partitions {
             let path = folder.join(format!("part-{partition:05}.{extension}"));
-            let file = File::create_new(&path).map_err(|source| unwritable(&path, source))?;
+            let file = File::create_new(&path).map_err(|source| Error::unwritable(&path, source))?;
             files.push((path, BufWriter::new(file)));
         }
         Ok(Folder { files, format, line: Vec::new() })
@@ -81,10 +81,10 @@ impl Folder {
     ///
     /// # Errors
     /// If the file cannot be written, or a value with a newline should become a line.
-    pub fn write(&mut self, at: (Partition, Offset), message: &Message) -> Result<(), Error> {
-        let (path, file) = &mut self.files[at.0.index()];
-        write_line(&self.format, at, message, &mut self.line)?;
-        file.write_all(&self.line).map_err(|source| unwritable(path, source))
+    pub fn write(&mut self, partition: Partition, offset: Offset, message: &Message) -> Result<(), Error> {
+        let (path, file) = &mut self.files[partition.index()];
+        write_line(&self.format, partition, offset, message, &mut self.line)?;
+        file.write_all(&self.line).map_err(|source| Error::unwritable(path, source))
     }
 
     /// Lets readers see what was written.
@@ -93,14 +93,48 @@ impl Folder {
     /// If a file cannot be written.
     pub fn flush(&mut self) -> Result<(), Error> {
         for (path, file) in &mut self.files {
-            file.flush().map_err(|source| unwritable(path, source))?;
+            file.flush().map_err(|source| Error::unwritable(path, source))?;
         }
         Ok(())
     }
 }
 
-pub(super) fn unwritable(path: &Path, source: io::Error) -> Error {
-    Error::Unwritable { path: path.to_path_buf(), source }
+/// One writer for the messages of several inputs, which become lines.
+pub struct Lines<'a> {
+    out: BufWriter<&'a mut dyn Write>,
+    name: &'static str,
+    formats: Vec<Format>,
+    line: Vec<u8>,
+}
+
+impl<'a> Lines<'a> {
+    /// Writes to `out`, which errors call `name`; messages of input number `i` become lines by `formats[i]`.
+    pub fn new(out: &'a mut dyn Write, name: &'static str, formats: Vec<Format>) -> Lines<'a> {
+        Lines { out: BufWriter::new(out), name, formats, line: Vec::new() }
+    }
+
+    /// Writes a message of input number `input`.
+    ///
+    /// # Errors
+    /// If it cannot be written, or a value with a newline should become a line.
+    pub fn write(
+        &mut self,
+        input: usize,
+        partition: Partition,
+        offset: Offset,
+        message: &Message,
+    ) -> Result<(), Error> {
+        write_line(&self.formats[input], partition, offset, message, &mut self.line)?;
+        self.out.write_all(&self.line).map_err(|source| Error::unwritable(Path::new(self.name), source))
+    }
+
+    /// Lets readers see what was written.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.out.flush().map_err(|source| Error::unwritable(Path::new(self.name), source))
+    }
 }
 
 /// Writes a file for each partition into `folder`, as [`Folder::create`] makes them.
@@ -114,35 +148,26 @@ pub fn to_folder(
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
     let mut folder = Folder::create(folder, generate.partitions(), format.clone())?;
-    let produced = produce(generate, pace, &mut |at, message| folder.write(at, message))?;
+    let produced =
+        produce(generate, pace, &mut |partition, offset, message| folder.write(partition, offset, message))?;
     folder.flush()?;
     Ok(produced)
 }
 
-/// Writes the messages of all partitions to `out`, in the order in which they were sent. `name` is what `out` is
-/// called in errors.
+/// Writes the messages of all partitions to `lines`, as its first input, in the order in which they were sent.
 ///
 /// # Errors
-/// As [`to_folder`].
-pub fn to_writer(
-    generate: &dyn Generate,
-    (out, name): (&mut dyn Write, &str),
-    format: &Format,
-    pace: Pace<'_>,
-) -> Result<Produced, Error> {
-    let unwritable = |source: io::Error| Error::Unwritable { path: name.into(), source };
-    let mut line = Vec::new();
-    let mut out = BufWriter::new(out);
-    let produced = produce(generate, pace, &mut |at, message| {
-        write_line(format, at, message, &mut line)?;
-        out.write_all(&line).map_err(unwritable)
+/// As [`Lines::write`].
+pub fn to_writer(generate: &dyn Generate, mut lines: Lines<'_>, pace: Pace<'_>) -> Result<Produced, Error> {
+    let produced = produce(generate, pace, &mut |partition, offset, message| {
+        lines.write(0, partition, offset, message)
     })?;
-    out.flush().map_err(unwritable)?;
+    lines.flush()?;
     Ok(produced)
 }
 
 /// Takes a message with its partition and offset.
-pub(super) type Give<'a> = dyn FnMut((Partition, Offset), &Message) -> Result<(), Error> + 'a;
+pub(super) type Give<'a> = dyn FnMut(Partition, Offset, &Message) -> Result<(), Error> + 'a;
 
 /// Gives the messages of all partitions, the first of each, then the second of each, and so on.
 pub(super) fn produce(
@@ -160,7 +185,7 @@ pub(super) fn produce(
             }
             is_over = false;
             generate.message(partition, offset, &mut message);
-            give((partition, offset), &message)?;
+            give(partition, offset, &message)?;
             produced.add(&message);
             if produced.messages.is_multiple_of(BATCH) && (pace.tell)(&produced).is_break() {
                 return Ok(produced);
@@ -187,9 +212,10 @@ fn wait(began: Instant, messages: u64, per_second: f64) -> Option<Duration> {
 }
 
 /// Writes a message into `out` as a line.
-pub(super) fn write_line(
+fn write_line(
     format: &Format,
-    (partition, offset): (Partition, Offset),
+    partition: Partition,
+    offset: Offset,
     message: &Message,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
@@ -330,8 +356,11 @@ mod tests {
         assert!(matches!(refused, Err(Error::Unusable { .. })), "a value with a newline inside is no line");
         let mut out = Vec::new();
         let ended = Few(&[Some(b"{}\n"), Some(b"\n"), Some(b"a\n\n")]);
-        let written =
-            to_writer(&ended, (&mut out, "-"), &Format::Lines, fast(&mut |_| ControlFlow::Continue(())));
+        let written = to_writer(
+            &ended,
+            Lines::new(&mut out, "-", vec![Format::Lines]),
+            fast(&mut |_| ControlFlow::Continue(())),
+        );
         assert!(matches!(written, Err(Error::Unusable { .. })), "two newlines are two lines");
         assert_eq!(out, b"{}\n\n\n", "a newline at the end is that of the line");
     }
@@ -340,7 +369,8 @@ mod tests {
     fn writer_gets_messages_in_the_order_they_were_sent() {
         let mut out = Vec::new();
         let format = Format::Envelopes("t".into());
-        to_writer(&PLAIN, (&mut out, "-"), &format, fast(&mut |_| ControlFlow::Continue(()))).unwrap();
+        to_writer(&PLAIN, Lines::new(&mut out, "-", vec![format]), fast(&mut |_| ControlFlow::Continue(())))
+            .unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<_> = text.lines().collect();
         let first = r#"{"topic":"t","partition":0,"offset":0,"tstype":"create","ts":0,"broker":0,"key":"k","payload":"\"a\\n\",b"}"#;
@@ -374,7 +404,7 @@ mod tests {
         let mut out = Vec::new();
         let began = Instant::now();
         let pace = Pace { per_second: Some(50_000.0), tell: &mut tell };
-        let produced = to_writer(&Endless, (&mut out, "-"), &Format::Lines, pace).unwrap();
+        let produced = to_writer(&Endless, Lines::new(&mut out, "-", vec![Format::Lines]), pace).unwrap();
         assert!(produced.messages >= 1000 && produced.messages < 1000 + BATCH);
         assert_eq!(out.len() as u64, 2 * produced.messages);
         assert!(began.elapsed() >= Duration::from_millis(19), "a thousand messages at 50 a millisecond");

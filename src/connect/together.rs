@@ -5,14 +5,12 @@
 //! running service do, and a stream without an end can be written.
 
 use crate::connect::error::Error;
-use crate::connect::produce::{BATCH, Folder, Format, Produced, WAIT_MAX, unwritable, write_line};
+use crate::connect::produce::{BATCH, Folder, Lines, Produced, WAIT_MAX};
 use headway_operators::generate::{Generate, Message};
 use headway_operators::record::{Offset, Partition};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Takes the messages of several inputs.
@@ -21,7 +19,13 @@ pub trait Take {
     ///
     /// # Errors
     /// If it cannot be written.
-    fn take(&mut self, input: usize, at: (Partition, Offset), message: &Message) -> Result<(), Error>;
+    fn take(
+        &mut self,
+        input: usize,
+        partition: Partition,
+        offset: Offset,
+        message: &Message,
+    ) -> Result<(), Error>;
 
     /// Lets readers see what was taken: nothing more may be due for long.
     ///
@@ -85,7 +89,7 @@ pub fn together(inputs: &[&dyn Generate], to: &mut dyn Take, course: Course<'_>)
             std::thread::sleep(wait.min(WAIT_MAX));
         }
         let next = &mut nexts[input][partition.index()];
-        to.take(input, (partition, next.offset), &next.message)?;
+        to.take(input, partition, next.offset, &next.message)?;
         produced.add(&next.message);
         next.offset += 1;
         order.extend(next.make(inputs[input], partition).map(|ms| Reverse((ms, input, partition))));
@@ -117,8 +121,14 @@ fn wait(event: Duration, elapsed: Duration, speed: f64) -> Option<Duration> {
 pub struct Folders(pub Vec<Folder>);
 
 impl Take for Folders {
-    fn take(&mut self, input: usize, at: (Partition, Offset), message: &Message) -> Result<(), Error> {
-        self.0[input].write(at, message)
+    fn take(
+        &mut self,
+        input: usize,
+        partition: Partition,
+        offset: Offset,
+        message: &Message,
+    ) -> Result<(), Error> {
+        self.0[input].write(partition, offset, message)
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -126,25 +136,19 @@ impl Take for Folders {
     }
 }
 
-/// One writer for the messages of several inputs.
-pub struct Lines<'a> {
-    /// The writer.
-    pub out: BufWriter<&'a mut dyn Write>,
-    /// What it is called in errors.
-    pub name: &'a str,
-    /// How messages of each input become lines.
-    pub formats: Vec<Format>,
-}
-
 impl Take for Lines<'_> {
-    fn take(&mut self, input: usize, at: (Partition, Offset), message: &Message) -> Result<(), Error> {
-        let mut line = Vec::new();
-        write_line(&self.formats[input], at, message, &mut line)?;
-        self.out.write_all(&line).map_err(|source| unwritable(Path::new(self.name), source))
+    fn take(
+        &mut self,
+        input: usize,
+        partition: Partition,
+        offset: Offset,
+        message: &Message,
+    ) -> Result<(), Error> {
+        self.write(input, partition, offset, message)
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.out.flush().map_err(|source| unwritable(Path::new(self.name), source))
+        Lines::flush(self)
     }
 }
 
@@ -189,7 +193,8 @@ mod tests {
         fn take(
             &mut self,
             input: usize,
-            (partition, offset): (Partition, Offset),
+            partition: Partition,
+            offset: Offset,
             message: &Message,
         ) -> Result<(), Error> {
             self.all.push((message.timestamp_ms, input, partition.0, offset.0));

@@ -487,10 +487,15 @@ fn is_definite(errno: Errno) -> bool {
     )
 }
 
-/// Opens a file to be read. Never waits, not even for a pipe that has its name.
-fn open_file(path: &Path) -> io::Result<File> {
+/// Opens whatever is at `path` to be read. Never waits, not even for a pipe.
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("flags of open are an int");
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Opens a file or folder to be read.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = open_at_once(path)?;
     let kind = file.metadata()?.file_type();
     // Whoever reads a folder as a file is told so by the read.
     match kind.is_file() || kind.is_dir() {

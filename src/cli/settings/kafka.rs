@@ -36,7 +36,8 @@ pub(crate) fn connector(
 #[cfg(feature = "kafka")]
 pub(crate) fn produce(
     generate: &dyn Generate,
-    (config, topic): (Option<&Path>, &str),
+    config: Option<&Path>,
+    topic: &str,
     pace: produce::Pace<'_>,
 ) -> Result<produce::Produced, Failure> {
     let properties = properties(config)?;
@@ -90,7 +91,8 @@ pub(crate) fn connector(
 #[cfg(not(feature = "kafka"))]
 pub(crate) fn produce(
     _generate: &dyn Generate,
-    _to: (Option<&Path>, &str),
+    _config: Option<&Path>,
+    _topic: &str,
     _pace: produce::Pace<'_>,
 ) -> Result<produce::Produced, Failure> {
     Err(absent())

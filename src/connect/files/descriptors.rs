@@ -5,10 +5,11 @@
 //! by its inode here, by what it holds where it is known what that was.
 
 use crate::connect::files::folder::Inode;
+use crate::store::local::open_at_once;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,13 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// How many files a source holds open: far below the limit of 256 of the smallest systems, for a job opens others too.
 const OPEN_MAX: usize = 64;
 
-/// Opens a file to be read. Never waits, not even for a pipe that has taken its place.
+/// Opens a file to be read. Does not wait for a pipe that has taken its place.
 ///
 /// # Errors
 /// If it cannot be opened, or is no file.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags of open are an int");
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = open_at_once(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(ErrorKind::InvalidInput, "it is no file any more")),
@@ -202,12 +202,8 @@ impl Handle {
         self.with(|file| Ok(Version::of(&file.metadata()?)))
     }
 
-    /// True if the file has `bytes` at `at`, wherever the handle reads on.
-    pub(super) fn has(&self, bytes: &[u8], at: u64) -> io::Result<bool> {
-        self.with(|file| has(file, bytes, at))
-    }
-
-    fn with<T>(&self, what: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
+    /// What `what` makes of the open file. Where the handle reads on stays the same.
+    pub(super) fn with<T>(&self, what: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         let file = match self.descriptors.take(self.number) {
             Some(file) => file,
             None => self.open()?,

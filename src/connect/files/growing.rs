@@ -8,6 +8,7 @@
 
 use crate::connect::files::descriptors::{Handle, Spot, Version, has, open};
 use crate::connect::files::folder::Inode;
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -44,7 +45,8 @@ pub(super) struct Evidence {
 struct Compared {
     /// Its size and times.
     version: Option<Version>,
-    /// They may have stayed the same although it was written to since.
+    /// The size or times had changed at the last comparison. They are coarse: the file may have been written to since without changing
+    /// them again, so the next look compares once more.
     is_fresh: bool,
 }
 
@@ -69,10 +71,10 @@ impl Evidence {
         self.at += bytes.len() as u64;
     }
 
-    /// True if a file of `bytes` bytes that `has` bytes at a place is the one that was read.
-    fn fits(&self, bytes: u64, mut has: impl FnMut(&[u8], u64) -> io::Result<bool>) -> io::Result<bool> {
+    /// True if `file`, which had `bytes` bytes, is the one that was read.
+    fn fits(&self, file: &File, bytes: u64) -> io::Result<bool> {
         let end = self.at - self.end.len() as u64;
-        Ok(bytes >= self.at && has(&self.begin, 0)? && has(&self.end, end)?)
+        Ok(bytes >= self.at && has(file, &self.begin, 0)? && has(file, &self.end, end)?)
     }
 
     /// Notes that the file at `spot` is another one now if that is so. One that is not where it was, or cannot be looked
@@ -87,7 +89,7 @@ impl Evidence {
             return;
         }
         let Ok(file) = open(&spot.path()) else { return };
-        if self.fits(version.bytes, |bytes, at| has(&file, bytes, at)).is_ok_and(|fits| !fits) {
+        if self.fits(&file, version.bytes).is_ok_and(|fits| !fits) {
             spot.replace();
         }
     }
@@ -111,7 +113,7 @@ impl Growing {
 
     /// Refuses to go on where the file is not the one that was read any more.
     fn check(&self, bytes: u64) -> io::Result<()> {
-        match lock(&self.evidence).fits(bytes, |bytes, at| self.handle.has(bytes, at))? {
+        match self.handle.with(|file| lock(&self.evidence).fits(file, bytes))? {
             true => Ok(()),
             false => Err(io::Error::other(Replaced)),
         }

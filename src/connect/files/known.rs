@@ -12,7 +12,7 @@ use crate::connect::files::mark::{Begins, Mark};
 use crate::connect::files::options::Options;
 use crate::connect::files::place::{Look, Place, refused};
 use crate::connect::files::reader::{Reader, Readers};
-use crate::connect::files::recall::{Before, partition, recall};
+use crate::connect::files::recall::{Before, Recalled, partition, recall};
 use crate::connect::files::scan::Scan;
 use crate::connect::source::names;
 use crate::connect::{Earlier, Entry, PartitionInfo};
@@ -46,7 +46,8 @@ pub(super) struct Known {
     pub(super) looked: bool,
     /// Captured partitions as they were reported first, where files are followed.
     pub(super) reported: BTreeMap<Partition, PartitionInfo>,
-    /// How far a file was read of a partition when that went on in another file, and the first offset there.
+    /// By file and partition, where a partition went on in another file: the offset up to which it was read in this file, and the
+    /// first offset in the other one.
     pub(super) left: BTreeMap<(usize, Partition), (Offset, Offset)>,
     /// How many captures were met, or went on in a copy.
     met: Arc<AtomicU64>,
@@ -73,7 +74,7 @@ pub(super) enum Held {
     Envelopes(Box<Scan>),
 }
 
-/// A new file; with what it holds, if that are envelopes.
+/// A new file, its place, and what was found in it if it holds envelopes.
 type Met<'a> = (&'a Found, Place, Option<Box<Scan>>);
 
 /// An entry that is not read.
@@ -282,7 +283,7 @@ impl Known {
 
     /// Which of the files of lines in `met`, by their number, continue partitions of an earlier run. Those that have vanished
     /// meanwhile are taken out.
-    fn recall(&mut self, met: &mut Vec<Met<'_>>) -> Result<BTreeMap<usize, Before>, Error> {
+    fn recall(&mut self, met: &mut Vec<Met<'_>>) -> Result<BTreeMap<usize, Recalled>, Error> {
         let earlier = std::mem::take(&mut self.earlier);
         let recalled = loop {
             let lines = met.iter().filter(|(_, _, scan)| scan.is_none());
@@ -296,14 +297,14 @@ impl Known {
                 }
             }
         };
-        let is_gone =
-            |old: &Before| old.at_end && recalled.values().all(|found| found.partition != old.partition);
+        let is_there = |old: &Before| recalled.values().any(|found| found.before.partition == old.partition);
+        let is_gone = |old: &Before| old.at_end && !is_there(old);
         self.finished.extend(earlier.into_iter().filter(is_gone));
         Ok(recalled)
     }
 
     /// Numbers a new file of lines, unless it continues an `old` one or has come back.
-    fn meet_lines(&mut self, found: &Found, place: Place, old: Option<Before>) -> Result<(), Error> {
+    fn meet_lines(&mut self, found: &Found, place: Place, old: Option<Recalled>) -> Result<(), Error> {
         let (name, is_new) = (place.relative.clone(), old.is_none());
         if is_new {
             place.check_packing()?;
@@ -378,7 +379,7 @@ impl Known {
         }
     }
 
-    /// Passes over a file that cannot be an input: where it is one of several, and was not read before.
+    /// Passes over a file that cannot be an input, if it is one of several and was not read before.
     fn refuse(&mut self, found: &Found, refusal: &Refusal) -> Result<(), Error> {
         if !self.may_pass_over(found) {
             return Err(refused(&found.path, refusal));
@@ -389,7 +390,8 @@ impl Known {
         Ok(())
     }
 
-    /// The same for a file that cannot be read. One of a folder that has vanished was never there.
+    /// Passes over a file that cannot be read because of `error`, where it is one of several and was not read before. A file of a folder
+    /// that has vanished meanwhile is ignored.
     pub(super) fn pass_over(&mut self, found: &Found, error: Error) -> Result<(), Error> {
         match error {
             error if self.has_vanished(&error) => Ok(()),
@@ -493,8 +495,8 @@ impl Known {
         }
         if self.options.follow {
             // It stays what it was reported as, whichever files hold it now.
-            self.reported.extend(found.iter().map(|(partition, info)| (*partition, info.clone())));
-            found.extend(self.reported.iter().map(|(partition, info)| (*partition, info.clone())));
+            self.reported.append(&mut found);
+            found.clone_from(&self.reported);
         }
         for file in &self.files {
             let Held::Lines(info) = &file.holds else { continue };
@@ -534,12 +536,8 @@ impl Known {
             let is_it =
                 |file: &&File| matches!(&file.holds, Held::Lines(info) if info.partition == *partition);
             if let Some(file) = self.files.iter().find(is_it) {
-                let reader = Reader::raw(
-                    file.place.clone(),
-                    (*partition, *next),
-                    self.options.header,
-                    self.earlier_of(*partition),
-                );
+                let (place, header) = (file.place.clone(), self.options.header);
+                let reader = Reader::raw(place, *partition, *next, header, self.earlier_of(*partition));
                 found.readers.push(reader.following(&file.follow));
             } else if self.captures.get(partition).is_some_and(Capture::may_be_gone) {
                 found.quiet.push((*partition, *next));

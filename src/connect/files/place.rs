@@ -87,7 +87,7 @@ impl Place {
         }
     }
 
-    /// The same, of a file that is followed and confirmed by what `evidence` holds.
+    /// The file's lines. If it is followed, `evidence` keeps what is needed to confirm later that it is still the same file.
     pub(super) fn lines_with(&self, evidence: &Arc<Mutex<Evidence>>) -> Lines<Bytes> {
         let Some(_) = self.bytes else {
             let growing = Growing::new(self.descriptors.handle(&self.spot), Arc::clone(evidence));
@@ -117,13 +117,21 @@ impl Place {
     /// # Errors
     /// If it cannot be read.
     pub(super) fn has_more_than(&self, bytes: u64) -> Result<bool, Error> {
+        let mut unpacked = self.bytes();
+        let is_packed = self.packing != Packing::Plain;
+        let passed =
+            if is_packed { io::copy(&mut unpacked.by_ref().take(bytes), &mut io::sink()) } else { Ok(0) };
+        passed
+            .and_then(|_| self.has_more_after(bytes, &mut unpacked))
+            .map_err(|source| self.unreadable(source))
+    }
+
+    /// The same, if `unpacked` has given the first `bytes` bytes.
+    pub(super) fn has_more_after(&self, bytes: u64, unpacked: &mut Bytes) -> io::Result<bool> {
         match self.bytes {
             None => Ok(true),
             Some(here) if self.packing == Packing::Plain => Ok(here > bytes),
-            Some(_) => {
-                let unpacked = io::copy(&mut self.bytes().take(bytes.saturating_add(1)), &mut io::sink());
-                Ok(unpacked.map_err(|source| self.unreadable(source))? > bytes)
-            }
+            Some(_) => Ok(io::copy(&mut unpacked.by_ref().take(1), &mut io::sink())? > 0),
         }
     }
 

@@ -132,16 +132,16 @@ enum Decode {
 }
 
 impl Reader {
-    /// A reader of `place`, which holds raw lines.
-    /// `earlier` files of its name were met before it.
+    /// A reader of `place`, which holds raw lines: those of `partition` from `next` on. `earlier` files of its name were met before it.
     pub(super) fn raw(
         place: Place,
-        start: (Partition, Offset),
+        partition: Partition,
+        next: Offset,
         header: Option<HeaderSpec>,
         earlier: u32,
     ) -> Reader {
         let file = File { name: place.relative.as_str().into(), earlier };
-        Reader::new(place, &[start], Decode::Raw(Value::default(), header.map(Header::new), file))
+        Reader::new(place, &[(partition, next)], Decode::Raw(Value::default(), header.map(Header::new), file))
     }
 
     /// The same, of a file that is followed.
@@ -200,8 +200,8 @@ impl Reader {
         true
     }
 
-    /// Takes out the partitions of a capture that go on in another file, where `goes_on` knows one: those of a file leave
-    /// together, once everything before it was given. Also true if some must wait for that.
+    /// Takes out the partitions of a capture that go on in another file, as `goes_on` says. The partitions that go on in one file leave
+    /// together, once every record before that file was given for all of them. Returns with them whether some still wait for that.
     pub(super) fn leave(
         &mut self,
         goes_on: impl Fn(Partition, Offset, usize) -> Option<GoesOn>,

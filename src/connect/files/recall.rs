@@ -35,17 +35,38 @@ pub(super) struct Before {
     pub(super) begins: Begins,
 }
 
+/// A file of an earlier run that was found again.
+#[derive(Clone, Debug)]
+pub(super) struct Recalled {
+    /// What the earlier run left.
+    pub(super) before: Before,
+    fit: Fit,
+}
+
+/// What is known of a file that fits an earlier one.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    /// Whether it has more than was read, if the search has seen that: packed files are unpacked for it.
+    has_more: Option<bool>,
+}
+
+impl Fit {
+    /// Of a file in which what was read was not looked for.
+    const UNREAD: Fit = Fit { has_more: None };
+}
+
 /// Which of `places`, by their number, continues which of `before`.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub(super) fn recall(before: &[Before], places: &[Place]) -> Result<BTreeMap<usize, Before>, Error> {
+pub(super) fn recall(before: &[Before], places: &[Place]) -> Result<BTreeMap<usize, Recalled>, Error> {
     let mut found = BTreeMap::new();
+    let recalled = |before: &Before, fit| Recalled { before: before.clone(), fit };
     let mut missing = Vec::new();
     // 1. Name and beginning.
     for old in before {
         match find(places, &found, |place| is_as_known(old, place))? {
-            Some(place) => drop(found.insert(place, old.clone())),
+            Some((place, fit)) => drop(found.insert(place, recalled(old, fit))),
             None => missing.push(old),
         }
     }
@@ -56,8 +77,8 @@ pub(super) fn recall(before: &[Before], places: &[Place]) -> Result<BTreeMap<usi
             named.push(old);
             continue;
         };
-        match find(places, &found, |place| begins_with(place, read))? {
-            Some(place) => drop(found.insert(place, old.clone())),
+        match find(places, &found, |place| compare(place, read))? {
+            Some((place, fit)) => drop(found.insert(place, recalled(old, fit))),
             None => named.push(old),
         }
     }
@@ -65,33 +86,39 @@ pub(super) fn recall(before: &[Before], places: &[Place]) -> Result<BTreeMap<usi
     for old in named {
         let is_it = |place: &Place| {
             let may_be = place.relative == old.identity.name;
-            Ok(may_be && (old.read.is_none_or(|read| read.bytes == 0) || is_changed(old, place)?))
+            let is_it = may_be && (old.read.is_none_or(|read| read.bytes == 0) || is_changed(old, place)?);
+            Ok(is_it.then_some(Fit::UNREAD))
         };
-        if let Some(place) = find(places, &found, is_it)? {
-            found.insert(place, Before { read: None, ..old.clone() });
+        if let Some((place, fit)) = find(places, &found, is_it)? {
+            found.insert(place, recalled(&Before { read: None, ..old.clone() }, fit));
         }
     }
     Ok(found)
 }
 
-/// The first of `places` that is not taken and `fits`.
+/// The number of the first of `places` that is not taken and `fits`, and how.
 fn find(
     places: &[Place],
-    taken: &BTreeMap<usize, Before>,
-    mut fits: impl FnMut(&Place) -> Result<bool, Error>,
-) -> Result<Option<usize>, Error> {
-    for (number, place) in places.iter().enumerate() {
-        if !taken.contains_key(&number) && fits(place)? {
-            return Ok(Some(number));
+    taken: &BTreeMap<usize, Recalled>,
+    mut fits: impl FnMut(&Place) -> Result<Option<Fit>, Error>,
+) -> Result<Option<(usize, Fit)>, Error> {
+    for (number, place) in places.iter().enumerate().filter(|(number, _)| !taken.contains_key(number)) {
+        if let Some(fit) = fits(place)? {
+            return Ok(Some((number, fit)));
         }
     }
     Ok(None)
 }
 
-fn is_as_known(old: &Before, place: &Place) -> Result<bool, Error> {
-    Ok(place.relative == old.identity.name
-        && FileIdentity::of(place, Some(&old.identity))? == old.identity
-        && old.read.map_or(Ok(true), |read| begins_with(place, read))?)
+/// As [`compare`], for a file whose name and beginning are those that are known.
+fn is_as_known(old: &Before, place: &Place) -> Result<Option<Fit>, Error> {
+    let is_it =
+        place.relative == old.identity.name && FileIdentity::of(place, Some(&old.identity))? == old.identity;
+    match old.read {
+        _ if !is_it => Ok(None),
+        Some(read) => compare(place, read),
+        None => Ok(Some(Fit::UNREAD)),
+    }
 }
 
 /// True if a file that has not all that was read begins so much like it that it is no other one.
@@ -107,17 +134,24 @@ fn is_changed(old: &Before, place: &Place) -> Result<bool, Error> {
 /// # Errors
 /// If the file cannot be read.
 pub(super) fn begins_with(place: &Place, read: Mark) -> Result<bool, Error> {
-    let found = Mark::of(place.bytes(), read.bytes).map_err(|source| place.unreadable(source))?;
-    Ok(found == read)
+    Ok(compare(place, read)?.is_some())
+}
+
+/// How a file fits whose first bytes are those that were read; `None` if they are others.
+fn compare(place: &Place, read: Mark) -> Result<Option<Fit>, Error> {
+    let mut bytes = place.bytes();
+    let found = Mark::of(&mut bytes, read.bytes).map_err(|source| place.unreadable(source))?;
+    // Damage after these bytes is found again when the file is read on.
+    Ok((found == read).then(|| Fit { has_more: place.has_more_after(read.bytes, &mut bytes).ok() }))
 }
 
 /// The partition that a file of raw lines is: number `number`, unless it continues an `old` one.
 pub(super) fn partition(
     place: &Place,
     number: Partition,
-    old: Option<Before>,
+    old: Option<Recalled>,
 ) -> Result<PartitionInfo, Error> {
-    let Some(old) = old else {
+    let Some(Recalled { before: old, fit }) = old else {
         let identity = FileIdentity::of(place, None)?.to_string();
         return Ok(PartitionInfo { partition: number, identity, first: Offset(0), end: None });
     };
@@ -125,7 +159,8 @@ pub(super) fn partition(
     if let Some(read) = old.read {
         // It is what was read, whatever it is called now. Where nothing was added since, its end is known.
         let identity = old.identity.to_string();
-        let end = (!place.has_more_than(read.bytes)?).then_some(old.next);
+        let has_more = fit.has_more.map_or_else(|| place.has_more_than(read.bytes), Ok)?;
+        let end = (!has_more).then_some(old.next);
         return Ok(PartitionInfo { partition, identity, first: Offset(0), end });
     }
     let mut identity = FileIdentity::of(place, Some(&old.identity))?.to_string();
@@ -170,7 +205,7 @@ mod tests {
         };
         let places: Vec<Place> = files.iter().map(write).collect();
         let found = recall(before, &places).unwrap();
-        found.into_iter().map(|(at, old)| (places[at].relative.clone(), old.partition)).collect()
+        found.into_iter().map(|(at, old)| (places[at].relative.clone(), old.before.partition)).collect()
     }
 
     fn of(names: &[(&str, Partition)]) -> Vec<(String, Partition)> {

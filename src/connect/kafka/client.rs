@@ -57,7 +57,8 @@ pub(super) fn unusable(topic: &str, why: &str) -> error::Error {
 pub(super) fn broken(
     topic: &str,
     code: Code,
-    (partition, offset): (i32, Offset),
+    partition: i32,
+    offset: Offset,
     reason: &str,
 ) -> Option<error::Error> {
     tracing::debug!(?code, partition, reason, "kafka consumer event");

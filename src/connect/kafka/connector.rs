@@ -173,7 +173,7 @@ impl Kafka {
         let leader_check = LeaderCheck::new(&self.options.topic, self.brokers.clone(), make);
         let earlier = self.earlier.lock().expect("no thread panicked with this lock held").clone();
         let shared = Shared { ends, answers, brokers: self.brokers.clone(), leader_check, earlier };
-        KafkaSource::new(consumer, (&self.options.topic, identity), assigned, shared)
+        KafkaSource::new(consumer, &self.options.topic, identity, assigned, shared)
     }
 
     /// How to make a client that looks at records again, as their leader has them.

@@ -196,7 +196,7 @@ impl LeaderCheck {
                     (partition, Found::Refused(None))
                 }
                 Some(Fetched::Event { code, partition, offset, reason }) => {
-                    match broken(&self.topic, code, (partition, offset), reason) {
+                    match broken(&self.topic, code, partition, offset, reason) {
                         Some(error) if !self.open.is_empty() => return Err(error),
                         _ => continue,
                     }

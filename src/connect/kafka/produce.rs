@@ -34,10 +34,10 @@ pub fn to_topic(
     patience: Duration,
     pace: Pace<'_>,
 ) -> Result<Produced, Error> {
-    let mut writer = Writer::of_generated(properties, (topic, generate.partitions()), patience)?;
+    let mut writer = Writer::of_generated(properties, topic, generate.partitions(), patience)?;
     let produced =
-        produce(generate, pace, &mut |(partition, _), message| writer.generated(partition, message))?;
-    writer.finish(writer.sent)?;
+        produce(generate, pace, &mut |partition, _, message| writer.generated(partition, message))?;
+    writer.deliver()?;
     Ok(produced)
 }
 
@@ -55,7 +55,7 @@ impl Writer {
     /// # Errors
     /// If no broker answers within `patience`, or the topic is not there.
     pub fn new(properties: &Properties, topic: &str, patience: Duration) -> Result<Writer, Error> {
-        Writer::of_generated(properties, (topic, 1), patience)
+        Writer::of_generated(properties, topic, 1, patience)
     }
 
     /// A writer of generated messages to `topic`, each to one of so many partitions.
@@ -64,12 +64,17 @@ impl Writer {
     /// If no broker answers within `patience`, or the topic is not there or has too few partitions.
     pub fn of_generated(
         properties: &Properties,
-        (topic, partitions): (&str, u32),
+        topic: &str,
+        partitions: u32,
         patience: Duration,
     ) -> Result<Writer, Error> {
-        let mut writer = Writer::open(properties, topic, patience)?;
-        writer.partitions = check(&writer.producer, partitions)?;
-        Ok(writer)
+        notice::log(topic, &properties.writer_notices());
+        let config = properties.writer()?;
+        let broker = format!("broker \"{}\"", properties.brokers()?);
+        let deliveries = Deliveries::new(topic, &broker, patience);
+        let producer = config.create_with_context(deliveries).map_err(|error| properties.refused(error))?;
+        let partitions = check(&producer, partitions)?;
+        Ok(Writer { producer, partitions, sent: 0 })
     }
 
     /// Writes a generated message to its partition, with the time it was sent at.
@@ -87,17 +92,8 @@ impl Writer {
         self.producer.context().check()
     }
 
-    fn open(properties: &Properties, topic: &str, patience: Duration) -> Result<Writer, Error> {
-        notice::log(topic, &properties.writer_notices());
-        let config = properties.writer()?;
-        let broker = format!("broker \"{}\"", properties.brokers()?);
-        let deliveries = Deliveries::new(topic, &broker, patience);
-        let producer = config.create_with_context(deliveries).map_err(|error| properties.refused(error))?;
-        Ok(Writer { producer, partitions: 0, sent: 0 })
-    }
-
-    /// Returns when the brokers have all of the `sent` messages.
-    fn finish(&self, sent: u64) -> Result<(), Error> {
+    /// Returns when the brokers have all messages.
+    fn deliver(&self) -> Result<(), Error> {
         let producer = &self.producer;
         // Ends by itself: what cannot be delivered fails when its time is over.
         while producer.in_flight_count() > 0 {
@@ -106,7 +102,7 @@ impl Writer {
         }
         producer.context().check()?;
         let delivered = producer.context().delivered.load(Ordering::SeqCst);
-        assert_eq!(delivered, sent, "each message is delivered, or fails");
+        assert_eq!(delivered, self.sent, "each message is delivered, or fails");
         Ok(())
     }
 }
@@ -124,8 +120,10 @@ impl Topics {
         topics: &[(&str, u32)],
         patience: Duration,
     ) -> Result<Topics, Error> {
-        let writer = |topic: &(&str, u32)| Writer::of_generated(properties, *topic, patience);
-        topics.iter().map(writer).collect::<Result<_, _>>().map(Topics)
+        let writers = topics
+            .iter()
+            .map(|(topic, partitions)| Writer::of_generated(properties, topic, *partitions, patience));
+        writers.collect::<Result<_, _>>().map(Topics)
     }
 }
 
@@ -133,14 +131,15 @@ impl Take for Topics {
     fn take(
         &mut self,
         input: usize,
-        (partition, _): (Partition, Offset),
+        partition: Partition,
+        _offset: Offset,
         message: &Message,
     ) -> Result<(), Error> {
         self.0[input].generated(partition, message)
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.0.iter().try_for_each(|writer| writer.finish(writer.sent))
+        self.0.iter().try_for_each(Writer::deliver)
     }
 }
 
@@ -162,7 +161,7 @@ impl Originals for Writer {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        Writer::finish(self, self.sent)
+        self.deliver()
     }
 }
 

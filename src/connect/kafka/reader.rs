@@ -115,7 +115,8 @@ impl KafkaSource {
     /// A reader of `assigned`, of the topic of this name and identity.
     pub(super) fn new(
         consumer: BaseConsumer<Context>,
-        (topic, identity): (&str, &str),
+        topic: &str,
+        identity: &str,
         assigned: &[(Partition, Offset)],
         shared: Shared,
     ) -> Result<KafkaSource, error::Error> {
@@ -203,7 +204,7 @@ impl KafkaSource {
                 self.in_doubt = true;
                 Ok(())
             }
-            _ => broken(&self.topic, code, (partition, offset), reason).map_or(Ok(()), Err),
+            _ => broken(&self.topic, code, partition, offset, reason).map_or(Ok(()), Err),
         }
     }
 
@@ -262,7 +263,7 @@ impl KafkaSource {
                     tracing::debug!(%error, %partition, "could not ask where the partition begins");
                     self.parts[place].refused = Some(Instant::now() + ASK);
                 }
-                Ok((low, high)) => self.judge(place, (Offset(low), Offset(high)))?,
+                Ok((low, high)) => self.judge(place, Offset(low), Offset(high))?,
             }
         }
         self.in_doubt = self.parts.iter().any(|part| part.refused.is_some());
@@ -270,7 +271,7 @@ impl KafkaSource {
     }
 
     /// What it means that the offset was refused, where the partition goes from `low` to `high`.
-    fn judge(&mut self, place: usize, (low, high): (Offset, Offset)) -> Result<(), error::Error> {
+    fn judge(&mut self, place: usize, low: Offset, high: Offset) -> Result<(), error::Error> {
         let part = &mut self.parts[place];
         let (partition, next) = (part.partition, part.next);
         if next < low {

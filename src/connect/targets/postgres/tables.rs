@@ -78,7 +78,8 @@ pub(super) fn send<'r>(
 /// Applies the updates of one view. Anything but [`Applied::Yes`] means that the transaction must not be committed.
 pub(super) fn apply(
     at: &mut Transaction<'_>,
-    (spec, schema): (&ViewSpec, &str),
+    spec: &ViewSpec,
+    schema: &str,
     updates: &[ViewUpdate],
     beat: &dyn Fn(),
 ) -> Result<Applied, Trouble> {

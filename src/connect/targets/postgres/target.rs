@@ -126,7 +126,7 @@ impl Postgres {
         // 2. All views.
         for updates in step.updates.chunk_by(|a, b| a.view == b.view) {
             let spec = &self.views[usize::from(updates[0].view)];
-            match tables::apply(&mut at, (spec, &self.schema), updates, beat) {
+            match tables::apply(&mut at, spec, &self.schema, updates, beat) {
                 Ok(Applied::Yes) => {}
                 Ok(other) => return Ok(other),
                 Err(Trouble::Server(error)) if differs(&error) => return Ok(Applied::Differs),
