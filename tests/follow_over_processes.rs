@@ -1,10 +1,10 @@
 //! A followed folder over many processes: new files, growing files, rotated and renamed ones are read as by one process, whoever is
 //! killed meanwhile.
 
-use crate::cli::{folder, headway, succeeds};
+use crate::cli::{folder, succeeds};
 use crate::files::{LAKE, fates, go, lines, write};
 use crate::process::signal;
-use crate::processes::{self, Processes, same_messages};
+use crate::processes::{self, Processes, audit, same_messages};
 use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
@@ -62,7 +62,7 @@ fn followed_folder_is_read_as_by_one_process_whoever_is_killed() {
     assert_eq!(job.codes(), [Some(0); 3], "{}", job.log("err", 0));
     assert!(job.log("err", 1).contains("all processes are there"), "{}", job.log("err", 1));
     assert_eq!(fates(path), [170, 170, 0, 0, 0]);
-    succeeds(&headway(path, &["audit", "--lake", "lake", "--deep"]));
+    audit(path);
     // Its windows, closed by one process, are those of one process that reads all at once.
     succeeds(&go(path, "run", "files:in", &["-n", "1"]));
     let whole = crate::cli::folder();
@@ -93,5 +93,5 @@ fn copy_of_a_file_is_read_once_whichever_process_its_number_belongs_to() {
     signal(&job.children[0], Signal::TERM);
     assert_eq!(job.codes(), [Some(0); 2], "{}", job.log("err", 0));
     assert_eq!(fates(path), [140, 140, 0, 0, 0]);
-    succeeds(&headway(path, &["audit", "--lake", "lake", "--deep"]));
+    audit(path);
 }

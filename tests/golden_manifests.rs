@@ -11,7 +11,7 @@ use headway::engine::format::manifest::{
     Operator, PartitionEntry, Program, Severity, StateEntry, StateV1, Subject, Target, TimeRange, Unjudged,
     View,
 };
-use headway::engine::format::names::{self, Generation, Seq};
+use headway::engine::format::names::{self, Generation, Seq, SeqRange};
 use headway::store::local::Local;
 use headway_operators::ack::{ByteRange, Content, InputIx, Limit, Place};
 use headway_operators::error::Reason;
@@ -257,10 +257,11 @@ fn segments_are_read_as_they_were_released() {
         assert!(released(format, "pieces.json") == pieces, "{format}");
         // The compressed bytes may differ from one release of the compressor to the next; what is in them may not.
         let (folder, job) = (folder(), claim(2).job);
-        let at = folder.path().join(names::segment(&job, Seq(0), Seq(1)));
+        let range = SeqRange { first: Seq(0), last: Seq(1) };
+        let at = folder.path().join(names::segment(&job, range));
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
         std::fs::copy(golden(format, "segment.json.gz"), at).unwrap();
         let site = Site::new(Arc::new(Local::new(folder.path()).unwrap()), Arc::new(System::default()));
-        assert_eq!(run(segment::read(&site, &job, (Seq(0), Seq(1)))).unwrap(), expected, "{format}");
+        assert_eq!(run(segment::read(&site, &job, range)).unwrap(), expected, "{format}");
     }
 }

@@ -1,6 +1,6 @@
 //! One job over many processes, as people start it: the same command on each, and the same lake as one process leaves.
 
-use crate::cli::{Run, folder, headway};
+use crate::cli::{Run, folder, headway, succeeds};
 use crate::process::{signal, write};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -167,8 +167,7 @@ pub(crate) fn lines(folder: &Path, below: &str) -> Vec<String> {
 /// equal records in two partitions is the repeat depends on which was read first, with one process, too.
 pub(crate) fn answer(folder: &Path) -> (Vec<Vec<String>>, Vec<String>) {
     let rows = ["turnstile", "_late/turnstile", "_dead/turnstile"].map(|below| lines(folder, below)).into();
-    let audit = headway(folder, &["audit", "--lake", "lake", "--deep"]);
-    assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+    audit(folder);
     let status: Value = serde_json::from_str(&status(folder).out).expect("the status is JSON");
     let partitions = status["inputs"][0]["partitions"].as_array().expect("there are partitions");
     let count = |part: &Value, fate: &str| part[fate].as_u64().expect("it is a count");
@@ -301,24 +300,19 @@ fn signal_to_a_process_without_a_partition_drains_all() {
 
 #[test]
 fn clusters_whose_processes_have_different_lakes_end_nobody() {
-    let folder = folder();
-    let job = |lake: &'static str| {
+    fn job(lake: &str) -> [&str; 8] {
         ["run", "turnstile", "--source", ENDLESS, "--lake", lake, "--epoch=50ms", "--if-running=take-over"]
-    };
+    }
+    let folder = folder();
     let mut running = Processes::alone(folder.path(), &[&job("lake")[..], &["-n", "1"]].concat());
     until(&mut running, -1, 2);
     // Its logs stay its own.
     let folder_of_others = crate::cli::folder();
     let lake = folder.path().join("lake").to_string_lossy().into_owned();
-    let others = |lake: &str| {
-        let args = job("?").map(|arg| if arg == "?" { lake.to_string() } else { arg.to_string() });
-        args.to_vec()
-    };
     for lakes in [[lake.as_str(), "other"], ["other", lake.as_str()]] {
         let mut torn = Processes::of(folder_of_others.path(), 2);
         for (process, lake) in lakes.iter().enumerate() {
-            let args = others(lake);
-            torn.start(process, &args.iter().map(String::as_str).collect::<Vec<_>>());
+            torn.start(process, &job(lake));
         }
         assert_eq!(torn.codes(), [Some(2); 2], "{}", torn.log("err", 0));
         let said = torn.log("err", 0) + &torn.log("err", 1);
@@ -529,8 +523,7 @@ fn process_0_serves_the_job_and_the_others_themselves() {
 
 /// Whatever the lake holds is whole.
 pub(crate) fn audit(folder: &Path) {
-    let audit = headway(folder, &["audit", "--lake", "lake", "--deep"]);
-    assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+    succeeds(&headway(folder, &["audit", "--lake", "lake", "--deep"]));
 }
 
 /// The number of the system for process `number` of the cluster that process `supervisor` runs.
@@ -566,7 +559,6 @@ fn member_that_is_killed_during_a_drain_keeps_no_other_from_ending_well() {
         );
         let codes = job.codes();
         assert_eq!(codes, [Some(0)], "process {number} after {delay_ms} ms:\n{}", job.log("err", 0));
-        let audit = headway(folder.path(), &["audit", "--lake", "lake", "--deep"]);
-        assert_eq!(audit.code, Some(0), "{}{}", audit.out, audit.err);
+        audit(folder.path());
     }
 }

@@ -113,7 +113,10 @@ impl<'s, R: Clone + 'static, K: Clone + 'static> Flow<'s, R, K> {
 
     /// The same records. An operator behind the flow waits for the inputs of `other`, too, as it does behind [`Flow::and`].
     #[must_use]
-    pub fn waiting_for<S: Clone + 'static, L: Clone + 'static>(self, other: &Flow<'s, S, L>) -> Flow<'s, R, K> {
+    pub fn waiting_for<S: Clone + 'static, L: Clone + 'static>(
+        self,
+        other: &Flow<'s, S, L>,
+    ) -> Flow<'s, R, K> {
         let inputs = self.inputs().into_iter().chain(other.inputs()).collect();
         let set = self.pace.borrow_mut().set(&inputs);
         Flow { set, ..self }

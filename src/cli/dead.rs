@@ -51,7 +51,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
         What::Show { at, late, reason, limit } => {
             let job = at.open()?;
             let kind = if *late { LakeKind::Late } else { LakeKind::Dead };
-            show(&job, (kind, reason.as_deref()), limit.unwrap_or(u64::MAX), out)
+            show(&job, kind, reason.as_deref(), limit.unwrap_or(u64::MAX), out)
         }
         What::Replay(flags) => replay::run(flags, LakeKind::Dead, out),
     }
@@ -148,7 +148,8 @@ impl Letter {
 
 fn show(
     job: &Job,
-    (kind, reason): (LakeKind, Option<&str>),
+    kind: LakeKind,
+    reason: Option<&str>,
     limit: u64,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {

@@ -76,7 +76,7 @@ pub(crate) fn run(
     let folder = flag_path("--folder", &flags.folder)?;
     let lake = folder.join("lake");
     let scene = |(entry, demo): (&'static Entry, Demo)| {
-        let plan = plan::Flags::with(settings(flags, (entry, &demo), &lake)).plan(catalogue)?;
+        let plan = plan::Flags::with(settings(flags, entry, &demo, &lake)).plan(catalogue)?;
         Ok(Scene { entry, demo, plan })
     };
     let chosen = chosen(flags.pipeline.as_deref(), catalogue)?;
@@ -180,7 +180,7 @@ fn chosen(name: Option<&str>, catalogue: &'static [Entry]) -> Result<Vec<(&'stat
 }
 
 /// What the demo sets of a job.
-fn settings(flags: &Flags, (entry, demo): (&Entry, &Demo), lake: &Path) -> Settings {
+fn settings(flags: &Flags, entry: &Entry, demo: &Demo, lake: &Path) -> Settings {
     Settings {
         job: Job { pipeline: Some(entry.name.to_string()), workers: Some(flags.workers), ..Job::default() },
         source: Values::of("uri", "generate"),

@@ -91,7 +91,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
     if flags.execute {
         let head = job.head()?;
         let members = members(flags, &head, size)?;
-        return execute(flags, &job, (&head, &members), out);
+        return execute(flags, &job, &head, &members, out);
     }
     let (head, shard_bytes) = job.shard_bytes()?;
     let forecast = forecast(&head, &members(flags, &head, size)?, &shard_bytes, &job.manifests()?);
@@ -130,7 +130,8 @@ fn addresses(flags: &Flags, head: &Manifest, processes: u32) -> Result<Vec<Strin
 fn execute(
     flags: &Flags,
     job: &Job,
-    (head, members): (&Manifest, &Members),
+    head: &Manifest,
+    members: &Members,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let size = members.size();

@@ -1,7 +1,7 @@
 //! What another number of processes or workers would mean for a job. No I/O.
 
 use crate::engine::format::manifest::{Kind, Manifest, Members};
-use crate::engine::run::ports::is_mine;
+use crate::engine::run::ports::reader_of;
 use headway_operators::ack::InputIx;
 use headway_operators::state::Shard;
 use std::collections::BTreeMap;
@@ -75,9 +75,7 @@ pub(crate) fn loads(head: &Manifest, members: &Members) -> Vec<Load> {
     let mut workers = vec![Load::default(); peers];
     for (index, input) in (0..).zip(&head.inputs) {
         for part in input.partitions.iter().filter(|part| !part.ended) {
-            let mine = |worker: &usize| is_mine(InputIx(index), part.partition, *worker, peers);
-            let reader = (0..peers).find(mine);
-            reader.into_iter().for_each(|worker| workers[worker].partitions += 1);
+            workers[reader_of(InputIx(index), part.partition, peers)].partitions += 1;
         }
     }
     workers

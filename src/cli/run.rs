@@ -110,7 +110,7 @@ pub(crate) fn run(
         return Err(failure);
     }
     if let Some(Cluster { process, addresses, .. }) = plan.cluster.as_ref().filter(|c| c.process != LEADER) {
-        return member(flags.output, (*process, addresses.len()), control.is_draining(), out);
+        return member(flags.output, *process, addresses.len(), control.is_draining(), out);
     }
     let took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let drained = control.is_draining();
@@ -193,7 +193,8 @@ pub(crate) fn remarks(plan: &Plan, summary: &Summary) -> Remarks {
 /// What a process says that does not lead: process 0 says the rest.
 fn member(
     form: Form,
-    (process, processes): (Process, usize),
+    process: Process,
+    processes: usize,
     drained: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {

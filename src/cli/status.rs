@@ -256,7 +256,7 @@ fn lines(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "memory     {} of {} MiB{of}{paused}", grouped(resident), grouped(limit))?;
     }
     for ((input, ends), example) in manifest.inputs.iter().zip(ends).zip(&seen.examples) {
-        input_text((input, ends), example.as_deref(), out)?;
+        input_text(input, ends, example.as_deref(), out)?;
     }
     for (name, target) in &manifest.targets {
         let lag = seen.lag_of(name);
@@ -276,7 +276,8 @@ fn lines(seen: &Seen, out: &mut dyn Write) -> io::Result<()> {
 
 /// What there is to say of one input, and an example of its dead letters.
 fn input_text(
-    (input, ends): (&Input, &BTreeMap<Partition, End>),
+    input: &Input,
+    ends: &BTreeMap<Partition, End>,
     example: Option<&str>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -397,7 +398,7 @@ fn answer(seen: &Seen) -> Value {
             "paused": memory.paused,
         })).collect::<Vec<_>>(),
         "expectations": expectations::answer(&manifest.expectations),
-        "inputs": manifest.inputs.iter().zip(ends).enumerate().map(|(at, input)| input_answer(seen, at, input)).collect::<Vec<_>>(),
+        "inputs": manifest.inputs.iter().zip(ends).enumerate().map(|(at, (input, ends))| input_answer(seen, at, input, ends)).collect::<Vec<_>>(),
     })
 }
 
@@ -409,7 +410,7 @@ fn memory(seen: &Seen) -> Vec<(u32, MemoryUse)> {
     all.filter_map(|(process, memory)| Some((process, memory?))).collect()
 }
 
-fn input_answer(seen: &Seen, at: usize, (input, ends): (&Input, &BTreeMap<Partition, End>)) -> Value {
+fn input_answer(seen: &Seen, at: usize, input: &Input, ends: &BTreeMap<Partition, End>) -> Value {
     let known = |time: EventTime| (time > EventTime::MIN).then_some(time.ms());
     let partition = |part: &PartitionEntry| {
         json!({

@@ -100,25 +100,25 @@ impl fmt::Display for Distrust {
     }
 }
 
-/// The other end does not take the certificate of this process, and why, of "it", the certificate.
+/// The other end does not accept the certificate of this process. The text says why; its "it" is the certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it does not take the certificate of this process: {0} (mesh-certificate)")]
 pub struct NotTaken(pub String);
 
-/// Why a socket is not one of the mesh.
+/// Why the other end of a socket is not taken for a process of the mesh.
 #[derive(Debug)]
 pub enum Failed {
-    /// Nothing was heard, or not in time.
+    /// It sent nothing, or not in time.
     Silent(io::Error),
-    /// What was heard is no hello.
+    /// It sent something other than a hello.
     Stranger,
-    /// It is a process of a mesh, and not of this one. The number is what it says of itself.
+    /// It proved that it is a process of a mesh, but not of this one. The number is the one that it claims.
     Refused(Process, Refusal),
-    /// It is said to be such a process, by whatever was called: nothing proves it.
+    /// It answered that it refuses this process, and did not prove that it belongs to the mesh.
     Unproved(Refusal),
-    /// It has not proved by TLS that it is a process of a mesh.
+    /// It did not prove by TLS that it is a process of a mesh.
     Distrust(Distrust),
-    /// This process has not proved it to the other end.
+    /// It did not accept the certificate of this process.
     NotTaken(NotTaken),
 }
 

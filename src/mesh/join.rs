@@ -92,7 +92,7 @@ pub fn join(options: Options, is_stopped: &dyn Fn() -> bool) -> Result<Mesh, Err
         listener::listen(listener, Arc::clone(&joining.me), joining.events.clone(), Arc::clone(&over));
     let result = match listening {
         Ok(thread) => {
-            let result = joining.run(&heard, (within, is_stopped));
+            let result = joining.run(&heard, within, is_stopped);
             over.store(true, Ordering::SeqCst);
             // Whoever starts after this one finds the address free.
             drop(thread.join());
@@ -169,7 +169,8 @@ impl Joining {
     fn run(
         &mut self,
         heard: &Receiver<Event>,
-        (within, is_stopped): (Duration, &dyn Fn() -> bool),
+        within: Duration,
+        is_stopped: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let me = self.me.process;
         (0..me.0).map(Process).try_for_each(|process| self.call(process))?;

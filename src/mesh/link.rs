@@ -1,10 +1,10 @@
 //! A control socket with one other process: who reads it, who writes it, and how a lost process is noticed.
 //!
-//! Two threads a link. One reads, and reports every frame and the end. One sends a beat every [`BEAT`]. A process of which
-//! nothing comes for [`LOST`] is lost: stopped, hung, or cut off. Timely itself never notices that.
+//! A link has two threads. One reads, and reports every frame and the end. One sends a beat every [`BEAT`]. If nothing comes from a
+//! process for [`LOST`], it is lost: stopped, hung, or cut off. Timely itself never notices that.
 //!
-//! The network may cut the socket of the dataflow alone. So a beat says how many bytes the sender has written to it, and a process of
-//! which bytes are on their way and none comes for [`LOST`] is lost, too.
+//! The network may cut the socket of the dataflow alone. So each beat says how many bytes its sender has written to that socket. If
+//! some of them have not arrived, and no byte arrives for [`LOST`], the sender is lost, too.
 
 use crate::mesh::Process;
 use crate::mesh::frame::Frame;
@@ -53,7 +53,7 @@ pub(super) struct Link {
 struct Inflow {
     received: u64,
     since: Instant,
-    /// How many beats have said since then that there should be more.
+    /// How many beats since then have said that more bytes were sent than have arrived.
     beats: u32,
 }
 
@@ -62,9 +62,9 @@ impl Inflow {
         Inflow { received: 0, since: now, beats: 0 }
     }
 
-    /// Takes in at `now` that `sent` bytes were sent and so many are `received`, nothing if nobody reads them yet. False once bytes are
-    /// missing and none has come for [`LOST`], while as many beats came as there are in that time: after a pause of this process they
-    /// come all at once.
+    /// Notes at `now` a beat that says that `sent` bytes were sent, of which `received` have arrived; `None` while nobody reads them.
+    /// False once bytes are missing, none has arrived for [`LOST`], and as many beats have come as are sent in that time. The beats are
+    /// counted because they come all at once after a pause of this process.
     fn goes_on(&mut self, sent: u64, received: Option<u64>, now: Instant) -> bool {
         match received {
             Some(received) if received < sent && received == self.received => {
@@ -130,7 +130,8 @@ impl Link {
         Ok(link)
     }
 
-    /// From now on beats say, and tell, what goes over `data`.
+    /// From now on the beats that are sent say how many bytes were written to `data`, and each beat that comes is compared with how
+    /// many have arrived there.
     pub(super) fn watch(&self, data: &Socket) {
         // Once a mesh.
         let _ = self.data.set(data.traffic());

@@ -7,8 +7,10 @@ use crate::serve::one::One;
 use headway_operators::record::Partition;
 use std::time::Duration;
 
-/// A record may wait for so long beyond three epochs before the job lags.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+/// For how long a record may wait before a job with epochs of this length lags.
+pub(super) fn limit(epoch: Duration) -> Duration {
+    epoch * 3 + Duration::from_secs(2)
+}
 
 /// Why a job lags, or why its windows stay open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +112,7 @@ impl<'a> Look<'a> {
         let mut behind: Vec<&Lag> = board.lags.iter().filter(|lag| lag.records > 0).collect();
         behind.sort_by_key(|lag| std::cmp::Reverse(lag.age_ms(board.at_ms)));
         let records = behind.iter().map(|lag| lag.records).sum();
-        Look { head, board, processes: One::all(board), behind, records, limit: board.epoch * 3 + WAIT_MAX }
+        Look { head, board, processes: One::all(board), behind, records, limit: limit(board.epoch) }
     }
 
     /// True if something waits for longer than epochs explain: records, whether their partition's end is known or not, or the

@@ -186,6 +186,7 @@ fn slow_lake(look: &Look<'_>) -> Option<Diagnosis> {
     })
 }
 
+/// The evidence of a slow lake: commits took the share `commit` of the last seconds; it is the stage that is slow if `is_stage`.
 fn lake_evidence(look: &Look<'_>, commit: f64, staging: &Staging<'_>, is_stage: bool) -> Vec<String> {
     let board = look.board;
     let mut evidence = Vec::new();

@@ -5,6 +5,7 @@
 use crate::engine::format::board::{Doing, Lag, OperatorTime, Snapshot};
 use crate::engine::format::manifest::{Fates, Input, Manifest, PartitionEntry};
 use crate::engine::format::waits::{PartWait, Waits};
+use crate::serve::cause::limit;
 use crate::serve::lag::{Cause, Diagnosis, diagnose};
 use crate::serve::live::Live;
 use crate::serve::views::known;
@@ -138,7 +139,7 @@ impl Look<'_> {
         let behind = self.board.lags.iter().filter(|lag| lag.records > 0);
         let (oldest, records) = behind
             .fold((0, 0), |(oldest, all), lag| (lag.age_ms(self.now_ms).max(oldest), all + lag.records));
-        let few = i64::try_from((self.board.epoch * 3).as_millis()).unwrap_or(i64::MAX).saturating_add(2_000);
+        let few = i64::try_from(limit(self.board.epoch).as_millis()).unwrap_or(i64::MAX);
         let is_known = !self.board.lags.is_empty();
         let judgement = match oldest {
             _ if !is_known => Unjudged,

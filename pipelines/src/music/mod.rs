@@ -149,7 +149,7 @@ impl Music {
         } else {
             views::users::histories(build, &stamped).1
         };
-        views::outputs(build, &self.options(), (plays, facts), views);
+        views::outputs(build, &self.options(), plays, facts, views);
     }
 
     /// The rows of a topic.

@@ -6,6 +6,7 @@ use crate::recompute::{
 };
 use headway_operators::kit::script::{Content, Dataflow, Played};
 use headway_operators::pipeline::Pipeline;
+use headway_operators::shape::Shape;
 use headway_operators::time::{Epoch, EventTime};
 use headway_operators::view::row::{Value, ViewRow};
 use headway_pipelines::music::topic::Topic;
@@ -88,6 +89,15 @@ fn check(
         }
     }
     (played.views_at(Epoch(epochs as u64)), sealed)
+}
+
+#[test]
+fn a_day_is_sealed_once_neither_plays_nor_page_views_come_for_it() {
+    let pipeline = made(&[("seal_after", "1h")]);
+    let shape = Shape::of(pipeline.as_ref()).expect("it can be built");
+    let inputs = shape.seals.expect("it seals days").inputs;
+    let names: Vec<&str> = inputs.iter().map(|input| shape.inputs[input.index()].name).collect();
+    assert_eq!(names, ["listen_events", "page_view_events"]);
 }
 
 #[test]

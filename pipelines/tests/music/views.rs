@@ -73,7 +73,7 @@ pub(crate) fn dataflow(build: &mut Build<'_>) {
     changes(build, "per_hour", &tables.per_hour);
     changes(build, "by_state", &tables.by_state);
     let options = Options { gap: Duration::from_secs(1800), format: Format::NdjsonGz };
-    views::outputs(build, &options, (plays, facts), events.clone());
+    views::outputs(build, &options, plays, facts, events.clone());
     views::odd_fields(build, &options, Topic::PageView, events);
 }
 

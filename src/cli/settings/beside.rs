@@ -36,19 +36,20 @@ pub(super) fn beside(folder: &Path, text: &str) -> String {
 /// Makes the paths among the settings of a file in `folder` such that they are right where the command runs.
 pub(super) fn resolve(settings: &mut Table, folder: &Path) {
     for (section, key) in PATHS {
-        change(settings.get_mut(section), (section, key), folder);
+        change(settings.get_mut(section), section, key, folder);
         if let Some(Value::Table(inputs)) = settings.get_mut(INPUT).filter(|_| section == SECTION) {
-            inputs.iter_mut().for_each(|(_, input)| change(Some(input), (section, key), folder));
+            inputs.iter_mut().for_each(|(_, input)| change(Some(input), section, key, folder));
         }
     }
 }
 
-fn change(table: Option<&mut Value>, key: (&str, &str), folder: &Path) {
-    let Some(Value::String(text)) = table.and_then(|table| table.get_mut(key.1)) else { return };
+fn change(table: Option<&mut Value>, section: &str, key: &str, folder: &Path) {
+    let Some(Value::String(text)) = table.and_then(|table| table.get_mut(key)) else { return };
+    let is_source = (section, key) == (SECTION, "uri");
     *text = match text.strip_prefix(FILES) {
-        Some(path) if key == (SECTION, "uri") => format!("{FILES}{}", beside(folder, path)),
+        Some(path) if is_source => format!("{FILES}{}", beside(folder, path)),
         // Another source has no path.
-        None if key == (SECTION, "uri") => return,
+        None if is_source => return,
         _ => beside(folder, text),
     };
 }

@@ -69,7 +69,7 @@ pub(crate) fn asked(
 
 /// Where the processes listen, none for one process; `None` if nothing says how many there are.
 fn processes(set: &config::Cluster, origin: &Origin<'_>) -> Result<Option<Vec<String>>, Failure> {
-    let refuse = |what: String| origin.refuse(("cluster", "processes"), "--processes", what);
+    let refuse = |what: String| origin.refuse("cluster", "processes", "--processes", what);
     let known = set.hostfile.as_deref().map(|path| listed(path, "--hostfile", origin)).transpose()?;
     let lines = known.as_ref().map(|known| known.len() as u64);
     let Some(processes) = set.processes.map(|Count(processes)| processes).or(lines) else { return Ok(None) };
@@ -120,7 +120,7 @@ pub(crate) fn host_file(flag: &str, path: &Path) -> Result<Vec<String>, Failure>
 
 fn listed(path: &Path, flag: &str, origin: &Origin<'_>) -> Result<Vec<String>, Failure> {
     let key = ("hostfile", flag);
-    let refuse = |what: String| origin.refuse(("cluster", key.0), key.1, what);
+    let refuse = |what: String| origin.refuse("cluster", key.0, key.1, what);
     let hint = "Write HOST:PORT, one a line, from process 0 on.";
     let addresses = hosts::parse(&named_file::text(path, key, origin)?)
         .map_err(|(line, why)| refuse(format!("\"{}\", line {line}: {why}", path.display())).hint(hint))?;

@@ -56,7 +56,8 @@ impl File {
             }
         }
         let mut table: toml::Table = file.text.parse().expect("its settings were read");
-        // Expectations have no paths, and remember where they stand in the text.
+        // The second reading is of a table, which has no places in the text. Expectations need theirs, and have no paths to resolve:
+        // they stay as they were read from the text.
         table.remove(expect::SECTION);
         beside::resolve(&mut table, file.folder());
         let resolved: Settings = table.try_into().expect("the text of a path may be any");
@@ -67,11 +68,6 @@ impl File {
     /// The folder that it is in, as it is seen from where the command runs; empty if it is the same.
     pub(super) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
-    }
-
-    /// True if it sets `section.key`.
-    pub(super) fn sets(&self, section: &str, key: &str) -> bool {
-        self.place(section, key).is_some()
     }
 
     /// Where the value of `section.key` stands, as `file:line:column`; `None` if the file does not set it.

@@ -28,10 +28,11 @@ pub(crate) fn made(entry: &Entry, given: &Given, origin: &Origin<'_>) -> Result<
             [] => "It has no settings at all.".to_string(),
             known => suggest(name, known, &format!("settings of \"{}\"", entry.name)),
         };
-        return Err(origin.refuse_key((SECTION, name), &flag, what).hint(hint));
+        return Err(origin.refuse_key(SECTION, name, &flag, what).hint(hint));
     }
-    let in_file =
-        |name: &str| origin.file.filter(|file| file.sets(SECTION, name) && !origin.flags.sets(SECTION, name));
+    let in_file = |name: &str| {
+        origin.file.filter(|file| file.settings.sets(SECTION, name) && !origin.flags.sets(SECTION, name))
+    };
     let text = |(name, text): (&str, &str)| {
         let text =
             in_file(name).map_or(text.to_string(), |file| beside::setting(entry, name, text, file.folder()));
@@ -41,7 +42,7 @@ pub(crate) fn made(entry: &Entry, given: &Given, origin: &Origin<'_>) -> Result<
     let texts = texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     entry.configure_with_files(texts, &read_file).map_err(|error| {
         let flag = format!("--{}", error.setting.replace('_', "-"));
-        origin.refuse((SECTION, &error.setting), &flag, &error).hint(error.hint.clone())
+        origin.refuse(SECTION, &error.setting, &flag, &error).hint(error.hint.clone())
     })
 }
 

@@ -75,7 +75,7 @@ pub(super) fn certificate(set: &Cluster, origin: &Origin<'_>) -> Result<Option<C
         all.iter().filter(|(path, _)| path.is_none()).map(|(_, (_, flag))| *flag).collect();
     let what = format!("TLS between processes also needs {}", missing.join(" and "));
     let hint = "Give all three files, or none for a mesh without TLS.";
-    Err(origin.refuse(("cluster", given), flag, what).hint(hint))
+    Err(origin.refuse("cluster", given, flag, what).hint(hint))
 }
 
 impl Files<'_> {
@@ -86,12 +86,12 @@ impl Files<'_> {
         let pem = Pem { certificate: &certificate, key: &key, ca: &ca };
         let tls = Tls::of(pem).map_err(|unfit| self.refused(unfit, origin))?;
         let (key, flag) = CERT;
-        Ok(Certificate { tls, place: origin.place(("cluster", key), flag), file: self.cert.to_path_buf() })
+        Ok(Certificate { tls, place: origin.place("cluster", key, flag), file: self.cert.to_path_buf() })
     }
 
     /// What is wrong, with the name of the file, and the way out.
     fn refused(&self, unfit: Unfit, origin: &Origin<'_>) -> Failure {
-        let refuse = |(key, flag): Setting<'_>, what: String| origin.refuse(("cluster", key), flag, what);
+        let refuse = |(key, flag): Setting<'_>, what: String| origin.refuse("cluster", key, flag, what);
         match unfit {
             Unfit::Empty(file) => {
                 let (setting, path, kind) = self.of(file);

@@ -31,7 +31,7 @@ fn found<T>(
     origin: &Origin<'_>,
     read: impl FnOnce(PathBuf) -> io::Result<T>,
 ) -> Result<T, Failure> {
-    let refuse = |what: String| origin.refuse(("cluster", key), flag, what);
+    let refuse = |what: String| origin.refuse("cluster", key, flag, what);
     let shown = path.to_string_lossy();
     let path = Surroundings::here()
         .path(&shown)

@@ -152,14 +152,12 @@ impl Flags {
         let epoch = set.epoch.length.unwrap_or(Millis(1_000));
         if epoch.0 < EPOCH_MS_MIN {
             let what = format!("an epoch of {epoch} is shorter than {EPOCH_MS_MIN}ms");
-            return Err(origin
-                .refuse(("epoch", "length"), "--epoch", what)
-                .hint("Use --epoch 50ms or more."));
+            return Err(origin.refuse("epoch", "length", "--epoch", what).hint("Use --epoch 50ms or more."));
         }
         let bytes = set.epoch.bytes.unwrap_or(Bytes(16 << 20));
         if bytes.0 == 0 {
             return Err(origin
-                .refuse(("epoch", "bytes"), "--epoch-bytes", "an epoch of 0 bytes reads nothing")
+                .refuse("epoch", "bytes", "--epoch-bytes", "an epoch of 0 bytes reads nothing")
                 .hint("Use --epoch-bytes 64KiB or more."));
         }
         let unseal = unseal(set.job.unseal, made.pipeline.as_ref(), &origin)?;
@@ -201,7 +199,7 @@ fn gaps(texts: &[String], origin: &Origin<'_>) -> Result<Vec<AcceptedGap>, Failu
     let gap = |text: &String| {
         text.parse().map_err(|()| {
             let what = format!("\"{text}\" is no gap");
-            let failure = origin.refuse(("job", "accept_gap"), "--accept-gap", what);
+            let failure = origin.refuse("job", "accept_gap", "--accept-gap", what);
             failure.hint("Write the gap as records-gone names it: INPUT=PARTITION:FROM..TO.")
         })
     };
@@ -223,7 +221,7 @@ fn find(
     };
     catalogue.iter().find(|entry| entry.name == name).ok_or_else(|| {
         origin
-            .refuse(("job", "pipeline"), "PIPELINE", format!("there is no pipeline \"{name}\""))
+            .refuse("job", "pipeline", "PIPELINE", format!("there is no pipeline \"{name}\""))
             .hint(suggest(name, &known, "pipelines"))
     })
 }
@@ -247,7 +245,7 @@ fn has_csv(pipeline: &dyn Pipeline, origin: &Origin<'_>) -> Result<(), Failure> 
         return Ok(());
     };
     let what = format!("rows are written as {}, which has no such column", format.name());
-    Err(origin.refuse(("csv", "index"), "--csv-index", what).hint("Leave it out."))
+    Err(origin.refuse("csv", "index", "--csv-index", what).hint("Leave it out."))
 }
 
 /// The days to unseal; refused where a job seals none.
@@ -260,7 +258,7 @@ fn unseal(
     if days.is_empty() || Shape::of(pipeline).is_ok_and(|shape| shape.seals.is_some()) {
         return Ok(days);
     }
-    let failure = origin.refuse(("job", "unseal"), "--unseal", "the job has no views whose days are sealed");
+    let failure = origin.refuse("job", "unseal", "--unseal", "the job has no views whose days are sealed");
     Err(failure.hint("Leave it out. Days are sealed where a streamed pipeline keeps views: --views."))
 }
 
@@ -269,14 +267,13 @@ fn memory_limit(limit: Option<Bytes>, origin: &Origin<'_>) -> Result<Option<u64>
     if limit.is_none_or(|limit| limit.0 >= MEMORY_MIN) {
         return Ok(limit.map(|limit| limit.0));
     }
-    let failure =
-        origin.refuse(("job", "memory_limit"), "--memory-limit", "no job works in less than 16 MiB");
+    let failure = origin.refuse("job", "memory_limit", "--memory-limit", "no job works in less than 16 MiB");
     let hint = "Use --memory-limit 512MiB or more, a little less than what the machine or container has.";
     Err(failure.hint(hint))
 }
 
 fn until(inputs: &[Input], set: Option<Until>, origin: &Origin<'_>) -> Result<Option<Until>, Failure> {
-    let refuse = |what: &str| origin.refuse(("job", "until"), "--until", what);
+    let refuse = |what: &str| origin.refuse("job", "until", "--until", what);
     let endless = |source: &str| {
         refuse(&format!("{source} never ends")).hint("Use --until caught-up to stop at what is there now.")
     };
@@ -312,7 +309,7 @@ fn lake(uri: Option<&str>, origin: &Origin<'_>) -> Result<PathBuf, Failure> {
     };
     lake_path(uri).map_err(|no| {
         let what = format!("\"{}\" is no lake: {}", without_password(uri), no.why);
-        origin.refuse(("lake", "uri"), "--lake", what).hint(no.hint)
+        origin.refuse("lake", "uri", "--lake", what).hint(no.hint)
     })
 }
 
@@ -322,7 +319,8 @@ fn workers(count: Option<Count>, origin: &Origin<'_>) -> Result<Option<usize>, F
         Ok(workers) if (1..=WORKERS_MAX).contains(&count) => Ok(Some(workers)),
         _ => Err(origin
             .refuse(
-                ("job", "workers"),
+                "job",
+                "workers",
                 "--workers",
                 format!("{count} workers are not between 1 and {WORKERS_MAX}"),
             )
@@ -336,6 +334,6 @@ fn job_name(name: &str, origin: &Origin<'_>) -> Result<String, Failure> {
         return Ok(name.to_string());
     }
     Err(origin
-        .refuse(("job", "name"), "--job", format!("\"{name}\" is no name for a job"))
+        .refuse("job", "name", "--job", format!("\"{name}\" is no name for a job"))
         .hint("Use up to 100 letters, digits, \"-\", \"_\" and \".\", starting with a letter or digit."))
 }

@@ -37,7 +37,7 @@ pub(crate) fn expectations(
             [] => "The job expects nothing: [[expect]] is not in its configuration file.".to_string(),
             names => suggest(name, names, "expectations"),
         };
-        return Err(origin.refuse(("job", "expect_warn"), "--expect-warn", what).hint(hint));
+        return Err(origin.refuse("job", "expect_warn", "--expect-warn", what).hint(hint));
     }
     let Some(file) = origin.file.filter(|_| !set.expect.is_empty()) else {
         return Ok(Expectations::default());

@@ -149,7 +149,7 @@ impl Audit<'_> {
         let chain = finish(recover::chain(&self.site, job))?;
         let first = chain.loose.first().map_or(Seq(0), |first| first.seq);
         let ranges = finish(segment::ranges(&self.site, job))?;
-        for range in ranges.into_iter().filter(|range| range.1 < first) {
+        for range in ranges.into_iter().filter(|range| range.last < first) {
             for manifest in finish(segment::read(&self.site, job, range))? {
                 self.report.folded += 1;
                 self.manifest(manifest, false)?;
@@ -283,8 +283,7 @@ impl Audit<'_> {
     fn change_file(&self, file: &LakeFile, manifest: &Manifest) -> Result<(), Stop> {
         let found = |what| Stop::Found(Finding { seq: Some(manifest.seq), what });
         let path = self.store.describe(&file.path());
-        let entry = (manifest.seq, manifest.written_ms);
-        let read = change_files::read(self.store, &manifest.job, entry)?;
+        let read = change_files::read(self.store, &manifest.job, manifest.seq, manifest.written_ms)?;
         let Some(read) = read else { return Ok(()) };
         let after = self.last.as_ref().and_then(|before| before.changes);
         if (read.changes.id, read.changes.after) != (manifest.id(), after) {

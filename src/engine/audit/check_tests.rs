@@ -9,7 +9,7 @@ use crate::engine::commit::test_store::TestStore;
 use crate::engine::format::manifest::{Manifest, Operator};
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
-use crate::engine::format::names::Seq;
+use crate::engine::format::names::{Seq, SeqRange};
 use crate::store::Store;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -160,7 +160,7 @@ fn each_planted_damage_to_state_and_history_is_named() {
             s.files().retain(|name, _| !name.contains("/manifest/") && !name.contains("/segment/"));
         }),
         ("leave out manifest", false, |s| {
-            s.files().remove(&names::segment("job", Seq(0), Seq(2)));
+            s.files().remove(&names::segment("job", SeqRange { first: Seq(0), last: Seq(2) }));
         }),
     ];
     named(&cases);

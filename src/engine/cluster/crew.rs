@@ -39,6 +39,14 @@ pub struct Crew {
     heard: Mutex<Heard>,
 }
 
+/// A message of another process.
+pub(super) struct Received {
+    /// The process.
+    pub(super) from: Process,
+    /// What it says.
+    pub(super) message: Message,
+}
+
 /// What was heard of the others so far.
 #[derive(Debug, Default)]
 struct Heard {
@@ -141,14 +149,10 @@ impl Crew {
 
     /// To a member: what the leader has written into its lake.
     pub(super) fn token(&self, control: &Control) -> Result<String, Error> {
-        loop {
-            if let Some(message) = self.receive(control, LOOK)? {
-                match message {
-                    (LEADER, Message::Token(token)) => return Ok(token),
-                    other => self.note(other),
-                }
-            }
-        }
+        self.await_leader(control, |message| match message {
+            Message::Token(token) => Ok(token),
+            other => Err(other),
+        })
     }
 
     /// From a member: it has seen that in its own lake.
@@ -158,10 +162,7 @@ impl Crew {
 
     /// In the leader: waits until all others have seen it.
     pub(super) fn await_seen(&self, control: &Control) -> Result<(), Error> {
-        while !self.others().all(|process| self.heard().seen.contains(&process)) {
-            self.receive(control, LOOK)?.into_iter().for_each(|message| self.note(message));
-        }
-        Ok(())
+        self.await_others(control, |heard| &heard.seen)
     }
 
     /// From the leader: what the job starts from.
@@ -174,14 +175,10 @@ impl Crew {
     /// # Errors
     /// If another process has failed or was lost.
     pub fn card(&self, control: &Control) -> Result<Card, Error> {
-        loop {
-            if let Some(message) = self.receive(control, LOOK)? {
-                match message {
-                    (LEADER, Message::Card(card)) => return Ok(card),
-                    other => self.note(other),
-                }
-            }
-        }
+        self.await_leader(control, |message| match message {
+            Message::Card(card) => Ok(card),
+            other => Err(other),
+        })
     }
 
     /// Waits until every process has read its part of the state.
@@ -190,19 +187,43 @@ impl Crew {
     /// If another process has failed or was lost.
     pub fn start(&self, control: &Control) -> Result<(), Error> {
         if self.leads() {
-            while !self.others().all(|process| self.heard().ready.contains(&process)) {
-                self.receive(control, LOOK)?.into_iter().for_each(|message| self.note(message));
-            }
+            self.await_others(control, |heard| &heard.ready)?;
             self.send_all(&Message::Start);
             return Ok(());
         }
         self.send(LEADER, &Message::Ready);
+        self.await_leader(control, |message| match message {
+            Message::Start => Ok(()),
+            other => Err(other),
+        })
+    }
+
+    /// In a member: waits for the message of the leader from which `take` makes something; `take` gives all others back.
+    fn await_leader<T>(
+        &self,
+        control: &Control,
+        take: impl Fn(Message) -> Result<T, Message>,
+    ) -> Result<T, Error> {
         loop {
-            match self.receive(control, LOOK)? {
-                Some((LEADER, Message::Start)) => return Ok(()),
-                message => message.into_iter().for_each(|message| self.note(message)),
+            let Some(Received { from, message }) = self.receive(control, LOOK)? else { continue };
+            match if from == LEADER { take(message) } else { Err(message) } {
+                Ok(taken) => return Ok(taken),
+                Err(message) => self.note(Received { from, message }),
             }
         }
+    }
+
+    /// In the leader: waits until all others are in the set that `of` gives.
+    fn await_others(&self, control: &Control, of: fn(&Heard) -> &BTreeSet<Process>) -> Result<(), Error> {
+        while !self.have_all(of) {
+            self.receive(control, LOOK)?.into_iter().for_each(|received| self.note(received));
+        }
+        Ok(())
+    }
+
+    fn have_all(&self, of: fn(&Heard) -> &BTreeSet<Process>) -> bool {
+        let heard = self.heard();
+        self.others().all(|process| of(&heard).contains(&process))
     }
 
     /// From the leader: a partition has appeared.
@@ -242,7 +263,7 @@ impl Crew {
             self.send(LEADER, &Message::Done);
         }
         let is_over = || match self.leads() {
-            true => self.others().all(|process| self.heard().done.contains(&process)),
+            true => self.have_all(|heard| &heard.done),
             false => self.heard().bye.contains(&LEADER),
         };
         while !control.is_stopped() && !is_over() {
@@ -285,11 +306,7 @@ impl Crew {
     }
 
     /// The next message. That the job is to drain goes both ways here, whoever hears of it.
-    pub(super) fn receive(
-        &self,
-        control: &Control,
-        wait: Duration,
-    ) -> Result<Option<(Process, Message)>, Error> {
+    pub(super) fn receive(&self, control: &Control, wait: Duration) -> Result<Option<Received>, Error> {
         self.pass_on(control);
         match self.control.next(wait) {
             None => Ok(None),
@@ -323,7 +340,7 @@ impl Crew {
                     control.rescale();
                     Ok(None)
                 }
-                Ok(message) => Ok(Some((from, message))),
+                Ok(message) => Ok(Some(Received { from, message })),
                 Err(error) => {
                     let why = format!("it says what this build does not understand: {error}");
                     Err(mesh::Error::Lost { process: from, why }.into())
@@ -340,7 +357,7 @@ impl Crew {
     }
 
     /// Notes what only has to be known.
-    pub(super) fn note(&self, (from, message): (Process, Message)) {
+    pub(super) fn note(&self, Received { from, message }: Received) {
         let mut heard = self.heard();
         match message {
             Message::Seen => drop(heard.seen.insert(from)),
@@ -398,7 +415,7 @@ mod tests {
     fn hear(crew: &Crew, over: impl Fn(&Heard) -> bool) -> Result<(), Error> {
         let control = Control::new();
         while !over(&crew.heard()) {
-            crew.receive(&control, LOOK)?.into_iter().for_each(|message| crew.note(message));
+            crew.receive(&control, LOOK)?.into_iter().for_each(|received| crew.note(received));
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! That all processes of a job write into one lake: each sees a file of the others, before the job is taken over.
+//! Proves that all processes of a job write into one lake: before the job is taken over, process 0 finds a file of each other
+//! process in its lake, and each of them finds the file of process 0 in its own.
 //!
 //! ```text
 //! process 0   writes its file ─► Token ─► waits for Seen of all ─► sees a file of each ─► deletes all ─► claims
@@ -30,24 +31,68 @@ const BYTES_MAX: u64 = 64;
 /// A file that is older is of a start that was killed, in milliseconds.
 const LEFT_MS: i64 = 3_600_000;
 
-/// In process 0: makes sure that it and all others see each other's files.
-///
-/// # Errors
-/// [`Error::LakeNotShared`], or what happened to another process.
-pub fn prove((site, job): (&Site, &str), crew: &Crew, control: &Control) -> Result<(), Error> {
-    let token = format!("{:013}-{:032x}", site.now_ms(), random());
-    sweep(site, job)?;
-    leave((site, job), LEADER, &token)?;
-    crew.show(&token);
-    crew.await_seen(control)?;
-    let seen = crew.others().try_for_each(|process| find((site, job), process, &token, (crew, control)));
-    for process in crew.others().chain([LEADER]) {
-        site::run(site.delete(&names::token(job, &token, process.0))).map_err(CheckpointError::from)?;
-    }
-    seen
+/// A start of a job on several processes, as one of them sees it.
+pub struct Start<'a> {
+    /// Its lake.
+    pub site: &'a Site,
+    /// The job.
+    pub job: &'a str,
+    /// The processes.
+    pub crew: &'a Crew,
+    /// How the start is ended.
+    pub control: &'a Control,
 }
 
-/// Deletes what starts have left that were killed.
+impl Start<'_> {
+    /// In process 0: makes sure that it and all others see each other's files.
+    ///
+    /// # Errors
+    /// [`Error::LakeNotShared`], or what happened to another process.
+    pub fn prove(&self) -> Result<(), Error> {
+        let Start { site, job, crew, control } = *self;
+        let token = format!("{:013}-{:032x}", site.now_ms(), random());
+        sweep(site, job)?;
+        leave(site, job, LEADER, &token)?;
+        crew.show(&token);
+        crew.await_seen(control)?;
+        let seen = crew.others().try_for_each(|process| self.find(process, &token));
+        for process in crew.others().chain([LEADER]) {
+            site::run(site.delete(&names::token(job, &token, process.0))).map_err(CheckpointError::from)?;
+        }
+        seen
+    }
+
+    /// In another process: sees the file of process 0, and leaves one to be seen.
+    ///
+    /// # Errors
+    /// As [`Start::prove`].
+    pub fn answer(&self) -> Result<(), Error> {
+        let token = self.crew.token(self.control)?;
+        self.find(LEADER, &token)?;
+        leave(self.site, self.job, self.crew.place().process, &token)?;
+        self.crew.saw();
+        Ok(())
+    }
+
+    /// Waits until the file of `process` is there, with `token` in it.
+    fn find(&self, process: Process, token: &str) -> Result<(), Error> {
+        let Start { site, job, crew, control } = *self;
+        let (name, began) = (names::token(job, token, process.0), Instant::now());
+        loop {
+            let found = site::run(site.read(&name, BYTES_MAX)).map_err(CheckpointError::from)?;
+            if found.is_some_and(|found| found == token.as_bytes()) {
+                return Ok(());
+            }
+            crew.check(control)?;
+            if began.elapsed() >= WITHIN {
+                return Err(Error::LakeNotShared { lake: site.describe(""), process });
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Deletes files of starts that were killed.
 fn sweep(site: &Site, job: &str) -> Result<(), CheckpointError> {
     let folder = names::token_folder(job);
     let is_left = |file: &String| {
@@ -60,42 +105,9 @@ fn sweep(site: &Site, job: &str) -> Result<(), CheckpointError> {
     Ok(())
 }
 
-/// In another process: sees the file of process 0, and leaves one to be seen.
-///
-/// # Errors
-/// As [`prove`].
-pub fn answer((site, job): (&Site, &str), crew: &Crew, control: &Control) -> Result<(), Error> {
-    let token = crew.token(control)?;
-    find((site, job), LEADER, &token, (crew, control))?;
-    leave((site, job), crew.place().process, &token)?;
-    crew.saw();
-    Ok(())
-}
-
 /// Writes the file of `process`.
-fn leave((site, job): (&Site, &str), process: Process, token: &str) -> Result<(), CheckpointError> {
+fn leave(site: &Site, job: &str, process: Process, token: &str) -> Result<(), CheckpointError> {
     Ok(site::run(site.create(&names::token(job, token, process.0), token.as_bytes())).map(drop)?)
-}
-
-/// Waits until the file of `process` is there, with `token` in it.
-fn find(
-    (site, job): (&Site, &str),
-    process: Process,
-    token: &str,
-    (crew, control): (&Crew, &Control),
-) -> Result<(), Error> {
-    let (name, began) = (names::token(job, token, process.0), Instant::now());
-    loop {
-        let found = site::run(site.read(&name, BYTES_MAX)).map_err(CheckpointError::from)?;
-        if found.is_some_and(|found| found == token.as_bytes()) {
-            return Ok(());
-        }
-        crew.check(control)?;
-        if began.elapsed() >= WITHIN {
-            return Err(Error::LakeNotShared { lake: site.describe(""), process });
-        }
-        std::thread::sleep(LOOK);
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +123,7 @@ mod tests {
         let site = Site::new(Arc::new(Memory::new()), clock.clone());
         let token = |at: i64| format!("{at:013}-{:032x}", 7);
         for at in [0, LEFT_MS] {
-            leave((&site, "gate"), Process(1), &token(site.now_ms() + at)).expect("the lake can be written");
+            leave(&site, "gate", Process(1), &token(site.now_ms() + at)).expect("the lake can be written");
         }
         clock.advance(Duration::from_secs(3_601));
         sweep(&site, "gate").expect("the lake can be written");

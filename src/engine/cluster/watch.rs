@@ -1,7 +1,7 @@
 //! The thread that listens to the other processes while a job runs.
 
 use crate::connect::End;
-use crate::engine::cluster::crew::Crew;
+use crate::engine::cluster::crew::{Crew, Received};
 use crate::engine::cluster::message::Message;
 use crate::engine::cluster::torn;
 use crate::engine::commit::discovered::Discovered;
@@ -59,7 +59,7 @@ impl Watch {
             let mut told = Instant::now();
             while !ending.load(Ordering::SeqCst) {
                 match crew.receive(&ear.control, LOOK) {
-                    Ok(message) => message.into_iter().for_each(|message| hear(&crew, &ear, message)),
+                    Ok(received) => received.into_iter().for_each(|received| hear(&crew, &ear, received)),
                     Err(error) => return ear.control.fail(error),
                 }
                 if !crew.leads() && told.elapsed() >= TELL {
@@ -82,7 +82,7 @@ impl Drop for Watch {
     }
 }
 
-fn hear(crew: &Crew, ear: &Ear, (from, message): (Process, Message)) {
+fn hear(crew: &Crew, ear: &Ear, Received { from, message }: Received) {
     match message {
         Message::Found { input, info } => {
             if let Some(discovered) = ear.discovered.get(input) {
@@ -95,6 +95,6 @@ fn hear(crew: &Crew, ear: &Ear, (from, message): (Process, Message)) {
             }
         }
         Message::Board(board) => (ear.on_board)(from, *board),
-        message => crew.note((from, message)),
+        message => crew.note(Received { from, message }),
     }
 }

@@ -134,11 +134,7 @@ impl Sign {
             board: self.board.take(),
         };
         let bytes = serde_json::to_vec(&alive).expect("plain values encode");
-        let replaced = match site.delete(&self.name).await {
-            Ok(()) => site.create(&self.name, &bytes).await.map(drop),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = replaced {
+        if let Err(error) = site.replace(&self.name, &bytes).await {
             tracing::debug!(%error, "could not give a sign of life");
         }
     }

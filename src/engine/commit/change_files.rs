@@ -85,14 +85,15 @@ pub fn keep(files: &[Entry], now_ms: i64, targets: &BTreeMap<String, Target>, ke
     Kept { from: files.get(from).map(|file| file.seq), behind }
 }
 
-/// Stages the change file of the manifest that `changes.id` names, durably.
+/// Stages the change file of the manifest that `changes.id` names, which was built at `written_ms`, durably.
 ///
 /// # Errors
 /// If it could not be written or synced.
 pub fn stage(
     store: &dyn Store,
     head: &Manifest,
-    (written_ms, views): (i64, Vec<ViewVersion>),
+    written_ms: i64,
+    views: Vec<ViewVersion>,
     changes: &Changes,
 ) -> Result<StagedFile, CheckpointError> {
     let staged = names::staged_changes(&head.job, head.generation, changes.epoch);
@@ -153,7 +154,8 @@ pub async fn sweep(site: &Site, head: &Manifest) -> Result<u64, CheckpointError>
 pub fn read(
     store: &dyn Store,
     job: &str,
-    (seq, written_ms): (Seq, i64),
+    seq: Seq,
+    written_ms: i64,
 ) -> Result<Option<changes::ChangeFile>, CheckpointError> {
     let name = format!("{}{}", names::changes_folder(job), names::change_file(seq, written_ms));
     let Some(bytes) = store.read(&name, u64::MAX)? else { return Ok(None) };

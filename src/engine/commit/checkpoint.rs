@@ -372,7 +372,7 @@ impl Committer {
         let id = ManifestId { seq: head.seq.next(), nonce: stamp.nonce };
         let changes = Changes { id, after: head.changes, epoch, updates };
         let file =
-            self.site.stage(|store| change_files::stage(store, head, (stamp.written_ms, views), &changes))?;
+            self.site.stage(|store| change_files::stage(store, head, stamp.written_ms, views, &changes))?;
         self.stamp = Some(stamp);
         Ok((Ack::Lake(file), changes))
     }
@@ -463,7 +463,7 @@ impl Committer {
             if sweeps {
                 publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
             }
-            segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await
+            segment::fold(&self.site, &head.job, self.base, head.seq, self.job.folding).await
         };
         match result.await {
             Ok(base) => self.base = base,
@@ -518,7 +518,7 @@ impl Committer {
         publish::sweep(&self.site, head, decide::first_loose(self.base)).await?;
         loop {
             publish::is_highest(&self.site, head).await?;
-            let base = segment::fold(&self.site, &head.job, (self.base, head.seq), self.job.folding).await?;
+            let base = segment::fold(&self.site, &head.job, self.base, head.seq, self.job.folding).await?;
             if base == self.base {
                 return Ok(());
             }

@@ -8,7 +8,7 @@
 
 use crate::engine::commit::inconsistency::BrokenChain;
 use crate::engine::format::manifest::{LakeFile, Manifest, Nonce};
-use crate::engine::format::names::{Generation, Seq};
+use crate::engine::format::names::{Generation, Seq, SeqRange};
 use crate::store::Published;
 use headway_operators::time::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,10 +143,10 @@ pub struct Folding {
 }
 
 /// The manifests to fold next, if there are enough: always the same ranges, whichever run folds them.
-pub fn fold(base: Option<Base>, head: Seq, rule: Folding) -> Option<(Seq, Seq)> {
+pub fn fold(base: Option<Base>, head: Seq, rule: Folding) -> Option<SeqRange> {
     let first = first_loose(base);
     let last = Seq(first.0 + rule.segment - 1);
-    (last.0 + rule.keep.max(2) <= head.0).then_some((first, last))
+    (last.0 + rule.keep.max(2) <= head.0).then_some(SeqRange { first, last })
 }
 
 /// The files with state that `before` names and `after` does not: nothing will name them again.
@@ -283,8 +283,11 @@ mod tests {
     fn segments_are_the_same_whoever_folds_and_two_stay_loose() {
         let rule = Folding { segment: 4, keep: 0 };
         assert_eq!(fold(None, Seq(4), rule), None);
-        assert_eq!(fold(None, Seq(5), rule), Some((Seq(0), Seq(3))));
-        assert_eq!(fold(None, Seq(500), rule), Some((Seq(0), Seq(3))));
-        assert_eq!(fold(Some(Base { seq: Seq(3), nonce: Nonce(1) }), Seq(9), rule), Some((Seq(4), Seq(7))));
+        assert_eq!(fold(None, Seq(5), rule), Some(SeqRange { first: Seq(0), last: Seq(3) }));
+        assert_eq!(fold(None, Seq(500), rule), Some(SeqRange { first: Seq(0), last: Seq(3) }));
+        assert_eq!(
+            fold(Some(Base { seq: Seq(3), nonce: Nonce(1) }), Seq(9), rule),
+            Some(SeqRange { first: Seq(4), last: Seq(7) })
+        );
     }
 }

@@ -316,7 +316,7 @@ impl Ledger {
             let read = self.read.get(&(index, *number)).copied().unwrap_or(entry.next);
             let kept = told.kept.get(&(index, *number)).copied();
             let kept = kept.or(told.counted.contains(&index).then(Kept::default));
-            add_epoch(entry, parts, (read, kept)).map_err(unknown)?;
+            add_epoch(entry, parts, read, kept).map_err(unknown)?;
         }
         let acks: Vec<&PartitionAck> = acked.flat_map(|(_, parts)| parts.iter().copied()).collect();
         let unjudged = self.judge_dead(epoch, input, &acks)?;
@@ -501,7 +501,8 @@ fn carried_input(input: &Input) -> Input {
 fn add_epoch(
     entry: &mut PartitionEntry,
     parts: &[&PartitionAck],
-    (mut read, kept): (Offset, Option<Kept>),
+    mut read: Offset,
+    kept: Option<Kept>,
 ) -> Result<(), Imbalance> {
     let mut sent = 0;
     for part in parts {

@@ -52,7 +52,7 @@ pub fn files(
     outputs: Refill,
     range: Range,
 ) -> Result<Vec<FactFile>, CheckpointError> {
-    select(manifests, (outputs.facts, outputs.before), range, &|_| true)
+    select(manifests, Names::of(outputs), range, &|_| true)
 }
 
 /// The files that hold the rows of `output` as of commit `until`, each row in one file.
@@ -60,7 +60,8 @@ pub fn files(
 /// # Errors
 /// As [`files`].
 pub fn rows_of(manifests: &[Manifest], output: &str, until: Seq) -> Result<Vec<FactFile>, CheckpointError> {
-    select(manifests, (output, None), Range { until, from: Epoch(0) }, &|_| true)
+    let names = Names { facts: output, before: None };
+    select(manifests, names, Range { until, from: Epoch(0) }, &|_| true)
 }
 
 /// Those of [`files`] that hold all facts of `days`, intervals of event time, and perhaps others.
@@ -80,7 +81,7 @@ pub fn files_of_days(
         }
         None => true,
     };
-    let names = (outputs.facts, outputs.before);
+    let names = Names::of(outputs);
     let all = select(manifests, names, Range { from: Epoch(0), ..range }, &may_have)?;
     let of_views = select(manifests, names, range, &may_have)?;
     match all.iter().find(|file| !of_views.contains(file)) {
@@ -92,9 +93,23 @@ pub fn files_of_days(
     }
 }
 
+/// The outputs that have facts, or had them.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    facts: &'a str,
+    /// The output that had the facts before they had one of their own.
+    before: Option<&'a str>,
+}
+
+impl Names<'static> {
+    fn of(Refill { facts, before, .. }: Refill) -> Names<'static> {
+        Names { facts, before }
+    }
+}
+
 fn select(
     manifests: &[Manifest],
-    (facts, before): (&str, Option<&str>),
+    Names { facts, before }: Names<'_>,
     range: Range,
     may_have: &dyn Fn(&LakeFile) -> bool,
 ) -> Result<Vec<FactFile>, CheckpointError> {

@@ -33,11 +33,7 @@ pub async fn note(site: &Site, job: &str, code: &str, why: &str) {
     let (code, why) = (code.to_string(), why.to_string());
     let refused = Refused { time_ms: site.now_ms(), code, why, process: ProcessId::own() };
     let (name, bytes) = (names::refused(job), serde_json::to_vec(&refused).expect("plain values encode"));
-    let replaced = match site.delete(&name).await {
-        Ok(()) => site.create(&name, &bytes).await.map(drop),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = replaced {
+    if let Err(error) = site.replace(&name, &bytes).await {
         tracing::debug!(%error, "could not note that the start came to nothing");
     }
 }

@@ -95,7 +95,7 @@ pub async fn withdraw(site: &Site, job: &str) -> Result<(), CheckpointError> {
 
 /// Notes that run `claimed` has `members`: deletes a request for them, and makes one again that its claim was too early for. One that is
 /// older is stale. A failure is not worth stopping for: a stale request changes nothing.
-pub async fn taken(site: &Site, job: &str, (claimed, members): (Generation, &Members)) {
+pub async fn taken(site: &Site, job: &str, claimed: Generation, members: &Members) {
     let Ok(Some(found)) = request(site, job).await else { return };
     let done = match found.after {
         after if after >= claimed => return,
@@ -138,7 +138,7 @@ mod tests {
         ];
         for ((after, workers), left) in cases {
             run(ask(&site, "gate", &asked(after, workers))).unwrap();
-            run(taken(&site, "gate", (Generation(4), &Members::one_process(2))));
+            run(taken(&site, "gate", Generation(4), &Members::one_process(2)));
             let found = run(request(&site, "gate")).unwrap();
             assert_eq!(found, left.map(|(after, workers)| asked(after, workers)), "{after} {workers}");
         }

@@ -157,7 +157,8 @@ pub async fn sections_within(
         let Some(mut numbers) = wanted.remove(&entry.id()) else { continue };
         numbers.sort_unstable();
         let heads = &headers[&entry.id()].list;
-        let Some(all) = read(site, &manifest.job, entry, (heads, &numbers), room).await? else {
+        let Some(all) = read(site, &manifest.job, entry, Numbered { heads, numbers: &numbers }, room).await?
+        else {
             return Ok(None);
         };
         bytes.extend(all.into_iter().map(|(number, read)| ((entry.id(), number), read)));
@@ -176,12 +177,20 @@ pub async fn sections_within(
     Ok(Some(saved))
 }
 
-/// The sections `numbers` of a file, rising, if there is `room` for each read; neighbours are read together.
+/// Some sections of a file.
+struct Numbered<'a> {
+    /// The heads of all its sections.
+    heads: &'a [SectionHead],
+    /// The numbers of the wanted ones, rising.
+    numbers: &'a [usize],
+}
+
+/// The wanted sections of a file, with their numbers, if there is `room` for each read; neighbours are read together.
 async fn read(
     site: &Site,
     job: &str,
     entry: &StateEntry,
-    (heads, numbers): (&[SectionHead], &[usize]),
+    Numbered { heads, numbers }: Numbered<'_>,
     room: &dyn Fn(u64) -> bool,
 ) -> Result<Option<Vec<(usize, Vec<u8>)>>, CheckpointError> {
     if entry.v1.is_some() {

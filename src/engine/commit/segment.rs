@@ -11,7 +11,7 @@ use crate::engine::commit::site::Site;
 use crate::engine::failpoint;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::manifest_file::BYTES_MAX;
-use crate::engine::format::names::{self, Seq};
+use crate::engine::format::names::{self, Seq, SeqRange};
 use crate::engine::format::pieces;
 use crate::store::Error;
 use flate2::Compression;
@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 8;
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub(super) async fn found(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, CheckpointError> {
+pub(super) async fn found(site: &Site, job: &str) -> Result<Vec<SeqRange>, CheckpointError> {
     let names = site.list(&names::segment_folder(job)).await?;
     let mut ranges: Vec<_> = names.iter().filter_map(|name| names::segment_range(name)).collect();
     ranges.sort_unstable();
@@ -40,10 +40,10 @@ pub(super) async fn found(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, Che
 ///
 /// # Errors
 /// If the folder cannot be read, or the ranges have a gap or overlap.
-pub async fn ranges(site: &Site, job: &str) -> Result<Vec<(Seq, Seq)>, CheckpointError> {
+pub async fn ranges(site: &Site, job: &str) -> Result<Vec<SeqRange>, CheckpointError> {
     let ranges = found(site, job).await?;
     let mut next = Seq(0);
-    for (first, last) in &ranges {
+    for SeqRange { first, last } in &ranges {
         if *first != next || last < first {
             let folder = site.describe(&names::segment_folder(job));
             return Err(Inconsistency::SegmentGap { folder, seq: next }.into());
@@ -68,8 +68,8 @@ pub async fn newest(site: &Site, job: &str) -> Result<Vec<Manifest>, CheckpointE
 ///
 /// # Errors
 /// If it is gone or not what was written.
-pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manifest>, CheckpointError> {
-    let name = names::segment(job, range.0, range.1);
+pub async fn read(site: &Site, job: &str, range: SeqRange) -> Result<Vec<Manifest>, CheckpointError> {
+    let name = names::segment(job, range);
     let invalid = |what: String| CheckpointError::Invalid { file: site.describe(&name), what };
     let Some(bytes) = site.read(&name, BYTES_MAX * 4).await? else {
         return Err(invalid("it is gone".into()));
@@ -82,7 +82,7 @@ pub async fn read(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Vec<Manif
     }
     let numbers: Vec<Seq> = manifests.iter().map(|manifest| manifest.seq).collect();
     let follows = |pair: &[Manifest]| pair[1].parent == Some(pair[0].nonce);
-    if numbers != range.0.to(range.1).collect::<Vec<_>>()
+    if numbers != range.first.to(range.last).collect::<Vec<_>>()
         || !manifests.windows(2).all(follows)
         || manifests.iter().any(|manifest| manifest.job != job)
     {
@@ -110,16 +110,17 @@ fn unfold(bytes: &[u8]) -> std::io::Result<Vec<String>> {
 pub async fn fold(
     site: &Site,
     job: &str,
-    (base, head): (Option<Base>, Seq),
+    base: Option<Base>,
+    head: Seq,
     rule: Folding,
 ) -> Result<Option<Base>, CheckpointError> {
     let Some(range) = decide::fold(base, head, rule) else { return Ok(base) };
     // 1. Make the segment durable, unless an earlier run has done so before it was fenced.
     let end = match folded(site, job, range).await? {
         Some(end) => end,
-        None => match loose(site, job, (base, range)).await? {
+        None => match loose(site, job, base, range).await? {
             Ok((texts, end)) => {
-                write(site, &names::segment(job, range.0, range.1), &texts).await?;
+                write(site, &names::segment(job, range), &texts).await?;
                 failpoint::at("fold.written");
                 end
             }
@@ -130,7 +131,7 @@ pub async fn fold(
         },
     };
     // 2. Only then take the loose ones away.
-    for seq in range.0.to(range.1) {
+    for seq in range.first.to(range.last) {
         site.delete(&names::manifest(job, seq)).await?;
         failpoint::at("fold.deleted");
     }
@@ -138,7 +139,7 @@ pub async fn fold(
 }
 
 /// The end of the segment of `range`, made durable, if it is there.
-async fn folded(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Option<Base>, CheckpointError> {
+async fn folded(site: &Site, job: &str, range: SeqRange) -> Result<Option<Base>, CheckpointError> {
     if !ranges(site, job).await?.contains(&range) {
         return Ok(None);
     }
@@ -151,7 +152,8 @@ async fn folded(site: &Site, job: &str, range: (Seq, Seq)) -> Result<Option<Base
 async fn loose(
     site: &Site,
     job: &str,
-    (base, (first, last)): (Option<Base>, (Seq, Seq)),
+    base: Option<Base>,
+    SeqRange { first, last }: SeqRange,
 ) -> Result<Result<(Vec<String>, Base), BrokenChain>, CheckpointError> {
     let (mut texts, mut parent) = (Vec::new(), base.map(|base| base.nonce));
     for seq in first.to(last) {

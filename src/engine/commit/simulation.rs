@@ -252,8 +252,8 @@ fn check_changes(store: &TestStore, manifests: &[Manifest]) {
     let from = manifests.last().and_then(|head| head.changes_from).unwrap_or_default();
     let mut before = None;
     for manifest in manifests.iter().filter(|manifest| change_files::named(manifest).next().is_some()) {
-        let entry = (manifest.seq, manifest.written_ms);
-        let found = change_files::read(store, "job", entry).expect("a change file is what was committed");
+        let found = change_files::read(store, "job", manifest.seq, manifest.written_ms);
+        let found = found.expect("a change file is what was committed");
         assert!(found.is_some() || manifest.seq < from, "the change file of {} is not there", manifest.seq);
         if let Some(found) = found {
             assert_eq!((found.changes.id, found.changes.after), (manifest.id(), before), "a chain");

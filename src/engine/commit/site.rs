@@ -138,6 +138,12 @@ impl Site {
         self.repeat(|store| store.delete(name)).await
     }
 
+    /// Deletes the file `name` and creates it with `bytes`. Between the two, readers find none.
+    pub async fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.delete(name).await?;
+        self.create(name, bytes).await.map(drop)
+    }
+
     /// [`Store::sync_folder`], never repeated: after a refusal nothing may be assumed.
     pub async fn sync_folder(&self, folder: &str) -> Result<(), Error> {
         self.step().await;

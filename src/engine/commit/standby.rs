@@ -48,11 +48,7 @@ impl Sign {
         self.time_ms = now_ms;
         let name = names::standby(job, self.process);
         let bytes = serde_json::to_vec(self).expect("plain values encode");
-        let replaced = match site.delete(&name).await {
-            Ok(()) => site.create(&name, &bytes).await.map(drop),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = replaced {
+        if let Err(error) = site.replace(&name, &bytes).await {
             tracing::debug!(%error, "could not give a sign of a process that stands by");
         }
     }

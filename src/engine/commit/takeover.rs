@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
     let Some(head) = head else { return first(job, stamp) };
     let dropped: Vec<&String> = head.operators.keys().filter(|name| job.drops(name)).collect();
-    // What views keep is made again of what was committed, where another version has saved it.
-    let of_before = head.operators.iter().filter(|(name, known)| job.keeps_otherwise(name, known.version));
-    let of_before: Vec<&String> = of_before.map(|(name, _)| name).collect();
+    // Views make their state again from committed rows where another version of the operator saved it.
+    let remade = head.operators.iter().filter(|(name, known)| job.keeps_otherwise(name, known.version));
+    let remade: Vec<&String> = remade.map(|(name, _)| name).collect();
     let generation = head.generation.next();
     let mut claim = Manifest {
         seq: head.seq.next(),
@@ -57,7 +57,7 @@ pub fn claim(job: &Job, head: Option<&Manifest>, stamp: Stamp) -> Manifest {
         claim.operators.values_mut().for_each(|operator| operator.held = None);
     }
     claim.state.sort_by_key(StateEntry::id);
-    for name in dropped.into_iter().chain(of_before) {
+    for name in dropped.into_iter().chain(remade) {
         claim.operators.remove(name);
         claim.dropped.insert(name.clone(), generation);
     }

@@ -3,7 +3,7 @@
 use crate::engine::commit::decide;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names;
-use crate::engine::format::names::Seq;
+use crate::engine::format::names::{Seq, SeqRange};
 use crate::store::faulty::Faulty;
 use crate::store::memory::{Call, Content, Memory};
 use crate::store::{Created, Error, Name, Published, Staged, Store};
@@ -105,7 +105,7 @@ impl TestStore {
         let files = self.files();
         let number = |name: &str| names::manifest_seq(name.rsplit('/').next()?);
         let folded = files.keys().filter_map(|name| names::segment_range(name.rsplit('/').next()?));
-        let first = folded.map(|(_, last)| last.next()).max().unwrap_or(Seq(0));
+        let first = folded.map(|range| range.last.next()).max().unwrap_or(Seq(0));
         let loose =
             files.iter().filter(|(name, _)| name.contains("/manifest/") && number(name) >= Some(first));
         loose.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
@@ -143,7 +143,7 @@ impl TestStore {
             assert!(self.manifests().len() >= 2, "the head goes away");
             let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
             let (seq, unsynced) = (names::manifest_seq(&last(name)), self.memory.unsynced());
-            let has_it = |(from, to): (Seq, Seq)| Some(from) <= seq && seq <= Some(to);
+            let has_it = |range: SeqRange| Some(range.first) <= seq && seq <= Some(range.last);
             let segment = unsynced.iter().find(|name| names::segment_range(&last(name)).is_some_and(has_it));
             assert_eq!(segment, None, "{name} goes, and a power cut may still take the segment that has it");
         }

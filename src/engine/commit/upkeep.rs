@@ -42,7 +42,7 @@ pub fn prune(
         let first = decide::first_loose(base);
         loop {
             publish::is_highest(&site, head).await?;
-            let next = segment::fold(&site, job, (base, head.seq), rule).await?;
+            let next = segment::fold(&site, job, base, head.seq, rule).await?;
             if next == base {
                 break;
             }

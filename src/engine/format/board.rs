@@ -31,25 +31,25 @@ impl Doing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Steps {
-    /// From the end of the epoch at its sources until the last operator of this process had handed over what is written.
+    /// From the moment the sources ended the epoch until the last operator of this process had handed over its rows and state.
     pub close: Duration,
-    /// From then until that was durable.
+    /// From then until these rows and this state were durable.
     pub stage: Duration,
-    /// Until every source had confirmed what was read from it.
+    /// The commit waited until every source had confirmed what was read from it.
     pub confirm: Duration,
-    /// To decide what becomes true, and to write the manifest.
+    /// The commit decided what becomes true, and wrote the manifest.
     pub manifest: Duration,
-    /// To make files visible.
+    /// The commit made files visible.
     pub publish: Duration,
-    /// To remove what nothing names any more.
+    /// The commit deleted files that no manifest names any more.
     pub clean: Duration,
-    /// From an earlier commit until the slowest target had its changes, of those that were delivered since the commit before; zero
-    /// if none was.
+    /// The slowest delivery to a target that ended since the commit before: from the commit whose changes it brought until the target
+    /// had them. Zero if none ended.
     pub target: Duration,
 }
 
 impl Steps {
-    /// The steps of the commit itself together: those that no other commit can be at, too.
+    /// How long the commit itself took: the steps in which only one commit can be at a time.
     pub fn total(&self) -> Duration {
         self.commit().iter().map(|(_, time)| time).sum()
     }
@@ -74,7 +74,7 @@ impl Steps {
         ]
     }
 
-    /// Those that are in `self` and not in `earlier`, of which it is a continuation.
+    /// What was added to these sums since they were `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Steps) -> Steps {
         Steps {

@@ -88,15 +88,24 @@ pub fn segment_folder(job: &str) -> String {
     format!("_headway/{job}/segment/")
 }
 
-/// The file of the manifests `first..=last`.
-pub fn segment(job: &str, first: Seq, last: Seq) -> String {
+/// The numbers of the manifests of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeqRange {
+    /// The first one.
+    pub first: Seq,
+    /// The last one.
+    pub last: Seq,
+}
+
+/// The file of the segment of `range`.
+pub fn segment(job: &str, SeqRange { first, last }: SeqRange) -> String {
     format!("_headway/{job}/segment/{first:010}-{last:010}.json.gz")
 }
 
-/// The first and last number in the name of a segment's file; `None` if it is no segment.
-pub fn segment_range(file: &str) -> Option<(Seq, Seq)> {
+/// The numbers in the name of a segment's file; `None` if it is no segment.
+pub fn segment_range(file: &str) -> Option<SeqRange> {
     let (first, last) = file.strip_suffix(".json.gz")?.split_once('-')?;
-    Some((Seq(first.parse().ok()?), Seq(last.parse().ok()?)))
+    Some(SeqRange { first: Seq(first.parse().ok()?), last: Seq(last.parse().ok()?) })
 }
 
 /// The folder of all state files.
@@ -281,7 +290,10 @@ mod tests {
         assert_eq!(name, "_headway/gate/manifest/0000000007.json");
         assert_eq!(manifest_seq("0000000007.json"), Some(Seq(7)));
         assert_eq!(manifest_seq("7.json"), None);
-        assert_eq!(segment_range("0000000000-0000000255.json.gz"), Some((Seq(0), Seq(255))));
+        assert_eq!(
+            segment_range("0000000000-0000000255.json.gz"),
+            Some(SeqRange { first: Seq(0), last: Seq(255) })
+        );
         assert_eq!(claimed_prefix("_dead~gate.json").as_deref(), Some("_dead/gate"));
         assert_eq!(lake_epoch("batch_17_20240130_235959_2.csv.gz", "batch"), Some(Epoch(17)));
         assert_eq!(lake_epoch("batch_x_1.csv.gz", "batch"), None);

@@ -10,6 +10,7 @@ use crate::engine::format::board::{
 };
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names::Seq;
+use crate::engine::format::waits::{StageWait, StoreUse};
 use crate::engine::run::marks::{Growth, Mark};
 use crate::engine::run::meter::Meter;
 use crate::engine::run::waiting::{FeedState, Waiting};
@@ -154,7 +155,7 @@ impl Board {
     /// Notes what the feed of input number `input` on worker `worker` waits for.
     pub fn feed(&self, input: usize, worker: usize, state: FeedState) {
         if !self.is_muted() {
-            self.waiting().feed((input, worker), state);
+            self.waiting().feed(input, worker, state);
         }
     }
 
@@ -278,7 +279,7 @@ impl Board {
     }
 
     /// Notes the first record of each epoch that is not committed, as a worker of this process has read them.
-    pub fn first_reads(&self, (input, partition): (usize, Partition), firsts: Vec<FirstRead>) {
+    pub fn first_reads(&self, input: usize, partition: Partition, firsts: Vec<FirstRead>) {
         if !self.is_muted() {
             self.read_here().insert((input, partition), firsts);
         }
@@ -303,7 +304,9 @@ impl Board {
         let mut state = self.state();
         let now = self.0.clock.elapsed();
         if state.marks.back().is_none_or(|last| now.saturating_sub(last.at) >= MARK_EVERY) {
-            let mark = self.mark(&state);
+            let waiting = self.waiting();
+            let mark = self.mark(&state, now, &waiting.stages(now), &waiting.store(now));
+            drop(waiting);
             if state.marks.len() == MARKS {
                 state.marks.pop_front();
             }
@@ -372,15 +375,13 @@ impl Board {
         all
     }
 
-    fn mark(&self, state: &State) -> Mark {
+    /// What there is in all at `at`, when `stages` and `store` were read.
+    fn mark(&self, state: &State, at: Duration, stages: &[StageWait], store: &StoreUse) -> Mark {
         let inputs = state.head.iter().flat_map(|head| &head.inputs);
         let records = inputs.map(|input| input.total().consumed).sum();
         let (workers, operators) = (self.worker_times(), self.operators());
-        let at = self.0.clock.elapsed();
-        let waiting = self.waiting();
-        let stages = waiting.stages(at).iter().map(|stage| stage.busy).collect();
-        let store = waiting.store(at).busy;
-        Mark { at, records, steps: state.steps, workers, operators, stages, store }
+        let stages = stages.iter().map(|stage| stage.busy).collect();
+        Mark { at, records, steps: state.steps, workers, operators, stages, store: store.busy }
     }
 
     fn worker_times(&self) -> Vec<WorkerTime> {
@@ -420,12 +421,13 @@ impl Board {
         });
         let lags = lags.collect();
         drop(here);
-        let mark = self.mark(&state);
-        let recent = state.marks.front().map(|first| mark.since(first)).unwrap_or_default();
         let waiting = self.waiting();
+        let (stages, store) = (waiting.stages(now), waiting.store(now));
+        let mark = self.mark(&state, now, &stages, &store);
+        let recent = state.marks.front().map(|first| mark.since(first)).unwrap_or_default();
         Snapshot {
             at_ms,
-            running: run.map_or(Duration::ZERO, |run| now.saturating_sub(run.began)),
+            running: self.running(),
             draining: state.draining,
             doing: state.doing,
             doing_for: now.saturating_sub(state.doing_since),
@@ -444,8 +446,8 @@ impl Board {
             dropped: state.dropped.iter().map(dropped).collect(),
             targets: state.targets.clone(),
             feeds: waiting.feeds(now),
-            stages: waiting.stages(now),
-            store: waiting.store(now),
+            stages,
+            store,
             silent: waiting.silent(now),
             memory: state.memory,
             rescaled_from: state.rescaled_from.clone(),
@@ -516,7 +518,7 @@ mod tests {
         };
         assert_eq!(age(&board), (20, 2_000), "it was not read: since its end is known");
         let read = |offset, age_ms| FirstRead { offset: Offset(offset), time_ms: now - age_ms };
-        board.first_reads((0, Partition(0)), vec![read(4, 90_000), read(10, 60_000), read(31, 1_000)]);
+        board.first_reads(0, Partition(0), vec![read(4, 90_000), read(10, 60_000), read(31, 1_000)]);
         assert_eq!(age(&board), (20, 62_000), "the first of those that are not committed");
         let mut told = vec![vec![end(0, 30)]];
         board.add_first_reads(&mut told);
@@ -524,7 +526,7 @@ mod tests {
         leader.head(board.committed_head().expect("it was noted"));
         leader.ends(&told);
         assert_eq!(age(&leader), (20, 62_000), "what another process has read");
-        board.first_reads((0, Partition(0)), vec![read(30, 5_000)]);
+        board.first_reads(0, Partition(0), vec![read(30, 5_000)]);
         assert_eq!(age(&board), (21, 7_000), "reading is ahead of the known end");
     }
 

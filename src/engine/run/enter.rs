@@ -3,6 +3,7 @@
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::place::Cluster;
 use crate::engine::cluster::plan::Plan;
+use crate::engine::code::{Code, Exit};
 use crate::engine::commit::alive::{self, Alive, WATCH};
 use crate::engine::commit::refused;
 use crate::engine::commit::site::{self, Site};
@@ -33,23 +34,17 @@ pub fn launch(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let leads = launch.place().process == LEADER;
     let result = begin(launch, control);
     if let Err(error) = &result {
-        if error.code() == FENCED {
+        if error.kind() == Code::Fenced {
             let generation = control.run().map(|generation| generation.0);
             tracing::error!(event = "fenced", job, generation, "another run has taken the job over");
         }
         // What is refused for another reason, such as settings, is the same at the next start: its own words are enough.
-        if leads && control.run().is_none() && error.exit_code() == AWAY {
+        if leads && control.run().is_none() && error.exit_code() == Exit::Unreachable as u8 {
             site::run(refused::note(&site, &job, error.code(), &error.to_string()));
         }
     }
     result
 }
-
-/// The code of the error of a run that was taken over.
-const FENCED: &str = "fenced";
-
-/// The exit code of an error that may be gone at the next start.
-const AWAY: u8 = 3;
 
 fn begin(launch: Launch, control: &Control) -> Result<Summary, Error> {
     let shape = shape(launch.pipeline.pipeline.as_ref())?;
@@ -103,12 +98,13 @@ fn join(launch: &Launch, shape: &Shape, cluster: &Cluster, control: &Control) ->
             return false;
         }
         asked.set(Instant::now());
-        *other.borrow_mut() = size.other();
+        let size = size.compare();
         let sign = sign(launch);
         let drained = control.drained_before();
         let has_ended =
             drained.is_some_and(|run| sign.as_ref().is_some_and(|sign| has_ended_well(sign, run)));
-        without.borrow_mut().look(sign.filter(|_| size.is_committed()));
+        without.borrow_mut().look(sign.filter(|_| size.is_committed));
+        *other.borrow_mut() = size.other;
         has_ended || other.borrow().is_some() || without.borrow().is_sure
     };
     let result = Crew::join(cluster, launch.place(), facts, control, &is_over);

@@ -1,7 +1,7 @@
 //! The life of a job in the log: one line for each event, with a stable `event` key, and no flood.
 //!
-//! `committed` comes at most every ten seconds, `outcome` at most once a minute; a partition's events are counted where
-//! they come in crowds. A line an epoch is there at `debug`.
+//! `committed` comes at most every ten seconds, `outcome` at most once a minute. If a commit has many events of partitions, one line
+//! counts them. At `debug` there is a line for each epoch.
 
 use crate::connect::End;
 use crate::engine::clock::Clock;
@@ -45,7 +45,7 @@ impl Every {
         Every { length, last: None }
     }
 
-    /// True if it may happen `now`; then it has.
+    /// True if it may happen `now`, and notes that it does.
     fn is_due(&mut self, now: Duration) -> bool {
         let due = self.last.is_none_or(|last| now.saturating_sub(last) >= self.length);
         if due {
@@ -98,7 +98,7 @@ pub struct Journal {
     is_caught_up: bool,
 }
 
-/// Warns of workers that have nothing to read in a job of several processes: these were added to no use.
+/// Warns of workers that have nothing to read, if a job has several processes: to add such workers was of no use.
 fn warn_of_idle(manifest: &Manifest) {
     let idle = idle_workers_of(manifest, &manifest.members);
     if manifest.members.processes > 1 && !idle.is_empty() {
@@ -111,7 +111,7 @@ fn warn_of_idle(manifest: &Manifest) {
 }
 
 impl Journal {
-    /// The journal of a run that goes on from `resume`; logs where it does, and warns of windows that are `closed`.
+    /// The journal of a run that goes on from `resume`. Logs where the run goes on, and warns of windows that are `closed`.
     pub fn begin(
         clock: Arc<dyn Clock>,
         resume: &Resume,
@@ -176,7 +176,7 @@ impl Journal {
         }
     }
 
-    /// Notes where the sources end now; logs once when everything was read.
+    /// Notes where the sources end now; logs once, when everything up to there is committed.
     pub fn ends(&mut self, ends: &[Vec<End>], manifest: &Manifest) {
         if self.is_caught_up || !is_caught_up(ends, manifest) {
             return;
@@ -266,7 +266,7 @@ fn warn_of_closed(closed: &[Closed]) {
     }
 }
 
-/// What each partition does, by the number of its input.
+/// What each partition does, by the number of its input and its own.
 fn states(manifest: &Manifest) -> impl Iterator<Item = ((usize, Partition), State)> + '_ {
     let of = |(index, input): (usize, &'_ crate::engine::format::manifest::Input)| {
         let states = input.partitions.iter().map(move |part| ((index, part.partition), State::of(part)));

@@ -41,7 +41,7 @@ use crate::engine::run::memory::Memory;
 use crate::engine::run::ports::{HeldBefore, InputOptions};
 use crate::engine::run::refill::Past;
 use crate::engine::run::requests::Requests;
-use crate::engine::run::saved::{Foreseen, by_worker, foresee, saved};
+use crate::engine::run::saved::{self, Foreseen, by_worker};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::size::Size;
 use crate::engine::run::standing::{self, assigned, start_point};
@@ -183,12 +183,14 @@ pub(super) fn lead(
     // 2. Does its state come back? A start that cannot go on must not end a run that can.
     let mut job = launch.job(&shape, &partitions);
     let memory = launch.memory.clone();
-    let foreseen = foresee((&site, &launch.place()), &job, chain.head(), &memory)?;
+    let place = launch.place();
+    let reader = saved::Reader { site: &site, place: &place, memory: &memory };
+    let foreseen = reader.foresee(&job, chain.head())?;
     launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     // 3. Take the job over, if all processes are there still.
     if let Some(crew) = &crew {
         crew.check(control)?;
-        shared::prove((&site, &launch.job), crew, control)?;
+        shared::Start { site: &site, job: &launch.job, crew, control }.prove()?;
     }
     let closed = chain.head().map(|head| closed(head, &partitions)).unwrap_or_default();
     let members_before = chain.head().map(|head| head.members.clone());
@@ -231,10 +233,10 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let (site, place) = (Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock)), launch.place());
     announce(&launch, &resume, &partitions, crew.as_deref());
     // Whatever fails from here on may do so because this run was taken over.
-    let generation = resume.manifest.generation;
-    let blamed = launch.blamed(generation);
+    let blamed = launch.blamed(resume.manifest.generation);
     // 4. Read what has changed meanwhile, as the other processes do.
-    let (saved, facts) = launch.restore((&site, &shape), foreseen, &resume, &memory).map_err(&blamed)?;
+    let reader = saved::Reader { site: &site, place: &place, memory: &memory };
+    let (saved, facts) = launch.restore(&reader, &shape, foreseen, &resume).map_err(&blamed)?;
     committer.sweep().map_err(|error| blamed(error.into()))?;
     failpoint::at("begin.restored");
     crew.as_ref().map_or(Ok(()), |crew| crew.start(control))?;
@@ -250,10 +252,10 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let views = Arc::new(Views::of(&shape, gold::day_files(&shape), &resume.manifest));
     let gold = Gold::new(Arc::clone(&launch.store), launch.pipeline.pipeline.name(), Arc::clone(&views));
     let gold = gold.sparing(facts.as_ref(), &resume.manifest);
-    let source = targets::Source::of(&site, &committer, (&views, control));
+    let source = targets::Source::of(&site, &committer, &views, control);
     let targets = Targets::start(std::mem::take(&mut launch.targets), source)?;
     let commit = Watched {
-        requests: launch.requests(&site, generation),
+        requests: launch.requests(&site, resume.manifest.generation),
         committer,
         judge: Judge::new(launch.expectations.clone()),
         targets,
@@ -275,7 +277,7 @@ fn run_claimed(mut launch: Launch, claimed: Claimed, control: &Control) -> Resul
     let lake = Lake {
         store: launch.store,
         job: launch.job,
-        generation,
+        generation: resume.manifest.generation,
         csv: launch.csv,
         saved: Arc::new(Mutex::new(by_worker(saved, place.peers()))),
         views: Some(views),
@@ -341,7 +343,8 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let partitions = partitions(launch, &site, chain.head())?;
     let mut job = launch.job(&shape, &partitions);
     checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
-    foresee((&site, &launch.place()), &job, chain.head(), &Memory::default())?;
+    let (place, memory) = (launch.place(), Memory::default());
+    saved::Reader { site: &site, place: &place, memory: &memory }.foresee(&job, chain.head())?;
     launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;
     Ok((partitions, chain.loose.pop()))
 }
@@ -425,16 +428,16 @@ impl Launch {
     /// This process's part of the state of `resume`, and the facts that the run begins with.
     fn restore(
         &self,
-        (site, shape): (&Site, &Shape),
+        reader: &saved::Reader<'_>,
+        shape: &Shape,
         foreseen: Option<Foreseen>,
         resume: &Resume,
-        memory: &Memory,
     ) -> Result<(SavedState, Option<Past>), Error> {
-        let saved = saved((site, &self.place()), foreseen, resume, memory)?;
+        let saved = reader.saved(foreseen, resume)?;
         let (operators, files) = (resume.manifest.operators.len(), resume.manifest.state.len());
         let bytes: u64 = resume.manifest.state.iter().map(|entry| entry.bytes).sum();
         tracing::info!(event = "restored", operators, files, bytes, "read the state of earlier runs");
-        Ok((saved, self.facts(site, shape, &resume.manifest)?))
+        Ok((saved, self.facts(reader.site, shape, &resume.manifest)?))
     }
 
     /// What this process goes by, to be compared with the lake.

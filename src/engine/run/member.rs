@@ -5,23 +5,19 @@ use crate::connect::error::Error as SourceError;
 use crate::connect::{Connector, End, PartitionInfo};
 use crate::engine::cluster::crew::Crew;
 use crate::engine::cluster::message::Card;
-use crate::engine::cluster::place::Place;
 use crate::engine::cluster::shared;
 use crate::engine::cluster::watch::{Ear, Watch};
 use crate::engine::commit::error::CheckpointError;
-use crate::engine::commit::restore::{self, SavedState};
-use crate::engine::commit::site::{self, Site};
-use crate::engine::commit::state_files::Headers;
+use crate::engine::commit::site::Site;
 use crate::engine::control::Control;
 use crate::engine::error::Error;
 use crate::engine::failpoint;
 use crate::engine::format::board::Snapshot;
 use crate::engine::format::manifest::Manifest;
 use crate::engine::run::launch::Launch;
-use crate::engine::run::memory::Memory;
 use crate::engine::run::outcome::Outcome;
 use crate::engine::run::ports::HeldBefore;
-use crate::engine::run::saved::by_worker;
+use crate::engine::run::saved::{self, by_worker};
 use crate::engine::run::sink::Lake;
 use crate::engine::run::standing::{remember, start_point};
 use crate::engine::run::watched::Summary;
@@ -51,7 +47,7 @@ pub(super) fn follow(
     let (store, name) = (Arc::clone(&launch.store), launch.job.clone());
     let site = Site::new(Arc::clone(&store), Arc::clone(&launch.clock));
     // 1. What the leader has claimed, and what there is to read.
-    shared::answer((&site, &name), crew, control)?;
+    shared::Start { site: &site, job: &name, crew, control }.answer()?;
     let Card { claim, partitions, answers } = crew.card(control)?;
     answers.into_iter().for_each(|address| launch.board.leader_answers_at(address));
     let claim = Manifest::decode(claim.as_bytes()).map_err(|error| {
@@ -62,10 +58,11 @@ pub(super) fn follow(
     control.runs(generation);
     let blamed = launch.blamed(generation);
     failpoint::at("member.card");
-    look(&launch, (&site, &claim), &partitions, &|| crew.check(control))?;
+    look(&launch, &site, &claim, &partitions, &|| crew.check(control))?;
     // 2. This process's part of the state.
     let (place, memory) = (launch.place(), launch.memory.clone());
-    let saved = read_state(&site, &claim, (&place, &memory)).map_err(&blamed)?;
+    let reader = saved::Reader { site: &site, place: &place, memory: &memory };
+    let saved = reader.read(&claim).map_err(&blamed)?;
     let facts = launch.facts(&site, &shape, &claim).map_err(|error| blamed(error.into()))?;
     crew.start(control)?;
     failpoint::at("member.started");
@@ -134,26 +131,12 @@ fn board(launch: &Launch) -> Box<dyn Fn() -> Snapshot + Send> {
     Box::new(move || board.report())
 }
 
-/// Reads the shards that belong to `place` of the state that `claim` names, and counts them.
-fn read_state(
-    site: &Site,
-    claim: &Manifest,
-    (place, memory): (&Place, &Memory),
-) -> Result<SavedState, Error> {
-    let read = async {
-        let headers = restore::headers(site, claim, &Headers::new()).await?;
-        memory.restored(&headers, |shard| place.owns(shard));
-        let (mine, room) = (|_: &str, shard| place.owns(shard), |more| memory.has_room(more));
-        restore::sections_within(site, claim, &headers, mine, &room).await
-    };
-    site::run(read)?.ok_or_else(|| memory.full())
-}
-
 /// Finds the leader's partitions again, by the leader's numbers. One that is not there yet is looked for again for a while, as long as
 /// `check` agrees: what has answered this process may not know it yet.
 fn look(
     launch: &Launch,
-    (site, claim): (&Site, &Manifest),
+    site: &Site,
+    claim: &Manifest,
     partitions: &[Vec<PartitionInfo>],
     check: &dyn Fn() -> Result<(), Error>,
 ) -> Result<(), Error> {

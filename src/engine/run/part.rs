@@ -47,16 +47,16 @@ pub(super) struct Part {
     pub(super) next: Offset,
     /// The last message that was handed on.
     pub(super) last: Option<Offset>,
-    /// Where the run ends, if it ends by itself and the place is known: the end that was there at the start.
+    /// The end that the partition had at the start, if the run ends there by itself.
     pub(super) end: Option<Offset>,
     pub(super) phase: Phase,
     /// Not read from the source before it has joined.
     pub(super) unassigned: bool,
     /// Since when it is quiet and read to its end.
     pub(super) quiet_since: Option<Duration>,
-    /// Since when it is quiet by the manifest; `None` once this run has seen a record of it, or an open transaction.
+    /// The time since when it is quiet according to the manifest; `None` once this run has seen a record or an open transaction of it.
     pub(super) quiet_since_ms: Option<i64>,
-    /// Its idleness was long enough for a flush in the last mark.
+    /// In the last mark it had been idle long enough for a flush.
     pub(super) flushable: bool,
     /// Read to the end that was there at the start.
     pub(super) complete: bool,
@@ -65,11 +65,12 @@ pub(super) struct Part {
     pub(super) paused: bool,
     /// Messages that came before it joined.
     pub(super) held: VecDeque<Held>,
-    /// Where it was read to its end while messages were held.
+    /// The end that it was read to, while messages before that end are held.
     pub(super) held_to: Option<Offset>,
     pub(super) first_reads: FirstReads,
-    /// What the partition waits for, and since when; since when it has not been read to its end.
+    /// What the partition waits for, and since when.
     pub(super) waits: (Waits, Duration),
+    /// Since when it has not been read to its end.
     pub(super) behind_since: Option<Duration>,
 }
 
@@ -96,7 +97,7 @@ impl Part {
         }
     }
 
-    /// The message is handed on, as one of `epoch`.
+    /// Notes that `raw` is handed on, as a message of `epoch`.
     pub(super) fn read(&mut self, raw: &Raw<'_>, epoch: Epoch) {
         (self.next, self.last) = (raw.offset + 1, Some(raw.offset));
         self.first_reads.read(epoch, raw);
@@ -108,7 +109,7 @@ impl Part {
         Some(LastRead { offset, leader_epoch: source?.leader_epoch(self.partition, offset)? })
     }
 
-    /// Everything that was read of it, if its source keeps a hash of that and has given nothing that is still held.
+    /// The hash of everything that was read of it, if its source keeps one and no message is held.
     pub(super) fn content(&self, source: Option<&mut (dyn connect::Source + 'static)>) -> Option<Content> {
         if self.held.is_empty() { source?.content(self.partition, self.next) } else { None }
     }
@@ -120,7 +121,7 @@ impl Part {
         Some(last.saturating_sub(since.max(first)))
     }
 
-    /// Takes in that it was read up to `next`, gaps included.
+    /// Notes that it was read up to `next`, gaps included.
     pub(super) fn read_to(&mut self, next: Offset, until: Until) {
         match self.held.is_empty() {
             true => self.caught_up(next, until),

@@ -161,21 +161,25 @@ impl HeldBefore {
     }
 }
 
-/// True if `partition` of input `input` is read by worker `index`, where the `readers` first workers read that input.
-pub fn is_mine(input: InputIx, partition: Partition, index: usize, readers: usize) -> bool {
-    (input.index() + partition.index()) % readers == index
+/// The worker that reads `partition` of input `input`, where the `readers` first workers read that input.
+pub fn reader_of(input: InputIx, partition: Partition, readers: usize) -> usize {
+    (input.index() + partition.index()) % readers
 }
 
 /// Those of so many `workers`, by number, that would read none of the partitions in `open`, by input. None as long as there is no
 /// partition at all.
 pub fn idle_workers(open: &[Vec<Partition>], workers: usize) -> Vec<usize> {
-    let all: Vec<(InputIx, Partition)> = (0..)
+    let workers = workers.max(1);
+    let readers: BTreeSet<usize> = (0..)
         .map(InputIx)
         .zip(open)
-        .flat_map(|(input, parts)| parts.iter().map(move |part| (input, *part)))
+        .flat_map(|(input, parts)| parts.iter().map(move |part| reader_of(input, *part, workers)))
         .collect();
-    let is_idle = |worker: &usize| all.iter().all(|(input, part)| !is_mine(*input, *part, *worker, workers));
-    if all.is_empty() { Vec::new() } else { (0..workers).filter(is_idle).collect() }
+    if readers.is_empty() {
+        Vec::new()
+    } else {
+        (0..workers).filter(|worker| !readers.contains(worker)).collect()
+    }
 }
 
 /// The same for the job of `head` with `members`.
@@ -209,7 +213,7 @@ impl Ports for WorkerPorts {
     ) -> Box<dyn Feed> {
         let input = &self.inputs[index.index()];
         let (me, readers) = (self.index, if input.leader_reads { self.leaders } else { self.peers });
-        let mine = |p: Partition| is_mine(index, p, me, readers);
+        let mine = |partition: Partition| reader_of(index, partition, readers) == me;
         let assigned: Vec<_> = input.assigned.iter().filter(|a| mine(a.start.partition)).copied().collect();
         let positions: Vec<_> = assigned.iter().map(|a| (a.start.partition, a.start.next)).collect();
         let wake = move || {
@@ -233,11 +237,11 @@ impl Ports for WorkerPorts {
             control: self.control.clone(),
             begins: self.begins.clone(),
             open: self.open[index.index()].clone(),
-            found: Box::new(move || found.take(|partition| is_mine(index, partition, me, readers))),
+            found: Box::new(move || found.take(|partition| reader_of(index, partition, readers) == me)),
             waits: Box::new(move |state| waits.feed(index.index(), me, state)),
             ended: Box::new(move |epoch| ended.epoch_ended(epoch)),
             first_reads: Box::new(move |partition, firsts| {
-                board.first_reads((index.index(), partition), firsts);
+                board.first_reads(index.index(), partition, firsts);
             }),
         };
         Box::new(SourceFeed::new(input.feed.clone(), around, source, &assigned, self.start.first_epoch))

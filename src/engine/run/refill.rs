@@ -103,13 +103,14 @@ impl Part {
 /// What a start asks of committed facts.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// The first epoch whose facts views that are new begin with, where a person lets them start late.
+    /// The first epoch whose facts new views begin with, if a person lets them start late.
     pub from: Option<Epoch>,
     /// The first instants of the days that a person unseals.
     pub unsealed: &'a [EventTime],
 }
 
-/// True if some operator of views of `shape` is new to the job of `head`, which has committed something; one of another version is.
+/// True if the job of `head` has committed something, and has not the state of some operator of views of `shape`: the operator is new,
+/// or another version of it saved the state.
 pub fn is_some_view_new(shape: &Shape, head: &Manifest) -> bool {
     let is_known = |keep: &String| {
         let now = shape.operators.iter().find(|known| known.name == *keep);
@@ -161,7 +162,7 @@ pub fn wanted(
             let range = Range { until: head.seq, from };
             let need =
                 Need { outputs: *outputs, range, unsealed: asked.unsealed, must_have_days: number == 0 };
-            let files = select(shape, (&manifests, head), &need)?;
+            let files = select(shape, &manifests, head, &need)?;
             there(site, head, &files).await?;
             let columns = spec.columns.iter().map(|column| column.name.to_string()).collect();
             parts.push(Part { files, output: spec.name.clone(), columns });
@@ -185,7 +186,8 @@ struct Need<'a> {
 /// job, the last one `head`.
 fn select(
     shape: &Shape,
-    (manifests, head): (&[Manifest], &Manifest),
+    manifests: &[Manifest],
+    head: &Manifest,
     need: &Need<'_>,
 ) -> Result<Vec<FactFile>, CheckpointError> {
     let Need { outputs, range, unsealed, must_have_days } = *need;

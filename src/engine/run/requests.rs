@@ -28,7 +28,7 @@ impl Requests {
 
     /// Deletes the request that this run has taken. One that came too late for its claim is made again.
     pub fn clear(&self) {
-        site::run(rescale::taken(&self.site, &self.job, (self.generation, &self.members)));
+        site::run(rescale::taken(&self.site, &self.job, self.generation, &self.members));
     }
 
     /// Drains the run of `control`, if a person has asked for other members. Looks now and then only; a file that cannot be read

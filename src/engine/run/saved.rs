@@ -24,53 +24,81 @@ pub struct Foreseen {
     pub saved: SavedState,
 }
 
-/// The state that `head` names, read before the job is taken over, and counted in `memory`; `None` if there is none, or a run that
-/// goes on has just taken some of it away.
-///
-/// # Errors
-/// If it cannot be read, a later version has written it, or it takes more memory than the process may.
-pub fn foresee(
-    (site, place): (&Site, &Place),
-    job: &Job,
-    head: Option<&Manifest>,
-    memory: &Memory,
-) -> Result<Option<Foreseen>, Error> {
-    let Some(head) = head else { return Ok(None) };
-    let read = async {
-        let headers = restore::headers(site, head, &Headers::new()).await?;
-        newer(&job.operators, &headers)?;
-        memory.restored(&headers, |shard| place.owns(shard));
-        let mine = |_: &str, shard| place.owns(shard);
-        let saved =
-            restore::sections_within(site, head, &headers, mine, &|more| memory.has_room(more)).await?;
-        Ok::<_, CheckpointError>(saved.map(|saved| Foreseen { headers, saved }))
-    };
-    match site::run(read) {
-        Ok(Some(foreseen)) => Ok(Some(foreseen)),
-        Ok(None) => Err(memory.full()),
-        Err(error) if site::run(loose::highest(site, &job.name))? == Some(head.seq) => Err(error.into()),
-        Err(_) => Ok(None),
-    }
+/// Reads the part of a job's state that the workers of this process own.
+pub struct Reader<'a> {
+    /// The lake.
+    pub site: &'a Site,
+    /// Where this process stands in the job.
+    pub place: &'a Place,
+    /// Counts what is read, and says how much there may be.
+    pub memory: &'a Memory,
 }
 
-/// What the workers of this process own of the state; read again if it is not what was foreseen.
-///
-/// # Errors
-/// If it cannot be read, or takes more memory than the process may.
-pub fn saved(
-    (site, place): (&Site, &Place),
-    foreseen: Option<Foreseen>,
-    resume: &Resume,
-    memory: &Memory,
-) -> Result<SavedState, Error> {
-    memory.restored(&resume.headers, |shard| place.owns(shard));
-    match foreseen {
-        Some(foreseen) if foreseen.headers == resume.headers => Ok(foreseen.saved),
-        _ => {
-            let (mine, room) = (|_: &str, shard| place.owns(shard), |more| memory.has_room(more));
-            let read = restore::sections_within(site, &resume.manifest, &resume.headers, mine, &room);
-            site::run(read)?.ok_or_else(|| memory.full())
+impl Reader<'_> {
+    /// The state that `head` names, read before `job` is taken over; `None` if there is none, or a run that goes on has just taken
+    /// some of it away.
+    ///
+    /// # Errors
+    /// If it cannot be read, a later version has written it, or it takes more memory than the process may.
+    pub fn foresee(&self, job: &Job, head: Option<&Manifest>) -> Result<Option<Foreseen>, Error> {
+        let Some(head) = head else { return Ok(None) };
+        let read = async {
+            let headers = restore::headers(self.site, head, &Headers::new()).await?;
+            newer(&job.operators, &headers)?;
+            let saved = self.sections(head, &headers).await?;
+            Ok::<_, CheckpointError>(saved.map(|saved| Foreseen { headers, saved }))
+        };
+        match site::run(read) {
+            Ok(Some(foreseen)) => Ok(Some(foreseen)),
+            Ok(None) => Err(self.memory.full()),
+            Err(error) if site::run(loose::highest(self.site, &job.name))? == Some(head.seq) => {
+                Err(error.into())
+            }
+            Err(_) => Ok(None),
         }
+    }
+
+    /// The state that the job starts from; read again if it is not what was foreseen.
+    ///
+    /// # Errors
+    /// If it cannot be read, or takes more memory than the process may.
+    pub fn saved(&self, foreseen: Option<Foreseen>, resume: &Resume) -> Result<SavedState, Error> {
+        match foreseen {
+            Some(foreseen) if foreseen.headers == resume.headers => {
+                self.count(&resume.headers);
+                Ok(foreseen.saved)
+            }
+            _ => {
+                site::run(self.sections(&resume.manifest, &resume.headers))?.ok_or_else(|| self.memory.full())
+            }
+        }
+    }
+
+    /// The state that `claim` names.
+    ///
+    /// # Errors
+    /// As [`Reader::saved`].
+    pub fn read(&self, claim: &Manifest) -> Result<SavedState, Error> {
+        let read = async {
+            let headers = restore::headers(self.site, claim, &Headers::new()).await?;
+            self.sections(claim, &headers).await
+        };
+        site::run(read)?.ok_or_else(|| self.memory.full())
+    }
+
+    /// Reads the sections of the files with `headers`; `None` if there is no room for them.
+    async fn sections(
+        &self,
+        head: &Manifest,
+        headers: &Headers,
+    ) -> Result<Option<SavedState>, CheckpointError> {
+        self.count(headers);
+        let (mine, has_room) = (|_: &str, shard| self.place.owns(shard), |more| self.memory.has_room(more));
+        restore::sections_within(self.site, head, headers, mine, &has_room).await
+    }
+
+    fn count(&self, headers: &Headers) {
+        self.memory.restored(headers, |shard| self.place.owns(shard));
     }
 }
 

@@ -128,7 +128,7 @@ struct LakeWorker {
     index: usize,
     workers: usize,
     thread: Rc<Stager>,
-    /// The rows of open files with facts, where views that are new need them, by roll, between the two who read them.
+    /// If new views need the facts of open files: by roll, a copy of the saved state that the roll has taken, for the view that reads it.
     open: BTreeMap<String, Vec<Saved>>,
 }
 

@@ -19,24 +19,37 @@ pub(super) struct Size {
     pub(super) mine: Members,
 }
 
+/// What a look at the lake found.
+struct Look {
+    /// The membership of the last run, and the request for another one.
+    lake: Option<Membership>,
+    /// What the next run is to be.
+    wanted: Wanted,
+}
+
+/// The members that a process goes by, compared with those of the lake. Where these cannot be read, nothing is known.
+#[derive(Default)]
+pub(super) struct Compared {
+    /// The members that the next run is to have, if they are others.
+    pub(super) other: Option<Members>,
+    /// The last run of the job has the members that this process goes by.
+    pub(super) is_committed: bool,
+}
+
 impl Size {
     /// What is known of the membership of the job, and what its next run is to be; `None` if that cannot be read now.
-    fn look(&self) -> Option<(Option<Membership>, Wanted)> {
+    fn look(&self) -> Option<Look> {
         let wish = self.wish.as_ref()?;
         let lake = site::run(rescale::membership(&self.site, &self.job)).ok()?;
         let wanted = wanted(wish, lake.as_ref());
-        Some((lake, wanted))
+        Some(Look { lake, wanted })
     }
 
-    /// The members that the next run is to have, if they are others.
-    pub(super) fn other(&self) -> Option<Members> {
-        let (_, Wanted { members, .. }) = self.look()?;
-        (members != self.mine).then_some(members)
-    }
-
-    /// True if the last run of the job has the members that this process goes by.
-    pub(super) fn is_committed(&self) -> bool {
-        self.look().and_then(|(lake, _)| lake).is_some_and(|lake| lake.committed == self.mine)
+    /// Compares the members that this process goes by with those of the next run and of the last one.
+    pub(super) fn compare(&self) -> Compared {
+        let Some(Look { lake, wanted }) = self.look() else { return Compared::default() };
+        let is_committed = lake.is_some_and(|lake| lake.committed == self.mine);
+        Compared { other: (wanted.members != self.mine).then_some(wanted.members), is_committed }
     }
 
     /// Refuses to go on if the next run is to have other members.
@@ -44,7 +57,7 @@ impl Size {
     /// # Errors
     /// [`Error::MembershipChanged`].
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.other().map_or(Ok(()), |to| Err(self.changed(&to)))
+        self.compare().other.map_or(Ok(()), |to| Err(self.changed(&to)))
     }
 
     /// The error of a process that is to start again with the members `to`.
@@ -61,7 +74,7 @@ impl Size {
         let Error::Mesh(mesh::Error::Refused { refusal: Refusal::Addresses, .. }) = error else {
             return error;
         };
-        let Some((lake, Wanted { members, by })) = self.look() else { return error };
+        let Some(Look { lake, wanted: Wanted { members, by } }) = self.look() else { return error };
         match by {
             By::Request => self.changed(&members),
             By::Manifest if members == self.mine => Error::MembershipRefused { size: self.mine.size() },

@@ -1,16 +1,18 @@
 //! Delivers the views of a run to its targets: a thread for each, which never makes a commit wait.
 //!
-//! 1. After a commit with changes the thread hears of its change file, and of nothing else: what waits for a slow target lies
-//!    on disk, not in memory.
-//! 2. Where the target stands at the commit that a file follows, the file is applied. Where it stands at the newest commit,
-//!    there is nothing to do. Everywhere else (another history, a gap, a later commit, other versions, a table that somebody
-//!    wrote into) it is rebuilt from the content in memory. So it is once in a run that unseals days: their rows are in memory, and no
-//!    change file has them.
-//! 3. What it has acknowledged is in the next manifest; so old change files stay while it needs them, up to a limit.
-//! 4. A run that ends waits for its targets while they get on, and [`PATIENCE`] longer.
+//! 1. After a commit with changes the thread gets the name of its change file, and nothing else: the changes that wait for a slow
+//!    target lie on disk, not in memory.
+//! 2. If the target stands at the commit before that of a change file, the file is applied. If it stands at the newest commit, there is
+//!    nothing to do. In every other case (another history, a gap, a later commit, other versions, a table that somebody wrote into)
+//!    the target is rebuilt from the content in memory. A run that unseals days rebuilds each target once: the rows of these days are
+//!    in memory, and no change file has them.
+//! 3. The next manifest has the commit that each target has acknowledged. Change files after it are kept for the target, up to a
+//!    limit.
+//! 4. A run that ends waits for its targets while they make progress, and [`PATIENCE`] longer.
 //!
 //! Invariant: a target gets only what is committed, each commit once and in order. A run that is not the last one of the job
-//! rebuilds no target. It may be taken over while the target waits: the target asks again once nobody else can write.
+//! rebuilds no target. A run may be taken over while a target waits for its lock: once no other writer holds it, the target asks again
+//! whether the run is still the last one.
 
 use crate::connect::targets::target::{
     Applied, Archive, Error as TargetError, Origin, Place, Standing, Step, Target, Whole,
@@ -61,11 +63,7 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// What a run that goes on with `committer` has for its targets: the content, and where a target says that the job must
     /// stop.
-    pub fn of(
-        site: &'a Site,
-        committer: &Committer,
-        (views, control): (&Arc<Views>, &Control),
-    ) -> Source<'a> {
+    pub fn of(site: &'a Site, committer: &Committer, views: &Arc<Views>, control: &Control) -> Source<'a> {
         let (head, files) = (committer.head().clone(), committer.change_files());
         Source { site, head, files, views: Arc::clone(views), control: control.clone() }
     }
@@ -113,11 +111,11 @@ const MADE_MAX: usize = 64;
 #[derive(Clone, Debug, Default)]
 struct Report {
     name: &'static str,
-    /// It stands there; the outer `None` while that is not known.
+    /// The commit that it stands at; the outer `None` while that is not known.
     at: Option<Option<Place>>,
     doing: &'static str,
     error: Option<String>,
-    /// Raised whenever it gets on.
+    /// Raised whenever the target makes progress.
     beats: u64,
 }
 
@@ -415,7 +413,7 @@ impl Delivery {
     fn apply(&mut self, at: Option<&Place>, entry: Entry) -> Result<bool, TargetError> {
         let shared = Arc::clone(&self.shared);
         self.report(|report| report.doing = "applying");
-        let read = change_files::read(shared.store.as_ref(), &shared.job, (entry.seq, entry.written_ms));
+        let read = change_files::read(shared.store.as_ref(), &shared.job, entry.seq, entry.written_ms);
         let file = match read {
             Ok(Some(file)) => file,
             Ok(None) => return self.rebuild("the changes that come next are not kept any more"),

@@ -75,8 +75,8 @@ struct Store {
 }
 
 impl Waiting {
-    pub(super) fn feed(&mut self, at: (usize, usize), state: FeedState) {
-        self.feeds.insert(at, state);
+    pub(super) fn feed(&mut self, input: usize, worker: usize, state: FeedState) {
+        self.feeds.insert((input, worker), state);
     }
 
     /// A stage begins a piece of work; `queued` more wait.
@@ -240,7 +240,7 @@ mod tests {
             behind_since: (number % 2 == 1).then(|| Duration::from_secs(u64::from(100_000 - number))),
         };
         let mut waiting = Waiting::default();
-        waiting.feed((0, 0), FeedState { open_since: None, partitions: (0..50_000).map(part).collect() });
+        waiting.feed(0, 0, FeedState { open_since: None, partitions: (0..50_000).map(part).collect() });
         let parts = waiting.feeds(Duration::from_secs(200_000)).remove(0).partitions;
         assert_eq!(parts.len(), PARTS_MAX);
         assert_eq!(parts.last().map(|part| part.partition), Some(Partition(49_999)));

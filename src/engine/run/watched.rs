@@ -92,7 +92,7 @@ pub struct Watched {
 impl Watched {
     /// Waits until every source has confirmed what `acks` say was read from it.
     fn confirm(&mut self, acks: &[Ack]) -> Result<(), Error> {
-        for (index, source) in self.sources.clone().iter().enumerate() {
+        for index in 0..self.sources.len() {
             let is_read = |ack: &Ack| match ack {
                 Ack::Source { input, partitions, .. } => {
                     input.index() == index && partitions.iter().any(|part| part.consumed > 0)
@@ -109,7 +109,7 @@ impl Watched {
             if !acks.iter().any(is_read) {
                 continue;
             }
-            while let Err(error) = source.confirm() {
+            while let Err(error) = self.sources[index].confirm() {
                 if !error.is_transient() || self.control.is_ending() || self.control.is_stopped() {
                     return Err(error.into());
                 }

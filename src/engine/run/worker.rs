@@ -212,9 +212,9 @@ struct Stopwatch {
 impl Stopwatch {
     /// The watch of the calling thread, which is worker `index`.
     fn start(board: Board, index: usize) -> Stopwatch {
-        // From now on it is known whether a step does not end, also if it is the first one.
+        // From now on the board shows a step that does not end, even if it is the first one.
         board.worked(index, Duration::ZERO, Duration::ZERO);
-        // The time since the run began is the worker's, too: it was built meanwhile, by this thread or before there was one.
+        // The time since the run began counts as the worker's: its dataflow was built in it, and state restored.
         Stopwatch { board, index, at: Duration::ZERO, busy: Duration::ZERO }
     }
 

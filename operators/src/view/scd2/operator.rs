@@ -120,11 +120,11 @@ impl<K: Key, V: Key, F: Key> Scd2<K, V, F> {
 
     /// Takes a section of version 1 back. A later one repeats the events of its keys that still waited then.
     fn restore_v1(&mut self, saved: &Saved) -> Result<(), StateError> {
-        let of = (saved.shard, saved.kind);
+        let Saved { shard, kind, .. } = *saved;
         let entries: SectionV1<K, V, F> = self.decoded(saved)?;
         for (key, history) in entries {
             let (points, events) = history.unwrap_or_default();
-            self.versions.restore(of, key.clone(), points);
+            self.versions.restore(shard, kind, key.clone(), points);
             let mut counts: BTreeMap<_, usize> = BTreeMap::new();
             for (time, value, fact) in events {
                 *counts.entry((time, Event { key: key.clone(), value, fact })).or_default() += 1;
@@ -132,7 +132,7 @@ impl<K: Key, V: Key, F: Key> Scd2<K, V, F> {
             for ((time, event), count) in counts {
                 let known = self.of_v1.entry((time, event.clone())).or_default();
                 for _ in *known..count {
-                    self.waiting.restore(of, time, event.clone());
+                    self.waiting.restore(shard, kind, time, event.clone());
                 }
                 *known = count.max(*known);
             }
@@ -200,13 +200,13 @@ impl<K: Key, V: Key, F: Key> Keyed for Scd2<K, V, F> {
         if saved.version == 1 {
             return self.restore_v1(saved);
         }
-        let of = (saved.shard, saved.kind);
+        let Saved { shard, kind, .. } = *saved;
         let (versions, events): Section<K, V, F> = self.decoded(saved)?;
         for (key, earlier, newest) in versions {
             let points = earlier.into_iter().chain([newest]).collect();
-            self.versions.restore(of, key, points);
+            self.versions.restore(shard, kind, key, points);
         }
-        events.into_iter().for_each(|(time, event)| self.waiting.restore(of, time, event));
+        events.into_iter().for_each(|(time, event)| self.waiting.restore(shard, kind, time, event));
         Ok(())
     }
 

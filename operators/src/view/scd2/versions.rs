@@ -123,7 +123,7 @@ impl<K: Key, V: Key> Versions<K, V> {
     }
 
     /// Takes the versions of a key back from a section of this kind.
-    pub(super) fn restore(&mut self, (shard, kind): (Shard, SectionKind), key: K, mut points: Vec<Point<V>>) {
+    pub(super) fn restore(&mut self, shard: Shard, kind: SectionKind, key: K, mut points: Vec<Point<V>>) {
         let newest = points.pop();
         if points.is_empty() {
             self.earlier.remove(&key);

@@ -102,7 +102,7 @@ impl<E: Key> Waiting<E> {
     }
 
     /// Takes an event back from a section of this kind.
-    pub(super) fn restore(&mut self, (shard, kind): (Shard, SectionKind), time: EventTime, event: E) {
+    pub(super) fn restore(&mut self, shard: Shard, kind: SectionKind, time: EventTime, event: E) {
         let waits = Waits { time, event, shard, written: Written::restored(kind) };
         self.later.entry(list_of(time)).or_default().push(waits);
     }

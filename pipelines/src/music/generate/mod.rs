@@ -227,6 +227,6 @@ impl Generate for Generator {
         let mut value = out.value.take().unwrap_or_default();
         value.clear();
         wire::write(self.topic, &event, &self.shared.world, &mut value);
-        out.value = spoil::spoiled(&self.shared.world.options, self.topic, (partition, offset), value);
+        out.value = spoil::spoiled(&self.shared.world.options, self.topic, partition, offset, value);
     }
 }

@@ -12,7 +12,8 @@ const SPOILING: u64 = 0x5b0d_11ed_0000_0000;
 pub(super) fn spoiled(
     options: &Options,
     topic: Topic,
-    (partition, offset): (Partition, Offset),
+    partition: Partition,
+    offset: Offset,
     mut value: Vec<u8>,
 ) -> Option<Vec<u8>> {
     if options.bad <= 0.0 {

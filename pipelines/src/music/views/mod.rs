@@ -134,10 +134,10 @@ pub fn plays<'s>(listens: Flow<'s, Record<Event>>) -> Flow<'s, Record<Play>> {
 pub fn outputs<'s>(
     build: &mut Build<'s>,
     options: &Options,
-    plays: (Flow<'s, Record<Play>>, Flow<'s, PlayFact>),
+    plays: Flow<'s, Record<Play>>,
+    facts: Flow<'s, PlayFact>,
     views: Flow<'s, Record<Event>>,
 ) {
-    let (plays, facts) = plays;
     build.output(spec(WIDE_STREAMS, &wide::COLUMNS, options), facts.map(wide::Wide::from));
     let song = |record: Record<Play>| match record.data.song.title {
         Some(_) => Ok(record.map(|play| play.song)),

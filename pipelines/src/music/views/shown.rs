@@ -29,11 +29,12 @@ pub(in crate::music) fn show<'s>(build: &mut Build<'s>, tables: Tables<'s>) {
     let top_songs = ranked(tables.top_songs, |song: &Song| vec![text(&song.artist), text(&song.title)]);
     let columns = columns(&[PERIOD, RANK, ARTIST, ("song", Kind::Text), STREAMS]);
     let by_day = build.seals().then_some(0);
-    let songs = spec(("top_songs", "The songs that were played most, by day and over all days"), 2, columns);
+    let songs = spec("top_songs", "The songs that were played most, by day and over all days", 2, columns);
     build.view(ViewSpec { day: by_day, ..songs }, top_songs);
     let top_artists = ranked(tables.top_artists, |artist: &Text| vec![Value::from(artist)]);
     let artists = spec(
-        ("top_artists", "The artists that were played most, by day and over all days"),
+        "top_artists",
+        "The artists that were played most, by day and over all days",
         2,
         self::columns(&[PERIOD, RANK, ARTIST, STREAMS]),
     );
@@ -53,14 +54,14 @@ fn show_times_and_places<'s>(
     });
     let columns = self::columns(&[DAY, ("hour", Kind::Time), STREAMS, ("dayBefore", Kind::Int)]);
     let about = "How many songs began in each hour, and in the same hour of the day before";
-    let spec = ViewSpec { day: by_day, version: 2, ..self::spec(("streams_per_hour", about), 2, columns) };
+    let spec = ViewSpec { day: by_day, version: 2, ..self::spec("streams_per_hour", about, 2, columns) };
     build.view(spec, per_hour);
     let by_state = by_state.map(|((day, state), sums)| {
         let name = state.as_deref().and_then(states::name).map(Text::from);
         ViewRow(vec![date(Some(day)), text(&state), text(&name), sums.rows.into()])
     });
     let columns = self::columns(&[DAY, ("stateCode", Kind::Text), ("state", Kind::Text), STREAMS]);
-    let spec = self::spec(("streams_by_state", "How many songs began, by day and state"), 2, columns);
+    let spec = self::spec("streams_by_state", "How many songs began, by day and state", 2, columns);
     build.view(ViewSpec { day: by_day, ..spec }, by_state);
 }
 
@@ -100,13 +101,13 @@ fn show_users<'s>(build: &mut Build<'s>, tables: &Tables<'s>) {
         ("registration", Kind::Time),
         ("userKey", Kind::Text),
     ]);
-    build.view(spec(("dim_users", "What each user paid, and from when to when"), 2, user_columns), users);
+    build.view(spec("dim_users", "What each user paid, and from when to when", 2, user_columns), users);
     let by_gender = tables.by_gender_level.clone().map(|(GenderLevel { gender, level }, sums)| {
         ViewRow(vec![text(&gender), Value::Text(level), sums.rows.into()])
     });
     let gender_columns = columns(&[("gender", Kind::Text), ("level", Kind::Text), ("users", Kind::Int)]);
     build.view(
-        spec(("users_by_gender_level", "How many users of each gender pay what now"), 2, gender_columns),
+        spec("users_by_gender_level", "How many users of each gender pay what now", 2, gender_columns),
         by_gender,
     );
 }
@@ -132,13 +133,13 @@ fn show_catalogue<'s>(build: &mut Build<'s>, tables: &Tables<'s>) {
         ("durationUs", Kind::Int),
         FIRST_PLAYED,
     ]);
-    build.view(spec(("dim_songs", "Each song once"), 1, song_columns), songs);
+    build.view(spec("dim_songs", "Each song once", 1, song_columns), songs);
     let artists = tables.artists.clone().map(|(name, (Reverse(first), ()))| {
         let song = Song { artist: Some(name.clone()), title: None };
         ViewRow(vec![Value::Text(song.artist_key()), Value::Text(name), first.into()])
     });
     let artist_columns = columns(&[("artistKey", Kind::Text), ("name", Kind::Text), FIRST_PLAYED]);
-    build.view(spec(("dim_artists", "Each artist's name once"), 1, artist_columns), artists);
+    build.view(spec("dim_artists", "Each artist's name once", 1, artist_columns), artists);
     let locations = tables.locations.clone().map(|(place, (Reverse(first), ()))| {
         let key = place.key();
         let Place { city, state, lat, lon } = place;
@@ -163,7 +164,7 @@ fn show_catalogue<'s>(build: &mut Build<'s>, tables: &Tables<'s>) {
         ("longitude", Kind::Text),
         FIRST_PLAYED,
     ]);
-    build.view(spec(("dim_location", "Each place once"), 1, location_columns), locations);
+    build.view(spec("dim_location", "Each place once", 1, location_columns), locations);
 }
 
 /// The rows of a rank: the day or all days, the place, what it is, and how often it was played.
@@ -191,7 +192,7 @@ fn microseconds(seconds: Bits) -> i64 {
     (seconds.number() * 1e6).round() as i64
 }
 
-fn spec((name, about): (&'static str, &'static str), key: usize, columns: Vec<Column>) -> ViewSpec {
+fn spec(name: &'static str, about: &'static str, key: usize, columns: Vec<Column>) -> ViewSpec {
     ViewSpec { name, about, columns, key, version: 1, day: None }
 }
 

@@ -31,8 +31,8 @@ pub fn hour(time: EventTime) -> EventTime {
     EventTime(time.ms().div_euclid(HOUR_MS) * HOUR_MS)
 }
 
-/// `streams_per_hour`, with the same hour of the day before beside it. An hour has the plays of the day before in sums of its own: the
-/// day before may have left memory.
+/// `streams_per_hour`, with the same hour of the day before beside it. Each play counts in two hours: in its own, and as a play "of the
+/// day before" in the hour 24 hours later. So an hour needs no row of the day before, which may have left memory.
 pub fn per_hour<'s>(build: &mut Build<'s>, plays: &Flow<'s, Stamped<Play>>) -> Table<'s, Hour> {
     let own = plays.clone().map(|Stamped { time, .. }| (hour(time), Sums::of([1, 0])));
     let before = own.clone().map(|(hour, _)| (hour.plus_ms(24 * HOUR_MS), Sums::of([0, 1])));

@@ -42,7 +42,7 @@ fn spec(about: &'static str) -> ViewSpec {
 }
 
 /// The row of one counter of `passage`.
-fn row(passage: &Passage, counter: &str, (kind, difference): (&str, i64)) -> ViewRow {
+fn row(passage: &Passage, counter: &str, kind: &str, difference: i64) -> ViewRow {
     let (place, counter, kind) = (&passage.place, Text::from(counter), Text::from(kind));
     ViewRow(vec![
         place.unit().into(),
@@ -60,7 +60,10 @@ fn row(passage: &Passage, counter: &str, (kind, difference): (&str, i64)) -> Vie
 /// Builds the view of registers.
 pub(super) fn build<'s>(build: &mut Build<'s>, passages: &Table<'s, Passage>) {
     let [entries, exits] = COUNTERS.map(|(counter, count)| {
-        passages.clone().filter_map(move |passage| Some(row(&passage, counter, count(&passage).anomaly()?)))
+        passages.clone().filter_map(move |passage| {
+            let (kind, difference) = count(&passage).anomaly()?;
+            Some(row(&passage, counter, kind, difference))
+        })
     });
     build.view(spec("each interval and counter that is not counted, and why"), entries.and(exits));
 }
@@ -74,7 +77,7 @@ pub(super) fn build_sealed<'s>(build: &mut Build<'s>, sealed: Flow<'s, Passage>)
         all.clone().filter_map(move |(passage, _)| match count(&passage) {
             Count::Counted(people) => {
                 let people = i64::try_from(people).unwrap_or(i64::MAX);
-                Some(row(&passage, counter, (&SEALED_DAY.to_string(), people)))
+                Some(row(&passage, counter, &SEALED_DAY.to_string(), people))
             }
             Count::Negative(_) | Count::OverBound(_) => None,
         })

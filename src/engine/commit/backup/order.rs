@@ -1,14 +1,14 @@
 //! In which order the manifests of a backup get their names in the copy: until the last one has its name, whoever reads the
 //! copy finds the commits of the backup before, or a chain with a gap, which every command and every start refuses. No I/O.
 
-use crate::engine::format::names::Seq;
+use crate::engine::format::names::{Seq, SeqRange};
 use std::collections::BTreeSet;
 
 /// Which manifests there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Files {
     /// The ranges of segments.
-    pub(super) segments: BTreeSet<(Seq, Seq)>,
+    pub(super) segments: BTreeSet<SeqRange>,
     /// The numbers of loose manifests.
     pub(super) loose: BTreeSet<Seq>,
 }
@@ -16,7 +16,7 @@ pub(super) struct Files {
 impl Files {
     /// The first number that no segment has.
     pub(super) fn first_loose(&self) -> Seq {
-        self.segments.last().map_or(Seq(0), |(_, last)| last.next())
+        self.segments.last().map_or(Seq(0), |range| range.last.next())
     }
 }
 
@@ -24,7 +24,7 @@ impl Files {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     /// A segment of this range.
-    Segment((Seq, Seq)),
+    Segment(SeqRange),
     /// A loose manifest.
     Manifest(Seq),
 }
@@ -32,10 +32,10 @@ pub(super) enum Step {
 /// The files that `copy`, whose chain is whole up to `head` if it is, lacks of those in `lake`. All files of a group may get
 /// their names in any order; a group begins when the names of the one before are durable.
 pub(super) fn order(copy: &Files, head: Option<Seq>, lake: &Files) -> Vec<Vec<Step>> {
-    let new: Vec<(Seq, Seq)> = lake.segments.difference(&copy.segments).copied().collect();
+    let new: Vec<SeqRange> = lake.segments.difference(&copy.segments).copied().collect();
     let loose: Vec<Seq> = lake.loose.difference(&copy.loose).copied().collect();
     // 1. Segments of what the copy has loose, below its head: they change nothing for who reads it.
-    let is_below = |range: &(Seq, Seq)| head.is_some_and(|head| range.1 < head);
+    let is_below = |range: &SeqRange| head.is_some_and(|head| range.last < head);
     let (below, rest): (Vec<_>, Vec<_>) = new.into_iter().partition(is_below);
     let mut groups: Vec<Vec<Step>> = below.into_iter().map(|range| vec![Step::Segment(range)]).collect();
     // 2. Of all others the lowest one comes last: without it the chain has a gap.
@@ -62,14 +62,14 @@ mod tests {
 
     /// Files with `count` segments of ten manifests each, and all manifests from there up to `head` loose.
     fn files(count: u64, head: u64) -> Files {
-        let segments = (0..count).map(|n| (Seq(n * 10), Seq(n * 10 + 9))).collect();
+        let segments = (0..count).map(|n| SeqRange { first: Seq(n * 10), last: Seq(n * 10 + 9) }).collect();
         Files { segments, loose: (count * 10..=head).map(Seq).collect() }
     }
 
     /// The head of a lake that has `files`; `Err` if its chain has a gap. The nonce of a manifest is its number.
     fn head(files: &Files) -> Result<Option<Seq>, ()> {
         let mut next = Seq(0);
-        for (first, last) in &files.segments {
+        for SeqRange { first, last } in &files.segments {
             if *first != next {
                 return Err(());
             }

@@ -296,7 +296,7 @@ impl Backup<'_> {
                         self.copier.draft_of(&seen.loose[&seq], &names::manifest(self.job, seq))?
                     }
                     Step::Segment(range) => {
-                        let name = names::segment(self.job, range.0, range.1);
+                        let name = names::segment(self.job, range);
                         let draft = self.copier.draft(&Place::whole(name.as_str()), &name, None).await?;
                         draft.ok_or(Stop::Gone(name))?
                     }
