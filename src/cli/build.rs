@@ -3,20 +3,20 @@
 //! One line a table, as those who build models in a warehouse know it: `OK` where no row changed, `CHANGED`, or `ERROR`. Then
 //! one line an expectation: `PASS`, `WARN`, `FAIL`, or `SKIP` where it was not judged.
 
-use super::expectations;
 use super::lake;
-use super::membership;
-use super::outcome;
+use super::run::membership;
+use super::run::outcome;
 use super::run::{self, Remarks, remarks};
 use super::settings::config::Until;
 use super::settings::plan;
+use super::status::expectations;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::progress::Progress;
 use super::terminal::signals;
 use super::terminal::table::{counted, grouped};
 use super::terminal::text::visible;
-use super::views_verify;
+use super::views::verify;
 use crate::engine::Control;
 use crate::engine::run::gold::{self, ViewOutcome};
 use crate::engine::run::launch::shape;
@@ -121,7 +121,7 @@ pub(crate) fn run(
     };
     let wrong = if verify {
         let job = lake::Job::open(&plan.lake, &plan.job)?;
-        let verified = views_verify::verify(&job, catalogue)?;
+        let verified = verify::verify(&job, catalogue)?;
         verified.wrong().into_iter().map(|(view, why)| (view.to_string(), why)).collect()
     } else {
         BTreeMap::new()

@@ -1,14 +1,14 @@
 //! `headway check`: finds before a job starts what would stop it, and says what would run.
 
-use super::expectations;
-use super::listen::Listen;
-use super::membership;
 use super::run;
+use super::run::listen::Listen;
+use super::run::membership;
 use super::run::{Found, Place};
+use super::settings::cluster::mesh_tls::Certificate;
 use super::settings::config;
-use super::settings::mesh_tls::Certificate;
 use super::settings::plan::{self, Plan};
 use super::settings::source::{Input, Source};
+use super::status::expectations;
 use super::terminal::failure::Failure;
 use super::terminal::form::Form;
 use super::terminal::table::{counted, grouped};

@@ -1,13 +1,14 @@
 //! `headway checkpoint`: the commits of a job, one by one.
 
 use super::audit::audit;
+use super::dead;
 use super::lake::{At, Listing};
+use super::run::outcome;
 use super::terminal::failure::{Code, Failure};
 use super::terminal::form::Form;
 use super::terminal::table::{self, counted, grouped, members};
 use super::terminal::text::{Reader, visible};
 use super::units::{When, time};
-use super::{dead, outcome};
 use crate::engine::commit::job::FOLDING;
 use crate::engine::commit::upkeep::Pruned;
 use crate::engine::format::manifest::{Fates, Input, Kind, Manifest, PartitionEntry};

@@ -1,6 +1,8 @@
 //! Parses the command line, runs the subcommand, reports, and gives the exit code.
 
+use super::dead::replay;
 use super::program::{Program, program, set};
+use super::run::cluster;
 use super::settings::given::{faults, with_flags};
 use super::settings::twins::{twin, with_twins};
 use super::terminal::failure::{Code, Failure, sentence};
@@ -10,8 +12,8 @@ use super::terminal::panic;
 use super::terminal::talk;
 use super::terminal::text::{Reader, Screen};
 use super::{
-    audit, backup, check, checkpoint, cluster, completions, dead, demo, explain, init, lake_files, man, new,
-    produce, replay, rescale, run, state, status,
+    audit, backup, check, checkpoint, completions, dead, demo, explain, init, lake_files, man, new, produce,
+    rescale, run, state, status,
 };
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};

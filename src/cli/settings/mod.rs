@@ -10,8 +10,6 @@ pub(crate) mod given;
 mod inputs;
 pub(crate) mod kafka;
 pub(crate) mod made;
-pub(crate) mod mesh_tls;
-mod named_file;
 pub(crate) mod origin;
 pub(crate) mod place;
 pub(crate) mod plan;

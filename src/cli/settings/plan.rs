@@ -1,6 +1,6 @@
 //! What a job will do: flags over file over defaults, each value checked, nothing opened yet.
 
-use super::cluster::{self, Asked};
+use super::cluster::members::{self, Asked};
 use super::config::{self, IfRunning, Postgres, Settings, Until};
 use super::file::File;
 use super::given::Given;
@@ -163,7 +163,7 @@ impl Flags {
         let unseal = unseal(set.job.unseal, made.pipeline.as_ref(), &origin)?;
         let job = job_name(set.job.name.as_deref().unwrap_or(entry.name), &origin)?;
         let workers = workers(set.job.workers, &origin)?;
-        let asked = cluster::asked(&set.cluster, workers, &origin)?;
+        let asked = members::asked(&set.cluster, workers, &origin)?;
         Ok(Plan {
             job,
             until: until(&inputs, set.job.until, &origin)?,

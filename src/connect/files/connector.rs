@@ -4,12 +4,12 @@
 //!
 //! **Raw lines.** A file is a partition, a line a message without a time stamp, its number from 0 the offset. The
 //! files of a folder are numbered in the order of their names. A last line without a newline counts. A file that begins
-//! otherwise than it did, or has fewer lines than were read of it, is another one ([`super::identity`]). A header as its first
+//! otherwise than it did, or has fewer lines than were read of it, is another one ([`super::identity::file`]). A header as its first
 //! line that is not blank names the columns of the whole file ([`super::header`]).
 //!
 //! **Envelopes.** A file whose first line is a JSON object with `payload` and `offset` holds the partitions and
 //! offsets that its envelopes name, in rising offsets. Several files may hold one partition, each other offsets of it: they
-//! are read in the order of these ([`super::captures`]). Envelopes of another topic are no part of the input: they are passed
+//! are read in the order of these ([`super::captures::chain`]). Envelopes of another topic are no part of the input: they are passed
 //! over, and counted in one line of the log.
 //!
 //! A file ends where it ended when it was first looked at. With [`Options::follow`] it never does: whole lines that

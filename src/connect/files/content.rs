@@ -5,7 +5,7 @@
 //! 3. The first lines tell whether it holds raw lines or envelopes. Lines before a capture, and JSON that is spread
 //!    over several lines, are refused: read as data, they would become dead letters.
 
-use crate::connect::files::envelope::Envelopes;
+use crate::connect::files::envelopes::envelope::Envelopes;
 use crate::connect::files::lines::{Line, Lines};
 use crate::connect::files::unpack::{GZIP, Packing, ZSTD};
 use headway_operators::record::{Offset, Partition};

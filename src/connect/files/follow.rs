@@ -5,7 +5,7 @@
 
 use crate::connect::files::descriptors::Spot;
 use crate::connect::files::growing::Evidence;
-use crate::connect::files::mark::Mark;
+use crate::connect::files::identity::mark::Mark;
 use crate::connect::files::place::Place;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,18 +1,18 @@
 //! The files of an input as they are known: which there are, what they hold, and what is passed over.
 
 use crate::connect::error::Error;
-use crate::connect::files::captures::{Capture, CaptureStart, chain};
+use crate::connect::files::captures::chain::{Capture, CaptureStart, chain};
 use crate::connect::files::content::{Holds, Refusal, holds};
-use crate::connect::files::copies::{Followed, Relation, came_back, relation};
 use crate::connect::files::descriptors::Descriptors;
 use crate::connect::files::folder::{Found, Inode, PassedOver, Root};
 use crate::connect::files::follow::Follow;
-use crate::connect::files::identity::FileIdentity;
-use crate::connect::files::mark::{Begins, Mark};
+use crate::connect::files::identity::copies::{Followed, Relation, came_back, relation};
+use crate::connect::files::identity::file::FileIdentity;
+use crate::connect::files::identity::mark::{Begins, Mark};
+use crate::connect::files::identity::recall::{Before, Recalled, partition, recall};
 use crate::connect::files::options::Options;
 use crate::connect::files::place::{Look, Place, refused};
 use crate::connect::files::reader::{Reader, Readers};
-use crate::connect::files::recall::{Before, Recalled, partition, recall};
 use crate::connect::files::scan::Scan;
 use crate::connect::source::names;
 use crate::connect::{Earlier, Entry, PartitionInfo};

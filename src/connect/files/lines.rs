@@ -1,6 +1,6 @@
 //! Lines of a file, borrowed from a buffer; lines of any length in bounded memory.
 
-use crate::connect::files::mark::{BEGIN_BYTES, Mark};
+use crate::connect::files::identity::mark::{BEGIN_BYTES, Mark};
 use headway_operators::record::{Payload, TOO_LONG_HEAD, VALUE_BYTES_MAX};
 use std::io::{self, ErrorKind, Read};
 use xxhash_rust::xxh3::Xxh3;

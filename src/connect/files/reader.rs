@@ -1,15 +1,15 @@
 //! Reads one file on behalf of one worker: its lines as messages, or the envelopes of some of its partitions.
 
 use crate::connect::error::Error;
-use crate::connect::files::captures::{CaptureStart, note_gap, record_hash};
+use crate::connect::files::captures::chain::{CaptureStart, note_gap, record_hash};
 use crate::connect::files::content::{self, is_capture};
-use crate::connect::files::envelope::{Envelopes, Head};
+use crate::connect::files::envelopes::envelope::{Envelopes, Head};
+use crate::connect::files::envelopes::malformed::Malformed;
 use crate::connect::files::follow::Follow;
 use crate::connect::files::growing::is_replaced;
 use crate::connect::files::header::{self, Header};
+use crate::connect::files::identity::mark::Mark;
 use crate::connect::files::lines::{Line, Lines, Value};
-use crate::connect::files::malformed::Malformed;
-use crate::connect::files::mark::Mark;
 use crate::connect::files::place::Place;
 use crate::connect::files::unpack::Bytes;
 use crate::connect::{Event, MESSAGE_BYTES_MIN, error};

@@ -1,10 +1,10 @@
 //! What a file holds, before it is read: raw lines, or the envelopes of which partitions.
 
 use crate::connect::error::Error;
-use crate::connect::files::captures::record_hash;
-use crate::connect::files::envelope::Envelopes;
+use crate::connect::files::captures::chain::record_hash;
+use crate::connect::files::envelopes::envelope::Envelopes;
+use crate::connect::files::identity::mark::Mark;
 use crate::connect::files::lines::{Line, Lines};
-use crate::connect::files::mark::Mark;
 use crate::connect::files::place::Place;
 use crate::connect::files::reader::rises;
 use crate::connect::files::unpack::Bytes;
