@@ -10,4 +10,6 @@ mod restart;
 mod standby;
 mod targets;
 
-pub(crate) use command::{Flags, Found, Place, Remarks, open, prepare, refused, remarks, run, start};
+pub(crate) use command::{Flags, Found, Place, open, prepare, refused, run, start};
+#[cfg(feature = "parquet")]
+pub(crate) use command::{Remarks, remarks};
