@@ -45,8 +45,8 @@ use timely::progress::frontier::MutableAntichain;
 #[derive(Debug)]
 pub struct Epochs<T> {
     outputs: usize,
-    /// The open epochs, falling. There are few, and each operator has stashes of a type of its own: a list takes a tenth of the code
-    /// of a map.
+    /// The open epochs, the latest first. There are few, and each operator has stashes of a type of its own: a list takes a tenth of
+    /// the code of a map.
     open: Vec<Closed<T>>,
 }
 

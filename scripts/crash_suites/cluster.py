@@ -180,9 +180,12 @@ def one_lake(rig, args, number):
 
 
 def back_s(lake, killed):
-    """Seconds from each kill to the next commit, where no other kill came in between."""
-    commits = sorted(one["written_ms"] / 1000 for one in rigs.all_manifests(lake) if one["kind"] == "commit")
-    until = [(at, next((commit for commit in commits if commit > at), None)) for at in killed]
+    """Seconds from each kill to the next commit of a later generation, where no other kill came in between."""
+    written = sorted((one["written_ms"] / 1000, one["generation"], one["kind"] == "commit") for one in rigs.all_manifests(lake))
+    until = []
+    for at in killed:
+        last = max((generation for when, generation, _ in written if when <= at), default=0)
+        until.append((at, next((when for when, generation, commits in written if commits and generation > last), None)))
     return [commit - at for at, commit in until if commit is not None and not any(at < other < commit for other in killed)]
 
 

@@ -59,8 +59,8 @@ class Pool(cluster.Endless):
         """
         before, began, asked = size_of(self.lake), time.monotonic(), self.rescale(to)
         time.sleep(draw.random() * INSIDE_S)
-        inside = not asked.ended()
         self.kill(draw.randrange(max(before[0], to[0])))
+        inside = not asked.ended()
         self.becomes(to, asked)
         if inside:
             return time.monotonic() - began

@@ -2,8 +2,8 @@
 
   idle       to a member that owns no partition: all drain and end with exit code 0, and the next start goes on from there
   standby    to a process that stands by: it alone ends, with exit code 0, and the others commit on as if nothing had happened
-  killed     a member is killed while all drain, and started again: all end with exit code 0. Who comes back when the others have
-             ended already waits for them, until a signal ends it, too
+  killed     a member is killed while all drain, and started again: all end with exit code 0. A member that comes back after
+             the others have ended waits for them until it gets a signal
 
 At the end of each lake it must be what the reference program expects.
 
@@ -75,7 +75,7 @@ def killed(rig, args, job, draw):
     """Gives the seconds until all had ended; None if the member had ended before it was killed."""
     began = time.monotonic()
     # Another one is told: who is killed before it has passed the signal on takes it along.
-    victim = draw.randrange(1, job.members)
+    victim = draw.randrange(job.members)
     job.runs[draw.choice([at for at in range(job.members) if at != victim])].child.send_signal(signal.SIGTERM)
     time.sleep(draw.random() * INSIDE_S)
     code = rig.kill(job.runs[victim])
@@ -91,7 +91,7 @@ def killed(rig, args, job, draw):
     while time.monotonic() < end and not job.runs[victim].ended():
         time.sleep(0.02)
     if not job.runs[victim].ended():
-        # The others had ended before it was back: it waits for them, until it is told to end, too.
+        # The others had ended before it was back: it waits for them until it gets a signal.
         job.runs[victim].child.terminate()
     rig.ends_well(job.runs[victim])
     return took if code == -9 else None

@@ -1,4 +1,4 @@
-"""Connections of twenty kinds that do not belong to a job, while its processes join, run, and join again: they must have no effect.
+"""Connections of 25 kinds that do not belong to a job, while its processes join, run, and join again: they must have no effect.
 
 The mesh ports of a job of three processes are called by those who know nothing of it (HTTP, TLS, noise, nothing at all), by those who
 know half a hello, or one that they have heard on the wire, and by those who are almost right: another secret, build, plan, size or
@@ -26,7 +26,7 @@ SECRET = cluster.SECRET.encode()
 # What is answered to those who say a whole hello: why they are refused.
 VERDICTS = {"another secret": 1, "a mac that was heard": 1, "another build": 2, "another plan": 3, "other workers": 4, "other addresses": 4,
             "its own number": 5, "a number too high": 5}
-# The last process of the job is there only after the first half of the calls.
+# The last process of the job is there only after the first calls.
 LATE = 2
 MET = "all processes are there"
 # A call may take so long. The other side may close at any time, which is the caller's loss.
@@ -187,7 +187,10 @@ def suite(rig, args):
     job = Job(rig, lake, capture, (3, 1))
     strangers, calls = Strangers(job, draw), args.calls * 4 // 10
     joined = [comes(job, strangers, calls, args.join_within)]
+    heard = strangers.calls.total() - strangers.unheard
     strangers.call(args.calls - 2 * calls, range(3))
+    if strangers.calls.total() - strangers.unheard != heard:
+        raise rigs.Failed(f"somebody takes calls while all are there: {job.name}")
     job.until(rigs.highest(lake) + 5)
     if rigs.head(lake)["generation"] != 1 or any(cluster.notices(run) for run in job.runs):
         raise rigs.Failed(f"the job started again: {job.name}\n{job.said()}")
@@ -202,7 +205,7 @@ def suite(rig, args):
         raise rigs.Failed(f"the job has generation {generation}, and one process was killed once: {job.name}\n{job.said()}")
     rig.verify(lake, capture)
     rig.forget(lake)
-    figures = {"kinds": len(strangers.calls), "refused_by_name": strangers.verdicts.total(), "unheard": strangers.unheard, "effects": 0}
+    figures = {"kinds": len(strangers.calls), "refused_by_name": strangers.verdicts.total(), "unheard": strangers.unheard}
     return strangers.calls.total(), {**rig.figures(), **figures, "join_s": round(max(joined), 1)}
 
 

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, or a folder where it has several, and what they share.
+//! The command line: one file for each subcommand, or a folder where it needs several files, and what they share.
 //!
 //! [`start`] parses and dispatches. [`settings`] is what can be set, by flag, environment and file alike, with
 //! [`units`] for quantities. [`terminal`] is what a person sees: tables, progress, the log, failures with three parts

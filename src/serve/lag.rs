@@ -257,22 +257,23 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
     let most = workers.iter().fold(None, |most: Option<&Worker<'_>>, worker| match most {
         Some(most) if most.busy >= worker.busy => Some(most),
         _ => Some(worker),
-    })?;
+    });
     let computing = look.in_step().map_or_else(|| look.computing(), |(one, _)| one);
     let in_operators = computing.in_operators();
-    if most.busy < BUSY && in_operators < BUSY && look.in_step().is_none() {
+    if most.is_none_or(|most| most.busy < BUSY) && in_operators < BUSY && look.in_step().is_none() {
         return None;
     }
     let shares = workers.iter().map(|worker| format!("worker {} {}", worker.number, percent(worker.busy)));
-    let mut evidence = vec![format!("busy: {}", shares.collect::<Vec<_>>().join(", ")), look.rate()];
-    let is_hot = workers.iter().filter(|worker| worker.busy < CALM).count() * 2 >= workers.len();
-    let is_hot = is_hot && workers.len() > 1;
-    let shown = if is_hot { most.of } else { computing };
+    let busy = (!workers.is_empty()).then(|| format!("busy: {}", shares.collect::<Vec<_>>().join(", ")));
+    let mut evidence: Vec<String> = busy.into_iter().chain([look.rate()]).collect();
+    let most_are_calm = workers.iter().filter(|worker| worker.busy < CALM).count() * 2 >= workers.len();
+    let hot = most.filter(|_| most_are_calm && workers.len() > 1);
+    let shown = hot.map_or(computing, |hot| hot.of);
     evidence.extend(shown.operators());
     evidence.push(format!("operators{} ran for {} of the time", shown.of(), percent(shown.in_operators())));
     evidence.push(look.waiting());
-    Some(if is_hot {
-        let (worker, at) = (most.number, most.of.of());
+    Some(if let Some(hot) = hot {
+        let (worker, at) = (hot.number, hot.of.of());
         Diagnosis {
             cause: Cause::HotShard,
             sentence: format!("Worker {worker}{at} has most of the work: one key or one partition has most of the records."),
@@ -286,7 +287,7 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
             evidence,
             next: format!(
                 "Start the job again with more workers: -w {}.",
-                look.processes[0].busy().len() * 2
+                look.processes[0].board.workers.len().max(1) * 2
             ),
         }
     })

@@ -296,6 +296,15 @@ fn cause_in_another_process_is_named_with_the_process() {
 }
 
 #[test]
+fn worker_that_is_long_in_one_step_is_named_before_it_has_said_how_it_spends_its_time() {
+    let mut both = board(vec![lag(0, 500, 30), lag(1, 480, 29)], &[]);
+    both.workers = vec![WorkerTime { step_for: Duration::from_secs(30), ..WorkerTime::default() }];
+    let found = diagnose(&head(&[100, 100]), &both);
+    assert_eq!(found.cause, Cause::SlowOperators, "{found:?}");
+    assert!(found.next.ends_with("-w 2."), "{found:?}");
+}
+
+#[test]
 fn operators_are_those_of_the_process_that_computes() {
     let time = |name: &str, s| OperatorTime { name: name.into(), busy: Duration::from_secs(s) };
     let mut other = board(Vec::new(), &[0.95]);

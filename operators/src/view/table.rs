@@ -130,7 +130,8 @@ fn at_own_epoch<'s, D: Key>(updates: StreamVec<'s, Epoch, Update<D>>) -> StreamV
             let mut out = out.activate();
             while let Some(mut closed) = open.closed(frontiers) {
                 consolidate_updates(&mut closed.stash);
-                out.session(&closed.caps[0]).give_container(&mut closed.stash);
+                // In batches: the rows that a new view begins with are one epoch's.
+                out.session(&closed.caps[0]).give_iterator(closed.stash.into_iter());
             }
         }
     });

@@ -123,7 +123,7 @@ impl Sign {
 
     async fn write(&mut self, site: &Site, ending: Option<Ending>) {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let alive = Alive {
+        let mut alive = Alive {
             generation: self.generation,
             process: ProcessId::own(),
             host: host.trim().to_string(),
@@ -133,11 +133,31 @@ impl Sign {
             ends: std::mem::take(&mut self.ends),
             board: self.board.take(),
         };
-        let bytes = serde_json::to_vec(&alive).expect("plain values encode");
+        let bytes = encoded(&mut alive);
         if let Err(error) = site.replace(&self.name, &bytes).await {
             tracing::debug!(%error, "could not give a sign of life");
         }
     }
+}
+
+/// The sign as it is written, never longer than what is read: what is left out of one that would be is first what other processes
+/// say, then what this one does, then where partitions end.
+fn encoded(alive: &mut Alive) -> Vec<u8> {
+    let less: [fn(&mut Alive); 3] = [
+        |alive| alive.board.iter_mut().for_each(|board| board.elsewhere.clear()),
+        |alive| alive.board = None,
+        |alive| alive.ends.clear(),
+    ];
+    let text = |alive: &Alive| serde_json::to_vec(alive).expect("plain values encode");
+    let mut bytes = text(alive);
+    for leave_out in less {
+        if bytes.len() as u64 <= BYTES_MAX {
+            break;
+        }
+        leave_out(alive);
+        bytes = text(alive);
+    }
+    bytes
 }
 
 /// What the last run of `job` said of itself; `None` if there was none, or an earlier release ended well.
@@ -221,6 +241,9 @@ fn running(job: &str, sign: &Alive, what: &str) -> CheckpointError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::format::board;
+    use crate::engine::format::waits::Silence;
+    use headway_operators::record::{Offset, Partition};
 
     #[test]
     fn start_goes_on_waits_or_is_refused() {
@@ -252,6 +275,35 @@ mod tests {
                 board: None,
             };
             assert_eq!(judge(&sign, found, if_running), expected, "{ending:?} {found:?} {if_running:?}");
+        }
+    }
+
+    #[test]
+    fn sign_is_never_too_long_to_be_read_and_leaves_out_first_what_others_say() {
+        let board_with = |elsewhere: usize| {
+            let silent = vec![Silence { input: 0, for_: Duration::ZERO, why: "x".repeat(1 << 10) }];
+            let board = Snapshot { silent, ..Snapshot::default() };
+            let said = board::Elsewhere { process: 1, board, ..board::Elsewhere::default() };
+            Snapshot { elsewhere: vec![said; elsewhere], ..Snapshot::default() }
+        };
+        let end = End { partition: Partition(7), offset: Offset(7), stalled: false, first_reads: Vec::new() };
+        for (others, ends, expected) in [(2, 1, (2, 1)), (2_000, 1, (0, 1)), (2_000, 40_000, (0, 0))] {
+            let mut alive = Alive {
+                generation: Generation(3),
+                process: ProcessId::own(),
+                host: "h".into(),
+                nonce: None,
+                time_ms: 0,
+                ending: None,
+                ends: vec![vec![end.clone(); ends]],
+                board: Some(board_with(others)),
+            };
+            let bytes = encoded(&mut alive);
+            assert!(bytes.len() as u64 <= BYTES_MAX);
+            let read: Alive = serde_json::from_slice(&bytes).unwrap();
+            let found =
+                (read.board.map_or(0, |board| board.elsewhere.len()), read.ends.iter().map(Vec::len).sum());
+            assert_eq!(found, expected);
         }
     }
 

@@ -329,18 +329,18 @@ pub struct Snapshot {
     /// The size of the run before, in the form 3x2, if this one has another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescaled_from: Option<String>,
-    /// What the other processes said last of themselves. Each of them has told it about a second ago.
+    /// What the other processes said last of themselves, which each does once a second.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
 }
 
-/// The board of another process than the one that leads. What only that one knows is not on it: commits, ends, targets.
+/// The board of another process than the one that leads. What the leader alone knows is not on it: commits, ends, targets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Elsewhere {
     /// The number of the process.
     pub process: u32,
-    /// How long ago it has said so.
+    /// How long ago it said so.
     pub ago: Duration,
     /// What is on its board.
     pub board: Snapshot,

@@ -26,6 +26,9 @@ use std::time::Duration;
 const MARK_EVERY: Duration = Duration::from_secs(1);
 const MARKS: usize = 10;
 
+/// For how long a word of another process counts: each gives one a second.
+const SAID_WITHIN: Duration = Duration::from_secs(15);
+
 /// The board of a run. A clone is the same board.
 #[derive(Clone)]
 pub struct Board(Arc<Inner>);
@@ -451,13 +454,15 @@ impl Board {
             silent: waiting.silent(now),
             memory: state.memory,
             rescaled_from: state.rescaled_from.clone(),
-            elsewhere: state.elsewhere.iter().map(|said| elsewhere(said, now)).collect(),
+            elsewhere: state.elsewhere.iter().filter_map(|said| elsewhere(said, now)).collect(),
         }
     }
 }
 
-fn elsewhere((process, (at, board)): (&u32, &(Duration, Snapshot)), now: Duration) -> Elsewhere {
-    Elsewhere { process: *process, ago: now.saturating_sub(*at), board: board.clone() }
+/// What another process said last; `None` if that is so long ago that it says nothing about now.
+fn elsewhere((process, (at, board)): (&u32, &(Duration, Snapshot)), now: Duration) -> Option<Elsewhere> {
+    let ago = now.saturating_sub(*at);
+    (ago <= SAID_WITHIN).then(|| Elsewhere { process: *process, ago, board: board.clone() })
 }
 
 fn dropped(((operator, reason), records): (&(String, Reason), &u64)) -> Dropped {
@@ -567,6 +572,8 @@ mod tests {
         assert_eq!((recent.over, recent.workers[0].busy), (Duration::from_secs(5), Duration::from_secs(2)));
         leader.reported(1, Snapshot::default());
         assert_eq!(leader.snapshot().elsewhere[0].board, Snapshot::default(), "what it said before is gone");
+        clock.advance(SAID_WITHIN + Duration::from_secs(1));
+        assert_eq!(leader.snapshot().elsewhere, [], "a word that is old says nothing about now");
     }
 
     #[test]
