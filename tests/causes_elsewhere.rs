@@ -1,12 +1,12 @@
 //! Why a job on two processes lags, where the cause lies in the one that does not lead: process 0 names it, and the process.
 //! Both run in this one, over real sockets; what holds the second one up is in the hands of the test.
 
-use crate::causes::{Around, Running, memory_of, visits, visits_job};
+use crate::causes::{Around, LONG, Running, memory_of, visits, visits_job};
 use crate::played::Gate;
 use headway::engine::cluster::place::Cluster;
 use headway::engine::{Control, Error, Launch, Summary, launch};
 use headway::mesh::Process;
-use headway::serve::lag::Cause;
+use headway::serve::lag::{Cause, Diagnosis};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,6 +60,13 @@ impl Pair {
         self.leader.topic.write(partition, visits("a", from, count), given);
     }
 
+    /// Lets much time pass at once, and waits until process 1 has said what it does since then and `cause` is named for it.
+    fn after_long(&self, cause: Cause) -> Diagnosis {
+        self.member.clock.advance(LONG);
+        self.leader.wait("a word of process 1", || !self.leader.board.snapshot().elsewhere.is_empty());
+        self.leader.named(cause)
+    }
+
     /// Drains the job, which was well until then.
     fn end(self) {
         [&self.member.disk.staging, &self.doorman].into_iter().for_each(Gate::open);
@@ -79,7 +86,7 @@ fn slow_store_of_another_process_is_named() {
     let pages = (0..50).flat_map(|page| visits(&page.to_string(), 5 + page, 1));
     job.leader.topic.write(1, pages, 50);
     job.leader.wait("the store that stands still", || job.member.disk.staging.is_waited_at());
-    let found = job.leader.after_long(Cause::SlowLake);
+    let found = job.after_long(Cause::SlowLake);
     let sentence =
         "The lake is slow: writing files before they are committed takes all of the time in process 1.";
     assert_eq!(found.sentence, sentence, "{found:?}");
@@ -108,7 +115,7 @@ fn memory_that_is_nearly_full_in_another_process_is_named() {
         board.elsewhere.iter().any(|said| said.board.memory.is_some_and(|memory| memory.paused))
     };
     job.leader.wait("sources that pause", is_paused);
-    let found = job.leader.after_long(Cause::PausedByMemory);
+    let found = job.after_long(Cause::PausedByMemory);
     assert_eq!(found.sentence, "Sources are paused: process 1 takes nearly as much memory as it may.");
     assert_eq!(found.evidence[0], "190 of 200 MiB are resident");
     takes.store(10, Ordering::SeqCst);
@@ -126,7 +133,7 @@ fn slow_operator_of_another_process_is_named() {
     job.leader.topic.write(0, pages, 50);
     job.write(1, 0, 60, 60);
     job.leader.wait("the operator that stands still", || job.doorman.is_waited_at());
-    let found = job.leader.after_long(Cause::HotShard);
+    let found = job.after_long(Cause::HotShard);
     assert!(found.sentence.starts_with("Worker 1 of process 1 has most of the work"), "{found:?}");
     job.doorman.open();
     job.leader.wait_for_commits(110);
@@ -145,7 +152,7 @@ fn broker_that_does_not_answer_another_process_is_named() {
         board.silent.is_empty() && board.elsewhere.iter().any(|said| !said.board.silent.is_empty())
     };
     job.leader.wait("a question of process 1 without an answer", is_noticed);
-    let found = job.leader.after_long(Cause::SourceSilent);
+    let found = job.after_long(Cause::SourceSilent);
     let evidence = "input visits has not answered process 1 for ";
     assert!(found.evidence[0].starts_with(evidence), "{found:?}");
     job.member.topic.answers_again();
@@ -159,7 +166,7 @@ fn quiet_partition_of_another_process_that_holds_windows_open_is_named() {
     job.write(0, 0, 200, 200);
     job.write(1, 0, 1, 1);
     job.leader.wait_for_commits(201);
-    let found = job.leader.after_long(Cause::PartitionHoldsWindows);
+    let found = job.after_long(Cause::PartitionHoldsWindows);
     assert_eq!(found.sentence, "Partition 1 of visits has nothing to read, and holds all windows open.");
     assert!(found.evidence[1].starts_with("it was read to its end, and nothing came for "), "{found:?}");
     job.end();
