@@ -5,24 +5,25 @@
 //! cargo bench --bench board [-- MESSAGES PAIRS]
 //! ```
 //!
-//! The two take turns; CPU time is that of the process, the scraper included. What is left in both: a feed compares what its
-//! partitions wait for with what it has told, and a commit notes what is committed.
+//! The two take turns; CPU time is that of the process, the scraper included. Two costs are in both, and so are not measured: a feed
+//! compares what its partitions wait for with what it said before, and the board notes each commit.
 
 #![allow(clippy::print_stdout, reason = "a measurement is told on stdout")]
 
 mod figures;
+mod made;
 
 use figures::{cpu_seconds, median, spread};
 use headway::connect::Connector;
-use headway::connect::memory::{Lists, Message};
+use headway::connect::memory::Lists;
 use headway::engine::clock::System;
 use headway::engine::{Board, Control, Launch, launch};
 use headway::serve::feed::Limits;
 use headway::serve::live::{About, Live};
 use headway::serve::server::Server;
 use headway::store::memory::Memory;
-use headway_operators::generate;
-use headway_operators::record::{Offset, Partition};
+use headway_operators::pipeline::Configured;
+use made::lists;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ fn main() {
     let mut numbers = std::env::args().filter_map(|argument| argument.parse::<u64>().ok());
     let messages = numbers.next().unwrap_or(MESSAGES);
     let pairs = numbers.next().map_or(PAIRS, |pairs| usize::try_from(pairs).unwrap_or(PAIRS));
-    let lists = lists(messages);
+    let lists = Lists::new(lists(turnstile().pipeline.as_ref(), messages));
     // This also warms everything up.
     let (with, without) = (run(&lists, true), run(&lists, false));
     assert_eq!(with.rows, without.rows, "the rows do not depend on what is told");
@@ -69,9 +70,14 @@ struct Took {
     scrapes: u64,
 }
 
-fn run(lists: &Lists, is_told: bool) -> Took {
+/// The turnstile pipeline by its default settings.
+fn turnstile() -> Configured {
     let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
-    let made = entry.configure([]).expect("the default settings make a job");
+    entry.configure([]).expect("the default settings make a job")
+}
+
+fn run(lists: &Lists, is_told: bool) -> Took {
+    let made = turnstile();
     let clock = Arc::new(System::default());
     let board = if is_told { Board::new(clock.clone()) } else { Board::muted(clock.clone()) };
     let connectors = [Arc::new(lists.clone()) as Arc<dyn Connector>];
@@ -123,23 +129,4 @@ fn scrape(address: SocketAddr, stopped: &Receiver<()>) -> u64 {
         scrapes += u64::from(answer.contains("headway_records_total"));
     }
     scrapes
-}
-
-/// Messages as the generator makes them.
-fn lists(messages: u64) -> Lists {
-    let entry = headway_pipelines::find("turnstile").expect("the catalogue has it");
-    let pipeline = entry.configure([]).expect("the default settings make a job").pipeline;
-    let input = pipeline.inputs()[0].name;
-    let usual = (entry.generate)(input).expect("it makes messages for its input");
-    let options = generate::Options { messages: Some(messages), ..usual };
-    let generator = pipeline.generator(input, &options).expect("it makes messages for its input");
-    let mut made = generate::Message::default();
-    let mut one = |partition| {
-        let read = |offset| {
-            generator.message(partition, offset, &mut made);
-            Message { value: made.value.clone(), timestamp_ms: Some(made.timestamp_ms) }
-        };
-        (0..generator.end(partition).map_or(0, |end| end.0)).map(Offset).map(read).collect()
-    };
-    Lists::new((0..generator.partitions()).map(Partition).map(&mut one).collect())
 }

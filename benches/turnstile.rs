@@ -13,9 +13,10 @@
 mod csv;
 mod figures;
 mod hand_loop;
+mod made;
 
 use figures::{cpu_seconds, median, spread};
-use headway::connect::memory::{Lists, Message};
+use headway::connect::memory::Lists;
 use headway::connect::{Begins, Connector, PartitionInfo, Sink, Wake, WorkerSink};
 use headway::engine::clock::System;
 use headway::engine::commit::discovered::Discovered;
@@ -23,16 +24,15 @@ use headway::engine::run::committing::Commit;
 use headway::engine::run::feed::{self, Assigned, Until};
 use headway::engine::{Board, Control, Error, InputOptions, Memory, Options, STUCK_AFTER, StartPoint};
 use headway_operators::ack::{Ack, StagedFile, StateFile};
-use headway_operators::generate;
 use headway_operators::pipeline::Pipeline;
 use headway_operators::port::{InputStart, NotAfter};
 use headway_operators::port::{Stage, Start};
 use headway_operators::progress::Standing;
-use headway_operators::record::{Offset, Partition};
 use headway_operators::row::{Cell, Rows};
 use headway_operators::spec::OutputSpec;
 use headway_operators::state::{Saved, StateChange};
 use headway_operators::time::{Epoch, EventTime};
+use made::lists;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -136,24 +136,6 @@ fn difference(got: &(Vec<String>, usize), want: &(Vec<String>, usize)) -> String
 fn pipeline() -> Arc<dyn Pipeline> {
     let entry = headway_pipelines::find("turnstile").expect("the catalogue has the turnstile pipeline");
     entry.configure([]).expect("the default settings make a job").pipeline
-}
-
-/// The embedded source's messages, in memory.
-fn lists(pipeline: &dyn Pipeline, messages: u64) -> Vec<Vec<Message>> {
-    let entry = headway_pipelines::find(pipeline.name()).expect("the catalogue has it");
-    let input = pipeline.inputs()[0].name;
-    let usual = (entry.generate)(input).expect("it makes messages for its input");
-    let options = generate::Options { messages: Some(messages), ..usual };
-    let generator = pipeline.generator(input, &options).expect("it makes messages for its input");
-    let mut made = generate::Message::default();
-    let mut one = |partition| {
-        let read = |offset| {
-            generator.message(partition, offset, &mut made);
-            Message { value: made.value.clone(), timestamp_ms: Some(made.timestamp_ms) }
-        };
-        (0..generator.end(partition).map_or(0, |end| end.0)).map(Offset).map(read).collect()
-    };
-    (0..generator.partitions()).map(Partition).map(&mut one).collect()
 }
 
 /// Runs the job on `workers` workers, with the settings of a real run: epochs of a second, at most 16 MiB.

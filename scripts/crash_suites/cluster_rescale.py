@@ -1,6 +1,6 @@
 """One job that goes from each size to each other one while it runs, with a kill inside, and while its files grow and new ones come.
 
-A lake is one pair of sizes (processes x workers). Three processes of one host file follow a folder; those that the size does not need
+Each lake tries one pair of sizes (processes x workers). Three processes of one host file follow a folder; those that the size does not need
 stand by. The job is asked for the other size (`headway rescale --execute`), and while it is on its way a random process is killed and
 started again. Meanwhile lines are added to the files of the folder, and the last file comes only now. When the job has the other size
 and has read everything, a signal to all must end each with exit code 0. At the end the lake must be what the reference program expects,

@@ -2,7 +2,7 @@
 
   idle       to a member that owns no partition: all drain and end with exit code 0, and the next start goes on from there
   standby    to a process that stands by: it alone ends, with exit code 0, and the others commit on as if nothing had happened
-  killed     a member is killed while all drain, and started again: all end with exit code 0. A member that comes back after
+  killed     a process is killed while all drain, and started again: all end with exit code 0. A process that comes back after
              the others have ended waits for them until it gets a signal
 
 At the end of each lake it must be what the reference program expects.

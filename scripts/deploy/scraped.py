@@ -5,7 +5,8 @@ and are not committed.
 
     python scripts/deploy/scraped.py target/release/headway
 
-The broker is that of scripts/kafka: it needs Java, and Maven or the jars. Where it cannot be had, it says what was not checked.
+The broker is started by scripts/kafka, which needs Java, and Maven or Kafka's jars. Without a broker this program says what it has not
+checked.
 """
 import datetime
 import json

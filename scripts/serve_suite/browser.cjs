@@ -1,22 +1,15 @@
 // Drives the dashboard and README's live list in headless Chromium. Called by scripts/serve-suite, which kills and starts the
 // job when this prints KILL or START. Arguments: address, folder for pictures, README's page.
 "use strict";
-const { chromium } = require("playwright-core");
+const { ask, main } = require("./chrome.cjs");
 const axe = require("axe-core");
 const fs = require("fs");
 const path = require("path");
-const readline = require("readline");
 
 const [base, shots, live] = process.argv.slice(2);
-const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
 function check(holds, what) {
   if (!holds) throw new Error(what);
-}
-
-async function ask(word) {
-  console.log(word);
-  await answers.next();
 }
 
 /** A page that notes what goes wrong on it, and what it asks of others. */
@@ -111,82 +104,66 @@ async function killed(page) {
   return red;
 }
 
-async function main() {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
-  try {
-    const list = await open(browser, `${base}/v1/views`, {});
-    check((await list.content()).includes("top_stations"), "there are no views");
-    // README's ten lines, as a page of the job's own address would run them.
-    const readme = await open(browser, `${base}/`, {});
-    await readme.route("**/live.html", (route) => route.fulfill({ contentType: "text/html", headers: {}, body: fs.readFileSync(live, "utf8") }));
-    await readme.goto(`${base}/live.html`);
-    await readme.waitForFunction(() => document.querySelectorAll("li").length === 10, null, { timeout: 15_000 });
-    check(!readme.wrong.length, readme.wrong.join("; "));
+main(async (browser) => {
+  const list = await open(browser, `${base}/v1/views`, {});
+  check((await list.content()).includes("top_stations"), "there are no views");
+  // README's ten lines, as a page of the job's own address would run them.
+  const readme = await open(browser, `${base}/`, {});
+  await readme.route("**/live.html", (route) => route.fulfill({ contentType: "text/html", headers: {}, body: fs.readFileSync(live, "utf8") }));
+  await readme.goto(`${base}/live.html`);
+  await readme.waitForFunction(() => document.querySelectorAll("li").length === 10, null, { timeout: 15_000 });
+  check(!readme.wrong.length, readme.wrong.join("; "));
 
-    const began = Date.now();
-    const page = await open(browser, `${base}/#top_stations`, { viewport: { width: 1440, height: 1000 }, colorScheme: "light" });
-    await ready(page);
-    const first = Date.now() - began;
-    await numbers(page);
-    check((await page.evaluate(() => document.querySelectorAll("canvas").length)) >= 2, "there are no charts");
-    // All but that of targets, which this job has none of: `numbers` watches all five.
-    const shown = await page.evaluate(() => [...document.querySelectorAll("#numbers li")].map((tile) => tile.dataset.testid));
-    check(shown.join(" ") === "source-lag watermark-lag commit-p99 dead-share", `the numbers are ${shown}`);
-    await operators(page);
-    const passed = await usable(page, "the page");
-    await shot(page, "light");
-    const sent = await page.evaluate(() => performance.getEntriesByType("resource").filter((one) => one.name.includes("/v1/")).length);
-    check(sent <= 2, `${sent} requests for data: one stream is enough`);
-    for (const [name, options] of [
-      ["dark", { viewport: { width: 1440, height: 1000 }, colorScheme: "dark" }],
-      ["phone", { viewport: { width: 390, height: 844 }, isMobile: true, deviceScaleFactor: 2, colorScheme: "light" }],
-    ]) {
-      const other = await open(browser, `${base}/#top_stations`, options);
-      await ready(other);
-      const wide = await other.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      check(wide <= 0, `${name} is ${wide} px too wide`);
-      await usable(other, name);
-      await shot(other, name);
-      check(!other.wrong.length, `${name}: ${other.wrong.join("; ")}`);
-      await other.context().close();
-    }
-    // A browser gives one address six connections, and each page holds one.
-    const context = await browser.newContext();
-    const tabs = await Promise.all([1, 2, 3, 4, 5, 6].map(async () => {
-      const tab = await context.newPage();
-      await tab.goto(`${base}/#top_stations`);
-      await ready(tab);
-      return tab;
-    }));
-    await page.waitForTimeout(1_000);
-    const { seq } = await (await page.request.get(`${base}/v1/views`)).json();
-    for (const tab of tabs) {
-      await tab.waitForFunction((seq) => Number(document.body.dataset.seq) >= seq, seq, { timeout: 10_000, polling: 100 });
-    }
-    await context.close();
-    await keyboard(page);
-    const red = await killed(page);
-    await numbers(page).catch(async () => {
-      await page.click("#tab-top_stations");
-      await numbers(page);
-    });
-    // What the network says of a job that is gone is not the page's.
-    const own = page.wrong.filter((line) => !/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/.test(line));
-    check(!own.length, own.join("; "));
-
-    console.log(`first figures after ${first} ms; red ${red.toFixed(1)} s after a kill; ${passed} rules of axe-core pass; pictures: ${fs.readdirSync(shots).join(", ")}`);
-  } finally {
-    await browser.close();
+  const began = Date.now();
+  const page = await open(browser, `${base}/#top_stations`, { viewport: { width: 1440, height: 1000 }, colorScheme: "light" });
+  await ready(page);
+  const first = Date.now() - began;
+  await numbers(page);
+  check((await page.evaluate(() => document.querySelectorAll("canvas").length)) >= 2, "there are no charts");
+  // All but that of targets, which this job has none of: `numbers` watches all five.
+  const shown = await page.evaluate(() => [...document.querySelectorAll("#numbers li")].map((tile) => tile.dataset.testid));
+  check(shown.join(" ") === "source-lag watermark-lag commit-p99 dead-share", `the numbers are ${shown}`);
+  await operators(page);
+  const passed = await usable(page, "the page");
+  await shot(page, "light");
+  const sent = await page.evaluate(() => performance.getEntriesByType("resource").filter((one) => one.name.includes("/v1/")).length);
+  check(sent <= 2, `${sent} requests for data: one stream is enough`);
+  for (const [name, options] of [
+    ["dark", { viewport: { width: 1440, height: 1000 }, colorScheme: "dark" }],
+    ["phone", { viewport: { width: 390, height: 844 }, isMobile: true, deviceScaleFactor: 2, colorScheme: "light" }],
+  ]) {
+    const other = await open(browser, `${base}/#top_stations`, options);
+    await ready(other);
+    const wide = await other.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    check(wide <= 0, `${name} is ${wide} px too wide`);
+    await usable(other, name);
+    await shot(other, name);
+    check(!other.wrong.length, `${name}: ${other.wrong.join("; ")}`);
+    await other.context().close();
   }
-}
+  // A browser gives one address six connections, and each page holds one.
+  const context = await browser.newContext();
+  const tabs = await Promise.all([1, 2, 3, 4, 5, 6].map(async () => {
+    const tab = await context.newPage();
+    await tab.goto(`${base}/#top_stations`);
+    await ready(tab);
+    return tab;
+  }));
+  await page.waitForTimeout(1_000);
+  const { seq } = await (await page.request.get(`${base}/v1/views`)).json();
+  for (const tab of tabs) {
+    await tab.waitForFunction((seq) => Number(document.body.dataset.seq) >= seq, seq, { timeout: 10_000, polling: 100 });
+  }
+  await context.close();
+  await keyboard(page);
+  const red = await killed(page);
+  await numbers(page).catch(async () => {
+    await page.click("#tab-top_stations");
+    await numbers(page);
+  });
+  // What the network says of a job that is gone is not the page's.
+  const own = page.wrong.filter((line) => !/ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_EMPTY_RESPONSE|ERR_CONNECTION_RESET|503/.test(line));
+  check(!own.length, own.join("; "));
 
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.log(`browser: ${error.message}`);
-    process.exit(1);
-  },
-);
+  console.log(`first figures after ${first} ms; red ${red.toFixed(1)} s after a kill; ${passed} rules of axe-core pass; pictures: ${fs.readdirSync(shots).join(", ")}`);
+});

@@ -1,18 +1,11 @@
 // Watches the five numbers of the dashboard in headless Chromium: each must be there, and must change. Called by
 // scripts/serve_suite/numbers.py, which keeps the database from taking changes between HOLD and RELEASE. Argument: the address.
 "use strict";
-const { chromium } = require("playwright-core");
-const readline = require("readline");
+const { ask, main } = require("./chrome.cjs");
 
 const [base] = process.argv.slice(2);
-const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const NAMES = ["source-lag", "watermark-lag", "commit-p99", "dead-share", "target-lag"];
 const PATIENCE = 90_000;
-
-async function ask(word) {
-  console.log(word);
-  await answers.next();
-}
 
 /** Waits until `holds`, which is given what each number shows, is true; what each has shown. */
 async function watch(page, what, holds) {
@@ -30,34 +23,18 @@ async function watch(page, what, holds) {
   }
 }
 
-async function main() {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-  });
-  try {
-    const page = await browser.newPage();
-    const wrong = [];
-    page.on("pageerror", (error) => wrong.push(error.message));
-    await page.goto(base);
-    const changes = (shown, names) => names.every((name) => shown[name].size >= 3);
-    // A target that keeps up is behind by nothing, always.
-    const seen = await watch(page, "four numbers that change, and a fifth", (now, shown) => changes(shown, NAMES.slice(0, 4)) && shown["target-lag"].size > 0);
-    await ask("HOLD");
-    await watch(page, "a target that is behind", (now) => Number.parseFloat(now["target-lag"]) >= 2);
-    await ask("RELEASE");
-    await watch(page, "a target that has caught up", (now) => Number.parseFloat(now["target-lag"]) < 1);
-    if (wrong.length) throw new Error(wrong.join("; "));
-    console.log(`five numbers, all change: ${NAMES.map((name) => `${name} ${[...seen[name]].slice(0, 3).join(", ")}`).join("; ")}`);
-  } finally {
-    await browser.close();
-  }
-}
-
-main().then(
-  () => process.exit(0),
-  (error) => {
-    console.log(`browser: ${error.message}`);
-    process.exit(1);
-  },
-);
+main(async (browser) => {
+  const page = await browser.newPage();
+  const wrong = [];
+  page.on("pageerror", (error) => wrong.push(error.message));
+  await page.goto(base);
+  const changes = (shown, names) => names.every((name) => shown[name].size >= 3);
+  // A target that keeps up is behind by nothing, always.
+  const seen = await watch(page, "four numbers that change, and a fifth", (now, shown) => changes(shown, NAMES.slice(0, 4)) && shown["target-lag"].size > 0);
+  await ask("HOLD");
+  await watch(page, "a target that is behind", (now) => Number.parseFloat(now["target-lag"]) >= 2);
+  await ask("RELEASE");
+  await watch(page, "a target that has caught up", (now) => Number.parseFloat(now["target-lag"]) < 1);
+  if (wrong.length) throw new Error(wrong.join("; "));
+  console.log(`five numbers, all change: ${NAMES.map((name) => `${name} ${[...seen[name]].slice(0, 3).join(", ")}`).join("; ")}`);
+});

@@ -3,7 +3,7 @@
 use crate::engine::format::board::{Lag, Snapshot};
 use crate::engine::format::manifest::{Manifest, PartitionEntry};
 use crate::engine::format::waits::{FeedWait, PartWait, Silence, Waits};
-use crate::serve::one::One;
+use crate::serve::process_board::ProcessBoard;
 use headway_operators::record::Partition;
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ pub(super) struct Look<'a> {
     /// The board of process 0, which commits.
     pub(super) board: &'a Snapshot,
     /// All processes that have said something, process 0 first.
-    pub(super) processes: Vec<One<'a>>,
+    pub(super) processes: Vec<ProcessBoard<'a>>,
     /// The partitions with records that wait, the longest wait first.
     pub(super) behind: Vec<&'a Lag>,
     /// All records that wait.
@@ -112,7 +112,7 @@ impl<'a> Look<'a> {
         let mut behind: Vec<&Lag> = board.lags.iter().filter(|lag| lag.records > 0).collect();
         behind.sort_by_key(|lag| std::cmp::Reverse(lag.age_ms(board.at_ms)));
         let records = behind.iter().map(|lag| lag.records).sum();
-        Look { head, board, processes: One::all(board), behind, records, limit: limit(board.epoch) }
+        Look { head, board, processes: ProcessBoard::all(board), behind, records, limit: limit(board.epoch) }
     }
 
     /// True if something waits for longer than epochs explain: records, whether their partition's end is known or not, or the
@@ -145,8 +145,8 @@ impl<'a> Look<'a> {
     }
 
     /// The source that has not answered for the longest, and the process that has asked it.
-    pub(super) fn silence(&self) -> Option<(One<'a>, &'a Silence)> {
-        let of = |one: &One<'a>| {
+    pub(super) fn silence(&self) -> Option<(ProcessBoard<'a>, &'a Silence)> {
+        let of = |one: &ProcessBoard<'a>| {
             let one = *one;
             one.board.silent.iter().map(move |silence| (one, silence))
         };
@@ -192,13 +192,13 @@ impl<'a> Look<'a> {
     }
 
     /// The process in which a worker has been longest in one step of the dataflow, if that is long, and for how long.
-    pub(super) fn in_step(&self) -> Option<(One<'a>, Duration)> {
+    pub(super) fn in_step(&self) -> Option<(ProcessBoard<'a>, Duration)> {
         let steps = self.processes.iter().map(|one| (*one, one.in_step()));
         steps.filter(|(_, time)| *time > self.limit).max_by_key(|(_, time)| *time)
     }
 
     /// The process whose workers were in operators for most of their time.
-    pub(super) fn computing(&self) -> One<'a> {
+    pub(super) fn computing(&self) -> ProcessBoard<'a> {
         let mut most = self.processes[0];
         for one in &self.processes[1..] {
             if one.in_operators() > most.in_operators() {

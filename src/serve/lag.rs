@@ -9,7 +9,7 @@ use crate::engine::format::waits::{StageWait, Waits};
 use crate::engine::run::meter::{ENGINE, STEPS};
 use crate::serve::cause::Look;
 pub use crate::serve::cause::{Cause, Diagnosis};
-use crate::serve::one::{One, percent};
+use crate::serve::process_board::{ProcessBoard, percent};
 use crate::serve::windows::{future, open_windows, target};
 use headway_operators::record::Partition;
 use headway_operators::time::EventTime;
@@ -66,7 +66,8 @@ fn feeds(look: &Look<'_>) -> Option<String> {
 }
 
 fn memory(look: &Look<'_>) -> Option<Diagnosis> {
-    let paused = |one: &One<'_>| Some((one.process, one.board.memory.filter(|memory| memory.paused)?));
+    let paused =
+        |one: &ProcessBoard<'_>| Some((one.process, one.board.memory.filter(|memory| memory.paused)?));
     let (process, memory) = look.processes.iter().find_map(paused)?;
     Some(Diagnosis {
         cause: Cause::PausedByMemory,
@@ -130,16 +131,16 @@ fn silent(look: &Look<'_>) -> Option<Diagnosis> {
 /// What the writing of files before their commit is like, where it is worst.
 struct Staging<'a> {
     /// The process in which it takes the most of the time, and which part of it.
-    busiest: One<'a>,
+    busiest: ProcessBoard<'a>,
     share: f64,
     /// The piece of work that takes longest, if that is long.
-    stuck: Option<(One<'a>, &'a StageWait, Duration)>,
+    stuck: Option<(ProcessBoard<'a>, &'a StageWait, Duration)>,
 }
 
 impl<'a> Staging<'a> {
     fn of(look: &Look<'a>) -> Staging<'a> {
         let mut busiest = look.processes[0];
-        let mut stuck: Option<(One<'a>, &'a StageWait, Duration)> = None;
+        let mut stuck: Option<(ProcessBoard<'a>, &'a StageWait, Duration)> = None;
         for one in &look.processes {
             if one.stage() > busiest.stage() {
                 busiest = *one;
@@ -155,7 +156,7 @@ impl<'a> Staging<'a> {
     }
 
     /// The process to be named.
-    fn process(&self) -> One<'a> {
+    fn process(&self) -> ProcessBoard<'a> {
         self.stuck.map_or(self.busiest, |(one, _, _)| one)
     }
 }
@@ -236,7 +237,7 @@ fn catching_up(look: &Look<'_>) -> Option<Diagnosis> {
 
 /// How busy a worker is.
 struct Worker<'a> {
-    of: One<'a>,
+    of: ProcessBoard<'a>,
     /// Its number in the job.
     number: usize,
     busy: f64,
@@ -244,7 +245,7 @@ struct Worker<'a> {
 
 /// The workers of all processes.
 fn workers<'a>(look: &Look<'a>) -> Vec<Worker<'a>> {
-    let of = |one: &One<'a>| {
+    let of = |one: &ProcessBoard<'a>| {
         let one = *one;
         let shares = one.busy().into_iter().enumerate();
         shares.map(move |(index, busy)| Worker { of: one, number: one.worker(index), busy })
@@ -293,7 +294,7 @@ fn busy(look: &Look<'_>) -> Option<Diagnosis> {
     })
 }
 
-fn slow_operators(look: &Look<'_>, computing: One<'_>) -> String {
+fn slow_operators(look: &Look<'_>, computing: ProcessBoard<'_>) -> String {
     let (at, most) = (computing.of(), computing.most_of_late(&ENGINE_OWN));
     if let Some((_, step)) = look.in_step() {
         let seconds = step.as_secs();

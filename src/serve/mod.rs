@@ -18,7 +18,6 @@ pub mod live;
 #[cfg(feature = "serve")]
 mod member;
 pub mod metrics;
-mod one;
 #[cfg(feature = "serve")]
 mod openmetrics;
 #[cfg(feature = "serve")]
@@ -27,6 +26,7 @@ mod own;
 mod pages;
 #[cfg(feature = "serve")]
 mod problem;
+mod process_board;
 #[cfg(feature = "serve")]
 mod query;
 #[cfg(feature = "serve")]

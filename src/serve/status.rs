@@ -126,7 +126,7 @@ impl Look<'_> {
 
     /// The boards of all processes that have said something, process 0 first.
     fn boards(&self) -> impl Iterator<Item = &Snapshot> {
-        std::iter::once(self.board).chain(self.board.elsewhere.iter().map(|said| &said.board))
+        self.board.all().map(|(_, board)| board)
     }
 
     fn numbers(&self, why: &Diagnosis) -> Vec<Number> {
@@ -254,7 +254,7 @@ impl Look<'_> {
             let is_slowest = input.partitions.len() > 1 && slowest == Some(part.partition);
             let feeds = self.boards().flat_map(|board| &board.feeds).filter(|feed| feed.input == at);
             let feed = feeds.flat_map(|feed| &feed.partitions).find(|wait| wait.partition == part.partition);
-            let (judgement, waits) = waits(part, lag, (feed, is_slowest));
+            let (judgement, waits) = waits(part, lag, feed, is_slowest);
             json!({
                 "input": input.name,
                 "topic": input.topic,
@@ -281,7 +281,8 @@ fn shares(board: &Snapshot) -> impl Iterator<Item = f64> {
 fn waits(
     part: &PartitionEntry,
     lag: Option<&Lag>,
-    (feed, is_slowest): (Option<&PartWait>, bool),
+    feed: Option<&PartWait>,
+    is_slowest: bool,
 ) -> (Judgement, &'static str) {
     let behind = lag.map_or(0, |lag| lag.records);
     let is_paused = |waits: Waits| feed.is_some_and(|feed| feed.waits == waits && feed.waits_for > PAUSED);

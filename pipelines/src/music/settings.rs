@@ -77,7 +77,7 @@ fn growth(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// How generated users behave: as the published model says, except for what is set here.
+/// How generated users behave: as in the published model, but with the growth that the settings ask for.
 pub(super) fn behaviour(settings: &Settings) -> Behaviour {
     let growth = settings.text(GROWTH).parse().expect("the text of a growth is a number");
     Behaviour { growth, ..Behaviour::default() }

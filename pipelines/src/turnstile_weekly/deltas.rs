@@ -90,7 +90,7 @@ pub(super) enum Corrections {
     /// The greater of the two by rank and registers counts, whichever came first.
     Apply,
     /// The reading that was committed first counts for good, at the instant that its time meant then. Of two readings of one epoch
-    /// the regular one counts; of two regular ones, or two others, the one that was published earlier.
+    /// the regular one counts. If both are regular, or neither is, the one that was published earlier counts.
     Ignore,
 }
 

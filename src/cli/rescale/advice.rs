@@ -37,8 +37,7 @@ pub(crate) fn advise(head: &Manifest, board: Option<&Snapshot>) -> Advised {
     if idle > 0 {
         why.push(format!("{idle} of {all} workers have no partition: there are {readable}"));
     }
-    let others = board.elsewhere.iter().map(|said| &said.board);
-    let busy = share(std::iter::once(board).chain(others).flat_map(|board| &board.recent.workers));
+    let busy = share(board.all().flat_map(|(_, board)| &board.recent.workers));
     let whose = if board.elsewhere.len() + 1 < processes as usize { " of process 0" } else { "" };
     why.push(format!("the workers{whose} work {:.0} % of their time", busy * 100.0));
     let found = diagnose(head, board);

@@ -407,9 +407,7 @@ fn answer(seen: &Seen) -> Value {
 /// The memory of each process that has a limit, by its number.
 fn memory(seen: &Seen) -> Vec<(u32, MemoryUse)> {
     let Some(board) = seen.board() else { return Vec::new() };
-    let others = board.elsewhere.iter().map(|said| (said.process, said.board.memory));
-    let all = std::iter::once((0, board.memory)).chain(others);
-    all.filter_map(|(process, memory)| Some((process, memory?))).collect()
+    board.all().filter_map(|(process, board)| Some((process, board.memory?))).collect()
 }
 
 fn input_answer(seen: &Seen, at: usize, input: &Input, ends: &BTreeMap<Partition, End>) -> Value {

@@ -334,6 +334,13 @@ pub struct Snapshot {
     pub elsewhere: Vec<Elsewhere>,
 }
 
+impl Snapshot {
+    /// The boards of all processes that have said something, each with the number of its process; that of process 0 is this one.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &Snapshot)> {
+        std::iter::once((0, self)).chain(self.elsewhere.iter().map(|said| (said.process, &said.board)))
+    }
+}
+
 /// The board of another process than the one that leads. What the leader alone knows is not on it: commits, ends, targets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -11,8 +11,8 @@ use crate::engine::format::board::{
 use crate::engine::format::manifest::Manifest;
 use crate::engine::format::names::Seq;
 use crate::engine::format::waits::{StageWait, StoreUse};
-use crate::engine::run::marks::{Growth, Mark};
 use crate::engine::run::meter::Meter;
+use crate::engine::run::samples::{Growth, Sample};
 use crate::engine::run::waiting::{FeedState, Waiting};
 use headway_operators::ack::Ack;
 use headway_operators::error::Reason;
@@ -22,9 +22,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-/// How often a mark is set, and how many are kept: what is recent goes back about ten seconds.
-const MARK_EVERY: Duration = Duration::from_secs(1);
-const MARKS: usize = 10;
+/// How often a sample is taken, and how many are kept: what is recent goes back about ten seconds.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+const SAMPLES: usize = 10;
 
 /// For how long a word of another process counts: each gives one a second.
 const SAID_WITHIN: Duration = Duration::from_secs(15);
@@ -89,7 +89,7 @@ struct State {
     /// What the other processes said last of themselves, and when, by their numbers.
     elsewhere: BTreeMap<u32, (Duration, Snapshot)>,
     /// What there was at the last few moments, oldest first.
-    marks: VecDeque<Mark>,
+    samples: VecDeque<Sample>,
 }
 
 impl Board {
@@ -302,25 +302,25 @@ impl Board {
         }
     }
 
-    /// Sets a mark, if it is time.
-    fn set_mark(&self) -> MutexGuard<'_, State> {
+    /// Takes a sample, if it is time.
+    fn take_sample(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         let now = self.0.clock.elapsed();
-        if state.marks.back().is_none_or(|last| now.saturating_sub(last.at) >= MARK_EVERY) {
+        if state.samples.back().is_none_or(|last| now.saturating_sub(last.at) >= SAMPLE_EVERY) {
             let waiting = self.waiting();
-            let mark = self.mark(&state, now, &waiting.stages(now), &waiting.store(now));
+            let sample = self.sample(&state, now, &waiting.stages(now), &waiting.store(now));
             drop(waiting);
-            if state.marks.len() == MARKS {
-                state.marks.pop_front();
+            if state.samples.len() == SAMPLES {
+                state.samples.pop_front();
             }
-            state.marks.push_back(mark);
+            state.samples.push_back(sample);
         }
         state
     }
 
     /// What this process says of itself to the one that leads: all but what that one knows.
     pub fn report(&self) -> Snapshot {
-        drop(self.set_mark());
+        drop(self.take_sample());
         self.snapshot()
     }
 
@@ -333,7 +333,7 @@ impl Board {
     /// Notes where partitions end now.
     pub fn ends(&self, ends: &Ends) {
         let now_ms = self.0.clock.wall_ms();
-        let mut state = self.set_mark();
+        let mut state = self.take_sample();
         for (input, ends) in ends.iter().enumerate() {
             for end in ends {
                 state.ends.entry((input, end.partition)).or_default().see(end, now_ms);
@@ -379,12 +379,12 @@ impl Board {
     }
 
     /// What there is in all at `at`, when `stages` and `store` were read.
-    fn mark(&self, state: &State, at: Duration, stages: &[StageWait], store: &StoreUse) -> Mark {
+    fn sample(&self, state: &State, at: Duration, stages: &[StageWait], store: &StoreUse) -> Sample {
         let inputs = state.head.iter().flat_map(|head| &head.inputs);
         let records = inputs.map(|input| input.total().consumed).sum();
         let (workers, operators) = (self.worker_times(), self.operators());
         let stages = stages.iter().map(|stage| stage.busy).collect();
-        Mark { at, records, steps: state.steps, workers, operators, stages, store: store.busy }
+        Sample { at, records, steps: state.steps, workers, operators, stages, store: store.busy }
     }
 
     fn worker_times(&self) -> Vec<WorkerTime> {
@@ -426,8 +426,8 @@ impl Board {
         drop(here);
         let waiting = self.waiting();
         let (stages, store) = (waiting.stages(now), waiting.store(now));
-        let mark = self.mark(&state, now, &stages, &store);
-        let recent = state.marks.front().map(|first| mark.since(first)).unwrap_or_default();
+        let sample = self.sample(&state, now, &stages, &store);
+        let recent = state.samples.front().map(|first| sample.since(first)).unwrap_or_default();
         Snapshot {
             at_ms,
             running: self.running(),
@@ -441,8 +441,8 @@ impl Board {
             slowest_epoch: state.slowest_epoch,
             tables: state.tables,
             epoch: run.map_or(Duration::ZERO, |run| run.epoch),
-            workers: mark.workers,
-            operators: mark.operators,
+            workers: sample.workers,
+            operators: sample.operators,
             recent,
             lags,
             max_skew_ms: run.and_then(|run| run.max_skew_ms),

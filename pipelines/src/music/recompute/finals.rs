@@ -28,8 +28,8 @@ impl Slow {
         self.plays.iter().filter_map(row).collect()
     }
 
-    /// `top_songs_last_hour` and `top_artists_last_hour`: what was played most in the hour before the end of each slice. `cells` gives
-    /// the cells that name it.
+    /// `top_songs_last_hour` and `top_artists_last_hour`: for each slice, what was played most in the hour that ends with it.
+    /// `cells` gives the cells that name a song or an artist.
     pub(super) fn top_last_hour<K: Ord + Clone>(
         &self,
         of: impl Fn(&Played) -> Option<K>,

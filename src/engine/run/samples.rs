@@ -1,4 +1,4 @@
-//! What the board remembers: what there was at the last few moments, and how partitions grew.
+//! What the board remembers: samples of the last seconds, and how partitions grew.
 
 use crate::connect::{End, FirstRead};
 use crate::engine::format::board::{OperatorTime, OperatorUse, Recent, Steps, WorkerTime};
@@ -12,7 +12,7 @@ const ENDS_MAX: usize = 3_600;
 
 /// What there was in all at one moment.
 #[derive(Clone)]
-pub(super) struct Mark {
+pub(super) struct Sample {
     pub(super) at: Duration,
     pub(super) records: u64,
     pub(super) steps: Steps,
@@ -31,9 +31,9 @@ pub(super) struct Growth {
     pub(super) first_reads: Vec<FirstRead>,
 }
 
-impl Mark {
+impl Sample {
     /// What happened since `first`.
-    pub(super) fn since(&self, first: &Mark) -> Recent {
+    pub(super) fn since(&self, first: &Sample) -> Recent {
         let worked = |(now, then): (&WorkerTime, &WorkerTime)| WorkerTime {
             busy: now.busy.saturating_sub(then.busy),
             waiting: now.waiting.saturating_sub(then.waiting),

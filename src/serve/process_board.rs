@@ -11,7 +11,7 @@ const OPERATORS_SHOWN: usize = 3;
 
 /// One process, and its board.
 #[derive(Clone, Copy)]
-pub(super) struct One<'a> {
+pub(super) struct ProcessBoard<'a> {
     /// Its number.
     pub(super) process: u32,
     /// The job has others.
@@ -19,13 +19,11 @@ pub(super) struct One<'a> {
     pub(super) board: &'a Snapshot,
 }
 
-impl<'a> One<'a> {
+impl<'a> ProcessBoard<'a> {
     /// All processes of the job that have said something.
-    pub(super) fn all(board: &'a Snapshot) -> Vec<One<'a>> {
+    pub(super) fn all(board: &'a Snapshot) -> Vec<ProcessBoard<'a>> {
         let has_others = !board.elsewhere.is_empty();
-        let others =
-            board.elsewhere.iter().map(|said| One { process: said.process, has_others, board: &said.board });
-        std::iter::once(One { process: 0, has_others, board }).chain(others).collect()
+        board.all().map(|(process, board)| ProcessBoard { process, has_others, board }).collect()
     }
 
     /// Words that say which process it is, to follow a noun; none if it is the only one.
