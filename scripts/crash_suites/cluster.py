@@ -85,10 +85,15 @@ class Cluster:
         """Waits until manifest `number` is there; all processes must be alive then."""
         end = time.monotonic() + rigs.SECONDS_MAX
         while rigs.highest(self.lake) < number:
-            ended = [process for process, run in enumerate(self.runs) if run.ended()]
-            if ended or time.monotonic() > end:
-                raise rigs.Failed(f"processes {ended} have ended, manifest {number} is not there: {self.name}\n{self.said()}")
+            self.alive()
+            if time.monotonic() > end:
+                raise rigs.Failed(f"manifest {number} is not there: {self.name}\n{self.said()}")
             time.sleep(0.005)
+
+    def alive(self):
+        """No process has ended."""
+        if ended := [process for process, run in enumerate(self.runs) if run.ended()]:
+            raise rigs.Failed(f"processes {ended} have ended: {self.name}\n{self.said()}")
 
     def kill(self, process):
         """Kills a process, and starts it again."""

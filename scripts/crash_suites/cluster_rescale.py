@@ -67,6 +67,13 @@ class Pool(cluster.Endless):
         self.becomes(before, self.rescale(before))
         return None
 
+    def goes_to(self, to, draw):
+        """Asks for another size until a kill came before the job had it; gives the seconds that this took."""
+        took = next(filter(None, (self.hit_while_it_goes(to, draw) for _ in range(TRIES))), None)
+        if took is None:
+            raise rigs.Failed(f"no kill came before the job had its other size: {self.name}")
+        return took
+
     def drain(self):
         for run in self.runs:
             run.child.terminate()
@@ -118,9 +125,7 @@ def one_pair(rig, args, number, pair):
     pool = Pool(rig, lake, growing.capture, start)
     pool.until(rigs.highest(lake) + 3 + draw.randrange(20))
     adding = growing.begin(4)
-    took = next(filter(None, (pool.hit_while_it_goes(to, draw) for _ in range(TRIES))), None)
-    if took is None:
-        raise rigs.Failed(f"no kill came before the job had its other size: {pool.name}")
+    took = pool.goes_to(to, draw)
     adding.join()
     rigs.wait_for(f"the end of the files: {pool.name}", lambda: fencing.read_to_the_end(lake, growing.capture), None, rigs.SECONDS_MAX)
     pool.drain()

@@ -231,9 +231,7 @@ class Rig:
         """True if the slide of the capture of `seed` divides its window."""
         draw = rng(seed, "capture")
         self.place(draw)
-        flags = window_flags(draw)
-        seconds = {flag: int(value.removesuffix("s")) for flag, value in zip(flags[::2], flags[1::2])}
-        return seconds["--window"] % seconds["--slide"] == 0
+        return divides(window_flags(draw))
 
     def place(self, draw):
         """(zone, start) of a capture."""
@@ -473,6 +471,12 @@ def window_flags(draw, sizes=WINDOWS_S):
     """The flags of windows that are drawn freely, for the job and for the reference program."""
     window, slide, lateness = draws.windows_s(draw, sizes)
     return "--window", f"{window}s", "--slide", f"{slide}s", "--lateness", f"{lateness}s"
+
+
+def divides(flags):
+    """True if the slide of these flags divides their window, as views need it."""
+    seconds = {flag: int(value.removesuffix("s")) for flag, value in zip(flags[::2], flags[1::2]) if flag in ("--window", "--slide")}
+    return seconds["--window"] % seconds["--slide"] == 0
 
 
 def rng(seed, *parts):
