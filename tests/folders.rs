@@ -186,10 +186,13 @@ fn each_row_lies_once_in_the_hour_of_its_event_time_whatever_fails_and_however_m
     let summary = loop {
         runs += 1;
         assert!(runs < 10_000, "the job does not come to its end");
-        match run(small_rolls(), &lists, Arc::new(faulty.clone()), 1 + runs % 3) {
+        let store: Arc<dyn Store> = Arc::new(faulty.clone());
+        match run(small_rolls(), &lists, Arc::clone(&store), 1 + runs % 3) {
             Ok(summary) => break summary,
             Err(error) => assert_eq!(error.code(), "store-failed", "run {runs}: {error}"),
         }
+        // Else a thread that deletes would outlive the power cut.
+        assert_eq!(Arc::strong_count(&store), 1, "run {runs} goes on after its end");
         files.power_cut();
         let open = plays.len() - rows(&files).0.len();
         held.insert(open);

@@ -132,9 +132,10 @@ impl CommitThread {
                             let _ = waker.activate();
                         })
                     }
+                    // Work that nobody wants any more, or nobody who could still send some.
                     Ok(_) => return,
+                    Err(_) if control.is_stopped() => return,
                     Err(RecvTimeoutError::Timeout) => commit.heartbeat(),
-                    Err(RecvTimeoutError::Disconnected) if control.is_stopped() => return,
                     Err(RecvTimeoutError::Disconnected) => {
                         if let Err(error) = commit.finish() {
                             control.fail(error);

@@ -138,14 +138,17 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     }
     drop(stop);
     seekers.into_iter().chain(watchers).for_each(|thread| drop(thread.join()));
-    match control.take_failure() {
-        // The commit thread may be inside a call that does not come back; the process ends without it.
-        Some(error) => Err(error),
-        None => {
-            commit_thread.into_iter().for_each(CommitThread::join);
-            control.take_failure().map_or(Ok(()), Err)
+    let failure = control.take_failure();
+    if let Some(thread) = commit_thread {
+        let end = when_ended(move || thread.join());
+        match failure {
+            None => drop(end.recv()),
+            // It may be inside a call that does not come back: then the run ends without it. Else no write to the lake goes on after
+            // the run has ended.
+            Some(_) => drop(end.recv_timeout(GRACE)),
         }
     }
+    failure.or_else(|| control.take_failure()).map_or(Ok(()), Err)
 }
 
 /// What a worker's steps go by.
@@ -251,18 +254,23 @@ fn build(worker: &mut Worker, pipeline: &dyn Pipeline, ports: WorkerPorts, port:
 
 /// Waits for the workers; not for ever, once the job has failed: a worker may be blocked for good.
 fn wait(guards: timely::communication::WorkerGuards<()>, control: &Control) {
-    let (ended, end) = crossbeam_channel::bounded::<()>(0);
-    let joiner = std::thread::spawn(move || {
-        let _ended = ended;
-        guards.join().into_iter().for_each(drop);
-    });
+    let end = when_ended(move || guards.join().into_iter().for_each(drop));
     while !control.is_stopped() {
         if end.recv_timeout(PARK) == Err(crossbeam_channel::RecvTimeoutError::Disconnected) {
-            drop(joiner.join());
             return;
         }
     }
     let _ = end.recv_timeout(GRACE);
+}
+
+/// A channel that is disconnected once `join` has come back, on a thread of its own.
+fn when_ended(join: impl FnOnce() + Send + 'static) -> crossbeam_channel::Receiver<()> {
+    let (ended, end) = crossbeam_channel::bounded(0);
+    std::thread::spawn(move || {
+        let _ended = ended;
+        join();
+    });
+    end
 }
 
 /// Who learns of new partitions, besides the workers.
