@@ -54,7 +54,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// How often a followed folder is looked at for new files.
+/// How often a followed folder is looked at for new files; more often where epochs are shorter, since a record should not wait longer for
+/// its file to be found than for its commit.
 const FILES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often brokers are asked for new partitions, and where partitions end: at least, and at most.
@@ -376,13 +377,14 @@ pub(crate) fn open(plan: &Plan) -> Result<Arc<dyn Store>, Failure> {
 pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(System::default());
     let duration = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+    let epoch = Duration::from_millis(plan.epoch_ms);
     let source = |input: &Input| {
         Ok(launch::Source {
             connector: input.connector(plan.made.pipeline.as_ref())?,
             topic: input.topic.clone(),
             discover_every: match &input.source {
                 Source::Kafka { .. } => Some(kafka_every(plan.idle_after_ms.map(duration))),
-                Source::Files { follow: true, .. } => Some(FILES_EVERY),
+                Source::Files { follow: true, .. } => Some(epoch.min(FILES_EVERY)),
                 Source::Files { follow: false, .. } | Source::Generate { .. } => None,
             },
             max_ahead: duration(input.max_ahead_ms),
@@ -402,7 +404,7 @@ pub(crate) fn prepare(plan: &Plan, store: Arc<dyn Store>) -> Result<Launch, Fail
         cluster: plan.cluster.clone(),
         wish: plan.is_settled.then(|| plan.asked.wish.clone()),
         csv: csv_gz::Options { index: plan.csv_index },
-        epoch: Duration::from_millis(plan.epoch_ms),
+        epoch,
         epoch_bytes: usize::try_from(plan.epoch_bytes).unwrap_or(usize::MAX),
         idle_after: plan.idle_after_ms.map(duration),
         idle_flush: plan.idle_flush_ms.map(duration),

@@ -8,7 +8,11 @@ use crate::engine::run::board::Board;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use headway_operators::record::Partition;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// A look that takes long, as into a folder of thousands of files, is not repeated at once: looks take a tenth of the time at most, or
+/// are as far apart as this.
+const SLOW_LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// Logs which entries of an input are read, and which are passed over, and why.
 pub fn log_entries(connector: &dyn Connector) {
@@ -55,7 +59,7 @@ pub struct Growing<'a> {
     pub connector: &'a dyn Connector,
     /// Its topic, for errors.
     pub topic: &'a str,
-    /// How often it is looked at.
+    /// How often it is looked at, if a look is quick.
     pub every: Duration,
 }
 
@@ -68,8 +72,12 @@ pub fn run(
     control: &Control,
 ) {
     let Growing { connector, topic, every } = *growing;
-    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(every) {
-        let partitions = match connector.partitions() {
+    let mut wait = every;
+    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(wait) {
+        let asked = Instant::now();
+        let answer = connector.partitions();
+        wait = every.max((asked.elapsed() * 10).min(SLOW_LOOKS_EVERY));
+        let partitions = match answer {
             Ok(partitions) => {
                 announce.board.source_asked(announce.input, None);
                 partitions
