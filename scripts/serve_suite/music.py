@@ -1,6 +1,10 @@
 """The music job under clients of all its views: HTTP, events and gold tables agree, also after it was killed."""
 import json
+import pathlib
+import subprocess
 import time
+
+HERE = pathlib.Path(__file__).resolve().parent
 
 MESSAGES = 6_000
 
@@ -36,10 +40,46 @@ def gold(job, view):
     return [json.loads(line) for line in exported.splitlines()]
 
 
+def hold_back(folder):
+    """Cuts the second half off each file; gives what to append."""
+    rest = {}
+    for file in folder.glob("*/*"):
+        lines = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join(lines[:len(lines) // 2]))
+        rest[file] = b"".join(lines[len(lines) // 2:])
+    return rest
+
+
+def add(rest):
+    """Appends what was held back, once."""
+    while rest:
+        file, text = rest.popitem()
+        with open(file, "ab") as out:
+            out.write(text)
+
+
+def tabs(suite, job, grow):
+    """Six tabs of a browser with all views; `grow` is called once they are open."""
+    driver = subprocess.Popen(["node", str(HERE / "tabs.cjs"), f"http://127.0.0.1:{job.port}"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        for line in driver.stdout:
+            if line.strip() == "ADD":
+                grow()
+                driver.stdin.write("done\n")
+                driver.stdin.flush()
+            else:
+                suite.say("  " + line.strip())
+        suite.check(driver.wait(30) == 0, "the tabs do not show what they must")
+    finally:
+        driver.kill()
+
+
 def run(suite, job):
     """Every view over HTTP and as events, while the job is killed, against its gold tables; gives what was seen."""
     job.run("produce", "music", "--to", "music", "--messages", str(MESSAGES), "--keys", "150", "--partitions", "2")
     wanted = sum(file.read_bytes().count(b"\n") for file in (job.folder / "music").glob("*/*"))
+    rest = hold_back(job.folder / "music")
     start(job)
     try:
         views = [view["name"] for view in begun(suite, job)["views"]]
@@ -56,6 +96,11 @@ def run(suite, job):
         suite.check(seen is not None, f"no client saw a commit before the kill: {[client.problem for client in clients]}")
         start(job)
         clients = follow(suite, job, views)
+        if suite.has_browser():
+            tabs(suite, job, lambda: (add(rest), job.committed(wanted, 90)))
+        else:
+            suite.say("  tabs: NOT RUN, there is no browser here")
+            add(rest)
         seq = job.committed(wanted, 90)
         for client in clients:
             client.until = seq
