@@ -1,42 +1,51 @@
 """Lets a real Prometheus scrape real jobs with the rules that come with Headway, their durations made shorter by one factor: it finds the
-jobs, loads every rule, fires no alert for a healthy job in what is an hour by that factor, and fires those that other jobs provoke:
-dead letters, late records, restarts, and a job that is gone; windows that a quiet file holds open; records of a real broker that wait,
-and are not committed.
+jobs, loads every rule, fires no alert for a healthy job in what is an hour by that factor, and fires each of them for a job that is in
+that trouble (scraped_jobs.py has the jobs). The healthy job reads a real broker, keeps a real database up to date, has expectations
+and was started after a kill: it has every metric that the alerts look at, and each could fire for it.
 
     python scripts/deploy/scraped.py target/release/headway
+    python scripts/deploy/scraped.py --require broker --require database --require strace target/release/headway
 
-The broker is started by scripts/kafka, which needs Java, and Maven or Kafka's jars. Without a broker this program says what it has not
-checked.
+What needs a broker, a database or strace where there is none is not checked, and this program says so; with --require it fails.
 """
-import datetime
+import argparse
+import contextlib
 import json
 import os
 import re
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-KAFKA = os.path.join(os.path.dirname(HERE), "kafka")
+import scraped_jobs as jobs
+from scraped_jobs import free_port, wait_for
 
-# An hour of healthy running is half a minute, and what is due after ten minutes is due after five seconds.
-FACTOR = 120
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# An hour of healthy running is a minute, and what is due after ten minutes is due after ten seconds. A healthy job may pause for three
+# seconds then, as it does where others use the machine.
+FACTOR = 60
+# Seconds between two scrapes, two looks at what fires, and two times that jobs are fed.
+PAUSE_S = 0.25
+PAUSE = f"{int(PAUSE_S * 1000)}ms"
 UNITS = {"s": 1, "m": 60, "h": 3600}
-# How long to wait for what must come; far more than it takes.
-PATIENCE = 120
-LINE = "A002,R051,02-00-00,59 ST,NQR456W,BMT,,,REGULAR,1,2,{id},{time:%Y-%m-%d %H:%M:%S}\n"
-FIRST = datetime.datetime(2024, 1, 30)
+# What of the metrics that alerts look at a job has only with a broker, or with a database.
+ONLY_WITH = {"broker": "headway_source_", "database": "headway_target_"}
+
+
+def read(name):
+    with open(os.path.join(HERE, name), encoding="utf-8") as file:
+        return file.read()
 
 
 def shorter(text):
-    """The rules with shorter durations: what they wait for, over which ranges they look, and how many seconds are too many."""
+    """The rules with shorter durations: what they wait for, over which ranges they look, and how many seconds are too many (but not how
+    long a commit may take)."""
     def scaled(found):
         ms = int(found[2]) * UNITS[found[3]] * 1000 // FACTOR
         return f"{found[1]}{ms}ms"
@@ -44,91 +53,14 @@ def shorter(text):
     return re.sub(r"(_seconds\)? > )(\d+)\b", lambda found: f"{found[1]}{int(found[2]) / FACTOR}", text)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Broker:
-    """A real broker with a topic of a few messages; a context."""
-
-    def __init__(self, binary, folder):
-        self.folder, self.config = os.path.join(folder, "broker"), os.path.join(folder, "client.properties")
-        self.guard = subprocess.Popen([KAFKA, "--dir", self.folder, "--heap-mb", "256", "serve"], stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, text=True)
-        address = self.guard.stdout.readline().strip()
-        if not address:
-            sys.exit("error: the broker does not start")
-        with open(self.config, "w", encoding="utf-8") as file:
-            file.write(f"bootstrap.servers={address}\n")
-        subprocess.run([KAFKA, "--dir", self.folder, "topic", "mta-turnstile", "2"], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([binary, "produce", "turnstile", "--to", "kafka:", "--kafka-config", self.config, "--messages", "40",
-                        "--partitions", "2"], check=True, capture_output=True)
-
-    @staticmethod
-    def can_be_had():
-        return bool(shutil.which("java")) and subprocess.run([KAFKA, "jars"], capture_output=True, check=False).returncode == 0
-
-    def stop(self):
-        self.guard.stdin.close()
-        self.guard.wait()
-
-
-class Job:
-    """A job on a file that grows."""
-
-    def __init__(self, binary, folder, name, more=("--source", "files:in", "--follow", "--epoch", "100ms")):
-        self.binary, self.name, self.folder, self.more = binary, name, os.path.join(folder, name), more
-        self.port, self.process, self.at = free_port(), None, 0
-        os.makedirs(os.path.join(self.folder, "in"))
-        self.grow()
-
-    def grow(self, dead=0, late=0):
-        """Ten good lines, whose event time goes on by 100 s; then lines that are dead or late."""
-        lines = ""
-        for _ in range(10):
-            lines += LINE.format(id=f"{self.name}{self.at}", time=FIRST + datetime.timedelta(seconds=self.at * 10))
-            self.at += 1
-        lines += "what?\n" * dead
-        old = FIRST - datetime.timedelta(days=1)
-        lines += "".join(LINE.format(id=f"late{self.at}-{number}", time=old) for number in range(late))
-        with open(os.path.join(self.folder, "in", "a.csv"), "a", encoding="utf-8") as file:
-            file.write(lines)
-
-    def start(self):
-        command = [self.binary, "run", "turnstile", "--lake", "lake", "--if-running", "take-over", "--listen", str(self.port), *self.more]
-        with open(os.path.join(self.folder, "log"), "ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=log)
-
-    def kill(self):
-        if self.process:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def answers(self):
-        if self.process.poll() is not None:
-            with open(os.path.join(self.folder, "log"), encoding="utf-8") as log:
-                sys.exit(f"error: job {self.name} ended with {self.process.returncode}\n{log.read()[-2000:]}")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
-                return True
-        except (urllib.error.URLError, OSError):
-            return False
-
-
 class Prometheus:
-    def __init__(self, folder, jobs):
+    def __init__(self, folder, instances):
         self.port = free_port()
-        with open(os.path.join(HERE, "alerts.yaml"), encoding="utf-8") as file:
-            rules = shorter(file.read())
-        with open(os.path.join(HERE, "prometheus.yaml"), encoding="utf-8") as file:
-            config = file.read()
-        targets = ", ".join(f'"127.0.0.1:{job.port}"' for job in jobs)
-        changed = config.replace("scrape_interval: 15s", "scrape_interval: 250ms\n  evaluation_interval: 250ms")
+        rules, config = shorter(read("alerts.yaml")), read("prometheus.yaml")
+        targets = ", ".join(f'"{instance}"' for instance in instances)
+        changed = config.replace("scrape_interval: 15s", f"scrape_interval: {PAUSE}\n  evaluation_interval: {PAUSE}")
         changed = changed.replace('"127.0.0.1:7070"', targets)
-        if changed.count("250ms") != 2 or targets not in changed:
+        if changed.count(PAUSE) != 2 or targets not in changed:
             sys.exit("error: prometheus.yaml is not what this script knows")
         for name, text in (("alerts.yaml", rules), ("prometheus.yaml", changed)):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
@@ -139,9 +71,14 @@ class Prometheus:
                 ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data",
                  f"--web.listen-address=127.0.0.1:{self.port}"], stdout=log, stderr=log, cwd=folder)
 
-    def ask(self, what):
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def ask(self, what, **words):
+        """The data of an answer; None if there is none."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{what}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(words)}", timeout=10) as answer:
                 return json.load(answer)["data"]
         except (urllib.error.URLError, OSError):
             if self.process.poll() is not None:
@@ -153,56 +90,74 @@ class Prometheus:
         found = self.ask("targets") or {"activeTargets": []}
         return {target["labels"]["instance"] for target in found["activeTargets"] if target["health"] == "up"}
 
-    def firing(self):
-        """Alerts that fire, each with its job."""
-        found = self.ask("alerts") or {"alerts": []}
-        fires = [alert["labels"] for alert in found["alerts"] if alert["state"] == "firing"]
-        return {(labels["alertname"], labels.get("instance")) for labels in fires}
+    def firing(self, instance):
+        """The labels of the alerts that fire for a job; None if there is no answer."""
+        found = self.ask("alerts")
+        fires = [alert["labels"] for alert in found["alerts"] if alert["state"] == "firing"] if found else []
+        return [labels for labels in fires if labels.get("instance") == instance] if found else None
+
+    def has(self, instance, names):
+        """Which of the metrics `names` it has of a job now."""
+        query = f'count by (__name__) ({{instance="{instance}", __name__=~"{"|".join(sorted(names))}"}})'
+        found = self.ask("query", query=query) or {"result": []}
+        return {one["metric"]["__name__"] for one in found["result"]}
 
 
-def wait_for(what, is_there):
-    end = time.monotonic() + PATIENCE
-    while not is_there():
-        if time.monotonic() > end:
-            sys.exit(f"error: no {what} in {PATIENCE} s")
-        time.sleep(0.1)
+class Hour:
+    """An hour of the healthy job, by the factor: what fires for it, and what of it Prometheus has."""
+
+    def __init__(self, prometheus, well, needed):
+        self.prometheus, self.well, self.needed = prometheus, well, needed
+        self.stop, self.fired, self.looks, self.whole, self.lacked = threading.Event(), set(), 0, 0, set()
+        self.thread = threading.Thread(target=self.pass_by)
+
+    def pass_by(self):
+        while not self.stop.wait(PAUSE_S):
+            firing = self.prometheus.firing(self.well.instance)
+            if firing is not None:
+                lacks = self.needed - self.prometheus.has(self.well.instance, self.needed)
+                self.looks, self.whole = self.looks + 1, self.whole + (not lacks)
+                self.lacked |= lacks
+                self.fired.update(labels["alertname"] for labels in firing)
+
+    def judge(self):
+        if self.fired:
+            sys.exit(f"error: the healthy job fires {sorted(self.fired)}")
+        # A scrape that came too late takes all metrics away until the next one.
+        if self.whole == 0 or self.whole < self.looks / 2:
+            sys.exit(f"error: the healthy job had all that alerts look at in {self.whole} of {self.looks} looks; else it lacked {sorted(self.lacked)}")
 
 
-def healthy_hour(prometheus, job, stop, seen):
-    """Lets `job` grow until `stop`, and notes what fires for it."""
-    instance = f"127.0.0.1:{job.port}"
-    while not stop.is_set():
-        job.grow()
-        seen.update(alert for alert, where in prometheus.firing() if where == instance)
-        stop.wait(0.1)
+class Feeder:
+    """Feeds jobs until it is stopped."""
+
+    def __init__(self, fed):
+        self.fed, self.stop, self.failure = fed, threading.Event(), None
+        self.thread = threading.Thread(target=self.feed)
+
+    def feed(self):
+        try:
+            while not self.stop.wait(PAUSE_S):
+                for job in self.fed:
+                    job.feed()
+        except BaseException as failure:
+            self.failure = failure
+            raise
 
 
-def held_open(binary, folder):
-    """A job on two files, of which one has a single old line."""
-    job = Job(binary, folder, "held", ("--source", "files:in", "--follow", "--epoch", "100ms", "--idle-after", "never"))
-    with open(os.path.join(job.folder, "in", "b.csv"), "w", encoding="utf-8") as file:
-        file.write(LINE.format(id="quiet", time=FIRST))
-    return job
+def fires(prometheus, job, alert, meanwhile=lambda: None, **labels):
+    """Waits until `alert` fires for `job` with these labels; gives its name."""
+    expected = {"alertname": alert, **labels}.items()
 
-
-def stuck(binary, folder, broker):
-    """A job that reads what a broker has, and commits nothing."""
-    return Job(binary, folder, "stuck", ("--source", "kafka:", "--kafka-config", broker.config, "--epoch", "1h"))
-
-
-def fires(prometheus, job, alert, meanwhile=lambda: None):
-    """Waits until `alert` fires for `job`; gives its name."""
     def is_there():
         meanwhile()
-        return (alert, f"127.0.0.1:{job.port}") in prometheus.firing()
-    wait_for(f"alert {alert}", is_there)
+        return any(expected <= found.items() for found in prometheus.firing(job.instance) or ())
+    wait_for(f"alert {dict(expected)} of job {job.name}", is_there)
     return alert
 
 
 def provoke(prometheus, job):
     """Provokes the alerts of `job`, one after the other; gives their names."""
-    instance = f"127.0.0.1:{job.port}"
-
     provoked = [fires(prometheus, job, "HeadwayDeadLetters", lambda: job.grow(dead=3)),
                 fires(prometheus, job, "HeadwayLateRecords", lambda: job.grow(late=8))]
 
@@ -210,68 +165,102 @@ def provoke(prometheus, job):
         # A series that begins has no increase yet: each restart must have been scraped.
         job.kill()
         job.start()
-        wait_for("answer of the job", job.answers)
-        wait_for("scrape", lambda: instance in prometheus.up())
+        wait_for("scrape", lambda: job.instance in prometheus.up())
     provoked.append(fires(prometheus, job, "HeadwayRestarts", again))
     job.kill()
     provoked.append(fires(prometheus, job, "HeadwayDown"))
     return provoked
 
 
-def compare(prometheus, well, provoked):
-    """What `provoked` provokes, while the job `well` runs for what is an hour and must fire nothing; every rule must be loaded."""
-    began, stop, seen = time.monotonic(), threading.Event(), set()
-    grower = threading.Thread(target=healthy_hour, args=(prometheus, well, stop, seen))
-    grower.start()
-    try:
-        names = provoked()
-        stop.wait(max(0, 3600 / FACTOR - (time.monotonic() - began)))
-    finally:
-        stop.set()
-        grower.join()
+def hang(prometheus, job):
+    """A job that hangs, and then is gone."""
+    fires(prometheus, job, "HeadwayNotAlive", state="unresponsive")
+    job.kill()
+    return [fires(prometheus, job, "HeadwayNotAlive", state="failed")]
+
+
+def break_rules(prometheus, job):
+    """An expectation of a view, and one of records."""
+    return [fires(prometheus, job, "HeadwayExpectationBroken", rule=rule) for rule in jobs.RULES][:1]
+
+
+def alone(*alerts):
+    """What only has to be waited for."""
+    return lambda prometheus, job: [fires(prometheus, job, alert) for alert in alerts]
+
+
+# What each job needs, and what provokes its alerts. The last one takes the longest to begin.
+TROUBLES = (
+    (None, jobs.Sick, provoke),
+    (None, jobs.HeldOpen, alone("HeadwayWindowsHeldOpen")),
+    (None, jobs.Broken, break_rules),
+    ("broker", jobs.Stuck, alone("HeadwayLagging", "HeadwayNotCommitting")),
+    ("broker", jobs.TransactionOpen, alone("HeadwayTransactionOpen")),
+    ("database", jobs.Behind, alone("HeadwayTargetBehind")),
+    ("strace", jobs.Slow, alone("HeadwayCommitsSlow")),
+    (None, jobs.Hung, hang),
+)
+
+
+def rules_are_loaded(prometheus):
+    """Prometheus has every rule, and evaluates it; gives their names."""
     rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
-    with open(os.path.join(HERE, "alerts.yaml"), encoding="utf-8") as file:
-        written = file.read().count("- alert: ")
+    written = set(re.findall(r"- alert: (\w+)", read("alerts.yaml")))
     broken = [rule["name"] for rule in rules if rule["health"] != "ok"]
-    if len(rules) != written or broken:
-        sys.exit(f"error: {len(rules)} of {written} rules are loaded, and these fail: {broken}")
-    if seen:
-        sys.exit(f"error: the healthy job fires {sorted(seen)}")
-    return len(rules), names
+    if {rule["name"] for rule in rules} != written or broken:
+        sys.exit(f"error: {len(rules)} of {len(written)} rules are loaded, and these fail: {broken}")
+    return written
+
+
+def compare(world, folder):
+    """Provokes what can be provoked here, while the healthy job must fire nothing; gives the names of all alerts, and the hour."""
+    well = jobs.Well(world)
+    troubled = [(make(world), provoked) for needs, make, provoked in TROUBLES if needs not in world.lacks]
+    everybody = [well, *(job for job, _ in troubled)]
+    for job in everybody:
+        job.start()
+    prometheus = Prometheus(folder, [job.instance for job in everybody])
+    world.stack.callback(prometheus.end)
+    wait_for("jobs that are scraped", lambda: len(prometheus.up()) == len(everybody))
+    used = set(re.findall(r"headway_\w+", "".join(re.findall(r"expr: (.*)", read("alerts.yaml")))))
+    absent = tuple(prefix for what, prefix in ONLY_WITH.items() if what in world.lacks)
+    hour = Hour(prometheus, well, {name for name in used if not name.startswith(absent or "-")})
+    feeder, began, names = Feeder(everybody), time.monotonic(), []
+    feeder.thread.start()
+    hour.thread.start()
+    try:
+        for job, provoked in troubled:
+            names += provoked(prometheus, job)
+        hour.stop.wait(max(0, 3600 / FACTOR - (time.monotonic() - began)))
+    finally:
+        hour.stop.set()
+        feeder.stop.set()
+        hour.thread.join()
+        feeder.thread.join()
+    if feeder.failure:
+        sys.exit(f"error: a job could not be fed: {feeder.failure}")
+    hour.judge()
+    return rules_are_loaded(prometheus), names, hour
 
 
 def main():
-    binary = os.path.abspath(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder:
-        broker = Broker(binary, folder) if Broker.can_be_had() else None
-        well, sick, held = Job(binary, folder, "well"), Job(binary, folder, "sick"), held_open(binary, folder)
-        waiting = [stuck(binary, folder, broker)] if broker else []
-        jobs, prometheus = [well, sick, held, *waiting], None
-
-        def provoked():
-            names = provoke(prometheus, sick) + [fires(prometheus, held, "HeadwayWindowsHeldOpen", held.grow)]
-            for job in waiting:
-                names += [fires(prometheus, job, alert) for alert in ("HeadwayLagging", "HeadwayNotCommitting")]
-            return names
-        try:
-            for job in jobs:
-                job.start()
-            for job in jobs:
-                wait_for("answer of a job", job.answers)
-            prometheus = Prometheus(folder, jobs)
-            wait_for("jobs that are scraped", lambda: len(prometheus.up()) == len(jobs))
-            rules, names = compare(prometheus, well, provoked)
-        finally:
-            for job in jobs:
-                job.kill()
-            if broker:
-                broker.stop()
-            if prometheus:
-                prometheus.process.terminate()
-                prometheus.process.wait()
-    if not broker:
-        print("NOT CHECKED: alerts of records that wait, there is no broker")
-    print(f"a real Prometheus: SUCCESS, {rules} rules, none fires in an hour of 1/{FACTOR}; provoked: {', '.join(names)}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--require", action="append", default=[], choices=["broker", "database", "strace"], help="fail where there is none; may be repeated")
+    parser.add_argument("binary")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        world = jobs.World(os.path.abspath(args.binary), folder, stack)
+        if missing := [why for what, why in world.lacks.items() if what in args.require]:
+            sys.exit(f"error: {'; '.join(missing)}")
+        world.begin()
+        rules, names, hour = compare(world, folder)
+    silent = rules - set(names)
+    for why in world.lacks.values():
+        print(f"NOT CHECKED: {why}")
+    if silent and not world.lacks:
+        sys.exit(f"error: nothing provokes {sorted(silent)}")
+    print(f"a real Prometheus: SUCCESS, {len(rules)} rules, none fires in an hour of 1/{FACTOR}, with all that alerts look at in {hour.whole} of "
+          f"{hour.looks} looks; provoked: {', '.join(names)}" + (f"; not provoked: {', '.join(sorted(silent))}" if silent else ""))
 
 
 main()
