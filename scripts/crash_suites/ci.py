@@ -1,10 +1,12 @@
-"""A selection of all suites for every change: some twelve minutes on two cores.
+"""A selection of all suites for every change: some ten minutes on two cores. Two at a time, since each waits for most of its time: for
+disks, for processes that start, for what is lost to be noticed.
 
 The suite of fail points wants a binary of its own, given by --failpoints; without it that suite is left out, and so are
 those that mount disks where that is not allowed. Each is named as skipped in the last line, so that nobody takes it as held.
 
   scripts/crash ci --binary BINARY --failpoints BINARY
 """
+import concurrent.futures
 import os
 import subprocess
 import sys
@@ -33,6 +35,7 @@ SELECTION = (
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
 )
+AT_ONCE = 2
 MOUNTS = ("power-cut", "disk")
 FAIL_POINTS = ("kill-every-step", "cluster-every-step", "cuts")
 
@@ -58,30 +61,40 @@ def can_mount():
         return subprocess.run(["umount", at], capture_output=True, check=False).returncode == 0
 
 
+def why_skipped(args, name, mounts):
+    """Why a suite is left out, or None."""
+    if name in MOUNTS and not mounts:
+        return "disks cannot be mounted here"
+    if name == "two-folders" and not args.two_halls:
+        return "no program of examples/two_halls.rs was given"
+    if name in FAIL_POINTS and not args.failpoints:
+        return "no binary with fail points was given"
+    return None
+
+
+def holds(rig, args, log, name, words):
+    """Runs a suite; prints what it said once it has ended."""
+    binary = args.failpoints if name in FAIL_POINTS else args.binary
+    command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", binary]
+    command += ["--two-halls", args.two_halls] if name == "two-folders" else []
+    child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], log)
+    while not rigs.has_ended(child):
+        time.sleep(0.05)
+    code = rig.end(child)
+    with open(log, encoding="utf-8", errors="replace") as file:
+        print(file.read(), end="", flush=True)
+    return code == 0
+
+
 def suite(rig, args):
-    skipped, failed, n = {}, [], 0
     mounts = can_mount()
-    for number, (name, *words) in enumerate(SELECTION):
-        log = os.path.join(rig.folder, f"{number}-{name}")
-        if name in MOUNTS and not mounts:
-            skipped[name] = "disks cannot be mounted here"
-        elif name == "two-folders" and not args.two_halls:
-            skipped[name] = "no program of examples/two_halls.rs was given"
-        elif name in FAIL_POINTS and not args.failpoints:
-            skipped[name] = "no binary with fail points was given"
-        else:
-            binary = args.failpoints if name in FAIL_POINTS else args.binary
-            command = [sys.executable, os.path.join(rigs.ROOT, "scripts", "crash"), name, "--binary", binary]
-            command += ["--two-halls", args.two_halls] if name == "two-folders" else []
-            child = rig.spawn([*command, "--seed", str(args.seed), "--jobs", str(args.jobs), *words], log)
-            while not rigs.has_ended(child):
-                time.sleep(0.05)
-            failed += [name] if rig.end(child) != 0 else []
-            with open(log, encoding="utf-8", errors="replace") as file:
-                print(file.read(), end="", flush=True)
-            n += 1
+    skipped = {name: why for name, *_ in SELECTION if (why := why_skipped(args, name, mounts))}
+    tried = [(number, name, words) for number, (name, *words) in enumerate(SELECTION) if name not in skipped]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        held = list(pool.map(lambda one: holds(rig, args, os.path.join(rig.folder, f"{one[0]}-{one[1]}"), *one[1:]), tried))
     for name, why in skipped.items():
         print(f"SKIPPED {name}: {why}. Nothing is known of what it shows.", flush=True)
+    failed = [name for (_, name, _), one in zip(tried, held) if not one]
     if failed:
         raise rigs.Failed(f"did not hold: {', '.join(failed)}")
-    return n, {"skipped": skipped}
+    return len(tried), {"skipped": skipped}
