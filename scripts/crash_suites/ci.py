@@ -34,6 +34,7 @@ SELECTION = (
     ("fencing", "--trials", "4"),
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
+    ("sealed-again", "--lies", "100"),
 )
 AT_ONCE = 2
 MOUNTS = ("power-cut", "disk")

@@ -2,7 +2,7 @@
 //!
 //! 1. Every file below the job's prefixes is listed first, so that a file published during the audit is not taken for litter.
 //! 2. The manifests are read from number 0 to the head; each must follow from the one before
-//!    ([`crate::engine::audit::rules`]).
+//!    ([`crate::engine::commit::law`]).
 //! 3. Every lake file they name is there with its size; deep: with its bytes and rows. One that a later manifest
 //!    releases or replaces may be gone, and so may a change file that is not kept any more.
 //! 4. The head's state files are there, with their headers; deep: they decode. Each operator that holds something has
@@ -12,9 +12,9 @@
 //! Changes nothing, and may run beside the job.
 
 use crate::connect::formats::of_file;
-use crate::engine::audit::rules::follows;
 use crate::engine::clock::Clock;
 use crate::engine::commit::error::CheckpointError;
+use crate::engine::commit::law::follows;
 use crate::engine::commit::loose;
 use crate::engine::commit::recover::{self, Chain};
 use crate::engine::commit::site::{Site, checksum, run as finish};

@@ -3,7 +3,5 @@
 mod check;
 #[cfg(test)]
 mod check_tests;
-mod contradiction;
-mod rules;
 
 pub use check::{Finding, Report, run};

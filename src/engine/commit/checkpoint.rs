@@ -113,7 +113,7 @@ pub fn look(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, job: &str) -> Result
     run(recover::chain(&site, job))
 }
 
-/// Refuses what [`begin`] would refuse of a job that goes on from `head`. Changes nothing.
+/// Refuses what [`begin`] would refuse of a job that goes on from `chain`. Changes nothing.
 ///
 /// # Errors
 /// As [`begin`].
@@ -121,10 +121,11 @@ pub fn inspect(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     job: &Job,
-    head: Option<&Manifest>,
+    chain: &Chain,
 ) -> Result<(), CheckpointError> {
-    let site = Site::new(Arc::clone(store), Arc::clone(clock));
+    let (site, head) = (Site::new(Arc::clone(store), Arc::clone(clock)), chain.head());
     run(async {
+        chain.is_sound()?;
         claim::check_names(job)?;
         alive::admit(&site, &job.name, job.if_running).await?;
         if let Some(head) = head {
@@ -165,6 +166,7 @@ pub(crate) async fn begin_on(
     let Found { chain: mut known, headers } = found;
     for _ in 0..CLAIMS_MAX {
         let chain = recover::newest(&site, &job.name, known.take()).await?;
+        chain.is_sound()?;
         if let Some(head) = chain.head() {
             fits(&job, head)?;
         }

@@ -1,6 +1,7 @@
 //! What in a store can contradict itself or a manifest. None of it is retried or passed over: going on could lose rows or
 //! write them twice.
 
+use crate::engine::commit::law::Contradiction;
 use crate::engine::format::names::Seq;
 use headway_operators::time::Epoch;
 
@@ -14,6 +15,16 @@ pub enum Inconsistency {
         job: String,
         /// Where the chain breaks.
         broken: BrokenChain,
+    },
+    /// The newest manifest cannot be the one after the manifest before it.
+    #[error("manifest {seq} of job \"{job}\" is not what was written: {what}")]
+    Head {
+        /// The job.
+        job: String,
+        /// The manifest.
+        seq: Seq,
+        /// What contradicts.
+        what: Contradiction,
     },
     /// The manifests of a running job were deleted.
     #[error("manifest {seq} is not in \"{folder}\" any more, and no other run has gone on: it was deleted")]

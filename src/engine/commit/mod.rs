@@ -21,6 +21,7 @@ pub mod finished;
 pub mod history;
 pub mod inconsistency;
 pub mod job;
+pub mod law;
 pub mod ledger;
 #[cfg(test)]
 mod ledger_tests;

@@ -3,6 +3,7 @@
 use crate::engine::commit::decide::{self, Base, Link};
 use crate::engine::commit::error::CheckpointError;
 use crate::engine::commit::inconsistency::{BrokenChain, Inconsistency};
+use crate::engine::commit::law;
 use crate::engine::commit::loose;
 use crate::engine::commit::loose::manifest;
 use crate::engine::commit::segment;
@@ -29,6 +30,18 @@ impl Chain {
     /// The head.
     pub fn head(&self) -> Option<&Manifest> {
         self.loose.last()
+    }
+
+    /// Checks the head against the manifest before it: a start builds on what the head says, also where its checksum is right and it was
+    /// made by something else than a run.
+    ///
+    /// # Errors
+    /// [`Inconsistency::Head`].
+    pub fn is_sound(&self) -> Result<(), CheckpointError> {
+        let Some((head, earlier)) = self.loose.split_last() else { return Ok(()) };
+        let before = earlier.last().or(self.folded.last());
+        law::follows(before, head)
+            .map_err(|what| Inconsistency::Head { job: head.job.clone(), seq: head.seq, what }.into())
     }
 }
 

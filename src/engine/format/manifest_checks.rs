@@ -8,12 +8,16 @@ use crate::engine::format::names;
 use headway_operators::ack::{InputIx, Place};
 use headway_operators::record::Offset;
 use headway_operators::record::Partition;
+use headway_operators::time::EventTime;
 
 /// More than any count of a job, and so few that sums of them do not overflow.
 const COUNT_MAX: u64 = 1 << 60;
 
 /// More workers than a job can have.
 const WORKERS_MAX: u32 = 1 << 16;
+
+/// Beyond any event time that a record can have, and so far from the last one there is that what is added to it does not overflow.
+const TIME_MAX: i64 = 1 << 60;
 
 /// Says what no run can have written.
 ///
@@ -73,6 +77,7 @@ fn place(place: &Place) -> Result<(), String> {
 
 fn input(input: &Input) -> Result<(), String> {
     let of = |what: String| format!("in input \"{}\", {what}", input.name);
+    is_time("watermark", input.watermark, EventTime::MAX).map_err(of)?;
     fates(&input.finished.total).map_err(of)?;
     within("number of finished partitions", input.finished.partitions, COUNT_MAX).map_err(of)?;
     let Unjudged { records, dead, unfiltered, late } = input.unjudged;
@@ -96,10 +101,21 @@ fn partition(part: &PartitionEntry) -> Result<(), String> {
     {
         return Err(of(format!("offsets {offsets:?}")));
     }
+    // A floor is where all windows have closed, which may be the end of time; a record has a time of its own.
+    for (what, time, max) in
+        [("own watermark", part.own, EventTime(TIME_MAX)), ("floor", part.floor, EventTime::MAX)]
+    {
+        is_time(what, time, max).map_err(of)?;
+    }
     if let Some(content) = &part.content {
         within("number of bytes", content.bytes, COUNT_MAX).map_err(of)?;
     }
     fates(&part.fates).and_then(|()| fates(&part.total)).map_err(of)
+}
+
+fn is_time(what: &str, time: EventTime, max: EventTime) -> Result<(), String> {
+    // Before the first record, marks may stand anywhere below all times.
+    if time.ms() <= TIME_MAX || time == max { Ok(()) } else { Err(format!("its {what} is {time}")) }
 }
 
 fn fates(fates: &Fates) -> Result<(), String> {

@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn what_no_run_can_have_written_is_refused_under_a_right_checksum() {
         type Lie = fn(&mut Manifest);
-        let cases: [(&str, Lie); 26] = [
+        let cases: [(&str, Lie); 30] = [
             ("its number is", |m| m.seq = Seq(u64::MAX)),
             ("its generation is", |m| m.generation = Generation(1 << 61)),
             ("its epoch is", |m| m.epoch = Epoch(u64::MAX)),
@@ -191,6 +191,10 @@ mod tests {
             ("offsets", |m| m.inputs[0].partitions[0].next = Offset(i64::MAX)),
             ("offsets", |m| m.inputs[0].partitions[0].first = Offset(-1)),
             ("offsets", |m| m.inputs[0].partitions[0].from = Offset(3)),
+            ("its own watermark is", |m| m.inputs[0].partitions[0].own = EventTime::MAX),
+            ("its own watermark is", |m| m.inputs[0].partitions[0].own = EventTime(1 << 61)),
+            ("its floor is", |m| m.inputs[0].partitions[0].floor = EventTime(i64::MAX - 1)),
+            ("its watermark is", |m| m.inputs[0].watermark = EventTime(i64::MAX - 1)),
             ("count of records", |m| m.inputs[0].partitions[0].total.late = u64::MAX),
             ("count of records", |m| {
                 m.inputs[0].finished.total = Fates { consumed: u64::MAX, ..Fates::default() };

@@ -342,7 +342,7 @@ pub fn inspect(launch: &Launch) -> Result<(Vec<Vec<PartitionInfo>>, Option<Manif
     let site = Site::new(Arc::clone(&launch.store), Arc::clone(&launch.clock));
     let partitions = partitions(launch, &site, chain.head())?;
     let mut job = launch.job(&shape, &partitions);
-    checkpoint::inspect(&launch.store, &launch.clock, &job, chain.head())?;
+    checkpoint::inspect(&launch.store, &launch.clock, &job, &chain)?;
     let (place, memory) = (launch.place(), Memory::default());
     saved::Reader { site: &site, place: &place, memory: &memory }.foresee(&job, chain.head())?;
     launch.foresee_facts(&site, &shape, chain.head(), &mut job)?;

@@ -259,6 +259,9 @@ where
         let malformed = |what| StateError::Malformed { operator: name.clone(), shard: saved.shard.0, what };
         let section = Section::<K>::decode(saved.version, &saved.bytes);
         let section = section.ok_or_else(|| malformed("a section of sums and identities"))?;
+        if !section.is_of(saved.shard) {
+            return Err(malformed("keys and identities of this shard"));
+        }
         let written = Written::restored(saved.kind);
         section.seen().for_each(|seen| self.dedup.restore(seen));
         if saved.kind == SectionKind::Base {

@@ -75,6 +75,12 @@ impl<K> Section<'_, K> {
     pub(super) fn seen(&self) -> impl Iterator<Item = Seen> {
         self.seen.iter().flat_map(Piece::seen)
     }
+
+    /// True if all of it lives in `shard`: elsewhere another worker would meet the records that it knows.
+    pub(super) fn is_of(&self, shard: Shard) -> bool {
+        let keys = self.keys.iter().map(|(key, _)| *key).chain(self.sums.iter().map(|sum| sum.key));
+        keys.chain(self.seen().map(|seen| seen.identity)).all(|hash| hash.shard() == shard)
+    }
 }
 
 impl Piece<'_> {
@@ -233,8 +239,9 @@ mod tests {
             fast.encode(&saving, &mut |shard, bytes| got.push((shard, bytes)));
             prop_assert_eq!(&got, &slow);
             let mut seen = BTreeSet::new();
-            for (_, bytes) in &got {
+            for (shard, bytes) in &got {
                 let section = Section::<String>::decode(VERSION, bytes).unwrap();
+                prop_assert!(section.is_of(*shard) && !section.is_of(Shard(shard.0 + 1)));
                 seen.extend(section.seen().map(|seen| (seen.identity, seen.slice, seen.earliest)));
             }
             prop_assert_eq!(seen, expected);

@@ -6,7 +6,7 @@ use headway_operators::time::Epoch;
 
 /// The first thing in a manifest that cannot be true.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Contradiction {
+pub enum Contradiction {
     /// Its number or parent is not that of the next manifest.
     #[error("it does not follow the manifest before it")]
     DoesNotFollow,
@@ -38,6 +38,18 @@ pub(super) enum Contradiction {
     StateOfAnotherEpoch {
         /// The file.
         path: String,
+    },
+    /// An operator of the manifest before is missing, and its state was not dropped.
+    #[error("operator \"{operator}\" is not in it any more")]
+    OperatorGone {
+        /// The operator.
+        operator: String,
+    },
+    /// Only a start, or a person, drops state.
+    #[error("it commits an epoch, and drops what operator \"{operator}\" had saved")]
+    DroppedByAnEpoch {
+        /// The operator.
+        operator: String,
     },
     /// The watermark of several inputs is less than before.
     #[error("the watermark of inputs {:?} goes back", inputs.iter().map(|input| input.index()).collect::<Vec<_>>())]
@@ -112,7 +124,7 @@ pub(super) enum Contradiction {
 
 /// What can be wrong with an input.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InputContradiction {
+pub enum InputContradiction {
     /// It is another input under the same number.
     #[error("its name, kind or topic is another")]
     Other,
@@ -137,7 +149,7 @@ pub(super) enum InputContradiction {
 
 /// What can be wrong with a partition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PartitionContradiction {
+pub enum PartitionContradiction {
     /// Offsets were skipped.
     #[error("offsets {from}..{to} are in no manifest")]
     Gap {
@@ -189,7 +201,7 @@ pub(super) enum PartitionContradiction {
 
 /// What can be wrong with a lake file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FileContradiction {
+pub enum FileContradiction {
     /// It began after the epoch that commits it.
     #[error("has records of a later epoch")]
     LaterEpoch,

@@ -1,10 +1,10 @@
-//! What must hold between a manifest and the one before it: the law that an audit proves. No I/O.
+//! The rules. No I/O.
 
-use crate::engine::audit::contradiction::{
-    Contradiction, FileContradiction, InputContradiction, PartitionContradiction,
-};
 use crate::engine::commit::change_files;
 use crate::engine::commit::finished::{self, may_be_gone};
+use crate::engine::commit::law::contradiction::{
+    Contradiction, FileContradiction, InputContradiction, PartitionContradiction,
+};
 use crate::engine::format::manifest::{
     Fates, Gap, Input, Kind, LakeFile, Manifest, PartitionEntry, StateEntry, StateId,
 };
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// The first thing that contradicts.
-pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), Contradiction> {
+pub fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), Contradiction> {
     let Some(before) = before else { return starts(next) };
     if next.seq != before.seq.next() || next.parent != Some(before.nonce) {
         return Err(Contradiction::DoesNotFollow);
@@ -45,6 +45,7 @@ pub(super) fn follows(before: Option<&Manifest>, next: &Manifest) -> Result<(), 
     }
     claims_nothing(next)?;
     state_follows(before, next)?;
+    operators_stay(before, next)?;
     nothing_goes_back(before, next)?;
     if next.inputs.len() != before.inputs.len() {
         return Err(Contradiction::OtherInputs);
@@ -99,6 +100,23 @@ fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), Contradiction
         }
     }
     Ok(())
+}
+
+/// Every operator is named on, or what it has saved is dropped on purpose, which no epoch does. The state of one that is in no
+/// manifest would not come back.
+fn operators_stay(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
+    let is_dropped = |name: &String| next.dropped.get(name).is_some_and(|from| *from > before.generation);
+    let gone = before.operators.keys().find(|name| !next.operators.contains_key(*name) && !is_dropped(name));
+    if let Some(operator) = gone {
+        return Err(Contradiction::OperatorGone { operator: operator.clone() });
+    }
+    let changed = |(name, from): (&String, &Generation)| {
+        (before.dropped.get(name) != Some(from) && next.kind == Kind::Commit).then(|| name.clone())
+    };
+    match next.dropped.iter().find_map(changed) {
+        Some(operator) => Err(Contradiction::DroppedByAnEpoch { operator }),
+        None => Ok(()),
+    }
 }
 
 /// The gaps that `next` accepts. Only a start does, and only behind what was read.
@@ -279,6 +297,7 @@ mod tests {
     use headway_operators::record::Offset;
     use headway_operators::record::Partition;
     use headway_operators::time::EventTime;
+    use std::collections::BTreeMap;
 
     /// Manifest 1 after [`first`]: ten records of partition 0, and a file.
     fn second() -> Manifest {
@@ -375,7 +394,7 @@ mod tests {
     #[test]
     fn whatever_contradicts_the_manifest_before_is_named() {
         type Change = fn(&mut Manifest);
-        let cases: [(&str, Change); 26] = [
+        let cases: [(&str, Change); 29] = [
             ("settings", |m| drop(m.fingerprint.insert("views".into(), "true".into()))),
             ("does not follow", |m| m.seq = Seq(2)),
             ("does not follow", |m| m.parent = Some(Nonce(77))),
@@ -393,6 +412,14 @@ mod tests {
             ("later epoch", |m| m.lake[0].since = Epoch(2)),
             ("its rows are not", |m| m.lake[0].rows = 2),
             ("were late", |m| m.operators.get_mut("Roll-late-gate").unwrap().held = Some(0)),
+            ("operator \"Sum\" is not in it any more", |m| m.operators.retain(|name, _| name != "Sum")),
+            ("operator \"Sum\" is not in it any more", |m| {
+                m.operators.remove("Sum");
+                m.dropped.insert("Sum".into(), Generation(1));
+            }),
+            ("drops what operator \"Sum\" had saved", |m| {
+                m.dropped = BTreeMap::from([("Sum".into(), Generation(2))])
+            }),
             ("commits no epoch", |m| (m.kind, m.epoch) = (Kind::Closed, Epoch(0))),
             ("ends a run", |m| m.kind = Kind::Closed),
             ("last change file", |m| m.changes = Some(m.id())),
@@ -412,12 +439,14 @@ mod tests {
         before.watermarks = vec![InputsWatermark { inputs: vec![InputIx(0)], watermark: EventTime(5) }];
         before.sealed_up_to = Some(EventTime(3));
         before.targets.insert("pg".into(), Target { acknowledged: Seq(0), rebuild: false });
+        before.operators.insert("Sum".into(), Operator { version: 1, held: Some(3) });
         assert_eq!(follows(None, &first(2)), Ok(()));
         assert_eq!(follows(Some(&first(2)), &second()), Ok(()));
         assert!(follows(None, &second()).is_err(), "the first one is missing");
         for (word, change) in cases {
             let mut changed = second();
             (changed.watermarks, changed.sealed_up_to) = (before.watermarks.clone(), before.sealed_up_to);
+            changed.operators.extend(before.operators.clone());
             assert_eq!(follows(Some(&before), &changed), Ok(()));
             change(&mut changed);
             let what = follows(Some(&before), &changed).expect_err(word).to_string();
