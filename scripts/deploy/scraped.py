@@ -217,8 +217,7 @@ def compare(world, folder):
     well = jobs.Well(world)
     troubled = [(make(world), provoked) for needs, make, provoked in TROUBLES if needs not in world.lacks]
     everybody = [well, *(job for job, _ in troubled)]
-    for job in everybody:
-        job.start()
+    jobs.at_once([job.start for job in everybody])
     prometheus = Prometheus(folder, [job.instance for job in everybody])
     world.stack.callback(prometheus.end)
     wait_for("jobs that are scraped", lambda: len(prometheus.up()) == len(everybody))

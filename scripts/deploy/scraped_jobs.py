@@ -3,6 +3,7 @@
 A broker comes from scripts/kafka (Java, and Maven or Kafka's jars), a database from scripts/postgres-suite (Debian's package
 `postgresql`), and slow commits from strace. What is not here is in `World.lacks`, and jobs that need it are left out.
 """
+import concurrent.futures
 import datetime
 import glob
 import http.server
@@ -54,6 +55,13 @@ def wait_for(what, is_there):
         time.sleep(0.1)
 
 
+def at_once(works):
+    """Does all of `works`, some at a time; fails if one does."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(work) for work in works]:
+            future.result()
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -69,17 +77,21 @@ class World:
         self.lacks = {what: why for what, why in (("broker", no_broker()), ("database", no_database()), ("strace", no_strace())) if why}
 
     def begin(self):
-        if "broker" not in self.lacks:
-            self.broker = kafka.Broker(os.path.join(self.folder, "broker"))
-            self.stack.callback(self.broker.stop)
-        if "database" not in self.lacks:
-            # The server runs as another user.
-            os.chmod(self.folder, 0o755)
-            home = os.path.join(self.folder, "server")
-            os.makedirs(home)
-            self.server = postgres.suite().Server(home)
-            self.stack.callback(self.server.stop, "immediate")
-            self.server.sql("CREATE DATABASE well", database="postgres")
+        """Starts broker and database."""
+        at_once([work for what, work in (("broker", self.begin_broker), ("database", self.begin_server)) if what not in self.lacks])
+
+    def begin_broker(self):
+        self.broker = kafka.Broker(os.path.join(self.folder, "broker"))
+        self.stack.callback(self.broker.stop)
+
+    def begin_server(self):
+        # The server runs as another user.
+        os.chmod(self.folder, 0o755)
+        home = os.path.join(self.folder, "server")
+        os.makedirs(home)
+        self.server = postgres.suite().Server(home)
+        self.stack.callback(self.server.stop, "immediate")
+        self.server.sql("CREATE DATABASE well", database="postgres")
 
     def topic(self, name):
         """A topic of two partitions, and the words that let a job read it."""
