@@ -35,10 +35,11 @@ SELECTION = (
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
     ("sealed-again", "--lies", "100"),
+    ("wall-clock", "--jobs-of", "2"),
 )
 AT_ONCE = 2
 MOUNTS = ("power-cut", "disk")
-FAIL_POINTS = ("kill-every-step", "cluster-every-step", "cuts")
+FAIL_POINTS = ("kill-every-step", "cluster-every-step", "cuts", "wall-clock")
 
 
 def options(parser):

@@ -29,8 +29,24 @@ impl Clock for System {
 
     fn wall_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(moved_ms())
     }
+}
+
+/// How far a test has moved the wall clock of this process: the milliseconds in the file that the variable `WALL_CLOCK` names, read
+/// each time, so that the clock jumps while the job runs. A file that is not there or says something else is a mistake of the test.
+#[cfg(feature = "failpoints")]
+fn moved_ms() -> i64 {
+    std::env::var_os("WALL_CLOCK").map_or(0, |path| {
+        let text = std::fs::read_to_string(path).expect("WALL_CLOCK names a file that can be read");
+        text.trim().parse().expect("the file that WALL_CLOCK names has a number of milliseconds")
+    })
+}
+
+/// The clock of this build is the machine's.
+#[cfg(not(feature = "failpoints"))]
+fn moved_ms() -> i64 {
+    0
 }
 
 /// A clock that stands still until it is moved.
