@@ -140,15 +140,19 @@ pub fn run_workers(options: Options, control: &Control) -> Result<(), Error> {
     seekers.into_iter().chain(watchers).for_each(|thread| drop(thread.join()));
     let failure = control.take_failure();
     if let Some(thread) = commit_thread {
-        let end = when_ended(move || thread.join());
-        match failure {
-            None => drop(end.recv()),
-            // It may be inside a call that does not come back: then the run ends without it. Else no write to the lake goes on after
-            // the run has ended.
-            Some(_) => drop(end.recv_timeout(GRACE)),
-        }
+        last_commit(thread, failure.as_ref());
     }
     failure.or_else(|| control.take_failure()).map_or(Ok(()), Err)
+}
+
+/// Waits for the thread that commits. After a failure it may be inside a call that does not come back: then the run ends without it.
+/// Else no write to the lake goes on after the run has ended.
+fn last_commit(thread: CommitThread, failure: Option<&Error>) {
+    let end = when_ended(move || thread.join());
+    match failure {
+        None => drop(end.recv()),
+        Some(_) => drop(end.recv_timeout(GRACE)),
+    }
 }
 
 /// What a worker's steps go by.
