@@ -11,6 +11,7 @@ use crate::engine::format::manifest::{
 use crate::engine::format::names;
 use crate::engine::format::names::Generation;
 use crate::engine::format::names::Seq;
+use headway_operators::record::Partition;
 use headway_operators::spec::roll_of;
 use headway_operators::time::Epoch;
 use std::collections::BTreeSet;
@@ -203,6 +204,12 @@ fn changes_follow(before: &Manifest, next: &Manifest) -> Result<(), Contradictio
     Ok(())
 }
 
+/// What `input` says of a partition; manifests have them in their order, and a folder may have thousands.
+fn known(input: &Input, partition: Partition) -> Option<&PartitionEntry> {
+    let at = input.partitions.binary_search_by_key(&partition, |part| part.partition).ok()?;
+    Some(&input.partitions[at])
+}
+
 fn input_follows(old: &Input, new: &Input, kind: Kind, gaps: &[Gap]) -> Result<(), InputContradiction> {
     if (&old.name, &old.kind, &old.topic) != (&new.name, &new.kind, &new.topic) {
         return Err(InputContradiction::Other);
@@ -211,13 +218,13 @@ fn input_follows(old: &Input, new: &Input, kind: Kind, gaps: &[Gap]) -> Result<(
         return Err(InputContradiction::WatermarkGoesBack);
     }
     for part in &new.partitions {
-        let before = old.partitions.iter().find(|before| before.partition == part.partition);
+        let before = known(old, part.partition);
         let partition = part.partition;
         let gap = gaps.iter().find(|gap| gap.input == new.name && gap.partition == partition);
         partition_follows(before, part, gap)
             .map_err(|what| InputContradiction::Partition { partition, what })?;
     }
-    let there = |partition| new.partitions.iter().any(|part| part.partition == partition);
+    let there = |partition| known(new, partition).is_some();
     let gone = old.partitions.iter().find(|part| !there(part.partition) && !may_be_gone(part));
     if let Some(gone) = gone {
         return Err(InputContradiction::PartitionGone(gone.partition));
@@ -295,7 +302,6 @@ mod tests {
     use headway_operators::ack::InputIx;
     use headway_operators::pace::InputsWatermark;
     use headway_operators::record::Offset;
-    use headway_operators::record::Partition;
     use headway_operators::time::EventTime;
     use std::collections::BTreeMap;
 
