@@ -1,8 +1,8 @@
 """A running job that serves its views: how late clients are, how many reads it answers, and what that costs its commits.
 
 The job follows one file, to which a thread adds messages at an even pace, so that a window closes every quarter of a second.
-Clients and the feeder run on the same machine, beside the job. Clients of which it is asked what they cost the job run at a lower priority:
-elsewhere they would have processors of their own.
+Clients and the feeder run on the same machine, beside the job. Clients of which it is asked what they cost the job take only what it leaves of the
+processors: elsewhere they would have their own.
 """
 import collections
 import datetime
@@ -26,7 +26,6 @@ EVERY_S = 0.25
 SLICE_S = 0.02
 CLIENTS, STALLED = 100, 20
 CONNECTIONS = 8
-CLIENT_NICE = 10
 CLOCK_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -237,7 +236,7 @@ def point_reads(job):
 
 def read_on(address, requests, seconds, pace, result):
     """Reads for so many seconds on several connections, one request at a time on each, at most `pace` a second; puts the number."""
-    os.nice(CLIENT_NICE)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     draw, done, began = random.Random(1), 0, time.monotonic()
     open_new = lambda: socket.create_connection(address, timeout=20)  # noqa: E731
     sockets = [open_new() for _ in range(CONNECTIONS)]
@@ -284,7 +283,7 @@ def reads(binary, folder, pairs, phase_s, pace):
 
 def follow_all(address, seconds, begun, result):
     """Clients that take what comes, and some that take nothing, for so many seconds; puts the bytes that came."""
-    os.nice(CLIENT_NICE)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     waiting, clients, taken = selectors.DefaultSelector(), [], 0
     for number in range(CLIENTS):
         sock = socket.socket()
