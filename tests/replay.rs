@@ -2,6 +2,7 @@
 
 use crate::cli::{folder, headway};
 use crate::files::{capture, fates, gzip, lines, write};
+use crate::weekly::sample_text;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -94,6 +95,32 @@ fn lines_under_a_header_of_their_own_come_back_with_it() {
     assert!(mended.code == Some(0) && mended.out.contains("60 accepted"), "{mended:?}");
     let sums = crate::field::sums(&path.join("other"));
     assert_eq!(sums, (240, 180), "ENTRIES and EXITS");
+}
+
+#[test]
+fn lines_of_files_whose_name_decides_come_back_in_files_of_that_name() {
+    let folder = folder();
+    let path = folder.path();
+    let text = sample_text();
+    let lines: Vec<&str> = text.lines().skip(1).take(40).collect();
+    let joined = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    write(path, "in/240106.csv.gz", gzip(&joined(&lines[..25])));
+    write(path, "in/more/turnstile_240113.txt", joined(&lines[25..]));
+    let weekly = |lake, source, more: &[&str]| {
+        headway(path, &[&["run", "turnstile-weekly", "--lake", lake, "--source", source], more].concat())
+    };
+    // Some readings are beyond a limit that was wrong.
+    let run = weekly("lake", "files:in/**", &["--not-after", "2023-12-31T06:00:00Z"]);
+    let dead = fates(path)[4];
+    assert!(dead > 0, "{run:?}");
+    let replayed = headway(path, &["dead", "replay", "--lake", "lake", "--to", "again"]);
+    assert!(replayed.out.contains(&format!("wrote {dead} messages")), "{replayed:?}");
+    let mut names: Vec<_> =
+        fs::read_dir(path.join("again")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["240106.csv", "turnstile_240113.csv"]);
+    let mended = weekly("mended", "files:again", &[]);
+    assert!(mended.code == Some(0) && mended.out.contains(&format!("{dead} accepted")), "{mended:?}");
 }
 
 #[test]

@@ -233,10 +233,10 @@ fn dispatch(line: CommandLine, catalogue: &'static [Entry]) -> Result<(), Failur
             screen(Reader::MayLeave, |out| super::build::run(*flags, catalogue, progress, out))
         }
         Command::State(flags) => screen(Reader::MayLeave, |out| state::run(&flags, catalogue, out)),
-        Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, out)),
+        Command::Dead(flags) => screen(Reader::Listens, |out| dead::run(&flags, catalogue, out)),
         Command::Init(flags) => screen(Reader::Listens, |out| init::run(&flags, catalogue, out)),
         Command::New(flags) => screen(Reader::Listens, |out| new::run(&flags, out)),
-        Command::Late(flags) => screen(Reader::Listens, |out| replay::late(&flags, out)),
+        Command::Late(flags) => screen(Reader::Listens, |out| replay::late(&flags, catalogue, out)),
         Command::Explain(flags) => screen(Reader::Listens, |out| explain::run(&flags, catalogue, out)),
         // For programs: not a byte of it is changed.
         Command::Produce(flags) => produce::run(&flags, catalogue, progress, &mut io::stdout().lock()),

@@ -4,7 +4,8 @@
 //! not UTF-8: they stand in the strings as they are, and [`crate::connect::files`] reads them so.
 //!
 //! A line of a file whose header names columns of its own means something under that header only. Such lines are written as
-//! lines again, below the header, a file for each partition and header.
+//! lines again, below the header, a file for each partition and header. So are lines of files whose name decides what they mean:
+//! the file has that name again.
 
 use crate::connect::error::Error;
 use headway_operators::record::{Offset, Partition};
@@ -32,6 +33,15 @@ pub struct Original {
     pub value: Option<Vec<u8>>,
     /// The header of its file, a line of CSV, where that names columns of its own.
     pub columns: Option<String>,
+    /// The name of its file, where that decides what the line means.
+    pub file: Option<String>,
+}
+
+impl Original {
+    /// True if it is written as the line of a file, since a message has no word for what it needs.
+    pub fn is_line(&self) -> bool {
+        self.columns.is_some() || self.file.is_some()
+    }
 }
 
 /// Where originals are written.
@@ -62,6 +72,22 @@ struct Key {
     topic: String,
     partition: Partition,
     columns: Option<String>,
+    file: Option<String>,
+}
+
+impl Key {
+    /// How the file is called: what its names begin with, and what they end with.
+    fn name(&self) -> (String, &'static str) {
+        let is_line = self.columns.is_some() || self.file.is_some();
+        let suffix = if is_line { "csv" } else { "ndjson" };
+        let Some(file) = &self.file else { return (format!("part-{:05}", self.partition.0), suffix) };
+        // It is not packed any more.
+        let mut name = Path::new(file);
+        if name.extension().is_some_and(|packed| packed == "gz" || packed == "zst") {
+            name = Path::new(name.file_stem().unwrap_or_default());
+        }
+        (name.file_stem().unwrap_or_default().to_string_lossy().into_owned(), suffix)
+    }
 }
 
 /// The file of a partition.
@@ -83,12 +109,13 @@ impl Folder {
 
     fn target(&mut self, original: &Original) -> Result<&mut Target, Error> {
         let (topic, partition) = (original.topic.clone(), original.partition);
-        let key = Key { topic, partition, columns: original.columns.clone() };
+        let (columns, file) = (original.columns.clone(), original.file.clone());
+        let key = Key { topic, partition, columns, file };
         if !self.files.contains_key(&key) {
-            let others = self.files.keys().filter(|other| other.partition == partition).count();
+            let (name, suffix) = key.name();
+            let others = self.files.keys().filter(|other| other.name().0 == name).count();
             let more = if others == 0 { String::new() } else { format!("-{others}") };
-            let suffix = if key.columns.is_some() { "csv" } else { "ndjson" };
-            let path = self.path.join(format!("part-{:05}{more}.{suffix}", partition.0));
+            let path = self.path.join(format!("{name}{more}.{suffix}"));
             let file = File::create_new(&path).map_err(|source| Error::unwritable(&path, source))?;
             let mut target = Target { path, file: BufWriter::new(file), newest: Offset(-1) };
             if let Some(columns) = &key.columns {
@@ -104,13 +131,12 @@ impl Folder {
 impl Originals for Folder {
     fn write(&mut self, original: &Original) -> Result<(), Error> {
         let mut line = std::mem::take(&mut self.line);
-        match &original.columns {
-            None => envelope(original, &mut line),
-            Some(_) => {
-                line.clear();
-                line.extend_from_slice(original.value.as_deref().unwrap_or_default());
-                line.push(b'\n');
-            }
+        if original.is_line() {
+            line.clear();
+            line.extend_from_slice(original.value.as_deref().unwrap_or_default());
+            line.push(b'\n');
+        } else {
+            envelope(original, &mut line);
         }
         let target = self.target(original)?;
         if original.offset <= target.newest {
@@ -134,7 +160,8 @@ impl Originals for Folder {
 
 /// Writes `original` into `out` as an envelope, a line.
 fn envelope(original: &Original, out: &mut Vec<u8>) {
-    let Original { topic, partition, offset, timestamp_ms, key, headers, value, columns: _ } = original;
+    let Original { topic, partition, offset, timestamp_ms, key, headers, value, columns: _, file: _ } =
+        original;
     out.clear();
     out.extend_from_slice(b"{\"topic\":");
     string(topic.as_bytes(), out);
@@ -223,6 +250,7 @@ mod tests {
                 .collect(),
             value,
             columns: None,
+            file: None,
         }
     }
 
@@ -249,7 +277,8 @@ mod tests {
             for (offset, (partition, timestamp_ms, key, headers, value)) in (0..).zip(messages) {
                 let (topic, partition, offset) = ("t".to_string(), Partition(partition), Offset(offset));
                 let columns = None;
-                written.push(Original { topic, partition, offset, timestamp_ms, key, headers, value, columns });
+                let file = None;
+                written.push(Original { topic, partition, offset, timestamp_ms, key, headers, value, columns, file });
                 out.write(written.last().unwrap()).unwrap();
             }
             out.finish().unwrap();
@@ -273,6 +302,7 @@ mod tests {
             headers: Vec::new(),
             value: None,
             columns: None,
+            file: None,
         };
         let mut out = Folder::new(folder.path()).unwrap();
         out.write(&one(5)).unwrap();

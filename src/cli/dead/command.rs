@@ -9,6 +9,7 @@ use crate::cli::terminal::table::{self, counted, grouped};
 use crate::engine::format::manifest::{Fates, Input, LakeFile, LakeKind, Manifest};
 use crate::engine::run::outcome::{excerpt, reasons};
 use clap::{Args, Subcommand};
+use headway_operators::pipeline::Entry;
 use serde::Deserialize;
 use serde_json::json;
 use std::borrow::Cow;
@@ -45,7 +46,7 @@ enum What {
 }
 
 /// Answers on `out`.
-pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(flags: &Flags, catalogue: &'static [Entry], out: &mut dyn Write) -> Result<(), Failure> {
     match &flags.what {
         What::Ls(Listing { at, output }) => list(&at.open()?.manifests()?, *output, out),
         What::Show { at, late, reason, limit } => {
@@ -53,7 +54,7 @@ pub(crate) fn run(flags: &Flags, out: &mut dyn Write) -> Result<(), Failure> {
             let kind = if *late { LakeKind::Late } else { LakeKind::Dead };
             show(&job, kind, reason.as_deref(), limit.unwrap_or(u64::MAX), out)
         }
-        What::Replay(flags) => replay::run(flags, LakeKind::Dead, out),
+        What::Replay(flags) => replay::run(flags, LakeKind::Dead, catalogue, out),
     }
 }
 

@@ -6,13 +6,15 @@ use crate::cli::settings::kafka;
 use crate::cli::settings::place::flag_path;
 use crate::cli::terminal::failure::{Code, Failure};
 use crate::cli::terminal::table::counted;
+use crate::connect::files::name_of;
 use crate::connect::original::{Folder, Original, Originals};
 use crate::engine::format::manifest::{LakeFile, LakeKind, Manifest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
+use headway_operators::pipeline::Entry;
 use headway_operators::record::{Offset, Partition};
-use headway_operators::spec::roll_of;
+use headway_operators::spec::{AcceptFile, roll_of};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,6 +22,9 @@ use std::path::{Path, PathBuf};
 
 /// The place that is a topic.
 const KAFKA: &str = "kafka:";
+
+/// A name that says nothing of what is in a file.
+const ANY_NAME: &str = "part.csv";
 
 /// What `late` is told.
 #[derive(Args, Clone, Debug)]
@@ -41,7 +46,7 @@ pub(crate) struct Flags {
     #[command(flatten)]
     at: At,
     /// Where they go: a folder (envelopes as `kcat -J` writes them, a file a partition; lines of a file that has columns of its
-    /// own, under its header), or kafka: for the topic
+    /// own, under its header; lines of a file whose name decides what they mean, in a file of that name), or kafka: for the topic
     #[arg(long, value_name = "WHERE")]
     to: String,
     /// Topic to write to, or named in envelopes [default: the one they came from]
@@ -56,13 +61,22 @@ pub(crate) struct Flags {
 }
 
 /// Answers `late` on `out`.
-pub(crate) fn late(flags: &LateFlags, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn late(
+    flags: &LateFlags,
+    catalogue: &'static [Entry],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let Late::Replay(flags) = &flags.what;
-    run(flags, LakeKind::Late, out)
+    run(flags, LakeKind::Late, catalogue, out)
 }
 
 /// Writes the originals of the side output `kind`, and says on `out` how many.
-pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(
+    flags: &Flags,
+    kind: LakeKind,
+    catalogue: &'static [Entry],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let is_topic = flags.to == KAFKA;
     if flags.kafka_config.is_some() && !is_topic {
         let what = format!("--kafka-config does not go with --to {}", flags.to);
@@ -71,7 +85,8 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
     let job = flags.at.open()?;
     let manifests = job.manifests()?;
     let mut places: BTreeMap<String, Box<dyn Originals>> = BTreeMap::new();
-    let (mut written, mut cut, mut with_columns) = (0, 0, 0);
+    let names = FileNames::of(&manifests, catalogue);
+    let (mut written, mut cut, mut lines) = (0, 0, 0);
     for file in files_there(&manifests, kind) {
         for row in side::rows::<Row>(&job, file)? {
             let row = row?;
@@ -82,8 +97,9 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
                 cut += 1;
                 continue;
             };
-            if is_topic && original.columns.is_some() {
-                with_columns += 1;
+            original.file = names.decisive(&original);
+            if is_topic && original.is_line() {
+                lines += 1;
                 continue;
             }
             if let Some(topic) = &flags.topic {
@@ -106,7 +122,7 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
         topics => format!("{topics} topics"),
     };
     writeln!(out, "wrote {} to {place}", counted(written, "message"))?;
-    left_out(cut, with_columns, out)?;
+    left_out(cut, lines, out)?;
     let held = held(&manifests, kind);
     if held > 0 {
         let messages = counted(held, "message");
@@ -118,17 +134,17 @@ pub(crate) fn run(flags: &Flags, kind: LakeKind, out: &mut dyn Write) -> Result<
     Ok(())
 }
 
-/// Says on `out` how many messages were left out because they were too long, and how many because of their columns.
-fn left_out(cut: u64, with_columns: u64, out: &mut dyn Write) -> Result<(), Failure> {
+/// Says on `out` how many messages were left out because they were too long, and how many because they are lines of files.
+fn left_out(cut: u64, lines: u64, out: &mut dyn Write) -> Result<(), Failure> {
     if cut > 0 {
         let messages = counted(cut, "message");
         writeln!(out, "left out {messages}: a message that is too long is kept with its first 4 KiB only")?;
     }
-    if with_columns > 0 {
-        let lines = counted(with_columns, "line");
+    if lines > 0 {
+        let lines = counted(lines, "line");
         writeln!(
             out,
-            "left out {lines}: the header of their file names its own columns, and a message has no header; --to FOLDER \
+            "left out {lines}: the header or the name of their file says what they mean, and a message has neither; --to FOLDER \
              writes them"
         )?;
     }
@@ -151,6 +167,48 @@ impl Flags {
             return kafka::originals(config.as_deref(), topic);
         }
         Ok(Box::new(Folder::new(&flag_path("--to", Path::new(&self.to))?)?))
+    }
+}
+
+/// The files that lines came from, where their names decide what the lines mean.
+#[derive(Default)]
+struct FileNames {
+    /// Of each topic, which files its pipeline reads.
+    accept: BTreeMap<String, AcceptFile>,
+    names: BTreeMap<(String, Partition), String>,
+}
+
+impl FileNames {
+    /// What manifests say of files. Nothing, if this program does not have their pipeline.
+    fn of(manifests: &[Manifest], catalogue: &'static [Entry]) -> FileNames {
+        let Some(head) = manifests.last() else { return FileNames::default() };
+        let entry = catalogue.iter().find(|entry| entry.name == head.pipeline);
+        let Some(Ok(made)) = entry.map(|entry| entry.configure_as_noted(&head.fingerprint)) else {
+            return FileNames::default();
+        };
+        let mut found = FileNames::default();
+        for input in &head.inputs {
+            let spec = made.pipeline.inputs().into_iter().find(|spec| spec.name == input.name);
+            if let Some(header) = spec.and_then(|spec| spec.header) {
+                found.accept.insert(input.topic.clone(), header.accept);
+            }
+        }
+        // A file that was read to its end may be in earlier manifests only.
+        for input in manifests.iter().flat_map(|manifest| &manifest.inputs) {
+            for part in &input.partitions {
+                let key = (input.topic.clone(), part.partition);
+                found.names.extend(name_of(&part.identity).map(|name| (key, name)));
+            }
+        }
+        found
+    }
+
+    /// The name of the file of `original`, if its pipeline would not read the line in a file of any name.
+    fn decisive(&self, original: &Original) -> Option<String> {
+        let accept = self.accept.get(&original.topic)?;
+        let name = self.names.get(&(original.topic.clone(), original.partition))?;
+        let line = original.columns.as_ref().map(String::as_bytes).or(original.value.as_deref())?;
+        (accept(ANY_NAME, line).is_err() && accept(name, line).is_ok()).then(|| name.clone())
     }
 }
 
@@ -196,6 +254,7 @@ impl Row {
             headers: self.headers.map_or(Ok(Vec::new()), |text| headers(&text, file))?,
             value: bytes(self.payload, self.encoding.as_deref())?,
             columns: self.columns,
+            file: None,
             topic: self.topic,
         }))
     }

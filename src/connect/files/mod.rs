@@ -23,4 +23,5 @@ mod scan;
 mod unpack;
 
 pub use connector::Files;
+pub use identity::file::name_of;
 pub use options::Options;

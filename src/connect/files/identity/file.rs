@@ -29,6 +29,11 @@ pub(in crate::connect::files) struct FileIdentity {
     begins: Option<(u64, u64)>,
 }
 
+/// The name of a file of lines, below the folder that is the input, by the identity of its partition; `None` if it is none.
+pub fn name_of(identity: &str) -> Option<String> {
+    FileIdentity::parse(identity).map(|file| file.name)
+}
+
 impl FileIdentity {
     /// The identity that a manifest has; `None` if it is none of a file of lines.
     pub(in crate::connect::files) fn parse(text: &str) -> Option<FileIdentity> {
