@@ -22,6 +22,9 @@ from crash_suites import rig as rigs
 # Where the clock may stand, in seconds from the right time: back, as it is, and forward.
 STANDS_S = (-7200, -600, -61, -5, 0, 5, 61, 125, 600, 1800, 3600)
 ROUNDS = 5
+# What must have been seen, and after how many jobs that is given up.
+SHOWN = ("left_by_age", "idle", "limits", "beyond_the_limit")
+JOBS_MAX = 20
 
 
 def options(parser):
@@ -94,7 +97,10 @@ def one_run(rig, lake, growing, clock, draw, until):
         if kill_at is not None and until != "end" and at >= before + kill_at:
             return rig.kill(run)
         time.sleep(0.002)
-    rig.ends_well(run)
+    # Where a jump has closed the windows, all that a round brings may be late; the reference program says whether it is.
+    code = rig.finish(run)
+    if code != 0 and (code != 1 or "(nothing-accepted)" not in run.said()):
+        raise rigs.Failed(f"a run ended with {code}\n  {' '.join(run.command)}\n{run.said()}")
     return 0
 
 
@@ -150,8 +156,13 @@ def suite(rig, args):
     with open(args.binary, "rb") as file:
         if b"WALL_CLOCK" not in file.read():
             raise rigs.Failed(f"{args.binary} has no clock that can be moved: build it with --features failpoints")
-    results = rig.trials([lambda n=n: one_job(rig, args, n) for n in range(args.jobs_of)])
-    total = sum(results, collections.Counter())
-    if missing := [name for name in ("left_by_age", "idle", "limits", "beyond_the_limit") if not total[name]]:
+    results, missing = [], SHOWN
+    # What a job shows is drawn: where a few have not shown all, more are tried.
+    while missing and len(results) < JOBS_MAX:
+        numbers = range(len(results), len(results) + (2 if results else args.jobs_of))
+        results += rig.trials([lambda n=n: one_job(rig, args, n) for n in numbers])
+        total = sum(results, collections.Counter())
+        missing = [name for name in SHOWN if not total[name]]
+    if missing:
         raise rigs.Failed(f"nothing was shown of {', '.join(missing)}: {dict(total)}")
     return len(results), {**rig.figures(), **dict(sorted(total.items()))}

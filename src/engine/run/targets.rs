@@ -146,6 +146,11 @@ fn next(at: Option<&Place>, newest: Option<ManifestId>, files: &VecDeque<Entry>)
     }
 }
 
+/// False if the target stands at a commit that this lake does not have, or no longer: a copy of the lake was put back.
+fn is_of_this_lake(at: &Place, newest: Option<ManifestId>) -> bool {
+    newest.is_some_and(|newest| at.seq < newest.seq.0 || *at == place(newest))
+}
+
 /// A commit as targets keep it.
 fn place(id: ManifestId) -> Place {
     Place { seq: id.seq.0, nonce: id.nonce.to_string() }
@@ -218,7 +223,7 @@ impl Targets {
     pub fn acknowledged(&self) -> Vec<(&'static str, manifest::Target)> {
         let state = self.shared.lock();
         let of = |report: &Report| {
-            let at = report.at.as_ref()?.as_ref()?;
+            let at = report.at.as_ref()?.as_ref().filter(|at| is_of_this_lake(at, state.newest))?;
             Some((report.name, manifest::Target { acknowledged: Seq(at.seq), rebuild: false }))
         };
         state.reports.iter().filter_map(of).collect()

@@ -208,6 +208,23 @@ fn target_that_stands_at_another_nonce_is_rebuilt_and_one_that_is_away_ends_the_
     assert_eq!(job.targets.lags(5)[0].commits, 1);
 }
 
+#[test]
+fn what_a_target_has_of_another_history_is_not_acknowledged() {
+    let notes = Notes::default();
+    // A copy of the lake was put back, and the target has what came after the copy.
+    notes.0.lock().unwrap().at = Some(Some(Place { seq: 90, nonce: "another".into() }));
+    let mut job = Job::start(&notes);
+    // It was asked; the content that it is rebuilt from is not there yet.
+    while job.targets.lags(0)[0].acknowledged != Some(Seq(90)) {
+        std::thread::yield_now();
+    }
+    assert_eq!(job.targets.acknowledged(), []);
+    brought_up(&job);
+    job.commit(5);
+    job.targets.finish().expect("it gets the changes");
+    assert_eq!(job.targets.acknowledged()[0].1.acknowledged, Seq(5));
+}
+
 /// A target that has the content of manifest 2.
 fn brought_up(job: &Job) {
     job.views.upcoming(Epoch(0));
