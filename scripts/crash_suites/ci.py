@@ -34,7 +34,8 @@ SELECTION = (
     ("fencing", "--trials", "4"),
     ("sigterm", "--signals", "50"),
     ("corrupt", "--mutations", "200"),
-    ("sealed-again", "--lies", "100"),
+    # The same lies each time: they are drawn from very many, and those of a change should not be told of another one.
+    ("sealed-again", "--lies", "100", "--seed", "5"),
     ("wall-clock", "--jobs-of", "2"),
 )
 AT_ONCE = 2
