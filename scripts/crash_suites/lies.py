@@ -320,22 +320,25 @@ def section_gone(file, draw):
     return f"without the section of shard {gone.shard}"
 
 
-def name_of_an_operator(file, draw):
-    if not file.operators:
-        return None
-    at = draw.randrange(len(file.operators))
-    name, version = file.operators[at]
-    file.operators[at] = (draw.choice(("Nothing", "", "Sum\u0000", *(other for other, _ in file.operators if other != name))), version)
-    return f"operator {name} -> {file.operators[at][0]}"
+def of_an_operator(lie):
+    """A lie about the name and version of an operator: `lie` gives both anew, and what it says."""
+    def one(file, draw):
+        if not file.operators:
+            return None
+        at = draw.randrange(len(file.operators))
+        file.operators[at], what = lie(file, *file.operators[at], draw)
+        return what
+    return one
 
 
-def version_in_the_file(file, draw):
-    if not file.operators:
-        return None
-    at = draw.randrange(len(file.operators))
-    name, version = file.operators[at]
-    file.operators[at] = (name, draw.choice((0, version + 1, (1 << 32) - 1, 1 << 32)))
-    return f"{name} of version {file.operators[at][1]}"
+def other_name(file, name, version, draw):
+    new = draw.choice(("Nothing", "", "Sum\u0000", *(other for other, _ in file.operators if other != name)))
+    return (new, version), f"operator {name} -> {new}"
+
+
+def other_version(_, name, version, draw):
+    new = draw.choice((0, version + 1, (1 << 32) - 1, 1 << 32))
+    return (name, new), f"{name} of version {new}"
 
 
 def author(file, draw):
@@ -382,7 +385,7 @@ OF_STATE = {
     "of-no-operator": section_lie("operator", lambda draw, _: draw.choice((200, 65_535))),
     "other-operator": section_lie("operator", lambda draw, operator: operator ^ 1),
     "kind": section_lie("kind", lambda draw, kind: draw.choice([other for other in (0, 1, 2, 3, 255) if other != kind])),
-    "twice": shard_twice, "section-gone": section_gone, "operator": name_of_an_operator, "version": version_in_the_file, "author": author,
+    "twice": shard_twice, "section-gone": section_gone, "operator": of_an_operator(other_name), "version": of_an_operator(other_version), "author": author,
     "header": length_of_the_header,
     "cut": bytes_of_a_section(lambda content, draw: content[:draw.randrange(1, len(content))] if len(content) > 1 else b"\xff"),
     "emptied": bytes_of_a_section(lambda *_: b""),

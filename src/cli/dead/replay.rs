@@ -170,45 +170,41 @@ impl Flags {
     }
 }
 
-/// The files that lines came from, where their names decide what the lines mean.
-#[derive(Default)]
-struct FileNames {
-    /// Of each topic, which files its pipeline reads.
-    accept: BTreeMap<String, AcceptFile>,
-    names: BTreeMap<(String, Partition), String>,
+/// Which files the pipeline of a job reads, and what they were called.
+struct FileNames<'a> {
+    manifests: &'a [Manifest],
+    /// By topic. Empty if this program does not have the pipeline.
+    accept: BTreeMap<&'a str, AcceptFile>,
 }
 
-impl FileNames {
-    /// What manifests say of files. Nothing, if this program does not have their pipeline.
-    fn of(manifests: &[Manifest], catalogue: &'static [Entry]) -> FileNames {
-        let Some(head) = manifests.last() else { return FileNames::default() };
-        let entry = catalogue.iter().find(|entry| entry.name == head.pipeline);
-        let Some(Ok(made)) = entry.map(|entry| entry.configure_as_noted(&head.fingerprint)) else {
-            return FileNames::default();
-        };
-        let mut found = FileNames::default();
-        for input in &head.inputs {
-            let spec = made.pipeline.inputs().into_iter().find(|spec| spec.name == input.name);
-            if let Some(header) = spec.and_then(|spec| spec.header) {
-                found.accept.insert(input.topic.clone(), header.accept);
-            }
-        }
-        // A file that was read to its end may be in earlier manifests only.
-        for input in manifests.iter().flat_map(|manifest| &manifest.inputs) {
-            for part in &input.partitions {
-                let key = (input.topic.clone(), part.partition);
-                found.names.extend(name_of(&part.identity).map(|name| (key, name)));
-            }
-        }
-        found
+impl<'a> FileNames<'a> {
+    fn of(manifests: &'a [Manifest], catalogue: &'static [Entry]) -> FileNames<'a> {
+        let made = manifests.last().and_then(|head| {
+            let entry = catalogue.iter().find(|entry| entry.name == head.pipeline)?;
+            Some((head, entry.configure_as_noted(&head.fingerprint).ok()?.pipeline.inputs()))
+        });
+        let accept = made.into_iter().flat_map(|(head, specs)| {
+            head.inputs.iter().filter_map(move |input| {
+                let header = specs.iter().find(|spec| spec.name == input.name)?.header?;
+                Some((input.topic.as_str(), header.accept))
+            })
+        });
+        FileNames { manifests, accept: accept.collect() }
     }
 
     /// The name of the file of `original`, if its pipeline would not read the line in a file of any name.
     fn decisive(&self, original: &Original) -> Option<String> {
-        let accept = self.accept.get(&original.topic)?;
-        let name = self.names.get(&(original.topic.clone(), original.partition))?;
+        let accept = self.accept.get(original.topic.as_str())?;
         let line = original.columns.as_ref().map(String::as_bytes).or(original.value.as_deref())?;
-        (accept(ANY_NAME, line).is_err() && accept(name, line).is_ok()).then(|| name.clone())
+        if accept(ANY_NAME, line).is_ok() {
+            return None;
+        }
+        // A file that was read to its end may be in earlier manifests only.
+        let inputs = self.manifests.iter().rev().flat_map(|manifest| &manifest.inputs);
+        let mut parts =
+            inputs.filter(|input| input.topic == original.topic).flat_map(|input| &input.partitions);
+        let part = parts.find(|part| part.partition == original.partition)?;
+        name_of(&part.identity).filter(|name| accept(name, line).is_ok())
     }
 }
 

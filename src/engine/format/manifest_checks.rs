@@ -16,7 +16,7 @@ const COUNT_MAX: u64 = 1 << 60;
 /// More workers than a job can have.
 const WORKERS_MAX: u32 = 1 << 16;
 
-/// Beyond any event time that a record can have, and so far from the last one there is that what is added to it does not overflow.
+/// Later than the event time of any record. Windows and lateness can be added to it without an overflow.
 const TIME_MAX: i64 = 1 << 60;
 
 /// Says what no run can have written.

@@ -103,8 +103,8 @@ fn state_follows(before: &Manifest, next: &Manifest) -> Result<(), Contradiction
     Ok(())
 }
 
-/// Every operator is named on, or what it has saved is dropped on purpose, which no epoch does. The state of one that is in no
-/// manifest would not come back.
+/// Each operator of the manifest before is named again, unless its state was dropped on purpose; an epoch never drops state. A start would
+/// not restore an operator that the newest manifest does not name.
 fn operators_stay(before: &Manifest, next: &Manifest) -> Result<(), Contradiction> {
     let is_dropped = |name: &String| next.dropped.get(name).is_some_and(|from| *from > before.generation);
     let gone = before.operators.keys().find(|name| !next.operators.contains_key(*name) && !is_dropped(name));
